@@ -1,0 +1,312 @@
+"""Everything a run can be told, as frozen dataclasses read from YAML.
+
+An unknown key, a wrong type or a value out of range is a `BadInput` that names the key. The
+comments give units and, where the paper leaves a value open, the reason for the default.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from rgan_tf.errors import BadInput
+
+
+@dataclasses.dataclass(frozen=True)
+class DataConfig:
+    """Sizes of one example; every batched tensor is padded to them."""
+
+    image_size: int = 64  # px, square
+    crop_size: int = 32  # px, square; what the crop encoder sees
+    max_objects: int = 8  # O, without the image node
+    max_triples: int = 16  # T, without the triples to the image node
+    flip: bool = False  # mirror half of the training images, predicates swapped alike
+
+
+@dataclasses.dataclass(frozen=True)
+class GraphConfig:
+    """Scene-graph encoder and box predictor."""
+
+    width: int = 128  # size of object and predicate vectors
+    hidden: int = 512
+    layers: int = 5
+    box_hidden: int = 512
+
+
+@dataclasses.dataclass(frozen=True)
+class RetrievalConfig:
+    """Pre-filter, patch embedding and group selection."""
+
+    backbone: str = "mobilenet_v2"
+    candidates: int = 10  # K
+    embedding_sizes: tuple[int, ...] = (512, 256, 128)  # layers of the patch embedding; last is D
+    straight_through: bool = True
+    initial_scale: float = 10.0  # multiplies the distances; learned
+    temperature_start: float = 1.0
+    temperature_end: float = 0.1
+    temperature_anneal_fraction: float = 1 / 3  # of the joint stage's steps
+    selection_loss: str = "one_step"  # one_step | iterative
+
+
+@dataclasses.dataclass(frozen=True)
+class CooccurrenceConfig:
+    """The triplet embedding of stage 2."""
+
+    sizes: tuple[int, ...] = (512, 128)
+    margin: float = 0.2
+    same_category_negatives: float = 0.5  # share of the negatives
+    triplets_per_step: int = 64
+    steps: int = 2000
+    learning_rate: float = 1e-3
+
+
+@dataclasses.dataclass(frozen=True)
+class GeneratorConfig:
+    """Crop encoder, object-object refiner, object-image fuser, decoder."""
+
+    crop_channels: int = 64
+    refiner_layers: int = 2
+    refiner_hidden: int = 128
+    canvas_channels: int = 96
+    canvas_blocks: int = 3
+    decoder_channels: tuple[int, ...] = (64, 32)  # one entry per doubling from a quarter
+    attention_weight: float = 1.0  # lambda_attn of equation (9)
+
+
+@dataclasses.dataclass(frozen=True)
+class Sg2imConfig:
+    """The parametric decoder of stage 1."""
+
+    layout_channels: int = 64
+    decoder_channels: tuple[int, ...] = (128, 128, 96, 64, 32)  # one per doubling up to the image
+    steps: int = 4000
+
+
+@dataclasses.dataclass(frozen=True)
+class DiscriminatorConfig:
+    """Image and object discriminators."""
+
+    image_channels: tuple[int, ...] = (64, 128, 256)
+    object_channels: tuple[int, ...] = (64, 128, 256)
+    object_crop_size: int = 32  # px
+    spectral_normalization: bool = True
+
+
+@dataclasses.dataclass(frozen=True)
+class LossConfig:
+    """Form of the adversarial loss and the nine weights of equation (7)."""
+
+    adversarial: str = "hinge"  # hinge | non_saturating
+    perceptual_backbone: str = "squeezenet"
+    selection: float = 0.1
+    cooccurrence: float = 1e-4
+    adversarial_image: float = 1.0
+    adversarial_object: float = 1.0
+    reconstruction: float = 1.0
+    box: float = 10.0
+    auxiliary: float = 0.1
+    perceptual_image: float = 1.0
+    perceptual_object: float = 0.5
+    perceptual_selected_share: float = 0.5  # of perceptual_image, on the selection path
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingConfig:
+    """Optimisation of stages 1 and 3, checkpoints and logs."""
+
+    batch_size: int = 16  # over all replicas
+    steps: int = 400_000  # of the joint stage
+    generator_learning_rate: float = 2.5e-4
+    discriminator_learning_rate: float = 1e-3
+    beta_1: float = 0.0
+    beta_2: float = 0.9
+    ema_decay: float = 0.999
+    seed: int = 0
+    log_every_steps: int = 50
+    picture_every_steps: int = 1000
+    checkpoint_every_steps: int = 500
+    deterministic: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """One experiment."""
+
+    name: str = "unnamed"
+    data: DataConfig = DataConfig()
+    graph: GraphConfig = GraphConfig()
+    retrieval: RetrievalConfig = RetrievalConfig()
+    cooccurrence: CooccurrenceConfig = CooccurrenceConfig()
+    generator: GeneratorConfig = GeneratorConfig()
+    sg2im: Sg2imConfig = Sg2imConfig()
+    discriminators: DiscriminatorConfig = DiscriminatorConfig()
+    losses: LossConfig = LossConfig()
+    training: TrainingConfig = TrainingConfig()
+
+
+_CHOICES = {
+    "retrieval.selection_loss": ("one_step", "iterative"),
+    "retrieval.backbone": ("mobilenet_v2", "resnet50", "squeezenet"),
+    "losses.adversarial": ("hinge", "non_saturating"),
+    "losses.perceptual_backbone": ("squeezenet", "vgg19", "mobilenet_v2"),
+}
+_MAY_BE_ZERO = {
+    "retrieval.temperature_anneal_fraction",
+    "cooccurrence.margin",
+    "cooccurrence.same_category_negatives",
+    "cooccurrence.steps",
+    "sg2im.steps",
+    "training.steps",
+    "training.beta_1",
+    "training.beta_2",
+    "training.ema_decay",
+    "training.seed",
+    "generator.attention_weight",
+    "generator.canvas_blocks",
+}
+_AT_MOST_ONE = {
+    "retrieval.temperature_anneal_fraction",
+    "cooccurrence.same_category_negatives",
+    "training.beta_1",
+    "training.beta_2",
+    "training.ema_decay",
+    "losses.perceptual_selected_share",
+}
+
+
+def load_config(path: str | Path, overrides: typing.Sequence[str] = ()) -> Config:
+    """Reads a YAML config and applies `section.key=value` overrides.
+
+    Args:
+      path: a YAML file.
+      overrides: strings as given to `--set`; values are parsed as YAML.
+
+    Returns:
+      The resolved, validated config.
+
+    Raises:
+      BadInput: if the file is missing or not YAML, or a key or value is not allowed.
+    """
+    path = Path(path)
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BadInput(f"config {path}: {error.strerror}; name a YAML file") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise BadInput(f"config {path}: not YAML ({_one_line(error)})") from error
+    if not isinstance(raw, dict):
+        raise BadInput(f"config {path}: expected sections of keys, got {type(raw).__name__}")
+    for override in overrides:
+        key, separator, text = override.partition("=")
+        if not separator:
+            raise BadInput(f"--set {override}: write section.key=value")
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise BadInput(f"--set {override}: value is not YAML") from error
+        section = raw
+        *parents, leaf = key.strip().split(".")
+        for parent in parents:
+            section = section.setdefault(parent, {})
+            if not isinstance(section, dict):
+                raise BadInput(f"--set {override}: {parent} is not a section")
+        section[leaf] = value
+    return config_from_dict(raw, str(path))
+
+
+def config_from_dict(raw: dict[str, Any], source: str = "config") -> Config:
+    """Builds a validated config; inverse of `config_to_dict`.
+
+    Raises:
+      BadInput: for an unknown key, a wrong type or a value out of range.
+    """
+    config = _build(Config, raw, "", source)
+    quarter = config.data.image_size // 4
+    if config.data.image_size % 16:
+        raise BadInput(
+            f"{source}: data.image_size must be a multiple of 16, got {config.data.image_size}"
+        )
+    if config.data.crop_size % 8:
+        raise BadInput(
+            f"{source}: data.crop_size must be a multiple of 8, got {config.data.crop_size}"
+        )
+    if quarter * 2 ** len(config.generator.decoder_channels) != config.data.image_size:
+        raise BadInput(
+            f"{source}: generator.decoder_channels needs 2 entries (canvas at a quarter of the "
+            f"resolution), got {len(config.generator.decoder_channels)}"
+        )
+    return config
+
+
+def config_to_dict(config: Config) -> dict[str, Any]:
+    """The config as plain dicts, lists, numbers and strings, for YAML and JSON."""
+
+    def plain(value):
+        if isinstance(value, dict):
+            return {key: plain(item) for key, item in value.items()}
+        return list(value) if isinstance(value, tuple) else value
+
+    return plain(dataclasses.asdict(config))
+
+
+def config_to_yaml(config: Config) -> str:
+    """The resolved config as YAML text that `load_config` reads back unchanged."""
+    return yaml.safe_dump(config_to_dict(config), sort_keys=False)
+
+
+def _build(cls, raw, prefix: str, source: str):
+    if not isinstance(raw, dict):
+        raise BadInput(f"{source}: {prefix.rstrip('.')} must be a section of keys")
+    hints = typing.get_type_hints(cls)
+    unknown = sorted(set(map(str, raw)) - set(hints))
+    if unknown:
+        raise BadInput(
+            f"{source}: unknown key {prefix}{unknown[0]}; known here: {', '.join(sorted(hints))}"
+        )
+    values = {}
+    for name, value in raw.items():
+        key = f"{prefix}{name}"
+        kind = hints[name]
+        if dataclasses.is_dataclass(kind):
+            values[name] = _build(kind, value or {}, f"{key}.", source)
+        else:
+            values[name] = _checked(kind, value, key, source)
+    return cls(**values)
+
+
+def _checked(kind, value, key: str, source: str):
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if kind is bool and isinstance(value, bool):
+        return value
+    if kind is str and isinstance(value, str):
+        allowed = _CHOICES.get(key)
+        if allowed and value not in allowed:
+            raise BadInput(f"{source}: {key} must be one of {', '.join(allowed)}, got {value!r}")
+        return value
+    if kind is int and is_number and isinstance(value, int):
+        return _in_range(value, key, source)
+    if kind is float and is_number:
+        return _in_range(float(value), key, source)
+    if kind == tuple[int, ...] and isinstance(value, (list, tuple)) and value:
+        return tuple(_checked(int, item, key, source) for item in value)
+    expected = getattr(kind, "__name__", "list of integers") if kind != tuple[int, ...] else "list"
+    raise BadInput(f"{source}: {key} must be {expected}, got {value!r}")
+
+
+def _in_range(value, key: str, source: str):
+    loss_weight = key.startswith("losses.")
+    lowest_ok = value >= 0 if loss_weight or key in _MAY_BE_ZERO else value > 0
+    if not lowest_ok or value != value or value == float("inf"):
+        bound = "at least 0" if loss_weight or key in _MAY_BE_ZERO else "above 0"
+        raise BadInput(f"{source}: {key} must be {bound}, got {value}")
+    if key in _AT_MOST_ONE and value > 1:
+        raise BadInput(f"{source}: {key} must be at most 1, got {value}")
+    return value
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

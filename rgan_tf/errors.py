@@ -1,0 +1,36 @@
+"""The errors a user can cause or meet, each with the exit code of the `rgan` command.
+
+A message is one line that says what is wrong, where, and what to do about it.
+"""
+
+from __future__ import annotations
+
+
+class RganError(Exception):
+    """Base of every error that `rgan` reports as one line instead of a traceback."""
+
+    exit_code = 1
+
+
+class BadInput(RganError):
+    """A request, file, config or option that cannot be used as given."""
+
+    exit_code = 2
+
+
+class Diverged(RganError):
+    """Training produced non-finite numbers and could not recover."""
+
+    exit_code = 3
+
+
+class CorruptData(RganError):
+    """Data that was written correctly once and is damaged now."""
+
+    exit_code = 4
+
+
+class Interrupted(RganError):
+    """Stopped on request; the same command continues the work."""
+
+    exit_code = 75

@@ -1,0 +1,57 @@
+"""Seeds for stateless random operations.
+
+Every random number in the project is a function of (run seed, step, replica, purpose) and of
+nothing else, so that a run can stop at any step, continue, and still draw the same numbers.
+"""
+
+from __future__ import annotations
+
+import enum
+
+import tensorflow as tf
+
+
+class Purpose(enum.IntEnum):
+    """What a random number is used for; two purposes never share a stream."""
+
+    GUMBEL_NOISE = 1
+    SEED_PATCH = 2
+    SELECTION_ANCHOR = 3
+    SELECTION_ORDER = 4
+    TRIPLETS = 5
+    SHUFFLE = 6
+    AUGMENTATION = 7
+    AUXILIARY = 8
+
+
+def derive_seed(run_seed, step, replica, purpose: Purpose) -> tf.Tensor:
+    """Mixes four integers into one stateless seed.
+
+    Args:
+      run_seed: integer scalar, the seed of the run or of one request row.
+      step: integer scalar, the training step; 0 outside training.
+      replica: integer scalar, the replica within the strategy; 0 outside training.
+      purpose: the stream to draw from.
+
+    Returns:
+      [2] int32, usable as the `seed` of any `tf.random.stateless_*` function.
+    """
+    run_seed = tf.cast(run_seed, tf.int32)
+    seed = tf.stack([run_seed, tf.constant(int(purpose), tf.int32)])  # [2]
+    for part in (step, replica):
+        seed = tf.random.experimental.stateless_fold_in(seed, tf.cast(part, tf.int32))  # [2]
+    return seed
+
+
+def derive_row_seeds(row_seeds, purpose: Purpose) -> tf.Tensor:
+    """One independent seed per row, so that a row never depends on its neighbours.
+
+    Args:
+      row_seeds: [B] int32.
+      purpose: the stream to draw from.
+
+    Returns:
+      [B, 2] int32.
+    """
+    row_seeds = tf.cast(row_seeds, tf.int32)  # [B]
+    return tf.stack([row_seeds, tf.fill(tf.shape(row_seeds), int(purpose))], axis=-1)  # [B, 2]
