@@ -1,0 +1,216 @@
+"""Reading and writing files so that nothing is ever seen half-written.
+
+Every artefact is written beside its place, flushed to disk and renamed: after a crash there is
+either the old content or the new one. What a process that was killed leaves behind ends in
+`.partial` and can be deleted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from rgan_tf.errors import BadInput
+
+_BLOCK = 1 << 20  # bytes read at a time when hashing
+
+
+def write_bytes_atomic(path: str | Path, data: bytes) -> None:
+    """Replaces the file at `path` by `data`, or leaves it as it was.
+
+    Missing parent folders are created.
+
+    Raises:
+      BadInput: if `path` is an existing folder or its parent cannot be a folder.
+      OSError: if the disk is full or refuses; the old file is then still whole.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise BadInput(f"{path}: is a folder; name a file to write")
+    _make_parent(path)
+    temporary = _partial_sibling(path)
+    try:
+        with open(temporary, "xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    _sync(path.parent)
+
+
+def write_json_atomic(path: str | Path, value: Any) -> None:
+    """Writes `value` as indented JSON, keys in the order given; NaN and infinity are refused."""
+    text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False)
+    write_bytes_atomic(path, (text + "\n").encode("utf-8"))
+
+
+@contextlib.contextmanager
+def atomic_folder(path: str | Path) -> Iterator[Path]:
+    """Builds a folder that appears under its name only when it is whole.
+
+    Args:
+      path: the folder to create; it must not exist, or be empty.
+
+    Yields:
+      A temporary sibling folder to write into. It becomes `path` when the block ends, and is
+      removed when the block raises.
+
+    Raises:
+      BadInput: if `path` is a file or a folder that is not empty, before anything is written.
+    """
+    path = Path(path)
+    _require_free(path)
+    _make_parent(path)
+    temporary = _partial_sibling(path)
+    temporary.mkdir()
+    try:
+        yield temporary
+        for folder, _, names in os.walk(temporary):
+            for name in names:
+                _sync(Path(folder) / name)
+            _sync(Path(folder))
+        _require_free(path)  # somebody else may have written it meanwhile
+        os.rename(temporary, path)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    _sync(path.parent)
+
+
+def sha256_of(path: str | Path) -> str:
+    """The sha256 of a file's bytes, in hexadecimal.
+
+    Raises:
+      OSError: if the file cannot be read.
+    """
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def safe_join(root: str | Path, name: str) -> Path:
+    """The path of `name` inside `root`, for names that come from a file or a request.
+
+    Args:
+      root: a folder that is trusted.
+      name: a relative path with forward slashes. It may not exist yet.
+
+    Raises:
+      BadInput: if `name` is empty, absolute, holds NUL or a backslash, or leads out of `root`
+        through `..` or a symbolic link.
+    """
+    shown = repr(name if not isinstance(name, str) or len(name) <= 80 else name[:77] + "...")
+    if not isinstance(name, str) or not name:
+        raise BadInput(f"file name {shown}: expected a relative path inside {root}")
+    # A backslash separates folders on Windows: such a name means another file there.
+    if "\0" in name or "\\" in name or name.startswith("/") or name[1:2] == ":":
+        raise BadInput(f"file name {shown}: must be a plain relative path inside {root}")
+    root = Path(root)
+    joined = root / name
+    try:
+        inside = joined.resolve().is_relative_to(root.resolve())
+    except (OSError, RuntimeError, ValueError) as error:  # link loops, surrogates, too long
+        raise BadInput(f"file name {shown}: cannot be resolved inside {root}") from error
+    if ".." in Path(name).parts or not inside:
+        raise BadInput(f"file name {shown}: leads out of {root}")
+    return joined
+
+
+def read_json(path: str | Path, *, max_bytes: int | None = None, unique_keys: bool = False) -> Any:
+    """Reads a JSON file.
+
+    Args:
+      path: the file.
+      max_bytes: larger files are refused unread.
+      unique_keys: refuse an object that names a key twice instead of keeping the last one.
+
+    Raises:
+      BadInput: if the file is missing, too large or not JSON (with the line), in one line.
+    """
+    path = Path(path)
+    try:
+        with open(path, "rb") as file:
+            data = file.read() if max_bytes is None else file.read(max_bytes + 1)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise BadInput(f"{path}: {reason}; name a JSON file that can be read") from error
+    if max_bytes is not None and len(data) > max_bytes:
+        raise BadInput(f"{path}: larger than {max_bytes} bytes, the limit for such a file")
+    return parse_json(data, str(path), unique_keys=unique_keys)
+
+
+def parse_json(data: bytes | str, source: str, *, unique_keys: bool = False) -> Any:
+    """Parses strict JSON (no NaN, no infinity).
+
+    Args:
+      data: UTF-8 bytes or text.
+      source: how to call it in messages.
+      unique_keys: refuse an object that names a key twice instead of keeping the last one.
+
+    Raises:
+      BadInput: if it is not JSON, with line and column where known.
+    """
+    hook = _unique if unique_keys else None
+    try:
+        text = data.decode("utf-8-sig") if isinstance(data, bytes) else data
+        return json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=hook)
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno} column {error.colno}"
+        raise BadInput(f"{source}: not JSON ({error.msg} at {where})") from error
+    except UnicodeDecodeError as error:
+        raise BadInput(f"{source}: not JSON (byte {error.start} is not UTF-8)") from error
+    except RecursionError as error:
+        raise BadInput(f"{source}: not usable JSON (nested too deeply)") from error
+    except ValueError as error:  # a number of thousands of digits, NaN, a key twice
+        raise BadInput(f"{source}: not usable JSON ({str(error).splitlines()[0]})") from error
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"key {twice[:40]!r} is given twice")
+    return result
+
+
+def _partial_sibling(path: Path) -> Path:
+    return path.with_name(f".{path.name[:200]}.{secrets.token_hex(4)}.partial")
+
+
+def _make_parent(path: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError, PermissionError) as error:
+        raise BadInput(f"{path}: {path.parent} cannot be made a folder; name another") from error
+
+
+def _require_free(path: Path) -> None:
+    if path.is_symlink() or (path.exists() and not path.is_dir()):
+        raise BadInput(f"{path}: exists and is not a folder; name a new folder")
+    if path.is_dir() and any(path.iterdir()):
+        raise BadInput(f"{path}: folder exists and is not empty; name a new folder or delete it")
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,163 @@
+"""Names and ids of objects and predicates, with their reserved entries."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import functools
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from rgan_tf.errors import BadInput
+
+PADDING = 0  # object id of an absent object
+IMAGE = 1  # object id of the node that stands for the whole image
+IN_IMAGE = 0  # predicate id between every object and that node
+
+RESERVED_OBJECTS = ("__padding__", "__image__")
+RESERVED_PREDICATES = ("__in_image__",)
+GEOMETRIC_PREDICATES = ("left of", "right of", "above", "below", "inside", "surrounding")
+
+
+@dataclasses.dataclass(frozen=True)
+class Vocabulary:
+    """Two tables from id to name; an id is a position in its table.
+
+    Attributes:
+      objects: `RESERVED_OBJECTS`, then the categories.
+      predicates: `RESERVED_PREDICATES`, then the dataset's predicates.
+
+    Raises:
+      BadInput: if a table does not start with its reserved entries, or a name is empty, not
+        text or there twice.
+    """
+
+    objects: tuple[str, ...]
+    predicates: tuple[str, ...]
+
+    def __post_init__(self):
+        _check_table("objects", self.objects, RESERVED_OBJECTS)
+        _check_table("predicates", self.predicates, RESERVED_PREDICATES)
+
+    @classmethod
+    def from_categories(
+        cls, categories: Iterable[str], predicates: Sequence[str] = GEOMETRIC_PREDICATES
+    ) -> Vocabulary:
+        """Builds the tables: categories sorted by name from id 2, predicates as given from 1."""
+        return cls(
+            objects=RESERVED_OBJECTS + tuple(sorted(categories)),
+            predicates=RESERVED_PREDICATES + tuple(predicates),
+        )
+
+    @property
+    def categories(self) -> tuple[str, ...]:
+        """The object names a user may write."""
+        return self.objects[len(RESERVED_OBJECTS) :]
+
+    @property
+    def num_objects(self) -> int:
+        """Size of the object table, reserved entries included."""
+        return len(self.objects)
+
+    @property
+    def num_predicates(self) -> int:
+        """Size of the predicate table, reserved entries included."""
+        return len(self.predicates)
+
+    def object_id(self, name: str) -> int:
+        """The id of a category.
+
+        Raises:
+          BadInput: for a name that is not there (with names that are near) or reserved.
+        """
+        return self._lookup("object", name, self._object_ids, RESERVED_OBJECTS)
+
+    def predicate_id(self, name: str) -> int:
+        """The id of a predicate.
+
+        Raises:
+          BadInput: for a name that is not there (with names that are near) or reserved.
+        """
+        return self._lookup("relationship", name, self._predicate_ids, RESERVED_PREDICATES)
+
+    def object_name(self, object_id: int) -> str:
+        """The name of an object id, reserved ids included.
+
+        Raises:
+          BadInput: if there is no such id.
+        """
+        if not 0 <= object_id < self.num_objects:
+            raise BadInput(f"object id {object_id}: must be in [0, {self.num_objects})")
+        return self.objects[object_id]
+
+    def predicate_name(self, predicate_id: int) -> str:
+        """The name of a predicate id, reserved ids included.
+
+        Raises:
+          BadInput: if there is no such id.
+        """
+        if not 0 <= predicate_id < self.num_predicates:
+            raise BadInput(f"predicate id {predicate_id}: must be in [0, {self.num_predicates})")
+        return self.predicates[predicate_id]
+
+    def to_json(self) -> dict[str, list[str]]:
+        """Both tables as lists, for `from_json`."""
+        return {"objects": list(self.objects), "predicates": list(self.predicates)}
+
+    @classmethod
+    def from_json(cls, value: Any, source: str = "vocabulary") -> Vocabulary:
+        """Reads what `to_json` gave.
+
+        Raises:
+          BadInput: if it is anything else; the message starts with `source`.
+        """
+        if not isinstance(value, dict) or set(value) != {"objects", "predicates"}:
+            raise BadInput(f'{source}: expected the keys "objects" and "predicates"')
+        if not all(isinstance(table, list) for table in value.values()):
+            raise BadInput(f"{source}: objects and predicates must be lists of names")
+        try:
+            return cls(objects=tuple(value["objects"]), predicates=tuple(value["predicates"]))
+        except BadInput as error:
+            raise BadInput(f"{source}: {error}") from error
+
+    def sha256(self) -> str:
+        """Fingerprint of both tables in their order; equal exactly when all ids mean the same."""
+        text = json.dumps(self.to_json(), ensure_ascii=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode("ascii")).hexdigest()
+
+    @functools.cached_property
+    def _object_ids(self) -> dict[str, int]:
+        return {name: index for index, name in enumerate(self.objects)}
+
+    @functools.cached_property
+    def _predicate_ids(self) -> dict[str, int]:
+        return {name: index for index, name in enumerate(self.predicates)}
+
+    @staticmethod
+    def _lookup(kind: str, name: str, ids: dict[str, int], reserved: tuple[str, ...]) -> int:
+        if not isinstance(name, str):
+            raise BadInput(f"{kind} {name!r}: must be a name from the vocabulary")
+        if name in reserved:
+            raise BadInput(f"{kind} {name!r}: is added by the model itself; leave it out")
+        if name in ids:
+            return ids[name]
+        known = [other for other in ids if other not in reserved]
+        near = difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.5)
+        if near:
+            advice = "did you mean " + " or ".join(map(repr, near)) + "?"
+        else:
+            advice = "known names include " + ", ".join(map(repr, known[:8]))
+        shown = name if len(name) <= 64 else name[:61] + "..."
+        raise BadInput(f"unknown {kind} {shown!r}; {advice}")
+
+
+def _check_table(kind: str, names: tuple[str, ...], reserved: tuple[str, ...]) -> None:
+    if not all(isinstance(name, str) and name.strip() == name != "" for name in names):
+        raise BadInput(f"{kind}: every name must be text without blanks around it")
+    if tuple(names[: len(reserved)]) != reserved:
+        raise BadInput(f"{kind}: must start with the reserved {', '.join(reserved)}")
+    if len(set(names)) != len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise BadInput(f"{kind}: {twice!r} is there twice")
