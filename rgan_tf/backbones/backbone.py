@@ -1,0 +1,188 @@
+"""Frozen pretrained networks as feature extractors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import tensorflow as tf
+
+from rgan_tf.backbones.networks import SPECS, NetworkSpec, preprocess
+from rgan_tf.backbones.weights import find_weights, load_layers, save_layers
+from rgan_tf.errors import BadInput
+
+
+def load_backbone(name: str, weights_dir: str | Path | None = None) -> Backbone:
+    """Finds the weights of a pretrained network.
+
+    They are looked for in `weights_dir`, in the folder named by RGAN_WEIGHTS, among the files
+    shipped with a release, and last in the Keras Applications store.
+
+    Args:
+      name: "mobilenet_v2", "squeezenet", "resnet50" or "vgg19".
+      weights_dir: a folder with weight files, or None.
+
+    Returns:
+      The backbone; each of its networks is read at its first use.
+
+    Raises:
+      BadInput: if the name is unknown, or the weights are nowhere to be found.
+    """
+    if name not in SPECS:
+        raise BadInput(f"backbone {name!r} is not known; choose one of {', '.join(SPECS)}")
+    return Backbone(name, SPECS[name], weights_dir)
+
+
+class Backbone:
+    """One pretrained network, frozen, seen through the layers that are asked for.
+
+    It is deliberately no `tf.Module`: a model that holds one neither saves it in its checkpoints
+    nor counts its variables. What has to travel (an exported graph) tracks `feature_network`.
+
+    Attributes:
+      name: as given to `load_backbone`.
+      feature_size: Dx, width of the retrieval features.
+      input_size: px, the side to which crops are resized for the retrieval features.
+      perceptual_weights: one weight per perceptual map.
+    """
+
+    def __init__(self, name: str, spec: NetworkSpec, weights_dir: str | Path | None):
+        self.name = name
+        self._spec = spec
+        self._weights_dir = weights_dir
+        self._networks: dict[tuple[str, ...], tf.keras.Model] = {}
+        self._functions: dict[str, tf.types.experimental.GenericFunction] = {}
+        self._path(partial=bool(spec.feature_layers))  # fails here, not in the middle of a run
+        self.input_size = spec.feature_input_size
+        self.perceptual_weights = spec.perceptual_weights
+
+    @property
+    def feature_size(self) -> int:
+        return int(self.feature_network.output_shape[-1])
+
+    @property
+    def final_feature_size(self) -> int:
+        return int(self.final_network.output_shape[-1])
+
+    @property
+    def feature_network(self) -> tf.keras.Model:
+        """Keras model [B, S, S, 3] float32 in 0..255 -> [B, Dx], S = `input_size`."""
+        return self._pooled(self._spec.feature_layers, self._spec.feature_input_size, partial=True)
+
+    @property
+    def final_network(self) -> tf.keras.Model:
+        """Keras model [B, S, S, 3] float32 in 0..255 -> [B, Df]."""
+        return self._pooled((self._spec.final_layer,), self._spec.final_input_size, partial=False)
+
+    @property
+    def perceptual_network(self) -> tf.keras.Model:
+        """Keras model [B, H, W, 3] float32 in 0..255 -> list of maps [B, h, w, C]."""
+        layers = self._spec.perceptual_layers
+        partial = layers == self._spec.feature_layers
+        return self._network(layers, None, partial, pool=False)
+
+    def features(self, images) -> tf.Tensor:
+        """Retrieval features: the mean-pooled maps of several layers, side by side.
+
+        Args:
+          images: [B, H, W, 3] uint8, or float32 in 0..255, RGB; resized to `input_size` by
+            antialiased bilinear interpolation where they differ.
+
+        Returns:
+          [B, Dx] float32.
+        """
+        return self._run("features", self.feature_network, self.input_size, images)
+
+    def final_features(self, images) -> tf.Tensor:
+        """Mean-pooled last map, the features of a Fréchet distance.
+
+        Args:
+          images: [B, H, W, 3] uint8, or float32 in 0..255, RGB; always resized to one size (128
+            px) by antialiased bilinear interpolation, so that resolutions compare.
+
+        Returns:
+          [B, Df] float32.
+
+        Raises:
+          BadInput: if only a partial weight file is at hand.
+        """
+        return self._run("final", self.final_network, self._spec.final_input_size, images)
+
+    def perceptual(self, images: tf.Tensor) -> list[tf.Tensor]:
+        """The maps that the perceptual distance compares; differentiable in the images.
+
+        Args:
+          images: [B, H, W, 3] float32 in [-1, 1], at least 32 px a side.
+
+        Returns:
+          Maps [B, h, w, C] float32, shallow to deep.
+
+        Raises:
+          BadInput: if this network offers no perceptual maps.
+        """
+        return self.perceptual_network((images + 1.0) * 127.5, training=False)
+
+    def save_truncated(self, path: str | Path) -> None:
+        """Writes just the layers that the retrieval features need, as h5.
+
+        Args:
+          path: where to write; named as `NetworkSpec.partial_weight_files` it is found again.
+        """
+        save_layers(self._frozen(self._spec.feature_layers, partial=True), path)
+
+    def _run(self, key: str, network: tf.keras.Model, size: int, images) -> tf.Tensor:
+        if key not in self._functions:
+
+            def compute(images: tf.Tensor) -> tf.Tensor:
+                images = tf.cast(images, tf.float32)  # [B, H, W, 3]
+                if images.shape[1:3] != (size, size):
+                    images = tf.image.resize(images, [size, size], antialias=True)  # [B, S, S, 3]
+                return network(images, training=False)  # [B, Dx]
+
+            # Another batch size (the last one) must not trace again.
+            self._functions[key] = tf.function(compute, reduce_retracing=True)
+        return self._functions[key](tf.convert_to_tensor(images))
+
+    def _pooled(self, layers: tuple[str, ...], size: int, partial: bool) -> tf.keras.Model:
+        return self._network(layers, size, partial, pool=True)
+
+    def _network(
+        self, layers: Sequence[str], size: int | None, partial: bool, pool: bool
+    ) -> tf.keras.Model:
+        if not layers:
+            kind = "retrieval features" if pool else "perceptual maps"
+            raise BadInput(f"backbone {self.name} offers no {kind}; choose another one")
+        key = (*layers, str(pool))
+        if key not in self._networks:
+            # Built outside of any graph that is being traced, or its variables would belong to it.
+            with tf.init_scope():
+                self._networks[key] = self._build(tuple(layers), size, partial, pool)
+        return self._networks[key]
+
+    def _build(
+        self, layers: tuple[str, ...], size: int | None, partial: bool, pool: bool
+    ) -> tf.keras.Model:
+        base = self._frozen(layers, partial)
+        inputs = tf.keras.layers.Input([size, size, 3])
+        maps = base(preprocess(inputs, self._spec.preprocessing), training=False)
+        maps = maps if isinstance(maps, list) else [maps]
+        if not pool:
+            network = tf.keras.Model(inputs, maps)
+        else:
+            pooled = [tf.reduce_mean(item, axis=[1, 2]) for item in maps]  # each [B, C]
+            network = tf.keras.Model(inputs, tf.concat(pooled, axis=-1))  # [B, Dx]
+        network.trainable = False
+        return network
+
+    def _frozen(self, layers: tuple[str, ...], partial: bool) -> tf.keras.Model:
+        whole = self._spec.build()
+        base = tf.keras.Model(whole.input, [whole.get_layer(name).output for name in layers])
+        load_layers(base, self._path(partial))
+        base.trainable = False
+        return base
+
+    def _path(self, partial: bool) -> Path:
+        names = self._spec.weight_files
+        if partial:
+            names = names + self._spec.partial_weight_files
+        return find_weights(self.name, names, self._weights_dir, self._spec.download)

@@ -1,0 +1,146 @@
+"""The pretrained networks that are on offer: layers, preprocessing, weight files."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import tensorflow as tf
+
+# Mean colour of ImageNet in BGR, 0..255, which networks trained in Caffe subtract.
+CAFFE_MEAN_BGR = (103.939, 116.779, 123.68)
+
+
+@dataclasses.dataclass(frozen=True)
+class NetworkSpec:
+    """What is known about one pretrained network.
+
+    Attributes:
+      build: makes the Keras model for an input of [B, None, None, 3] with random weights.
+      preprocessing: "symmetric" (x / 127.5 - 1) or "caffe" (BGR minus the mean colour).
+      weight_files: file names that hold every layer.
+      partial_weight_files: file names that hold only what `feature_layers` need.
+      download: path below the Keras Applications store, or None.
+      feature_layers: the mean-pooled maps that make the retrieval features.
+      feature_input_size: px; crops are resized to it for the retrieval features.
+      final_layer: the mean-pooled map that makes the features of a Fréchet distance.
+      final_input_size: px; images are resized to it for the final features.
+      perceptual_layers: the maps that the perceptual distance compares.
+      perceptual_weights: weight of each map's mean absolute difference.
+    """
+
+    build: Callable[[], tf.keras.Model]
+    preprocessing: str
+    weight_files: tuple[str, ...]
+    partial_weight_files: tuple[str, ...]
+    download: str | None
+    feature_layers: tuple[str, ...]
+    feature_input_size: int
+    final_layer: str
+    final_input_size: int
+    perceptual_layers: tuple[str, ...]
+    perceptual_weights: tuple[float, ...]
+
+
+def preprocess(images: tf.Tensor, preprocessing: str) -> tf.Tensor:
+    """Images [B, H, W, 3] float32 in 0..255, RGB, as the network was trained to see them."""
+    if preprocessing == "symmetric":
+        return images / 127.5 - 1.0  # [B, H, W, 3]
+    return images[..., ::-1] - tf.constant(CAFFE_MEAN_BGR)  # [B, H, W, 3]
+
+
+def build_squeezenet() -> tf.keras.Model:
+    """SqueezeNet 1.1 without its classifier.
+
+    Iandola et al. 2016, https://arxiv.org/abs/1602.07360. Pooling drops incomplete windows, so a
+    64 px image gives maps of 31, 15, 7 and 3 px, a 32 px image of 15, 7, 3 and 1 px.
+    """
+    layers = tf.keras.layers
+    inputs = layers.Input([None, None, 3])
+    x = layers.Conv2D(64, 3, strides=2, activation="relu", name="conv1")(inputs)
+    squeezes = {2: 16, 3: 16, 4: 32, 5: 32, 6: 48, 7: 48, 8: 64, 9: 64}
+    for index, squeeze in squeezes.items():
+        if index in (2, 4, 6):
+            x = layers.MaxPooling2D(3, strides=2, name=f"pool{index - 1}")(x)
+        name = f"fire{index}"
+        x = layers.Conv2D(squeeze, 1, activation="relu", name=f"{name}/squeeze1x1")(x)
+        narrow = layers.Conv2D(4 * squeeze, 1, activation="relu", name=f"{name}/expand1x1")(x)
+        wide = layers.Conv2D(
+            4 * squeeze, 3, padding="same", activation="relu", name=f"{name}/expand3x3"
+        )(x)
+        x = layers.Concatenate(name=name)([narrow, wide])
+    return tf.keras.Model(inputs, x, name="squeezenet")
+
+
+def _application(name: str) -> Callable[[], tf.keras.Model]:
+    def build() -> tf.keras.Model:
+        make = getattr(tf.keras.applications, name)
+        return make(include_top=False, weights=None, input_shape=(None, None, 3))
+
+    return build
+
+
+_MOBILENET_LAYERS = (
+    "block_1_expand_relu",
+    "block_3_expand_relu",
+    "block_6_expand_relu",
+    "block_13_expand_relu",
+)
+
+SPECS: dict[str, NetworkSpec] = {
+    "mobilenet_v2": NetworkSpec(
+        build=_application("MobileNetV2"),
+        preprocessing="symmetric",
+        weight_files=(
+            "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5",
+            "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224.h5",
+        ),
+        partial_weight_files=("mobilenet_v2_truncated.h5",),
+        download="mobilenet_v2/mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5",
+        feature_layers=_MOBILENET_LAYERS,  # 96 + 144 + 192 + 576 = 1008
+        feature_input_size=64,
+        final_layer="out_relu",
+        final_input_size=128,
+        perceptual_layers=_MOBILENET_LAYERS,
+        perceptual_weights=(1.0, 1.0, 1.0, 1.0),
+    ),
+    "squeezenet": NetworkSpec(
+        build=build_squeezenet,
+        preprocessing="caffe",
+        weight_files=("squeezenet_v1.1_keras_notop.h5",),
+        partial_weight_files=(),
+        download=None,
+        feature_layers=("fire3", "fire5", "fire7", "fire9"),  # 128 + 256 + 384 + 512 = 1280
+        feature_input_size=64,
+        final_layer="fire9",
+        final_input_size=128,
+        perceptual_layers=("conv1", "fire3", "fire5", "fire7", "fire9"),
+        perceptual_weights=(1.0, 1.0, 1.0, 1.0, 1.0),
+    ),
+    "resnet50": NetworkSpec(
+        build=_application("ResNet50"),
+        preprocessing="caffe",
+        weight_files=("resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5",),
+        partial_weight_files=(),
+        download="resnet/resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        feature_layers=("conv5_block3_out",),  # 2048
+        feature_input_size=128,
+        final_layer="conv5_block3_out",
+        final_input_size=128,
+        perceptual_layers=(),
+        perceptual_weights=(),
+    ),
+    "vgg19": NetworkSpec(
+        build=_application("VGG19"),
+        preprocessing="caffe",
+        weight_files=("vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5",),
+        partial_weight_files=(),
+        download="vgg19/vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        feature_layers=(),
+        feature_input_size=64,
+        final_layer="block5_pool",
+        final_input_size=128,
+        perceptual_layers=tuple(f"block{index}_conv1" for index in range(1, 6)),
+        perceptual_weights=(1 / 32, 1 / 16, 1 / 8, 1 / 4, 1.0),
+    ),
+}
