@@ -1,0 +1,46 @@
+# `make demo` and `make test` are all a new user needs: both install first when that is not done.
+# Another interpreter than python3: make install PYTHON=python3.11
+
+PYTHON ?= python3
+VENV := .venv
+STAMP := $(VENV)/.installed
+RUN := $(VENV)/bin
+
+# One line for an unsupported Python, instead of pages from pip.
+define CHECK_PYTHON
+command -v $(PYTHON) >/dev/null || { \
+  echo "rgan_tf: no $(PYTHON) here; name a Python 3.10 or 3.11: make install PYTHON=..." >&2; exit 2; }; \
+$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 10), (3, 11)))' || { \
+  echo "rgan_tf: needs Python 3.10 or 3.11, and $(PYTHON) is" \
+    "$$($(PYTHON) --version 2>&1); name another: make install PYTHON=python3.11" >&2; exit 2; }
+endef
+
+.PHONY: install demo test test-slow lint format clean
+
+install: $(STAMP)
+
+$(STAMP): setup.cfg pyproject.toml constraints.txt
+	@$(CHECK_PYTHON)
+	$(PYTHON) -m venv $(VENV)
+	$(RUN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	@touch $(STAMP)
+
+demo: $(STAMP)
+	$(RUN)/rgan demo
+
+test: $(STAMP)
+	$(RUN)/python -m pytest $(PYTEST_ARGS)
+
+test-slow: $(STAMP)
+	$(RUN)/python -m pytest -m slow $(PYTEST_ARGS)
+
+lint: $(STAMP)
+	$(RUN)/ruff check .
+	$(RUN)/ruff format --check .
+
+format: $(STAMP)
+	$(RUN)/ruff check --fix .
+	$(RUN)/ruff format .
+
+clean:
+	rm -rf $(VENV) *.egg-info .pytest_cache .ruff_cache .hypothesis

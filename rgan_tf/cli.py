@@ -1,0 +1,199 @@
+"""The `rgan` command: one table of subcommands, each in a module imported only when chosen.
+
+Progress and logs go to stderr. The result is one JSON object, alone on stdout's last line. Exit
+codes: 0 ok, 1 a bug or a failing machine, 2 bad input or config, 3 diverged, 4 corrupt data,
+75 interrupted (the same command continues the work).
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import ctypes
+import dataclasses
+import errno
+import importlib
+import json
+import logging
+import math
+import os
+import signal
+import sys
+import traceback
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from rgan_tf.errors import BadInput, Interrupted, RganError
+
+
+@dataclasses.dataclass(frozen=True)
+class Command:
+    """A subcommand.
+
+    Attributes:
+      name: what the user types.
+      module: a module with `add_arguments(parser)` and `main(arguments) -> dict`, which imports
+        nothing slow before `main` is called.
+      help: one line.
+    """
+
+    name: str
+    module: str
+    help: str
+
+
+COMMANDS = (
+    Command("prepare", "training.prepare", "turn images into records and a patch bank"),
+    Command("train", "training.train", "train the stages of a config"),
+    Command("eval", "training.evaluate", "measure a run"),
+    Command("export", "export.saved_model", "write a run as a self-contained SavedModel"),
+    Command("generate", "export.generate", "make images from a scene graph"),
+    Command("bench", "training.bench", "measure the speed of training and generation"),
+    Command("demo", "export.demo", "the whole way on the built-in world, in a few minutes"),
+)
+
+
+def console() -> None:
+    """Entry point of the `rgan` script."""
+    # Leaves through the same clean-up as Ctrl-C; training replaces this by its own handler.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    code = main()
+    # Nothing that runs at exit may write behind the result.
+    with contextlib.suppress(OSError, ValueError):
+        sys.stdout.flush()
+    os.dup2(2, 1)
+    sys.exit(code)
+
+
+def main(argv: Sequence[str] | None = None, commands: Sequence[Command] = COMMANDS) -> int:
+    """Runs one subcommand.
+
+    Args:
+      argv: the arguments after `rgan`; those of the process when absent.
+      commands: the table of subcommands.
+
+    Returns:
+      The exit code.
+    """
+    argv = sys.argv[1:] if argv is None else list(argv)
+    name = "rgan"
+    try:
+        parser = _build_parser(argv, commands)
+        arguments = parser.parse_args(argv)
+        if arguments.version:
+            print(_version())
+            return 0
+        if arguments.command is None:
+            raise BadInput(f"name a command: {', '.join(c.name for c in commands)}")
+        command = next(c for c in commands if c.name == arguments.command)
+        name = f"rgan {command.name}"
+        _quiet_start()
+        with _stdout_for_result() as stream:
+            result = importlib.import_module(command.module).main(arguments)
+            if not isinstance(result, dict):
+                raise TypeError(f"{command.module}.main returned {type(result).__name__}, not dict")
+            stream.write(json.dumps(_plain(result), allow_nan=False) + "\n")
+        return 0
+    except SystemExit as stop:  # --help
+        return stop.code if isinstance(stop.code, int) else 0
+    except KeyboardInterrupt:
+        return _report(name, "interrupted", Interrupted.exit_code)
+    except RganError as error:
+        return _report(name, str(error), error.exit_code)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            where = error.filename or "the disk"
+            return _report(name, f"{where}: {error.strerror}; free some space and repeat", 1)
+        return _report_bug(name)
+    except Exception:
+        return _report_bug(name)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Reports a wrong option as one line instead of a page of usage."""
+
+    def error(self, message: str):
+        raise BadInput(f"{message}; see {self.prog} --help")
+
+
+def _build_parser(argv: Sequence[str], commands: Sequence[Command]) -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="rgan", allow_abbrev=False, description="Scene graph to image by patch retrieval."
+    )
+    parser.add_argument("--version", action="store_true", help="print the version and leave")
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND")
+    chosen = next((argument for argument in argv if not argument.startswith("-")), None)
+    for command in commands:
+        subparser = subparsers.add_parser(
+            command.name, help=command.help, description=command.help, allow_abbrev=False
+        )
+        if command.name == chosen:
+            importlib.import_module(command.module).add_arguments(subparser)
+    return parser
+
+
+def _version() -> str:
+    from importlib import metadata  # slow to import, and needed here alone
+
+    try:
+        return f"rgan_tf {metadata.version('rgan_tf')}"
+    except metadata.PackageNotFoundError:
+        return "rgan_tf, not installed"
+
+
+def _quiet_start() -> None:
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # Our own limit on pixels is stricter and ends in a BadInput.
+    warnings.filterwarnings("ignore", message="Image size .* exceeds limit")
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(message)s")
+    for package in ("rgan_tf", "training", "export"):
+        logging.getLogger(package).setLevel(logging.INFO)
+
+
+@contextlib.contextmanager
+def _stdout_for_result() -> Iterator[Any]:
+    """Sends all that is written to stdout to stderr, C libraries included, except the result.
+
+    Yields:
+      A text stream on the real stdout, flushed at the end.
+    """
+    sys.stdout.flush()
+    stdout, descriptor = sys.stdout, os.dup(1)
+    os.dup2(2, 1)
+    sys.stdout = sys.stderr
+    try:
+        with open(os.dup(descriptor), "w", encoding="utf-8") as stream:
+            yield stream
+            # What C libraries still hold in their buffers belongs to stderr too.
+            ctypes.CDLL(None).fflush(None)
+    finally:
+        sys.stdout = stdout
+        os.dup2(descriptor, 1)
+        os.close(descriptor)
+
+
+def _plain(value: Any) -> Any:
+    """What JSON can hold: paths as text, NumPy scalars as numbers, NaN and infinity as null."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, Path):
+        return str(value)
+    if not isinstance(value, (str, bool, int, float)) and hasattr(value, "tolist"):
+        return _plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def _report(name: str, message: str, code: int) -> int:
+    print(f"{name}: {' '.join(message.split())}", file=sys.stderr, flush=True)
+    return code
+
+
+def _report_bug(name: str) -> int:
+    traceback.print_exc(file=sys.stderr)
+    return _report(name, "this is a bug; the lines above say where", 1)
