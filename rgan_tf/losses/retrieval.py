@@ -1,0 +1,141 @@
+"""The two losses that teach retrieval: ground-truth selection and co-occurrence (method §4)."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from rgan_tf.retrieval.distance import l2_distance, pairwise_distance
+
+_LOWEST = -1e9  # logit of an entry that must not be chosen
+
+
+def draw_anchors(object_mask: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    """Draws one object per example, uniformly among the real ones.
+
+    Args:
+      object_mask: [B, O] bool.
+      seed: [2] int32, for `tf.random.stateless_*`.
+
+    Returns:
+      [B] int32; 0 for an example without objects.
+    """
+    uniform = tf.random.stateless_uniform(tf.shape(object_mask), seed)  # [B, O]
+    return tf.argmax(tf.where(object_mask, uniform, -1.0), axis=-1, output_type=tf.int32)  # [B]
+
+
+def selection_loss(
+    ground_truth: tf.Tensor,
+    candidates: tf.Tensor,
+    valid: tf.Tensor,
+    object_mask: tf.Tensor,
+    anchors: tf.Tensor,
+    *,
+    scale: tf.Tensor | float,
+    form: str = "one_step",
+    teacher_forcing: bool = True,
+) -> tf.Tensor:
+    """Ground-truth selection loss: given one true patch, the other true patches should win.
+
+    Each object's group is its true patch and its candidates. The loss is the mean, over the objects
+    other than the anchor, of the cross-entropy of the true patch within its group, scored by the
+    scaled distance to the query. `one_step`: the query is the anchor's true patch throughout.
+    `iterative`: objects are visited as Algorithm 1 without noise would, and the query is the mean
+    of what was selected before (of the true patches, with `teacher_forcing`).
+
+    The paper gives the loss in words only; both forms have the same optimum.
+
+    Args:
+      ground_truth: [B, O, D] float, embeddings of the objects' own patches.
+      candidates: [B, O, K, D] float, embeddings of the candidates (without the true patch).
+      valid: [B, O, K] bool.
+      object_mask: [B, O] bool; O must be static.
+      anchors: [B] int32, from `draw_anchors`.
+      scale: scalar above 0, multiplies the distances.
+      form: "one_step" or "iterative".
+      teacher_forcing: only for "iterative".
+
+    Returns:
+      [B] float32, per example; 0 for an example with fewer than two objects.
+
+    Raises:
+      ValueError: for another `form`.
+    """
+    if form not in ("one_step", "iterative"):
+        raise ValueError(f"form must be one_step or iterative, got {form!r}")
+    ground_truth = tf.cast(ground_truth, tf.float32)  # [B, O, D]
+    candidates = tf.cast(candidates, tf.float32)  # [B, O, K, D]
+    scale = tf.cast(scale, tf.float32)
+    features = tf.concat([ground_truth[:, :, tf.newaxis], candidates], axis=2)  # [B, O, 1+K, D]
+    is_entry = tf.concat(
+        [object_mask[:, :, tf.newaxis], valid & object_mask[:, :, tf.newaxis]], axis=2
+    )  # [B, O, 1+K]
+    anchor_feature = tf.gather(ground_truth, anchors, batch_dims=1)  # [B, D]
+    num_objects = object_mask.shape[1]
+    is_anchor = tf.one_hot(anchors, num_objects, True, False, dtype=tf.bool)  # [B, O]
+    is_counted = object_mask & ~is_anchor  # [B, O]
+    if form == "one_step":
+        logits = _logits(features, is_entry, anchor_feature, scale)  # [B, O, 1+K]
+        losses = -tf.nn.log_softmax(logits)[:, :, 0]  # [B, O]
+    else:
+        losses = _iterative_losses(
+            features, is_entry, anchor_feature, is_counted, scale, teacher_forcing
+        )  # [B, O]
+    counted = tf.cast(is_counted, tf.float32)  # [B, O]
+    number = tf.reduce_sum(counted, axis=-1)  # [B]
+    return tf.reduce_sum(losses * counted, axis=-1) / tf.maximum(number, 1.0)  # [B]
+
+
+def cooccurrence_loss(
+    weights: tf.Tensor, candidate_cooccurrence: tf.Tensor, object_mask: tf.Tensor
+) -> tf.Tensor:
+    """Mean distance between the selected patches in the co-occurrence space (equation 5).
+
+    Differs from the paper: divided by the number of pairs, so that its size does not depend on the
+    number of objects. Since the embedding is frozen, it is mixed with the selection weights, which
+    is exact for one-hot weights and passes the gradient on to them.
+
+    Args:
+      weights: [B, O, K] float, from the group selection.
+      candidate_cooccurrence: [B, O, K, Dc] float, frozen embeddings of the candidates.
+      object_mask: [B, O] bool. Objects without any weight (no candidates) are left out as well.
+
+    Returns:
+      [B] float32, per example; 0 where there is no pair.
+    """
+    weights = tf.cast(weights, tf.float32)  # [B, O, K]
+    embeddings = tf.stop_gradient(tf.cast(candidate_cooccurrence, tf.float32))  # [B, O, K, Dc]
+    selected = tf.einsum("bok,bokd->bod", weights, embeddings)  # [B, O, Dc]
+    present = tf.cast(object_mask & (tf.reduce_sum(weights, axis=-1) > 0), tf.float32)  # [B, O]
+    pairs = present[:, :, tf.newaxis] * present[:, tf.newaxis]  # [B, O, O]
+    pairs *= 1.0 - tf.eye(tf.shape(weights)[1])  # [B, O, O]
+    number = tf.reduce_sum(pairs, axis=[1, 2])  # [B]
+    total = tf.reduce_sum(pairwise_distance(selected) * pairs, axis=[1, 2])  # [B]
+    return total / tf.maximum(number, 1.0)  # [B]
+
+
+def _logits(features, is_entry, query, scale):
+    distance = l2_distance(features, query[:, tf.newaxis, tf.newaxis])  # [B, O, 1+K]
+    return tf.where(is_entry, -scale * distance, _LOWEST)  # [B, O, 1+K]
+
+
+def _iterative_losses(features, is_entry, query, is_counted, scale, teacher_forcing):
+    """Cross-entropy of each object at the step that visits it; [B, O], 0 for uncounted ones."""
+    num_objects, group_size = features.shape[1], tf.shape(features)[2]
+    is_open = is_counted  # [B, O]
+    selected_sum, count = query, tf.ones(tf.shape(query)[:1])  # [B, D], [B]
+    losses = tf.zeros(tf.shape(is_counted))  # [B, O]
+    for _ in range(num_objects - 1):
+        logits = _logits(features, is_entry, selected_sum / count[:, tf.newaxis], scale)
+        best = tf.where(is_open, tf.reduce_max(logits, axis=-1), 2 * _LOWEST)  # [B, O]
+        visited = tf.one_hot(tf.argmax(best, axis=-1), num_objects)  # [B, O]
+        visited *= tf.cast(is_open, tf.float32)  # [B, O]; nothing once all are visited
+        losses -= tf.nn.log_softmax(logits)[:, :, 0] * visited  # [B, O]
+        if teacher_forcing:
+            patches = features[:, :, 0]  # [B, O, D]
+        else:
+            winners = tf.one_hot(tf.argmax(logits, axis=-1), group_size)  # [B, O, 1+K]
+            patches = tf.einsum("bok,bokd->bod", winners, features)  # [B, O, D]
+        selected_sum += tf.einsum("bo,bod->bd", visited, patches)  # [B, D]
+        count += tf.reduce_sum(visited, axis=-1)  # [B]
+        is_open &= visited == 0  # [B, O]
+    return losses

@@ -1,0 +1,188 @@
+"""Differentiable selection of one candidate per object (RetrieveGAN §3.2, Algorithm 1).
+
+Weighted reservoir sampling, relaxed as in Xie & Ermon, IJCAI 2019, with the paper's change that
+choosing a candidate closes its whole group (equation 4 in place of equation 3).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from rgan_tf.retrieval.distance import l2_distance
+
+# ε of log(max(1 - u, ε)): the smallest normal float32.
+EPSILON = float(np.finfo(np.float32).tiny)
+_LOG_EPSILON = float(np.log(EPSILON))
+_LOWEST = float(np.finfo(np.float32).min)
+
+
+class GroupSelection(NamedTuple):
+    """What `gumbel_group_select` chose.
+
+    Attributes:
+      weights: [B, O, K] float32; each object with a valid candidate has weights that sum to 1,
+        every other entry is 0.
+      order: [B, O] int32; the object chosen at step t, -1 past the end. Locked objects are absent.
+      choice: [B, O] int32; the candidate chosen for each object, -1 where it has none.
+    """
+
+    weights: tf.Tensor
+    order: tf.Tensor
+    choice: tf.Tensor
+
+
+def gumbel_group_select(
+    features: tf.Tensor,
+    valid: tf.Tensor,
+    query: tf.Tensor,
+    gumbel: tf.Tensor,
+    *,
+    scale: tf.Tensor | float = 1.0,
+    temperature: tf.Tensor | float = 1.0,
+    straight_through: bool = True,
+    locked: tf.Tensor | None = None,
+) -> GroupSelection:
+    """Chooses one candidate per object, each choice conditioned on all earlier ones.
+
+    Each step scores every open candidate by `gumbel - scale * |feature - query|` (equations 1 and
+    2), takes the best one over all objects, closes its object (equation 4) and moves the query to
+    the mean of everything selected so far. The noise is the caller's and stays the same for all
+    steps; the log-mask of closed objects is kept apart from the scores, which every new query
+    changes. All arithmetic is float32, whatever the precision policy.
+
+    With `straight_through` the forward weights are exactly one-hot and the gradient is that of the
+    soft choice. Without it the weights are the soft ones, normalised within each object, because
+    their raw sum drops some objects and counts others twice.
+
+    Args:
+      features: [B, O, K, D] float, embedded candidates; O must be static.
+      valid: [B, O, K] bool, False for padding; an object without a valid candidate takes no part.
+      query: [B, D] float, the initial query; unused in rows with a locked object.
+      gumbel: [B, O, K] float, Gumbel(0, 1) noise; zeros make the selection deterministic.
+      scale: scalar above 0, multiplies the distances.
+      temperature: scalar above 0, divides the logits of the softmax.
+      straight_through: one-hot weights with the soft gradient, or the soft weights themselves.
+      locked: [B, O] int32, the candidate that is fixed for this object, -1 (or one that is not
+        valid) where it is free. Locked features count from the start and form the first query.
+
+    Returns:
+      The selection. In soft mode `order` and `choice` are the hard decisions of the soft path.
+
+    Raises:
+      ValueError: if the number of objects is not static.
+    """
+    features = tf.cast(features, tf.float32)  # [B, O, K, D]
+    query = tf.cast(query, tf.float32)  # [B, D]
+    gumbel = tf.cast(gumbel, tf.float32)  # [B, O, K]
+    scale = tf.cast(scale, tf.float32)
+    temperature = tf.cast(temperature, tf.float32)
+    num_objects = features.shape[1]
+    if num_objects is None:
+        raise ValueError("features must have a static number of objects, got [B, None, K, D]")
+    num_candidates = features.shape[2] or tf.shape(features)[2]
+
+    if locked is None:
+        locked = tf.fill(tf.shape(valid)[:2], -1)
+    lock_weights = tf.one_hot(locked, num_candidates) * tf.cast(valid, tf.float32)  # [B, O, K]
+    is_locked = tf.reduce_any(lock_weights > 0, axis=-1)  # [B, O]
+    selected_sum = tf.einsum("bok,bokd->bd", lock_weights, features)  # [B, D]
+    selected_count = tf.reduce_sum(tf.cast(is_locked, tf.float32), axis=-1)  # [B]
+    query = tf.where(
+        selected_count[:, tf.newaxis] > 0,
+        selected_sum / tf.maximum(selected_count, 1.0)[:, tf.newaxis],
+        query,
+    )  # [B, D]
+
+    selectable = valid & ~is_locked[:, :, tf.newaxis]  # [B, O, K]
+    is_open = tf.reduce_any(selectable, axis=-1)  # [B, O]
+    num_steps = tf.reduce_sum(tf.cast(is_open, tf.int32), axis=-1)  # [B]
+    log_mask = tf.zeros(tf.shape(is_open))  # [B, O]
+    hard_weights = lock_weights  # [B, O, K]
+    relaxed_sum = tf.zeros_like(lock_weights)  # [B, O, K]
+    log_weights = []  # of each step, [B, O, K]
+    order = []  # of each step, [B]
+    choice = tf.where(is_locked, locked, -1)  # [B, O]
+
+    for step in range(num_objects):
+        is_active = step < num_steps  # [B]
+        distance = l2_distance(features, query[:, tf.newaxis, tf.newaxis])  # [B, O, K]
+        # log π without its normaliser: one constant per row, which softmax and argmax ignore.
+        logits = gumbel - scale * distance + log_mask[:, :, tf.newaxis]  # [B, O, K]
+        shares, log_shares = _masked_softmax(logits / temperature, selectable)  # [B, O, K] twice
+
+        # Closed objects are left out here as well: a closed one far ahead in score could otherwise
+        # outweigh log ε and be chosen twice.
+        scores = tf.where(selectable & is_open[:, :, tf.newaxis], logits, _LOWEST)  # [B, O, K]
+        flat = tf.reshape(scores, [-1, num_objects * num_candidates])  # [B, O*K]
+        position = tf.argmax(flat, axis=-1, output_type=tf.int32)  # [B]
+        chosen_object = tf.where(is_active, position // num_candidates, -1)  # [B]
+        chosen_candidate = position % num_candidates  # [B]
+        is_chosen = tf.one_hot(chosen_object, num_objects, True, False, dtype=tf.bool)  # [B, O]
+        is_open &= ~is_chosen  # [B, O]
+        order.append(chosen_object)
+        choice = tf.where(is_chosen, chosen_candidate[:, tf.newaxis], choice)  # [B, O]
+
+        active = tf.cast(is_active, tf.float32)[:, tf.newaxis, tf.newaxis]  # [B, 1, 1]
+        shares *= active  # [B, O, K]
+        if straight_through:
+            hard = (
+                tf.cast(is_chosen, tf.float32)[:, :, tf.newaxis]
+                * tf.one_hot(chosen_candidate, num_candidates)[:, tf.newaxis]
+            )  # [B, O, K]
+            # hard + (s - s), not (hard - s) + s: the latter is not exactly one-hot in float32.
+            step_weights = hard + (shares - tf.stop_gradient(shares))  # [B, O, K]
+            hard_weights += hard  # [B, O, K]
+            relaxed_sum += shares  # [B, O, K]
+            log_mask += tf.where(is_chosen, _LOG_EPSILON, 0.0)  # [B, O]
+        else:
+            step_weights = shares  # [B, O, K]
+            log_weights.append(tf.where(is_active[:, tf.newaxis, tf.newaxis], log_shares, _LOWEST))
+            remainder = _one_minus_group_maximum(shares)  # [B, O]
+            log_mask += tf.where(
+                is_active[:, tf.newaxis], tf.math.log(tf.maximum(remainder, EPSILON)), 0.0
+            )  # [B, O]
+        selected_sum += tf.einsum("bok,bokd->bd", step_weights, features)  # [B, D]
+        selected_count += active[:, 0, 0]  # [B]
+        query = selected_sum / tf.maximum(selected_count, 1.0)[:, tf.newaxis]  # [B, D]
+
+    if straight_through:
+        weights = hard_weights + (relaxed_sum - tf.stop_gradient(relaxed_sum))  # [B, O, K]
+    else:
+        # Σ_t s_t, divided by its sum over the object, in logarithms: nothing underflows to 0/0.
+        total = tf.reduce_logsumexp(tf.stack(log_weights), axis=0)  # [B, O, K]
+        weights = _masked_softmax(total, selectable, axes=(2,))[0] + lock_weights  # [B, O, K]
+    return GroupSelection(weights, tf.stack(order, axis=-1), choice)
+
+
+def _masked_softmax(
+    logits: tf.Tensor, mask: tf.Tensor, axes: tuple[int, ...] = (1, 2)
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Softmax over `axes` of the unmasked entries, and its logarithm; 0 elsewhere.
+
+    Finite for any logits; where everything is masked both results are 0.
+    """
+    highest = tf.reduce_max(tf.where(mask, logits, _LOWEST), axis=axes, keepdims=True)
+    shifted = tf.where(mask, logits - tf.stop_gradient(highest), 0.0)  # [B, O, K]
+    exponentials = tf.where(mask, tf.exp(shifted), 0.0)  # [B, O, K]
+    total = tf.reduce_sum(exponentials, axis=axes, keepdims=True)
+    total = tf.where(total > 0, total, 1.0)
+    return exponentials / total, shifted - tf.math.log(total)
+
+
+def _one_minus_group_maximum(shares: tf.Tensor) -> tf.Tensor:
+    """1 - max_k shares[b, o, k], as a sum of the other shares so that no digits cancel.
+
+    Args:
+      shares: [B, O, K] float32, sums to 1 over O and K.
+
+    Returns:
+      [B, O] float32.
+    """
+    num_objects, num_candidates = shares.shape[1], tf.shape(shares)[2]
+    is_maximum = tf.one_hot(tf.argmax(shares, axis=-1), num_candidates)  # [B, O, K]
+    own_rest = tf.reduce_sum(shares * (1.0 - is_maximum), axis=-1)  # [B, O]
+    others = tf.reduce_sum(shares, axis=-1) @ (1.0 - tf.eye(num_objects))  # [B, O]
+    return own_rest + others

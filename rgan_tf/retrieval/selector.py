@@ -1,0 +1,141 @@
+"""Retrieval of one patch per object, as a layer: noise, seed patch and group selection."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+
+from rgan_tf.retrieval.gumbel import EPSILON, GroupSelection, gumbel_group_select
+from rgan_tf.seeds import Purpose
+
+
+@tf.keras.utils.register_keras_serializable(package="rgan_tf")
+class GroupRetrieval(tf.keras.layers.Layer):
+    """Selects one compatible patch per object from its candidates (RetrieveGAN Algorithm 1).
+
+    With seeds the first query is a candidate drawn uniformly and the scores carry Gumbel noise;
+    without, the selection is deterministic and starts from the best candidate of the pre-filter.
+    Every row draws from its own seed, so that a row's result never depends on its neighbours.
+
+    Args:
+      straight_through: exactly one-hot weights with the soft gradient, or soft weights.
+
+    Call args:
+      candidate_embeddings: [B, O, K, D] float.
+      valid: [B, O, K] bool, False = padding.
+      seeds: [B, 2] int32, or None for the deterministic selection.
+      scale: scalar above 0, multiplies the distances.
+      temperature: scalar above 0.
+      locked: [B, O] int32, the candidate fixed for an object, -1 = free; or None.
+      distances: [B, O, K] float, pre-filter distances; used by the deterministic selection to find
+        its first query. Without them it is the first valid candidate of the first object that has
+        one, since candidates come best first.
+
+    Returns:
+      `GroupSelection`, always float32.
+    """
+
+    def __init__(self, *, straight_through: bool = True, **kwargs: Any) -> None:
+        kwargs.setdefault("autocast", False)  # half precision would decide between near ties
+        super().__init__(**kwargs)
+        self.straight_through = straight_through
+
+    def call(
+        self,
+        candidate_embeddings: tf.Tensor,
+        valid: tf.Tensor,
+        seeds: tf.Tensor | None = None,
+        *,
+        scale: tf.Tensor | float = 1.0,
+        temperature: tf.Tensor | float = 1.0,
+        locked: tf.Tensor | None = None,
+        distances: tf.Tensor | None = None,
+    ) -> GroupSelection:
+        """Runs the selection; see the class for arguments and result."""
+        embeddings = tf.cast(candidate_embeddings, tf.float32)  # [B, O, K, D]
+        if seeds is None:
+            gumbel = tf.zeros(tf.shape(valid))  # [B, O, K]
+            scores = tf.zeros(tf.shape(valid)) if distances is None else -distances  # [B, O, K]
+        else:
+            gumbel, scores = draw_noise(seeds, tf.shape(valid)[1:])  # [B, O, K] twice
+        query = best_candidate(embeddings, valid, tf.cast(scores, tf.float32))  # [B, D]
+        return gumbel_group_select(
+            embeddings,
+            valid,
+            query,
+            gumbel,
+            scale=scale,
+            temperature=temperature,
+            straight_through=self.straight_through,
+            locked=locked,
+        )
+
+    def get_config(self) -> dict[str, Any]:
+        """Constructor arguments."""
+        return {**super().get_config(), "straight_through": self.straight_through}
+
+
+def draw_noise(seeds: tf.Tensor, shape: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Gumbel noise, and uniform scores whose largest valid entry is the seed patch.
+
+    Args:
+      seeds: [B, 2] int32, one per row.
+      shape: the shape of one row's noise, [O, K].
+
+    Returns:
+      Gumbel(0, 1) noise and uniform [0, 1) numbers, both [B, O, K] float32.
+    """
+
+    def one_row(seed):  # [2]
+        fold = tf.random.experimental.stateless_fold_in
+        uniform = tf.random.stateless_uniform(
+            shape, fold(seed, int(Purpose.GUMBEL_NOISE)), minval=EPSILON
+        )  # [O, K]
+        scores = tf.random.stateless_uniform(shape, fold(seed, int(Purpose.SEED_PATCH)))  # [O, K]
+        return uniform, scores
+
+    uniform, scores = tf.map_fn(
+        one_row, tf.cast(seeds, tf.int32), fn_output_signature=(tf.float32, tf.float32)
+    )  # [B, O, K] twice
+    return -tf.math.log(-tf.math.log(uniform)), scores
+
+
+def best_candidate(embeddings: tf.Tensor, valid: tf.Tensor, scores: tf.Tensor) -> tf.Tensor:
+    """The embedding of each row's valid candidate with the highest score; ties go to the first.
+
+    Args:
+      embeddings: [B, O, K, D] float32.
+      valid: [B, O, K] bool.
+      scores: [B, O, K] float32.
+
+    Returns:
+      [B, D] float32.
+    """
+    batch, width = tf.shape(valid)[0], embeddings.shape[-1]
+    masked = tf.where(valid, scores, tf.float32.min)  # [B, O, K]
+    best = tf.argmax(tf.reshape(masked, [batch, -1]), axis=-1)  # [B]
+    flat = tf.reshape(embeddings, [batch, -1, width])  # [B, O*K, D]
+    return tf.gather(flat, best, batch_dims=1)  # [B, D]
+
+
+def mix_patches(weights: tf.Tensor, crops: tf.Tensor) -> tf.Tensor:
+    """The selected patch of each object: its crops, mixed with the selection weights (§3.5).
+
+    One-hot weights give exactly one crop; the gradient to each weight is the inner product of the
+    incoming gradient with that crop.
+
+    Args:
+      weights: [B, O, K] float.
+      crops: [B, O, K, h, w, 3], uint8 or float in [-1, 1].
+
+    Returns:
+      [B, O, h, w, 3] float32 in [-1, 1]; 0 (mid grey) for objects without weight.
+    """
+    weights = tf.cast(weights, tf.float32)  # [B, O, K]
+    mixed = tf.einsum("bok,bokhwc->bohwc", weights, tf.cast(crops, tf.float32))  # [B, O, h, w, 3]
+    if crops.dtype == tf.uint8:
+        # Scaled after mixing: K times less arithmetic than scaling every candidate.
+        total = tf.reduce_sum(weights, axis=-1)[:, :, tf.newaxis, tf.newaxis, tf.newaxis]
+        mixed = mixed / 127.5 - total  # [B, O, h, w, 3]
+    return mixed
