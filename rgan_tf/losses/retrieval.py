@@ -5,6 +5,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from rgan_tf.retrieval.distance import l2_distance, pairwise_distance
+from rgan_tf.retrieval.noise import stateless_uniform
 
 _LOWEST = -1e9  # logit of an entry that must not be chosen
 
@@ -14,12 +15,12 @@ def draw_anchors(object_mask: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
 
     Args:
       object_mask: [B, O] bool.
-      seed: [2] int32, for `tf.random.stateless_*`.
+      seed: [2] int32, as for `tf.random.stateless_uniform`.
 
     Returns:
       [B] int32; 0 for an example without objects.
     """
-    uniform = tf.random.stateless_uniform(tf.shape(object_mask), seed)  # [B, O]
+    uniform = stateless_uniform(tf.shape(object_mask), seed)  # [B, O]
     return tf.argmax(tf.where(object_mask, uniform, -1.0), axis=-1, output_type=tf.int32)  # [B]
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from rgan_tf.retrieval.gumbel import EPSILON, GroupSelection, gumbel_group_select
-from rgan_tf.seeds import Purpose
+from rgan_tf.retrieval.gumbel import GroupSelection, gumbel_group_select
+from rgan_tf.retrieval.noise import draw_noise
 
 
 @tf.keras.utils.register_keras_serializable(package="rgan_tf")
@@ -74,31 +74,6 @@ class GroupRetrieval(tf.keras.layers.Layer):
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments."""
         return {**super().get_config(), "straight_through": self.straight_through}
-
-
-def draw_noise(seeds: tf.Tensor, shape: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Gumbel noise, and uniform scores whose largest valid entry is the seed patch.
-
-    Args:
-      seeds: [B, 2] int32, one per row.
-      shape: the shape of one row's noise, [O, K].
-
-    Returns:
-      Gumbel(0, 1) noise and uniform [0, 1) numbers, both [B, O, K] float32.
-    """
-
-    def one_row(seed):  # [2]
-        fold = tf.random.experimental.stateless_fold_in
-        uniform = tf.random.stateless_uniform(
-            shape, fold(seed, int(Purpose.GUMBEL_NOISE)), minval=EPSILON
-        )  # [O, K]
-        scores = tf.random.stateless_uniform(shape, fold(seed, int(Purpose.SEED_PATCH)))  # [O, K]
-        return uniform, scores
-
-    uniform, scores = tf.map_fn(
-        one_row, tf.cast(seeds, tf.int32), fn_output_signature=(tf.float32, tf.float32)
-    )  # [B, O, K] twice
-    return -tf.math.log(-tf.math.log(uniform)), scores
 
 
 def best_candidate(embeddings: tf.Tensor, valid: tf.Tensor, scores: tf.Tensor) -> tf.Tensor:

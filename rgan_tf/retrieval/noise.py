@@ -1,0 +1,54 @@
+"""Random numbers for retrieval, the same on every device, with XLA and without."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from rgan_tf.seeds import Purpose
+
+_SMALLEST = float(np.finfo(np.float32).tiny)
+
+
+def stateless_uniform(shape: tf.Tensor | Sequence[int], seed: tf.Tensor) -> tf.Tensor:
+    """Uniform numbers from [0, 1), a multiple of 2^-24 each.
+
+    `tf.random.stateless_uniform` picks its generator by device and turns the same bits into
+    different floats under XLA; here the generator is named and the conversion is spelt out.
+
+    Args:
+      shape: of the result.
+      seed: [2] int32.
+
+    Returns:
+      float32 of the given shape.
+    """
+    bits = tf.random.stateless_uniform(
+        shape, seed, minval=None, maxval=None, dtype=tf.uint32, alg="philox"
+    )
+    return tf.cast(tf.bitwise.right_shift(bits, tf.constant(8, tf.uint32)), tf.float32) * 2.0**-24
+
+
+def draw_noise(seeds: tf.Tensor, shape: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Gumbel noise, and uniform scores whose largest valid entry is the seed patch.
+
+    Args:
+      seeds: [B, 2] int32, one per row; a row's numbers depend on its own seed only.
+      shape: the shape of one row's noise, [O, K].
+
+    Returns:
+      Gumbel(0, 1) noise and uniform [0, 1) numbers, both [B, O, K] float32.
+    """
+
+    def draw(seed, purpose):
+        seed = tf.random.experimental.stateless_fold_in(seed, int(purpose), alg="philox")  # [2]
+        return stateless_uniform(shape, seed)  # [O, K]
+
+    uniform, scores = tf.map_fn(
+        lambda seed: (draw(seed, Purpose.GUMBEL_NOISE), draw(seed, Purpose.SEED_PATCH)),
+        tf.cast(seeds, tf.int32),
+        fn_output_signature=(tf.float32, tf.float32),
+    )  # [B, O, K] twice
+    return -tf.math.log(-tf.math.log(tf.maximum(uniform, _SMALLEST))), scores
