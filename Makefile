@@ -9,9 +9,9 @@ RUN := $(VENV)/bin
 # One line for an unsupported Python, instead of pages from pip.
 define CHECK_PYTHON
 command -v $(PYTHON) >/dev/null || { \
-  echo "rgan_tf: no $(PYTHON) here; name a Python 3.10 or 3.11: make install PYTHON=..." >&2; exit 2; }; \
-$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 10), (3, 11)))' || { \
-  echo "rgan_tf: needs Python 3.10 or 3.11, and $(PYTHON) is" \
+  echo "rgan_tf: no $(PYTHON) here; install Python 3.11 and name it: make install PYTHON=..." >&2; exit 2; }; \
+$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { \
+  echo "rgan_tf: needs Python 3.11, and $(PYTHON) is" \
     "$$($(PYTHON) --version 2>&1); name another: make install PYTHON=python3.11" >&2; exit 2; }
 endef
 
