@@ -1,0 +1,62 @@
+"""Patch to feature map."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+
+from rgan_tf.generator import blocks
+
+MAP_SIZE = 8  # side of every crop map
+
+
+@tf.keras.utils.register_keras_serializable(package="rgan_tf")
+class CropEncoder(tf.keras.layers.Layer):
+    """Halves a patch until its map is 8 x 8, then one residual block.
+
+    The kernels of the halving convolutions are 4 wide: with an even kernel the cells of the map
+    stay centred on the pixels they describe, with a 3-wide one they shift by half a pixel.
+
+    Args:
+      crop_size: side of the patches in px: 8, 16, 32, 64, ...
+      channels: channels of the map, at least 1.
+
+    Call args:
+      crops: [N, crop_size, crop_size, 3] float32 in [-1, 1].
+
+    Returns:
+      [N, 8, 8, channels] float32.
+
+    Raises:
+      ValueError: if crop_size is not 8 times a power of two or channels < 1.
+    """
+
+    def __init__(self, *, crop_size: int, channels: int, **kwargs: Any):
+        super().__init__(**kwargs)
+        halvings = max(crop_size // MAP_SIZE, 1).bit_length() - 1
+        if MAP_SIZE << halvings != crop_size:
+            raise ValueError(f"crop_size must be 8 times a power of two, got {crop_size}")
+        if channels < 1:
+            raise ValueError(f"channels must be at least 1, got {channels}")
+        self.crop_size = crop_size
+        self.channels = channels
+        widths = [max(channels >> (halvings - 1 - step), 1) for step in range(halvings)]
+        self.convolutions = [
+            blocks.convolution(width, 4, strides=2, name=f"convolution_{step}")
+            for step, width in enumerate(widths)
+        ] or [blocks.convolution(channels, 3, name="convolution_0")]
+        self.block = blocks.ResidualBlock(channels=channels, name="block")
+
+    def call(self, crops: tf.Tensor) -> tf.Tensor:
+        values = self.convolutions[0](crops)  # [N, h, w, c]
+        for layer in self.convolutions[1:]:
+            values = layer(blocks.activate(values))  # [N, h, w, c]
+        return self.block(values)  # [N, 8, 8, channels]
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "crop_size": self.crop_size,
+            "channels": self.channels,
+        }

@@ -1,0 +1,131 @@
+"""Between image space and box space: maps into boxes, and crops out of images.
+
+Both directions are separable resampling with the triangle filter of an antialiased bilinear
+resize, written as two small matrix products per object. That is fast on a CPU, differentiable in
+the values and in the boxes, and compiles with XLA.
+
+A pixel belongs to a box if its centre does. A box thinner than one pixel is widened to one, so
+every box owns at least one pixel.
+"""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+
+def warp_to_boxes(maps: tf.Tensor, boxes: tf.Tensor, height: int, width: int) -> tf.Tensor:
+    """Resizes one map per object into its box on an otherwise zero canvas.
+
+    Args:
+      maps: [B, O, h, w, C] float32.
+      boxes: [B, O, 4] float32, [y0, x0, y1, x1] in [0, 1].
+      height: H of the canvas.
+      width: W of the canvas.
+
+    Returns:
+      [B, O, H, W, C] float32, exactly 0 outside the boxes.
+    """
+    h, w, channels = maps.shape[2:]
+    rows = _box_matrix(boxes[..., 0], boxes[..., 2], height, h)  # [B, O, H, h]
+    columns = _box_matrix(boxes[..., 1], boxes[..., 3], width, w)  # [B, O, W, w]
+    return _resample(maps, rows, columns, (h, w, channels), (height, width))
+
+
+def box_coverage(boxes: tf.Tensor, height: int, width: int) -> tuple[tf.Tensor, tf.Tensor]:
+    """Which rows and columns of a canvas belong to each box.
+
+    Args:
+      boxes: [B, O, 4] float32 in [0, 1].
+      height: H of the canvas.
+      width: W of the canvas.
+
+    Returns:
+      [B, O, H] and [B, O, W] float32 in {0, 1}; their outer product marks the pixels of the box.
+    """
+    rows, _, _ = _covered(boxes[..., 0], boxes[..., 2], height)  # [B, O, H]
+    columns, _, _ = _covered(boxes[..., 1], boxes[..., 3], width)  # [B, O, W]
+    return rows, columns
+
+
+def crop_objects(images: tf.Tensor, boxes: tf.Tensor, size: int) -> tf.Tensor:
+    """Cuts the boxes out of an image and resizes each to a square.
+
+    Args:
+      images: [B, H, W, C] float32.
+      boxes: [B, O, 4] float32, [y0, x0, y1, x1] in [0, 1].
+      size: side of the crops in px.
+
+    Returns:
+      [B, O, size, size, C] float32. A box without area gives the pixel it lies on.
+    """
+    height, width, channels = images.shape[1:]
+    rows = _crop_matrix(boxes[..., 0], boxes[..., 2], size, height)  # [B, O, size, H]
+    columns = _crop_matrix(boxes[..., 1], boxes[..., 3], size, width)  # [B, O, size, W]
+    objects = boxes.shape[1]
+    # All objects of an image share its pixels: one product per image for the rows.
+    flat = tf.reshape(images, [-1, height, width * channels])  # [B, H, W * C]
+    stacked = tf.reshape(rows, [-1, objects * size, height])  # [B, O * size, H]
+    strips = tf.matmul(stacked, flat)  # [B, O * size, W * C]
+    strips = tf.reshape(strips, [-1, objects, size, width, channels])  # [B, O, size, W, C]
+    return tf.matmul(columns[:, :, tf.newaxis], strips)  # [B, O, size, size, C]
+
+
+def _resample(
+    maps: tf.Tensor,
+    rows: tf.Tensor,
+    columns: tf.Tensor,
+    source: tuple[int, int, int],
+    target: tuple[int, int],
+) -> tf.Tensor:
+    h, w, channels = source
+    height, _ = target
+    objects = maps.shape[1]
+    flat = tf.reshape(maps, [-1, objects, h, w * channels])  # [B, O, h, w * C]
+    strips = tf.matmul(rows, flat)  # [B, O, H, w * C]
+    strips = tf.reshape(strips, [-1, objects, height, w, channels])  # [B, O, H, w, C]
+    return tf.matmul(columns[:, :, tf.newaxis], strips)  # [B, O, H, W, C]
+
+
+def _covered(
+    start: tf.Tensor, stop: tf.Tensor, pixels: int
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Pixels [.., P] of intervals [..], with the interval in pixels, [..] each."""
+    start, stop = start * pixels, stop * pixels
+    half = tf.maximum(stop - start, 1.0) / 2
+    centre = tf.clip_by_value((start + stop) / 2, half, tf.maximum(pixels - half, half))
+    start, stop = centre - half, centre + half
+    centres = tf.range(pixels, dtype=tf.float32) + 0.5  # [P]
+    inside = (centres >= start[..., tf.newaxis]) & (centres < stop[..., tf.newaxis])  # [.., P]
+    return tf.cast(inside, tf.float32), start, stop
+
+
+def _box_matrix(start: tf.Tensor, stop: tf.Tensor, pixels: int, cells: int) -> tf.Tensor:
+    """[.., P, M]: how much each of M map cells gives to each of P canvas pixels."""
+    inside, start, stop = _covered(start, stop, pixels)
+    span = (stop - start)[..., tf.newaxis]  # [.., 1] px, at least 1
+    centres = tf.range(pixels, dtype=tf.float32) + 0.5  # [P]
+    positions = (centres - start[..., tf.newaxis]) / span * cells - 0.5  # [.., P] cells
+    weights = _triangle(positions, cells / span, cells)  # [.., P, M]
+    return weights * inside[..., tf.newaxis]
+
+
+def _crop_matrix(start: tf.Tensor, stop: tf.Tensor, size: int, pixels: int) -> tf.Tensor:
+    """[.., S, P]: how much each of P image pixels gives to each of S crop pixels."""
+    span = ((stop - start) * pixels)[..., tf.newaxis]  # [.., 1] px
+    fractions = (tf.range(size, dtype=tf.float32) + 0.5) / size  # [S]
+    positions = start[..., tf.newaxis] * pixels + fractions * span - 0.5  # [.., S] px
+    return _triangle(positions, span / size, pixels)
+
+
+def _triangle(positions: tf.Tensor, support: tf.Tensor, samples: int) -> tf.Tensor:
+    """Normalised triangle-filter weights [.., P, M] around positions [.., P].
+
+    `support` [.., 1] is the step between positions in samples; above 1 the filter widens so that
+    shrinking averages instead of skipping samples. Beyond the border the weights fall on the
+    outermost sample.
+    """
+    positions = tf.clip_by_value(positions, -0.5, samples - 0.5)[..., tf.newaxis]  # [.., P, 1]
+    support = tf.maximum(support, 1.0)[..., tf.newaxis]  # [.., 1, 1]
+    index = tf.range(samples, dtype=tf.float32)  # [M]
+    weights = tf.nn.relu(1.0 - tf.abs(index - positions) / support)  # [.., P, M]
+    return weights / tf.reduce_sum(weights, axis=-1, keepdims=True)
