@@ -20,6 +20,7 @@ from typing import Any
 from rgan_tf.errors import BadInput
 
 _BLOCK = 1 << 20  # bytes read at a time when hashing
+_MAX_NAME = 1024  # characters of a relative path that comes from a file
 
 
 def write_bytes_atomic(path: str | Path, data: bytes) -> None:
@@ -105,14 +106,14 @@ def safe_join(root: str | Path, name: str) -> Path:
 
     Args:
       root: a folder that is trusted.
-      name: a relative path with forward slashes. It may not exist yet.
+      name: a relative path with forward slashes, of at most 1024 characters. It may not exist yet.
 
     Raises:
-      BadInput: if `name` is empty, absolute, holds NUL or a backslash, or leads out of `root`
+      BadInput: if `name` is empty, too long, absolute, holds NUL or a backslash, or leads out of `root`
         through `..` or a symbolic link.
     """
     shown = repr(name if not isinstance(name, str) or len(name) <= 80 else name[:77] + "...")
-    if not isinstance(name, str) or not name:
+    if not isinstance(name, str) or not 0 < len(name) <= _MAX_NAME:
         raise BadInput(f"file name {shown}: expected a relative path inside {root}")
     # A backslash separates folders on Windows: such a name means another file there.
     if "\0" in name or "\\" in name or name.startswith("/") or name[1:2] == ":":

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from rgan_tf.errors import BadInput, CorruptData
 
@@ -140,4 +140,12 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _reason(error: Exception) -> str:
+    if isinstance(error, UnidentifiedImageError):
+        return "its header cannot be read"  # Pillow's text names an object in memory
     return " ".join(str(error).split())[:120] or type(error).__name__
+
+
+def float_to_uint8(images: np.ndarray) -> np.ndarray:
+    """Images in [-1, 1] as the bytes that a PNG would hold, rounded and clipped."""
+    scaled = np.round((np.asarray(images, np.float32) + 1.0) * 127.5)
+    return np.clip(scaled, 0, 255).astype(np.uint8)

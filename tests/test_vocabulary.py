@@ -1,0 +1,88 @@
+"""Ids, reserved entries, near names, round trip."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rgan_tf.errors import BadInput
+from rgan_tf.vocabulary import IMAGE, IN_IMAGE, PADDING, Vocabulary
+
+WORLD = Vocabulary.from_categories(["tree", "sky", "cow"])
+
+
+def test_ids_are_positions_after_the_reserved_entries():
+    assert (PADDING, IMAGE, IN_IMAGE) == (0, 1, 0)
+    assert WORLD.objects[IMAGE] == "__image__" and WORLD.predicates[IN_IMAGE] == "__in_image__"
+    assert [WORLD.object_id(n) for n in ("cow", "sky", "tree")] == [2, 3, 4]
+    geometric = ("left of", "right of", "above", "below", "inside", "surrounding")
+    assert [WORLD.predicate_id(n) for n in geometric] == [1, 2, 3, 4, 5, 6]
+    assert (WORLD.num_objects, WORLD.num_predicates) == (5, 7)
+    assert WORLD.object_name(4) == "tree" and WORLD.predicate_name(6) == "surrounding"
+    assert WORLD.categories == ("cow", "sky", "tree")
+
+
+def test_unknown_names_are_answered_with_near_ones():
+    with pytest.raises(BadInput, match="unknown object 'Tre'; did you mean 'tree'"):
+        WORLD.object_id("Tre")
+    with pytest.raises(BadInput, match="unknown relationship 'left'; did you mean 'left of'"):
+        WORLD.predicate_id("left")
+    with pytest.raises(BadInput, match="known names include 'cow', 'sky', 'tree'"):
+        WORLD.object_id("zzzzzzz")
+
+
+@pytest.mark.parametrize("name", ["__image__", "__padding__"])
+def test_reserved_objects_cannot_be_named(name):
+    with pytest.raises(BadInput, match="added by the model"):
+        WORLD.object_id(name)
+
+
+def test_reserved_names_are_never_suggested():
+    with pytest.raises(BadInput) as caught:
+        WORLD.object_id("__imag__")
+    assert "__image__" not in str(caught.value)
+
+
+@pytest.mark.parametrize("lookup", [WORLD.object_name, WORLD.predicate_name])
+@pytest.mark.parametrize("bad", [-1, 7, 10**9])
+def test_ids_out_of_range(lookup, bad):
+    with pytest.raises(BadInput, match="must be in"):
+        lookup(bad)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        [],
+        {"objects": []},
+        {"objects": ["cow"], "predicates": []},
+        {"objects": "cow", "predicates": []},
+        {"objects": ["__image__", "__padding__"], "predicates": ["__in_image__"]},
+        {"objects": ["__padding__", "__image__", "a", "a"], "predicates": ["__in_image__"]},
+        {"objects": ["__padding__", "__image__", ""], "predicates": ["__in_image__"]},
+        {"objects": ["__padding__", "__image__", 3], "predicates": ["__in_image__"]},
+        {"objects": ["__padding__", "__image__", " a"], "predicates": ["__in_image__"]},
+    ],
+)
+def test_from_json_refuses(value):
+    with pytest.raises(BadInput, match="^voc.json: "):
+        Vocabulary.from_json(value, "voc.json")
+
+
+@given(st.sets(st.text("abcdeé ", min_size=1).filter(lambda s: s == s.strip()), max_size=8))
+def test_round_trip_and_fingerprint(categories):
+    vocabulary = Vocabulary.from_categories(categories)
+    again = Vocabulary.from_json(vocabulary.to_json())
+    assert again == vocabulary and again.sha256() == vocabulary.sha256()
+    more = Vocabulary.from_categories(categories | {"zebra"})
+    assert more.sha256() != vocabulary.sha256()
+
+
+def test_fingerprint_tells_tables_and_orders_apart():
+    reserved = ("__padding__", "__image__")
+    first = Vocabulary(reserved + ("a", "b"), ("__in_image__", "c"))
+    swapped = Vocabulary(reserved + ("b", "a"), ("__in_image__", "c"))
+    moved = Vocabulary(reserved + ("a",), ("__in_image__", "b", "c"))
+    assert len({v.sha256() for v in (first, swapped, moved)}) == 3
