@@ -1,0 +1,248 @@
+"""Stage 2: which patches occur in one image? A triplet embedding of frozen features (§4.3)."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+import tensorflow as tf
+
+from rgan_tf.adapters.addons import triplet_semihard
+from rgan_tf.errors import BadInput
+from rgan_tf.retrieval.distance import l2_distance
+from rgan_tf.retrieval.embedding import CooccurrenceEmbedding
+
+_ATTEMPTS = 16  # redraws of a negative that came from the anchor's own image
+
+
+class PatchFeatures(Protocol):
+    """The part of a patch bank that this module reads."""
+
+    features: np.ndarray  # [N, Dx] float
+    image_ids: np.ndarray  # [N] integers
+    category_ids: np.ndarray  # [N] integers
+
+
+class CooccurrenceModel(tf.keras.Model):
+    """Trains a `CooccurrenceEmbedding` so that patches of one image lie close together.
+
+    The loss is the sum of two triplet losses with the same margin: one on the sampled triplets
+    (whose negatives are partly of the positive's category, the hard case retrieval meets), one on
+    semi-hard triplets among all anchors and positives of the batch.
+
+    Args:
+      embedding: the embedding to train.
+      margin: wanted gap between distances in the embedding, in [0, 2].
+
+    Raises:
+      ValueError: if `margin` is out of range.
+    """
+
+    def __init__(self, embedding: CooccurrenceEmbedding, *, margin: float = 0.2) -> None:
+        super().__init__()
+        if not 0 <= margin <= 2:
+            raise ValueError(f"margin must be between 0 and 2, got {margin}")
+        self.embedding = embedding
+        self.margin = margin
+
+    def call(self, features: tf.Tensor) -> tf.Tensor:
+        """Embeds [..., Dx] features to [..., Dc] unit vectors."""
+        return self.embedding(features)
+
+    def train_step(self, batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """One optimiser step on a batch of `triplet_dataset`."""
+        with tf.GradientTape() as tape:
+            losses = self._triplet_losses(batch)
+            total = losses["triplet_loss"] + losses["semihard_loss"]
+        variables = self.trainable_variables
+        self.optimizer.apply_gradients(zip(tape.gradient(total, variables), variables, strict=True))
+        return {"loss": total, **losses}
+
+    def test_step(self, batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """The losses of one batch."""
+        losses = self._triplet_losses(batch)
+        return {"loss": losses["triplet_loss"] + losses["semihard_loss"], **losses}
+
+    def _triplet_losses(self, batch):
+        parts = ("anchors", "positives", "negatives")
+        features = tf.concat([batch[part] for part in parts], axis=0)  # [3M, Dx]
+        anchors, positives, negatives = tf.split(self.embedding(features), 3)  # [M, Dc] each
+        gap = l2_distance(anchors, positives) - l2_distance(anchors, negatives)  # [M]
+        labels = tf.concat([batch["labels"], batch["labels"]], axis=0)  # [2M]
+        both = tf.concat([anchors, positives], axis=0)  # [2M, Dc]
+        return {
+            "triplet_loss": tf.reduce_mean(tf.nn.relu(gap + self.margin)),
+            "semihard_loss": triplet_semihard(labels, both, margin=self.margin),
+            "violations": tf.reduce_mean(tf.cast(gap >= 0, tf.float32)),
+        }
+
+
+class TripletSampler:
+    """Draws triplets of bank rows; the draw is a function of the generator alone.
+
+    Anchor and positive are different patches of one image, the negative is a patch of another
+    image. A share of the negatives has the positive's category: otherwise the embedding would only
+    learn which categories go together, which says nothing about the candidates of one object.
+
+    Args:
+      image_ids: [N] integers.
+      category_ids: [N] integers.
+      same_category_share: of the negatives, in [0, 1]. Where the category has no patch in another
+        image, any other patch serves.
+
+    Raises:
+      BadInput: if no image has two patches, or all patches are from one image.
+      ValueError: if the share is out of range.
+    """
+
+    def __init__(
+        self, image_ids: np.ndarray, category_ids: np.ndarray, *, same_category_share: float = 0.5
+    ) -> None:
+        if not 0 <= same_category_share <= 1:
+            raise ValueError(f"same_category_share must be in [0, 1], got {same_category_share}")
+        self._share = same_category_share
+        self._images = _Groups(np.asarray(image_ids))
+        self._categories = _Groups(np.asarray(category_ids))
+        self._eligible = np.flatnonzero(self._images.sizes[self._images.codes] >= 2)
+        if not len(self._eligible) or len(self._images.sizes) < 2:
+            raise BadInput(
+                "co-occurrence: the patch bank needs an image with two patches and a second image; "
+                "prepare more images"
+            )
+
+    def draw(self, count: int, generator: np.random.Generator) -> np.ndarray:
+        """Draws `count` triplets: [count, 3] int64 rows (anchor, positive, negative)."""
+        anchors = generator.choice(self._eligible, count)
+        images = self._images.codes[anchors]
+        positives = self._images.draw(images, generator, skip=anchors)
+        negatives = generator.integers(len(self._images.codes), size=count)
+        wants_same = generator.random(count) < self._share
+        same = self._categories.draw(self._categories.codes[positives], generator)
+        negatives = np.where(wants_same, same, negatives)
+        for attempt in range(_ATTEMPTS):
+            again = np.flatnonzero(self._images.codes[negatives] == images)
+            if not len(again):
+                break
+            anywhere = generator.integers(len(self._images.codes), size=len(again))
+            same = self._categories.draw(self._categories.codes[positives[again]], generator)
+            keep_category = wants_same[again] & (attempt < _ATTEMPTS // 2)
+            negatives[again] = np.where(keep_category, same, anywhere)
+        else:
+            # A bank dominated by one image: choose among all patches outside of it.
+            for row in np.flatnonzero(self._images.codes[negatives] == images):
+                outside = np.flatnonzero(self._images.codes != images[row])
+                negatives[row] = generator.choice(outside)
+        return np.stack([anchors, positives, negatives], axis=1)
+
+    def same_category(self, triplets: np.ndarray) -> np.ndarray:
+        """Whether positive and negative of each triplet share their category: [count] bool."""
+        codes = self._categories.codes
+        return codes[triplets[:, 1]] == codes[triplets[:, 2]]
+
+
+def triplet_dataset(
+    bank: PatchFeatures,
+    *,
+    triplets_per_step: int,
+    same_category_share: float,
+    seed: int,
+    start_step: int = 0,
+) -> tf.data.Dataset:
+    """Endless batches of triplets; batch k depends on the seed and on k only.
+
+    Args:
+      bank: the training patches.
+      triplets_per_step: M, at least 1.
+      same_category_share: see `TripletSampler`.
+      seed: of the run.
+      start_step: the first batch's k, to continue a run.
+
+    Returns:
+      Dataset of `anchors`, `positives`, `negatives` [M, Dx] float32 and `labels` [M] int64, the
+      anchors' image ids.
+
+    Raises:
+      BadInput: if the bank cannot give triplets.
+    """
+    features, image_ids = bank.features, np.asarray(bank.image_ids, np.int64)
+    sampler = TripletSampler(image_ids, bank.category_ids, same_category_share=same_category_share)
+    width = features.shape[1]
+
+    def batch(step):
+        generator = np.random.default_rng((seed, int(step)))
+        rows = sampler.draw(triplets_per_step, generator)
+        parts = [np.asarray(features[rows[:, part]], np.float32) for part in range(3)]
+        return [*parts, image_ids[rows[:, 0]]]
+
+    def load(step):
+        parts = tf.numpy_function(batch, [step], [tf.float32] * 3 + [tf.int64])
+        for part in parts[:3]:
+            part.set_shape([triplets_per_step, width])
+        parts[3].set_shape([triplets_per_step])
+        return dict(zip(("anchors", "positives", "negatives", "labels"), parts, strict=True))
+
+    steps = tf.data.Dataset.range(start_step, np.iinfo(np.int64).max)
+    return steps.map(load, deterministic=True).prefetch(2)
+
+
+def same_image_auc(
+    embedding: Any, bank: PatchFeatures, *, triplets: int = 4096, seed: int = 0
+) -> float:
+    """How well closeness tells "same image": ranking AUC on patches held out from training.
+
+    Compares the distances of pairs from one image with those of pairs from two images whose second
+    patches have the same category, so that knowing which categories go together does not help.
+
+    Args:
+      embedding: maps [M, Dx] features to [M, Dc] vectors; `lambda x: x` for the bare features.
+      bank: the held-out patches.
+      triplets: drawn; those without a negative of the same category are left out.
+      seed: of the draw.
+
+    Returns:
+      Probability that a same-image pair is closer than a different-image pair, ties counting half;
+      0.5 is chance, NaN when there is no triplet to judge.
+
+    Raises:
+      BadInput: if the bank cannot give triplets.
+    """
+    sampler = TripletSampler(bank.image_ids, bank.category_ids, same_category_share=1.0)
+    rows = sampler.draw(triplets, np.random.default_rng(seed))
+    rows = rows[sampler.same_category(rows)]
+    if not len(rows):
+        return float("nan")
+    used, inverse = np.unique(rows, return_inverse=True)
+    vectors = np.concatenate(
+        [
+            np.asarray(embedding(tf.constant(np.asarray(bank.features[part], np.float32))))
+            for part in np.array_split(used, -(-len(used) // 1024))
+        ]
+    )[inverse.reshape(rows.shape)]  # [M, 3, Dc]
+    positive = np.linalg.norm(vectors[:, 0] - vectors[:, 1], axis=-1)  # [M]
+    negative = np.linalg.norm(vectors[:, 0] - vectors[:, 2], axis=-1)  # [M]
+    ordered = np.sort(negative)
+    farther = len(ordered) - np.searchsorted(ordered, positive, side="right")  # [M]
+    tied = len(ordered) - np.searchsorted(ordered, positive, side="left") - farther  # [M]
+    return float(np.mean((farther + 0.5 * tied) / len(ordered)))
+
+
+class _Groups:
+    """Rows by the value they share, for drawing rows of a given value."""
+
+    def __init__(self, values: np.ndarray) -> None:
+        _, self.codes, self.sizes = np.unique(values, return_inverse=True, return_counts=True)
+        self._order = np.argsort(self.codes, kind="stable")
+        self._starts = np.cumsum(self.sizes) - self.sizes
+        self._position = np.empty_like(self._order)  # of a row within its group
+        self._position[self._order] = np.arange(len(values)) - self._starts[self.codes[self._order]]
+
+    def draw(
+        self, codes: np.ndarray, generator: np.random.Generator, skip: np.ndarray | None = None
+    ) -> np.ndarray:
+        """One row per code, uniformly from the group, never `skip` (one row of each group)."""
+        sizes = self.sizes[codes]
+        if skip is None:
+            position = generator.integers(sizes)
+        else:
+            position = (self._position[skip] + 1 + generator.integers(sizes - 1)) % sizes
+        return self._order[self._starts[codes] + position]

@@ -1,0 +1,224 @@
+"""Pre-filter: the nearest bank patches of each object, same category first (method §2.3)."""
+
+from __future__ import annotations
+
+import abc
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from rgan_tf.errors import BadInput
+from rgan_tf.retrieval.distance import l2_distance
+
+# Ranks that the fast scores may have got wrong by rounding are settled by exact distances.
+_RESCORING_MARGIN = 8
+_BLOCK_BYTES = 64 * 2**20  # of the score matrix of one block of queries
+_PADDING = 0  # category of a padded object
+
+
+class Candidates(NamedTuple):
+    """Always k columns; where fewer were found, the last ones are marked as not valid.
+
+    Attributes:
+      ids: [Q, k] int32 rows of the bank, best first; -1 where not valid.
+      valid: [Q, k] bool.
+      distances: [Q, k] float32 l2 distances; infinite where not valid. They grow along a row within
+        the query's category, and again within the patches of other categories after it.
+    """
+
+    ids: np.ndarray
+    valid: np.ndarray
+    distances: np.ndarray
+
+
+class CandidateIndex(abc.ABC):
+    """Finds the k nearest patches of a bank for each query."""
+
+    @abc.abstractmethod
+    def search(
+        self, queries: np.ndarray, categories: np.ndarray, excluded_images: np.ndarray, k: int
+    ) -> Candidates:
+        """Finds candidates.
+
+        Args:
+          queries: [Q, D] finite floats.
+          categories: [Q] integers; patches of this category come first, others fill up what is
+            missing to k. 0 (padding) finds nothing.
+          excluded_images: [Q] integers; no patch of this image is returned. -1 excludes none.
+          k: number of columns, at least 1; may exceed the size of the bank.
+
+        Returns:
+          `Candidates`.
+
+        Raises:
+          BadInput: if the arrays do not fit the bank or each other, or hold NaN or infinity.
+        """
+
+
+class ExactIndex(CandidateIndex):
+    """Compares every query with every patch of its category, in blocks of bounded memory.
+
+    Args:
+      features: [N, D] finite floats.
+      categories: [N] integers above 0.
+      image_ids: [N] integers, not negative.
+
+    Raises:
+      BadInput: if the arrays do not fit each other, or hold NaN or infinity.
+    """
+
+    def __init__(self, features: np.ndarray, categories: np.ndarray, image_ids: np.ndarray) -> None:
+        self._features = _checked_matrix(features, "bank features")
+        rows = len(self._features)
+        self._categories = _checked_integers(categories, rows, "bank categories")
+        self._image_ids = _checked_integers(image_ids, rows, "bank image ids")
+        order = np.argsort(self._categories, kind="stable")
+        names, starts = np.unique(self._categories[order], return_index=True)
+        self._rows_of = dict(zip(names.tolist(), np.split(order, starts[1:]), strict=True))
+
+    def search(
+        self, queries: np.ndarray, categories: np.ndarray, excluded_images: np.ndarray, k: int
+    ) -> Candidates:
+        """See `CandidateIndex.search`."""
+        queries = _checked_matrix(queries, "queries")
+        if queries.shape[1] != self._features.shape[1]:
+            raise BadInput(
+                f"queries: width {queries.shape[1]} does not fit the index of width "
+                f"{self._features.shape[1]}; embed both with the same network"
+            )
+        categories = _checked_integers(categories, len(queries), "query categories")
+        excluded = _checked_integers(excluded_images, len(queries), "excluded images")
+        if k < 1:
+            raise BadInput(f"candidates: at least 1 must be asked for, got {k}")
+        found = Candidates(
+            np.full([len(queries), k], -1, np.int32),
+            np.zeros([len(queries), k], bool),
+            np.full([len(queries), k], np.inf, np.float32),
+        )
+        everything = np.arange(len(self._features))
+        for category in np.unique(categories[categories != _PADDING]).tolist():
+            asked = np.flatnonzero(categories == category)
+            own = self._rows_of.get(category, everything[:0])
+            self._search_among(own, asked, queries, categories, excluded, found)
+            # Only where the category ran out is the whole bank worth searching.
+            missing = asked[~found.valid[asked].all(axis=1)]
+            self._search_among(everything, missing, queries, categories, excluded, found)
+        return found
+
+    def _search_among(self, rows, asked, queries, categories, excluded, found) -> None:
+        if not len(rows) or not len(asked):
+            return
+        bank = [tf.constant(a[rows]) for a in (self._features, self._categories, self._image_ids)]
+        block = max(1, _BLOCK_BYTES // (4 * len(rows)))
+        for start in range(0, len(asked), block):
+            part = asked[start : start + block]
+            ids, valid, distances = (
+                result.numpy()
+                for result in exact_search(
+                    tf.constant(queries[part]),
+                    tf.constant(categories[part]),
+                    tf.constant(excluded[part]),
+                    *bank,
+                    k=found.ids.shape[1],
+                )
+            )
+            found.ids[part] = np.where(valid, rows[np.maximum(ids, 0)], -1)
+            found.valid[part] = valid
+            found.distances[part] = distances
+
+
+def exact_search(
+    queries: tf.Tensor,
+    categories: tf.Tensor,
+    excluded_images: tf.Tensor,
+    bank_features: tf.Tensor,
+    bank_categories: tf.Tensor,
+    bank_image_ids: tf.Tensor,
+    k: int,
+) -> Candidates:
+    """The search of `ExactIndex` as TensorFlow operations, also for exported graphs.
+
+    Ranks by |f|² - 2f·q, one matrix product, and settles close calls by exact distances. The sizes
+    of bank and queries may be dynamic. Inputs are not checked for NaN.
+
+    Args:
+      queries: [Q, D] float32.
+      categories: [Q] integers; 0 finds nothing.
+      excluded_images: [Q] integers; -1 excludes none.
+      bank_features: [N, D] float32, N at least 1.
+      bank_categories: [N] integers, same type as `categories`.
+      bank_image_ids: [N] integers, same type as `excluded_images`.
+      k: number of columns.
+
+    Returns:
+      `Candidates` of tensors.
+    """
+    # Centred, so that a mean shared by all features takes no digits from the products.
+    centre = tf.reduce_mean(bank_features, axis=0)  # [D]
+    bank = bank_features - centre  # [N, D]
+    squares = tf.reduce_sum(tf.square(bank), axis=-1)  # [N]
+    scores = 2.0 * tf.matmul(queries - centre, bank, transpose_b=True) - squares  # [Q, N]
+    allowed = (excluded_images[:, tf.newaxis] != bank_image_ids) & (
+        categories[:, tf.newaxis] != _PADDING
+    )  # [Q, N]
+    is_same = categories[:, tf.newaxis] == bank_categories  # [Q, N]
+
+    def best(mask):
+        return _best_rows(scores, mask, queries, bank_features, k)
+
+    same = best(allowed & is_same)  # three of [Q, k]
+
+    def filled_up():
+        other = best(allowed & ~is_same)  # three of [Q, k]
+        ids, valid, distances = (tf.concat(pair, axis=1) for pair in zip(same, other, strict=True))
+        # Valid entries move to the front and keep their order.
+        position = tf.argsort(tf.cast(~valid, tf.int32), axis=1, stable=True)[:, :k]  # [Q, k]
+        return tuple(tf.gather(part, position, batch_dims=1) for part in (ids, valid, distances))
+
+    is_short = tf.reduce_any(~same[1] & (categories != _PADDING)[:, tf.newaxis])
+    ids, valid, distances = tf.cond(is_short, filled_up, lambda: same)
+    return Candidates(ids, valid, distances)
+
+
+def _best_rows(scores, mask, queries, bank_features, k: int):
+    """The k best rows under a mask: ids, valid and distances, each [Q, k]."""
+    rows = bank_features.shape[0] or tf.shape(bank_features)[0]
+    wanted = tf.minimum(k + _RESCORING_MARGIN, rows)
+    masked = tf.where(mask, scores, -np.inf)  # [Q, N]
+    top, ids = tf.math.top_k(masked, wanted)  # [Q, W] twice
+    ids = tf.sort(tf.where(top > -np.inf, ids, rows), axis=1)  # [Q, W]; ties go to the lower row
+    valid = ids < rows  # [Q, W]
+    nearest = tf.gather(bank_features, tf.where(valid, ids, 0))  # [Q, W, D]
+    distances = l2_distance(nearest, queries[:, tf.newaxis])  # [Q, W]
+    distances = tf.where(valid, distances, np.inf)  # [Q, W]
+    position = tf.argsort(distances, axis=1, stable=True)[:, :k]  # [Q, min(k, W)]
+    ids, valid, distances = (
+        tf.gather(part, position, batch_dims=1) for part in (ids, valid, distances)
+    )
+    missing = [[0, 0], [0, k - tf.shape(ids)[1]]]
+    ids = tf.pad(tf.where(valid, ids, -1), missing, constant_values=-1)  # [Q, k]
+    valid = tf.pad(valid, missing, constant_values=False)  # [Q, k]
+    distances = tf.pad(distances, missing, constant_values=np.inf)  # [Q, k]
+    return tuple(tf.ensure_shape(part, [None, k]) for part in (ids, valid, distances))
+
+
+def _checked_matrix(values: np.ndarray, name: str) -> np.ndarray:
+    values = np.asarray(values)
+    if values.ndim != 2 or 0 in values.shape[1:] or values.dtype.kind != "f":
+        raise BadInput(
+            f"{name}: expected floats of shape [rows, width], got {values.dtype} "
+            f"{list(values.shape)}"
+        )
+    values = np.ascontiguousarray(values, np.float32)
+    if not np.isfinite(values).all():
+        row = int(np.flatnonzero(~np.isfinite(values).all(axis=1))[0])
+        raise BadInput(f"{name}: row {row} holds NaN or infinity; compute the features again")
+    return values
+
+
+def _checked_integers(values: np.ndarray, rows: int, name: str) -> np.ndarray:
+    values = np.asarray(values)
+    if values.shape != (rows,) or values.dtype.kind not in "iu":
+        raise BadInput(f"{name}: expected {rows} integers, got {values.dtype} {list(values.shape)}")
+    return values.astype(np.int64)
