@@ -109,8 +109,8 @@ def safe_join(root: str | Path, name: str) -> Path:
       name: a relative path with forward slashes, of at most 1024 characters. It may not exist yet.
 
     Raises:
-      BadInput: if `name` is empty, too long, absolute, holds NUL or a backslash, or leads out of `root`
-        through `..` or a symbolic link.
+      BadInput: if `name` is empty, too long, absolute, holds NUL or a backslash, or leads out
+        of `root` through `..` or a symbolic link.
     """
     shown = repr(name if not isinstance(name, str) or len(name) <= 80 else name[:77] + "...")
     if not isinstance(name, str) or not 0 < len(name) <= _MAX_NAME:
