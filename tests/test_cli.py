@@ -1,0 +1,219 @@
+"""The contract of the `rgan` command, with commands of our own and with the real table."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import subprocess
+import sys
+import time
+import types
+
+import numpy as np
+import pytest
+
+from rgan_tf import cli
+from rgan_tf.errors import BadInput, CorruptData, Diverged, Interrupted
+
+SLOW_IMPORTS = ("tensorflow", "keras", "apache_beam", "tensorflow_gnn")
+
+
+@pytest.fixture
+def command(monkeypatch):
+    """Runs `rgan fake ...` whose `main` is the function given."""
+
+    def run(main, *argv: str) -> int:
+        module = types.ModuleType("fake_command")
+        module.add_arguments = lambda parser: parser.add_argument("--size", type=int, default=8)
+        module.main = main
+        monkeypatch.setitem(sys.modules, "fake_command", module)
+        table = (cli.Command("fake", "fake_command", "for this test"),)
+        return cli.main(["fake", *argv], table)
+
+    return run
+
+
+def test_result_is_json_alone_on_stdout_and_all_else_on_stderr(command, capfd):
+    def main(arguments):
+        print("progress")
+        os.write(1, b"from C\n")
+        subprocess.run([sys.executable, "-c", "print('from a child')"], check=True)
+        return {"size": arguments.size, "name": "é"}
+
+    assert command(main, "--size", "3") == 0
+    out, err = capfd.readouterr()
+    assert out == '{"size": 3, "name": "\\u00e9"}\n'
+    assert all(text in err for text in ("progress", "from C", "from a child"))
+    print("after")
+    assert capfd.readouterr().out == "after\n"  # stdout is given back
+
+
+def test_result_may_hold_arrays_paths_and_what_json_cannot(command, capfd, tmp_path):
+    result = {
+        "path": tmp_path,
+        "scalar": np.float32(0.5),
+        "array": np.arange(3),
+        "bad": [float("nan"), np.float64("inf")],
+        3: (np.bool_(True), None),
+    }
+    assert command(lambda _: result) == 0
+    assert json.loads(capfd.readouterr().out) == {
+        "path": str(tmp_path),
+        "scalar": 0.5,
+        "array": [0, 1, 2],
+        "bad": [None, None],
+        "3": [True, None],
+    }
+
+
+@pytest.mark.parametrize(
+    "error, code",
+    [
+        (BadInput("what\nwhere"), 2),
+        (Diverged("what\nwhere"), 3),
+        (CorruptData("what\nwhere"), 4),
+        (Interrupted("what\nwhere"), 75),
+    ],
+)
+def test_our_errors_are_one_line_and_their_code(command, capfd, error, code):
+    def main(_):
+        raise error
+
+    assert command(main) == code
+    out, err = capfd.readouterr()
+    assert (out, err) == ("", "rgan fake: what where\n")
+
+
+def test_interruption_and_full_disk(command, capfd):
+    def interrupted(_):
+        raise KeyboardInterrupt
+
+    def full(_):
+        raise OSError(28, "No space left on device", "/data/x")
+
+    assert command(interrupted) == 75
+    assert command(full) == 1
+    err = capfd.readouterr().err
+    assert err.splitlines() == [
+        "rgan fake: interrupted",
+        "rgan fake: /data/x: No space left on device; free some space and repeat",
+    ]
+
+
+@pytest.mark.parametrize("result", [None, [1], {"x": object()}])
+def test_a_wrong_result_is_a_bug(command, capfd, result):
+    assert command(lambda _: result) == 1
+    out, err = capfd.readouterr()
+    assert out == "" and "Traceback" in err and "this is a bug" in err
+
+
+def test_a_bug_shows_its_traceback(command, capfd):
+    def main(_):
+        return {}["missing"]
+
+    assert command(main) == 1
+    err = capfd.readouterr().err
+    assert "Traceback" in err and "KeyError: 'missing'" in err and "this is a bug" in err
+
+
+def test_a_failing_import_is_a_bug_and_hits_only_its_own_command(command, capfd):
+    broken = cli.Command("broken", "no_such_module_here", "cannot be imported")
+    assert cli.main(["broken"], (broken,)) == 1
+    assert "No module named 'no_such_module_here'" in capfd.readouterr().err
+    assert cli.main(["--help"], (broken,)) == 0
+    assert "cannot be imported" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "argv, reason",
+    [
+        ([], "rgan: name a command: prepare, train"),
+        (["trian"], "invalid choice: 'trian'"),
+        (["fake", "--size", "x"], "invalid int value: 'x'; see rgan fake --help"),
+        (["fake", "--siz", "3"], "unrecognized arguments: --siz"),
+    ],
+)
+def test_wrong_options_are_one_line_and_code_2(command, capfd, argv, reason):
+    if argv[:1] == ["fake"]:
+        code = command(lambda _: pytest.fail("must not run"), *argv[1:])
+    else:
+        code = cli.main(argv)
+    out, err = capfd.readouterr()
+    assert code == 2 and out == ""
+    assert err.count("\n") == 1 and reason in err
+
+
+def test_version_and_help_of_a_command(command, capfd):
+    assert cli.main(["--version"]) == 0
+    assert command(lambda _: pytest.fail("must not run"), "--help") == 0
+    out = capfd.readouterr().out
+    assert out.startswith("rgan_tf ") and "--size" in out
+
+
+@pytest.mark.parametrize("argv", [[], *([entry.name] for entry in cli.COMMANDS)])
+def test_help_is_quick_and_loads_nothing_slow(argv):
+    script = (
+        "import sys, time; start = time.perf_counter()\n"
+        "from rgan_tf import cli\n"
+        f"code = cli.main({argv!r} + ['--help'])\n"
+        "print(code, time.perf_counter() - start, file=sys.stderr)\n"
+        f"print([name for name in {SLOW_IMPORTS!r} if name in sys.modules], file=sys.stderr)\n"
+    )
+    start = time.perf_counter()
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    wall = time.perf_counter() - start
+    *_, timing, loaded = done.stderr.splitlines()
+    assert done.stdout.startswith("usage: rgan")
+    assert timing.split()[0] == "0" and loaded == "[]", done.stderr
+    # Half a second is the promise; a machine busy with other tests gets six times that.
+    assert wall < 3
+
+
+@pytest.mark.parametrize("entry", cli.COMMANDS, ids=lambda entry: entry.name)
+def test_every_command_has_its_two_functions(entry):
+    module = importlib.import_module(entry.module)
+    assert callable(module.add_arguments) and callable(module.main)
+
+
+def _console(body: str) -> subprocess.Popen:
+    script = (
+        "import sys, types\nfrom rgan_tf import cli\n"
+        "module = types.ModuleType('fake_command')\n"
+        "module.add_arguments = lambda parser: None\n"
+        f"def main(arguments):\n{body}\n"
+        "module.main = main\nsys.modules['fake_command'] = module\n"
+        "cli.main.__defaults__ = (None, (cli.Command('fake', 'fake_command', ''),))\n"
+        "sys.argv = ['rgan', 'fake']\ncli.console()\n"
+    )
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen([sys.executable, "-c", script], **pipes)
+
+
+def test_nothing_follows_the_result_even_at_exit():
+    body = (
+        "    import atexit, ctypes\n"
+        "    atexit.register(print, 'a late line')\n"
+        "    ctypes.CDLL(None).puts(b'buffered in C')\n"
+        "    return {'ok': True}"
+    )
+    process = _console(body)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0 and out == '{"ok": true}\n'
+    assert "a late line" in err and "buffered in C" in err
+
+
+def test_sigterm_cleans_up_and_exits_75(tmp_path):
+    body = (
+        "    import time\n"
+        "    from rgan_tf.files import atomic_folder\n"
+        f"    with atomic_folder({str(tmp_path / 'data')!r}):\n"
+        "        print('started', file=sys.stderr, flush=True)\n"
+        "        time.sleep(60)\n"
+    )
+    process = _console(body)
+    assert process.stderr.readline() == "started\n"
+    process.terminate()
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out, err) == (75, "", "rgan fake: interrupted\n")
+    assert list(tmp_path.iterdir()) == []
