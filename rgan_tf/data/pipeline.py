@@ -1,0 +1,281 @@
+"""Batches of scenes for training and evaluation.
+
+A batch is a pure function of the seed and its number: a run that starts at step n reads what it
+would have read at step n had it never stopped, without reading what comes before.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import tensorflow as tf
+
+from rgan_tf.config import Config
+from rgan_tf.data.patch_bank import PatchBank
+from rgan_tf.data.prepared import PreparedData
+from rgan_tf.data.scenes import SceneStore
+from rgan_tf.errors import BadInput
+from rgan_tf.seeds import Purpose
+from rgan_tf.vocabulary import Vocabulary
+
+
+@dataclasses.dataclass(frozen=True)
+class CandidateTable:
+    """Candidates of every object of a split.
+
+    Attributes:
+      ids: [N, K] int32 rows of the retrievable bank, -1 where there are fewer than K; N are the
+        rows of the split's own patches.
+      cooccurrence: [rows of the bank, Dc] float, co-occurrence embedding of the bank.
+    """
+
+    ids: np.ndarray
+    cooccurrence: np.ndarray
+
+
+def scene_dataset(
+    data: PreparedData,
+    split: str,
+    config: Config,
+    *,
+    batch_size: int,
+    seed: int,
+    start_step: int = 0,
+    repeat: bool = True,
+    drop_remainder: bool = False,
+    candidates: CandidateTable | None = None,
+    shuffle: bool | None = None,
+    augment: bool = True,
+) -> tf.data.Dataset:
+    """Batches of one split as dicts of tensors with static shapes.
+
+    With `repeat`, every batch is full: the shuffled epochs follow each other without a seam.
+
+    Args:
+      data: the prepared folder.
+      split: "train", "val" or "test".
+      config: gives all sizes.
+      batch_size: B.
+      seed: of the order and the augmentation.
+      start_step: number of the first batch.
+      repeat: for ever, or one epoch.
+      drop_remainder: leave out the last batch of one epoch where it is smaller.
+      candidates: adds the keys of retrieval.
+      shuffle: another seeded order each epoch; by default exactly where `repeat`.
+      augment: mirror half of the training scenes where the config says so. Predicates, boxes,
+        image and the objects' own patches are mirrored; backbone features stay, as they are
+        almost the same for a mirrored patch.
+
+    Returns:
+      Batches with image [B, H, W, 3] float32 in [-1, 1], image_id [B] int64, objects [B, O] int32
+      (0: none), boxes [B, O, 4] float32, triples [B, T, 3] int32 (-1: none), patch_rows [B, O]
+      int32 (-1: none). With `candidates` also patch_crops [B, O, h, w, 3] uint8, patch_features
+      [B, O, Dx] float32, candidate_ids [B, O, K] int32 (-1: none), candidate_valid [B, O, K] bool,
+      candidate_crops [B, O, K, h, w, 3] uint8, candidate_features [B, O, K, Dx] float32 and
+      candidate_cooccurrence [B, O, K, Dc] float32.
+
+    Raises:
+      BadInput: if the candidates belong to another split or bank, or sizes are not positive.
+      CorruptData: if records or patches are damaged.
+    """
+    if batch_size < 1 or start_step < 0:
+        raise BadInput(f"need batch_size >= 1 and start_step >= 0: {batch_size}, {start_step}")
+    batches = _Batches(
+        data,
+        split,
+        config,
+        batch_size=batch_size,
+        seed=seed,
+        wrap=repeat,
+        shuffle=repeat if shuffle is None else shuffle,
+        flip=augment and config.data.flip and split == "train",
+        candidates=candidates,
+    )
+    count = len(batches.scenes)
+    if repeat:
+        # Not unbounded: rebatching over replicas asks datasets for their size.
+        last_step = np.iinfo(np.int64).max - 1
+    else:
+        last_step = count // batch_size if drop_remainder else -(-count // batch_size)
+    full = repeat or drop_remainder or count % batch_size == 0
+    signature = batches.signature(batch_size if full else None)
+    names = list(signature)
+
+    def load(step: tf.Tensor) -> dict[str, tf.Tensor]:
+        tensors = tf.numpy_function(
+            batches.arrays, [step], [signature[name].dtype for name in names], stateful=False
+        )
+        for name, tensor in zip(names, tensors, strict=True):
+            tensor.set_shape(signature[name].shape)
+        batch = dict(zip(names, tensors, strict=True))
+        batch["image"] = tf.cast(batch["image"], tf.float32) / 127.5 - 1.0  # [B, H, W, 3]
+        return batch
+
+    steps = tf.data.Dataset.range(start_step, max(last_step, start_step))
+    dataset = steps.map(load, num_parallel_calls=2, deterministic=True)
+    options = tf.data.Options()
+    options.autotune.enabled = False  # two workers and two batches ahead are enough
+    return dataset.prefetch(2).with_options(options)
+
+
+class _Batches:
+    """Builds the arrays of one batch from its number."""
+
+    def __init__(
+        self,
+        data: PreparedData,
+        split: str,
+        config: Config,
+        *,
+        batch_size: int,
+        seed: int,
+        wrap: bool,
+        shuffle: bool,
+        flip: bool,
+        candidates: CandidateTable | None,
+    ):
+        self.scenes: SceneStore = data.scenes(
+            split,
+            image_size=config.data.image_size,
+            max_objects=config.data.max_objects,
+            max_triples=config.data.max_triples,
+        )
+        self._batch_size = batch_size
+        self._seed = seed
+        self._wrap = wrap
+        self._shuffle = shuffle
+        self._flip = flip
+        self._candidates = candidates
+        self._crop_size = config.data.crop_size
+        self._mirrored_predicates = mirrored_predicates(data.vocabulary)
+        self._orders: dict[int, np.ndarray] = {}
+        if candidates is not None:
+            self._own: PatchBank = data.truth(split)
+            self._bank: PatchBank = data.bank
+            _check_candidates(candidates, self._own, self._bank)
+
+    def signature(self, batch: int | None) -> dict[str, tf.TensorSpec]:
+        """Names, shapes and types of what `arrays` returns, in its order."""
+        size, crop = self.scenes.image_size, self._crop_size
+        objects, triples = self.scenes.objects.shape[1], self.scenes.triples.shape[1]
+        specs = {
+            "image": tf.TensorSpec([batch, size, size, 3], tf.uint8),
+            "image_id": tf.TensorSpec([batch], tf.int64),
+            "objects": tf.TensorSpec([batch, objects], tf.int32),
+            "boxes": tf.TensorSpec([batch, objects, 4], tf.float32),
+            "triples": tf.TensorSpec([batch, triples, 3], tf.int32),
+            "patch_rows": tf.TensorSpec([batch, objects], tf.int32),
+        }
+        if self._candidates is None:
+            return specs
+        rows = [batch, objects]
+        each = [batch, objects, self._candidates.ids.shape[1]]
+        features, related = self._bank.feature_size, self._candidates.cooccurrence.shape[1]
+        return specs | {
+            "patch_crops": tf.TensorSpec([*rows, crop, crop, 3], tf.uint8),
+            "patch_features": tf.TensorSpec([*rows, features], tf.float32),
+            "candidate_ids": tf.TensorSpec(each, tf.int32),
+            "candidate_valid": tf.TensorSpec(each, tf.bool),
+            "candidate_crops": tf.TensorSpec([*each, crop, crop, 3], tf.uint8),
+            "candidate_features": tf.TensorSpec([*each, features], tf.float32),
+            "candidate_cooccurrence": tf.TensorSpec([*each, related], tf.float32),
+        }
+
+    def arrays(self, step: np.int64) -> list[np.ndarray]:
+        """The batch of that number."""
+        scenes = self.scenes
+        chosen = self._positions(int(step))  # [B]
+        images, boxes = scenes.images(chosen), scenes.boxes[chosen]
+        objects, triples = scenes.objects[chosen], scenes.triples[chosen]
+        patch_rows = scenes.patch_rows[chosen]  # [B, O]
+        flipped = self._flipped(int(step), len(chosen))  # [B] bool
+        if flipped.any():
+            images[flipped] = images[flipped, :, ::-1]
+            boxes[flipped] = mirror_boxes(boxes[flipped], objects[flipped])
+            triples[flipped] = mirror_triples(triples[flipped], self._mirrored_predicates)
+        batch = [images, scenes.image_ids[chosen], objects, boxes, triples, patch_rows]
+        if self._candidates is None:
+            return batch
+        crops = self._own.crops_at(patch_rows, self._crop_size)  # [B, O, h, w, 3]
+        crops[flipped] = crops[flipped, :, :, ::-1]
+        present = patch_rows >= 0
+        ids = np.full((*patch_rows.shape, self._candidates.ids.shape[1]), -1, np.int32)
+        ids[present] = self._candidates.ids[patch_rows[present]]  # [B, O, K]
+        valid = ids >= 0
+        related = np.zeros((*ids.shape, self._candidates.cooccurrence.shape[1]), np.float32)
+        related[valid] = self._candidates.cooccurrence[ids[valid]]
+        return batch + [
+            crops,
+            self._own.features_at(patch_rows),
+            ids,
+            valid,
+            self._bank.crops_at(ids, self._crop_size),
+            self._bank.features_at(ids),
+            related,
+        ]
+
+    def _positions(self, step: int) -> np.ndarray:
+        count = len(self.scenes)
+        places = step * self._batch_size + np.arange(self._batch_size, dtype=np.int64)
+        if not self._wrap:
+            places = places[places < count]
+        if not self._shuffle:
+            return places % count
+        return np.array([self._order(int(place // count))[place % count] for place in places])
+
+    def _order(self, epoch: int) -> np.ndarray:
+        if epoch not in self._orders:
+            if len(self._orders) > 8:
+                self._orders.clear()
+            rng = np.random.default_rng([self._seed, int(Purpose.SHUFFLE), epoch])
+            self._orders[epoch] = rng.permutation(len(self.scenes))
+        return self._orders[epoch]
+
+    def _flipped(self, step: int, count: int) -> np.ndarray:
+        if not self._flip:
+            return np.zeros([count], bool)
+        rng = np.random.default_rng([self._seed, int(Purpose.AUGMENTATION), step])
+        return rng.random(count) < 0.5
+
+
+def mirrored_predicates(vocabulary: Vocabulary) -> np.ndarray:
+    """[P] int32: the predicate that holds in the mirror image, where the vocabulary has it."""
+    swap = {"left": "right", "right": "left"}
+    ids = {name: index for index, name in enumerate(vocabulary.predicates)}
+    return np.array(
+        [
+            ids.get(" ".join(swap.get(word, word) for word in name.split(" ")), index)
+            for index, name in enumerate(vocabulary.predicates)
+        ],
+        np.int32,
+    )
+
+
+def mirror_boxes(boxes: np.ndarray, objects: np.ndarray) -> np.ndarray:
+    """Boxes [..., O, 4] of the mirror image; rows without an object stay zero."""
+    y0, x0, y1, x1 = np.moveaxis(boxes, -1, 0)
+    mirrored = np.stack([y0, 1 - x1, y1, 1 - x0], axis=-1)
+    return np.where((objects > 0)[..., None], mirrored, boxes).astype(boxes.dtype)
+
+
+def mirror_triples(triples: np.ndarray, mirrored: np.ndarray) -> np.ndarray:
+    """Triples [..., T, 3] of the mirror image; padded rows stay -1."""
+    result = triples.copy()
+    predicates = triples[..., 1]
+    result[..., 1] = np.where(predicates >= 0, mirrored[predicates], predicates)
+    return result
+
+
+def _check_candidates(candidates: CandidateTable, own: PatchBank, bank: PatchBank) -> None:
+    if len(candidates.ids) != len(own):
+        raise BadInput(
+            f"candidates for {len(candidates.ids)} objects, the split has {len(own)}; they belong "
+            "to other data"
+        )
+    highest = int(candidates.ids.max(initial=-1))
+    if len(candidates.cooccurrence) != len(bank) or highest >= len(bank):
+        raise BadInput(
+            f"candidates from a bank of {len(candidates.cooccurrence)} patches (highest id "
+            f"{highest}), this one has {len(bank)}; they belong to other data"
+        )

@@ -1,0 +1,200 @@
+"""A prepared data folder, as `rgan prepare` writes it.
+
+manifest.json           what is in it, with size and checksum of every file
+vocabulary.json         names and ids
+scene_graph.pbtxt       schema of the records
+records/*.tfrecord      scenes, sharded, per split
+bank/                   patches of the training images; the only ones that can be retrieved
+truth/val, truth/test   the objects' own patches of the other splits, for evaluation
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from rgan_tf.config import Config
+from rgan_tf.data.patch_bank import PatchBank, check_files
+from rgan_tf.data.scenes import SceneStore
+from rgan_tf.errors import BadInput, CorruptData
+from rgan_tf.files import read_json
+from rgan_tf.vocabulary import Vocabulary
+
+KIND = "rgan_data"
+VERSION = 1
+MANIFEST, VOCABULARY, RECORDS, BANK, TRUTH = (
+    "manifest.json",
+    "vocabulary.json",
+    "records",
+    "bank",
+    "truth",
+)
+SPLITS = ("train", "val", "test")
+
+
+def bank_folder(split: str) -> str:
+    """Where the patches of a split lie, relative to the data folder."""
+    return BANK if split == "train" else f"{TRUTH}/{split}"
+
+
+class PreparedData:
+    """Read access to a prepared folder; open one with `PreparedData.open`.
+
+    Attributes:
+      folder: the data folder.
+      manifest: as read.
+      vocabulary: names and ids of its records.
+      fingerprint: sha256 of the manifest, which holds that of every file; equal fingerprints
+        mean equal data.
+    """
+
+    def __init__(
+        self, folder: Path, manifest: dict[str, Any], vocabulary: Vocabulary, fingerprint: str
+    ):
+        self.folder = folder
+        self.manifest = manifest
+        self.vocabulary = vocabulary
+        self.fingerprint = fingerprint
+        self._banks: dict[str, PatchBank] = {}
+        self._scenes: dict[tuple, SceneStore] = {}
+
+    @classmethod
+    def open(cls, folder: str | Path) -> PreparedData:
+        """Opens a folder and checks that all of it is there.
+
+        Sizes are compared here, checksums of a bank when it is first used, those of records by
+        TensorFlow as they are read; `verify` compares all of them at once.
+
+        Raises:
+          BadInput: if it is not a folder made by `rgan prepare`, or of another version.
+          CorruptData: if a file is missing or damaged; names the file.
+        """
+        folder = Path(folder)
+        path = folder / MANIFEST
+        if not path.is_file():
+            raise BadInput(f"{folder}: has no {MANIFEST}; name a folder made by rgan prepare")
+        manifest = read_json(path)
+        if not isinstance(manifest, dict) or manifest.get("kind") != KIND:
+            raise BadInput(f"{path}: not the manifest of a folder made by rgan prepare")
+        if manifest.get("version") != VERSION:
+            raise BadInput(
+                f"{folder}: data version {manifest.get('version')}, this program reads "
+                f"{VERSION}; prepare the data again"
+            )
+        check_files(folder, manifest.get("files"), (VOCABULARY,), verify=False)
+        try:
+            vocabulary = Vocabulary.from_json(read_json(folder / VOCABULARY))
+        except BadInput as error:
+            raise CorruptData(f"{folder / VOCABULARY}: damaged; prepare the data again") from error
+        if vocabulary.sha256() != manifest.get("vocabulary_sha256"):
+            raise CorruptData(
+                f"{folder / VOCABULARY}: not the vocabulary that the records were written with; "
+                "prepare the data again"
+            )
+        fingerprint = hashlib.sha256(path.read_bytes()).hexdigest()
+        return cls(folder, manifest, vocabulary, fingerprint)
+
+    @property
+    def image_size(self) -> int:
+        """Side of the stored images in px."""
+        return int(self.manifest["image_size"])
+
+    @property
+    def backbone(self) -> str:
+        """Name of the network whose features the banks hold."""
+        return str(self.manifest["backbone"])
+
+    @property
+    def bank(self) -> PatchBank:
+        """The patches that can be retrieved: those of the training images."""
+        return self.truth("train")
+
+    def truth(self, split: str) -> PatchBank:
+        """The patches of a split's own objects, row-aligned with `patch_rows` of its records."""
+        self._require_split(split)
+        if split not in self._banks:
+            self._banks[split] = PatchBank.open(self.folder / bank_folder(split))
+        return self._banks[split]
+
+    def record_count(self, split: str) -> int:
+        """Images of a split."""
+        self._require_split(split)
+        return int(self.manifest["splits"][split]["images"])
+
+    def record_paths(self, split: str) -> list[Path]:
+        """The shards of a split, in order."""
+        self._require_split(split)
+        return [self.folder / RECORDS / name for name in self.manifest["splits"][split]["shards"]]
+
+    def scenes(
+        self, split: str, *, image_size: int, max_objects: int, max_triples: int
+    ) -> SceneStore:
+        """The scenes of a split, padded; read once and kept.
+
+        Raises:
+          CorruptData: if a record is damaged or the number of records is wrong.
+        """
+        key = (split, image_size, max_objects, max_triples)
+        if key not in self._scenes:
+            self._scenes[key] = SceneStore(
+                self.record_paths(split),
+                expected=self.record_count(split),
+                image_size=image_size,
+                max_objects=max_objects,
+                max_triples=max_triples,
+            )
+        return self._scenes[key]
+
+    def verify(self) -> None:
+        """Compares every file with its checksum.
+
+        Raises:
+          CorruptData: at the first that differs.
+        """
+        check_files(self.folder, self.manifest["files"], verify=True)
+
+    def check_config(self, config: Config) -> None:
+        """Refuses a config that these files were not made for.
+
+        Raises:
+          BadInput: if the backbone differs or the config wants larger images or crops.
+        """
+        if config.retrieval.backbone != self.backbone:
+            raise BadInput(
+                f"{self.folder}: holds {self.backbone} features, the config wants "
+                f"{config.retrieval.backbone}; prepare with --backbone {config.retrieval.backbone}"
+            )
+        if config.data.image_size > self.image_size:
+            raise BadInput(
+                f"{self.folder}: holds images of {self.image_size} px, the config wants "
+                f"{config.data.image_size}; prepare with --size {config.data.image_size}"
+            )
+        stored = int(self.manifest["crop_size"])
+        if config.data.crop_size > stored:
+            raise BadInput(
+                f"{self.folder}: holds crops of {stored} px, the config wants "
+                f"{config.data.crop_size}; set data.crop_size to at most {stored}"
+            )
+
+    def check_vocabulary(self, vocabulary: Vocabulary, owner: str) -> None:
+        """Refuses a model that numbers its names otherwise.
+
+        Args:
+          vocabulary: of the model.
+          owner: how to call the model in the message.
+
+        Raises:
+          BadInput: if the two differ.
+        """
+        if vocabulary.sha256() != self.vocabulary.sha256():
+            raise BadInput(
+                f"{self.folder}: was made with another vocabulary than {owner} "
+                f"({self.vocabulary.num_objects} and {vocabulary.num_objects} object names); "
+                "use the data that it was trained on"
+            )
+
+    def _require_split(self, split: str) -> None:
+        if split not in self.manifest["splits"]:
+            known = ", ".join(self.manifest["splits"])
+            raise BadInput(f"{self.folder}: has no split {split!r}; it has {known}")

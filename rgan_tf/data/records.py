@@ -1,0 +1,242 @@
+"""Scenes as tf.Example records in TF-GNN's encoding, one per image.
+
+The schema beside the records, `scene_graph.pbtxt`, is all that `tfgnn.parse_example` needs to
+read them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import struct
+from collections.abc import Iterable, Iterator, Sequence
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_gnn as tfgnn
+from google.protobuf import text_format
+
+from rgan_tf.errors import CorruptData
+
+SCHEMA_FILE = "scene_graph.pbtxt"
+
+_PARSE_BATCH = 64
+_HEADER_BYTES = 12  # of a TFRecord: length and its checksum, before the payload
+_FOOTER_BYTES = 4  # checksum of the payload
+
+
+@dataclasses.dataclass(frozen=True)
+class Scene:
+    """One record.
+
+    Attributes:
+      image_id: number of the image in its dataset.
+      image: PNG bytes, square.
+      categories: [O] int32 object ids, none of them reserved.
+      boxes: [O, 4] float32, y0 x0 y1 x1 in [0, 1].
+      patch_rows: [O] int32, rows of the objects' own patches in their split's bank.
+      triples: [T, 3] int32, subject, predicate id, object.
+    """
+
+    image_id: int
+    image: bytes
+    categories: np.ndarray
+    boxes: np.ndarray
+    patch_rows: np.ndarray
+    triples: np.ndarray
+
+
+def schema_text() -> str:
+    """The GraphSchema of the records as protobuf text."""
+    return (resources.files("rgan_tf") / "schema" / SCHEMA_FILE).read_text(encoding="utf-8")
+
+
+def graph_spec() -> tfgnn.GraphTensorSpec:
+    """The type of one record as a GraphTensor."""
+    schema = text_format.Parse(schema_text(), tfgnn.GraphSchema())
+    return tfgnn.create_graph_spec_from_schema_pb(schema)
+
+
+def encode_scene(scene: Scene) -> bytes:
+    """A scene as the bytes of a tf.Example."""
+    graph = tfgnn.GraphTensor.from_pieces(
+        context=tfgnn.Context.from_fields(
+            features={
+                "image": [scene.image],
+                "image_id": np.array([scene.image_id], np.int64),
+            }
+        ),
+        node_sets={
+            "object": tfgnn.NodeSet.from_fields(
+                sizes=[len(scene.categories)],
+                features={
+                    "category": scene.categories.astype(np.int32),
+                    "box": scene.boxes.astype(np.float32).reshape(-1, 4),
+                    "patch_row": scene.patch_rows.astype(np.int32),
+                },
+            )
+        },
+        edge_sets={
+            "relation": tfgnn.EdgeSet.from_fields(
+                sizes=[len(scene.triples)],
+                features={"predicate": scene.triples[:, 1].astype(np.int32)},
+                adjacency=tfgnn.Adjacency.from_indices(
+                    ("object", scene.triples[:, 0].astype(np.int32)),
+                    ("object", scene.triples[:, 2].astype(np.int32)),
+                ),
+            )
+        },
+    )
+    return tfgnn.write_example(graph).SerializeToString(deterministic=True)
+
+
+def shard_names(split: str, shards: int) -> list[str]:
+    """File names of a split's shards, e.g. val-00000-of-00001.tfrecord."""
+    return [f"{split}-{index:05d}-of-{shards:05d}.tfrecord" for index in range(shards)]
+
+
+def write_records(
+    folder: Path, split: str, scenes: Iterable[Scene], *, per_shard: int = 4096
+) -> list[Path]:
+    """Writes scenes in their order; a shard is full before the next one begins.
+
+    Args:
+      folder: where the shards go; it exists.
+      split: first part of the file names.
+      scenes: at least one.
+      per_shard: records in every shard but the last.
+
+    Returns:
+      The files, in order.
+    """
+    written: list[Path] = []
+    writer = None
+    try:
+        for index, scene in enumerate(scenes):
+            if index % per_shard == 0:
+                if writer is not None:
+                    writer.close()
+                written.append(folder / f"{split}.{len(written)}.partial")
+                writer = tf.io.TFRecordWriter(str(written[-1]))
+            writer.write(encode_scene(scene))
+    finally:
+        if writer is not None:
+            writer.close()
+    # The number of shards is part of the names and known only now.
+    return [
+        path.rename(folder / name)
+        for path, name in zip(written, shard_names(split, len(written)), strict=True)
+    ]
+
+
+def record_dataset(paths: Sequence[Path]) -> tf.data.Dataset:
+    """The records as scalar GraphTensors, in order."""
+    spec = graph_spec()
+    dataset = tf.data.TFRecordDataset([str(path) for path in paths])
+    return dataset.map(lambda record: tfgnn.parse_single_example(spec, record))
+
+
+def read_scenes(paths: Sequence[Path]) -> Iterator[Scene]:
+    """Reads records in order, with TensorFlow's checksums.
+
+    Raises:
+      CorruptData: at the first damaged record, naming the file and the record.
+    """
+    spec = graph_spec()
+    for path in paths:
+        dataset = tf.data.TFRecordDataset(str(path))
+        # Checked one by one first, so that a failure can say which record it is.
+        records = []
+        for raw in _checked(dataset, path):
+            records.append(raw)
+            if len(records) == _PARSE_BATCH:
+                yield from _parse(spec, records, path)
+                records = []
+        if records:
+            yield from _parse(spec, records, path)
+
+
+def record_offsets(path: Path) -> list[tuple[int, int]]:
+    """Where each record's payload lies in a TFRecord file: (offset, length) in bytes.
+
+    Raises:
+      CorruptData: if the file ends inside a record.
+    """
+    size = path.stat().st_size
+    places = []
+    position = 0
+    with open(path, "rb") as file:
+        while position < size:
+            file.seek(position)
+            header = file.read(_HEADER_BYTES)
+            length = struct.unpack("<Q", header[:8])[0] if len(header) == _HEADER_BYTES else size
+            places.append((position + _HEADER_BYTES, length))
+            position += _HEADER_BYTES + length + _FOOTER_BYTES
+    if position > size:
+        raise CorruptData(f"{path}: ends inside record {len(places) - 1}; prepare the data again")
+    return places
+
+
+def read_image_bytes(path: Path, offset: int, length: int) -> bytes:
+    """The PNG bytes of the record whose payload lies at `offset`."""
+    with open(path, "rb") as file:
+        file.seek(offset)
+        payload = file.read(length)
+    try:
+        example = tf.train.Example.FromString(payload)
+        return example.features.feature["context/image"].bytes_list.value[0]
+    except Exception as error:
+        raise CorruptData(f"{path}: record at byte {offset} is damaged; prepare again") from error
+
+
+def _checked(dataset: tf.data.Dataset, path: Path) -> Iterator[bytes]:
+    read = 0
+    try:
+        for raw in dataset.as_numpy_iterator():
+            read += 1
+            yield raw
+    except (tf.errors.DataLossError, tf.errors.NotFoundError) as error:
+        raise CorruptData(
+            f"{path}: record {read} is damaged or missing; prepare the data again"
+        ) from error
+
+
+def _parse(spec: tfgnn.GraphTensorSpec, records: list[bytes], path: Path) -> Iterator[Scene]:
+    try:
+        graph = tfgnn.parse_example(spec, tf.constant(records))
+    except (tf.errors.InvalidArgumentError, ValueError) as error:
+        raise CorruptData(f"{path}: holds no scene records; prepare the data again") from error
+    objects = graph.node_sets["object"]
+    relations = graph.edge_sets["relation"]
+    images = graph.context["image"].numpy().reshape(-1)
+    image_ids = graph.context["image_id"].numpy().reshape(-1)
+    object_ends = np.cumsum(objects.sizes.numpy().reshape(-1))
+    triple_ends = np.cumsum(relations.sizes.numpy().reshape(-1))
+    categories, boxes, rows = (_flat(objects[name]) for name in ("category", "box", "patch_row"))
+    triples = np.stack(
+        [
+            _flat(relations.adjacency.source),
+            _flat(relations["predicate"]),
+            _flat(relations.adjacency.target),
+        ],
+        axis=-1,
+    ).astype(np.int32)
+    object_parts = [np.split(part, object_ends[:-1]) for part in (categories, boxes, rows)]
+    for index, own_triples in enumerate(np.split(triples, triple_ends[:-1])):
+        own_categories, own_boxes, own_rows = (part[index] for part in object_parts)
+        yield Scene(
+            image_id=int(image_ids[index]),
+            image=bytes(images[index]),
+            categories=own_categories.astype(np.int32),
+            boxes=own_boxes.astype(np.float32),
+            patch_rows=own_rows.astype(np.int32),
+            triples=own_triples,
+        )
+
+
+def _flat(values) -> np.ndarray:
+    if isinstance(values, tf.RaggedTensor):
+        return values.flat_values.numpy()
+    array = values.numpy()  # equal sizes in the whole batch: [B, n, ...]
+    return array.reshape((-1, *array.shape[2:]))

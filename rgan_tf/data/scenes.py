@@ -1,0 +1,143 @@
+"""All scenes of a split, padded and ready to be gathered by position."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from rgan_tf.data.records import Scene, read_image_bytes, read_scenes, record_offsets
+from rgan_tf.errors import CorruptData
+from rgan_tf.image import decode_image, resize_image
+
+_CACHE_BYTES = 2**30  # images up to this size together are kept in memory
+
+
+class SceneStore:
+    """The records of a split, read once with their checksums.
+
+    Images are kept in memory, decoded and resized, where they fit; else each is read from its
+    record when it is asked for.
+
+    Args:
+      paths: the shards, in order.
+      expected: number of records there must be.
+      image_size: side in px to which images are squashed.
+      max_objects: O; of a larger scene, objects that take part in a relationship go first.
+      max_triples: T; further relationships are dropped.
+      cache_bytes: limit of the memory for images.
+
+    Attributes:
+      image_ids: [N] int64.
+      objects: [N, O] int32, 0 where there is none.
+      boxes: [N, O, 4] float32, zeros where there is no object.
+      triples: [N, T, 3] int32, -1 where there is none.
+      patch_rows: [N, O] int32, -1 where there is no object.
+
+    Raises:
+      CorruptData: if a record is damaged or the number of records is wrong.
+    """
+
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        *,
+        expected: int,
+        image_size: int,
+        max_objects: int,
+        max_triples: int,
+        cache_bytes: int = _CACHE_BYTES,
+    ):
+        self.image_size = image_size
+        self.image_ids = np.zeros([expected], np.int64)
+        self.objects = np.zeros([expected, max_objects], np.int32)
+        self.boxes = np.zeros([expected, max_objects, 4], np.float32)
+        self.triples = np.full([expected, max_triples, 3], -1, np.int32)
+        self.patch_rows = np.full([expected, max_objects], -1, np.int32)
+        self._places: list[tuple[Path, int, int]] = []
+        self._images: np.ndarray | None = None
+        if expected * image_size * image_size * 3 <= cache_bytes:
+            self._images = np.zeros([expected, image_size, image_size, 3], np.uint8)
+        else:
+            self._places = [(path, *place) for path in paths for place in record_offsets(path)]
+        count = 0
+        for scene in read_scenes(paths):
+            if count < expected:
+                self._add(count, scene)
+            count += 1
+        if count != expected:
+            raise CorruptData(
+                f"{paths[0].parent if paths else 'records'}: {count} records, the manifest says "
+                f"{expected}; prepare the data again"
+            )
+
+    def __len__(self) -> int:
+        return len(self.image_ids)
+
+    def images(self, positions: np.ndarray) -> np.ndarray:
+        """Images by position: [B] -> uint8 [B, H, W, 3]."""
+        if self._images is not None:
+            return self._images[positions]
+        return np.stack([self._decoded(*self._places[position]) for position in positions])
+
+    def _decoded(self, path: Path, offset: int, length: int) -> np.ndarray:
+        data = read_image_bytes(path, offset, length)
+        return resize_image(decode_image(data, str(path)), self.image_size)
+
+    def _add(self, position: int, scene: Scene) -> None:
+        if self._images is not None:
+            image = decode_image(scene.image, f"{scene.image_id} of the records")
+            self._images[position] = resize_image(image, self.image_size)
+        kept, triples = fit_graph(
+            len(scene.categories),
+            scene.triples,
+            max_objects=self.objects.shape[1],
+            max_triples=self.triples.shape[1],
+            rng=np.random.default_rng(abs(scene.image_id)),
+        )
+        self.image_ids[position] = scene.image_id
+        self.objects[position, : len(kept)] = scene.categories[kept]
+        self.boxes[position, : len(kept)] = scene.boxes[kept]
+        self.patch_rows[position, : len(kept)] = scene.patch_rows[kept]
+        self.triples[position, : len(triples)] = triples
+
+
+def fit_graph(
+    num_objects: int,
+    triples: np.ndarray,
+    *,
+    max_objects: int,
+    max_triples: int,
+    rng: np.random.Generator,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Cuts a graph to the sizes of a batch, as sg2im does for Visual Genome.
+
+    Objects that take part in a relationship come first, in the order of the relationships; others
+    are drawn at random. A graph that fits is returned as it is.
+
+    Args:
+      num_objects: objects of the graph.
+      triples: [n, 3] int, subject, predicate id, object.
+      max_objects, max_triples: sizes to fit into.
+      rng: chooses among objects without relationships.
+
+    Returns:
+      The positions of the kept objects, ascending, and the kept triples renumbered to them.
+    """
+    kept = list(range(num_objects))
+    if num_objects > max_objects:
+        related = list(dict.fromkeys(int(end) for triple in triples for end in triple[[0, 2]]))
+        others = [index for index in kept if index not in set(related)]
+        order = related + [others[index] for index in rng.permutation(len(others))]
+        kept = sorted(order[:max_objects])
+    renumbered = {old: new for new, old in enumerate(kept)}
+    inside = [
+        (renumbered[int(subject)], int(predicate), renumbered[int(target)])
+        for subject, predicate, target in triples
+        if int(subject) in renumbered and int(target) in renumbered
+    ]
+    return (
+        np.array(kept, np.int64),
+        np.array(inside[:max_triples], np.int32).reshape(-1, 3),
+    )

@@ -1,0 +1,124 @@
+"""`rgan prepare`: images and annotations to a data folder that `rgan train` takes."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from typing import Any
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the data sets, each with its options."""
+    datasets = parser.add_subparsers(dest="dataset", metavar="DATASET", required=True)
+
+    coco = _add_dataset(datasets, "coco", "COCO 2017 with stuff annotations")
+    coco.add_argument("--root", required=True, help="folder of annotations/ and images/")
+    coco.add_argument(
+        "--allow-missing-stuff",
+        action="store_true",
+        help="also use images without stuff annotations",
+    )
+    coco.add_argument("--limit", type=int, help="at most so many images per split")
+
+    procedural = _add_dataset(datasets, "procedural", "the built-in world, drawn here")
+    procedural.add_argument("--images", type=int, default=2000, help="images to draw (2000)")
+    procedural.add_argument("--workers", type=int, default=1, help="processes to draw with (1)")
+
+    genome = _add_dataset(datasets, "vg", "Visual Genome 1.4")
+    genome.add_argument("--root", required=True, help="folder of the JSON files and images/")
+    genome.add_argument("--limit", type=int, help="at most so many images per split")
+    genome.add_argument(
+        "--min-category-count", type=int, default=2000, help="training objects a category needs"
+    )
+    genome.add_argument(
+        "--min-predicate-count", type=int, default=500, help="training relations a predicate needs"
+    )
+
+
+def main(args: argparse.Namespace) -> dict[str, Any]:
+    """Prepares the chosen data set and returns what is in the folder."""
+    from rgan_tf.data.prepare import prepare_dataset
+    from rgan_tf.errors import BadInput
+
+    for option in ("limit", "images", "workers", "min_category_count", "min_predicate_count"):
+        value = getattr(args, option, None)
+        if value is not None and value < 1:
+            raise BadInput(f"--{option.replace('_', '-')} must be at least 1, got {value}")
+    if args.seed < 0:
+        raise BadInput(f"--seed must be at least 0, got {args.seed}")
+    started = time.monotonic()
+    manifest = prepare_dataset(
+        _READERS[args.dataset](args),
+        args.out,
+        image_size=args.size,
+        backbone=args.backbone,
+        weights_dir=args.weights_dir,
+        seed=args.seed,
+        max_bad=args.max_bad,
+    )
+    return {
+        "data": str(args.out),
+        "dataset": manifest["dataset"],
+        "images": {split: counts["images"] for split, counts in manifest["splits"].items()},
+        "patches": {split: counts["objects"] for split, counts in manifest["splits"].items()},
+        "image_size": manifest["image_size"],
+        "backbone": manifest["backbone"],
+        "bad_images": len(manifest["bad_images"]),
+        "seconds": round(time.monotonic() - started, 1),
+    }
+
+
+def _add_dataset(datasets, name: str, text: str) -> argparse.ArgumentParser:
+    parser = datasets.add_parser(name, help=text, description=text, allow_abbrev=False)
+    parser.add_argument("--out", required=True, help="data folder to make")
+    parser.add_argument("--size", type=int, default=128, help="side of stored images in px (128)")
+    parser.add_argument("--seed", type=int, default=0, help="of all that is drawn at random (0)")
+    parser.add_argument(
+        "--backbone",
+        default="mobilenet_v2",
+        help="network of the patch features: mobilenet_v2 (default), resnet50 or squeezenet",
+    )
+    parser.add_argument("--weights-dir", help="folder with backbone weight files")
+    parser.add_argument(
+        "--max-bad", type=float, default=0.0, help="share of images that may be unreadable (0)"
+    )
+    return parser
+
+
+def _coco(args: argparse.Namespace):
+    from rgan_tf.data.coco import CocoFilter, read_coco_dataset
+
+    keep = CocoFilter(require_stuff=not args.allow_missing_stuff)
+    return lambda folder: read_coco_dataset(args.root, keep=keep, seed=args.seed, limit=args.limit)
+
+
+def _procedural(args: argparse.Namespace):
+    from rgan_tf.data.coco import read_coco_dataset
+    from rgan_tf.data.procedural import draw_world
+    from rgan_tf.progress import Progress
+
+    def draw(folder):
+        with Progress("drawn images", args.images) as progress:
+            draw_world(
+                folder / "coco",
+                images=args.images,
+                size=args.size,
+                seed=args.seed,
+                workers=args.workers,
+                progress=lambda done, total: progress.update(done),
+            )
+        return read_coco_dataset(folder / "coco", seed=args.seed, kind="procedural")
+
+    return draw
+
+
+def _genome(args: argparse.Namespace):
+    from rgan_tf.data.visual_genome import GenomeFilter, read_visual_genome_dataset
+
+    keep = GenomeFilter(
+        min_category_count=args.min_category_count, min_predicate_count=args.min_predicate_count
+    )
+    return lambda folder: read_visual_genome_dataset(args.root, keep=keep, limit=args.limit)
+
+
+_READERS = {"coco": _coco, "procedural": _procedural, "vg": _genome}
