@@ -11,6 +11,8 @@ from rgan_tf.backbones.networks import SPECS, NetworkSpec, preprocess
 from rgan_tf.backbones.weights import find_weights, load_layers, save_layers
 from rgan_tf.errors import BadInput
 
+MIN_PERCEPTUAL_SIDE = 32  # px; below it the deepest map of SqueezeNet has no pixel left
+
 
 def load_backbone(name: str, weights_dir: str | Path | None = None) -> Backbone:
     """Finds the weights of a pretrained network.
@@ -119,7 +121,13 @@ class Backbone:
 
         Raises:
           BadInput: if this network offers no perceptual maps.
+          ValueError: if the images are so small that a map would be empty.
         """
+        sides = [side for side in images.shape[1:3] if side is not None]
+        if sides and min(sides) < MIN_PERCEPTUAL_SIDE:
+            raise ValueError(
+                f"perceptual maps need images of {MIN_PERCEPTUAL_SIDE} px, got {min(sides)}"
+            )
         return self.perceptual_network((images + 1.0) * 127.5, training=False)
 
     def save_truncated(self, path: str | Path) -> None:

@@ -1,0 +1,30 @@
+"""The weighted sum of equation (7)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import tensorflow as tf
+
+
+def weighted_sum(terms: Mapping[str, tf.Tensor], weights: Mapping[str, float]) -> tf.Tensor:
+    """Adds named losses up, each times its weight.
+
+    Args:
+      terms: name -> [B] float32.
+      weights: name -> weight, at least 0. A term of weight 0 is left out altogether, so that
+        switching it off also keeps its NaN out. Weights without a term are not used.
+
+    Returns:
+      [B] float32.
+
+    Raises:
+      ValueError: if a term has no weight, or none has a weight above 0.
+    """
+    unweighted = sorted(set(terms) - set(weights))
+    if unweighted:
+        raise ValueError(f"no weight for {', '.join(unweighted)}; weights: {', '.join(weights)}")
+    parts = [weights[name] * term for name, term in terms.items() if weights[name]]  # each [B]
+    if not parts:
+        raise ValueError(f"every weight is 0 among {', '.join(terms)}")
+    return tf.add_n(parts)  # [B]

@@ -1,0 +1,209 @@
+from __future__ import annotations
+
+import h5py
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from rgan_tf.backbones import load_backbone
+from rgan_tf.backbones.networks import CAFFE_MEAN_BGR, SPECS, build_squeezenet
+from rgan_tf.backbones.weights import save_layers
+from rgan_tf.errors import BadInput, CorruptData
+
+SQUEEZENET_FILE = "squeezenet_v1.1_keras_notop.h5"
+MOBILENET_FILE = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224.h5"
+
+
+@pytest.fixture(autouse=True)
+def no_surroundings(monkeypatch):
+    """No folder from the environment and no network, whatever the machine has."""
+
+    def refuse(*args, **kwargs):
+        raise OSError("no network in tests")
+
+    monkeypatch.delenv("RGAN_WEIGHTS", raising=False)
+    monkeypatch.setattr(tf.keras.utils, "get_file", refuse)
+
+
+@pytest.fixture(scope="module")
+def random_weights(tmp_path_factory):
+    """A folder with a SqueezeNet of random weights."""
+    tf.keras.utils.set_random_seed(3)
+    folder = tmp_path_factory.mktemp("weights")
+    save_layers(build_squeezenet(), folder / SQUEEZENET_FILE)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    return load_backbone("mobilenet_v2")
+
+
+@pytest.fixture
+def images():
+    return np.random.default_rng(0).integers(0, 256, [5, 64, 64, 3], dtype=np.uint8)
+
+
+def test_shipped_file_alone_gives_retrieval_features(shipped, images):
+    features = shipped.features(images).numpy()
+    assert features.shape == (5, 1008) and shipped.feature_size == 1008
+    assert shipped.input_size == 64
+    assert features.dtype == np.float32 and features.std(axis=0).max() > 0.01
+
+
+def test_final_features_say_which_file_they_lack(shipped, images):
+    with pytest.raises(BadInput, match="no_top.h5.*--weights-dir or RGAN_WEIGHTS"):
+        shipped.final_features(images)
+
+
+def test_a_row_does_not_depend_on_its_batch_or_dtype(shipped, images):
+    together = shipped.features(images).numpy()
+    alone = np.concatenate(
+        [shipped.features(images[i : i + 1].astype(np.float32)) for i in range(5)]
+    )
+    np.testing.assert_allclose(alone, together, atol=1e-5)
+
+
+def test_other_sizes_are_resized_with_antialiasing(shipped):
+    stripes = np.zeros([1, 256, 256, 3], np.uint8)
+    stripes[:, :, 1::4] = stripes[:, :, 2::4] = 255  # plain bilinear sampling meets only these
+    grey, white = (np.full([1, 64, 64, 3], level, np.float32) for level in (127.5, 255.0))
+    seen = shipped.features(stripes).numpy()
+    to_grey = np.abs(seen - shipped.features(grey).numpy()).mean()
+    assert to_grey < 0.5 * np.abs(seen - shipped.features(white).numpy()).mean()
+    plain = shipped.features(tf.image.resize(stripes, [64, 64])).numpy()
+    np.testing.assert_array_equal(plain, shipped.features(white))  # what antialiasing prevents
+
+
+def test_feature_extraction_traces_once_for_changing_batch_sizes(shipped, images):
+    for count in (5, 3, 2, 4, 1):
+        shipped.features(images[:count])
+    assert shipped._functions["features"].experimental_get_tracing_count() <= 3
+
+
+def test_truncated_file_gives_identical_features(shipped, images, tmp_path):
+    shipped.save_truncated(tmp_path / "mobilenet_v2_truncated.h5")
+    assert (tmp_path / "mobilenet_v2_truncated.h5").stat().st_size < 3_000_000
+    assert len(list(tmp_path.iterdir())) == 1  # nothing temporary is left
+    again = load_backbone("mobilenet_v2", tmp_path)
+    assert again._path(partial=True).parent == tmp_path
+    np.testing.assert_array_equal(again.features(images), shipped.features(images))
+
+
+def test_full_file_agrees_with_keras_applications(weights_dir, shipped, images):
+    full = load_backbone("mobilenet_v2", weights_dir)
+    np.testing.assert_array_equal(full.features(images), shipped.features(images))
+    reference = tf.keras.applications.MobileNetV2(
+        weights=f"{weights_dir}/{MOBILENET_FILE}", input_shape=(128, 128, 3)
+    )
+    large = np.random.default_rng(1).integers(0, 256, [2, 128, 128, 3], dtype=np.uint8)
+    pooled = tf.keras.Model(reference.input, reference.get_layer("global_average_pooling2d").output)
+    expected = pooled(large / np.float32(127.5) - 1, training=False)
+    np.testing.assert_allclose(full.final_features(large), expected, rtol=1e-4, atol=1e-4)
+    assert full.final_feature_size == 1280
+
+
+def test_squeezenet_equals_hand_made_convolutions(weights_dir):
+    backbone = load_backbone("squeezenet", weights_dir)
+    image = np.random.default_rng(0).integers(0, 256, [1, 64, 64, 3]).astype(np.float32)
+    with h5py.File(f"{weights_dir}/{SQUEEZENET_FILE}") as file:
+        kernel, bias = file["conv1/uniform1"][:], file["conv1/conv1_b"][:]
+    bgr = image[0, :, :, ::-1] - np.asarray(CAFFE_MEAN_BGR, np.float32)
+    row, column = 7, 11
+    window = bgr[2 * row : 2 * row + 3, 2 * column : 2 * column + 3]  # valid, stride 2
+    expected = np.maximum(np.einsum("hwc,hwcd->d", window, kernel) + bias, 0)
+    maps = backbone.perceptual(tf.constant(image / 127.5 - 1))
+    assert [m.shape[1:] for m in maps] == [
+        (31, 31, 64), (15, 15, 128), (7, 7, 256), (3, 3, 384), (3, 3, 512)
+    ]  # fmt: skip
+    np.testing.assert_allclose(maps[0][0, row, column], expected, rtol=1e-3, atol=1e-2)
+
+
+def test_fire_module_puts_the_narrow_half_first(random_weights):
+    network = build_squeezenet()
+    fire = tf.keras.Model(network.get_layer("pool1").output, network.get_layer("fire2").output)
+    network.load_weights(str(random_weights / SQUEEZENET_FILE))
+    inputs = np.random.default_rng(0).normal(size=[1, 5, 5, 64]).astype(np.float32)
+    with h5py.File(random_weights / SQUEEZENET_FILE) as file:
+
+        def kernel(part):
+            return file[f"fire2/{part}/fire2/{part}/kernel:0"][:]
+
+        squeezed = np.maximum(np.einsum("hwc,cd->hwd", inputs[0], kernel("squeeze1x1")[0, 0]), 0)
+        narrow = np.maximum(np.einsum("hwc,cd->hwd", squeezed, kernel("expand1x1")[0, 0]), 0)
+    output = fire(inputs).numpy()
+    np.testing.assert_allclose(output[0, :, :, :64], narrow, atol=1e-5)
+    assert output.shape[-1] == 128 and not np.allclose(output[..., 64:], output[..., :64])
+
+
+def test_weights_come_from_the_named_folder_then_the_environment(
+    random_weights, tmp_path, monkeypatch
+):
+    with pytest.raises(BadInput, match=SQUEEZENET_FILE):
+        load_backbone("squeezenet", tmp_path)
+    monkeypatch.setenv("RGAN_WEIGHTS", str(random_weights))
+    assert load_backbone("squeezenet", tmp_path).feature_size == 1280
+    (tmp_path / SQUEEZENET_FILE).write_bytes(b"not a weight file")
+    with pytest.raises(CorruptData, match=SQUEEZENET_FILE):
+        load_backbone("squeezenet", tmp_path).features(np.zeros([1, 64, 64, 3], np.uint8))
+
+
+def test_a_download_failure_names_file_and_places(tmp_path):
+    with pytest.raises(BadInput) as caught:
+        load_backbone("vgg19", tmp_path)
+    message = str(caught.value)
+    assert "vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5" in message
+    assert str(tmp_path) in message and "no network in tests" in message and "\n" not in message
+
+
+@pytest.mark.parametrize("damage", ["truncate", "drop_layer", "other_shape"])
+def test_damaged_weights_are_refused(random_weights, tmp_path, damage):
+    path = tmp_path / SQUEEZENET_FILE
+    path.write_bytes((random_weights / SQUEEZENET_FILE).read_bytes())
+    if damage == "truncate":
+        path.write_bytes(path.read_bytes()[:100_000])
+    else:
+        with h5py.File(path, "r+") as file:
+            if damage == "drop_layer":
+                dropped = ("fire5/expand1x1", b"fire5/expand1x1")
+                names = [name for name in file.attrs["layer_names"] if name not in dropped]
+                file.attrs["layer_names"] = names
+            else:
+                del file["conv1/conv1/bias:0"]
+                file["conv1/conv1/bias:0"] = np.zeros(63, np.float32)
+    with pytest.raises(CorruptData, match=SQUEEZENET_FILE):
+        load_backbone("squeezenet", tmp_path).features(np.zeros([1, 64, 64, 3], np.uint8))
+
+
+def test_unknown_name_and_unoffered_kinds_are_bad_input(tmp_path):
+    with pytest.raises(BadInput, match="choose one of mobilenet_v2"):
+        load_backbone("mobilenet_v3")
+    network = SPECS["resnet50"].build()
+    save_layers(network, tmp_path / SPECS["resnet50"].weight_files[0])
+    resnet = load_backbone("resnet50", tmp_path)
+    assert resnet.features(np.zeros([2, 64, 64, 3], np.uint8)).shape == (2, 2048)
+    with pytest.raises(BadInput, match="offers no perceptual maps"):
+        resnet.perceptual(tf.zeros([1, 64, 64, 3]))
+
+
+def test_networks_are_frozen_and_invisible_to_a_model_that_holds_one(shipped):
+    class Holder(tf.keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.backbone = shipped
+
+    assert not shipped.feature_network.trainable_variables
+    assert len(shipped.feature_network.variables) > 50
+    assert not Holder().variables
+
+
+def test_networks_can_be_read_inside_a_traced_function(random_weights):
+    backbone = load_backbone("squeezenet", random_weights)
+
+    @tf.function
+    def total(images):
+        return tf.add_n([tf.reduce_sum(m) for m in backbone.perceptual(images)])
+
+    assert np.isfinite(total(tf.zeros([1, 32, 32, 3])).numpy())
+    with pytest.raises(ValueError, match="32 px, got 31"):
+        backbone.perceptual(tf.zeros([1, 31, 64, 3]))
