@@ -1,0 +1,104 @@
+"""Features of whole splits and banks, computed with trained networks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import tensorflow as tf
+
+from rgan_tf.config import Config
+from rgan_tf.data.patch_bank import PatchBank
+from rgan_tf.data.pipeline import CandidateTable, scene_dataset
+from rgan_tf.data.prepared import PreparedData
+from rgan_tf.model.networks import GraphNetworks
+from rgan_tf.retrieval.embedding import CooccurrenceEmbedding
+from rgan_tf.retrieval.index import CandidateIndex, ExactIndex
+
+_ROWS_PER_BATCH = 4096
+_GRAPHS_PER_BATCH = 64
+
+
+def graph_features(
+    networks: GraphNetworks, data: PreparedData, split: str, config: Config
+) -> np.ndarray:
+    """Object vectors of every object of a split, in the row order of the split's own bank.
+
+    Returns:
+      [N, width] float16; objects that a graph had no room for keep a zero row.
+    """
+    rows = len(data.truth(split))
+    features = np.zeros([rows, config.graph.width], np.float16)
+    encode = tf.function(networks.encoder)
+    dataset = scene_dataset(
+        data, split, config, batch_size=_GRAPHS_PER_BATCH, seed=0, repeat=False, augment=False
+    )
+    for batch in dataset:
+        graph = {"objects": batch["objects"], "triples": batch["triples"]}
+        vectors = encode(graph).object_vectors.numpy()  # [B, O, width]
+        patch_rows = batch["patch_rows"].numpy()  # [B, O]
+        present = patch_rows >= 0
+        features[patch_rows[present]] = vectors[present]
+    return features
+
+
+def embed_rows(layer: tf.keras.layers.Layer, features: np.ndarray) -> np.ndarray:
+    """Applies an embedding to backbone features in blocks: [N, Dx] -> [N, D] float32."""
+    embed = tf.function(layer, input_signature=[tf.TensorSpec([None, features.shape[1]])])
+    blocks = [
+        embed(tf.cast(features[start : start + _ROWS_PER_BATCH], tf.float32)).numpy()
+        for start in range(0, len(features), _ROWS_PER_BATCH)
+    ]
+    return np.concatenate(blocks) if blocks else np.zeros([0, 0], np.float32)
+
+
+def prefilter(
+    config: Config,
+    data: PreparedData,
+    splits: Iterable[str],
+    sg2im: GraphNetworks,
+    cooccurrence: CooccurrenceEmbedding,
+) -> dict[str, CandidateTable]:
+    """Candidates of every object of the splits, by the stage-1 graph feature (method §2.3).
+
+    Args:
+      config: the experiment.
+      data: the prepared data; its bank holds the retrievable patches.
+      splits: whose objects to find candidates for.
+      sg2im: trained stage-1 networks.
+      cooccurrence: trained stage-2 embedding.
+
+    Returns:
+      split -> candidates, row-aligned with the split's own patches.
+    """
+    features = {split: graph_features(sg2im, data, split, config) for split in {"train", *splits}}
+    index = ExactIndex(features["train"], data.bank.category_ids, data.bank.image_ids)
+    embedded = embed_rows(cooccurrence, data.bank.features)
+    return {
+        split: candidate_table(
+            index, features[split], data.truth(split), embedded, config.retrieval.candidates
+        )
+        for split in splits
+    }
+
+
+def candidate_table(
+    index: CandidateIndex,
+    queries: np.ndarray,
+    scenes: PatchBank,
+    cooccurrence: np.ndarray,
+    k: int,
+) -> CandidateTable:
+    """Candidates of every object of a split.
+
+    Args:
+      index: over the retrievable bank.
+      queries: [N, width], graph features of the split's objects.
+      scenes: the split's own patches, row-aligned with `queries`.
+      cooccurrence: [rows of the bank, Dc], co-occurrence embedding of the bank.
+      k: candidates per object.
+    """
+    found = index.search(queries.astype(np.float32), scenes.category_ids, scenes.image_ids, k)
+    return CandidateTable(
+        ids=np.where(found.valid, found.ids, -1).astype(np.int32), cooccurrence=cooccurrence
+    )

@@ -1,0 +1,149 @@
+"""The networks that are trained, kept as moving averages, saved and served."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from rgan_tf.config import Config
+from rgan_tf.discriminators import ImageDiscriminator, ObjectDiscriminator
+from rgan_tf.generator.generator import PatchGenerator
+from rgan_tf.generator.layout import crop_objects
+from rgan_tf.generator.sg2im import Sg2imDecoder
+from rgan_tf.graph.box_predictor import BoxPredictor
+from rgan_tf.graph.encoder import SceneGraphEncoder
+from rgan_tf.retrieval.embedding import CooccurrenceEmbedding, PatchEmbedding
+from rgan_tf.vocabulary import Vocabulary
+
+
+class GraphNetworks(tf.keras.Model):
+    """Scene graph to object vectors and boxes: what both stage 1 and stage 3 begin with."""
+
+    def __init__(self, config: Config, vocabulary: Vocabulary, **kwargs):
+        super().__init__(**kwargs)
+        graph = config.graph
+        self.encoder = SceneGraphEncoder(
+            num_objects=vocabulary.num_objects,
+            num_predicates=vocabulary.num_predicates,
+            width=graph.width,
+            hidden=graph.hidden,
+            layers=graph.layers,
+        )
+        self.box_predictor = BoxPredictor(hidden=graph.box_hidden)
+
+    def build_variables(self, config: Config) -> None:
+        """Creates every variable, so that checkpoints can be restored at once."""
+        raise NotImplementedError
+
+
+class Sg2imNetworks(GraphNetworks):
+    """Stage 1: the graph encoder with a parametric decoder (the sg2im baseline)."""
+
+    def __init__(self, config: Config, vocabulary: Vocabulary, **kwargs):
+        super().__init__(config, vocabulary, **kwargs)
+        self.decoder = Sg2imDecoder(
+            image_size=config.data.image_size,
+            layout_channels=config.sg2im.layout_channels,
+            decoder_channels=config.sg2im.decoder_channels,
+        )
+
+    def build_variables(self, config: Config) -> None:
+        graph = empty_graph(config)
+        encoding = self.encoder(graph)
+        boxes = self.box_predictor(encoding.object_vectors)
+        self.decoder(encoding.object_vectors, boxes, encoding.object_mask)
+
+
+class RetrievalNetworks(GraphNetworks):
+    """Stage 3: graph encoder, patch embedding phi and the generator that reads patches."""
+
+    def __init__(self, config: Config, vocabulary: Vocabulary, **kwargs):
+        super().__init__(config, vocabulary, **kwargs)
+        generator = config.generator
+        self.embedding = PatchEmbedding(
+            sizes=config.retrieval.embedding_sizes,
+            initial_scale=config.retrieval.initial_scale,
+        )
+        self.generator = PatchGenerator(
+            image_size=config.data.image_size,
+            crop_size=config.data.crop_size,
+            crop_channels=generator.crop_channels,
+            refiner_layers=generator.refiner_layers,
+            refiner_hidden=generator.refiner_hidden,
+            canvas_channels=generator.canvas_channels,
+            canvas_blocks=generator.canvas_blocks,
+            decoder_channels=generator.decoder_channels,
+            attention_weight=generator.attention_weight,
+        )
+
+    def build_variables(self, config: Config, feature_size: int) -> None:  # noqa: D102
+        encoding = self.encoder(empty_graph(config))
+        boxes = self.box_predictor(encoding.object_vectors)  # [1, O, 4]
+        self.embedding(tf.zeros([1, feature_size]))
+        size = config.data.crop_size
+        self.generator(tf.zeros([1, config.data.max_objects, size, size, 3]), encoding, boxes)
+
+
+class Discriminators(tf.keras.Model):
+    """The image and the object discriminator, the latter with the auxiliary class head."""
+
+    def __init__(self, config: Config, vocabulary: Vocabulary, **kwargs):
+        super().__init__(**kwargs)
+        settings = config.discriminators
+        self.crop_size = settings.object_crop_size
+        self.image = ImageDiscriminator(
+            channels=settings.image_channels,
+            spectral_normalization=settings.spectral_normalization,
+        )
+        self.object = ObjectDiscriminator(
+            num_objects=vocabulary.num_objects,
+            channels=settings.object_channels,
+            spectral_normalization=settings.spectral_normalization,
+        )
+
+    def crops(self, images: tf.Tensor, boxes: tf.Tensor) -> tf.Tensor:
+        """Cuts the objects out of images: [B, H, W, 3], [B, O, 4] -> [B, O, S, S, 3]."""
+        return crop_objects(images, boxes, self.crop_size)
+
+    def build_variables(self, config: Config) -> None:
+        """Creates every variable, so that checkpoints can be restored at once."""
+        size = config.data.image_size
+        self.image(tf.zeros([1, size, size, 3]))
+        self.object(tf.zeros([1, config.data.max_objects, self.crop_size, self.crop_size, 3]))
+
+
+def build_sg2im_networks(config: Config, vocabulary: Vocabulary) -> Sg2imNetworks:
+    """Stage-1 networks with all variables created."""
+    networks = Sg2imNetworks(config, vocabulary)
+    networks.build_variables(config)
+    return networks
+
+
+def build_retrieval_networks(
+    config: Config, vocabulary: Vocabulary, feature_size: int
+) -> RetrievalNetworks:
+    """Stage-3 networks with all variables created; `feature_size` is the backbone's width."""
+    networks = RetrievalNetworks(config, vocabulary)
+    networks.build_variables(config, feature_size)
+    return networks
+
+
+def build_cooccurrence_embedding(config: Config, feature_size: int) -> CooccurrenceEmbedding:
+    """The stage-2 embedding with all variables created."""
+    embedding = CooccurrenceEmbedding(sizes=config.cooccurrence.sizes)
+    embedding(tf.zeros([1, feature_size]))
+    return embedding
+
+
+def build_discriminators(config: Config, vocabulary: Vocabulary) -> Discriminators:
+    """Both discriminators with all variables created."""
+    discriminators = Discriminators(config, vocabulary)
+    discriminators.build_variables(config)
+    return discriminators
+
+
+def empty_graph(config: Config) -> dict[str, tf.Tensor]:
+    """One padded graph without objects, for building variables."""
+    return {
+        "objects": tf.zeros([1, config.data.max_objects], tf.int32),
+        "triples": tf.fill([1, config.data.max_triples, 3], -1),
+    }

@@ -1,0 +1,229 @@
+"""A run folder: what was trained, on which data, with which config, and its weights.
+
+    RUN/config.yaml            the resolved config
+    RUN/vocabulary.json        category and predicate tables
+    RUN/run.json               data folder and its fingerprint, backbone, versions
+    RUN/<stage>/weights.*      inference weights of a stage (moving averages)
+    RUN/<stage>/stage.json     steps done, seconds, figures of the stage
+    RUN/<stage>/checkpoints/   everything training needs to continue
+    RUN/logs/                  TensorBoard
+
+A run that ships with the project is named `released:NAME` and holds no checkpoints and no data.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from rgan_tf.config import Config, config_to_dict, config_to_yaml, load_config
+from rgan_tf.errors import BadInput, CorruptData
+from rgan_tf.files import read_json, sha256_of, write_bytes_atomic, write_json_atomic
+from rgan_tf.vocabulary import Vocabulary
+
+STAGES = ("sg2im", "cooccurrence", "retrievegan")
+RELEASED_PREFIX = "released:"
+RELEASED_FOLDER = Path(__file__).parent / "released"
+_MAY_DIFFER = {
+    "name",
+    "sg2im.steps",
+    "cooccurrence.steps",
+    "training.steps",
+    "training.log_every_steps",
+    "training.picture_every_steps",
+    "training.checkpoint_every_steps",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One opened run.
+
+    Attributes:
+      folder: where it lives.
+      config: the resolved config.
+      vocabulary: the tables it was trained with.
+      feature_size: width of the backbone features the patch embedding reads.
+      data: the data folder it was trained on; None for a released run.
+      data_fingerprint: of that data.
+    """
+
+    folder: Path
+    config: Config
+    vocabulary: Vocabulary
+    feature_size: int
+    data: Path | None
+    data_fingerprint: str
+
+    def stage_folder(self, stage: str) -> Path:
+        """Folder of one of `STAGES`."""
+        return self.folder / stage
+
+    def stage_record(self, stage: str) -> dict[str, Any]:
+        """What is known of a stage; empty before its first weights."""
+        path = self.stage_folder(stage) / "stage.json"
+        return read_json(path) if path.exists() else {}
+
+    def fingerprint(self) -> str:
+        """Identifies the weights of all stages."""
+        parts = [self.stage_record(stage).get("weights_sha256", "") for stage in STAGES]
+        return "-".join(part[:8] for part in parts)
+
+
+def create_run(folder: str | Path, config: Config, data) -> Run:
+    """Starts a run folder, or continues the one that is there.
+
+    Args:
+      folder: the run folder; may exist.
+      config: the resolved config.
+      data: an opened `PreparedData`.
+
+    Raises:
+      BadInput: if the folder holds a run with another config, vocabulary or data.
+    """
+    folder = Path(folder)
+    if (folder / "run.json").exists():
+        run = open_run(str(folder))
+        difference = _difference(run.config, config)
+        if difference:
+            raise BadInput(f"--run {folder}: was started with {difference}; choose another folder")
+        if run.data_fingerprint != data.fingerprint:
+            raise BadInput(f"--run {folder}: was started on other data; choose another folder")
+    elif folder.exists() and any(folder.iterdir()):
+        raise BadInput(f"--run {folder}: is not empty and not a run; choose another folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    write_bytes_atomic(folder / "config.yaml", config_to_yaml(config).encode())
+    write_json_atomic(folder / "vocabulary.json", data.vocabulary.to_json())
+    write_json_atomic(
+        folder / "run.json",
+        {
+            "version": 1,
+            "data": str(Path(data.folder).resolve()),
+            "data_fingerprint": data.fingerprint,
+            "backbone": config.retrieval.backbone,
+            "feature_size": int(data.bank.features.shape[1]),
+            "tensorflow": tf.__version__,
+        },
+    )
+    return open_run(str(folder))
+
+
+def open_run(name: str) -> Run:
+    """Opens a run folder, or a run that ships with the project as `released:NAME`.
+
+    Raises:
+      BadInput: if there is no run, or a file of it is missing or unreadable.
+    """
+    if name.startswith(RELEASED_PREFIX):
+        folder = RELEASED_FOLDER / name[len(RELEASED_PREFIX) :]
+        if not (folder / "run.json").exists():
+            known = sorted(path.parent.name for path in RELEASED_FOLDER.glob("*/run.json"))
+            raise BadInput(f"--run {name}: no such released run; there is {', '.join(known)}")
+    else:
+        folder = Path(name)
+        if not (folder / "run.json").exists():
+            raise BadInput(f"--run {name}: not a run folder (run.json is missing)")
+    record = read_json(folder / "run.json")
+    try:
+        data = record["data"]
+        return Run(
+            folder=folder,
+            config=load_config(folder / "config.yaml"),
+            vocabulary=Vocabulary.from_json(read_json(folder / "vocabulary.json")),
+            feature_size=int(record["feature_size"]),
+            data=Path(data) if data else None,
+            data_fingerprint=record["data_fingerprint"],
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise CorruptData(f"{folder / 'run.json'}: {error!r}; the run is damaged") from error
+
+
+def check_data_matches(run: Run, data) -> None:
+    """Refuses data that a run's weights cannot read.
+
+    Args:
+      run: the run.
+      data: an opened `PreparedData`.
+
+    Raises:
+      BadInput: if the vocabulary or the backbone differ.
+    """
+    if data.vocabulary != run.vocabulary:
+        raise BadInput(
+            f"--data {data.folder}: was made with another vocabulary than run {run.folder}; "
+            "prepare data with the same categories, or name another run"
+        )
+    if data.backbone != run.config.retrieval.backbone:
+        raise BadInput(
+            f"--data {data.folder}: patch features are from {data.backbone}; prepare again with "
+            f"--backbone {run.config.retrieval.backbone}, as run {run.folder} asks"
+        )
+
+
+def save_weights(run: Run, stage: str, networks: tf.keras.Model, **record: Any) -> None:
+    """Writes the inference weights of a stage and its record.
+
+    The weights get a name of their own before the record points to them, so that a reader finds
+    the old pair or the new pair and never a mixture.
+    """
+    folder = run.stage_folder(stage)
+    folder.mkdir(parents=True, exist_ok=True)
+    previous = run.stage_record(stage).get("weights")
+    name = f"weights-{int(record.get('steps', 0))}"
+    if name == previous:
+        name += "b"
+    tf.train.Checkpoint(networks=networks).write(str(folder / name))
+    data_file = folder / f"{name}.data-00000-of-00001"
+    write_json_atomic(
+        folder / "stage.json",
+        {"weights": name, "weights_sha256": sha256_of(data_file), **record},
+    )
+    for path in folder.glob("weights-*"):
+        if path.name.split(".")[0] != name:
+            path.unlink()
+
+
+def load_weights(run: Run, stage: str, networks: tf.keras.Model) -> None:
+    """Fills `networks` (all variables already created) with the stage's inference weights.
+
+    Raises:
+      BadInput: if the stage has not been trained.
+      CorruptData: if the weights are damaged or do not fit the config.
+    """
+    record = run.stage_record(stage)
+    if "weights" not in record:
+        raise BadInput(f"run {run.folder}: stage {stage} has no weights; continue `rgan train`")
+    prefix = run.stage_folder(stage) / record["weights"]
+    data_file = Path(f"{prefix}.data-00000-of-00001")
+    if not data_file.exists() or sha256_of(data_file) != record["weights_sha256"]:
+        raise CorruptData(f"{data_file}: missing or damaged; restore it or train again")
+    try:
+        status = tf.train.Checkpoint(networks=networks).read(str(prefix))
+        status.assert_existing_objects_matched().assert_consumed()
+    except (tf.errors.OpError, AssertionError, ValueError) as error:
+        raise CorruptData(
+            f"{prefix}: weights do not fit {run.folder / 'config.yaml'} "
+            f"({str(error).splitlines()[0]})"
+        ) from error
+
+
+def _difference(old: Config, new: Config) -> str:
+    """The first setting in which two configs differ, apart from those that may change."""
+    before, after = _flat(config_to_dict(old)), _flat(config_to_dict(new))
+    for key, value in before.items():
+        if key not in _MAY_DIFFER and value != after[key]:
+            return f"{key} = {value}, asked for now {after[key]}"
+    return ""
+
+
+def _flat(nested: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat = {}
+    for key, value in nested.items():
+        if isinstance(value, dict):
+            flat.update(_flat(value, f"{prefix}{key}."))
+        else:
+            flat[prefix + key] = value
+    return flat

@@ -1,0 +1,186 @@
+"""What happens beside the training steps: progress, checkpoints, TensorBoard, pictures, guards."""
+
+from __future__ import annotations
+
+import json
+import math
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import tensorflow as tf
+
+from rgan_tf.errors import Diverged, Interrupted
+
+
+class StageCallback(tf.keras.callbacks.Callback):
+    """Base: knows the stage's step count, which goes on over restarts.
+
+    Args:
+      first_step: steps done before this `fit`.
+      total_steps: steps of the stage.
+    """
+
+    def __init__(self, first_step: int, total_steps: int):
+        super().__init__()
+        self.step = first_step
+        self.total_steps = total_steps
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.step += 1
+
+
+class ProgressLine(StageCallback):
+    """Prints step, images per second, time left and losses to stderr after every interval."""
+
+    def __init__(self, first_step: int, total_steps: int, *, stage: str, batch_size: int):
+        super().__init__(first_step, total_steps)
+        self.stage = stage
+        self.batch_size = batch_size
+        self._interval_start = (first_step, time.monotonic())
+
+    def on_epoch_end(self, epoch, logs=None):
+        step, start = self._interval_start
+        now = time.monotonic()
+        steps_per_second = (self.step - step) / max(now - start, 1e-9)
+        self._interval_start = (self.step, now)
+        left = (self.total_steps - self.step) / max(steps_per_second, 1e-9)
+        logs = {key: round(float(value), 4) for key, value in (logs or {}).items()}
+        if sys.stderr.isatty():
+            losses = "  ".join(f"{key.split('/')[-1]} {value:.3g}" for key, value in logs.items())
+            line = (
+                f"\r{self.stage} {self.step}/{self.total_steps}  "
+                f"{steps_per_second * self.batch_size:.1f} images/s  "
+                f"{_duration(left)} left  {losses}"
+            )
+            print(line[:200], end="" if self.step < self.total_steps else "\n", file=sys.stderr)
+        else:
+            record = {
+                "stage": self.stage,
+                "step": self.step,
+                "of": self.total_steps,
+                "images_per_second": round(steps_per_second * self.batch_size, 2),
+                "seconds_left": round(left),
+                **logs,
+            }
+            print(json.dumps(record), file=sys.stderr, flush=True)
+
+
+class ScalarLog(StageCallback):
+    """Writes the interval's means to TensorBoard, and stops at the first that is not finite."""
+
+    def __init__(self, first_step: int, total_steps: int, *, folder: Path):
+        super().__init__(first_step, total_steps)
+        self._writer = tf.summary.create_file_writer(str(folder))
+
+    def on_epoch_end(self, epoch, logs=None):
+        with self._writer.as_default(step=self.step):
+            for name, value in (logs or {}).items():
+                tf.summary.scalar(name, value)
+        self._writer.flush()
+        broken = sorted(name for name, value in (logs or {}).items() if not math.isfinite(value))
+        if broken:
+            raise Diverged(
+                f"step {self.step}: {', '.join(broken)} not finite; the last checkpoint is from "
+                "before; lower the learning rates or the adversarial weights"
+            )
+
+
+class Checkpoints(StageCallback):
+    """Saves training state and inference weights every so many steps, and on a stop signal.
+
+    After SIGTERM or SIGINT the running step is finished, everything is saved, and `Interrupted`
+    is raised; the same command then continues.
+    """
+
+    def __init__(
+        self,
+        first_step: int,
+        total_steps: int,
+        *,
+        manager: tf.train.CheckpointManager,
+        every_steps: int,
+        save_weights: Callable[[int], None],
+    ):
+        super().__init__(first_step, total_steps)
+        self._manager = manager
+        self._every_steps = every_steps
+        self._save_weights = save_weights
+        self._signal = 0
+        self._previous_handlers: dict[int, object] = {}
+
+    def on_train_begin(self, logs=None):
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._previous_handlers[number] = signal.signal(number, self._on_signal)
+
+    def on_train_batch_end(self, batch, logs=None):
+        super().on_train_batch_end(batch, logs)
+        if self._signal:
+            self._save()
+            self.restore_handlers()
+            raise Interrupted(
+                f"stopped by signal {self._signal} at step {self.step} of {self.total_steps}; "
+                "the same command continues"
+            )
+        if self.step % self._every_steps == 0 or self.step == self.total_steps:
+            self._save()
+
+    def on_train_end(self, logs=None):
+        self.restore_handlers()
+
+    def restore_handlers(self) -> None:
+        """Gives the signals back to whoever had them."""
+        for number, handler in self._previous_handlers.items():
+            signal.signal(number, handler)
+        self._previous_handlers.clear()
+
+    def _on_signal(self, number, frame):
+        self._signal = number
+
+    def _save(self) -> None:
+        self._manager.save(checkpoint_number=self.step)
+        self._save_weights(self.step)
+
+
+class Pictures(StageCallback):
+    """Draws pictures every so many steps, into TensorBoard and as PNG files.
+
+    Args:
+      draw: returns name -> uint8 [H, W, 3].
+      folder: TensorBoard folder; the PNG files go to `pictures/` beside it.
+    """
+
+    def __init__(
+        self,
+        first_step: int,
+        total_steps: int,
+        *,
+        draw: Callable[[], dict],
+        folder: Path,
+        picture_folder: Path,
+        every_steps: int,
+        write_png: Callable[[Path, object], None],
+    ):
+        super().__init__(first_step, total_steps)
+        self._draw = draw
+        self._writer = tf.summary.create_file_writer(str(folder))
+        self._picture_folder = picture_folder
+        self._every_steps = every_steps
+        self._write_png = write_png
+
+    def on_train_batch_end(self, batch, logs=None):
+        super().on_train_batch_end(batch, logs)
+        if self.step % self._every_steps and self.step != self.total_steps:
+            return
+        with self._writer.as_default(step=self.step):
+            for name, picture in self._draw().items():
+                tf.summary.image(name, picture[None])
+                self._write_png(self._picture_folder / f"{name}-{self.step:07d}.png", picture)
+        self._writer.flush()
+
+
+def _duration(seconds: float) -> str:
+    seconds = int(seconds)
+    return f"{seconds // 3600}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"

@@ -1,0 +1,68 @@
+"""`rgan eval`: what a run reaches, as one JSON, one metrics.jsonl line and pictures."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+TASKS = ("images", "layout", "retrieval", "cooccurrence")
+_BATCH_SIZE = 16
+_PICTURE_SCENES = 12
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the options."""
+    parser.add_argument("--run", required=True, help="run folder or released:NAME")
+    parser.add_argument("--data", help="prepared data; default: what the run was trained on")
+    parser.add_argument("--split", default="val", choices=("train", "val", "test", "all"))
+    parser.add_argument("--only", choices=TASKS, help="run one task only")
+    parser.add_argument("--seed", type=int, default=0, help="of the random retrieval")
+    parser.add_argument("--out", help="folder for metrics and pictures; default: the run folder")
+    parser.add_argument("--metric-backbone", default="mobilenet_v2", help="of the distances")
+    parser.add_argument("--weights-dir", help="folder with backbone weight files")
+
+
+def main(args: argparse.Namespace) -> dict[str, Any]:
+    """Evaluates one split, or every one of them with `--split all`."""
+    from pathlib import Path
+
+    from rgan_tf.data.prepared import PreparedData
+    from rgan_tf.errors import BadInput
+    from rgan_tf.runs import RELEASED_PREFIX, check_data_matches, open_run
+    from training.evaluation.report import write_report
+    from training.evaluation.run import evaluate_split
+
+    run = open_run(args.run)
+    folder = args.data or run.data
+    if folder is None:
+        raise BadInput(f"--run {args.run}: holds no data; name a prepared folder with --data")
+    data = PreparedData.open(folder)
+    check_data_matches(run, data)
+    if args.out:
+        out = Path(args.out)
+    elif args.run.startswith(RELEASED_PREFIX):
+        out = None
+    else:
+        out = run.folder
+    splits = ("train", "val", "test") if args.split == "all" else (args.split,)
+    result: dict[str, Any] = {"run": args.run, "data": str(folder), "seed": args.seed}
+    for split in splits:
+        if not data.record_count(split):
+            raise BadInput(f"--data {folder}: split {split} is empty; choose another")
+        metrics, picture = evaluate_split(
+            run,
+            data,
+            split,
+            tasks=(args.only,) if args.only else TASKS,
+            seed=args.seed,
+            metric_backbone=args.metric_backbone,
+            weights_dir=args.weights_dir,
+            batch_size=_BATCH_SIZE,
+            picture_scenes=_PICTURE_SCENES,
+        )
+        if out is not None:
+            write_report(
+                out, split, metrics, picture, step=run.stage_record("retrievegan")["steps"]
+            )
+        result[split] = metrics
+    return result

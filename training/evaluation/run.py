@@ -1,0 +1,86 @@
+"""Evaluates one split of a run: loads the networks and runs the tasks asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from rgan_tf.backbones import load_backbone
+from rgan_tf.data.pipeline import scene_dataset
+from rgan_tf.data.prepared import PreparedData
+from rgan_tf.model.bank_features import prefilter
+from rgan_tf.model.cooccurrence import same_image_auc
+from rgan_tf.model.networks import (
+    build_cooccurrence_embedding,
+    build_retrieval_networks,
+    build_sg2im_networks,
+)
+from rgan_tf.runs import Run, load_weights
+from training.evaluation.images import image_metrics
+from training.evaluation.layout import layout_metrics
+from training.evaluation.retrieval import retrieval_metrics
+from training.evaluation.systems import systems_of
+from training.pictures import comparison
+
+
+def evaluate_split(
+    run: Run,
+    data: PreparedData,
+    split: str,
+    *,
+    tasks: Sequence[str],
+    seed: int,
+    metric_backbone: str,
+    weights_dir: str | None,
+    batch_size: int,
+    picture_scenes: int,
+) -> tuple[dict[str, Any], np.ndarray]:
+    """Runs the tasks on one split.
+
+    Returns:
+      metric name -> value, and a picture of the first scenes under every system.
+    """
+    config, vocabulary = run.config, run.vocabulary
+    sg2im = build_sg2im_networks(config, vocabulary)
+    load_weights(run, "sg2im", sg2im)
+    cooccurrence = build_cooccurrence_embedding(config, run.feature_size)
+    load_weights(run, "cooccurrence", cooccurrence)
+    networks = build_retrieval_networks(config, vocabulary, run.feature_size)
+    load_weights(run, "retrievegan", networks)
+    table = prefilter(config, data, [split], sg2im, cooccurrence)[split]
+
+    def scenes(name: str = split, candidates=table):
+        return scene_dataset(
+            data,
+            name,
+            config,
+            batch_size=batch_size,
+            seed=0,
+            repeat=False,
+            drop_remainder=False,
+            augment=False,
+            candidates=candidates,
+        )
+
+    systems = systems_of(networks, sg2im, image_size=config.data.image_size, seed=seed)
+    metrics: dict[str, Any] = {}
+    if "images" in tasks:
+        other = "test" if split == "train" else "train"
+        metrics |= image_metrics(
+            systems,
+            scenes,
+            scenes(other, None),
+            backbone=load_backbone(metric_backbone, weights_dir),
+            split=split,
+        )
+    if "layout" in tasks:
+        metrics |= layout_metrics(networks, scenes(candidates=None), vocabulary)
+    if "retrieval" in tasks:
+        metrics |= retrieval_metrics(networks, scenes(), data, table, seed=seed)
+    if "cooccurrence" in tasks:
+        auc = same_image_auc(cooccurrence, data.truth(split))
+        metrics["cooccurrence/same_image_auc"] = auc
+    first = next(iter(scenes().unbatch().batch(picture_scenes)))
+    return metrics, comparison(run, systems, networks, first, seed=seed)

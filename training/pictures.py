@@ -1,0 +1,148 @@
+"""Picture grids of the training stages, always of the same scenes and seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+
+from rgan_tf.data.pipeline import CandidateTable, scene_dataset
+from rgan_tf.data.prepared import PreparedData
+from rgan_tf.image import float_to_uint8
+from rgan_tf.model.adversarial_model import AdversarialModel
+from rgan_tf.model.retrievegan import reconstruct, synthesise
+from rgan_tf.pictures import comparison_grid, draw_layout
+from rgan_tf.runs import Run
+from training.evaluation.systems import System, row_seeds
+
+SCENES = 8
+_CELL = 128  # px
+
+
+def fixed_scenes(
+    run: Run, data: PreparedData, split: str, candidates: CandidateTable | None, scenes: int
+) -> dict[str, tf.Tensor]:
+    """The first batch of a split in its seeded order; the same on every call."""
+    dataset = scene_dataset(
+        data,
+        split,
+        run.config,
+        batch_size=min(scenes, data.record_count(split)),
+        seed=0,
+        repeat=False,
+        augment=False,
+        candidates=candidates,
+    )
+    return next(iter(dataset))
+
+
+def sg2im_pictures(
+    run: Run, data: PreparedData, model: AdversarialModel
+) -> Callable[[], dict[str, np.ndarray]]:
+    """Real image, predicted layout and parametric image of fixed scenes."""
+
+    def draw() -> dict[str, np.ndarray]:
+        batch = fixed_scenes(run, data, held_out_split(data), None, SCENES)
+        networks = model.average
+        encoding = networks.encoder({"objects": batch["objects"], "triples": batch["triples"]})
+        boxes = networks.box_predictor(encoding.object_vectors)
+        image = networks.decoder(encoding.object_vectors, boxes, encoding.object_mask)
+        return {
+            "sg2im": comparison_grid(
+                [
+                    ("predicted layout", layouts(run, batch, boxes)),
+                    ("sg2im", float_to_uint8(image)),
+                    ("real", float_to_uint8(batch["image"])),
+                ],
+                cell=_CELL,
+            )
+        }
+
+    return draw
+
+
+def joint_pictures(
+    run: Run, data: PreparedData, model: AdversarialModel, candidates: CandidateTable
+) -> Callable[[], dict[str, np.ndarray]]:
+    """Layout, retrieved patches, generated, reconstructed and real image of fixed scenes."""
+
+    def draw() -> dict[str, np.ndarray]:
+        batch = fixed_scenes(run, data, held_out_split(data), candidates, SCENES)
+        return {"retrievegan": joint_grid(run, model.average, batch)}
+
+    return draw
+
+
+def joint_grid(run: Run, networks: tf.keras.Model, batch: dict[str, tf.Tensor]) -> np.ndarray:
+    """The picture grid of stage 3 for one batch."""
+    rows = tf.range(tf.shape(batch["objects"])[0])
+    predicted = synthesise(networks, batch, row_seeds=rows)
+    true_layout = synthesise(networks, batch, row_seeds=rows, boxes=batch["boxes"])
+    rebuilt = reconstruct(networks, batch, batch["boxes"])
+    return comparison_grid(
+        [
+            ("predicted layout", layouts(run, batch, predicted.boxes)),
+            ("retrieved patches", patch_tiles(predicted.crops)),
+            ("generated", float_to_uint8(predicted.images)),
+            ("true boxes", float_to_uint8(true_layout.images)),
+            ("reconstructed", float_to_uint8(rebuilt)),
+            ("real", float_to_uint8(batch["image"])),
+        ],
+        cell=_CELL,
+    )
+
+
+def comparison(
+    run: Run,
+    systems: list[System],
+    networks: tf.keras.Model,
+    batch: dict[str, tf.Tensor],
+    *,
+    seed: int,
+) -> np.ndarray:
+    """The same scenes under every system, one scene a row."""
+    made = synthesise(networks, batch, row_seeds=row_seeds(batch, seed))
+    columns = [
+        ("predicted layout", layouts(run, batch, made.boxes)),
+        ("retrieved patches", patch_tiles(made.crops)),
+    ]
+    for system in systems:
+        title = f"{system.name} ({system.boxes} boxes)".replace("_", " ")
+        columns.append((title, float_to_uint8(system.images(batch))))
+    return comparison_grid([*columns, ("real", float_to_uint8(batch["image"]))], cell=_CELL)
+
+
+def layouts(run: Run, batch: dict[str, tf.Tensor], boxes: tf.Tensor) -> list[np.ndarray]:
+    """One layout drawing per scene."""
+    drawings = []
+    for objects, triples, scene_boxes in zip(
+        batch["objects"].numpy(), batch["triples"].numpy(), boxes.numpy(), strict=True
+    ):
+        count = int(np.sum(objects > 0))
+        names = [run.vocabulary.object_name(int(value)) for value in objects[:count]]
+        relationships = [
+            (int(s), run.vocabulary.predicates[int(p)], int(o)) for s, p, o in triples if s >= 0
+        ]
+        drawings.append(draw_layout(names, scene_boxes[:count], 2 * _CELL, relationships))
+    return drawings
+
+
+def patch_tiles(crops: tf.Tensor) -> list[np.ndarray]:
+    """The patches of every scene side by side, three to a row: [B, O, h, w, 3] -> B pictures."""
+    values = float_to_uint8(crops)
+    tiles = []
+    for patches in values:
+        rows = -(-len(patches) // 3)
+        height, width = patches.shape[1:3]
+        sheet = np.full([3 * height, max(3, rows) * width, 3], 127, np.uint8)
+        for index, patch in enumerate(patches):
+            y, x = index % 3 * height, index // 3 * width
+            sheet[y : y + height, x : x + width] = patch
+        tiles.append(sheet)
+    return tiles
+
+
+def held_out_split(data: PreparedData) -> str:
+    """The split whose scenes are shown: val, or train where there is no val."""
+    return "val" if data.record_count("val") else "train"

@@ -1,0 +1,246 @@
+"""The three stages of a run, each skipped when it is done and continued when it is not."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from rgan_tf.data.pipeline import CandidateTable, scene_dataset
+from rgan_tf.data.prepared import PreparedData
+from rgan_tf.files import write_bytes_atomic
+from rgan_tf.image import encode_png
+from rgan_tf.losses.perceptual import PerceptualDistance
+from rgan_tf.model.adversarial_model import AdversarialModel
+from rgan_tf.model.bank_features import prefilter
+from rgan_tf.model.cooccurrence import CooccurrenceModel, same_image_auc, triplet_dataset
+from rgan_tf.model.networks import (
+    build_cooccurrence_embedding,
+    build_discriminators,
+    build_retrieval_networks,
+    build_sg2im_networks,
+)
+from rgan_tf.model.retrievegan import RetrieveGAN
+from rgan_tf.model.sg2im import Sg2imModel
+from rgan_tf.runs import Run, load_weights, save_weights
+from training.callbacks import Checkpoints, Pictures, ProgressLine, ScalarLog
+from training.pictures import held_out_split, joint_pictures, sg2im_pictures
+
+_STATISTICS_ROWS = 20_000
+
+
+def run_sg2im(run: Run, data: PreparedData, strategy: tf.distribute.Strategy) -> None:
+    """Stage 1: graph encoder and parametric decoder."""
+    config = run.config
+    if _is_done(run, "sg2im", config.sg2im.steps):
+        return
+    with strategy.scope():
+        model = Sg2imModel(
+            config,
+            build_sg2im_networks(config, run.vocabulary),
+            build_sg2im_networks(config, run.vocabulary),
+            build_discriminators(config, run.vocabulary),
+        )
+        model.compile(*_optimizers(run))
+    _fit(
+        run,
+        "sg2im",
+        model,
+        lambda step: _training_scenes(run, data, step, None),
+        config.sg2im.steps,
+        draw=sg2im_pictures(run, data, model),
+    )
+
+
+def run_cooccurrence(run: Run, data: PreparedData, strategy: tf.distribute.Strategy) -> None:
+    """Stage 2: the co-occurrence embedding, by triplet loss on frozen backbone features."""
+    settings = run.config.cooccurrence
+    if _is_done(run, "cooccurrence", settings.steps):
+        return
+    with strategy.scope():
+        embedding = build_cooccurrence_embedding(run.config, run.feature_size)
+        embedding.set_statistics(_sample_rows(data))
+        model = CooccurrenceModel(embedding, margin=settings.margin)
+        model.compile(optimizer=tf.keras.optimizers.Adam(settings.learning_rate))
+    start = time.monotonic()
+    dataset = triplet_dataset(
+        data.bank,
+        triplets_per_step=settings.triplets_per_step,
+        same_category_share=settings.same_category_negatives,
+        seed=run.config.training.seed,
+    )
+    log = ScalarLog(0, settings.steps, folder=run.folder / "logs" / "cooccurrence")
+    line = ProgressLine(
+        0, settings.steps, stage="cooccurrence", batch_size=settings.triplets_per_step
+    )
+    interval = min(run.config.training.log_every_steps, max(settings.steps, 1))
+    model.fit(
+        dataset,
+        steps_per_epoch=interval,
+        epochs=settings.steps // interval,
+        verbose=0,
+        callbacks=[log, line],
+    )
+    auc = {
+        f"same_image_auc_{split}": same_image_auc(embedding, data.truth(split))
+        for split in ("train", "val")
+        if len(data.truth(split))
+    }
+    save_weights(
+        run,
+        "cooccurrence",
+        embedding,
+        steps=settings.steps,
+        seconds=round(time.monotonic() - start, 1),
+        **auc,
+    )
+
+
+def run_retrievegan(
+    run: Run,
+    data: PreparedData,
+    strategy: tf.distribute.Strategy,
+    perceptual: PerceptualDistance,
+) -> None:
+    """Stage 3: retrieval and generator together."""
+    config = run.config
+    if _is_done(run, "retrievegan", config.training.steps):
+        return
+    sg2im = build_sg2im_networks(config, run.vocabulary)
+    load_weights(run, "sg2im", sg2im)
+    cooccurrence = build_cooccurrence_embedding(config, run.feature_size)
+    load_weights(run, "cooccurrence", cooccurrence)
+    shown = held_out_split(data)
+    tables = prefilter(config, data, {"train", shown}, sg2im, cooccurrence)
+    with strategy.scope():
+        networks = build_retrieval_networks(config, run.vocabulary, run.feature_size)
+        networks.embedding.set_statistics(_sample_rows(data))
+        model = RetrieveGAN(
+            config,
+            networks,
+            build_retrieval_networks(config, run.vocabulary, run.feature_size),
+            build_discriminators(config, run.vocabulary),
+            perceptual,
+        )
+        model.compile(*_optimizers(run))
+    _fit(
+        run,
+        "retrievegan",
+        model,
+        lambda step: _training_scenes(run, data, step, tables["train"]),
+        config.training.steps,
+        draw=joint_pictures(run, data, model, tables[shown]),
+    )
+
+
+def _sample_rows(data: PreparedData) -> np.ndarray:
+    """Backbone features of evenly spaced rows of the bank, enough for mean and deviation."""
+    return np.asarray(data.bank.features[:: max(1, len(data.bank) // _STATISTICS_ROWS)])
+
+
+def _training_scenes(
+    run: Run, data: PreparedData, start_step: int, candidates: CandidateTable | None
+) -> tf.data.Dataset:
+    return scene_dataset(
+        data,
+        "train",
+        run.config,
+        batch_size=run.config.training.batch_size,
+        seed=run.config.training.seed,
+        start_step=start_step,
+        repeat=True,
+        drop_remainder=True,
+        candidates=candidates,
+    )
+
+
+def _optimizers(run: Run):
+    settings = run.config.training
+    return [
+        tf.keras.optimizers.Adam(rate, beta_1=settings.beta_1, beta_2=settings.beta_2)
+        for rate in (settings.generator_learning_rate, settings.discriminator_learning_rate)
+    ]
+
+
+def _fit(
+    run: Run,
+    stage: str,
+    model: AdversarialModel,
+    dataset_from: Callable[[int], tf.data.Dataset],
+    total_steps: int,
+    *,
+    draw: Callable[[], dict],
+) -> None:
+    """Runs `fit` from the newest checkpoint to `total_steps`."""
+    settings = run.config.training
+    folder = run.stage_folder(stage)
+    manager = tf.train.CheckpointManager(
+        tf.train.Checkpoint(model=model), str(folder / "checkpoints"), max_to_keep=3
+    )
+    if manager.latest_checkpoint:
+        manager.checkpoint.restore(manager.latest_checkpoint).assert_existing_objects_matched()
+        print(f"{stage}: continuing from {manager.latest_checkpoint}", file=sys.stderr)
+    first_step = int(model.step.numpy())
+    seconds_before = float(run.stage_record(stage).get("seconds", 0.0))
+    start = time.monotonic()
+
+    def save(step: int) -> None:
+        seconds = round(seconds_before + time.monotonic() - start, 1)
+        save_weights(run, stage, model.average, steps=step, seconds=seconds)
+
+    if total_steps == 0:
+        save(0)
+        return
+    logs = run.folder / "logs" / stage
+    checkpoints = Checkpoints(
+        first_step,
+        total_steps,
+        manager=manager,
+        every_steps=settings.checkpoint_every_steps,
+        save_weights=save,
+    )
+    callbacks = [
+        checkpoints,
+        Pictures(
+            first_step,
+            total_steps,
+            draw=draw,
+            folder=logs,
+            picture_folder=run.folder / "pictures",
+            every_steps=settings.picture_every_steps,
+            write_png=_write_png,
+        ),
+        ProgressLine(first_step, total_steps, stage=stage, batch_size=settings.batch_size),
+        ScalarLog(first_step, total_steps, folder=logs),
+    ]
+    # fit needs whole intervals; a shorter first one brings an interrupted run back into line.
+    interval = settings.log_every_steps
+    try:
+        step = first_step
+        while step < total_steps:
+            aligned = (total_steps - step) // interval * interval
+            steps, epochs = (interval, aligned // interval) if aligned else (total_steps - step, 1)
+            model.fit(
+                dataset_from(step),
+                steps_per_epoch=steps,
+                epochs=epochs,
+                verbose=0,
+                callbacks=callbacks,
+            )
+            step += steps * epochs
+    finally:
+        checkpoints.restore_handlers()
+
+
+def _is_done(run: Run, stage: str, steps: int) -> bool:
+    record = run.stage_record(stage)
+    return "weights" in record and record.get("steps", 0) >= steps
+
+
+def _write_png(path: Path, picture) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_bytes_atomic(path, encode_png(picture))

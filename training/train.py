@@ -1,0 +1,101 @@
+"""`rgan train`: config and data to a run folder, through all three stages."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+CONFIG_FOLDER = Path(__file__).parent / "configs"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the options."""
+    parser.add_argument("config", help="a YAML file, or the name of a shipped config")
+    parser.add_argument("--data", help="folder made by `rgan prepare`")
+    parser.add_argument("--run", help="run folder; continued if it exists")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="SECTION.KEY=VALUE",
+        dest="overrides",
+        help="override one setting of the config; may be given several times",
+    )
+    parser.add_argument("--max-steps", type=int, help="at most so many steps per stage")
+    parser.add_argument("--dry-run", action="store_true", help="print the resolved config only")
+    parser.add_argument("--weights-dir", help="folder with backbone weight files")
+
+
+def main(args: argparse.Namespace) -> dict[str, Any]:
+    """Trains what is missing and returns the stages' records."""
+    from rgan_tf.config import config_to_dict, load_config
+    from rgan_tf.errors import BadInput
+
+    overrides = list(args.overrides)
+    config = load_config(config_path(args.config), overrides)
+    if args.max_steps is not None:
+        if args.max_steps < 1:
+            raise BadInput(f"--max-steps {args.max_steps}: must be at least 1")
+        for section in ("sg2im", "cooccurrence", "training"):
+            steps = min(args.max_steps, getattr(config, section).steps)
+            overrides.append(f"{section}.steps={steps}")
+        config = load_config(config_path(args.config), overrides)
+    if args.dry_run:
+        return {"config": config_to_dict(config)}
+    if not args.data or not args.run:
+        raise BadInput("rgan train: --data and --run are needed (or --dry-run)")
+
+    import tensorflow as tf
+
+    from rgan_tf.backbones import load_backbone
+    from rgan_tf.data.prepared import PreparedData
+    from rgan_tf.losses.perceptual import PerceptualDistance
+    from rgan_tf.runs import STAGES, create_run
+    from training.stages import run_cooccurrence, run_retrievegan, run_sg2im
+
+    tf.keras.utils.set_random_seed(config.training.seed)
+    if config.training.deterministic:
+        tf.config.experimental.enable_op_determinism()
+    data = PreparedData.open(args.data)
+    check_data_fits(config, data)
+    # Read before anything is written: a missing file must not be found out an hour later.
+    backbone = load_backbone(config.losses.perceptual_backbone, args.weights_dir)
+    perceptual = PerceptualDistance(backbone)
+    run = create_run(args.run, config, data)
+    strategy = tf.distribute.MirroredStrategy()
+    run_sg2im(run, data, strategy)
+    run_cooccurrence(run, data, strategy)
+    run_retrievegan(run, data, strategy, perceptual)
+    return {"run": str(args.run), **{stage: run.stage_record(stage) for stage in STAGES}}
+
+
+def config_path(name: str) -> Path:
+    """A config file by path, or a shipped one by name."""
+    shipped = CONFIG_FOLDER / f"{name}.yaml"
+    return shipped if not Path(name).exists() and shipped.exists() else Path(name)
+
+
+def check_data_fits(config, data) -> None:
+    """Refuses a data folder that this config cannot be trained on.
+
+    Raises:
+      BadInput: if backbone, resolution or amount do not fit.
+    """
+    from rgan_tf.errors import BadInput
+
+    if data.backbone != config.retrieval.backbone:
+        raise BadInput(
+            f"--data {data.folder}: patch features are from {data.backbone}; prepare again with "
+            f"--backbone {config.retrieval.backbone}, as the config asks"
+        )
+    if data.image_size < config.data.image_size:
+        raise BadInput(
+            f"--data {data.folder}: images are {data.image_size} px, the config asks for "
+            f"{config.data.image_size}; prepare again with --size {config.data.image_size}"
+        )
+    if data.record_count("train") < config.training.batch_size:
+        raise BadInput(
+            f"--data {data.folder}: {data.record_count('train')} training scenes are fewer than "
+            f"one batch of {config.training.batch_size}; set training.batch_size or add data"
+        )
