@@ -92,7 +92,8 @@ def _covered(
     """Pixels [.., P] of intervals [..], with the interval in pixels, [..] each."""
     start, stop = start * pixels, stop * pixels
     half = tf.maximum(stop - start, 1.0) / 2
-    centre = tf.clip_by_value((start + stop) / 2, half, tf.maximum(pixels - half, half))
+    # Only a box thinner than a pixel can be stopped by this, and then owns the outermost pixel.
+    centre = tf.clip_by_value((start + stop) / 2, 0.5, pixels - 0.5)
     start, stop = centre - half, centre + half
     centres = tf.range(pixels, dtype=tf.float32) + 0.5  # [P]
     inside = (centres >= start[..., tf.newaxis]) & (centres < stop[..., tf.newaxis])  # [.., P]

@@ -75,16 +75,8 @@ class SceneGraphEncoder(tf.keras.layers.Layer):
         self.width = width
         self.hidden = hidden
         self.layers = layers
-        normal = tf.keras.initializers.RandomNormal(stddev=1.0)
-        self.object_embedding = tf.keras.layers.Embedding(
-            num_objects, width, embeddings_initializer=normal, name="object_embedding"
-        )
-        self.predicate_embedding = tf.keras.layers.Embedding(
-            num_predicates,
-            width,
-            embeddings_initializer=tf.keras.initializers.RandomNormal(stddev=1.0),
-            name="predicate_embedding",
-        )
+        self.object_embedding = _embedding(num_objects, width, name="object_embedding")
+        self.predicate_embedding = _embedding(num_predicates, width, name="predicate_embedding")
         self.convolutions = [
             TripletConvolution(width=width, hidden=hidden, name=f"convolution_{index}")
             for index in range(layers)
@@ -126,3 +118,13 @@ class SceneGraphEncoder(tf.keras.layers.Layer):
             "hidden": self.hidden,
             "layers": self.layers,
         }
+
+
+def _embedding(rows: int, width: int, *, name: str) -> tf.keras.layers.Embedding:
+    # Unit variance is what the He-initialised convolutions expect; Keras starts far smaller.
+    return tf.keras.layers.Embedding(
+        rows,
+        width,
+        embeddings_initializer=tf.keras.initializers.RandomNormal(stddev=1.0),
+        name=name,
+    )

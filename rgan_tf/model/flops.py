@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import tensorflow as tf
@@ -36,7 +37,7 @@ def count_flops(function: Callable[..., Any], *arguments: Any) -> int:
     options = tf.compat.v1.profiler.ProfileOptionBuilder(
         tf.compat.v1.profiler.ProfileOptionBuilder.float_operation()
     ).with_empty_output()
-    with contextlib.redirect_stdout(io.StringIO()):
+    with contextlib.redirect_stdout(io.StringIO()), _quiet():
         profile = tf.compat.v1.profiler.profile(graph, cmd="scope", options=options.build())
     return int(profile.total_float_ops)
 
@@ -46,3 +47,15 @@ def _spec(value: Any) -> tf.TensorSpec:
         return value
     value = tf.convert_to_tensor(value)
     return tf.TensorSpec(value.shape, value.dtype)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Silences TensorFlow's notes about the age of its own profiler."""
+    logger = tf.get_logger()
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
