@@ -1,0 +1,129 @@
+"""`rgan bench`: how fast the parts are on this machine."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares one sub-command per thing that can be measured."""
+    tasks = parser.add_subparsers(dest="task", required=True, metavar="TASK")
+    train = tasks.add_parser("train", help="the joint training step and the generator's cost")
+    train.add_argument("config", help="a YAML file, or the name of a shipped config")
+    train.add_argument("--data", required=True, help="folder made by `rgan prepare`")
+    train.add_argument("--steps", type=int, default=20, help="timed steps per repetition")
+    train.add_argument("--repetitions", type=int, default=3, help="the median is reported")
+    train.add_argument(
+        "--set", action="append", default=[], metavar="SECTION.KEY=VALUE", dest="overrides"
+    )
+    train.add_argument("--weights-dir", help="folder with backbone weight files")
+
+
+def main(args: argparse.Namespace) -> dict[str, Any]:
+    """Runs the chosen measurement."""
+    return bench_train(args)
+
+
+def bench_train(args: argparse.Namespace) -> dict[str, Any]:
+    """Times the joint step on real batches, with untrained weights.
+
+    Returns:
+      `images_per_second`, `step_seconds`, `input_images_per_second` (the pipeline alone),
+      `generator_gflop_per_image` (forward pass), `parameters`, `peak_memory_mb`.
+    """
+    import resource
+    import statistics
+    import sys
+    import time
+
+    import tensorflow as tf
+
+    from rgan_tf.backbones import load_backbone
+    from rgan_tf.config import load_config
+    from rgan_tf.data.pipeline import scene_dataset
+    from rgan_tf.data.prepared import PreparedData
+    from rgan_tf.errors import BadInput
+    from rgan_tf.losses.perceptual import PerceptualDistance
+    from rgan_tf.model.bank_features import prefilter
+    from rgan_tf.model.flops import count_flops
+    from rgan_tf.model.networks import (
+        build_cooccurrence_embedding,
+        build_discriminators,
+        build_retrieval_networks,
+        build_sg2im_networks,
+    )
+    from rgan_tf.model.retrievegan import RetrieveGAN
+    from training.train import check_data_fits, config_path
+
+    if args.steps < 1 or args.repetitions < 1:
+        raise BadInput("rgan bench train: --steps and --repetitions must be at least 1")
+    config = load_config(config_path(args.config), args.overrides)
+    data = PreparedData.open(args.data)
+    check_data_fits(config, data)
+    width = data.bank.feature_size
+    sg2im = build_sg2im_networks(config, data.vocabulary)
+    cooccurrence = build_cooccurrence_embedding(config, width)
+    table = prefilter(config, data, ["train"], sg2im, cooccurrence)["train"]
+    networks = build_retrieval_networks(config, data.vocabulary, width)
+    model = RetrieveGAN(
+        config,
+        networks,
+        build_retrieval_networks(config, data.vocabulary, width),
+        build_discriminators(config, data.vocabulary),
+        PerceptualDistance(load_backbone(config.losses.perceptual_backbone, args.weights_dir)),
+    )
+    model.compile(tf.keras.optimizers.Adam(1e-4), tf.keras.optimizers.Adam(1e-4))
+    batches = iter(
+        scene_dataset(
+            data,
+            "train",
+            config,
+            batch_size=config.training.batch_size,
+            seed=config.training.seed,
+            candidates=table,
+        )
+    )
+    step = tf.function(model.train_step)
+
+    def generate(objects, triples, crops):
+        encoding = networks.encoder({"objects": objects, "triples": triples})
+        boxes = networks.box_predictor(encoding.object_vectors)  # [1, O, 4]
+        return networks.generator(crops, encoding, boxes)  # [1, H, W, 3]
+
+    objects, size = config.data.max_objects, config.data.crop_size
+    flops = count_flops(
+        generate,
+        tf.TensorSpec([1, objects], tf.int32),
+        tf.TensorSpec([1, config.data.max_triples, 3], tf.int32),
+        tf.TensorSpec([1, objects, size, size, 3]),
+    )
+
+    def timed(work) -> float:
+        start = time.perf_counter()
+        for _ in range(args.steps):
+            work()
+        return (time.perf_counter() - start) / args.steps
+
+    print("tracing the joint step", file=sys.stderr)
+    for _ in range(3):
+        step(next(batches))
+    joint, alone = [], []
+    for repetition in range(args.repetitions):
+        joint.append(timed(lambda: step(next(batches))["loss/generator"].numpy()))
+        alone.append(timed(lambda: next(batches)))
+        print(f"repetition {repetition + 1}: {joint[-1]:.3f} s per step", file=sys.stderr)
+    images = config.training.batch_size
+    return {
+        "config": config.name,
+        "batch_size": images,
+        "step_seconds": round(statistics.median(joint), 4),
+        "images_per_second": round(images / statistics.median(joint), 2),
+        "input_images_per_second": round(images / statistics.median(alone), 2),
+        "generator_gflop_per_image": round(flops / 1e9, 3),
+        "parameters": {
+            "generator_side": int(networks.count_params()),
+            "discriminators": int(model.discriminators.count_params()),
+        },
+        "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+    }
