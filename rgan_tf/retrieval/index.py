@@ -74,8 +74,9 @@ class ExactIndex(CandidateIndex):
         self._categories = _checked_integers(categories, rows, "bank categories")
         self._image_ids = _checked_integers(image_ids, rows, "bank image ids")
         order = np.argsort(self._categories, kind="stable")
-        names, starts = np.unique(self._categories[order], return_index=True)
-        self._rows_of = dict(zip(names.tolist(), np.split(order, starts[1:]), strict=True))
+        names, sizes = np.unique(self._categories, return_counts=True)
+        parts = np.split(order, np.cumsum(sizes))  # and an empty rest
+        self._rows_of = dict(zip(names.tolist(), parts[:-1], strict=True))
 
     def search(
         self, queries: np.ndarray, categories: np.ndarray, excluded_images: np.ndarray, k: int

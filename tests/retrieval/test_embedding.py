@@ -1,0 +1,107 @@
+"""The two learned embeddings: unit vectors, statistics, the learned scale, the distance helper."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from rgan_tf.retrieval.distance import l2_distance, pairwise_distance
+from rgan_tf.retrieval.embedding import CooccurrenceEmbedding, PatchEmbedding
+from rgan_tf.retrieval.temperature import exponential_temperature
+
+
+@pytest.mark.parametrize("kind", [PatchEmbedding, CooccurrenceEmbedding])
+@pytest.mark.parametrize("leading", [(7,), (2, 3), (2, 3, 4)])
+def test_vectors_have_length_one_and_keep_leading_axes(kind, leading):
+    features = np.random.default_rng(0).normal(size=(*leading, 10)).astype(np.float32)
+    layer = kind(sizes=(9, 5))
+    vectors = layer(features)
+    assert vectors.shape == (*leading, 5)
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=-1), 1, atol=1e-5)
+    alone = layer(features.reshape(-1, 10)[:1])
+    np.testing.assert_allclose(alone[0], np.reshape(vectors, (-1, 5))[0], atol=1e-5)
+
+
+def test_statistics_standardise_the_input():
+    rng = np.random.default_rng(1)
+    plain = rng.normal(size=(500, 6)).astype(np.float32)
+    plain = (plain - plain.mean(axis=0)) / plain.std(axis=0)
+    scaled = plain * np.array([1, 10, 100, 0.1, 5, 0]) + 3
+    layer = PatchEmbedding(sizes=(4,))
+    layer.set_statistics(scaled)
+    reference = PatchEmbedding(sizes=(4,))
+    reference(plain)
+    reference.set_weights(layer.get_weights())
+    reference._mean.assign(np.zeros(6))
+    reference._deviation.assign(np.ones(6))
+    plain[:, 5] = 0
+    np.testing.assert_allclose(layer(scaled), reference(plain), atol=1e-4)
+    assert all(v.name.split("/")[-1][:4] not in ("mean", "devi") for v in layer.trainable_weights)
+
+
+def test_scale_starts_as_given_and_stays_positive():
+    layer = PatchEmbedding(sizes=(4,), initial_scale=10.0)
+    layer.build((None, 3))
+    np.testing.assert_allclose(layer.scale, 10.0, rtol=1e-6)
+    optimizer = tf.keras.optimizers.SGD(1.0)
+    for _ in range(50):
+        with tf.GradientTape() as tape:
+            loss = layer.scale
+        (variable,) = [v for v in layer.trainable_variables if "log_scale" in v.name]
+        optimizer.apply_gradients([(tape.gradient(loss, variable), variable)])
+    assert 0 < float(layer.scale) < 1
+
+
+@pytest.mark.parametrize(
+    "layer", [PatchEmbedding(sizes=(7, 4), initial_scale=3.0), CooccurrenceEmbedding(sizes=(4,))]
+)
+def test_config_round_trip(layer):
+    again = tf.keras.layers.deserialize(tf.keras.layers.serialize(layer))
+    assert type(again) is type(layer) and again.get_config() == layer.get_config()
+
+
+@pytest.mark.parametrize("options", [{"sizes": ()}, {"sizes": (4, 0)}, {"initial_scale": 0.0}])
+def test_arguments_out_of_range_are_refused(options):
+    with pytest.raises(ValueError, match="got"):
+        PatchEmbedding(**options)
+
+
+def test_distance_and_its_gradient_are_finite_and_exact_near_zero():
+    base = np.full(16, 0.25)
+    near = base + 1e-4 * np.arange(16)
+    assert float(l2_distance(tf.constant(base), tf.constant(base))) == 0
+    expected = np.linalg.norm(near - base)
+    single = [tf.constant(part, tf.float32) for part in (base, near)]
+    np.testing.assert_allclose(l2_distance(*single), expected, rtol=1e-4)
+    for other in (single[0], single[1]):
+        with tf.GradientTape() as tape:
+            tape.watch(other)
+            distance = l2_distance(other, single[0])
+        gradient = tape.gradient(distance, other).numpy()
+        length = np.linalg.norm(gradient)
+        assert length == pytest.approx(0.0 if other is single[0] else 1.0, abs=1e-4)
+
+
+def test_pairwise_distance():
+    vectors = tf.constant([[[0.0, 0.0], [3.0, 4.0], [0.0, 0.0]]])
+    np.testing.assert_allclose(pairwise_distance(vectors)[0], [[0, 5, 0], [5, 0, 5], [0, 5, 0]])
+
+
+@pytest.mark.parametrize(
+    ("step", "expected"), [(0, 1.0), (50, 10**-0.5), (100, 0.1), (100_000, 0.1)]
+)
+def test_temperature_falls_exponentially_then_stays(step, expected):
+    options = dict(start=1.0, end=0.1, anneal_steps=100)
+    value = exponential_temperature(tf.constant(step, tf.int64), **options)
+    assert float(value) == pytest.approx(expected, rel=1e-5)
+
+
+def test_temperature_without_annealing_and_out_of_range():
+    assert float(exponential_temperature(0, start=1.0, end=0.2, anneal_steps=0)) == pytest.approx(
+        0.2
+    )
+    with pytest.raises(ValueError, match="end=0"):
+        exponential_temperature(0, start=1.0, end=0, anneal_steps=1)
+    with pytest.raises(ValueError, match="got -1"):
+        exponential_temperature(0, start=1.0, end=0.1, anneal_steps=-1)

@@ -1,0 +1,158 @@
+"""The exact candidate index, against a brute-force search that sorts everything."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rgan_tf.errors import BadInput
+from rgan_tf.retrieval import index as index_module
+from rgan_tf.retrieval.index import ExactIndex, exact_search
+
+
+def brute_force(queries, categories, excluded, bank, k):
+    features, bank_categories, images = (np.asarray(part) for part in bank)
+    ids = np.full((len(queries), k), -1)
+    distances = np.full((len(queries), k), np.inf)
+    for row, query in enumerate(queries):
+        distance = np.linalg.norm(features.astype(np.float64) - query, axis=1)
+        allowed = np.flatnonzero((images != excluded[row]) & (categories[row] != 0))
+        ranked = sorted(
+            allowed, key=lambda i: (bank_categories[i] != categories[row], distance[i], i)
+        )[:k]
+        ids[row, : len(ranked)] = ranked
+        distances[row, : len(ranked)] = distance[ranked]
+    return ids, distances
+
+
+def random_bank(rng, rows, width=5, categories=4, images=6):
+    return (
+        rng.normal(size=(rows, width)).astype(np.float32),
+        rng.integers(1, categories, rows),
+        rng.integers(0, images, rows),
+    )
+
+
+@settings(max_examples=40)
+@given(
+    seed=st.integers(0, 2**31),
+    rows=st.integers(1, 40),
+    k=st.integers(1, 12),
+    offset=st.sampled_from([0.0, 100.0]),
+)
+def test_equals_brute_force_in_both_forms(seed, rows, k, offset):
+    rng = np.random.default_rng(seed)
+    bank = random_bank(rng, rows)
+    bank = (bank[0] + np.float32(offset), *bank[1:])
+    queries = (rng.normal(size=(6, 5)) + offset).astype(np.float32)
+    categories, excluded = rng.integers(0, 5, 6), rng.integers(-1, 7, 6)
+    ids, distances = brute_force(queries, categories, excluded, bank, k)
+    searched = ExactIndex(*bank).search(queries, categories, excluded, k)
+    in_graph = exact_search(
+        *(tf.constant(part) for part in (queries, categories, excluded, *bank)), k
+    )
+    for found in (searched, in_graph):
+        np.testing.assert_array_equal(np.asarray(found.ids), ids)
+        np.testing.assert_array_equal(np.asarray(found.valid), ids >= 0)
+        np.testing.assert_allclose(np.asarray(found.distances), distances, rtol=1e-4, atol=1e-4)
+        assert np.asarray(found.ids).dtype == np.int32
+
+
+def test_same_category_comes_first_then_the_nearest_of_the_others():
+    features = np.array([[0.0], [1.0], [2.0], [3.0], [4.0]], np.float32)
+    index = ExactIndex(features, np.array([1, 2, 2, 1, 3]), np.arange(5))
+    found = index.search(np.zeros((1, 1), np.float32), np.array([2]), np.array([-1]), 4)
+    assert found.ids.tolist() == [[1, 2, 0, 3]]
+    assert found.distances.tolist() == [[1.0, 2.0, 0.0, 3.0]]
+
+
+def test_never_from_the_queries_own_image_and_always_k_columns():
+    features = np.zeros((4, 2), np.float32)
+    index = ExactIndex(features, np.array([1, 1, 1, 2]), np.array([7, 7, 8, 7]))
+    found = index.search(features[:1], np.array([1]), np.array([7]), 6)
+    assert found.ids.tolist() == [[2, -1, -1, -1, -1, -1]]
+    assert found.valid.tolist() == [[True] + [False] * 5]
+    assert np.isinf(found.distances[0, 1:]).all()
+
+
+def test_equal_patches_come_in_the_order_of_their_rows():
+    features = np.repeat(np.random.default_rng(0).normal(size=(1, 64)), 50, 0).astype(np.float32)
+    index = ExactIndex(features, np.ones(50, int), np.arange(50))
+    found = index.search(features[:3], np.ones(3, int), np.full(3, -1), 5)
+    assert found.ids.tolist() == [[0, 1, 2, 3, 4]] * 3
+    assert not found.distances.any()
+
+
+def test_padding_and_an_unknown_category():
+    bank = random_bank(np.random.default_rng(1), 10)
+    found = ExactIndex(*bank).search(bank[0][:2], np.array([0, 99]), np.full(2, -1), 3)
+    assert not found.valid[0].any()
+    assert found.ids[1, 0] == 1 and found.valid[1].all()
+
+
+def test_blocks_give_the_same(monkeypatch):
+    rng = np.random.default_rng(2)
+    bank, queries = random_bank(rng, 60), rng.normal(size=(33, 5)).astype(np.float32)
+    inputs = queries, rng.integers(1, 4, 33), rng.integers(0, 6, 33), 7
+    whole = ExactIndex(*bank).search(*inputs)
+    monkeypatch.setattr(index_module, "_BLOCK_BYTES", 1000)
+    for one, other in zip(ExactIndex(*bank).search(*inputs), whole, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5)
+
+
+def test_xla_gives_the_same():
+    rng = np.random.default_rng(3)
+    bank = random_bank(rng, 20)
+    inputs = bank[0][:5], rng.integers(1, 4, 5), rng.integers(0, 6, 5)
+    compiled = tf.function(
+        lambda *queries: exact_search(*queries, *map(tf.constant, bank), 8), jit_compile=True
+    )
+    expected = ExactIndex(*bank).search(*inputs, 8)
+    for one, other in zip(compiled(*map(tf.constant, inputs)), expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (dict(queries=np.full((2, 5), np.nan, np.float32)), "queries: row 0 holds NaN"),
+        (dict(queries=np.full((2, 5), np.inf, np.float32)), "queries: row 0 holds NaN or inf"),
+        (dict(queries=np.zeros((2, 4), np.float32)), "width 4 does not fit the index of width 5"),
+        (dict(queries=np.zeros(5, np.float32)), "shape"),
+        (dict(categories=np.ones(3, int)), "query categories: expected 2 integers"),
+        (dict(categories=np.ones(2)), "query categories: expected 2 integers, got float64"),
+        (dict(excluded_images=np.ones((2, 1), int)), "excluded images"),
+        (dict(k=0), "got 0"),
+    ],
+)
+def test_wrong_queries_are_refused_before_the_search(change, message):
+    index = ExactIndex(*random_bank(np.random.default_rng(4), 10))
+    good = dict(
+        queries=np.zeros((2, 5), np.float32),
+        categories=np.ones(2, int),
+        excluded_images=np.ones(2, int),
+        k=3,
+    )
+    index.search(**good)
+    with pytest.raises(BadInput, match=message) as caught:
+        index.search(**{**good, **change})
+    assert "\n" not in str(caught.value)
+
+
+def test_a_bank_with_nan_is_refused():
+    features, categories, images = random_bank(np.random.default_rng(5), 10)
+    features[3, 2] = np.nan
+    with pytest.raises(BadInput, match="bank features: row 3"):
+        ExactIndex(features, categories, images)
+
+
+def test_empty_inputs():
+    bank = random_bank(np.random.default_rng(6), 10)
+    none = np.zeros(0, int)
+    found = ExactIndex(*bank).search(np.zeros((0, 5), np.float32), none, none, 3)
+    assert found.ids.shape == (0, 3)
+    empty = ExactIndex(np.zeros((0, 5), np.float32), none, none)
+    assert not empty.search(bank[0], bank[1], bank[2], 3).valid.any()
