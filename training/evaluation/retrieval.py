@@ -25,6 +25,7 @@ from rgan_tf.retrieval.selector import GroupRetrieval
 from rgan_tf.seeds import Purpose, derive_row_seeds
 from training.evaluation.systems import Batch, row_seeds
 
+SELECTIONS = ("learned", "graph_nearest", "backbone", "random")
 _DECIDED = 1000.0  # distance scale at which frozen features outweigh the noise
 
 
@@ -47,90 +48,96 @@ def retrieval_metrics(
       table: the candidates of the split.
       seed: of the random retrieval and of the locked patches.
     """
+    generator = np.random.default_rng([seed, 1])
+    select = _Selector(networks)
+    blocks = [_select_all(select, batch, seed, generator) for batch in scenes]
+    parts = {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
+
     styles = np.asarray(data.bank.styles)
     has_styles = bool(len(styles)) and all(styles)
-    retrieval = GroupRetrieval()
-    generator = np.random.default_rng([seed, 1])
-    mean = networks.embedding.statistics[0]
-    deviation = networks.embedding.statistics[1]
-
-    @tf.function(reduce_retracing=True)
-    def embed(batch: Batch):
-        standard = [
-            tf.math.l2_normalize((batch[key] - mean) / deviation, axis=-1)
-            for key in ("candidate_features", "patch_features")
-        ]
-        learned = [
-            networks.embedding(batch[key]) for key in ("candidate_features", "patch_features")
-        ]
-        return {"learned": learned, "backbone": standard}
-
-    @tf.function(reduce_retracing=True)
-    def select(embeddings, valid, seeds, scale, locked):
-        return retrieval(embeddings, valid, seeds, scale=scale, locked=locked).choice
-
-    collected: dict[str, list[np.ndarray]] = {}
-
-    def collect(name: str, value: np.ndarray) -> None:
-        collected.setdefault(name, []).append(np.asarray(value))
-
-    for batch in scenes:
-        valid = batch["candidate_valid"].numpy()  # [B, O, K]
-        mask = valid.any(axis=2)  # [B, O]
-        ids = batch["candidate_ids"].numpy()  # [B, O, K]
-        seeds = derive_row_seeds(row_seeds(batch, seed), Purpose.GUMBEL_NOISE)
-        lock_object, lock_choice = _draw_locks(valid, generator)  # [B], [B]
-        locked = np.full(mask.shape, -1, np.int32)
-        rows = np.arange(len(locked))
-        locked[rows, lock_object] = lock_choice
-        embedded = embed(batch)
-        scales = {"learned": networks.embedding.scale, "backbone": tf.constant(_DECIDED)}
-        free = tf.fill(tf.shape(locked), -1)
-        random = _random_choice(valid, generator)  # [B, O]
-        choices = {"graph_nearest": (np.zeros_like(random),) * 2, "random": (random,) * 2}
-        for name in ("learned", "backbone"):
-            candidates = embedded[name][0]
-            choices[name] = tuple(
-                select(candidates, batch["candidate_valid"], seeds, scales[name], lock).numpy()
-                for lock in (free, tf.constant(locked))
-            )
-            own, scores, slots = _recall_inputs(embedded[name], mask, lock_object)
-            collect(f"{name}/scores", scores)
-            collect("recall_mask", own) if name == "learned" else None
-            collect("recall_valid", np.concatenate([mask[..., None], valid], axis=2)) if (
-                name == "learned"
-            ) else None
-            collect("slots", slots) if name == "learned" else None
-        collect("mask", mask)
-        collect("lock_object", np.where(mask[rows, lock_object], lock_object, -1))
-        for name, (chosen, chosen_locked) in choices.items():
-            chosen_locked = np.where(locked >= 0, locked, chosen_locked)
-            collect(f"{name}/ids", _pick(ids, chosen))
-            collect(f"{name}/locked_ids", _pick(ids, chosen_locked))
-    parts = {name: np.concatenate(blocks) for name, blocks in collected.items()}
-
+    mask, counted = parts["mask"], parts["counted"]  # [G, O] each
     metrics: dict[str, float] = {}
-    mask = parts["mask"]
-    for name in ("learned", "graph_nearest", "backbone", "random"):
-        chosen = parts[f"{name}/ids"]
+    for name in SELECTIONS:
+        chosen = parts[f"{name}/ids"]  # [G, O]
         vectors = table.cooccurrence[np.maximum(chosen, 0)]  # [G, O, Dc]
-        metrics[f"retrieval/{name}/cooccurrence_distance"] = cooccurrence_distance(vectors, mask)
-        metrics[f"retrieval/{name}/distinct_patches"] = _distinct(chosen, mask)
+        figures = {
+            "cooccurrence_distance": cooccurrence_distance(vectors, mask),
+            "distinct_patches": _distinct(chosen, mask),
+        }
         if has_styles:
-            locked_styles = styles[np.maximum(parts[f"{name}/locked_ids"], 0)]
-            metrics[f"retrieval/{name}/style_agreement"] = style_agreement(
-                styles[np.maximum(chosen, 0)], mask
+            free = styles[np.maximum(chosen, 0)]
+            locked = styles[np.maximum(parts[f"{name}/locked_ids"], 0)]
+            figures["style_agreement"] = style_agreement(free, mask)
+            figures["locked_style_match"] = locked_style_match(locked, mask, parts["lock_object"])
+        if f"{name}/scores" in parts:
+            own = np.zeros(mask.shape, np.int32)  # the own patch stands in slot 0
+            figures["gt_recall@1"] = ground_truth_recall_at_1(
+                parts[f"{name}/scores"], parts["valid"], own, counted
             )
-            metrics[f"retrieval/{name}/locked_style_match"] = locked_style_match(
-                locked_styles, mask, parts["lock_object"]
-            )
-    for name in ("learned", "backbone"):
-        metrics[f"retrieval/{name}/gt_recall@1"] = ground_truth_recall_at_1(
-            parts[f"{name}/scores"], parts["recall_valid"], parts["slots"], parts["recall_mask"]
-        )
-    group_sizes = parts["recall_valid"].sum(axis=2)[parts["recall_mask"]]
-    metrics["retrieval/random/gt_recall@1"] = float(np.mean(1.0 / group_sizes))
+        metrics |= {f"retrieval/{name}/{figure}": value for figure, value in figures.items()}
+    metrics["retrieval/random/gt_recall@1"] = float(
+        np.mean(1.0 / parts["valid"].sum(axis=2)[counted])
+    )
     return metrics
+
+
+class _Selector:
+    """Algorithm 1 on the learned embedding and on frozen backbone features."""
+
+    def __init__(self, networks: RetrievalNetworks):
+        self._embedding = networks.embedding
+        self._retrieval = GroupRetrieval()
+
+    @tf.function(reduce_retracing=True)
+    def embed(self, candidates: tf.Tensor, own: tf.Tensor) -> dict[str, list[tf.Tensor]]:
+        """Both kinds of embedding of candidates [B, O, K, Dx] and own patches [B, O, Dx]."""
+        features = [candidates, own]
+        frozen = [tf.math.l2_normalize(self._embedding.standardise(x), -1) for x in features]
+        return {"learned": [self._embedding(x) for x in features], "backbone": frozen}
+
+    @tf.function(reduce_retracing=True)
+    def choose(self, embeddings, valid, seeds, scale, locked) -> tf.Tensor:
+        """[B, O] int32 candidate of every object."""
+        return self._retrieval(embeddings, valid, seeds, scale=scale, locked=locked).choice
+
+    def scale(self, name: str) -> tf.Tensor:
+        """The distance scale of one kind of embedding."""
+        return self._embedding.scale if name == "learned" else tf.constant(_DECIDED)
+
+
+def _select_all(
+    selector: _Selector, batch: Batch, seed: int, generator: np.random.Generator
+) -> dict[str, np.ndarray]:
+    """Every selection on one batch, free and with one patch locked, and the recall's inputs."""
+    valid = batch["candidate_valid"].numpy()  # [B, O, K]
+    ids = batch["candidate_ids"].numpy()  # [B, O, K]
+    mask = valid.any(axis=2)  # [B, O]
+    seeds = derive_row_seeds(row_seeds(batch, seed), Purpose.GUMBEL_NOISE)  # [B, 2]
+    lock_object, lock_choice = _draw_locks(valid, generator)  # [B] each
+    locked = np.full(mask.shape, -1, np.int32)  # [B, O]
+    locked[np.arange(len(locked)), lock_object] = lock_choice
+    embedded = selector.embed(batch["candidate_features"], batch["patch_features"])
+
+    random = np.where(valid, generator.random(valid.shape), -1.0).argmax(axis=2)  # [B, O]
+    choices = {"graph_nearest": [np.zeros_like(random)] * 2, "random": [random] * 2}
+    parts = {
+        "mask": mask,
+        "lock_object": np.where(mask.any(axis=1), lock_object, -1),
+        "counted": mask & (np.arange(mask.shape[1]) != lock_object[:, None]),
+        "valid": np.concatenate([mask[..., None], valid], axis=2),  # [B, O, 1 + K]
+    }
+    for name, (candidates, own) in embedded.items():
+        choices[name] = [
+            selector.choose(
+                candidates, batch["candidate_valid"], seeds, selector.scale(name), tf.constant(lock)
+            ).numpy()
+            for lock in (np.full_like(locked, -1), locked)
+        ]
+        parts[f"{name}/scores"] = _scores(candidates.numpy(), own.numpy(), lock_object)
+    for name, (free, with_lock) in choices.items():
+        parts[f"{name}/ids"] = _pick(ids, free)
+        parts[f"{name}/locked_ids"] = _pick(ids, np.where(locked >= 0, locked, with_lock))
+    return parts
 
 
 def _draw_locks(valid: np.ndarray, generator: np.random.Generator):
@@ -143,19 +150,11 @@ def _draw_locks(valid: np.ndarray, generator: np.random.Generator):
     return chosen, np.where(mask[rows, chosen], slots.argmax(axis=1), -1)
 
 
-def _random_choice(valid: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    return np.where(valid, generator.random(valid.shape), -1.0).argmax(axis=2)
-
-
-def _recall_inputs(embedded, mask: np.ndarray, anchor: np.ndarray):
-    """Distance of own patch (slot 0) and candidates to the anchor's own patch."""
-    candidates, own = (part.numpy() for part in embedded)  # [B, O, K, D], [B, O, D]
-    rows = np.arange(len(anchor))
-    query = own[rows, anchor]  # [B, D]
+def _scores(candidates: np.ndarray, own: np.ndarray, anchor: np.ndarray) -> np.ndarray:
+    """Negative distance to the anchor's own patch: [B, O, 1 + K], own patches in slot 0."""
+    query = own[np.arange(len(anchor)), anchor]  # [B, D]
     everything = np.concatenate([own[:, :, None], candidates], axis=2)  # [B, O, 1 + K, D]
-    scores = -np.linalg.norm(everything - query[:, None, None], axis=-1)  # [B, O, 1 + K]
-    counted = mask & (np.arange(mask.shape[1]) != anchor[:, None])  # [B, O]
-    return counted, scores, np.zeros(mask.shape, np.int32)
+    return -np.linalg.norm(everything - query[:, None, None], axis=-1)
 
 
 def _pick(ids: np.ndarray, choice: np.ndarray) -> np.ndarray:

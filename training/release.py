@@ -1,0 +1,63 @@
+"""Makes a released run out of a finished one: config, vocabulary and inference weights only.
+
+    python -m training.release RUN NAME
+
+writes `rgan_tf/released/NAME`, which `released:NAME` then names wherever a run is expected. The
+data folder's path is left out: a release belongs to no machine.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+from rgan_tf.errors import BadInput
+from rgan_tf.files import atomic_folder, read_json, write_json_atomic
+from rgan_tf.runs import RELEASED_FOLDER, STAGES, open_run
+
+MAX_MEGABYTES = 20
+
+
+def release(run_folder: str, name: str, target: Path | None = None) -> Path:
+    """Copies what inference needs.
+
+    Args:
+      run_folder: a run with all stages.
+      name: of the release.
+      target: folder of the releases; the package's own by default.
+
+    Returns:
+      The new folder.
+
+    Raises:
+      BadInput: if a stage is missing or the weights are too large for a release.
+    """
+    run = open_run(run_folder)
+    weights = {}
+    for stage in STAGES:
+        record = run.stage_record(stage)
+        if "weights" not in record:
+            raise BadInput(f"run {run_folder}: stage {stage} has no weights; continue `rgan train`")
+        weights[stage] = sorted(run.stage_folder(stage).glob(f"{record['weights']}.*"))
+    megabytes = sum(path.stat().st_size for paths in weights.values() for path in paths) / 1e6
+    if megabytes > MAX_MEGABYTES:
+        raise BadInput(
+            f"run {run_folder}: {megabytes:.1f} MB of weights, a release holds {MAX_MEGABYTES} MB"
+        )
+    out = (target or RELEASED_FOLDER) / name
+    if out.exists():
+        shutil.rmtree(out)
+    with atomic_folder(out) as folder:
+        shutil.copy(run.folder / "config.yaml", folder)
+        shutil.copy(run.folder / "vocabulary.json", folder)
+        write_json_atomic(folder / "run.json", read_json(run.folder / "run.json") | {"data": ""})
+        for stage, paths in weights.items():
+            (folder / stage).mkdir()
+            for path in [run.stage_folder(stage) / "stage.json", *paths]:
+                shutil.copy(path, folder / stage)
+    return out
+
+
+if __name__ == "__main__":
+    print(release(sys.argv[1], sys.argv[2]), file=sys.stderr)
