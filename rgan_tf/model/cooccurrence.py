@@ -182,7 +182,7 @@ def triplet_dataset(
         return dict(zip(("anchors", "positives", "negatives", "labels"), parts, strict=True))
 
     steps = tf.data.Dataset.range(start_step, np.iinfo(np.int64).max)
-    return steps.map(load, deterministic=True).prefetch(2)
+    return steps.map(load).prefetch(2)
 
 
 def same_image_auc(

@@ -1,0 +1,169 @@
+"""Retrieval losses: hand-worked numbers, masks, and finite gradients."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from rgan_tf.losses.retrieval import cooccurrence_loss, draw_anchors, selection_loss
+
+
+def softmax_loss(distances, own, scale):
+    """Cross-entropy of `own` among all, plainly."""
+    powers = np.exp(-scale * np.asarray(distances, np.float64))
+    return -np.log(powers[own] / powers.sum())
+
+
+def test_one_step_by_hand():
+    own = tf.constant([[[0.0], [1.0], [5.0]]])  # anchor: object 0, at 0
+    candidates = tf.constant([[[[9.0], [9.0]], [[2.0], [9.0]], [[3.0], [4.0]]]])
+    valid = tf.constant([[[True, True], [True, False], [True, True]]])
+    loss = selection_loss(
+        own, candidates, valid, tf.fill([1, 3], True), tf.constant([0]), scale=0.5
+    )
+    expected = (softmax_loss([1, 2], 0, 0.5) + softmax_loss([5, 3, 4], 0, 0.5)) / 2
+    np.testing.assert_allclose(loss, [expected], rtol=1e-6)
+
+
+@pytest.mark.parametrize("teacher_forcing", [True, False])
+def test_iterative_by_hand(teacher_forcing):
+    # From 0, object 1 is visited first, through its candidate at 0.5; its own patch is at 1. The
+    # query moves to the mean with the own patch (0.5) or with the candidate (0.25).
+    own = tf.constant([[[0.0], [1.0], [5.0]]])
+    candidates = tf.constant([[[[9.0]], [[0.5]], [[3.0]]]])
+    loss = selection_loss(
+        own,
+        candidates,
+        tf.fill([1, 3, 1], True),
+        tf.fill([1, 3], True),
+        tf.constant([0]),
+        scale=0.5,
+        form="iterative",
+        teacher_forcing=teacher_forcing,
+    )
+    query = 0.5 if teacher_forcing else 0.25
+    second = softmax_loss([5 - query, 3 - query], 0, 0.5)
+    np.testing.assert_allclose(loss, [(softmax_loss([1, 0.5], 0, 0.5) + second) / 2], rtol=1e-6)
+
+
+@pytest.fixture
+def batch():
+    rng = np.random.default_rng(0)
+    own = tf.constant(rng.normal(size=(5, 4, 6)), tf.float32)
+    candidates = tf.constant(rng.normal(size=(5, 4, 3, 6)), tf.float32)
+    mask = np.arange(4) < np.array([4, 3, 2, 1, 0])[:, None]
+    valid = tf.constant((rng.random((5, 4, 3)) < 0.8) & mask[..., None])
+    return own, candidates, valid, tf.constant(mask)
+
+
+@pytest.mark.parametrize("form", ["one_step", "iterative"])
+def test_padding_changes_nothing_and_lone_objects_cost_nothing(batch, form):
+    own, candidates, valid, mask = batch
+    anchors = tf.constant([3, 0, 1, 0, 0])
+    options = dict(scale=2.0, form=form)
+    loss = selection_loss(own, candidates, valid, mask, anchors, **options).numpy()
+    assert (loss[:3] > 0).all() and (loss[3:] == 0).all()
+    more = [[0, 0], [0, 2]]
+    padded = selection_loss(
+        tf.pad(own, [*more, [0, 0]], constant_values=9.0),
+        tf.pad(candidates, [*more, [0, 1], [0, 0]], constant_values=0.1),
+        tf.pad(valid, [*more, [0, 1]]),
+        tf.pad(mask, more),
+        anchors,
+        **options,
+    )
+    np.testing.assert_allclose(padded, loss, rtol=1e-5)
+
+
+@pytest.mark.parametrize("form", ["one_step", "iterative"])
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_selection_loss_has_finite_gradients_for_equal_patches(batch, form, jit_compile):
+    own, candidates, valid, mask = batch
+    candidates = tf.repeat(own[:, :1, tf.newaxis], 4, axis=1) + 0 * candidates
+    own = tf.repeat(own[:, :1], 4, axis=1)
+
+    @tf.function(jit_compile=jit_compile)
+    def gradient(own, candidates):
+        with tf.GradientTape() as tape:
+            tape.watch([own, candidates])
+            loss = selection_loss(
+                own, candidates, valid, mask, tf.zeros(5, tf.int32), scale=10.0, form=form
+            )
+        return loss, tape.gradient(loss, [own, candidates])
+
+    loss, gradients = gradient(own, candidates)
+    assert all(np.isfinite(part).all() for part in (loss, *gradients))
+    entries = 1 + valid.numpy()[0, 1:].sum(axis=1)
+    np.testing.assert_allclose(loss[0], np.log(entries).mean(), rtol=1e-5)
+
+
+def test_selection_loss_falls_to_zero_when_trained():
+    own = tf.Variable(np.random.default_rng(1).normal(size=(2, 3, 4)), dtype=tf.float32)
+    others = tf.Variable(np.random.default_rng(2).normal(size=(2, 3, 5, 4)), dtype=tf.float32)
+    optimizer = tf.keras.optimizers.Adam(0.1)
+    for step in range(150):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(
+                selection_loss(
+                    own,
+                    others,
+                    tf.fill([2, 3, 5], True),
+                    tf.fill([2, 3], True),
+                    tf.constant([step % 3, 0]),
+                    scale=10.0,
+                )
+            )
+        gradients = tape.gradient(loss, [own, others])
+        optimizer.apply_gradients(zip(gradients, [own, others], strict=True))
+    assert float(loss) < 1e-2
+
+
+def test_unknown_form_is_refused(batch):
+    with pytest.raises(ValueError, match="'both'"):
+        selection_loss(*batch, tf.zeros(5, tf.int32), scale=1.0, form="both")
+
+
+def test_anchors_are_uniform_over_real_objects():
+    mask = tf.tile([[True, False, True, True], [False, False, False, False]], [6000, 1])
+    anchors = draw_anchors(mask, tf.constant([3, 4])).numpy()
+    share = np.bincount(anchors[::2], minlength=4) / 6000
+    np.testing.assert_allclose(share, [1 / 3, 0, 1 / 3, 1 / 3], atol=0.03)
+    assert not anchors[1::2].any()
+    np.testing.assert_array_equal(anchors, draw_anchors(mask, tf.constant([3, 4])))
+    assert (anchors != draw_anchors(mask, tf.constant([3, 5])).numpy()).any()
+
+
+def test_cooccurrence_loss_by_hand():
+    weights = tf.constant([[[0.0, 1.0], [1.0, 0.0], [1.0, 0.0], [0.0, 0.0]]])
+    vectors = tf.constant(
+        [[[[9.0, 9.0], [0.0, 0.0]], [[3.0, 4.0], [9.0, 9.0]], [[0.0, 8.0], [9.0, 9.0]]]]
+    )
+    vectors = tf.pad(vectors, [[0, 0], [0, 1], [0, 0], [0, 0]], constant_values=100.0)
+    every = tf.constant([[True, True, True, True]])  # the last has no candidate, so no weight
+    np.testing.assert_allclose(cooccurrence_loss(weights, vectors, every), [(5 + 8 + 5) / 3])
+    two = tf.constant([[True, True, False, False]])
+    np.testing.assert_allclose(cooccurrence_loss(weights, vectors, two), [5.0])
+    one = tf.constant([[True, False, False, False]])
+    np.testing.assert_allclose(cooccurrence_loss(weights, vectors, one), [0.0])
+
+
+def test_cooccurrence_loss_moves_weights_and_not_the_frozen_embeddings():
+    weights = tf.constant([[[1.0, 0.0], [1.0, 0.0]]])
+    vectors = tf.constant([[[[0.0], [1.0]], [[1.0], [0.0]]]])
+    with tf.GradientTape() as tape:
+        tape.watch([weights, vectors])
+        loss = cooccurrence_loss(weights, vectors, tf.fill([1, 2], True))
+    to_weights, to_vectors = tape.gradient(loss, [weights, vectors])
+    # |w0·c0 - w1·c1| = |0·w00 + 1·w01 - (1·w10 + 0·w11)|, at -1
+    np.testing.assert_allclose(to_weights, [[[0.0, -1.0], [1.0, 0.0]]])
+    assert to_vectors is None
+
+
+def test_cooccurrence_loss_of_equal_patches_has_a_finite_gradient():
+    weights = tf.constant([[[0.5, 0.5], [0.5, 0.5]]])
+    with tf.GradientTape() as tape:
+        tape.watch(weights)
+        loss = cooccurrence_loss(weights, tf.ones([1, 2, 2, 3]), tf.fill([1, 2], True))
+    assert float(loss[0]) == 0
+    assert np.isfinite(tape.gradient(loss, weights)).all()
