@@ -102,8 +102,7 @@ class PatchGenerator(tf.keras.layers.Layer):
         objects = crops.shape[1]
         maps = self.crop_encoder(tf.reshape(crops, [-1, *crops.shape[2:]]))  # [B * O, 8, 8, C]
         maps = tf.reshape(maps, [-1, objects, *maps.shape[1:]])  # [B, O, 8, 8, C]
-        mask = tf.cast(encoding.object_mask, maps.dtype)  # [B, O]
-        maps *= mask[:, :, tf.newaxis, tf.newaxis, tf.newaxis]  # [B, O, 8, 8, C]
+        # Padded objects need no mask here: no edge touches them, and the fuser leaves them out.
         maps = tf.concat([maps, tf.zeros_like(maps[:, :1])], axis=1)  # [B, O + 1, 8, 8, C]
         for layer in self.refiner:
             maps = layer(maps, encoding.predicate_vectors, encoding.triples)

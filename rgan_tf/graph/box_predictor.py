@@ -48,7 +48,7 @@ class BoxPredictor(tf.keras.layers.Layer):
         shares = tf.sigmoid(self.output_layer(hidden))  # [B, O, 4]
         size = self.minimum_size + (1.0 - self.minimum_size) * shares[..., :2]  # [B, O, 2] (h, w)
         start = (1.0 - size) * shares[..., 2:]  # [B, O, 2] (y0, x0)
-        stop = tf.minimum(start + size, 1.0)  # [B, O, 2]; the sum may round to just above 1
+        stop = tf.minimum(start + size, 1.0)  # [B, O, 2], whatever the rounding
         return tf.concat([start, stop], axis=-1)  # [B, O, 4]
 
     def get_config(self) -> dict[str, Any]:

@@ -106,6 +106,23 @@ def test_every_box_owns_pixels_and_constants_stay_constant(corners, size):
     np.testing.assert_allclose(crop, 3.0, atol=1e-5)
 
 
+def test_adjoining_boxes_share_no_pixel_and_leave_none():
+    edges = np.arange(9, dtype=np.float32) / 16 + 1 / 32  # on the centres of pixels of a 16-canvas
+    edges = np.concatenate([[0.0], edges, [1.0]]).astype(np.float32)
+    boxes = np.stack([edges[:-1], 0 * edges[1:], edges[1:], 0 * edges[1:] + 1], axis=-1)[None, 1:]
+    rows, _ = box_coverage(tf.constant(boxes), 16, 16)
+    np.testing.assert_array_equal(tf.reduce_sum(rows, axis=1)[0], np.ones(16))
+
+
+def test_map_shrunk_into_a_small_box_is_averaged_not_sampled():
+    # Interpolating the two cells next to each sampling position would give a flat -1.
+    board = np.tile([1.0, -1.0, -1.0, 1.0], 4)[:, None] * np.ones(16)
+    boxes = tf.constant([[[0.25, 0.25, 0.5, 0.5]]])
+    maps = tf.constant(board[None, None, :, :, None], tf.float32)
+    warped = warp_to_boxes(maps, boxes, 16, 16)[0, 0, 4:8, 4:8, 0]
+    np.testing.assert_allclose(warped[1:-1], 0.0, atol=1e-5)
+
+
 def test_gradient_reaches_values_and_boxes_and_is_finite_for_empty_boxes():
     maps = tf.Variable(tf.random.stateless_normal([1, 2, 4, 4, 3], [0, 1]))
     images = tf.Variable(tf.random.stateless_normal([1, 16, 16, 3], [0, 2]))
