@@ -15,12 +15,13 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from rgan_tf.data.annotation import AnnotatedDataset, AnnotatedImage, AnnotatedObject
+from rgan_tf.data.json_object import JsonObject
 from rgan_tf.data.masks import segmentation_centroid
 from rgan_tf.data.relations import geometric_relations
 from rgan_tf.errors import BadInput
@@ -125,8 +126,8 @@ class _Folder:
         if not self._image_folder.is_dir():
             raise BadInput(f"{self._image_folder}: no such folder; it must hold the images")
         instances_path = root / "annotations" / f"instances_{part}.json"
-        instances = _Json(read_json(instances_path), instances_path)
-        self._categories = instances.names()
+        instances = JsonObject(read_json(instances_path), instances_path)
+        self._categories = _names(instances)
         self._licences = {
             licence.number("id"): licence.text("name", "")
             for licence in instances.optional_list("licenses")
@@ -135,7 +136,7 @@ class _Folder:
         listed = {image.number("id") for image in self._images}
         if len(listed) != len(self._images):
             raise BadInput(f"{instances_path}: an image id is listed twice")
-        self._objects: dict[int, list[_Json]] = collections.defaultdict(list)
+        self._objects: dict[int, list[JsonObject]] = collections.defaultdict(list)
         for annotation in instances.list("annotations"):
             self._objects[annotation.number("image_id")].append(annotation)
         self._with_stuff = self._add_stuff()
@@ -174,7 +175,7 @@ class _Folder:
         stuff_path = folder / f"stuff_{self._part}.json"
         panoptic_path = folder / f"panoptic_{self._part}.json"
         if stuff_path.exists():
-            stuff = _Json(read_json(stuff_path), stuff_path)
+            stuff = JsonObject(read_json(stuff_path), stuff_path)
             self._merge_categories(stuff)
             covered = set()
             for annotation in stuff.list("annotations"):
@@ -182,7 +183,7 @@ class _Folder:
                 self._objects[annotation.number("image_id")].append(annotation)
             return covered
         if panoptic_path.exists():
-            panoptic = _Json(read_json(panoptic_path), panoptic_path)
+            panoptic = JsonObject(read_json(panoptic_path), panoptic_path)
             self._merge_categories(panoptic)
             things = {
                 category.number("id")
@@ -198,8 +199,8 @@ class _Folder:
             return covered
         return set()
 
-    def _merge_categories(self, other: _Json) -> None:
-        for category_id, name in other.names().items():
+    def _merge_categories(self, other: JsonObject) -> None:
+        for category_id, name in _names(other).items():
             known = self._categories.setdefault(category_id, name)
             if known != name:
                 raise BadInput(
@@ -207,7 +208,7 @@ class _Folder:
                     f"instances_{self._part}.json"
                 )
 
-    def _annotated(self, image: _Json, keep: CocoFilter, seed: int) -> AnnotatedImage | None:
+    def _annotated(self, image: JsonObject, keep: CocoFilter, seed: int) -> AnnotatedImage | None:
         image_id = image.number("id")
         width, height = image.number("width"), image.number("height")
         if width < 1 or height < 1:
@@ -241,7 +242,7 @@ class _Folder:
         )
 
     def _object(
-        self, annotation: _Json, width: int, height: int, keep: CocoFilter, style: str
+        self, annotation: JsonObject, width: int, height: int, keep: CocoFilter, style: str
     ) -> AnnotatedObject | None:
         category_id = annotation.number("category_id")
         if category_id not in self._categories:
@@ -253,7 +254,7 @@ class _Folder:
         if annotation.number("iscrowd", 0):
             self.skipped["object: crowd"] += 1
             return None
-        x, y, box_width, box_height = annotation.box()
+        x, y, box_width, box_height = _box(annotation)
         if box_width * box_height <= keep.min_box_share * width * height:
             self.skipped["object: too small"] += 1
             return None
@@ -277,58 +278,15 @@ class _Folder:
         )
 
 
-class _Json:
-    """A JSON object with the place it comes from, so that every complaint can name it."""
+def _names(file: JsonObject) -> dict[int, str]:
+    return {item.number("id"): item.text("name").strip() for item in file.list("categories")}
 
-    __slots__ = ("value", "_path", "_place")
 
-    def __init__(self, value, path: Path, place: str = ""):
-        if not isinstance(value, Mapping):
-            raise BadInput(f"{path}{place}: expected a JSON object, as in COCO")
-        self.value = value
-        self._path = path
-        self._place = place
-
-    @property
-    def source(self) -> str:
-        return f"{self._path}{self._place}"
-
-    def list(self, key: str) -> list[_Json]:
-        items = self.value.get(key)
-        if not isinstance(items, list):
-            raise BadInput(f"{self.source}: has no list {key!r}; not a COCO annotation file")
-        return [
-            _Json(item, self._path, f"{self._place} {key}[{index}]")
-            for index, item in enumerate(items)
-        ]
-
-    def optional_list(self, key: str) -> list[_Json]:
-        return self.list(key) if key in self.value else []
-
-    def number(self, key: str, default: int | None = None) -> int:
-        value = self._optional(key, default)
-        if not isinstance(value, int):
-            raise BadInput(f"{self.source}: {key!r} must be an integer, got {value!r:.60}")
-        return int(value)
-
-    def text(self, key: str, default: str | None = None) -> str:
-        value = self._optional(key, default)
-        if not isinstance(value, str):
-            raise BadInput(f"{self.source}: {key!r} must be text, got {value!r:.60}")
-        return value
-
-    def _optional(self, key: str, default):
-        value = self.value.get(key)
-        return default if value is None else value  # COCO-like files write null for "unknown"
-
-    def names(self) -> dict[int, str]:
-        return {item.number("id"): item.text("name").strip() for item in self.list("categories")}
-
-    def box(self) -> tuple[float, float, float, float]:
-        value = self.value.get("bbox")
-        is_box = isinstance(value, list) and len(value) == 4
-        if not is_box or not all(isinstance(edge, (int, float)) for edge in value):
-            raise BadInput(
-                f"{self.source}: 'bbox' must be [x, y, width, height], got {value!r:.60}"
-            )
-        return tuple(float(edge) for edge in value)
+def _box(annotation: JsonObject) -> tuple[float, float, float, float]:
+    value = annotation.value.get("bbox")
+    is_box = isinstance(value, list) and len(value) == 4
+    if not is_box or not all(isinstance(edge, (int, float)) for edge in value):
+        raise BadInput(
+            f"{annotation.source}: 'bbox' must be [x, y, width, height], got {value!r:.60}"
+        )
+    return tuple(float(edge) for edge in value)

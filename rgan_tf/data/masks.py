@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw
 
+from rgan_tf.image import MAX_PIXELS
+
 _GRID = 64  # cells per side of the box; sg2im uses 16, which shifts small parts by half a cell
 
 
@@ -61,6 +63,8 @@ def _run_length_centroid(mask: dict) -> tuple[float, float] | None:
     if not (isinstance(size, list) and len(size) == 2 and min(size) > 0):
         raise ValueError("a run-length mask has no size")
     height, width = (int(value) for value in size)
+    if height * width > MAX_PIXELS:
+        raise ValueError(f"a run-length mask has more than {MAX_PIXELS} pixels")
     runs = _decompress(counts) if isinstance(counts, str) else counts
     if not isinstance(runs, list) or not all(isinstance(run, int) and run >= 0 for run in runs):
         raise ValueError("a run-length mask has no counts")
@@ -78,7 +82,7 @@ def _run_length_centroid(mask: dict) -> tuple[float, float] | None:
 
 
 def _decompress(text: str) -> list[int]:
-    """COCO's text form: 5 bits a character, a continuation bit, from the third run differences."""
+    """COCO's text form: 5 bits a character, a continuation bit, from the fourth run differences."""
     runs: list[int] = []
     value = shift = 0
     for character in text:

@@ -94,10 +94,10 @@ def scene_dataset(
     )
     count = len(batches.scenes)
     if repeat:
-        # Not unbounded: rebatching over replicas asks datasets for their size.
-        last_step = np.iinfo(np.int64).max - 1
+        steps = tf.data.Dataset.counter(start_step)
     else:
-        last_step = count // batch_size if drop_remainder else -(-count // batch_size)
+        end = count // batch_size if drop_remainder else -(-count // batch_size)
+        steps = tf.data.Dataset.range(start_step, max(end, start_step))
     full = repeat or drop_remainder or count % batch_size == 0
     signature = batches.signature(batch_size if full else None)
     names = list(signature)
@@ -112,7 +112,6 @@ def scene_dataset(
         batch["image"] = tf.cast(batch["image"], tf.float32) / 127.5 - 1.0  # [B, H, W, 3]
         return batch
 
-    steps = tf.data.Dataset.range(start_step, max(last_step, start_step))
     dataset = steps.map(load, num_parallel_calls=2, deterministic=True)
     options = tf.data.Options()
     options.autotune.enabled = False  # two workers and two batches ahead are enough

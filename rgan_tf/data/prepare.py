@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ from rgan_tf.vocabulary import Vocabulary
 PATCH_SIZE = 64  # px, side of the crops in a bank
 
 _EMBEDDING_BATCH = 64
+_EPSILON = 1e-4  # px; a box that ends on a pixel's edge does not touch the next one
 _ASPECT_TOLERANCE = 0.05  # of width over height, between an annotation and its image file
 
 
@@ -250,8 +252,17 @@ def cut_patch(pixels: np.ndarray, box: tuple[float, float, float, float], size: 
     height, width = pixels.shape[:2]
     y0, x0, y1, x1 = box
     edges = (x0 * width, y0 * height, x1 * width, y1 * height)
-    patch = Image.fromarray(pixels).resize((size, size), Image.Resampling.BILINEAR, box=edges)
-    return np.asarray(patch)
+    # Cut first: the filter would reach for pixels beyond the box.
+    left, top = math.floor(edges[0] + _EPSILON), math.floor(edges[1] + _EPSILON)
+    right, bottom = math.ceil(edges[2] - _EPSILON), math.ceil(edges[3] - _EPSILON)
+    part = Image.fromarray(pixels[top:bottom, left:right])
+    inner = (
+        max(edges[0] - left, 0.0),
+        max(edges[1] - top, 0.0),
+        min(edges[2] - left, part.width),
+        min(edges[3] - top, part.height),
+    )
+    return np.asarray(part.resize((size, size), Image.Resampling.BILINEAR, box=inner))
 
 
 def _read_annotated(image: AnnotatedImage) -> np.ndarray:

@@ -145,8 +145,9 @@ def read_scenes(paths: Sequence[Path]) -> Iterator[Scene]:
     """
     spec = graph_spec()
     for path in paths:
+        record_offsets(path)  # TensorFlow takes a file that ends inside a header for a whole one
         dataset = tf.data.TFRecordDataset(str(path))
-        # Checked one by one first, so that a failure can say which record it is.
+        # Taken one by one, so that a failure can say which record it is.
         records = []
         for raw in _checked(dataset, path):
             records.append(raw)
@@ -161,8 +162,10 @@ def record_offsets(path: Path) -> list[tuple[int, int]]:
     """Where each record's payload lies in a TFRecord file: (offset, length) in bytes.
 
     Raises:
-      CorruptData: if the file ends inside a record.
+      CorruptData: if the file is missing or ends inside a record.
     """
+    if not path.is_file():
+        raise CorruptData(f"{path}: is missing; prepare the data again")
     size = path.stat().st_size
     places = []
     position = 0
@@ -196,10 +199,8 @@ def _checked(dataset: tf.data.Dataset, path: Path) -> Iterator[bytes]:
         for raw in dataset.as_numpy_iterator():
             read += 1
             yield raw
-    except (tf.errors.DataLossError, tf.errors.NotFoundError) as error:
-        raise CorruptData(
-            f"{path}: record {read} is damaged or missing; prepare the data again"
-        ) from error
+    except tf.errors.DataLossError as error:
+        raise CorruptData(f"{path}: record {read} is damaged; prepare the data again") from error
 
 
 def _parse(spec: tfgnn.GraphTensorSpec, records: list[bytes], path: Path) -> Iterator[Scene]:

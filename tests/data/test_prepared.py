@@ -1,0 +1,264 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from rgan_tf.config import Config, config_from_dict
+from rgan_tf.data.prepare import cut_patch, prepare_dataset
+from rgan_tf.data.prepared import PreparedData
+from rgan_tf.data.records import read_scenes
+from rgan_tf.data.scenes import SceneStore, fit_graph
+from rgan_tf.errors import BadInput, CorruptData
+from rgan_tf.image import decode_image, read_image, resize_image
+from rgan_tf.vocabulary import Vocabulary
+
+
+def test_records_and_banks_hold_what_was_annotated(prepared, small_dataset):
+    prepared.verify()
+    assert prepared.image_size == 32
+    assert prepared.vocabulary.categories == ("car", "dog", "grass", "person", "sky")
+    for split, images in small_dataset.splits.items():
+        assert prepared.record_count(split) == len(images)
+        bank = prepared.truth(split)
+        scenes = list(read_scenes(prepared.record_paths(split)))
+        assert [scene.image_id for scene in scenes] == [image.image_id for image in images]
+        assert len(bank) == sum(len(image.objects) for image in images)
+        for scene, image in zip(scenes, images, strict=True):
+            pixels = read_image(image.path)
+            stored = decode_image(scene.image, "test")
+            np.testing.assert_array_equal(stored, resize_image(pixels, 32))
+            names = [prepared.vocabulary.object_name(int(item)) for item in scene.categories]
+            assert names == [item.category for item in image.objects]
+            triples = [
+                (int(s), prepared.vocabulary.predicate_name(int(p)), int(o))
+                for s, p, o in scene.triples
+            ]
+            assert triples == list(image.relationships)
+            for index, item in enumerate(image.objects):
+                row = int(scene.patch_rows[index])
+                assert bank.rows[row] == {
+                    "category": item.category,
+                    "category_id": int(scene.categories[index]),
+                    "image_id": image.image_id,
+                    "object_index": index,
+                    "box": [round(edge, 6) for edge in item.box],
+                    "licence": "Attribution License",
+                    "url": f"http://example.org/{image.image_id}",
+                    "source": image.source,
+                    "style": "",
+                }
+                np.testing.assert_array_equal(bank.crops[row], cut_patch(pixels, item.box, 64))
+                mean = bank.crops[row].mean(axis=(0, 1)) / 255
+                np.testing.assert_allclose(bank.features[row, :3], mean, atol=1e-3)
+
+
+def test_only_training_patches_can_be_retrieved(prepared, small_dataset):
+    training = {image.image_id for image in small_dataset.splits["train"]}
+    assert set(prepared.bank.image_ids) == training
+    assert prepared.bank is prepared.truth("train")
+
+
+def test_patches_are_cut_by_the_box():
+    pixels = np.zeros([40, 80, 3], np.uint8)
+    pixels[10:20, 40:60] = (200, 100, 50)
+    patch = cut_patch(pixels, (0.25, 0.5, 0.5, 0.75), 64)
+    assert patch.shape == (64, 64, 3)
+    assert (patch == (200, 100, 50)).all()
+
+
+def test_the_same_input_gives_the_same_folder(prepared, small_dataset, backbone, tmp_path):
+    prepare_dataset(
+        small_dataset, tmp_path / "again", image_size=32, backbone=backbone, progress=False
+    )
+    assert PreparedData.open(tmp_path / "again").fingerprint == prepared.fingerprint
+    other = prepare_dataset(
+        small_dataset, tmp_path / "other", image_size=16, backbone=backbone, progress=False
+    )
+    assert other["image_size"] == 16
+    assert PreparedData.open(tmp_path / "other").fingerprint != prepared.fingerprint
+
+
+@pytest.fixture
+def copied(prepared_folder, tmp_path):
+    return shutil.copytree(prepared_folder, tmp_path / "copy")
+
+
+def names_of_files(folder):
+    return sorted(json.loads((folder / "manifest.json").read_text())["files"])
+
+
+def test_every_file_is_covered(copied):
+    named = set(names_of_files(copied))
+    there = {path.relative_to(copied).as_posix() for path in copied.rglob("*") if path.is_file()}
+    assert there == named | {"manifest.json"}
+    for name in named:
+        path = copied / name
+        data = path.read_bytes()
+        path.write_bytes(bytes([data[0] ^ 1]) + data[1:])
+        with pytest.raises(CorruptData, match=path.name):
+            PreparedData.open(copied).verify()
+        path.write_bytes(data[:-1])
+        with pytest.raises(CorruptData, match=path.name):
+            PreparedData.open(copied)
+        path.unlink()
+        with pytest.raises(CorruptData, match=f"{path.name}: is missing"):
+            PreparedData.open(copied)
+        path.write_bytes(data)
+    PreparedData.open(copied).verify()
+
+
+def test_folders_that_are_not_data(tmp_path, copied):
+    for folder in (tmp_path / "nowhere", tmp_path):
+        with pytest.raises(BadInput, match="made by rgan prepare"):
+            PreparedData.open(folder)
+    path = copied / "manifest.json"
+    manifest = json.loads(path.read_text())
+    for change, message in (
+        ({"kind": "else"}, "not the manifest"),
+        ({"version": 7}, "data version 7"),
+        ({"vocabulary_sha256": "0" * 64}, "not the vocabulary"),
+    ):
+        path.write_text(json.dumps(manifest | change))
+        with pytest.raises((BadInput, CorruptData), match=message):
+            PreparedData.open(copied)
+    path.write_text("{")
+    with pytest.raises(BadInput, match="not JSON"):
+        PreparedData.open(copied)
+
+
+def test_a_missing_record_is_noticed(copied, prepared):
+    (path,) = prepared.record_paths("val")
+    with pytest.raises(CorruptData, match="4 records, the manifest says 5"):
+        SceneStore([path], expected=5, image_size=16, max_objects=8, max_triples=8)
+    with pytest.raises(CorruptData, match="4 records, the manifest says 3"):
+        SceneStore([path], expected=3, image_size=16, max_objects=8, max_triples=8)
+
+
+def test_configs_and_vocabularies_that_do_not_fit(prepared):
+    config = Config(data=dataclasses.replace(Config().data, image_size=32))
+    prepared.check_config(config)
+    for change, message in (
+        ({"data": {"image_size": 64}}, "images of 32 px, the config wants 64"),
+        ({"data": {"image_size": 32, "crop_size": 128}}, "crops of 64 px"),
+        ({"data": {"image_size": 32}, "retrieval": {"backbone": "resnet50"}}, "resnet50"),
+    ):
+        with pytest.raises(BadInput, match=message):
+            prepared.check_config(config_from_dict(change))
+    prepared.check_vocabulary(prepared.vocabulary, "run")
+    with pytest.raises(BadInput, match="another vocabulary than run"):
+        prepared.check_vocabulary(Vocabulary.from_categories(["cat"]), "run")
+    with pytest.raises(BadInput, match="no split 'dev'"):
+        prepared.truth("dev")
+
+
+def with_bad_image(dataset, path, change):
+    """The data set with a copy of its second training image changed on disk."""
+    image = dataset.splits["train"][1]
+    shutil.copy(image.path, path)
+    change(path)
+    bad = dataclasses.replace(image, path=path)
+    images = (dataset.splits["train"][0], bad, *dataset.splits["train"][2:])
+    return dataclasses.replace(dataset, splits={**dataset.splits, "train": images})
+
+
+def truncate(path):
+    path.write_bytes(path.read_bytes()[:300])
+
+
+def stretch(path):
+    Image.new("RGB", (40, 40)).save(path)
+
+
+@pytest.mark.parametrize(
+    "change, error, message",
+    [
+        (truncate, CorruptData, "damaged"),
+        (lambda path: path.unlink(), BadInput, "No such file"),
+        (lambda path: path.write_bytes(b""), CorruptData, "empty"),
+        (lambda path: path.write_text("text"), BadInput, "not a PNG or JPEG"),
+        (stretch, CorruptData, "40x40, its annotation says 80x40"),
+    ],
+)
+def test_bad_images_leave_nothing_half_written(
+    small_dataset, backbone, tmp_path, change, error, message
+):
+    dataset = with_bad_image(small_dataset, tmp_path / "bad.png", change)
+    with pytest.raises(error, match=f"bad.png.*{message}") as caught:
+        prepare_dataset(dataset, tmp_path / "out", backbone=backbone, progress=False)
+    assert "\n" not in str(caught.value)
+    assert [path.name for path in tmp_path.iterdir() if path.name != "bad.png"] == []
+
+
+def test_a_share_of_bad_images_can_be_allowed(small_dataset, backbone, tmp_path):
+    dataset = with_bad_image(small_dataset, tmp_path / "bad.png", truncate)
+    settings = {"image_size": 16, "backbone": backbone, "progress": False}
+    with pytest.raises(CorruptData):
+        prepare_dataset(dataset, tmp_path / "out", max_bad=0.05, **settings)  # 1 of 19 is 0.053
+    manifest = prepare_dataset(dataset, tmp_path / "out", max_bad=0.06, **settings)
+    assert len(manifest["bad_images"]) == 1
+    assert manifest["bad_images"][0].startswith("images/train2017/2.png: ")
+    data = PreparedData.open(tmp_path / "out")
+    scenes = list(read_scenes(data.record_paths("train")))
+    assert data.record_count("train") == len(scenes) == 10
+    assert np.concatenate([scene.patch_rows for scene in scenes]).tolist() == list(
+        range(len(data.bank))
+    )
+
+
+def test_unusable_requests(small_dataset, backbone, tmp_path):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "file").write_text("")
+    for out, others, message in (
+        (tmp_path / "full", {}, "not empty"),
+        (tmp_path / "a", {"image_size": 8}, "--size"),
+        (tmp_path / "a", {"max_bad": 1.5}, "--max-bad"),
+        (tmp_path / "a", {"backbone": "vgg999"}, "vgg999"),
+    ):
+        with pytest.raises(BadInput, match=message):
+            prepare_dataset(
+                small_dataset, out, **{"backbone": backbone, "progress": False, **others}
+            )
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["full"]
+
+
+def test_images_are_the_same_with_and_without_memory_for_them(prepared):
+    sizes = {"image_size": 16, "max_objects": 4, "max_triples": 8}
+    paths = prepared.record_paths("train")
+    kept = SceneStore(paths, expected=11, **sizes)
+    read = SceneStore(paths, expected=11, cache_bytes=0, **sizes)
+    chosen = np.array([10, 0, 3, 3])
+    np.testing.assert_array_equal(kept.images(chosen), read.images(chosen))
+    assert kept.images(chosen).shape == (4, 16, 16, 3)
+
+
+def test_graphs_that_fit_are_left_alone():
+    triples = np.array([[2, 5, 0], [1, 4, 2]], np.int32)
+    rng = np.random.default_rng(0)
+    kept, same = fit_graph(3, triples, max_objects=3, max_triples=2, rng=rng)
+    assert kept.tolist() == [0, 1, 2]
+    np.testing.assert_array_equal(same, triples)
+
+
+def test_large_graphs_keep_related_objects_first():
+    triples = np.array([[7, 1, 3], [3, 2, 9], [0, 3, 1]], np.int32)
+    orphans = set()
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        kept, fitted = fit_graph(10, triples, max_objects=6, max_triples=8, rng=rng)
+        assert {7, 3, 9, 0, 1} < set(kept.tolist())
+        orphans |= set(kept.tolist()) - {7, 3, 9, 0, 1}
+        names = kept.tolist()
+        assert [(names[s], p, names[o]) for s, p, o in fitted.tolist()] == [
+            (7, 1, 3),
+            (3, 2, 9),
+            (0, 3, 1),
+        ]
+    assert len(orphans) > 2  # drawn, not always the first
+    kept, fitted = fit_graph(10, triples, max_objects=3, max_triples=1, rng=rng)
+    assert kept.tolist() == [3, 7, 9]
+    assert fitted.tolist() == [[1, 1, 0]]
