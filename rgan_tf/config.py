@@ -7,6 +7,7 @@ comments give units and, where the paper leaves a value open, the reason for the
 from __future__ import annotations
 
 import dataclasses
+import re
 import typing
 from pathlib import Path
 from typing import Any
@@ -171,11 +172,14 @@ _MAY_BE_ZERO = {
 _AT_MOST_ONE = {
     "retrieval.temperature_anneal_fraction",
     "cooccurrence.same_category_negatives",
-    "training.beta_1",
-    "training.beta_2",
     "training.ema_decay",
     "losses.perceptual_selected_share",
 }
+_BELOW_ONE = {"training.beta_1", "training.beta_2"}  # at 1 Adam divides by zero
+_HIGHEST = {"cooccurrence.margin": 2, "training.seed": 2**31 - 1}  # unit vectors; int32 seeds
+_SMALLEST_IMAGE = 32  # px; the perceptual networks have no pixel left below it
+# YAML 1.1 reads a number with an exponent and without a point as text.
+_EXPONENT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
 
 
 def load_config(path: str | Path, overrides: typing.Sequence[str] = ()) -> Config:
@@ -211,7 +215,9 @@ def load_config(path: str | Path, overrides: typing.Sequence[str] = ()) -> Confi
         section = raw
         *parents, leaf = key.strip().split(".")
         for parent in parents:
-            section = section.setdefault(parent, {})
+            if section.get(parent) is None:
+                section[parent] = {}
+            section = section[parent]
             if not isinstance(section, dict):
                 raise BadInput(f"--set {override}: {parent} is not a section")
         section[leaf] = value
@@ -225,21 +231,43 @@ def config_from_dict(raw: dict[str, Any], source: str = "config") -> Config:
       BadInput: for an unknown key, a wrong type or a value out of range.
     """
     config = _build(Config, raw, "", source)
-    quarter = config.data.image_size // 4
-    if config.data.image_size % 16:
-        raise BadInput(
-            f"{source}: data.image_size must be a multiple of 16, got {config.data.image_size}"
-        )
-    if config.data.crop_size % 8:
-        raise BadInput(
-            f"{source}: data.crop_size must be a multiple of 8, got {config.data.crop_size}"
-        )
-    if quarter * 2 ** len(config.generator.decoder_channels) != config.data.image_size:
-        raise BadInput(
-            f"{source}: generator.decoder_channels needs 2 entries (canvas at a quarter of the "
-            f"resolution), got {len(config.generator.decoder_channels)}"
-        )
+    for rule, is_kept in _rules(config):
+        if not is_kept:
+            raise BadInput(f"{source}: {rule}")
     return config
+
+
+def _rules(config: Config) -> list[tuple[str, bool]]:
+    """What values must satisfy together, in words, and whether they do."""
+    data, modules = config.data, len(config.sg2im.decoder_channels)
+    entries = len(config.generator.decoder_channels)
+    crop, object_crop = data.crop_size, config.discriminators.object_crop_size
+    return [
+        (
+            f"data.image_size must be a multiple of 16 and at least {_SMALLEST_IMAGE}, "
+            f"got {data.image_size}",
+            data.image_size % 16 == 0 and data.image_size >= _SMALLEST_IMAGE,
+        ),
+        (
+            f"data.crop_size must be 8 times a power of two, got {crop}",
+            crop % 8 == 0 and crop & (crop - 1) == 0,
+        ),
+        (
+            "generator.decoder_channels needs 2 entries (canvas at a quarter of the resolution), "
+            f"got {entries}",
+            entries == 2,
+        ),
+        (
+            f"sg2im.decoder_channels has {modules} entries, so data.image_size must be a multiple "
+            f"of {2**modules}, got {data.image_size}",
+            data.image_size % 2**modules == 0,
+        ),
+        (
+            f"discriminators.object_crop_size must be at least {_SMALLEST_IMAGE}, "
+            f"got {object_crop}",
+            object_crop >= _SMALLEST_IMAGE,
+        ),
+    ]
 
 
 def config_to_dict(config: Config) -> dict[str, Any]:
@@ -272,7 +300,7 @@ def _build(cls, raw, prefix: str, source: str):
         key = f"{prefix}{name}"
         kind = hints[name]
         if dataclasses.is_dataclass(kind):
-            values[name] = _build(kind, value or {}, f"{key}.", source)
+            values[name] = _build(kind, {} if value is None else value, f"{key}.", source)
         else:
             values[name] = _checked(kind, value, key, source)
     return cls(**values)
@@ -289,8 +317,13 @@ def _checked(kind, value, key: str, source: str):
         return value
     if kind is int and is_number and isinstance(value, int):
         return _in_range(value, key, source)
-    if kind is float and is_number:
+    if kind is float and isinstance(value, str) and _EXPONENT.fullmatch(value):
         return _in_range(float(value), key, source)
+    if kind is float and is_number:
+        try:
+            return _in_range(float(value), key, source)
+        except OverflowError as error:  # an integer of more than 308 digits
+            raise BadInput(f"{source}: {key} is too large") from error
     if kind == tuple[int, ...] and isinstance(value, (list, tuple)) and value:
         return tuple(_checked(int, item, key, source) for item in value)
     expected = getattr(kind, "__name__", "list of integers") if kind != tuple[int, ...] else "list"
@@ -303,8 +336,11 @@ def _in_range(value, key: str, source: str):
     if not lowest_ok or value != value or value == float("inf"):
         bound = "at least 0" if loss_weight or key in _MAY_BE_ZERO else "above 0"
         raise BadInput(f"{source}: {key} must be {bound}, got {value}")
-    if key in _AT_MOST_ONE and value > 1:
-        raise BadInput(f"{source}: {key} must be at most 1, got {value}")
+    if key in _BELOW_ONE and value >= 1:
+        raise BadInput(f"{source}: {key} must be below 1, got {value}")
+    highest = 1 if key in _AT_MOST_ONE else _HIGHEST.get(key, value)
+    if value > highest:
+        raise BadInput(f"{source}: {key} must be at most {highest}, got {value}")
     return value
 
 

@@ -39,7 +39,9 @@ def derive_seed(run_seed, step, replica, purpose: Purpose) -> tf.Tensor:
     run_seed = tf.cast(run_seed, tf.int32)
     seed = tf.stack([run_seed, tf.constant(int(purpose), tf.int32)])  # [2]
     for part in (step, replica):
-        seed = tf.random.experimental.stateless_fold_in(seed, tf.cast(part, tf.int32))  # [2]
+        seed = tf.random.experimental.stateless_fold_in(
+            seed, tf.cast(part, tf.int32), alg="philox"
+        )  # [2]; the generator is named, for the default one depends on the device
     return seed
 
 

@@ -1,0 +1,264 @@
+"""What a config file may say, and that everything else is one clear refusal."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rgan_tf.backbones.backbone import MIN_PERCEPTUAL_SIDE
+from rgan_tf.config import (
+    Config,
+    config_from_dict,
+    config_to_dict,
+    config_to_yaml,
+    load_config,
+)
+from rgan_tf.errors import BadInput
+from training.train import CONFIG_FOLDER
+
+SHIPPED = sorted(path.stem for path in CONFIG_FOLDER.glob("*.yaml"))
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Writes a config file and returns its path."""
+
+    def write_text(text: str):
+        path = tmp_path / "config.yaml"
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return write_text
+
+
+def refusal(raw: dict) -> str:
+    with pytest.raises(BadInput) as caught:
+        config_from_dict(raw, "my.yaml")
+    message = str(caught.value)
+    assert "\n" not in message
+    assert message.startswith("my.yaml: ")
+    return message
+
+
+def nested(key: str, value) -> dict:
+    for part in reversed(key.split(".")):
+        value = {part: value}
+    return value
+
+
+def test_nothing_said_is_the_default(write):
+    assert config_from_dict({}) == Config()
+    assert load_config(write("data:\n")) == Config()  # an empty section
+
+
+def test_says_what_it_was_told():
+    config = config_from_dict({"data": {"image_size": 128}, "training": {"beta_2": 0}})
+    assert config.data.image_size == 128
+    assert config.training.beta_2 == 0.0 and isinstance(config.training.beta_2, float)
+    assert config.data.crop_size == Config().data.crop_size
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "says"),
+    [
+        ("dta", {}, ("unknown key dta", "data, discriminators")),
+        ("data.image_sise", 64, ("unknown key data.image_sise", "image_size")),
+        ("data", 3, ("data must be a section",)),
+        ("data", [], ("data must be a section",)),
+        ("data", False, ("data must be a section",)),
+        ("data.image_size", "64", ("data.image_size must be int", "'64'")),
+        ("data.image_size", 64.0, ("data.image_size must be int", "64.0")),
+        ("data.image_size", True, ("data.image_size must be int", "True")),
+        ("data.image_size", None, ("data.image_size must be int", "None")),
+        ("data.flip", 1, ("data.flip must be bool",)),
+        ("name", 3, ("name must be str",)),
+        ("training.beta_1", "high", ("training.beta_1 must be float", "'high'")),
+        ("training.beta_1", [0.1], ("training.beta_1 must be float",)),
+        ("retrieval.embedding_sizes", 3, ("retrieval.embedding_sizes must be",)),
+        ("retrieval.embedding_sizes", [], ("retrieval.embedding_sizes must be",)),
+        ("retrieval.embedding_sizes", [8, 0], ("retrieval.embedding_sizes must be above 0",)),
+        ("retrieval.embedding_sizes", [8, 1.5], ("retrieval.embedding_sizes must be int",)),
+        ("retrieval.backbone", "vgg16", ("mobilenet_v2, resnet50", "'vgg16'")),
+        ("losses.adversarial", "wgan", ("hinge, non_saturating",)),
+        ("losses.box", -1.0, ("losses.box must be at least 0, got -1.0",)),
+        ("losses.box", float("nan"), ("losses.box must be at least 0, got nan",)),
+        ("losses.box", float("inf"), ("losses.box",)),
+        ("losses.box", 10**400, ("losses.box",)),
+        ("losses.perceptual_selected_share", 1.5, ("at most 1",)),
+        ("retrieval.candidates", 0, ("retrieval.candidates must be above 0, got 0",)),
+        ("training.generator_learning_rate", 0, ("above 0",)),
+        ("training.steps", -1, ("training.steps must be at least 0",)),
+        ("training.beta_1", 1.0, ("training.beta_1 must be below 1",)),
+        ("training.seed", 2**31, ("training.seed must be at most 2147483647",)),
+        ("cooccurrence.margin", 2.5, ("cooccurrence.margin must be at most 2",)),
+        ("data.image_size", 72, ("multiple of 16", "72")),
+        ("data.image_size", 16, ("at least 32", "16")),
+        ("data.crop_size", 24, ("power of two", "24")),
+        ("data.crop_size", 4, ("power of two", "4")),
+        ("generator.decoder_channels", [64, 32, 16], ("2 entries", "got 3")),
+        ("sg2im.decoder_channels", [8] * 7, ("7 entries", "multiple of 128", "got 64")),
+        ("discriminators.object_crop_size", 16, ("object_crop_size", "32", "16")),
+    ],
+)
+def test_refuses(key, value, says):
+    message = refusal(nested(key, value))
+    assert all(part in message for part in says), message
+
+
+def test_smallest_crop_is_what_the_perceptual_networks_need():
+    config_from_dict(nested("discriminators.object_crop_size", MIN_PERCEPTUAL_SIDE))
+    refusal(nested("discriminators.object_crop_size", MIN_PERCEPTUAL_SIDE - 1))
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("a: [1", "not YAML"),
+        ("a: !!python/object/apply:os.system ['false']", "not YAML"),
+        ("- 1\n- 2", "expected sections of keys, got list"),
+        ("", "got NoneType"),
+        ("\x00", "not YAML"),
+    ],
+)
+def test_refuses_a_file(write, text, says):
+    path = write(text)
+    with pytest.raises(BadInput, match=says) as caught:
+        load_config(path)
+    assert str(path) in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_refuses_what_is_no_text_file(tmp_path):
+    with pytest.raises(BadInput, match="No such file"):
+        load_config(tmp_path / "none.yaml")
+    with pytest.raises(BadInput, match="directory"):
+        load_config(tmp_path)
+    (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\xfa\x00")
+    with pytest.raises(BadInput, match="not YAML"):
+        load_config(tmp_path / "binary.yaml")
+
+
+def test_overrides_win_and_the_last_one_most(write):
+    path = write("name: mine\ntraining: {steps: 5}\ndata:\n")
+    config = load_config(
+        path,
+        [
+            "training.steps=6",
+            "training.steps=7",
+            "data.flip=true",
+            "graph.width=16",
+            "retrieval.embedding_sizes=[4, 2]",
+            "training.generator_learning_rate=1e-4",
+        ],
+    )
+    assert config.training.steps == 7
+    assert config.data.flip is True
+    assert config.graph.width == 16
+    assert config.retrieval.embedding_sizes == (4, 2)
+    assert config.training.generator_learning_rate == pytest.approx(1e-4)
+    assert config.name == "mine"
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("training.steps", "write section.key=value"),
+        ("training.steps=[1", "not YAML"),
+        ("training.stps=1", "unknown key training.stps"),
+        ("training.steps.more=1", "steps is not a section"),
+        ("name.more=1", "name is not a section"),
+        ("training=1", "training must be a section"),
+        ("=1", "unknown key"),
+        ("training.steps=many", "training.steps must be int"),
+    ],
+)
+def test_refuses_an_override(write, override, says):
+    with pytest.raises(BadInput, match=says):
+        load_config(write("name: mine\ntraining: {steps: 5}"), [override])
+
+
+SIZES = st.lists(st.integers(1, 300), min_size=1, max_size=4)
+FRACTION = st.floats(0, 1, exclude_max=True)
+POSITIVE = st.floats(1e-8, 1e6)
+
+
+@st.composite
+def raw_configs(draw):
+    """Some keys of some sections, all with allowed values."""
+    special = {
+        "data.image_size": st.sampled_from([32, 64, 96, 128, 256]),
+        "data.crop_size": st.sampled_from([8, 16, 32, 64]),
+        "discriminators.object_crop_size": st.integers(32, 128),
+        "generator.decoder_channels": st.lists(st.integers(1, 64), min_size=2, max_size=2),
+        "cooccurrence.margin": st.floats(0, 2),
+        "retrieval.selection_loss": st.sampled_from(["one_step", "iterative"]),
+        "retrieval.backbone": st.sampled_from(["mobilenet_v2", "resnet50", "squeezenet"]),
+        "losses.adversarial": st.sampled_from(["hinge", "non_saturating"]),
+        "losses.perceptual_backbone": st.sampled_from(["squeezenet", "vgg19", "mobilenet_v2"]),
+        "retrieval.temperature_anneal_fraction": FRACTION,
+        "cooccurrence.same_category_negatives": FRACTION,
+        "training.beta_1": FRACTION,
+        "training.beta_2": FRACTION,
+        "training.ema_decay": FRACTION,
+        "losses.perceptual_selected_share": FRACTION,
+    }
+    by_kind = {
+        int: st.integers(1, 10**6),
+        float: POSITIVE,
+        bool: st.booleans(),
+        str: st.text(max_size=20),
+        tuple[int, ...]: SIZES,
+    }
+    raw = {"name": draw(st.text(max_size=20))}
+    for section, cls in typing.get_type_hints(Config).items():
+        if not dataclasses.is_dataclass(cls) or not draw(st.booleans()):
+            continue
+        hints = typing.get_type_hints(cls)
+        keys = draw(st.lists(st.sampled_from(sorted(hints)), unique=True, max_size=5))
+        raw[section] = {
+            key: draw(special.get(f"{section}.{key}", by_kind[hints[key]])) for key in keys
+        }
+    return raw
+
+
+@given(raw_configs())
+@settings(max_examples=60)
+def test_round_trip_through_dict_and_yaml(raw):
+    size = raw.get("data", {}).get("image_size", 64)
+    modules = raw.get("sg2im", {}).get("decoder_channels", [0] * 5)
+    if size % 2 ** len(modules):
+        assert "sg2im.decoder_channels" in refusal(raw)
+        return
+    config = config_from_dict(raw)
+    for section, values in raw.items():
+        if section != "name":
+            for key, value in values.items():
+                told = getattr(getattr(config, section), key)
+                assert (list(told) if isinstance(told, tuple) else told) == value
+    assert config_from_dict(config_to_dict(config)) == config
+    assert config_from_dict(yaml.safe_load(config_to_yaml(config))) == config
+
+
+@given(raw_configs(), st.sampled_from(["data", "graph", "losses", "training"]), st.text(min_size=1))
+@settings(max_examples=40)
+def test_any_unknown_key_is_refused(raw, section, key):
+    if key in typing.get_type_hints(typing.get_type_hints(Config)[section]):
+        return
+    raw.setdefault(section, {})[key] = 1
+    with pytest.raises(BadInput, match="unknown key"):
+        config_from_dict(raw)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_configs_load_and_are_named_like_their_files(name):
+    config = load_config(CONFIG_FOLDER / f"{name}.yaml")
+    assert config.name == name
+    assert config_from_dict(config_to_dict(config)) == config
+
+
+def test_the_configs_that_must_ship_do():
+    assert {"procedural_64", "coco_mini_64", "coco_128", "vg_128"} <= set(SHIPPED)
