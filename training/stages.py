@@ -26,7 +26,7 @@ from rgan_tf.model.networks import (
 )
 from rgan_tf.model.retrievegan import RetrieveGAN
 from rgan_tf.model.sg2im import Sg2imModel
-from rgan_tf.runs import Run, load_weights, save_weights
+from rgan_tf.runs import STAGES, Run, load_weights, save_weights
 from training.callbacks import Checkpoints, Pictures, ProgressLine, ScalarLog
 from training.pictures import held_out_split, joint_pictures, sg2im_pictures
 
@@ -38,6 +38,7 @@ def run_sg2im(run: Run, data: PreparedData, strategy: tf.distribute.Strategy) ->
     config = run.config
     if _is_done(run, "sg2im", config.sg2im.steps):
         return
+    _start_stage(run, "sg2im")
     with strategy.scope():
         model = Sg2imModel(
             config,
@@ -61,30 +62,28 @@ def run_cooccurrence(run: Run, data: PreparedData, strategy: tf.distribute.Strat
     settings = run.config.cooccurrence
     if _is_done(run, "cooccurrence", settings.steps):
         return
+    _start_stage(run, "cooccurrence")
     with strategy.scope():
         embedding = build_cooccurrence_embedding(run.config, run.feature_size)
         embedding.set_statistics(_sample_rows(data))
         model = CooccurrenceModel(embedding, margin=settings.margin)
         model.compile(optimizer=tf.keras.optimizers.Adam(settings.learning_rate))
     start = time.monotonic()
-    dataset = triplet_dataset(
-        data.bank,
-        triplets_per_step=settings.triplets_per_step,
-        same_category_share=settings.same_category_negatives,
-        seed=run.config.training.seed,
-    )
     log = ScalarLog(0, settings.steps, folder=run.folder / "logs" / "cooccurrence")
     line = ProgressLine(
         0, settings.steps, stage="cooccurrence", batch_size=settings.triplets_per_step
     )
-    interval = min(run.config.training.log_every_steps, max(settings.steps, 1))
-    model.fit(
-        dataset,
-        steps_per_epoch=interval,
-        epochs=settings.steps // interval,
-        verbose=0,
-        callbacks=[log, line],
-    )
+    step = 0
+    for steps, epochs in _intervals(settings.steps, run.config.training.log_every_steps):
+        dataset = triplet_dataset(
+            data.bank,
+            triplets_per_step=settings.triplets_per_step,
+            same_category_share=settings.same_category_negatives,
+            seed=run.config.training.seed,
+            start_step=step,
+        )
+        model.fit(dataset, steps_per_epoch=steps, epochs=epochs, verbose=0, callbacks=[log, line])
+        step += steps * epochs
     auc = {
         f"same_image_auc_{split}": same_image_auc(embedding, data.truth(split))
         for split in ("train", "val")
@@ -110,6 +109,7 @@ def run_retrievegan(
     config = run.config
     if _is_done(run, "retrievegan", config.training.steps):
         return
+    _start_stage(run, "retrievegan")
     sg2im = build_sg2im_networks(config, run.vocabulary)
     load_weights(run, "sg2im", sg2im)
     cooccurrence = build_cooccurrence_embedding(config, run.feature_size)
@@ -202,6 +202,7 @@ def _fit(
         manager=manager,
         every_steps=settings.checkpoint_every_steps,
         save_weights=save,
+        is_finite=lambda: _is_finite(model),
     )
     callbacks = [
         checkpoints,
@@ -217,13 +218,9 @@ def _fit(
         ProgressLine(first_step, total_steps, stage=stage, batch_size=settings.batch_size),
         ScalarLog(first_step, total_steps, folder=logs),
     ]
-    # fit needs whole intervals; a shorter first one brings an interrupted run back into line.
-    interval = settings.log_every_steps
+    step = first_step
     try:
-        step = first_step
-        while step < total_steps:
-            aligned = (total_steps - step) // interval * interval
-            steps, epochs = (interval, aligned // interval) if aligned else (total_steps - step, 1)
+        for steps, epochs in _intervals(total_steps - first_step, settings.log_every_steps):
             model.fit(
                 dataset_from(step),
                 steps_per_epoch=steps,
@@ -234,6 +231,27 @@ def _fit(
             step += steps * epochs
     finally:
         checkpoints.restore_handlers()
+
+
+def _intervals(steps: int, interval: int) -> list[tuple[int, int]]:
+    """Steps as calls of `fit`, (steps per epoch, epochs) each: whole intervals, then the rest."""
+    whole, rest = divmod(steps, interval)
+    return [part for part in ((interval, whole), (rest, 1)) if all(part)]
+
+
+def _is_finite(model: AdversarialModel) -> bool:
+    """Whether every weight of both sides is a number."""
+    variables = (*model.networks.variables, *model.discriminators.variables)
+    return all(
+        bool(tf.reduce_all(tf.math.is_finite(variable)))
+        for variable in variables
+        if variable.dtype.is_floating
+    )
+
+
+def _start_stage(run: Run, stage: str) -> None:
+    """Makes initial weights those of the stage, whichever stages this process did before it."""
+    tf.keras.utils.set_random_seed(run.config.training.seed + STAGES.index(stage))
 
 
 def _is_done(run: Run, stage: str, steps: int) -> bool:

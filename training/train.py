@@ -54,7 +54,6 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
     from rgan_tf.runs import STAGES, create_run
     from training.stages import run_cooccurrence, run_retrievegan, run_sg2im
 
-    tf.keras.utils.set_random_seed(config.training.seed)
     if config.training.deterministic:
         tf.config.experimental.enable_op_determinism()
     data = PreparedData.open(args.data)
@@ -80,20 +79,11 @@ def check_data_fits(config, data) -> None:
     """Refuses a data folder that this config cannot be trained on.
 
     Raises:
-      BadInput: if backbone, resolution or amount do not fit.
+      BadInput: if backbone, resolution, patch size or amount do not fit.
     """
     from rgan_tf.errors import BadInput
 
-    if data.backbone != config.retrieval.backbone:
-        raise BadInput(
-            f"--data {data.folder}: patch features are from {data.backbone}; prepare again with "
-            f"--backbone {config.retrieval.backbone}, as the config asks"
-        )
-    if data.image_size < config.data.image_size:
-        raise BadInput(
-            f"--data {data.folder}: images are {data.image_size} px, the config asks for "
-            f"{config.data.image_size}; prepare again with --size {config.data.image_size}"
-        )
+    data.check_config(config)
     if data.record_count("train") < config.training.batch_size:
         raise BadInput(
             f"--data {data.folder}: {data.record_count('train')} training scenes are fewer than "

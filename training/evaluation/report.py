@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,9 @@ def write_report(
       step: training step of the weights.
     """
     out.mkdir(parents=True, exist_ok=True)
-    line = json.dumps({"split": split, "step": step, **metrics}) + "\n"
+    # JSON has no NaN: what could not be measured is null.
+    metrics = {name: value if math.isfinite(value) else None for name, value in metrics.items()}
+    line = json.dumps({"split": split, "step": step, **metrics}, allow_nan=False) + "\n"
     with open(out / "metrics.jsonl", "a", encoding="utf-8") as file:
         file.write(line)
     pictures = out / "pictures"

@@ -88,14 +88,14 @@ class _Selector:
         self._embedding = networks.embedding
         self._retrieval = GroupRetrieval()
 
-    @tf.function(reduce_retracing=True)
+    @tf.function
     def embed(self, candidates: tf.Tensor, own: tf.Tensor) -> dict[str, list[tf.Tensor]]:
         """Both kinds of embedding of candidates [B, O, K, Dx] and own patches [B, O, Dx]."""
         features = [candidates, own]
         frozen = [tf.math.l2_normalize(self._embedding.standardise(x), -1) for x in features]
         return {"learned": [self._embedding(x) for x in features], "backbone": frozen}
 
-    @tf.function(reduce_retracing=True)
+    @tf.function
     def choose(self, embeddings, valid, seeds, scale, locked) -> tf.Tensor:
         """[B, O] int32 candidate of every object."""
         return self._retrieval(embeddings, valid, seeds, scale=scale, locked=locked).choice
