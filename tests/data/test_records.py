@@ -73,6 +73,38 @@ def test_tf_gnn_reads_the_records_by_the_schema(tmp_path):
     assert again.context["image"].numpy() == [scene.image]
 
 
+@pytest.mark.parametrize("index", [5, 6, 7, 8, 9])
+def test_the_bytes_are_those_of_tf_gnn(index):
+    scene = make_scene(index)
+    graph = tfgnn.GraphTensor.from_pieces(
+        context=tfgnn.Context.from_fields(
+            features={"image": [scene.image], "image_id": np.array([scene.image_id])}
+        ),
+        node_sets={
+            "object": tfgnn.NodeSet.from_fields(
+                sizes=[len(scene.categories)],
+                features={
+                    "category": scene.categories,
+                    "box": scene.boxes,
+                    "patch_row": scene.patch_rows,
+                },
+            )
+        },
+        edge_sets={
+            "relation": tfgnn.EdgeSet.from_fields(
+                sizes=[len(scene.triples)],
+                features={"predicate": scene.triples[:, 1]},
+                adjacency=tfgnn.Adjacency.from_indices(
+                    ("object", scene.triples[:, 0]), ("object", scene.triples[:, 2])
+                ),
+            )
+        },
+    )
+    assert graph_spec().relax(num_nodes=True, num_edges=True).is_compatible_with(graph)
+    expected = tfgnn.write_example(graph).SerializeToString(deterministic=True)
+    assert encode_scene(scene) == expected
+
+
 @pytest.fixture
 def shard(tmp_path):
     (path,) = write_records(tmp_path, "val", [make_scene(index) for index in range(12)])
