@@ -1,0 +1,110 @@
+"""`rgan demo`: the whole way on the built-in world, through the commands a user would type."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+IMAGES = 300
+SIZE = 128  # px, side of the drawn scenes
+WORLD_SEED = 11
+SAMPLES = 2
+SAMPLE_SEED = 7
+RELEASED_RUN = "released:procedural_64"
+GRAPHS = Path(__file__).with_name("demo_graphs.json")
+
+_MARKER = ".rgan-demo"  # says that a folder was made here and may be replaced
+_PARTS = ("world", "model", "pictures")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the options."""
+    parser.add_argument(
+        "--out", default="demo", help="folder to make; replaces that of an earlier demo (demo)"
+    )
+    parser.add_argument("--run", default=RELEASED_RUN, help=f"what to export ({RELEASED_RUN})")
+
+
+def main(args: argparse.Namespace) -> dict[str, Any]:
+    """Runs the commands one after the other and returns where the pictures are."""
+    started = time.monotonic()
+    out = Path(args.out)
+    claim_folder(out)
+    world, model, pictures = (str(out / part) for part in _PARTS)
+    drawing = ["--images", str(IMAGES), "--size", str(SIZE), "--seed", str(WORLD_SEED)]
+    run_command("prepare", "procedural", *drawing, "--out", world)
+    run_command("export", "--run", args.run, "--data", world, "--out", model)
+    sampling = ["--samples", str(SAMPLES), "--seed", str(SAMPLE_SEED)]
+    run_command("generate", str(GRAPHS), "--model", model, "--out", pictures, *sampling)
+    overview = out / "pictures" / "overview.png"
+    images = sorted(map(str, (out / "pictures").glob("sample-[0-9][0-9][0-9][0-9].png")))
+    logging.getLogger(__name__).info(
+        "The demo made %d pictures: look at %s first (layout, retrieved patches, image), then at "
+        "%s.",
+        len(images),
+        overview,
+        out / "pictures",
+    )
+    return {
+        "overview": str(overview),
+        "images": images,
+        "model": model,
+        "seconds": round(time.monotonic() - started, 1),
+    }
+
+
+def claim_folder(folder: Path) -> None:
+    """Makes the demo's folder, empty but for its marker.
+
+    Raises:
+      BadInput: if something is there that no demo made.
+    """
+    from rgan_tf.errors import BadInput
+    from rgan_tf.files import write_bytes_atomic
+
+    if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+        raise BadInput(f"--out {folder}: is not a folder; name another")
+    if folder.is_dir():
+        names = {path.name for path in folder.iterdir()}
+        # A part that was killed half-way leaves a hidden sibling.
+        foreign = sorted(name for name in names - {*_PARTS, _MARKER} if not _is_partial(name))
+        if names and (_MARKER not in names or foreign):
+            what = f"holds {foreign[0]}" if foreign else "was not made by rgan demo"
+            raise BadInput(f"--out {folder}: {what}; name another folder")
+        for name in names - {_MARKER}:
+            path = folder / name
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+    write_bytes_atomic(folder / _MARKER, b"made by rgan demo, which replaces this folder\n")
+
+
+def run_command(*arguments: str) -> None:
+    """Runs `rgan` with these arguments in this process; its result goes to standard error.
+
+    Raises:
+      RganError: with its exit code if it fails; it has said why.
+    """
+    from rgan_tf.cli import main as rgan
+
+    logging.getLogger(__name__).info("$ rgan %s", " ".join(arguments))
+    code = rgan(list(arguments))
+    if code:
+        raise _failure(arguments[0], code)
+
+
+def _failure(command: str, code: int) -> Exception:
+    from rgan_tf.errors import RganError
+
+    error = RganError(f"rgan {command} failed; the line above says why")
+    error.exit_code = code
+    return error
+
+
+def _is_partial(name: str) -> bool:
+    return name.startswith(".") and name.endswith(".partial")

@@ -1,0 +1,132 @@
+"""`rgan generate`: scene graphs to images, with an exported model and nothing else."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+from typing import Any
+
+_DEFAULT_SAMPLES = 4
+_MAX_SAMPLES = 1000
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the options."""
+    parser.add_argument("graph", help="JSON file with one scene graph, or a list of them")
+    parser.add_argument("--model", required=True, help="model folder, or one version in it")
+    parser.add_argument("--out", required=True, help="folder to make for the results")
+    parser.add_argument(
+        "--samples", type=int, help=f"images per graph ({_DEFAULT_SAMPLES}); each retrieves anew"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of sample 1; sample i has seed+i-1")
+    parser.add_argument(
+        "--deterministic", action="store_true", help="retrieve without noise: one image per graph"
+    )
+
+
+def main(args: argparse.Namespace) -> dict[str, Any]:
+    """Generates and returns where the pictures are."""
+    from export.model_folder import open_model
+    from export.result_folder import write_overview, write_sample
+    from rgan_tf.files import atomic_folder
+
+    started = time.monotonic()
+    seeds = sample_seeds(args.samples, args.seed, args.deterministic)
+    requests = read_requests(args.graph, open_model(args.model))
+    model = requests.model
+    samples = []
+    with atomic_folder(args.out) as folder:
+        answer = load_endpoints(model)
+        for request in requests.rows:
+            for seed in seeds:
+                reply = answer(request, seed)
+                samples.append(write_sample(folder, len(samples) + 1, request, reply, seed, model))
+        write_overview(folder, samples)
+    out = Path(args.out)
+    return {
+        "out": str(out),
+        "overview": str(out / "overview.png"),
+        "images": [str(out / sample.image_name) for sample in samples],
+        "graphs": len(requests.rows),
+        "model": str(model.folder),
+        "seconds": round(time.monotonic() - started, 1),
+    }
+
+
+def sample_seeds(samples: int | None, first: int, deterministic: bool) -> list[int]:
+    """The seed of every sample of a graph; a negative one where nothing is drawn.
+
+    Raises:
+      BadInput: if a number is out of range.
+    """
+    from export.signatures import DETERMINISTIC, MAX_SEED
+    from rgan_tf.errors import BadInput
+
+    if deterministic:
+        if samples not in (None, 1):
+            raise BadInput(
+                f"--samples {samples}: without noise all are the same; leave it or --deterministic"
+            )
+        return [DETERMINISTIC]
+    samples = _DEFAULT_SAMPLES if samples is None else samples
+    if not 1 <= samples <= _MAX_SAMPLES:
+        raise BadInput(f"--samples {samples}: must be in [1, {_MAX_SAMPLES}]")
+    if not 0 <= first <= MAX_SEED - samples + 1:
+        raise BadInput(f"--seed {first}: must be in [0, {MAX_SEED - samples + 1}]")
+    return list(range(first, first + samples))
+
+
+def read_requests(graph_path: str | Path, model):
+    """Reads scene graphs and the user's own patches; refuses all that the model would.
+
+    Args:
+      graph_path: JSON file; image paths in it are relative to its folder.
+      model: an opened `ModelFolder`.
+
+    Returns:
+      `Requests`.
+
+    Raises:
+      BadInput: if a graph does not fit the model, or an image is missing or unusable.
+      CorruptData: if an image is damaged.
+    """
+    from export.requests import Requests, build_request
+    from rgan_tf.scene_graph import load_scene_graphs
+
+    graphs = load_scene_graphs(graph_path)
+    rows = []
+    for index, graph in enumerate(graphs):
+        source = str(graph_path) if len(graphs) == 1 else f"{graph_path}: graph {index}"
+        rows.append(build_request(graph, model, Path(graph_path).parent, index, source))
+    return Requests(model, rows)
+
+
+def load_endpoints(model):
+    """Loads the SavedModel.
+
+    Returns:
+      A function of (`Request`, seed) that answers with one row of NumPy values by field name.
+      Rows go one by one: what a sample looks like then depends on nothing but itself.
+
+    Raises:
+      CorruptData: if TensorFlow cannot read the model.
+    """
+    import numpy as np
+    import tensorflow as tf
+
+    from rgan_tf.errors import CorruptData
+
+    try:
+        loaded = tf.saved_model.load(str(model.folder))
+    except (tf.errors.OpError, OSError, ValueError) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise CorruptData(f"{model.folder}: damaged ({reason}); export the model again") from error
+
+    def answer(request, seed: int) -> dict[str, Any]:
+        fields = {**request.fields, "seed": np.int32(seed)}
+        tensors = {name: tf.constant(value[np.newaxis]) for name, value in fields.items()}
+        reply = loaded.signatures[request.endpoint](**tensors)
+        return {name: value.numpy()[0] for name, value in reply.items()}
+
+    return answer

@@ -1,0 +1,170 @@
+"""What travels with an exported model besides the SavedModel, and opening it again.
+
+    VERSION/saved_model.pb, variables/     what TensorFlow loads
+    VERSION/assets.extra/signature.json    sizes, limits, endpoints (`export.signatures`)
+    VERSION/assets.extra/vocabulary.json   names and ids
+    VERSION/assets.extra/config.yaml       the resolved config of the run
+    VERSION/assets.extra/provenance.jsonl  line i: where patch i is from
+    VERSION/assets.extra/manifest.json     origin, and size and checksum of every file
+
+TensorFlow Serving ignores `assets.extra`. Imports no TensorFlow.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from export.publish import SAVED_MODEL_FILE, versions
+from export.signatures import Sizes, describe, sizes_from_description
+from rgan_tf.errors import BadInput, CorruptData
+from rgan_tf.files import read_json, sha256_of, write_bytes_atomic, write_json_atomic
+from rgan_tf.vocabulary import Vocabulary
+
+EXTRA = "assets.extra"
+KIND = "rgan_model"
+VERSION = 1
+
+_PROVENANCE_KEYS = ("category", "source", "image_id", "box", "licence", "url")
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelFolder:
+    """One version of an exported model.
+
+    Attributes:
+      folder: of the version; `tf.saved_model.load` takes it.
+      vocabulary: of its object and predicate ids.
+      sizes: of its tensors.
+      manifest: origin and files.
+    """
+
+    folder: Path
+    vocabulary: Vocabulary
+    sizes: Sizes
+    manifest: dict[str, Any]
+
+    @property
+    def version(self) -> str:
+        """Its number, as the folder is named."""
+        return self.folder.name
+
+    @functools.cached_property
+    def provenance(self) -> list[dict[str, Any]]:
+        """Per patch its category, source, image_id, box [x0, y0, x1, y1], licence and url.
+
+        Raises:
+          CorruptData: if there is not one line per patch.
+        """
+        path = self.folder / EXTRA / "provenance.jsonl"
+        try:
+            with open(path, encoding="utf-8") as file:
+                rows = [json.loads(line) for line in file]
+        except (OSError, ValueError) as error:
+            raise CorruptData(f"{path}: unreadable; export the model again") from error
+        if len(rows) != self.sizes.patches:
+            raise CorruptData(f"{path}: {len(rows)} lines for {self.sizes.patches} patches")
+        return rows
+
+
+def open_model(path: str | Path) -> ModelFolder:
+    """Opens the newest version of a model, or the version that is named.
+
+    Everything but the variables is compared with its checksum; the variables, of which TensorFlow
+    checks every tensor when it loads them, with their size.
+
+    Args:
+      path: a folder of versions, or one of the versions.
+
+    Raises:
+      BadInput: if there is no model.
+      CorruptData: if a file is missing or damaged; names the file.
+    """
+    folder = Path(path)
+    if not (folder / SAVED_MODEL_FILE).is_file():
+        found = versions(folder)
+        if not found:
+            raise BadInput(f"--model {folder}: no exported model; make one with rgan export")
+        folder = found[-1]
+    extra = folder / EXTRA
+    if not (extra / "manifest.json").is_file():
+        raise BadInput(f"--model {folder}: was not written by rgan export (no {EXTRA})")
+    try:
+        manifest = read_json(extra / "manifest.json")
+        if manifest["kind"] != KIND or manifest["version"] != VERSION:
+            raise BadInput(f"--model {folder}: of another version; export the model again")
+        for name, entry in manifest["files"].items():
+            _check_file(folder / name, entry, verify=not name.startswith("variables/"))
+        return ModelFolder(
+            folder=folder,
+            vocabulary=Vocabulary.from_json(read_json(extra / "vocabulary.json")),
+            sizes=sizes_from_description(
+                read_json(extra / "signature.json"), str(extra / "signature.json")
+            ),
+            manifest=manifest,
+        )
+    except (AttributeError, KeyError, TypeError) as error:
+        raise CorruptData(f"{extra / 'manifest.json'}: damaged; export the model again") from error
+
+
+def write_extra(
+    folder: Path,
+    *,
+    vocabulary: Vocabulary,
+    sizes: Sizes,
+    config_yaml: str,
+    provenance: Iterable[dict[str, Any]],
+    origin: dict[str, Any],
+) -> None:
+    """Writes `assets.extra` into a version whose SavedModel is already there.
+
+    Args:
+      folder: of the version.
+      vocabulary: of the model.
+      sizes: of the model.
+      config_yaml: the resolved config.
+      provenance: the rows of the bank's table, by patch id, boxes as [y0, x0, y1, x1].
+      origin: what else the manifest should say.
+    """
+    extra = folder / EXTRA
+    extra.mkdir()
+    write_json_atomic(extra / "vocabulary.json", vocabulary.to_json())
+    write_json_atomic(extra / "signature.json", describe(sizes))
+    write_bytes_atomic(extra / "config.yaml", config_yaml.encode("utf-8"))
+    with open(extra / "provenance.jsonl", "w", encoding="utf-8") as file:
+        for row in provenance:
+            y0, x0, y1, x1 = row["box"]
+            shown = {**{key: row.get(key) for key in _PROVENANCE_KEYS}, "box": [x0, y0, x1, y1]}
+            file.write(json.dumps(shown, ensure_ascii=False) + "\n")
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    write_json_atomic(
+        extra / "manifest.json",
+        {
+            "kind": KIND,
+            "version": VERSION,
+            **origin,
+            "files": {
+                path.relative_to(folder).as_posix(): {
+                    "bytes": path.stat().st_size,
+                    "sha256": sha256_of(path),
+                }
+                for path in files
+            },
+        },
+    )
+
+
+def _check_file(path: Path, entry: dict[str, Any], *, verify: bool) -> None:
+    if not path.is_file():
+        raise CorruptData(f"{path}: is missing; export the model again")
+    if path.stat().st_size != entry["bytes"]:
+        raise CorruptData(
+            f"{path}: {path.stat().st_size} bytes, {entry['bytes']} were written; "
+            "export the model again"
+        )
+    if verify and sha256_of(path) != entry["sha256"]:
+        raise CorruptData(f"{path}: damaged (checksum differs); export the model again")

@@ -1,0 +1,132 @@
+"""The pictures and the JSON of generated samples. Equal replies give equal bytes."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from export.model_folder import ModelFolder
+from export.requests import Request
+from export.signatures import NO_SCORE
+from rgan_tf.files import write_json_atomic
+from rgan_tf.image import decode_image, encode_png, grid
+from rgan_tf.pictures import comparison_grid, draw_layout, patch_sheet
+
+_LAYOUT_SIDE = 384  # px
+_OVERVIEW_CELL = 192  # px
+_OVERVIEW_ROWS = 64  # a picture with more would be too tall for most programs
+_DIGITS = 6  # of numbers in JSON; a float32 fraction has no more
+
+
+@dataclasses.dataclass(frozen=True)
+class Sample:
+    """What the overview shows of a sample.
+
+    Attributes:
+      image_name: file name of the image.
+      layout, patches, image: uint8 [h, w, 3].
+    """
+
+    image_name: str
+    layout: np.ndarray
+    patches: np.ndarray
+    image: np.ndarray
+
+
+def write_sample(
+    folder: Path,
+    number: int,
+    request: Request,
+    reply: dict[str, Any],
+    seed: int,
+    model: ModelFolder,
+) -> Sample:
+    """Writes image, layout, patches and JSON of one sample.
+
+    Args:
+      folder: that exists.
+      number: of the sample; names the files.
+      request: what was asked.
+      reply: one row, values by field name.
+      seed: of the row; negative without noise.
+      model: that answered.
+    """
+    name = f"sample-{number:04d}"
+    graph = request.graph
+    count = len(graph.objects)
+    boxes = reply["boxes"][:count]
+    layout = draw_layout(graph.objects, boxes, _LAYOUT_SIDE, graph.relationships)
+    crops = list(reply["patch_crops"][:count])
+    description = describe_sample(request, reply, seed, model)
+    captions = [_caption(item["patch"]) for item in description["objects"]]
+    (folder / f"{name}.png").write_bytes(reply["image_bytes"])
+    (folder / f"{name}-layout.png").write_bytes(encode_png(layout))
+    sheet = patch_sheet(crops, graph.objects, captions)
+    (folder / f"{name}-patches.png").write_bytes(encode_png(sheet))
+    write_json_atomic(folder / f"{name}.json", {"image": f"{name}.png", **description})
+    image = decode_image(reply["image_bytes"], f"{name}.png")
+    return Sample(f"{name}.png", layout, _square_grid(crops), image)
+
+
+def describe_sample(
+    request: Request, reply: dict[str, Any], seed: int, model: ModelFolder
+) -> dict[str, Any]:
+    """How a sample came about: graph, seed, and per object its box and its patch."""
+    graph = request.graph
+    order = [int(position) for position in reply["order"] if position >= 0]
+    objects = []
+    for position, category in enumerate(graph.objects):
+        y0, x0, y1, x1 = (round(float(edge), _DIGITS) for edge in reply["boxes"][position])
+        patch_id = int(reply["patch_ids"][position])
+        score = float(reply["patch_scores"][position])
+        if patch_id >= 0:
+            patch = {"id": patch_id, **model.provenance[patch_id]}
+        else:
+            patch = {"id": None, "path": graph.patches[position]}
+        patch["chosen_by"] = "model" if graph.patches[position] is None else "user"
+        patch["step"] = order.index(position) if position in order else None
+        patch["distance"] = None if score == NO_SCORE else round(score, _DIGITS)
+        objects.append(
+            {
+                "category": category,
+                "box": [x0, y0, x1, y1],
+                "box_given": graph.boxes[position] is not None,
+                "patch": patch,
+            }
+        )
+    return {
+        "graph": request.index,
+        "seed": seed if seed >= 0 else None,
+        "model_version": model.version,
+        "model_weights": model.manifest.get("weights"),
+        "objects": objects,
+        "relationships": [list(relationship) for relationship in graph.relationships],
+    }
+
+
+def write_overview(folder: Path, samples: list[Sample]) -> None:
+    """Writes one picture of all samples: layout, patches, image."""
+    shown = samples[:_OVERVIEW_ROWS]
+    columns = [
+        (title, [getattr(sample, title) for sample in shown])
+        for title in ("layout", "patches", "image")
+    ]
+    picture = comparison_grid(columns, cell=_OVERVIEW_CELL)
+    (folder / "overview.png").write_bytes(encode_png(picture))
+
+
+def _caption(patch: dict[str, Any]) -> str:
+    if patch["id"] is None:
+        return Path(patch["path"]).name
+    return f"{patch['id']}: image {patch['image_id']}"
+
+
+def _square_grid(crops: list[np.ndarray]) -> np.ndarray:
+    """The patches as one square picture, which a square cell shows undistorted."""
+    columns = math.isqrt(len(crops) - 1) + 1
+    blank = np.full_like(crops[0], 255)
+    return grid([*crops, *[blank] * (columns * columns - len(crops))], columns)

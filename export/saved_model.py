@@ -1,0 +1,209 @@
+"""`rgan export`: a run and a patch bank to a self-contained, versioned SavedModel."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import logging
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+_CHECK_TIMEOUT_S = 900
+_CHECK_BATCHES = (1, 2)
+_PIXEL_TOLERANCE = 1  # of 255; another process may add up in another order
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the options."""
+    parser.add_argument("--run", required=True, help="run folder, or released:NAME")
+    parser.add_argument("--out", required=True, help="model folder; gets a new version in it")
+    parser.add_argument(
+        "--data", help="data folder whose training patches become the bank (that of the run)"
+    )
+    parser.add_argument("--weights-dir", help="folder with backbone weight files")
+
+
+def main(args: argparse.Namespace) -> dict[str, Any]:
+    """Exports and returns where the version is."""
+    from export.publish import check_destination, publish
+    from rgan_tf.data.prepared import PreparedData
+    from rgan_tf.errors import BadInput
+    from rgan_tf.runs import open_run
+
+    started = time.monotonic()
+    check_destination(args.out)
+    run = open_run(args.run)
+    if args.data is None and run.data is None:
+        raise BadInput(f"--run {args.run}: comes without data; name a data folder with --data")
+    data = PreparedData.open(args.data if args.data is not None else run.data)
+    check_data_fits(run, args.run, data)
+
+    served = build_served_model(run, data, args.weights_dir)
+    archive = served.archive()
+
+    def write(folder: Path) -> None:
+        write_version(folder, archive, served.sizes, run, args.run, data)
+
+    version = publish(args.out, write, lambda folder: check_fresh(folder, archive, served.sizes))
+    total = sum(path.stat().st_size for path in version.rglob("*") if path.is_file())
+    return {
+        "version": int(version.name),
+        "path": str(version),
+        "patches": served.sizes.patches,
+        "megabytes": round(total / 1e6, 1),
+        "seconds": round(time.monotonic() - started, 1),
+    }
+
+
+def check_data_fits(run, name: str, data) -> None:
+    """Refuses a data folder that this run's networks cannot retrieve from.
+
+    Args:
+      run: an opened run.
+      name: how the user called it.
+      data: an opened data folder.
+
+    Raises:
+      BadInput: if vocabulary, backbone or amount do not fit.
+    """
+    from rgan_tf.errors import BadInput
+
+    data.check_vocabulary(run.vocabulary, f"run {name}")
+    data.check_config(run.config)
+    if data.bank.crop_size % run.config.data.crop_size:
+        raise BadInput(
+            f"--data {data.folder}: patches of {data.bank.crop_size} px cannot be averaged to the "
+            f"{run.config.data.crop_size} px that run {name} reads; prepare the data again"
+        )
+    if data.bank.feature_size != run.feature_size:
+        raise BadInput(
+            f"--data {data.folder}: features are {data.bank.feature_size} wide, run {name} reads "
+            f"{run.feature_size}; prepare the data again"
+        )
+    if not len(data.bank):
+        raise BadInput(f"--data {data.folder}: the patch bank is empty; prepare with more images")
+
+
+def build_served_model(run, data, weights_dir: str | None):
+    """The `ServedModel` of a run's inference weights with the patches of a data folder."""
+    import numpy as np
+
+    from export.served_model import BankArrays, ServedModel
+    from export.signatures import Sizes
+    from rgan_tf.backbones import load_backbone
+    from rgan_tf.model.bank_features import embed_rows, graph_features
+    from rgan_tf.model.networks import build_retrieval_networks, build_sg2im_networks
+    from rgan_tf.runs import load_weights
+
+    config, vocabulary, bank = run.config, run.vocabulary, data.bank
+    prefilter = build_sg2im_networks(config, vocabulary)
+    load_weights(run, "sg2im", prefilter)
+    networks = build_retrieval_networks(config, vocabulary, run.feature_size)
+    load_weights(run, "retrievegan", networks)
+    backbone = load_backbone(config.retrieval.backbone, weights_dir)
+    logging.getLogger(__name__).info("embedding %d patches", len(bank))
+    return ServedModel(
+        prefilter=prefilter,
+        networks=networks,
+        feature_network=backbone.feature_network,
+        bank=BankArrays(
+            graph_features=graph_features(prefilter, data, "train", config),
+            embeddings=embed_rows(networks.embedding, bank.features),
+            crops=bank.crops_at(np.arange(len(bank)), config.data.crop_size),
+            category_ids=bank.category_ids,
+            image_ids=bank.image_ids,
+        ),
+        sizes=Sizes(
+            objects=config.data.max_objects,
+            triples=config.data.max_triples,
+            crop=config.data.crop_size,
+            own_patch=bank.crop_size,
+            image=config.data.image_size,
+            patches=len(bank),
+            num_objects=vocabulary.num_objects,
+            num_predicates=vocabulary.num_predicates,
+        ),
+        candidates=config.retrieval.candidates,
+    )
+
+
+def write_version(folder: Path, archive, sizes, run, run_name: str, data) -> None:
+    """Writes the SavedModel and what travels with it."""
+    from export.model_folder import write_extra
+    from rgan_tf.config import config_to_yaml
+
+    with contextlib.redirect_stdout(io.StringIO()):  # pages of resource handles
+        archive.write_out(str(folder))
+    write_extra(
+        folder,
+        vocabulary=run.vocabulary,
+        sizes=sizes,
+        config_yaml=config_to_yaml(run.config),
+        provenance=data.bank.rows,
+        origin={
+            "config": run.config.name,
+            "weights": run.fingerprint(),
+            "data": data.fingerprint,
+        },
+    )
+
+
+def check_fresh(folder: Path, archive, sizes) -> None:
+    """Has another process, with TensorFlow alone, load the version and answer requests.
+
+    Raises:
+      CheckFailed: if it cannot, or answers otherwise than the model in this process.
+    """
+    import numpy as np
+    import tensorflow as tf
+
+    from export import fresh_check
+    from export.signatures import INPUTS, example_request
+
+    requests = {
+        f"{endpoint}/{field}": value
+        for endpoint, batch in zip(INPUTS, _CHECK_BATCHES, strict=True)
+        for field, value in example_request(endpoint, sizes, batch).items()
+    }
+    with tempfile.TemporaryDirectory() as scratch:
+        paths = [str(Path(scratch) / name) for name in ("requests.npz", "replies.npz")]
+        np.savez(paths[0], **requests)
+        command = [sys.executable, "-I", fresh_check.__file__, str(folder), *paths]
+        try:
+            done = subprocess.run(
+                command, capture_output=True, text=True, timeout=_CHECK_TIMEOUT_S, check=False
+            )
+        except subprocess.TimeoutExpired as error:
+            raise CheckFailed(f"no answer within {_CHECK_TIMEOUT_S} s") from error
+        if done.returncode:
+            lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+            raise CheckFailed(lines[-1])
+        with np.load(paths[1], allow_pickle=False) as arrays:
+            replies = {name: arrays[name] for name in arrays.files}
+
+    for endpoint in INPUTS:
+        request = {
+            name.split("/")[1]: value
+            for name, value in requests.items()
+            if name.startswith(f"{endpoint}/")
+        }
+        expected = getattr(archive, endpoint)(**{k: tf.constant(v) for k, v in request.items()})
+        if not np.array_equal(replies[f"{endpoint}/patch_ids"], expected["patch_ids"].numpy()):
+            raise CheckFailed(f"{endpoint} retrieves other patches there")
+        for row, content in enumerate(expected["image_bytes"].numpy()):
+            here = tf.io.decode_png(content).numpy().astype(int)
+            there = tf.io.decode_png(replies[f"{endpoint}/image_bytes/{row}"].tobytes()).numpy()
+            if np.abs(here - there).max() > _PIXEL_TOLERANCE:
+                raise CheckFailed(f"{endpoint} makes another image there")
+
+
+class CheckFailed(RuntimeError):
+    """A version that was written and must not be published; a bug, not the user's mistake."""
+
+    def __init__(self, reason: str):
+        super().__init__(f"the exported model does not work in a process of its own: {reason}")

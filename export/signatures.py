@@ -1,0 +1,213 @@
+"""The wire contract of an exported model: endpoints, fields, types, shapes, limits.
+
+Written once here and used by the graph that checks a request, by the command and the clients that
+make one, and by the description that travels with the model. Imports no TensorFlow.
+
+Every input has the batch as its first dimension and fixed sizes otherwise, so that a server can
+merge requests; what differs per request is a field with one entry per row. A row's result does not
+depend on the rows it is batched with. Fields whose name ends in `_bytes` are binary.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from rgan_tf.errors import CorruptData
+from rgan_tf.scene_graph import MAX_FILE_BYTES, MAX_OBJECTS, MAX_RELATIONSHIPS
+
+GENERATE = "serving_default"
+GENERATE_WITH_PATCHES = "generate_with_patches"
+
+RETRIEVE = -1  # patch_ids: let the model choose; in the reply: no object here
+OWN_PATCH = -2  # patch_ids of the reply: the patch that came with the request
+NO_SCORE = -1.0  # patch_scores: the patch was not found by the pre-filter
+DETERMINISTIC = -1  # seed: this, or any negative number, retrieves without noise
+MAX_SEED = 2**31 - 1
+MAX_BATCH = 8  # rows per request that a server should allow
+
+VERSION = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Field:
+    """One tensor of a request or reply.
+
+    Attributes:
+      name: key in the signature.
+      dtype: NumPy name; "bytes" for binary strings.
+      shape: dimensions after the batch, as numbers or names of `Sizes` attributes.
+      meaning: one line for people.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[str | int, ...]
+    meaning: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Sizes:
+    """What the dimension names of a model stand for, and how many ids it knows.
+
+    Attributes:
+      objects: O, objects per graph.
+      triples: T, relationships per graph.
+      crop: side of the patches that the generator reads, px.
+      own_patch: side of a patch that comes with a request, px.
+      image: side of the image, px.
+      patches: N, rows of the patch bank.
+      num_objects: rows of the object vocabulary, reserved ids included.
+      num_predicates: rows of the predicate vocabulary, reserved id included.
+    """
+
+    objects: int
+    triples: int
+    crop: int
+    own_patch: int
+    image: int
+    patches: int
+    num_objects: int
+    num_predicates: int
+
+    def shape_of(self, field: Field) -> tuple[int, ...]:
+        """Dimensions of a field after the batch."""
+        return tuple(getattr(self, size) if isinstance(size, str) else size for size in field.shape)
+
+
+GENERATE_INPUTS = (
+    Field("objects", "int32", ("objects",), "category ids, 0 where there is no object"),
+    Field(
+        "triples",
+        "int32",
+        ("triples", 3),
+        "subject position, predicate id, object position; -1 where there is no relationship",
+    ),
+    Field("boxes", "float32", ("objects", 4), "y0, x0, y1, x1 as fractions; used where given"),
+    Field("boxes_given", "bool", ("objects",), "whether `boxes` overrides the predicted box"),
+    Field("patch_ids", "int32", ("objects",), "row of the patch bank to use, -1 to retrieve one"),
+    Field("seed", "int32", (), "of this row's retrieval; negative retrieves without noise"),
+)
+OWN_PATCH_INPUTS = (
+    Field(
+        "own_patches",
+        "uint8",
+        ("objects", "own_patch", "own_patch", 3),
+        "RGB patches of the user's own; used where given",
+    ),
+    Field("own_given", "bool", ("objects",), "whether `own_patches` is used for the object"),
+)
+GENERATE_OUTPUTS = (
+    Field("image_bytes", "bytes", (), "the image as PNG"),
+    Field("boxes", "float32", ("objects", 4), "y0, x0, y1, x1 of the layout; 0 where no object"),
+    Field(
+        "patch_ids",
+        "int32",
+        ("objects",),
+        "row of the patch bank; -2 for an own patch, -1 where there is no object",
+    ),
+    Field(
+        "patch_scores",
+        "float32",
+        ("objects",),
+        "distance of the patch in the pre-filter; -1 for an own patch and where no object is",
+    ),
+    Field("patch_crops", "uint8", ("objects", "crop", "crop", 3), "the patches, RGB"),
+    Field(
+        "order",
+        "int32",
+        ("objects",),
+        "positions of the objects in the order of retrieval, then -1; locked ones are absent",
+    ),
+)
+INPUTS = {
+    GENERATE: GENERATE_INPUTS,
+    GENERATE_WITH_PATCHES: GENERATE_INPUTS + OWN_PATCH_INPUTS,
+}
+OUTPUTS = {GENERATE: GENERATE_OUTPUTS, GENERATE_WITH_PATCHES: GENERATE_OUTPUTS}
+
+
+def describe(sizes: Sizes) -> dict[str, Any]:
+    """The contract of one model as JSON: sizes, limits, endpoints with all fields."""
+
+    def fields(table: tuple[Field, ...]) -> list[dict[str, Any]]:
+        return [
+            {
+                "name": field.name,
+                "dtype": field.dtype,
+                "shape": ["batch", *sizes.shape_of(field)],
+                "meaning": field.meaning,
+            }
+            for field in table
+        ]
+
+    return {
+        "version": VERSION,
+        "sizes": dataclasses.asdict(sizes),
+        "limits": {
+            "batch": MAX_BATCH,
+            "objects": min(sizes.objects, MAX_OBJECTS),
+            "relationships": min(sizes.triples, MAX_RELATIONSHIPS),
+            "graph_bytes": MAX_FILE_BYTES,
+            "seed": MAX_SEED,
+        },
+        "endpoints": {
+            name: {"inputs": fields(INPUTS[name]), "outputs": fields(OUTPUTS[name])}
+            for name in INPUTS
+        },
+    }
+
+
+def sizes_from_description(description: Any, source: str) -> Sizes:
+    """Reads the sizes back from `describe`.
+
+    Raises:
+      CorruptData: if they are missing, or of another version of the contract.
+    """
+    try:
+        if description["version"] != VERSION:
+            raise CorruptData(
+                f"{source}: contract version {description['version']}, this program speaks "
+                f"{VERSION}; export the model again"
+            )
+        return Sizes(**{key: int(value) for key, value in description["sizes"].items()})
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise CorruptData(f"{source}: not the description of a model ({error!r})") from error
+
+
+def empty_request(endpoint: str, sizes: Sizes, batch: int) -> dict[str, np.ndarray]:
+    """A request without objects: every field in its type and shape, padded."""
+    padding = {"triples": -1, "patch_ids": RETRIEVE}
+    return {
+        field.name: np.full(
+            (batch, *sizes.shape_of(field)), padding.get(field.name, 0), np.dtype(field.dtype)
+        )
+        for field in INPUTS[endpoint]
+    }
+
+
+def example_request(endpoint: str, sizes: Sizes, batch: int) -> dict[str, np.ndarray]:
+    """A small valid request, for checks and warm-up; row i has seed i.
+
+    Args:
+      endpoint: a key of `INPUTS`.
+      sizes: of the model.
+      batch: rows.
+    """
+    request = empty_request(endpoint, sizes, batch)
+    present = min(3, sizes.objects)
+    lowest = 2  # the first category after the reserved ids
+    for position in range(present):
+        request["objects"][:, position] = lowest + position % (sizes.num_objects - lowest)
+    if present > 1 and sizes.num_predicates > 1:
+        request["triples"][:, 0] = [0, 1, 1]
+    request["boxes"][:, 0] = [0.0, 0.0, 1.0, 1.0]
+    request["boxes_given"][:, 0] = True
+    request["seed"][:] = np.arange(batch)
+    if endpoint == GENERATE_WITH_PATCHES:
+        request["own_given"][:, present - 1] = True
+        shade = np.arange(sizes.own_patch, dtype=np.uint8)
+        request["own_patches"][:, present - 1] = shade[:, np.newaxis, np.newaxis]
+    return request

@@ -1,0 +1,105 @@
+"""Checks of a request inside the exported graph: what is out of range is INVALID_ARGUMENT.
+
+TensorFlow Serving checks names and types only, and a gather with a negative index runs without an
+error. Each message names the field and the first row that is wrong.
+"""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from export.signatures import RETRIEVE, Sizes
+from rgan_tf.vocabulary import IMAGE, IN_IMAGE, PADDING
+
+
+def checked_request(request: dict[str, tf.Tensor], sizes: Sizes) -> dict[str, tf.Tensor]:
+    """Refuses what the model cannot use.
+
+    Args:
+      request: tensors by field name, see `export.signatures`.
+      sizes: of the model.
+
+    Returns:
+      The same tensors, which are available only after every check has passed. Boxes that are not
+      given are zero.
+
+    Raises (when run):
+      tf.errors.InvalidArgumentError: naming the field and the row.
+    """
+    # Checked first and apart: the other checks combine fields and would fail obscurely.
+    with tf.control_dependencies(_equal_batches(request)):
+        request = {name: tf.identity(value) for name, value in request.items()}
+    objects, triples = request["objects"], request["triples"]  # [B, O], [B, T, 3]
+    boxes, given = request["boxes"], request["boxes_given"]  # [B, O, 4], [B, O]
+    patch_ids = request["patch_ids"]  # [B, O]
+    present = objects != PADDING  # [B, O]
+
+    known = ~present | ((objects > IMAGE) & (objects < sizes.num_objects))  # [B, O]
+    absent = tf.reduce_all(triples == -1, axis=-1)  # [B, T]
+    subject, predicate, target = tf.unstack(triples, axis=-1)  # [B, T] each
+    in_range = (tf.minimum(subject, target) >= 0) & (
+        tf.maximum(subject, target) < sizes.objects
+    )  # [B, T]
+    connects = in_range & (subject != target)  # [B, T]
+    for end in (subject, target):
+        # Clipped, because a gather must not fail before the message that says why.
+        index = tf.clip_by_value(end, 0, sizes.objects - 1)  # [B, T]
+        connects &= tf.gather(present, index, batch_dims=1)  # [B, T]
+    named = (predicate > IN_IMAGE) & (predicate < sizes.num_predicates)  # [B, T]
+    y0, x0, y1, x1 = tf.unstack(boxes, axis=-1)  # [B, O] each
+    # Written so that NaN fails every comparison.
+    ordered = (0.0 <= y0) & (y0 < y1) & (y1 <= 1.0) & (0.0 <= x0) & (x0 < x1) & (x1 <= 1.0)
+
+    checks = [
+        _require(known, f"objects: every id must be 0 or in [2, {sizes.num_objects})"),
+        _require(tf.reduce_any(present, axis=1), "objects: at least one object is needed"),
+        _require(
+            absent | in_range,
+            f"triples: subject and object must be positions in [0, {sizes.objects}), "
+            "or the whole triple -1",
+        ),
+        _require(
+            absent | ~in_range | connects, "triples: must connect two different objects that exist"
+        ),
+        _require(absent | named, f"triples: predicate must be in [1, {sizes.num_predicates})"),
+        _require(
+            ~given | ordered, "boxes: need 0 <= y0 < y1 <= 1 and 0 <= x0 < x1 <= 1 where given"
+        ),
+        _require(~given | present, "boxes_given: set where there is no object"),
+        _require(
+            (patch_ids >= RETRIEVE) & (patch_ids < sizes.patches),
+            f"patch_ids: must be -1 or in [0, {sizes.patches})",
+        ),
+        _require((patch_ids < 0) | present, "patch_ids: set where there is no object"),
+    ]
+    if "own_given" in request:
+        own = request["own_given"]  # [B, O]
+        checks += [
+            _require(~own | present, "own_given: set where there is no object"),
+            _require(~own | (patch_ids < 0), "own_given: set together with patch_ids"),
+        ]
+    with tf.control_dependencies(checks):
+        request = {name: tf.identity(value) for name, value in request.items()}
+    request["boxes"] = tf.where(given[..., tf.newaxis], request["boxes"], 0.0)  # [B, O, 4]
+    return request
+
+
+def _require(holds: tf.Tensor, message: str) -> tf.Operation:
+    """Asserts `holds` [B, ...] and reports the first row where it does not."""
+    per_row = tf.reduce_all(tf.reshape(holds, [tf.shape(holds)[0], -1]), axis=1)  # [B]
+    rows = tf.where(per_row, tf.int32.max, tf.range(tf.shape(per_row)[0]))  # [B]
+    return tf.debugging.Assert(
+        tf.reduce_all(per_row), [f"{message}; wrong in row", tf.reduce_min(rows)]
+    )
+
+
+def _equal_batches(request: dict[str, tf.Tensor]) -> list[tf.Operation]:
+    rows = tf.shape(request["objects"])[0]
+    return [
+        tf.debugging.Assert(
+            tf.shape(value)[0] == rows,
+            [f"{name}: first dimension differs from that of objects:", tf.shape(value)[0], rows],
+        )
+        for name, value in request.items()
+        if name != "objects"
+    ]

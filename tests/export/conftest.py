@@ -1,0 +1,112 @@
+"""A tiny run with random weights on a tiny world, exported once for all tests of this folder."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from export import saved_model
+from export.model_folder import open_model
+from export.publish import publish
+from rgan_tf.config import Config, config_from_dict
+from rgan_tf.data.coco import read_coco_dataset
+from rgan_tf.data.prepare import prepare_dataset
+from rgan_tf.data.prepared import PreparedData
+from rgan_tf.data.procedural import draw_world
+from rgan_tf.model.networks import build_retrieval_networks, build_sg2im_networks
+from rgan_tf.runs import create_run, save_weights
+
+TINY = {
+    "name": "tiny",
+    "data": {"image_size": 32, "crop_size": 16, "max_objects": 6, "max_triples": 8},
+    "graph": {"width": 16, "hidden": 16, "layers": 2, "box_hidden": 16},
+    "retrieval": {"candidates": 5, "embedding_sizes": [16, 8], "initial_scale": 2.0},
+    "generator": {
+        "crop_channels": 8,
+        "refiner_layers": 1,
+        "refiner_hidden": 8,
+        "canvas_channels": 8,
+        "canvas_blocks": 1,
+        "decoder_channels": [8, 8],
+    },
+    "sg2im": {"layout_channels": 8, "decoder_channels": [8, 8]},
+    "training": {"batch_size": 4},
+}
+
+
+def make_run(folder: Path, config: Config, data: PreparedData, seed: int = 3):
+    """A run whose weights are random; enough for everything but good pictures."""
+    tf.keras.utils.set_random_seed(seed)
+    run = create_run(folder, config, data)
+    save_weights(run, "sg2im", build_sg2im_networks(config, run.vocabulary), steps=0)
+    networks = build_retrieval_networks(config, run.vocabulary, run.feature_size)
+    networks.embedding.set_statistics(data.bank.features)
+    save_weights(run, "retrievegan", networks, steps=0)
+    return run
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory) -> PreparedData:
+    """A prepared data folder of 20 drawn scenes."""
+    folder = tmp_path_factory.mktemp("world") / "data"
+
+    def draw(inside: Path):
+        draw_world(inside / "coco", images=20, size=64, seed=5)
+        return read_coco_dataset(inside / "coco", seed=5, kind="procedural")
+
+    prepare_dataset(draw, folder, image_size=64, progress=False)
+    return PreparedData.open(folder)
+
+
+@pytest.fixture(scope="session")
+def exported(world, tmp_path_factory) -> SimpleNamespace:
+    """The model folder of a random run, with everything it was made from."""
+    root = tmp_path_factory.mktemp("exported")
+    run = make_run(root / "run", config_from_dict(TINY), world)
+    served = saved_model.build_served_model(run, world, None)
+    archive = served.archive()
+    version = publish(
+        root / "model",
+        lambda folder: saved_model.write_version(folder, archive, served.sizes, run, "tiny", world),
+        lambda folder: saved_model.check_fresh(folder, archive, served.sizes),
+    )
+    loaded = tf.saved_model.load(str(version))
+    return SimpleNamespace(
+        folder=root / "model",
+        version=version,
+        run=run,
+        data=world,
+        served=served,
+        archive=archive,
+        model=open_model(root / "model"),
+        signatures=loaded.signatures,
+    )
+
+
+@pytest.fixture
+def ask(exported):
+    """Calls an endpoint of the loaded model with NumPy arrays and returns NumPy arrays."""
+
+    def call(endpoint: str, **fields: np.ndarray) -> dict[str, np.ndarray]:
+        tensors = {name: tf.constant(value) for name, value in fields.items()}
+        reply = exported.signatures[endpoint](**tensors)
+        return {name: value.numpy() for name, value in reply.items()}
+
+    return call
+
+
+@pytest.fixture
+def write_graph(tmp_path):
+    """Writes a scene graph (any JSON value) and returns its path."""
+
+    def write(value, name: str = "graph.json") -> Path:
+        path = tmp_path / name
+        path.write_text(json.dumps(value))
+        return path
+
+    return write

@@ -1,0 +1,191 @@
+"""`rgan generate`: files, repeatability, the user's own choices, bad input."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from export import generate
+from rgan_tf.errors import BadInput, CorruptData
+from rgan_tf.image import encode_png, read_image
+
+GRAPH = {
+    "objects": ["sky", "grass", "tree"],
+    "relationships": [[0, "above", 1], [2, "above", 1]],
+}
+
+
+@pytest.fixture
+def run(exported, write_graph, tmp_path, monkeypatch):
+    """Generates from a graph (JSON value) into a folder and returns the folder."""
+    load = tf.saved_model.load
+
+    def load_once(folder):
+        is_known = folder == str(exported.version)
+        return SimpleNamespace(signatures=exported.signatures) if is_known else load(folder)
+
+    monkeypatch.setattr(tf.saved_model, "load", load_once)
+
+    def call(graph=GRAPH, out="out", samples=2, seed=7, deterministic=False, model=None):
+        arguments = argparse.Namespace(
+            graph=str(write_graph(graph)),
+            model=str(model or exported.folder),
+            out=str(tmp_path / out),
+            samples=samples,
+            seed=seed,
+            deterministic=deterministic,
+        )
+        call.result = generate.main(arguments)
+        return tmp_path / out
+
+    return call
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_writes_everything_and_the_same_bytes_again(run, exported):
+    first = run()
+    names = {"overview.png"}
+    for number in (1, 2):
+        name = f"sample-{number:04d}"
+        names |= {f"{name}.png", f"{name}-layout.png", f"{name}-patches.png", f"{name}.json"}
+    assert set(contents(first)) == names
+    assert run.result["images"] == [str(first / f"sample-000{n}.png") for n in (1, 2)]
+    assert contents(run(out="again")) == contents(first)
+    assert read_image(first / "sample-0001.png").shape == (32, 32, 3)
+
+    sample = json.loads((first / "sample-0002.json").read_text())
+    assert sample["seed"] == 8 and sample["relationships"] == GRAPH["relationships"]
+    for item, category in zip(sample["objects"], GRAPH["objects"], strict=True):
+        x0, y0, x1, y1 = item["box"]
+        assert item["category"] == category and not item["box_given"]
+        assert 0 <= x0 < x1 <= 1 and 0 <= y0 < y1 <= 1
+        patch = item["patch"]
+        row = exported.model.provenance[patch["id"]]
+        assert {key: patch[key] for key in row} == row
+        assert patch["chosen_by"] == "model" and patch["distance"] >= 0
+    assert sorted(item["patch"]["step"] for item in sample["objects"]) == [0, 1, 2]
+
+
+def test_other_seeds_choose_other_patches_and_sample_i_has_seed_plus_i(run):
+    def choices(folder, count):
+        samples = [
+            json.loads((folder / f"sample-{n:04d}.json").read_text()) for n in range(1, count + 1)
+        ]
+        return [[item["patch"]["id"] for item in sample["objects"]] for sample in samples]
+
+    long = run(samples=6, seed=0)
+    assert len({tuple(choice) for choice in choices(long, 6)}) > 1
+    assert choices(run(out="tail", samples=3, seed=3), 3) == choices(long, 6)[3:]
+
+
+def test_deterministic_makes_one_image_per_graph(run):
+    folder = run([GRAPH, {"objects": ["water"]}], samples=None, deterministic=True)
+    assert len(list(folder.glob("sample-*.json"))) == 2
+    second = json.loads((folder / "sample-0002.json").read_text())
+    assert second["seed"] is None and second["graph"] == 1
+    again = run([GRAPH], out="alone", samples=None, deterministic=True, seed=99)
+    name = "sample-0001.png"
+    assert (again / name).read_bytes() == (folder / name).read_bytes()
+
+
+def test_boxes_and_patches_of_the_user(run, tmp_path, exported):
+    pixels = np.zeros([40, 30, 3], np.uint8)
+    pixels[..., 0] = 255
+    (tmp_path / "red.png").write_bytes(encode_png(pixels))
+    graph = {
+        **GRAPH,
+        "boxes": [None, [0.0, 0.5, 1.0, 0.875], None],
+        "patches": [5, "red.png", None],
+    }
+    folder = run(graph, samples=1)
+    sky, grass, tree = json.loads((folder / "sample-0001.json").read_text())["objects"]
+    assert grass["box"] == [0.0, 0.5, 1.0, 0.875] and grass["box_given"]
+    assert sky["patch"]["id"] == 5 and sky["patch"]["chosen_by"] == "user"
+    assert sky["patch"]["url"] == exported.model.provenance[5]["url"]
+    assert grass["patch"] == {
+        "id": None,
+        "path": "red.png",
+        "chosen_by": "user",
+        "step": None,
+        "distance": None,
+    }
+    assert tree["patch"]["chosen_by"] == "model" and tree["patch"]["step"] == 0
+    sheet = read_image(folder / "sample-0001-patches.png")
+    assert (sheet == [255, 0, 0]).all(axis=-1).sum() > 90 * 90
+
+
+BAD_GRAPHS = {
+    "unknown object": ({"objects": ["trea"]}, "'tree'"),
+    "unknown relation": ({**GRAPH, "relationships": [[0, "abov", 1]]}, "'above'"),
+    "range": ({**GRAPH, "relationships": [[0, "above", 3]]}, r"position 3 must be in \[0, 3\)"),
+    "negative": ({**GRAPH, "relationships": [[-1, "above", 1]]}, "position -1"),
+    "inverted": ({**GRAPH, "boxes": [[0.5, 0, 0.2, 1], None, None]}, "x0 < x1"),
+    "outside": ({**GRAPH, "boxes": [[0.5, 0, 1.2, 1], None, None]}, r"lie in \[0, 1\]"),
+    "empty": ({"objects": []}, "objects is empty"),
+    "too many": ({"objects": ["sky"] * 7}, "at most 6"),
+    "patch id": ({**GRAPH, "patches": [None, 10**6, None]}, r"patches\[1\]: 1000000"),
+    "no image": ({**GRAPH, "patches": ["gone.png", None, None]}, "gone.png"),
+    "second graph": ([GRAPH, {"objects": ["trea"]}], "graph 1"),
+}
+
+
+@pytest.mark.parametrize(("graph", "message"), BAD_GRAPHS.values(), ids=BAD_GRAPHS)
+def test_bad_graphs_are_refused_before_anything_is_written(run, tmp_path, graph, message):
+    with pytest.raises(BadInput, match=message) as caught:
+        run(graph)
+    assert "\n" not in str(caught.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["graph.json"]
+
+
+def test_damaged_files_are_corrupt_data(run, tmp_path, exported):
+    whole = encode_png(np.zeros([32, 32, 3], np.uint8))
+    (tmp_path / "half.png").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(CorruptData, match="half.png"):
+        run({**GRAPH, "patches": ["half.png", None, None]})
+
+    model = tmp_path / "model"
+    shutil.copytree(exported.folder, model)
+    data = model / "1" / "variables" / "variables.data-00000-of-00001"
+    content = bytearray(data.read_bytes())
+    content[len(content) // 2] ^= 1
+    data.write_bytes(content)
+    with pytest.raises(CorruptData, match="damaged"):
+        run(model=model)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"samples": 0}, "--samples 0"),
+        ({"seed": -1}, "--seed -1"),
+        ({"seed": 2**31 - 1}, "--seed 2147483647"),
+        ({"deterministic": True}, "without noise"),
+        ({"model": "nowhere"}, "no exported model"),
+    ],
+)
+def test_bad_options_are_refused(run, options, message):
+    with pytest.raises(BadInput, match=message):
+        run(**options)
+
+
+def test_a_folder_with_content_is_left_alone(run, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "letter.txt").write_text("dear")
+    with pytest.raises(BadInput, match="not empty"):
+        run()
+    assert (tmp_path / "out" / "letter.txt").read_text() == "dear"
+    assert list((tmp_path / "out").iterdir()) == [tmp_path / "out" / "letter.txt"]
+
+
+def test_the_largest_last_seed_is_allowed():
+    assert generate.sample_seeds(2, 2**31 - 2, False) == [2**31 - 2, 2**31 - 1]

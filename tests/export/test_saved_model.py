@@ -1,0 +1,132 @@
+"""`rgan export`: the check in a process of its own, and what is refused before it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+from types import SimpleNamespace
+
+import pytest
+
+from export import saved_model
+from export.model_folder import EXTRA, open_model
+from export.publish import publish
+from rgan_tf.errors import BadInput, CorruptData
+from rgan_tf.runs import create_run
+from rgan_tf.vocabulary import Vocabulary
+
+
+def arguments(run, out, data=None):
+    return argparse.Namespace(run=str(run), out=str(out), data=data, weights_dir=None)
+
+
+def test_what_travels_with_the_model(exported):
+    model = exported.model
+    assert model.version == "1" and model.folder == exported.version
+    assert model.vocabulary == exported.run.vocabulary
+    assert model.sizes == exported.served.sizes
+    assert model.manifest["weights"] == exported.run.fingerprint()
+    rows = exported.data.bank.rows
+    assert len(model.provenance) == len(rows)
+    y0, x0, y1, x1 = rows[7]["box"]
+    shown = {key: rows[7][key] for key in ("category", "source", "image_id", "licence", "url")}
+    assert model.provenance[7] == {**shown, "box": [x0, y0, x1, y1]}
+    assert "style" not in json.dumps(model.provenance[0])  # for evaluation only
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("saved_model.pb", lambda path: path.write_bytes(path.read_bytes()[:-1] + b"!")),
+        (f"{EXTRA}/provenance.jsonl", lambda path: path.write_text("")),
+        ("variables/variables.data-00000-of-00001", lambda path: path.write_bytes(b"short")),
+        (f"{EXTRA}/vocabulary.json", lambda path: path.unlink()),
+    ],
+)
+def test_damage_is_found_and_named(exported, tmp_path, name, change):
+    model = tmp_path / "model"
+    shutil.copytree(exported.folder, model)
+    change(model / "1" / name)
+    with pytest.raises(CorruptData, match=name):
+        open_model(model)
+
+
+def test_folders_without_a_model_are_refused(tmp_path):
+    with pytest.raises(BadInput, match="no exported model"):
+        open_model(tmp_path)
+    (tmp_path / "saved_model.pb").touch()
+    with pytest.raises(BadInput, match="not written by rgan export"):
+        open_model(tmp_path)
+
+
+def test_a_model_that_needs_another_package_is_not_published(exported, tmp_path):
+    """The child fails on loading; the parent says why and leaves nothing."""
+
+    def write(folder):
+        shutil.copytree(exported.version, folder, dirs_exist_ok=True)
+        (folder / "saved_model.pb").write_bytes(b"\x00 not a graph")
+
+    with pytest.raises(saved_model.CheckFailed, match="process of its own"):
+        publish(
+            tmp_path / "model",
+            write,
+            lambda folder: saved_model.check_fresh(folder, exported.archive, exported.served.sizes),
+        )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_model_that_answers_otherwise_is_not_published(exported):
+    def other(**request):
+        reply = exported.archive.serving_default(**request)
+        return {**reply, "patch_ids": reply["patch_ids"] + 1}
+
+    archive = SimpleNamespace(
+        serving_default=other, generate_with_patches=exported.archive.generate_with_patches
+    )
+    with pytest.raises(saved_model.CheckFailed, match="serving_default retrieves other patches"):
+        saved_model.check_fresh(exported.version, archive, exported.served.sizes)
+
+
+def test_the_next_export_is_version_2(exported, monkeypatch, tmp_path):
+    # Building and checking have tests of their own, and take their time.
+    served = SimpleNamespace(sizes=exported.served.sizes, archive=lambda: exported.archive)
+    monkeypatch.setattr(saved_model, "build_served_model", lambda *_: served)
+    monkeypatch.setattr(saved_model, "check_fresh", lambda *_: None)
+    model = tmp_path / "model"
+    shutil.copytree(exported.folder, model)
+    result = saved_model.main(arguments(exported.run.folder, model))
+    assert result["version"] == 2 and result["path"] == str(model / "2")
+    assert result["patches"] == len(exported.data.bank) and result["megabytes"] > 1
+    assert open_model(model).version == "2" and open_model(model / "1").version == "1"
+
+
+def refused(exported, tmp_path, run=None, data=None, out=None):
+    with pytest.raises(BadInput) as caught:
+        saved_model.main(arguments(run or exported.run.folder, out or tmp_path / "model", data))
+    assert not (tmp_path / "model").exists()
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def test_what_does_not_fit_is_refused(exported, world, tmp_path, monkeypatch):
+    assert "not a run folder" in refused(exported, tmp_path, run=tmp_path / "nowhere")
+    assert "has no manifest" in refused(exported, tmp_path, data=str(tmp_path))
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "letter.txt").touch()
+    assert "holds no version" in refused(exported, tmp_path, out=tmp_path / "full")
+
+    untrained = create_run(tmp_path / "untrained", exported.run.config, world)
+    assert "stage sg2im has no weights" in refused(exported, tmp_path, run=untrained.folder)
+
+    released = tmp_path / "released"
+    shutil.copytree(exported.run.folder, released)
+    record = json.loads((released / "run.json").read_text())
+    (released / "run.json").write_text(json.dumps({**record, "data": None}))
+    assert "--data" in refused(exported, tmp_path, run=released)
+
+    other = Vocabulary.from_categories([*exported.run.vocabulary.categories, "zebra"])
+    (released / "run.json").write_text(json.dumps(record))
+    (released / "vocabulary.json").write_text(json.dumps(other.to_json()))
+    assert "another vocabulary" in refused(exported, tmp_path, run=released)

@@ -1,0 +1,70 @@
+"""The contract describes itself and is read back."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from export.signatures import (
+    GENERATE_WITH_PATCHES,
+    INPUTS,
+    OUTPUTS,
+    Sizes,
+    describe,
+    empty_request,
+    example_request,
+    sizes_from_description,
+)
+from rgan_tf.errors import CorruptData
+
+SIZES = Sizes(
+    objects=8,
+    triples=16,
+    crop=32,
+    own_patch=64,
+    image=64,
+    patches=100,
+    num_objects=22,
+    num_predicates=7,
+)
+
+
+def test_description_survives_json():
+    text = json.dumps(describe(SIZES))
+    assert sizes_from_description(json.loads(text), "m") == SIZES
+
+
+@pytest.mark.parametrize("damage", [{"version": 2}, {"sizes": {"objects": 8}}, {"sizes": None}])
+def test_damaged_descriptions_are_refused(damage):
+    with pytest.raises(CorruptData, match="^m: .*"):
+        sizes_from_description({**describe(SIZES), **damage}, "m")
+
+
+def test_every_input_has_the_batch_first_and_fixed_sizes():
+    for endpoint in INPUTS:
+        shapes = {f["name"]: f["shape"] for f in describe(SIZES)["endpoints"][endpoint]["inputs"]}
+        request = empty_request(endpoint, SIZES, 3)
+        assert set(request) == set(shapes)
+        for name, value in request.items():
+            assert ["batch", *value.shape[1:]] == shapes[name] and len(value) == 3
+    assert shapes["own_patches"] == ["batch", 8, 64, 64, 3]
+
+
+def test_binary_outputs_are_named_so():
+    for fields in OUTPUTS.values():
+        assert all((f.dtype == "bytes") == f.name.endswith("_bytes") for f in fields)
+
+
+def test_example_uses_every_kind_of_input():
+    request = example_request(GENERATE_WITH_PATCHES, SIZES, 2)
+    assert (request["objects"] > 0).sum(axis=1).tolist() == [3, 3]
+    assert request["boxes_given"].any() and request["own_given"].any()
+    assert request["seed"].tolist() == [0, 1] and request["seed"].dtype == np.int32
+
+
+def test_example_fits_the_smallest_model():
+    tiny = Sizes(1, 1, 8, 8, 16, 1, 3, 1)
+    request = example_request(GENERATE_WITH_PATCHES, tiny, 1)
+    assert request["objects"].tolist() == [[2]] and (request["triples"] == -1).all()
