@@ -141,28 +141,6 @@ def open_run(name: str) -> Run:
         raise CorruptData(f"{folder / 'run.json'}: {error!r}; the run is damaged") from error
 
 
-def check_data_matches(run: Run, data) -> None:
-    """Refuses data that a run's weights cannot read.
-
-    Args:
-      run: the run.
-      data: an opened `PreparedData`.
-
-    Raises:
-      BadInput: if the vocabulary or the backbone differ.
-    """
-    if data.vocabulary != run.vocabulary:
-        raise BadInput(
-            f"--data {data.folder}: was made with another vocabulary than run {run.folder}; "
-            "prepare data with the same categories, or name another run"
-        )
-    if data.backbone != run.config.retrieval.backbone:
-        raise BadInput(
-            f"--data {data.folder}: patch features are from {data.backbone}; prepare again with "
-            f"--backbone {run.config.retrieval.backbone}, as run {run.folder} asks"
-        )
-
-
 def save_weights(run: Run, stage: str, networks: tf.keras.Model, **record: Any) -> None:
     """Writes the inference weights of a stage and its record.
 

@@ -28,7 +28,7 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
 
     from rgan_tf.data.prepared import PreparedData
     from rgan_tf.errors import BadInput
-    from rgan_tf.runs import RELEASED_PREFIX, check_data_matches, open_run
+    from rgan_tf.runs import RELEASED_PREFIX, open_run
     from training.evaluation.report import write_report
     from training.evaluation.run import evaluate_split
 
@@ -37,7 +37,8 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
     if folder is None:
         raise BadInput(f"--run {args.run}: holds no data; name a prepared folder with --data")
     data = PreparedData.open(folder)
-    check_data_matches(run, data)
+    data.check_vocabulary(run.vocabulary, f"run {args.run}")
+    data.check_config(run.config)
     if args.out:
         out = Path(args.out)
     elif args.run.startswith(RELEASED_PREFIX):
