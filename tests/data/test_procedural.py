@@ -13,9 +13,9 @@ from PIL import Image, ImageDraw
 
 from rgan_tf.data.coco import read_coco_dataset
 from rgan_tf.data.procedural import categories, draw_world, mask_polygon, split_of
-from rgan_tf.data.procedural_ambience import AMBIENCES
-from rgan_tf.data.procedural_layout import STUFF, THINGS
-from rgan_tf.data.procedural_scene import draw_scene
+from rgan_tf.data.procedural.ambience import AMBIENCES
+from rgan_tf.data.procedural.layout import STUFF, THINGS
+from rgan_tf.data.procedural.scene import draw_scene
 from rgan_tf.errors import BadInput
 
 SIZE = 64

@@ -10,10 +10,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from rgan_tf.data import procedural_plants as plants
-from rgan_tf.data import procedural_shapes as shapes
-from rgan_tf.data.procedural_ambience import Ambience
-from rgan_tf.data.procedural_layer import Layer, pick
+from rgan_tf.data.procedural import plants, shapes
+from rgan_tf.data.procedural.ambience import Ambience
+from rgan_tf.data.procedural.layer import Layer, pick
 
 
 @dataclasses.dataclass(frozen=True)

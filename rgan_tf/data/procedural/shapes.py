@@ -10,8 +10,8 @@ import math
 
 import numpy as np
 
-from rgan_tf.data.procedural_ambience import Ambience, Colour, darker, lighter, mix
-from rgan_tf.data.procedural_layer import PAINTS, Layer, jitter, pick
+from rgan_tf.data.procedural.ambience import Ambience, Colour, darker, lighter, mix
+from rgan_tf.data.procedural.layer import PAINTS, Layer, jitter, pick
 
 _SKINS: tuple[Colour, ...] = ((0.94, 0.76, 0.62), (0.78, 0.56, 0.40), (0.50, 0.33, 0.22))
 _WOODS: tuple[Colour, ...] = ((0.58, 0.40, 0.24), (0.70, 0.56, 0.38), (0.86, 0.82, 0.76))

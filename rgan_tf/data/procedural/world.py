@@ -1,7 +1,7 @@
 """The procedural world: a data set that is drawn instead of downloaded.
 
 It is written as a COCO-format folder and read by the same reader as COCO. Every scene has one of
-several ambiences (`rgan_tf.data.procedural_ambience`) that colours every object in it; the
+several ambiences (`rgan_tf.data.procedural.ambience`) that colours every object in it; the
 ambience is the `style` of the image and stands nowhere else. It makes this the one data set in
 which "do these patches belong together?" has a known answer.
 """
@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from rgan_tf.data.procedural_layout import STUFF, THINGS
-from rgan_tf.data.procedural_scene import draw_scene
+from rgan_tf.data.procedural.layout import STUFF, THINGS
+from rgan_tf.data.procedural.scene import draw_scene
 from rgan_tf.errors import BadInput
 
 SPLITS = ("train2017", "val2017")

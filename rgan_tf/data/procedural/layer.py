@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
-from rgan_tf.data.procedural_ambience import Ambience, Colour
+from rgan_tf.data.procedural.ambience import Ambience, Colour
 
 Point = tuple[float, float]
 

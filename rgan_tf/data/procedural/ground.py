@@ -10,8 +10,8 @@ import math
 import numpy as np
 from PIL import Image, ImageDraw
 
-from rgan_tf.data.procedural_ambience import Ambience, Colour, mix
-from rgan_tf.data.procedural_layer import Point, jitter, noise, pick, to_rgb
+from rgan_tf.data.procedural.ambience import Ambience, Colour, mix
+from rgan_tf.data.procedural.layer import Point, jitter, noise, pick, to_rgb
 
 
 def _edge(

@@ -9,10 +9,10 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from rgan_tf.data import procedural_ground as ground
-from rgan_tf.data.procedural_ambience import AMBIENCES, Ambience, mix
-from rgan_tf.data.procedural_layer import Layer, pick, to_rgb
-from rgan_tf.data.procedural_layout import (
+from rgan_tf.data.procedural import ground
+from rgan_tf.data.procedural.ambience import AMBIENCES, Ambience, mix
+from rgan_tf.data.procedural.layer import Layer, pick, to_rgb
+from rgan_tf.data.procedural.layout import (
     SETTINGS,
     THINGS,
     Placed,

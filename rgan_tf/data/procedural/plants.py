@@ -1,7 +1,7 @@
 """Painters of the plants of the procedural world, in the colours of the ambience's season.
 
 Each painter takes (layer, rng, ambience) and fills the layer's box with one plant, as in
-`rgan_tf.data.procedural_shapes`.
+`rgan_tf.data.procedural.shapes`.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import math
 
 import numpy as np
 
-from rgan_tf.data.procedural_ambience import Ambience, Colour, darker, lighter, mix
-from rgan_tf.data.procedural_layer import PAINTS, Layer, Point, jitter, pick
+from rgan_tf.data.procedural.ambience import Ambience, Colour, darker, lighter, mix
+from rgan_tf.data.procedural.layer import PAINTS, Layer, Point, jitter, pick
 
 
 def _crown(
