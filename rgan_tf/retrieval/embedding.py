@@ -57,11 +57,15 @@ class _UnitNormPerceptron(tf.keras.layers.Layer):
         self._mean.assign(features.mean(axis=0, dtype=np.float64))
         self._deviation.assign(np.where(deviation > 1e-6, deviation, 1.0))
 
+    def standardise(self, features: tf.Tensor) -> tf.Tensor:
+        """What the first fully-connected layer sees: [M, Dx] -> [M, Dx] float32."""
+        features = tf.cast(features, tf.float32)  # [M, Dx]
+        return self._normalisation((features - self._mean) / self._deviation)  # [M, Dx]
+
     def call(self, features: tf.Tensor) -> tf.Tensor:
         """Embeds [..., Dx] features to [..., D] float32 vectors of length 1."""
         width = features.shape[-1]
-        flat = tf.reshape(tf.cast(features, tf.float32), [-1, width])  # [M, Dx]
-        vectors = self._normalisation((flat - self._mean) / self._deviation)  # [M, Dx]
+        vectors = self.standardise(tf.reshape(features, [-1, width]))  # [M, Dx]
         for layer in self._hidden:
             vectors = layer(vectors)  # [M, size]
         vectors = tf.cast(self._output(vectors), tf.float32)  # [M, D]
