@@ -10,12 +10,18 @@ import tensorflow as tf
 from rgan_tf.adapters.addons import spectral_normalization as _spectral_normalization
 from rgan_tf.generator import blocks
 
+# With its largest singular value at 1, a layer passes on a fraction of what it receives; after four
+# of them the logits of different crops are the same but for a few thousandths, and neither head
+# learns. A fixed gain after each normalised layer keeps the bound and restores the signal.
+SPECTRAL_GAIN = 4.0
+
 
 class _Trunk(tf.keras.layers.Layer):
     """4 x 4 convolutions of stride 2, each followed by a leaky ReLU."""
 
     def __init__(self, *, channels: Sequence[int], spectral_normalization: bool, **kwargs: Any):
         super().__init__(**kwargs)
+        self.gain = SPECTRAL_GAIN if spectral_normalization else 1.0
         channels = tuple(channels)
         if not channels or min(channels) < 1:
             raise ValueError(f"channels needs entries above 0, got {channels}")
@@ -29,7 +35,7 @@ class _Trunk(tf.keras.layers.Layer):
 
     def call(self, values: tf.Tensor, training: bool = False) -> tf.Tensor:
         for layer in self.convolutions:
-            values = blocks.activate(_apply(layer, values, training))  # [N, h, w, c]
+            values = blocks.activate(_apply(layer, values, training) * self.gain)  # [N, h, w, c]
         return values
 
 
@@ -140,7 +146,8 @@ class ObjectDiscriminator(tf.keras.layers.Layer):
         values = tf.reshape(crops, [-1, *crops.shape[2:]])  # [B * O, h, w, 3]
         values = self.trunk(values, training=training)  # [B * O, h', w', c]
         values = tf.reduce_mean(values, axis=[1, 2])  # [B * O, c]
-        values = blocks.activate(_apply(self.hidden_layer, values, training))  # [B * O, hidden]
+        values = _apply(self.hidden_layer, values, training) * self.trunk.gain  # [B * O, hidden]
+        values = blocks.activate(values)  # [B * O, hidden]
         logits = _apply(self.head, values, training)  # [B * O, 1]
         classes = self.class_head(values)  # [B * O, num_objects]
         return (
