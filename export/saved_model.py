@@ -96,7 +96,7 @@ def build_served_model(run, data, weights_dir: str | None):
     from export.served_model import BankArrays, ServedModel
     from export.signatures import Sizes
     from rgan_tf.backbones import load_backbone
-    from rgan_tf.model.bank_features import embed_rows, graph_features
+    from rgan_tf.model.bank_features import embed_rows, graph_features, searchable_categories
     from rgan_tf.model.networks import build_retrieval_networks, build_sg2im_networks
     from rgan_tf.runs import load_weights
 
@@ -107,15 +107,16 @@ def build_served_model(run, data, weights_dir: str | None):
     load_weights(run, "retrievegan", networks)
     backbone = load_backbone(config.retrieval.backbone, weights_dir)
     logging.getLogger(__name__).info("embedding %d patches", len(bank))
+    features = graph_features(prefilter, data, "train", config)
     return ServedModel(
         prefilter=prefilter,
         networks=networks,
         feature_network=backbone.feature_network,
         bank=BankArrays(
-            graph_features=graph_features(prefilter, data, "train", config),
+            graph_features=features,
             embeddings=embed_rows(networks.embedding, bank.features),
             crops=bank.crops_at(np.arange(len(bank)), config.data.crop_size),
-            category_ids=bank.category_ids,
+            category_ids=searchable_categories(bank, features),
             image_ids=bank.image_ids,
         ),
         sizes=Sizes(

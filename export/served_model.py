@@ -295,7 +295,8 @@ class ServedModel(tf.Module):
         )  # [B, O, K] twice
         random = (seed >= 0)[:, tf.newaxis, tf.newaxis]  # [B, 1, 1]
         gumbel = tf.where(random, gumbel, 0.0)  # [B, O, K]
-        scores = tf.where(random, scores, 0.0)  # [B, O, K]
+        # Without noise the first query is the best candidate of the pre-filter.
+        scores = tf.where(random, scores, -candidates.distances[:, :, :k])  # [B, O, K]
         locked = tf.where(valid[:, :, k], k, -1)  # [B, O]
         return gumbel_group_select(
             candidates.embeddings,

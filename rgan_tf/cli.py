@@ -54,6 +54,17 @@ COMMANDS = (
     Command("demo", "export.demo", "the whole way on the built-in world, in a few minutes"),
 )
 
+# A path that the user named and that cannot be read or written as asked.
+_WRONG_PATH = (
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.EEXIST,
+    errno.ENOENT,
+)
+
 
 def console() -> None:
     """Entry point of the `rgan` script."""
@@ -106,6 +117,8 @@ def main(argv: Sequence[str] | None = None, commands: Sequence[Command] = COMMAN
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             where = error.filename or "the disk"
             return _report(name, f"{where}: {error.strerror}; free some space and repeat", 1)
+        if error.errno in _WRONG_PATH and error.filename:
+            return _report(name, f"{error.filename}: {error.strerror}", BadInput.exit_code)
         return _report_bug(name)
     except Exception:
         return _report_bug(name)

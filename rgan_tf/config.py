@@ -200,7 +200,7 @@ def load_config(path: str | Path, overrides: typing.Sequence[str] = ()) -> Confi
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise BadInput(f"config {path}: {error.strerror}; name a YAML file") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError) as error:  # an impossible date is a ValueError
         raise BadInput(f"config {path}: not YAML ({_one_line(error)})") from error
     if not isinstance(raw, dict):
         raise BadInput(f"config {path}: expected sections of keys, got {type(raw).__name__}")
@@ -210,7 +210,7 @@ def load_config(path: str | Path, overrides: typing.Sequence[str] = ()) -> Confi
             raise BadInput(f"--set {override}: write section.key=value")
         try:
             value = yaml.safe_load(text)
-        except yaml.YAMLError as error:
+        except (yaml.YAMLError, ValueError) as error:
             raise BadInput(f"--set {override}: value is not YAML") from error
         section = raw
         *parents, leaf = key.strip().split(".")

@@ -139,7 +139,13 @@ class ObjectDiscriminator(tf.keras.layers.Layer):
             spectral_normalization,
         )
         self.head = _normalized(tf.keras.layers.Dense(1, name="head"), spectral_normalization)
-        self.class_head = tf.keras.layers.Dense(num_objects, name="class_head")
+        # Small at first: the hidden layer's values are large, and a confident guess made at random
+        # would be what the generator first learns from.
+        self.class_head = tf.keras.layers.Dense(
+            num_objects,
+            kernel_initializer=tf.keras.initializers.VarianceScaling(0.01),
+            name="class_head",
+        )
 
     def call(self, crops: tf.Tensor, training: bool = False) -> tuple[tf.Tensor, tf.Tensor]:
         objects = crops.shape[1]

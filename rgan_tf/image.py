@@ -18,7 +18,7 @@ MIN_SIDE = 16  # px
 _SIGNATURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
 
 
-def read_image(path: str | Path) -> np.ndarray:
+def read_image(path: str | Path, *, apply_orientation: bool = True) -> np.ndarray:
     """Reads a PNG or JPEG file as the eye should see it.
 
     The header is checked before any pixel is decoded. EXIF rotation is applied; grey, palette,
@@ -26,6 +26,8 @@ def read_image(path: str | Path) -> np.ndarray:
 
     Args:
       path: a file of at most `MAX_FILE_BYTES`, `MAX_PIXELS`, and `MIN_SIDE` on either side.
+      apply_orientation: turn the image as its EXIF tag says; False leaves the pixels as stored,
+        to which annotated boxes refer.
 
     Returns:
       uint8 [H, W, 3], RGB.
@@ -41,15 +43,16 @@ def read_image(path: str | Path) -> np.ndarray:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise BadInput(f"image {path}: {reason}; name a PNG or JPEG file") from error
-    return decode_image(data, str(path))
+    return decode_image(data, str(path), apply_orientation=apply_orientation)
 
 
-def decode_image(data: bytes, source: str) -> np.ndarray:
+def decode_image(data: bytes, source: str, *, apply_orientation: bool = True) -> np.ndarray:
     """Decodes the bytes of a PNG or JPEG file; see `read_image`.
 
     Args:
       data: the whole file.
       source: how to call it in messages.
+      apply_orientation: as for `read_image`.
 
     Returns:
       uint8 [H, W, 3], RGB.
@@ -72,7 +75,7 @@ def decode_image(data: bytes, source: str) -> np.ndarray:
     if min(width, height) < MIN_SIDE:
         raise BadInput(f"image {source}: {width}x{height} is smaller than {MIN_SIDE} px a side")
     try:
-        return np.asarray(_to_rgb(ImageOps.exif_transpose(image)))
+        return np.asarray(_to_rgb(ImageOps.exif_transpose(image) if apply_orientation else image))
     except Exception as error:  # as above; a truncated file is found only here
         raise CorruptData(f"image {source}: damaged ({_reason(error)})") from error
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import colorsys
-import functools
 import hashlib
 import math
 from collections.abc import Sequence
@@ -180,49 +179,6 @@ def comparison_grid(
     return np.asarray(picture)
 
 
-def graph_text(
-    names: Sequence[str], relationships: Sequence[Relationship] = (), size: int = 256
-) -> np.ndarray:
-    """Writes a scene graph out: its objects as coloured labels, its relationships as lines.
-
-    Args:
-      names: category names; numbered when the same name occurs twice.
-      relationships: (subject, predicate, object).
-      size: side of the picture in px. Lines that do not fit are counted in the last one.
-
-    Returns:
-      uint8 [size, size, 3].
-    """
-    picture = Image.new("RGB", (size, size), _PAPER)
-    draw = ImageDraw.Draw(picture)
-    font = _font(max(9, round(size / 20)))
-    line, gap = round(font.size * 1.45), round(font.size * 0.5)
-    shown = [
-        f"{name} {names[:i].count(name) + 1}" if list(names).count(name) > 1 else name
-        for i, name in enumerate(map(str, names))
-    ]
-    x = y = gap
-    for name, text in zip(names, shown, strict=True):
-        width, height = _label_size(font, text)
-        if x + width > size - gap and x > gap:
-            x, y = gap, y + height + gap / 2
-        color = category_color(name)
-        _draw_label(draw, font, text, [(x, y)], [], size, _ink_on(color), color)
-        x += width + gap
-    y += line + 2 * gap
-    draw.line((gap, y - gap, size - gap, y - gap), fill=(214, 212, 208))
-    room = max(0, int(size - y) // line)
-    for i, (subject, predicate, target) in enumerate(relationships):
-        if i == room - 1 and len(relationships) > room:
-            draw.text((gap, y), f"and {len(relationships) - i} more", fill=_PALE_INK, font=font)
-            break
-        text = _fitted(font, f"{shown[subject]} {predicate} {shown[target]}", size - 2 * gap)
-        draw.text((gap, y), text, fill=_INK, font=font)
-        y += line
-    return np.asarray(picture)
-
-
-@functools.lru_cache(maxsize=32)
 def _font(size: int) -> ImageFont.FreeTypeFont:
     return ImageFont.load_default(size=size)
 

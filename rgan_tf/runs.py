@@ -96,7 +96,12 @@ def create_run(folder: str | Path, config: Config, data) -> Run:
     Raises:
       BadInput: if the folder holds a run with another config, vocabulary or data.
     """
+    if str(folder).startswith(RELEASED_PREFIX):
+        raise BadInput(f"--run {folder}: a released run cannot be trained on; name a folder")
     folder = Path(folder)
+    feature_size = int(data.bank.features.shape[1])  # a damaged bank is found before any writing
+    if folder.exists() and not folder.is_dir():
+        raise BadInput(f"--run {folder}: is a file; name a folder")
     if (folder / "run.json").exists():
         run = open_run(str(folder))
         difference = _difference(run.config, config)
@@ -116,7 +121,7 @@ def create_run(folder: str | Path, config: Config, data) -> Run:
             "data": str(Path(data.folder).resolve()),
             "data_fingerprint": data.fingerprint,
             "backbone": config.retrieval.backbone,
-            "feature_size": int(data.bank.features.shape[1]),
+            "feature_size": feature_size,
             "tensorflow": tf.__version__,
         },
     )

@@ -85,17 +85,6 @@ def test_comparison_grid_puts_row_i_of_every_column_side_by_side():
     assert titled.shape == (26 + 30 + 48 + 8, 56, 3)
 
 
-def test_graph_text_lists_objects_and_relationships():
-    empty = pictures.graph_text(NAMES, (), 256)
-    full = pictures.graph_text(NAMES, [(1, "inside", 0)], 256)
-    assert full.shape == (256, 256, 3)
-    rows = np.argwhere((empty != full).any((1, 2)))[:, 0]
-    assert rows.min() > 30 and rows.max() - rows.min() < 20  # one more line below the objects
-    many = [(0, "above", 1)] * 40
-    np.testing.assert_array_equal(pictures.graph_text(NAMES, many, 96).shape, (96, 96, 3))
-
-
-@pytest.mark.parametrize("width", [10, 40, 1000])
 def test_long_text_is_shortened_to_fit(width):
     font = pictures._font(12)
     text = pictures._fitted(font, "traffic light at the corner", width)

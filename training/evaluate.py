@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-TASKS = ("images", "layout", "retrieval", "cooccurrence")
+TASKS = ("images", "diversity", "layout", "retrieval", "cooccurrence")
 _BATCH_SIZE = 16
 _PICTURE_SCENES = 12
 
@@ -17,7 +17,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--split", default="val", choices=("train", "val", "test", "all"))
     parser.add_argument("--only", choices=TASKS, help="run one task only")
     parser.add_argument("--seed", type=int, default=0, help="of the random retrieval")
-    parser.add_argument("--out", help="folder for metrics and pictures; default: the run folder")
+    parser.add_argument(
+        "--out", help="folder for metrics and pictures; the run folder, none for a released run"
+    )
     parser.add_argument("--metric-backbone", default="mobilenet_v2", help="of the distances")
     parser.add_argument("--weights-dir", help="folder with backbone weight files")
 
@@ -32,6 +34,10 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
     from training.evaluation.report import write_report
     from training.evaluation.run import evaluate_split
 
+    if not 0 <= args.seed < 2**31:
+        raise BadInput(f"--seed {args.seed}: must be at least 0 and below 2^31")
+    if args.out and Path(args.out).exists() and not Path(args.out).is_dir():
+        raise BadInput(f"--out {args.out}: is a file; name a folder")
     run = open_run(args.run)
     folder = args.data or run.data
     if folder is None:

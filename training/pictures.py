@@ -14,10 +14,9 @@ from rgan_tf.model.adversarial_model import AdversarialModel
 from rgan_tf.model.retrievegan import reconstruct, synthesise
 from rgan_tf.pictures import comparison_grid, draw_layout
 from rgan_tf.runs import Run
-from training.evaluation.systems import System, row_seeds
 
 SCENES = 8
-_CELL = 128  # px
+CELL = 128  # px
 
 
 def fixed_scenes(
@@ -55,7 +54,7 @@ def sg2im_pictures(
                     ("sg2im", float_to_uint8(image)),
                     ("real", float_to_uint8(batch["image"])),
                 ],
-                cell=_CELL,
+                cell=CELL,
             )
         }
 
@@ -89,28 +88,8 @@ def joint_grid(run: Run, networks: tf.keras.Model, batch: dict[str, tf.Tensor]) 
             ("reconstructed", float_to_uint8(rebuilt)),
             ("real", float_to_uint8(batch["image"])),
         ],
-        cell=_CELL,
+        cell=CELL,
     )
-
-
-def comparison(
-    run: Run,
-    systems: list[System],
-    networks: tf.keras.Model,
-    batch: dict[str, tf.Tensor],
-    *,
-    seed: int,
-) -> np.ndarray:
-    """The same scenes under every system, one scene a row."""
-    made = synthesise(networks, batch, row_seeds=row_seeds(batch, seed))
-    columns = [
-        ("predicted layout", layouts(run, batch, made.boxes)),
-        ("retrieved patches", patch_tiles(made.crops)),
-    ]
-    for system in systems:
-        title = f"{system.name} ({system.boxes} boxes)".replace("_", " ")
-        columns.append((title, float_to_uint8(system.images(batch))))
-    return comparison_grid([*columns, ("real", float_to_uint8(batch["image"]))], cell=_CELL)
 
 
 def layouts(run: Run, batch: dict[str, tf.Tensor], boxes: tf.Tensor) -> list[np.ndarray]:
@@ -124,7 +103,7 @@ def layouts(run: Run, batch: dict[str, tf.Tensor], boxes: tf.Tensor) -> list[np.
         relationships = [
             (int(s), run.vocabulary.predicates[int(p)], int(o)) for s, p, o in triples if s >= 0
         ]
-        drawings.append(draw_layout(names, scene_boxes[:count], 2 * _CELL, relationships))
+        drawings.append(draw_layout(names, scene_boxes[:count], 2 * CELL, relationships))
     return drawings
 
 

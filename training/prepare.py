@@ -76,6 +76,7 @@ def _add_dataset(datasets, name: str, text: str) -> argparse.ArgumentParser:
     parser.add_argument(
         "--backbone",
         default="mobilenet_v2",
+        choices=("mobilenet_v2", "resnet50", "squeezenet"),
         help="network of the patch features: mobilenet_v2 (default), resnet50 or squeezenet",
     )
     parser.add_argument("--weights-dir", help="folder with backbone weight files")

@@ -12,7 +12,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from rgan_tf.errors import BadInput
+from rgan_tf.errors import BadInput, RganError
 from rgan_tf.files import atomic_folder, read_json, write_json_atomic
 from rgan_tf.runs import RELEASED_FOLDER, STAGES, open_run
 
@@ -46,9 +46,8 @@ def release(run_folder: str, name: str, target: Path | None = None) -> Path:
             f"run {run_folder}: {megabytes:.1f} MB of weights, a release holds {MAX_MEGABYTES} MB"
         )
     out = (target or RELEASED_FOLDER) / name
-    if out.exists():
-        shutil.rmtree(out)
-    with atomic_folder(out) as folder:
+    new = out.with_name(f"{name}.new")
+    with atomic_folder(new) as folder:
         shutil.copy(run.folder / "config.yaml", folder)
         shutil.copy(run.folder / "vocabulary.json", folder)
         write_json_atomic(folder / "run.json", read_json(run.folder / "run.json") | {"data": ""})
@@ -56,8 +55,16 @@ def release(run_folder: str, name: str, target: Path | None = None) -> Path:
             (folder / stage).mkdir()
             for path in [run.stage_folder(stage) / "stage.json", *paths]:
                 shutil.copy(path, folder / stage)
+    if out.exists():  # only now that the new one is whole
+        shutil.rmtree(out)
+    new.rename(out)
     return out
 
 
 if __name__ == "__main__":
-    print(release(sys.argv[1], sys.argv[2]), file=sys.stderr)
+    if len(sys.argv) != 3:
+        sys.exit("usage: python -m training.release RUN NAME")
+    try:
+        print(release(sys.argv[1], sys.argv[2]), file=sys.stderr)
+    except RganError as error:
+        sys.exit(f"release: {error}")

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from rgan_tf.data.pipeline import CandidateTable, scene_dataset
 from rgan_tf.data.prepared import PreparedData
+from rgan_tf.errors import BadInput, CorruptData
 from rgan_tf.files import write_bytes_atomic
 from rgan_tf.image import encode_png
 from rgan_tf.losses.perceptual import PerceptualDistance
@@ -105,8 +106,19 @@ def run_retrievegan(
     strategy: tf.distribute.Strategy,
     perceptual: PerceptualDistance,
 ) -> None:
-    """Stage 3: retrieval and generator together."""
+    """Stage 3: retrieval and generator together.
+
+    Raises:
+      BadInput: if stage 1 or 2 was trained on since this stage began: it builds on their weights.
+    """
     config = run.config
+    record = run.stage_record("retrievegan")
+    for key, value in _earlier_weights(run).items():
+        if record.get(key, value) != value:
+            raise BadInput(
+                f"--run {run.folder}: {key.split('_')[0]} was trained on since retrievegan began; "
+                f"remove {run.stage_folder('retrievegan')} to train it anew, or name another run"
+            )
     if _is_done(run, "retrievegan", config.training.steps):
         return
     _start_stage(run, "retrievegan")
@@ -134,7 +146,13 @@ def run_retrievegan(
         lambda step: _training_scenes(run, data, step, tables["train"]),
         config.training.steps,
         draw=joint_pictures(run, data, model, tables[shown]),
+        record=_earlier_weights(run),
     )
+
+
+def _earlier_weights(run: Run) -> dict[str, str]:
+    """Which weights of stages 1 and 2 the joint stage builds on."""
+    return {f"{stage}_weights": run.stage_record(stage)["weights_sha256"] for stage in STAGES[:2]}
 
 
 def _sample_rows(data: PreparedData) -> np.ndarray:
@@ -174,26 +192,27 @@ def _fit(
     total_steps: int,
     *,
     draw: Callable[[], dict],
+    record: dict[str, str] | None = None,
 ) -> None:
-    """Runs `fit` from the newest checkpoint to `total_steps`."""
+    """Runs `fit` from the newest checkpoint to `total_steps`; `record` goes into stage.json."""
+    record = record or {}
     settings = run.config.training
     folder = run.stage_folder(stage)
     manager = tf.train.CheckpointManager(
         tf.train.Checkpoint(model=model), str(folder / "checkpoints"), max_to_keep=3
     )
-    if manager.latest_checkpoint:
-        manager.checkpoint.restore(manager.latest_checkpoint).assert_existing_objects_matched()
-        print(f"{stage}: continuing from {manager.latest_checkpoint}", file=sys.stderr)
+    _restore_newest(manager, stage)
     first_step = int(model.step.numpy())
     seconds_before = float(run.stage_record(stage).get("seconds", 0.0))
     start = time.monotonic()
 
     def save(step: int) -> None:
         seconds = round(seconds_before + time.monotonic() - start, 1)
-        save_weights(run, stage, model.average, steps=step, seconds=seconds)
+        save_weights(run, stage, model.average, steps=step, seconds=seconds, **record)
 
-    if total_steps == 0:
-        save(0)
+    if first_step >= total_steps:
+        # Nothing to do, or stopped between the last checkpoint and its weights.
+        save(first_step)
         return
     logs = run.folder / "logs" / stage
     checkpoints = Checkpoints(
@@ -231,6 +250,32 @@ def _fit(
             step += steps * epochs
     finally:
         checkpoints.restore_handlers()
+
+
+def _restore_newest(manager: tf.train.CheckpointManager, stage: str) -> None:
+    """Restores the newest checkpoint that can be read; never starts over behind the user's back.
+
+    Raises:
+      CorruptData: if there are checkpoints and none can be read.
+    """
+    paths = list(reversed(manager.checkpoints))
+    for path in paths:
+        try:
+            manager.checkpoint.restore(path).assert_existing_objects_matched()
+        except (tf.errors.OpError, AssertionError, ValueError) as error:
+            print(f"{stage}: {path} cannot be read ({_first_line(error)})", file=sys.stderr)
+            continue
+        print(f"{stage}: continuing from {path}", file=sys.stderr)
+        return
+    if paths:
+        raise CorruptData(
+            f"{Path(paths[0]).parent}: no checkpoint can be read; restore one, or remove the "
+            "folder to train this stage anew"
+        )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _intervals(steps: int, interval: int) -> list[tuple[int, int]]:

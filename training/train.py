@@ -57,6 +57,7 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
     if config.training.deterministic:
         tf.config.experimental.enable_op_determinism()
     data = PreparedData.open(args.data)
+    data.verify()
     check_data_fits(config, data)
     # Read before anything is written: a missing file must not be found out an hour later.
     backbone = load_backbone(config.losses.perceptual_backbone, args.weights_dir)

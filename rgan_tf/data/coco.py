@@ -210,6 +210,8 @@ class _Folder:
 
     def _annotated(self, image: JsonObject, keep: CocoFilter, seed: int) -> AnnotatedImage | None:
         image_id = image.number("id")
+        if image_id < 0:
+            raise BadInput(f"{image.source}: id {image_id} is negative")
         width, height = image.number("width"), image.number("height")
         if width < 1 or height < 1:
             raise BadInput(f"{image.source}: width and height must be at least 1")

@@ -57,7 +57,10 @@ class PatchBank:
           CorruptData: if a file is missing, damaged or of another shape; names the file.
         """
         folder = Path(folder)
-        manifest = read_json(folder / "manifest.json")
+        try:
+            manifest = read_json(folder / "manifest.json")
+        except BadInput as error:
+            raise CorruptData(f"{folder}/manifest.json: damaged; prepare again") from error
         if not isinstance(manifest, dict) or manifest.get("kind") != KIND:
             raise BadInput(f"{folder}: not a patch bank")
         if manifest.get("version") != VERSION:
@@ -66,7 +69,10 @@ class PatchBank:
                 f"reads {VERSION}; prepare the data again"
             )
         check_files(folder, manifest.get("files"), (CROPS, FEATURES, TABLE), verify=verify)
-        rows, size, width = (manifest[key] for key in ("rows", "crop_size", "feature_size"))
+        shape = [manifest.get(key) for key in ("rows", "crop_size", "feature_size")]
+        if not all(isinstance(number, int) for number in shape):
+            raise CorruptData(f"{folder}/manifest.json: does not give the sizes; prepare again")
+        rows, size, width = shape
         crops = _map_array(folder / CROPS, np.uint8, (rows, size, size, 3))
         features = _map_array(folder / FEATURES, np.float16, (rows, width))
         return cls(folder, manifest, crops, features)

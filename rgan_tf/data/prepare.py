@@ -266,7 +266,7 @@ def cut_patch(pixels: np.ndarray, box: tuple[float, float, float, float], size: 
 
 
 def _read_annotated(image: AnnotatedImage) -> np.ndarray:
-    pixels = read_image(image.path)
+    pixels = read_image(image.path, apply_orientation=False)
     if image.width and image.height:
         height, width = pixels.shape[:2]
         stretch = width * image.height / (height * image.width)

@@ -74,7 +74,10 @@ class PreparedData:
         path = folder / MANIFEST
         if not path.is_file():
             raise BadInput(f"{folder}: has no {MANIFEST}; name a folder made by rgan prepare")
-        manifest = read_json(path)
+        try:
+            manifest = read_json(path)
+        except BadInput as error:
+            raise CorruptData(f"{path}: damaged; prepare the data again") from error
         if not isinstance(manifest, dict) or manifest.get("kind") != KIND:
             raise BadInput(f"{path}: not the manifest of a folder made by rgan prepare")
         if manifest.get("version") != VERSION:
@@ -82,6 +85,9 @@ class PreparedData:
                 f"{folder}: data version {manifest.get('version')}, this program reads "
                 f"{VERSION}; prepare the data again"
             )
+        missing = {"splits", "image_size", "crop_size", "backbone"} - set(manifest)
+        if missing:
+            raise CorruptData(f"{path}: lacks {sorted(missing)[0]}; prepare the data again")
         check_files(folder, manifest.get("files"), (VOCABULARY,), verify=False)
         try:
             vocabulary = Vocabulary.from_json(read_json(folder / VOCABULARY))

@@ -14,6 +14,7 @@ from rgan_tf.data.prepared import PreparedData
 from rgan_tf.model.networks import GraphNetworks
 from rgan_tf.retrieval.embedding import CooccurrenceEmbedding
 from rgan_tf.retrieval.index import CandidateIndex, ExactIndex
+from rgan_tf.vocabulary import PADDING
 
 _ROWS_PER_BATCH = 4096
 _GRAPHS_PER_BATCH = 64
@@ -40,6 +41,11 @@ def graph_features(
         present = patch_rows >= 0
         features[patch_rows[present]] = vectors[present]
     return features
+
+
+def searchable_categories(bank: PatchBank, features: np.ndarray) -> np.ndarray:
+    """Category of every bank row, 0 (never found) for those that no graph had room for: [N]."""
+    return np.where(np.any(features != 0, axis=1), bank.category_ids, PADDING)
 
 
 def embed_rows(layer: tf.keras.layers.Layer, features: np.ndarray) -> np.ndarray:
@@ -72,7 +78,8 @@ def prefilter(
       split -> candidates, row-aligned with the split's own patches.
     """
     features = {split: graph_features(sg2im, data, split, config) for split in {"train", *splits}}
-    index = ExactIndex(features["train"], data.bank.category_ids, data.bank.image_ids)
+    categories = searchable_categories(data.bank, features["train"])
+    index = ExactIndex(features["train"], categories, data.bank.image_ids)
     embedded = embed_rows(cooccurrence, data.bank.features)
     return {
         split: candidate_table(

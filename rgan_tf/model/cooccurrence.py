@@ -54,8 +54,10 @@ class CooccurrenceModel(tf.keras.Model):
         with tf.GradientTape() as tape:
             losses = self._triplet_losses(batch)
             total = losses["triplet_loss"] + losses["semihard_loss"]
+            # Optimisers add gradients up over replicas.
+            share = total / tf.distribute.get_strategy().num_replicas_in_sync
         variables = self.trainable_variables
-        self.optimizer.apply_gradients(zip(tape.gradient(total, variables), variables, strict=True))
+        self.optimizer.apply_gradients(zip(tape.gradient(share, variables), variables, strict=True))
         return {"loss": total, **losses}
 
     def test_step(self, batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:

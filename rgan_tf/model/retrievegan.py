@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -19,6 +20,7 @@ from rgan_tf.losses.perceptual import PerceptualDistance
 from rgan_tf.losses.retrieval import cooccurrence_loss, draw_anchors, selection_loss
 from rgan_tf.model.adversarial_model import AdversarialModel, LossTerms
 from rgan_tf.model.networks import Discriminators, RetrievalNetworks
+from rgan_tf.retrieval.distance import l2_distance
 from rgan_tf.retrieval.gumbel import GroupSelection
 from rgan_tf.retrieval.selector import GroupRetrieval, mix_patches
 from rgan_tf.retrieval.temperature import exponential_temperature
@@ -141,6 +143,7 @@ class RetrieveGAN(AdversarialModel):
         anchor_seed = derive_seed(
             self.config.training.seed, self.step, replica, Purpose.SELECTION_ANCHOR
         )
+        anchors = draw_anchors(mask, anchor_seed)  # [B]
         real_maps = self.perceptual.maps(real)
         generator = {
             "selection": selection_loss(
@@ -148,7 +151,7 @@ class RetrieveGAN(AdversarialModel):
                 candidates,
                 batch["candidate_valid"],
                 mask,
-                draw_anchors(mask, anchor_seed),
+                anchors,
                 scale=scale,
                 form=self.config.retrieval.selection_loss,
             ),
@@ -188,7 +191,10 @@ class RetrieveGAN(AdversarialModel):
                 "retrieval/scale": scale,
                 "retrieval/temperature": temperature,
                 "retrieval/signal_to_noise": _signal_to_noise(
-                    candidates, batch["candidate_valid"], scale
+                    candidates,
+                    batch["candidate_valid"],
+                    tf.gather(own, anchors, batch_dims=1),
+                    scale,
                 ),
             },
         )
@@ -270,17 +276,22 @@ def _mean(terms: list[tf.Tensor]) -> tf.Tensor:
     return tf.add_n(terms) / len(terms)
 
 
-def _signal_to_noise(embeddings: tf.Tensor, valid: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
-    """Spread of the scaled distances over the spread of Gumbel noise (pi / sqrt 6).
+def _signal_to_noise(
+    embeddings: tf.Tensor, valid: tf.Tensor, query: tf.Tensor, scale: tf.Tensor
+) -> tf.Tensor:
+    """Spread of the scaled distances to a query over the spread of Gumbel noise (pi / sqrt 6).
 
     Below 1 the noise decides which patch is retrieved, above it the embedding does.
+
+    Args:
+      embeddings: [B, O, K, D] float32.
+      valid: [B, O, K] bool.
+      query: [B, D] float32.
+      scale: scalar.
     """
-    flat = tf.reshape(embeddings, [tf.shape(embeddings)[0], -1, embeddings.shape[-1]])  # [B,OK,D]
-    flat_valid = tf.reshape(tf.cast(valid, tf.float32), [tf.shape(flat)[0], -1])  # [B, OK]
-    count = tf.maximum(tf.reduce_sum(flat_valid, axis=1, keepdims=True), 1.0)  # [B, 1]
-    centre = tf.reduce_sum(flat * flat_valid[:, :, None], axis=1, keepdims=True) / count[:, None]
-    distances = tf.norm(flat - centre + 1e-12, axis=-1)  # [B, OK]
-    mean = tf.reduce_sum(distances * flat_valid, axis=1, keepdims=True) / count  # [B, 1]
-    variance = tf.reduce_sum(flat_valid * (distances - mean) ** 2, axis=1, keepdims=True) / count
-    spread = tf.reduce_mean(tf.sqrt(variance))  # []
-    return tf.stop_gradient(scale * spread / 1.2825498)
+    distances = l2_distance(embeddings, query[:, None, None])  # [B, O, K]
+    weights = tf.cast(valid, tf.float32)  # [B, O, K]
+    count = tf.maximum(tf.reduce_sum(weights, axis=[1, 2], keepdims=True), 1.0)  # [B, 1, 1]
+    mean = tf.reduce_sum(distances * weights, axis=[1, 2], keepdims=True) / count  # [B, 1, 1]
+    variance = tf.reduce_sum(weights * (distances - mean) ** 2, axis=[1, 2]) / count[:, 0, 0]
+    return tf.stop_gradient(scale * tf.reduce_mean(tf.sqrt(variance)) * 6.0**0.5 / math.pi)

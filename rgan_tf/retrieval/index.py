@@ -61,7 +61,7 @@ class ExactIndex(CandidateIndex):
 
     Args:
       features: [N, D] finite floats.
-      categories: [N] integers above 0.
+      categories: [N] integers; rows of category 0 are never found.
       image_ids: [N] integers, not negative.
 
     Raises:
@@ -97,7 +97,7 @@ class ExactIndex(CandidateIndex):
             np.zeros([len(queries), k], bool),
             np.full([len(queries), k], np.inf, np.float32),
         )
-        everything = np.arange(len(self._features))
+        everything = np.flatnonzero(self._categories != _PADDING)
         for category in np.unique(categories[categories != _PADDING]).tolist():
             asked = np.flatnonzero(categories == category)
             own = self._rows_of.get(category, everything[:0])
@@ -148,7 +148,7 @@ def exact_search(
       categories: [Q] integers; 0 finds nothing.
       excluded_images: [Q] integers; -1 excludes none.
       bank_features: [N, D] float32, N at least 1.
-      bank_categories: [N] integers, same type as `categories`.
+      bank_categories: [N] integers, same type as `categories`; 0 is never found.
       bank_image_ids: [N] integers, same type as `excluded_images`.
       k: number of columns.
 
@@ -163,6 +163,7 @@ def exact_search(
     allowed = (excluded_images[:, tf.newaxis] != bank_image_ids) & (
         categories[:, tf.newaxis] != _PADDING
     )  # [Q, N]
+    allowed &= bank_categories != _PADDING  # [Q, N]
     is_same = categories[:, tf.newaxis] == bank_categories  # [Q, N]
 
     def best(mask):

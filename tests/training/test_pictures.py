@@ -10,9 +10,9 @@ import tensorflow as tf
 
 from rgan_tf.data.pipeline import CandidateTable
 from rgan_tf.model.networks import build_retrieval_networks, build_sg2im_networks
+from training.evaluation.pictures import comparison
 from training.evaluation.systems import systems_of
 from training.pictures import (
-    comparison,
     fixed_scenes,
     held_out_split,
     joint_pictures,

@@ -28,7 +28,7 @@ def write_report(
     """
     out.mkdir(parents=True, exist_ok=True)
     # JSON has no NaN: what could not be measured is null.
-    metrics = {name: value if math.isfinite(value) else None for name, value in metrics.items()}
+    metrics = {name: _plain(value) for name, value in metrics.items()}
     line = json.dumps({"split": split, "step": step, **metrics}, allow_nan=False) + "\n"
     with open(out / "metrics.jsonl", "a", encoding="utf-8") as file:
         file.write(line)
@@ -42,3 +42,7 @@ def write_report(
                 tf.summary.scalar(name, float(value))
         tf.summary.image(f"eval-{split}", picture[None])
     writer.close()
+
+
+def _plain(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None

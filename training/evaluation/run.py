@@ -18,11 +18,12 @@ from rgan_tf.model.networks import (
     build_sg2im_networks,
 )
 from rgan_tf.runs import Run, load_weights
+from training.evaluation.diversity import diversity_metrics
 from training.evaluation.images import image_metrics
 from training.evaluation.layout import layout_metrics
+from training.evaluation.pictures import comparison
 from training.evaluation.retrieval import retrieval_metrics
 from training.evaluation.systems import systems_of
-from training.pictures import comparison
 
 
 def evaluate_split(
@@ -75,6 +76,9 @@ def evaluate_split(
             backbone=load_backbone(metric_backbone, weights_dir),
             split=split,
         )
+    if "diversity" in tasks:
+        perceptual = load_backbone(config.losses.perceptual_backbone, weights_dir)
+        metrics |= diversity_metrics(networks, scenes(), perceptual, seed=seed)
     if "layout" in tasks:
         metrics |= layout_metrics(networks, scenes(candidates=None), vocabulary)
     if "retrieval" in tasks:

@@ -1,0 +1,33 @@
+"""The same scenes under every system, side by side."""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+
+from rgan_tf.image import float_to_uint8
+from rgan_tf.model.retrievegan import synthesise
+from rgan_tf.pictures import comparison_grid
+from rgan_tf.runs import Run
+from training.evaluation.systems import System, row_seeds
+from training.pictures import CELL, layouts, patch_tiles
+
+
+def comparison(
+    run: Run,
+    systems: list[System],
+    networks: tf.keras.Model,
+    batch: dict[str, tf.Tensor],
+    *,
+    seed: int,
+) -> np.ndarray:
+    """The same scenes under every system, one scene a row."""
+    made = synthesise(networks, batch, row_seeds=row_seeds(batch, seed))
+    columns = [
+        ("predicted layout", layouts(run, batch, made.boxes)),
+        ("retrieved patches", patch_tiles(made.crops)),
+    ]
+    for system in systems:
+        title = f"{system.name} ({system.boxes} boxes)".replace("_", " ")
+        columns.append((title, float_to_uint8(system.images(batch))))
+    return comparison_grid([*columns, ("real", float_to_uint8(batch["image"]))], cell=CELL)
