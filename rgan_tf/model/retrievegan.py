@@ -76,6 +76,10 @@ class RetrieveGAN(AdversarialModel):
       perceptual: distance on a frozen backbone.
       reader: of the bank's patches; needed where K is above `config.retrieval.exact_candidates`.
 
+    Attributes:
+      cache: embeddings of the bank where K is above `config.retrieval.exact_candidates`, else None.
+      retrieve: the retrieval that the step uses.
+
     Raises:
       ValueError: if the reader is missing where it is needed.
     """
@@ -110,13 +114,15 @@ class RetrieveGAN(AdversarialModel):
                 width=config.retrieval.embedding_sizes[-1],
                 max_age_steps=config.retrieval.cache_max_age_steps,
             )
-            self._retrieve = CachedRetrieval(config, networks.embedding, self.cache, reader)
+            self.retrieve: ExactRetrieval | CachedRetrieval = CachedRetrieval(
+                config, networks.embedding, self.cache, reader
+            )
         else:
-            self._retrieve = ExactRetrieval(config, networks.embedding)
+            self.retrieve = ExactRetrieval(config, networks.embedding)
         self.declare_metrics(
             [f"loss/generator/{name}" for name in GENERATOR_TERMS]
             + [f"loss/discriminator/{name}" for name in DISCRIMINATOR_TERMS]
-            + ["retrieval/scale", "retrieval/temperature", *self._retrieve.monitors]
+            + ["retrieval/scale", "retrieval/temperature", *self.retrieve.monitors]
         )
 
     def compute_terms(self, batch: dict[str, tf.Tensor], replica: tf.Tensor) -> LossTerms:
@@ -131,7 +137,7 @@ class RetrieveGAN(AdversarialModel):
         anchor_seed = derive_seed(
             self.config.training.seed, self.step, replica, Purpose.SELECTION_ANCHOR
         )
-        retrieved = self._retrieve(
+        retrieved = self.retrieve(
             batch,
             mask,
             seeds=self._row_seeds(objects, replica),
@@ -204,12 +210,12 @@ class RetrieveGAN(AdversarialModel):
         A checkpoint that is restored afterwards brings its own cache.
         """
         if self.cache is not None:
-            self._retrieve.fill()
+            self.retrieve.fill()
 
     def finish_step(self) -> None:
         """Embeds the next rows of the bank again, where a cache is used."""
         if self.cache is not None:
-            self._retrieve.refresh(self.step)
+            self.retrieve.refresh(self.step)
 
     def temperature(self) -> tf.Tensor:
         """The softmax temperature of the current step (method §3.6)."""
