@@ -63,9 +63,21 @@ class Run:
         return self.folder / stage
 
     def stage_record(self, stage: str) -> dict[str, Any]:
-        """What is known of a stage; empty before its first weights."""
+        """What is known of a stage; empty before its first weights.
+
+        Raises:
+          CorruptData: if the record is damaged.
+        """
         path = self.stage_folder(stage) / "stage.json"
-        return read_json(path) if path.exists() else {}
+        if not path.exists():
+            return {}
+        record = read_json(path)
+        kinds = {"weights": str, "weights_sha256": str, "steps": int}
+        if not isinstance(record, dict) or any(
+            not isinstance(record.get(key), kind) for key, kind in kinds.items()
+        ):
+            raise CorruptData(f"{path}: not a stage's record; restore it or train again")
+        return record
 
     def fingerprint(self) -> str:
         """Identifies the weights of all stages."""
@@ -132,7 +144,7 @@ def open_run(name: str) -> Run:
         return Run(
             folder=folder,
             config=load_config(folder / "config.yaml"),
-            vocabulary=Vocabulary.from_json(read_json(folder / "vocabulary.json")),
+            vocabulary=_read_vocabulary(folder / "vocabulary.json"),
             feature_size=int(record["feature_size"]),
             data=Path(data) if data else None,
             data_fingerprint=record["data_fingerprint"],
@@ -186,6 +198,14 @@ def load_weights(run: Run, stage: str, networks: tf.keras.Model) -> None:
             f"{prefix}: weights do not fit {run.folder / 'config.yaml'} "
             f"({str(error).splitlines()[0]})"
         ) from error
+
+
+def _read_vocabulary(path: Path) -> Vocabulary:
+    content = read_json(path)
+    try:
+        return Vocabulary.from_json(content)
+    except BadInput as error:
+        raise CorruptData(f"{path}: damaged ({error}); restore it") from error
 
 
 def _difference(old: Config, new: Config) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from pathlib import Path
 
@@ -32,6 +33,66 @@ def coco_root() -> Path:
 def weights_dir() -> Path:
     """The folder of pretrained weight files (`RGAN_WEIGHTS`)."""
     return _folder_from("RGAN_WEIGHTS", "a folder of pretrained weight files")
+
+
+TINY = {
+    "name": "tiny",
+    "data": {"image_size": 32, "crop_size": 16, "max_objects": 6, "max_triples": 8},
+    "graph": {"width": 12, "hidden": 12, "layers": 2, "box_hidden": 12},
+    "retrieval": {"candidates": 4, "embedding_sizes": [16, 8], "initial_scale": 4.0},
+    "cooccurrence": {"sizes": [16, 8], "triplets_per_step": 8, "steps": 3},
+    "generator": {
+        "crop_channels": 8,
+        "refiner_layers": 1,
+        "refiner_hidden": 8,
+        "canvas_channels": 8,
+        "canvas_blocks": 1,
+        "decoder_channels": [8, 8],
+    },
+    "sg2im": {"layout_channels": 8, "decoder_channels": [8, 8], "steps": 3},
+    "discriminators": {"image_channels": [8, 8], "object_channels": [8, 8]},
+    # The one backbone whose weights come with the project.
+    "losses": {"perceptual_backbone": "mobilenet_v2", "cooccurrence": 0.1},
+    "training": {"batch_size": 4, "steps": 3, "log_every_steps": 2, "ema_decay": 0.9},
+}
+
+
+@pytest.fixture
+def tiny_settings() -> dict:
+    """A config of very small networks as plain dicts; the test may change it."""
+    return copy.deepcopy(TINY)
+
+
+@pytest.fixture(scope="session")
+def tiny_config():
+    """A config of very small networks."""
+    from rgan_tf.config import config_from_dict
+
+    return config_from_dict(copy.deepcopy(TINY))
+
+
+@pytest.fixture(scope="session")
+def tiny_world(tmp_path_factory):
+    """A prepared procedural world of 24 scenes of 64 px; not to be changed."""
+    from rgan_tf.data.coco import read_coco_dataset
+    from rgan_tf.data.prepare import prepare_dataset
+    from rgan_tf.data.prepared import PreparedData
+    from rgan_tf.data.procedural import draw_world
+
+    folder = tmp_path_factory.mktemp("tiny_world") / "data"
+
+    def draw(inside: Path):
+        draw_world(inside / "coco", images=24, size=64, seed=5)
+        return read_coco_dataset(inside / "coco", seed=5, kind="procedural")
+
+    prepare_dataset(draw, folder, image_size=64, progress=False)
+    return PreparedData.open(folder)
+
+
+@pytest.fixture(scope="session")
+def two_replicas() -> tf.distribute.MirroredStrategy:
+    """Two replicas on the two logical CPUs; one for all tests, as its devices are shared."""
+    return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 
 
 def _folder_from(variable: str, meaning: str) -> Path:

@@ -58,9 +58,11 @@ class _UnitNormPerceptron(tf.keras.layers.Layer):
         self._deviation.assign(np.where(deviation > 1e-6, deviation, 1.0))
 
     def standardise(self, features: tf.Tensor) -> tf.Tensor:
-        """What the first fully-connected layer sees: [M, Dx] -> [M, Dx] float32."""
-        features = tf.cast(features, tf.float32)  # [M, Dx]
-        return self._normalisation((features - self._mean) / self._deviation)  # [M, Dx]
+        """What the first fully-connected layer sees: [..., Dx] -> [..., Dx] float32."""
+        # Flat, because Keras normalises the axis that was the last one when the layer was built.
+        flat = tf.cast(tf.reshape(features, [-1, features.shape[-1]]), tf.float32)  # [M, Dx]
+        flat = self._normalisation((flat - self._mean) / self._deviation)  # [M, Dx]
+        return tf.reshape(flat, tf.shape(features))  # [..., Dx]
 
     def call(self, features: tf.Tensor) -> tf.Tensor:
         """Embeds [..., Dx] features to [..., D] float32 vectors of length 1."""

@@ -68,10 +68,13 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
                 continue
             options = {"layer": layer, "candidates": candidates}
             figures = {}
-            for work in ("forward", "forward_backward"):
-                figures |= run_case(
-                    "layer", {**options, "work": work, "repetitions": args.repetitions}
-                )
+            try:
+                for work in ("forward", "forward_backward"):
+                    timed = {**options, "work": work, "repetitions": args.repetitions}
+                    figures |= run_case("layer", timed)
+            except MemoryError as error:
+                skipped.append(f"{name}: {error}")
+                continue
             layers.append({**options, **figures})
     result: dict[str, Any] = {
         "batch_size": 16,

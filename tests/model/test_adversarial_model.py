@@ -1,0 +1,133 @@
+"""The step that stages 1 and 3 share, on a model small enough to work out by hand."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from rgan_tf.model.adversarial_model import AdversarialModel, LossTerms
+
+
+class Scalar(tf.keras.Model):
+    """One number that learns, and one that does not."""
+
+    def __init__(self, value: float):
+        super().__init__()
+        self.value = tf.Variable(value, name="value")
+        self.fixed = tf.Variable(5.0, trainable=False, name="fixed")
+        self.unused = tf.Variable(2.0, name="unused")
+
+
+class Toy(AdversarialModel):
+    """Generator cost w*x + 3w; discriminator cost v*w."""
+
+    def __init__(self, config, **kwargs):
+        super().__init__(
+            config,
+            Scalar(1.0),
+            Scalar(9.0),
+            Scalar(2.0),
+            generator_weights={"first": 2.0, "second": 0.5},
+            discriminator_weights={"only": 1.0},
+            **kwargs,
+        )
+        names = ["generator/first", "generator/second", "discriminator/only"]
+        self.declare_metrics([f"loss/{name}" for name in names] + ["watch"])
+
+    def compute_terms(self, batch, replica):
+        x = batch["x"]  # [B]
+        w, v = self.networks.value, self.discriminators.value
+        return LossTerms(
+            generator={"first": w * x, "second": 3.0 * w + 0.0 * x},
+            discriminator={"only": v * w + 0.0 * x},
+            monitors={"watch": tf.reduce_max(x)},
+        )
+
+
+@pytest.fixture
+def toy(tiny_config):
+    config = dataclasses.replace(
+        tiny_config,
+        training=dataclasses.replace(tiny_config.training, batch_size=4, ema_decay=0.15),
+    )
+    model = Toy(config)
+    model.compile(tf.keras.optimizers.SGD(0.1), tf.keras.optimizers.SGD(0.1))
+    return model
+
+
+BATCH = {"x": tf.constant([1.0, 2.0, 3.0, 4.0])}
+
+
+def test_one_step_by_hand(toy):
+    figures = {name: float(value) for name, value in toy.train_step(BATCH).items()}
+    # d/dw of the mean of 2*w*x + 0.5*3*w is 2 * 2.5 + 1.5 = 6.5; w = 1 - 0.1 * 6.5
+    assert float(toy.networks.value) == pytest.approx(0.35)
+    # d/dv of v*w is w before its own update, 1: both sides use one forward pass
+    assert float(toy.discriminators.value) == pytest.approx(1.9)
+    assert float(toy.networks.unused) == 2.0
+    assert figures["loss/generator/first"] == pytest.approx(2.5)
+    assert figures["loss/generator/second"] == pytest.approx(3.0)
+    assert figures["loss/generator"] == pytest.approx(6.5)
+    assert figures["loss/discriminator"] == figures["loss/discriminator/only"]
+    assert figures["loss/discriminator/only"] == pytest.approx(2.0)
+    assert figures["watch"] == 4.0
+    assert int(toy.step) == 1
+
+
+def test_average_starts_at_the_networks_and_follows_by_hand(toy):
+    assert float(toy.average.value) == 1.0  # not the 9 it was built with
+    toy.train_step(BATCH)
+    # decay min(0.15, (1 + 0) / (10 + 0)) = 0.1: average = 0.1 * 1 + 0.9 * 0.35
+    assert float(toy.average.value) == pytest.approx(0.415)
+    w = float(toy.networks.value)
+    toy.train_step(BATCH)
+    w -= 0.1 * 6.5
+    # decay min(0.15, 2 / 11) = 0.15
+    assert float(toy.average.value) == pytest.approx(0.15 * 0.415 + 0.85 * w)
+    assert float(toy.average.fixed) == 5.0
+
+
+def test_optimiser_slots_exist_before_the_first_step(tiny_config):
+    # A checkpoint that is restored at once must find them.
+    model = Toy(tiny_config)
+    model.compile(tf.keras.optimizers.Adam(), tf.keras.optimizers.Adam())
+    before = {variable.name for variable in model.generator_optimizer.variables}
+    model.train_step(BATCH)
+    assert {variable.name for variable in model.generator_optimizer.variables} == before
+    assert len(before) > 2
+
+
+def test_figures_are_means_over_the_interval(toy):
+    toy.train_step(BATCH)
+    figures = toy.train_step({"x": BATCH["x"] + 10.0})
+    assert float(figures["watch"]) == pytest.approx((4.0 + 14.0) / 2)
+    toy.reset_metrics()
+    assert float(toy.train_step(BATCH)["watch"]) == 4.0
+
+
+def test_an_undeclared_figure_is_a_mistake(toy):
+    with pytest.raises(KeyError, match="declare_metrics"):
+        toy._track("new", tf.constant(1.0))
+
+
+def test_uneven_replicas_equal_one(toy, tiny_config, two_replicas, fit_once):
+    """Rows are summed and divided by the global batch: 2 + 1 rows are 3 rows."""
+    config = dataclasses.replace(
+        tiny_config,
+        training=dataclasses.replace(tiny_config.training, batch_size=3, ema_decay=0.15),
+    )
+    batch = {"x": tf.constant([1.0, 2.0, 6.0]), "objects": tf.zeros([3])}
+    with two_replicas.scope():
+        double = Toy(config)
+        double.compile(tf.keras.optimizers.SGD(0.1), tf.keras.optimizers.SGD(0.1))
+    fit_once(double, batch)
+    single = Toy(config)
+    single.compile(tf.keras.optimizers.SGD(0.1), tf.keras.optimizers.SGD(0.1))
+    single.train_step(batch)
+    for part in ("networks", "average", "discriminators"):
+        np.testing.assert_allclose(
+            getattr(double, part).value.numpy(), getattr(single, part).value.numpy(), rtol=1e-6
+        )

@@ -1,0 +1,107 @@
+"""Graph features and candidates of whole splits, on the tiny world."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from rgan_tf.data.pipeline import scene_dataset
+from rgan_tf.model import bank_features
+from rgan_tf.model.bank_features import candidate_table, embed_rows, graph_features, prefilter
+from rgan_tf.model.networks import build_cooccurrence_embedding, build_sg2im_networks
+from rgan_tf.retrieval.index import ExactIndex
+
+
+@pytest.fixture(scope="module")
+def sg2im(tiny_config, tiny_world):
+    tf.keras.utils.set_random_seed(4)
+    return build_sg2im_networks(tiny_config, tiny_world.vocabulary)
+
+
+@pytest.fixture(scope="module")
+def cooccurrence(tiny_config, tiny_world):
+    return build_cooccurrence_embedding(tiny_config, tiny_world.bank.feature_size)
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_rows_are_those_of_the_splits_own_patches(tiny_config, tiny_world, sg2im, split):
+    features = graph_features(sg2im, tiny_world, split, tiny_config)
+    bank = tiny_world.truth(split)
+    assert features.shape == (len(bank), tiny_config.graph.width)
+    assert features.dtype == np.float16
+    scenes = scene_dataset(
+        tiny_world, split, tiny_config, batch_size=1, seed=0, repeat=False, augment=False
+    )
+    seen = 0
+    for batch in scenes:
+        graph = {"objects": batch["objects"], "triples": batch["triples"]}
+        vectors = sg2im.encoder(graph).object_vectors.numpy()[0]
+        rows = batch["patch_rows"].numpy()[0]
+        for row, vector, category in zip(rows, vectors, batch["objects"].numpy()[0], strict=True):
+            if row >= 0:
+                seen += 1
+                np.testing.assert_allclose(features[row], vector, rtol=2e-3, atol=2e-3)
+                assert bank.category_ids[row] == category
+                assert bank.image_ids[row] == batch["image_id"][0]
+    # The tiny config has room for 6 objects of a scene; the others keep a row of zeros.
+    assert seen == (np.abs(features).max(axis=1) > 0).sum() > 0.5 * len(bank)
+
+
+def test_objects_without_room_keep_a_zero_row(tiny_config, tiny_world, sg2im):
+    small = dataclasses.replace(
+        tiny_config, data=dataclasses.replace(tiny_config.data, max_objects=2)
+    )
+    features = graph_features(sg2im, tiny_world, "val", small)
+    present = np.abs(features).max(axis=1) > 0
+    per_image = [
+        present[tiny_world.truth("val").image_ids == i].sum()
+        for i in set(tiny_world.truth("val").image_ids.tolist())
+    ]
+    assert set(per_image) == {2} and not present.all()
+
+
+def test_blocks_do_not_show(cooccurrence, tiny_world, monkeypatch):
+    features = np.asarray(tiny_world.bank.features)[:20]
+    whole = embed_rows(cooccurrence, features)
+    monkeypatch.setattr(bank_features, "_ROWS_PER_BATCH", 7)
+    np.testing.assert_allclose(embed_rows(cooccurrence, features), whole, atol=1e-6)
+    np.testing.assert_allclose(whole, cooccurrence(tf.constant(features, tf.float32)), atol=1e-6)
+    assert whole.shape == (20, 8) and whole.dtype == np.float32
+
+
+def test_candidates_are_the_nearest_of_the_category_from_other_images(
+    tiny_config, tiny_world, sg2im, cooccurrence
+):
+    tables = prefilter(tiny_config, tiny_world, ["train", "val"], sg2im, cooccurrence)
+    bank = tiny_world.bank
+    k = tiny_config.retrieval.candidates
+    features = graph_features(sg2im, tiny_world, "train", tiny_config).astype(np.float64)
+    for split, table in tables.items():
+        own = tiny_world.truth(split)
+        queries = graph_features(sg2im, tiny_world, split, tiny_config).astype(np.float64)
+        assert table.ids.shape == (len(own), k) and table.ids.dtype == np.int32
+        assert table.cooccurrence.shape == (len(bank), 8)
+        for row, ids in enumerate(table.ids):
+            distance = np.linalg.norm(features - queries[row], axis=1)
+            other_image = bank.image_ids != own.image_ids[row]
+            alike = other_image & (bank.category_ids == own.category_ids[row])
+            count = min(k, int(alike.sum()))
+            assert (ids >= 0).all() and len(set(ids)) == k  # topped up from other categories
+            assert other_image[ids].all()
+            assert alike[ids[:count]].all() and not alike[ids[count:]].any()
+            nearest = np.sort(distance[alike])[:count]
+            np.testing.assert_allclose(distance[ids[:count]], nearest, atol=1e-5)
+
+
+def test_missing_candidates_are_marked(tiny_world):
+    rng = np.random.default_rng(0)
+    index = ExactIndex(rng.normal(size=(3, 4)), np.array([2, 2, 3]), np.array([1, 1, 7]))
+    scenes = tiny_world.truth("val")
+    queries = rng.normal(size=(len(scenes), 4))
+    table = candidate_table(index, queries, scenes, np.zeros([3, 2]), k=5)
+    assert table.ids.shape == (len(scenes), 5)
+    np.testing.assert_array_equal((table.ids >= 0).sum(axis=1), 3)
+    assert (table.ids[:, 3:] == -1).all()

@@ -1,0 +1,235 @@
+"""Run folders: continued, refused, and never read damaged."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from rgan_tf import runs
+from rgan_tf.config import config_from_dict
+from rgan_tf.errors import BadInput, CorruptData
+from rgan_tf.runs import (
+    STAGES,
+    create_run,
+    load_weights,
+    open_run,
+    save_weights,
+)
+from rgan_tf.vocabulary import Vocabulary
+
+
+class Weights(tf.keras.Model):
+    """Something to save."""
+
+    def __init__(self, value: float, size: int = 3):
+        super().__init__()
+        self.vector = tf.Variable(tf.fill([size], value))
+
+
+@pytest.fixture
+def data(tmp_path):
+    """What a run looks at of prepared data."""
+    return SimpleNamespace(
+        folder=tmp_path / "data",
+        vocabulary=Vocabulary.from_categories(("sky", "tree")),
+        fingerprint="f1",
+        backbone="mobilenet_v2",
+        bank=SimpleNamespace(features=np.zeros([2, 7], np.float16)),
+    )
+
+
+@pytest.fixture
+def run(tmp_path, tiny_config, data):
+    return create_run(tmp_path / "run", tiny_config, data)
+
+
+def test_opens_what_was_created(run, tiny_config, data):
+    for opened in (run, open_run(str(run.folder))):
+        assert opened.config == tiny_config
+        assert opened.vocabulary == data.vocabulary
+        assert opened.feature_size == 7
+        assert opened.data == data.folder.resolve()
+        assert opened.data_fingerprint == "f1"
+        assert opened.stage_record("sg2im") == {}
+
+
+def test_continues_with_more_steps(run, tiny_settings, data):
+    save_weights(run, "sg2im", Weights(1.0), steps=5)
+    tiny_settings["training"]["steps"] = 999
+    tiny_settings["sg2im"]["steps"] = 50
+    again = create_run(run.folder, config_from_dict(tiny_settings), data)
+    assert again.config.training.steps == 999
+    assert open_run(str(run.folder)).config == again.config
+    assert again.stage_record("sg2im")["steps"] == 5
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value"),
+    [("graph", "width", 14), ("training", "seed", 3), ("losses", "box", 1.0)],
+)
+def test_refuses_another_config(run, tiny_settings, data, section, key, value):
+    before = (run.folder / "config.yaml").read_bytes()
+    tiny_settings.setdefault(section, {})[key] = value
+    with pytest.raises(BadInput, match=rf"{section}\.{key} = .*{value}.*another folder"):
+        create_run(run.folder, config_from_dict(tiny_settings), data)
+    assert (run.folder / "config.yaml").read_bytes() == before
+
+
+def test_refuses_other_data(run, tiny_config, data):
+    data.fingerprint = "f2"
+    with pytest.raises(BadInput, match="other data"):
+        create_run(run.folder, tiny_config, data)
+
+
+def test_refuses_a_folder_that_holds_something_else(tmp_path, tiny_config, data):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("x")
+    with pytest.raises(BadInput, match="not empty and not a run"):
+        create_run(tmp_path / "mine", tiny_config, data)
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
+
+
+def test_refuses_what_is_no_run(tmp_path):
+    for name in (str(tmp_path / "none"), str(tmp_path)):
+        with pytest.raises(BadInput, match="not a run folder"):
+            open_run(name)
+
+
+def test_released_runs_are_found_by_name(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(runs, "RELEASED_FOLDER", tmp_path)
+    assert open_run("released:run").config == run.config
+    with pytest.raises(BadInput, match="no such released run; there is run"):
+        open_run("released:other")
+    with pytest.raises(BadInput, match="no such released run"):
+        open_run("released:../../etc")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "error"),
+    [
+        ("run.json", "{", BadInput),
+        ("run.json", "{}", CorruptData),
+        ("run.json", "[]", CorruptData),
+        ("run.json", '{"data": null, "feature_size": "x", "data_fingerprint": ""}', CorruptData),
+        ("vocabulary.json", "{}", (BadInput, CorruptData)),
+        ("config.yaml", "graph: {wdth: 3}", BadInput),
+    ],
+)
+def test_damaged_descriptions_are_one_line(run, name, text, error):
+    (run.folder / name).write_text(text)
+    with pytest.raises(error, match=name) as caught:
+        open_run(str(run.folder))
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_description(run):
+    (run.folder / "config.yaml").unlink()
+    with pytest.raises(BadInput, match="config.yaml"):
+        open_run(str(run.folder))
+
+
+def test_weights_come_back(run):
+    save_weights(run, "sg2im", Weights(1.5), steps=3, seconds=2.5)
+    networks = Weights(0.0)
+    load_weights(run, "sg2im", networks)
+    np.testing.assert_array_equal(networks.vector, [1.5] * 3)
+    record = run.stage_record("sg2im")
+    assert record["steps"] == 3 and record["seconds"] == 2.5
+
+
+@pytest.mark.parametrize("steps", [(3, 3, 3), (3, 6), (0, 0)])
+def test_only_the_newest_weights_are_kept(run, steps):
+    for number, step in enumerate(steps):
+        save_weights(run, "sg2im", Weights(float(number)), steps=step)
+        networks = Weights(-1.0)
+        load_weights(run, "sg2im", networks)
+        np.testing.assert_array_equal(networks.vector, [number] * 3)
+    files = {path.name.split(".")[0] for path in run.stage_folder("sg2im").glob("weights*")}
+    assert files == {run.stage_record("sg2im")["weights"]}
+
+
+def test_interrupted_saving_leaves_the_old_pair(run, monkeypatch):
+    save_weights(run, "sg2im", Weights(1.0), steps=3)
+
+    def fail(*arguments):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(runs, "write_json_atomic", fail)
+    with pytest.raises(OSError, match="disk full"):
+        save_weights(run, "sg2im", Weights(2.0), steps=6)
+    networks = Weights(0.0)
+    load_weights(run, "sg2im", networks)
+    np.testing.assert_array_equal(networks.vector, [1.0] * 3)
+
+
+def test_a_stage_without_weights(run):
+    with pytest.raises(BadInput, match="stage retrievegan has no weights"):
+        load_weights(run, "retrievegan", Weights(0.0))
+
+
+def test_one_flipped_bit_is_found(run):
+    save_weights(run, "sg2im", Weights(1.0), steps=3)
+    (path,) = run.stage_folder("sg2im").glob("weights*.data*")
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(CorruptData, match="damaged") as caught:
+        load_weights(run, "sg2im", Weights(0.0))
+    assert caught.value.exit_code == 4
+    path.unlink()
+    with pytest.raises(CorruptData, match="missing or damaged"):
+        load_weights(run, "sg2im", Weights(0.0))
+
+
+@pytest.mark.parametrize("fault", ["cut", "gone"])
+def test_damaged_index(run, fault):
+    save_weights(run, "sg2im", Weights(1.0), steps=3)
+    (path,) = run.stage_folder("sg2im").glob("weights*.index")
+    path.write_bytes(path.read_bytes()[:20]) if fault == "cut" else path.unlink()
+    with pytest.raises(CorruptData) as caught:
+        load_weights(run, "sg2im", Weights(0.0))
+    assert "\n" not in str(caught.value)
+
+
+def test_weights_of_other_networks(run):
+    save_weights(run, "sg2im", Weights(1.0), steps=3)
+    with pytest.raises(CorruptData, match="do not fit"):
+        load_weights(run, "sg2im", Weights(0.0, size=4))
+    larger = Weights(0.0)
+    larger.extra = tf.Variable(1.0)
+    with pytest.raises(CorruptData, match="do not fit"):
+        load_weights(run, "sg2im", larger)
+
+
+@pytest.mark.parametrize("record", ["[]", '{"weights": "weights-3"}', '{"weights": 3}'])
+def test_damaged_stage_record(run, record):
+    save_weights(run, "sg2im", Weights(1.0), steps=3)
+    (run.stage_folder("sg2im") / "stage.json").write_text(record)
+    with pytest.raises((BadInput, CorruptData)):
+        load_weights(run, "sg2im", Weights(0.0))
+
+
+def test_fingerprint_tells_weights_apart(run, tmp_path, tiny_config, data):
+    seen = {run.fingerprint()}
+    for stage in STAGES:
+        save_weights(run, stage, Weights(1.0), steps=1)
+        seen.add(run.fingerprint())
+    save_weights(run, "retrievegan", Weights(2.0), steps=1)
+    seen.add(run.fingerprint())
+    assert len(seen) == 5
+    copy = tmp_path / "copy"
+    shutil.copytree(run.folder, copy)
+    assert open_run(str(copy)).fingerprint() == run.fingerprint()
+
+
+def test_a_released_run_needs_no_data(run):
+    path = run.folder / "run.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "data": None}))
+    assert open_run(str(run.folder)).data is None
+    assert dataclasses.replace(run, data=None) == open_run(str(run.folder))

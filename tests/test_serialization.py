@@ -1,0 +1,53 @@
+"""Every registered layer gives back what it was made with; none can be forgotten here."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+
+import pytest
+import tensorflow as tf
+
+import rgan_tf
+
+ARGUMENTS = {
+    "BoxPredictor": {"hidden": 6, "minimum_size": 0.1},
+    "CanvasDecoder": {"canvas_channels": 4, "canvas_blocks": 1, "decoder_channels": (4, 2)},
+    "CooccurrenceEmbedding": {"sizes": (6, 3)},
+    "CropEncoder": {"crop_size": 16, "channels": 4},
+    "GroupRetrieval": {"straight_through": False},
+    "ImageDiscriminator": {"channels": (4, 8), "spectral_normalization": False},
+    "ObjectDiscriminator": {"num_objects": 7, "channels": (4,), "spectral_normalization": False},
+    "ObjectImageFuser": {"channels": 4, "attention_weight": 0.5},
+    "PatchEmbedding": {"sizes": (6, 3), "initial_scale": 3.0},
+    "PatchGenerator": {"image_size": 32, "crop_size": 16, "crop_channels": 4},
+    "RefinerLayer": {"channels": 4, "hidden": 6},
+    "ResidualBlock": {"channels": 4},
+    "SceneGraphEncoder": {"num_objects": 5, "num_predicates": 3, "width": 4, "layers": 1},
+    "Sg2imDecoder": {"image_size": 32, "layout_channels": 4, "decoder_channels": (4, 4)},
+    "TripletConvolution": {"width": 4, "hidden": 6},
+    "TripletMapConvolution": {"filters": 4},
+}
+
+
+def registered() -> dict[str, type]:
+    for module in pkgutil.walk_packages(rgan_tf.__path__, "rgan_tf."):
+        importlib.import_module(module.name)
+    prefix = "rgan_tf>"
+    objects = tf.keras.utils.get_custom_objects()
+    return {key[len(prefix) :]: value for key, value in objects.items() if key.startswith(prefix)}
+
+
+def test_every_registered_class_is_listed_here():
+    assert set(registered()) == set(ARGUMENTS)
+
+
+@pytest.mark.parametrize("name", sorted(ARGUMENTS))
+def test_a_layer_comes_back_as_it_was(name):
+    layer = registered()[name](**ARGUMENTS[name])
+    restored = tf.keras.layers.deserialize(tf.keras.layers.serialize(layer))
+    assert type(restored) is type(layer)
+    assert restored.get_config() == layer.get_config()
+    for key, value in ARGUMENTS[name].items():
+        given = list(value) if isinstance(value, tuple) else value
+        assert layer.get_config()[key] == given

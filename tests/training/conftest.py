@@ -1,0 +1,98 @@
+"""A tiny run trained through the command, once for all tests of this folder."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import yaml
+
+from rgan_tf import cli
+from rgan_tf.runs import open_run
+
+
+def write_config(path: Path, settings: dict) -> Path:
+    """The tiny config as a file; no interval of any kind, and a constant temperature."""
+    settings["retrieval"]["temperature_end"] = 1.0  # else it would depend on the number of steps
+    settings["training"]["steps"] = 100
+    path.write_text(yaml.safe_dump(settings))
+    return path
+
+
+@pytest.fixture(scope="package", autouse=True)
+def one_replica():
+    """The command takes every device. A second strategy over the same two would wait for the first
+    one's collectives, so here it gets one; `tests/model` proves that two replicas equal one."""
+    strategy = tf.distribute.MirroredStrategy
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            tf.distribute,
+            "MirroredStrategy",
+            lambda devices=None: strategy(devices or ["CPU:0"]),
+        )
+        yield
+
+
+@pytest.fixture
+def config_file(tmp_path, tiny_settings) -> Path:
+    return write_config(tmp_path / "tiny.yaml", tiny_settings)
+
+
+@pytest.fixture
+def rgan(capfd):
+    """Runs a command; returns exit code, standard output and standard error."""
+
+    def run(*words) -> SimpleNamespace:
+        capfd.readouterr()
+        code = cli.main([str(word) for word in words])
+        out, err = capfd.readouterr()
+        return SimpleNamespace(code=code, out=out, err=err)
+
+    return run
+
+
+@pytest.fixture(scope="package")
+def trained_folder(one_replica, tiny_world, tiny_config, tmp_path_factory) -> Path:
+    """3 steps of every stage by `rgan train`; not to be changed."""
+    from rgan_tf.config import config_to_dict
+
+    root = tmp_path_factory.mktemp("trained")
+    config = write_config(root / "tiny.yaml", config_to_dict(tiny_config))
+    words = ["train", config, "--data", tiny_world.folder, "--run", root / "run"]
+    with contextlib.redirect_stderr(open(root / "stderr", "w", encoding="utf-8")):  # noqa: SIM115
+        code = cli.main([str(word) for word in [*words, "--max-steps", 3]])
+    assert code == 0, (root / "stderr").read_text()
+    return root / "run"
+
+
+@pytest.fixture
+def trained(trained_folder):
+    """The trained run, opened; not to be changed."""
+    return open_run(str(trained_folder))
+
+
+@pytest.fixture
+def copied(trained_folder, tmp_path) -> Path:
+    """A copy of the trained run that a test may damage."""
+    return Path(shutil.copytree(trained_folder, tmp_path / "copied"))
+
+
+class ColorBackbone:
+    """Mean and deviation of the three colours: features without weights."""
+
+    name = "colors"
+
+    def final_features(self, images) -> tf.Tensor:
+        values = np.asarray(images, np.float64) / 255
+        parts = [values.mean(axis=(1, 2)), values.std(axis=(1, 2))]
+        return tf.constant(np.concatenate(parts, axis=1), tf.float32)
+
+
+@pytest.fixture(scope="session")
+def color_backbone() -> ColorBackbone:
+    return ColorBackbone()

@@ -1,0 +1,31 @@
+"""What an evaluation leaves behind."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import tensorflow as tf
+from PIL import Image
+
+from training.evaluation.report import write_report
+
+
+def test_lines_are_appended_and_pictures_written(tmp_path):
+    picture = np.full([8, 12, 3], 200, np.uint8)
+    out = tmp_path / "new" / "run"
+    write_report(out, "val", {"a/b": 0.5, "images": 3, "flag": False}, picture, step=70)
+    write_report(out, "test", {"a/b": float("nan"), "c": 2.0}, picture, step=70)
+    lines = (out / "metrics.jsonl").read_text().splitlines()
+    first, second = (json.loads(line, parse_constant=lambda name: 1 / 0) for line in lines)
+    assert first == {"split": "val", "step": 70, "a/b": 0.5, "images": 3, "flag": False}
+    assert second == {"split": "test", "step": 70, "a/b": None, "c": 2.0}
+    with Image.open(out / "pictures" / "eval-val-0000070.png") as image:
+        assert image.size == (12, 8)
+    (path,) = (out / "logs" / "eval-val").glob("events*")
+    found = {
+        value.tag: event.step
+        for event in tf.compat.v1.train.summary_iterator(str(path))
+        for value in event.summary.value
+    }
+    assert found == {"a/b": 70, "images": 70, "flag": 70, "eval-val": 70}

@@ -1,0 +1,144 @@
+"""Retrieval figures on a case worked out by hand, and against chance."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from rgan_tf.data.pipeline import CandidateTable
+from rgan_tf.retrieval.embedding import PatchEmbedding
+from training.evaluation.retrieval import SELECTIONS, retrieval_metrics
+
+STYLES, SIZE = 2, 8
+
+
+class StyleEmbedding:
+    """Knows the style: the first two features say it. Frozen features are all the same."""
+
+    scale = tf.constant(50.0)
+
+    def __call__(self, features):
+        return tf.math.l2_normalize(features[..., :STYLES], axis=-1)
+
+    def standardise(self, features):
+        return features[..., STYLES:]
+
+
+def world(scenes=40, objects=3, k=2, knows=True, seed=0):
+    """Every object has one candidate of each style; a scene's own patches share one style."""
+    rng = np.random.default_rng(seed)
+    bank_styles = np.tile(np.arange(STYLES), scenes * objects)
+    ids = np.arange(scenes * objects * k).reshape(scenes, objects, k)
+    order = rng.permuted(np.tile(np.arange(k), (scenes, objects, 1)), axis=2)
+    ids = np.take_along_axis(ids, order, axis=2)
+    own_styles = np.repeat(rng.integers(STYLES, size=[scenes, 1]), objects, axis=1)
+
+    def features(styles):
+        values = np.ones([*styles.shape, SIZE], np.float32)
+        known = styles if knows else rng.integers(STYLES, size=styles.shape)
+        values[..., :STYLES] = np.eye(STYLES)[known]
+        return values
+
+    batch = {
+        "image_id": tf.range(scenes, dtype=tf.int64),
+        "candidate_valid": tf.ones(ids.shape, tf.bool),
+        "candidate_ids": tf.constant(ids, tf.int32),
+        "candidate_features": tf.constant(features(bank_styles[ids])),
+        "patch_features": tf.constant(features(own_styles)),
+    }
+    names = np.array(["day", "night"])
+    data = SimpleNamespace(bank=SimpleNamespace(styles=names[bank_styles].tolist()))
+    related = np.eye(STYLES, dtype=np.float32)[bank_styles]
+    return batch, data, CandidateTable(ids.reshape(-1, k), related)
+
+
+def measure(batch, data, table, embedding=None, seed=0):
+    networks = SimpleNamespace(embedding=embedding or StyleEmbedding())
+    return retrieval_metrics(networks, [batch], data, table, seed=seed)
+
+
+def test_an_embedding_that_knows_the_style_keeps_to_it():
+    metrics = measure(*world())
+    assert metrics["retrieval/learned/style_agreement"] == 1.0
+    assert metrics["retrieval/learned/locked_style_match"] == 1.0
+    assert metrics["retrieval/learned/cooccurrence_distance"] == 0.0
+    # Own patch and the candidate of its style tie: a tie is no win.
+    assert metrics["retrieval/learned/gt_recall@1"] == 0.0
+
+
+def test_every_other_way_of_choosing_is_chance():
+    metrics = measure(*world(scenes=300))
+    for name in ("graph_nearest", "backbone", "random"):
+        assert metrics[f"retrieval/{name}/style_agreement"] == pytest.approx(0.5, abs=0.07)
+        assert metrics[f"retrieval/{name}/locked_style_match"] == pytest.approx(0.5, abs=0.09)
+        # Half of the pairs differ, and are then the root of 2 apart.
+        distance = metrics[f"retrieval/{name}/cooccurrence_distance"]
+        assert distance == pytest.approx(0.5 * 2**0.5, abs=0.1)
+    assert metrics["retrieval/random/gt_recall@1"] == pytest.approx(1 / 3)
+
+
+def test_an_embedding_that_knows_nothing_gains_nothing():
+    metrics = measure(*world(scenes=300, knows=False))
+    assert metrics["retrieval/learned/style_agreement"] == pytest.approx(0.5, abs=0.07)
+
+
+def test_recall_by_hand():
+    batch, data, table = world(scenes=1, objects=3)
+    own = np.zeros([1, 3, SIZE], np.float32)
+    candidates = np.zeros([1, 3, 2, SIZE], np.float32)
+    own[..., 0] = 1.0  # all own patches point the same way
+    candidates[:, 0, :, 1] = 1.0  # the other way: the own patch wins
+    candidates[:, 1, :, 1] = 1.0
+    candidates[:, 2, 0, 0] = 1.0  # as near as the own patch: it does not
+    batch |= {"patch_features": tf.constant(own), "candidate_features": tf.constant(candidates)}
+    recalls = set()
+    for seed in range(12):
+        recalls.add(measure(batch, data, table, seed=seed)["retrieval/learned/gt_recall@1"])
+        if len(recalls) == 2:  # both kinds of anchor were drawn
+            break
+    # Of the two objects that did not give the query, both win when object 2 gave it, else one.
+    assert recalls == {0.5, 1.0}
+
+
+def test_same_seed_same_figures_and_other_seeds_other_ones():
+    batch, data, table = world(knows=False)
+    first = measure(batch, data, table, seed=3)
+    assert first == measure(batch, data, table, seed=3)
+    assert first != measure(batch, data, table, seed=4)
+
+
+def test_without_styles_their_figures_are_left_out():
+    batch, _, table = world(scenes=4)
+    data = SimpleNamespace(bank=SimpleNamespace(styles=[""] * len(table.cooccurrence)))
+    metrics = measure(batch, data, table)
+    assert not any("style" in name for name in metrics)
+    assert all(f"retrieval/{name}/cooccurrence_distance" in metrics for name in SELECTIONS)
+
+
+def test_padding_counts_for_nothing():
+    batch, data, table = world(scenes=6)
+    valid = batch["candidate_valid"].numpy()
+    valid[:, 2] = False
+    valid[5] = False  # a scene without objects
+    ids = np.where(valid, batch["candidate_ids"], -1)
+    batch |= {"candidate_valid": tf.constant(valid), "candidate_ids": tf.constant(ids)}
+    metrics = measure(batch, data, table)
+    assert metrics["retrieval/learned/style_agreement"] == 1.0
+    assert metrics["retrieval/random/distinct_patches"] == 1.0
+    assert all(np.isfinite(value) for value in metrics.values())
+
+
+def test_frozen_features_are_those_of_each_patch_alone():
+    """The standardisation runs over the features, whatever stands before them in the tensor."""
+    embedding = PatchEmbedding(sizes=(4,))
+    embedding.build((None, 6))
+    features = np.random.default_rng(0).normal(size=[2, 3, 5, 6]).astype(np.float32)
+    whole = embedding.standardise(tf.constant(features)).numpy()
+    assert whole.shape == features.shape
+    np.testing.assert_allclose(whole.mean(axis=-1), 0, atol=1e-5)
+    np.testing.assert_allclose(
+        whole[1, 2, 3], embedding.standardise(tf.constant(features[1, 2, 3:4]))[0], atol=1e-6
+    )

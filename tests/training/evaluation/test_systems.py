@@ -1,0 +1,69 @@
+"""Who is compared with whom, on which boxes, with which noise."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from rgan_tf.data.pipeline import CandidateTable
+from rgan_tf.model.networks import build_retrieval_networks, build_sg2im_networks
+from rgan_tf.runs import load_weights, open_run
+from training.evaluation.systems import row_seeds, systems_of
+from training.pictures import fixed_scenes
+
+
+@pytest.fixture(scope="module")
+def parts(tiny_world, trained_folder):
+    run = open_run(str(trained_folder))
+    networks = build_retrieval_networks(run.config, run.vocabulary, run.feature_size)
+    load_weights(run, "retrievegan", networks)
+    sg2im = build_sg2im_networks(run.config, run.vocabulary)
+    load_weights(run, "sg2im", sg2im)
+    rng = np.random.default_rng(0)
+    ids = rng.integers(0, len(tiny_world.bank), [len(tiny_world.truth("train")), 4])
+    related = np.zeros([len(tiny_world.bank), 2], np.float32)
+    table = CandidateTable(ids.astype(np.int32), related)
+    batch = fixed_scenes(run, tiny_world, "train", table, 4)
+    return networks, sg2im, batch
+
+
+def images(parts, seed=0, batch=None) -> dict[tuple[str, str], np.ndarray]:
+    networks, sg2im, whole = parts
+    systems = systems_of(networks, sg2im, image_size=32, seed=seed)
+    return {(s.name, s.boxes): s.images(batch or whole).numpy() for s in systems}
+
+
+def test_three_systems_in_both_layouts_and_the_oracle(parts):
+    found = images(parts)
+    names = ("retrievegan", "sg2im", "pasted_canvas")
+    expected = {(name, boxes) for name in names for boxes in ("predicted", "true")}
+    assert set(found) == expected | {("own_patches", "true")}
+    for name, image in found.items():
+        assert image.shape == (4, 32, 32, 3) and np.abs(image).max() <= 1.0, name
+    for name in names:
+        assert np.abs(found[name, "predicted"] - found[name, "true"]).max() > 1e-4
+
+
+def test_only_retrieval_depends_on_the_seed(parts):
+    zero, again, one = images(parts), images(parts), images(parts, seed=1)
+    for key, image in zero.items():
+        np.testing.assert_array_equal(image, again[key])
+        is_random = key[0] in ("retrievegan", "pasted_canvas")
+        assert (np.abs(image - one[key]).max() > 1e-5) == is_random, key
+
+
+def test_a_scene_looks_the_same_in_another_batch(parts):
+    whole = images(parts)
+    alone = images(parts, batch={name: value[2:3] for name, value in parts[2].items()})
+    for key, image in whole.items():
+        np.testing.assert_allclose(alone[key][0], image[2], atol=1e-5, err_msg=str(key))
+
+
+def test_seeds_come_from_the_image_and_the_seed():
+    ids = tf.constant([5, 9, 5, 2**40, -3], tf.int64)
+    seeds = row_seeds({"image_id": ids}, 7).numpy()
+    assert seeds.dtype == np.int32 and (seeds >= 0).all()
+    assert seeds[0] == seeds[2] and len(set(seeds)) == 4
+    np.testing.assert_array_equal(row_seeds({"image_id": ids[1:2]}, 7), seeds[1:2])
+    assert (row_seeds({"image_id": ids}, 8).numpy() != seeds).all()

@@ -1,0 +1,104 @@
+"""`rgan eval` on the tiny run."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+
+from rgan_tf import runs
+
+
+@pytest.fixture
+def no_outside_weights(monkeypatch, color_backbone):
+    """The distances need a whole network, whose weights are not in the repository."""
+    monkeypatch.setattr("training.evaluation.run.load_backbone", lambda *names: color_backbone)
+
+
+def test_everything_twice_is_the_same(trained, tmp_path, rgan, no_outside_weights, tiny_world):
+    replies = [
+        rgan("eval", "--run", trained.folder, "--out", tmp_path / str(number), "--seed", 3)
+        for number in range(2)
+    ]
+    assert [reply.code for reply in replies] == [0, 0]
+    first, second = (json.loads(reply.out) for reply in replies)
+    assert first == second
+    metrics = first["val"]
+    count = tiny_world.record_count("val")
+    for name in ("retrievegan/predicted", "sg2im/predicted", "pasted_canvas/predicted"):
+        assert metrics[f"{name}_boxes/fd_colors_{count}_val"] >= 0
+    for name in ("layout/relation_score", "retrieval/learned/style_agreement"):
+        assert 0 <= metrics[name] <= 1
+    assert "cooccurrence/same_image_auc" in metrics
+    lines = (tmp_path / "0" / "metrics.jsonl").read_text().splitlines()
+    assert json.loads(lines[0]) == {"split": "val", "step": 3, **metrics}
+    assert (tmp_path / "0" / "pictures" / "eval-val-0000003.png").exists()
+    assert not (trained.folder / "metrics.jsonl").exists()
+
+
+def test_one_task_of_every_split(copied, rgan, tiny_world):
+    words = ("--split", "all", "--only", "layout", "--data", tiny_world.folder)
+    reply = rgan("eval", "--run", copied, *words)
+    assert reply.code == 0
+    result = json.loads(reply.out)
+    for split in ("train", "val", "test"):
+        assert set(result[split]) and all(name.startswith("layout/") for name in result[split])
+    lines = (copied / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["split"] for line in lines] == ["train", "val", "test"]
+
+
+def test_whole_networks_give_distances_by_name(copied, rgan, weights_dir):
+    reply = rgan("eval", "--run", copied, "--only", "images", "--weights-dir", weights_dir)
+    assert reply.code == 0, reply.err
+    metrics = json.loads(reply.out)["val"]
+    assert any("fd_mobilenet_v2_" in name for name in metrics)
+    assert metrics["frechet_is_biased"] is True
+
+
+def test_a_released_run_is_named_and_left_alone(copied, rgan, monkeypatch, tiny_world):
+    monkeypatch.setattr(runs, "RELEASED_FOLDER", copied.parent)
+    record = json.loads((copied / "run.json").read_text())
+    (copied / "run.json").write_text(json.dumps({**record, "data": None}))
+    before = sorted(copied.rglob("*"))
+    name = f"released:{copied.name}"
+    reply = rgan("eval", "--run", name, "--only", "cooccurrence")
+    assert reply.code == 2 and "name a prepared folder with --data" in reply.err
+    reply = rgan("eval", "--run", name, "--only", "cooccurrence", "--data", tiny_world.folder)
+    assert reply.code == 0, reply.err
+    assert sorted(copied.rglob("*")) == before
+
+
+def test_data_with_other_names_is_refused(copied, rgan):
+    path = copied / "vocabulary.json"
+    path.write_text(path.read_text().replace('"tree"', '"trolley"'))
+    reply = rgan("eval", "--run", copied)
+    assert reply.code == 2 and "another vocabulary" in reply.err.splitlines()[-1]
+    assert not (copied / "metrics.jsonl").exists()
+
+
+def test_refusals(copied, rgan, tmp_path, tiny_world):
+    cases = [
+        (("--run", tmp_path / "none"), 2, "not a run folder"),
+        (("--run", "released:none"), 2, "no such released run"),
+        (("--run", copied, "--data", tmp_path), 2, "manifest.json"),
+        (("--run", copied, "--split", "most"), 2, "invalid choice"),
+        (("--run", copied, "--metric-backbone", "vgg16"), 2, "vgg16"),
+    ]
+    for words, code, says in cases:
+        reply = rgan("eval", *words)
+        assert reply.code == code and says in reply.err.splitlines()[-1], reply.err
+        assert "Traceback" not in reply.err
+    shutil.rmtree(copied / "retrievegan")
+    reply = rgan("eval", "--run", copied)
+    assert reply.code == 2 and "stage retrievegan has no weights" in reply.err
+
+
+def test_damaged_weights(copied, rgan):
+    (path,) = (copied / "retrievegan").glob("weights*.data*")
+    content = bytearray(path.read_bytes())
+    content[len(content) // 3] ^= 4
+    path.write_bytes(content)
+    reply = rgan("eval", "--run", copied, "--only", "layout")
+    assert reply.code == 4 and path.name in reply.err.splitlines()[-1]
+    assert not (copied / "metrics.jsonl").exists()

@@ -1,0 +1,89 @@
+"""How a stage is cut into calls of `fit`, and what a stage without steps leaves."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rgan_tf.model.networks import build_cooccurrence_embedding, build_sg2im_networks
+from rgan_tf.runs import create_run, load_weights, open_run
+from training import stages
+from training.stages import run_cooccurrence, run_sg2im
+
+
+@pytest.fixture
+def make_run(tmp_path, tiny_config, tiny_world):
+    """A fresh run of the tiny config with some settings replaced, by section."""
+
+    def make(**sections):
+        config = copy.copy(tiny_config)
+        for section, values in sections.items():
+            part = dataclasses.replace(getattr(config, section), **values)
+            config = dataclasses.replace(config, **{section: part})
+        return create_run(tmp_path / "run", config, tiny_world)
+
+    return make
+
+
+@given(st.integers(0, 500), st.integers(1, 60))
+def test_intervals_are_whole_but_the_last(steps, interval):
+    parts = stages._intervals(steps, interval)
+    assert sum(size * epochs for size, epochs in parts) == steps
+    assert all(size > 0 and epochs > 0 for size, epochs in parts)
+    assert all(size == interval for size, _ in parts[:-1])
+    assert len(parts) <= 2
+
+
+def test_second_stage_does_every_step_once(make_run, tiny_world, monkeypatch, capsys):
+    run = make_run(cooccurrence={"steps": 5})
+    drawn = []
+    inner = stages.triplet_dataset
+
+    def recorded(*arguments, start_step, **options):
+        drawn.append(start_step)
+        return inner(*arguments, start_step=start_step, **options)
+
+    monkeypatch.setattr(stages, "triplet_dataset", recorded)
+    run_cooccurrence(run, tiny_world, tf.distribute.get_strategy())
+    assert drawn == [0, 4]  # two intervals of 2, and the odd one
+    assert '"step": 5, "of": 5' in capsys.readouterr().err
+    assert run.stage_record("cooccurrence")["steps"] == 5
+    run_cooccurrence(run, tiny_world, tf.distribute.get_strategy())
+    assert drawn == [0, 4]  # done is done
+
+
+def test_no_steps_leave_initial_weights(make_run, tiny_world):
+    run = make_run(sg2im={"steps": 0}, cooccurrence={"steps": 0})
+    strategy = tf.distribute.get_strategy()
+    run_sg2im(run, tiny_world, strategy)
+    run_cooccurrence(run, tiny_world, strategy)
+    run = open_run(str(run.folder))
+    load_weights(run, "sg2im", build_sg2im_networks(run.config, run.vocabulary))
+    embedding = build_cooccurrence_embedding(run.config, run.feature_size)
+    load_weights(run, "cooccurrence", embedding)
+    (mean,) = (variable for variable in embedding.variables if "mean" in variable.name)
+    np.testing.assert_allclose(mean, tiny_world.bank.features.astype(np.float64).mean(0), atol=1e-3)
+    assert run.stage_record("sg2im")["steps"] == 0
+
+
+def test_initial_weights_do_not_depend_on_what_was_done_before(make_run):
+    run = make_run()
+    weights = []
+    for draws in (0, 3):
+        for _ in range(draws):
+            tf.keras.layers.Dense(4).build([None, 4])
+        stages._start_stage(run, "retrievegan")
+        layer = tf.keras.layers.Dense(4)
+        layer.build([None, 4])
+        weights.append(layer.kernel.numpy())
+    np.testing.assert_array_equal(*weights)
+    stages._start_stage(run, "sg2im")
+    other = tf.keras.layers.Dense(4)
+    other.build([None, 4])
+    assert (other.kernel.numpy() != weights[0]).any()

@@ -1,0 +1,228 @@
+"""`rgan train` from the command line: three stages, stops, continues, refuses."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from rgan_tf.config import config_from_dict, config_to_dict, load_config
+from rgan_tf.model.networks import build_retrieval_networks
+from rgan_tf.runs import STAGES, load_weights, open_run
+from training import stages
+from training.train import CONFIG_FOLDER
+
+SHIPPED = sorted(path.stem for path in CONFIG_FOLDER.glob("*.yaml"))
+
+
+class PooledBackbone:
+    """One "map", the shrunken image: traces at once, where the choice of network is no matter."""
+
+    name = "pooled"
+    perceptual_network = None
+    perceptual_weights = (1.0,)
+
+    def perceptual(self, images: tf.Tensor) -> list[tf.Tensor]:
+        return [tf.nn.avg_pool2d(images, 4, 4, "VALID")]
+
+
+def weights_of(folder: Path) -> list[np.ndarray]:
+    run = open_run(str(folder))
+    networks = build_retrieval_networks(run.config, run.vocabulary, run.feature_size)
+    load_weights(run, "retrievegan", networks)
+    return [variable.numpy() for variable in networks.variables]
+
+
+def test_three_stages_leave_weights_figures_and_pictures(trained, tiny_world):
+    for stage in STAGES:
+        record = trained.stage_record(stage)
+        assert record["steps"] == 3
+        assert record["seconds"] > 0
+        assert list((trained.folder / "logs" / stage).glob("events*"))
+    assert 0 <= trained.stage_record("cooccurrence")["same_image_auc_train"] <= 1
+    pictures = {path.name for path in (trained.folder / "pictures").iterdir()}
+    assert pictures == {"sg2im-0000003.png", "retrievegan-0000003.png"}
+    assert trained.config.training.steps == 3  # --max-steps is part of the resolved config
+    assert trained.data == tiny_world.folder.resolve()
+    assert all(np.isfinite(value).all() for value in weights_of(trained.folder))
+
+
+def test_tensorboard_has_every_loss_by_name(trained):
+    tags = {
+        value.tag
+        for path in (trained.folder / "logs" / "retrievegan").glob("events*")
+        for event in tf.compat.v1.train.summary_iterator(str(path))
+        for value in event.summary.value
+    }
+    nine = "selection cooccurrence adversarial_image adversarial_object reconstruction box"
+    nine += " auxiliary perceptual_image perceptual_object"
+    assert {f"loss/generator/{name}" for name in nine.split()} <= tags
+    assert {"retrieval/temperature", "retrieval/scale", "retrievegan"} <= tags
+
+
+def test_a_finished_run_is_left_as_it_is(trained, copied, tiny_world, rgan):
+    config = copied / "config.yaml"
+    before = {stage: trained.stage_record(stage) for stage in STAGES}
+    reply = rgan("train", config, "--data", tiny_world.folder, "--run", copied)
+    assert reply.code == 0
+    assert json.loads(reply.out) == {"run": str(copied), **before}
+
+
+def test_stopped_and_continued_equals_never_stopped(
+    trained_folder, tmp_path, config_file, tiny_world, rgan, monkeypatch
+):
+    """Stage 3 of 6 steps: at once, and stopped by SIGTERM after 3."""
+    monkeypatch.setattr("rgan_tf.backbones.load_backbone", lambda *names: PooledBackbone())
+    draws = []
+
+    def stop_while_drawing(*arguments):
+        def draw():
+            draws.append(True)
+            os.kill(os.getpid(), signal.SIGTERM)
+            return {}
+
+        return draw
+
+    straight, stopped = tmp_path / "straight", tmp_path / "stopped"
+    for folder in (straight, stopped):
+        shutil.copytree(trained_folder, folder)
+        shutil.rmtree(folder / "retrievegan")
+
+    def train(folder):
+        words = ["--data", tiny_world.folder, "--run", folder]
+        words += ["--set", "training.steps=6", "--set", "training.picture_every_steps=2"]
+        return rgan("train", config_file, *words)
+
+    handler = signal.getsignal(signal.SIGTERM)
+    with monkeypatch.context() as patch:
+        patch.setattr(stages, "joint_pictures", stop_while_drawing)
+        reply = train(stopped)
+    assert reply.code == 75
+    assert draws == [True]
+    assert "stopped by signal 15 at step 3 of 6" in reply.err.splitlines()[-1]
+    assert reply.out == ""
+    assert signal.getsignal(signal.SIGTERM) is handler
+    assert open_run(str(stopped)).stage_record("retrievegan")["steps"] == 3
+
+    reply = train(stopped)
+    assert reply.code == 0 and "continuing from" in reply.err
+    assert json.loads(reply.out)["retrievegan"]["steps"] == 6
+    assert train(straight).code == 0
+    three = weights_of(trained_folder)
+    for once, twice, before in zip(weights_of(straight), weights_of(stopped), three, strict=True):
+        np.testing.assert_allclose(twice, once, rtol=1e-5, atol=1e-6)
+        assert before.shape == once.shape
+    assert any((a != b).any() for a, b in zip(weights_of(straight), three, strict=True))
+
+
+def test_batches_go_on_where_they_stopped(trained, tiny_world):
+    def images(start):
+        dataset = stages._training_scenes(trained, tiny_world, start, None)
+        return [batch["image_id"].numpy().tolist() for batch in dataset.take(6 - start)]
+
+    assert images(0)[3:] == images(3)
+    assert len({tuple(ids) for ids in images(0)}) == 6
+
+
+def test_divergence_is_reported_and_never_saved(tmp_path, config_file, tiny_world, rgan):
+    words = ["--set", "training.generator_learning_rate=1e30", "--set", "sg2im.steps=6"]
+    words += ["--set", "training.checkpoint_every_steps=1"]
+    reply = rgan("train", config_file, "--data", tiny_world.folder, "--run", tmp_path / "r", *words)
+    assert reply.code == 3 and reply.out == ""
+    assert "not finite" in reply.err.splitlines()[-1]
+    run = open_run(str(tmp_path / "r"))
+    for prefix in (tmp_path / "r" / "sg2im").rglob("*.index"):
+        reader = tf.train.load_checkpoint(str(prefix)[: -len(".index")])
+        for name, kind in reader.get_variable_to_dtype_map().items():
+            if kind.is_floating and "average" not in name:
+                assert np.isfinite(reader.get_tensor(name)).all(), (prefix, name)
+    assert run.stage_record("sg2im").get("steps", 0) < 6
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_dry_run_prints_the_resolved_config(name, rgan):
+    reply = rgan("train", name, "--dry-run", "--set", "training.seed=5", "--max-steps", 7)
+    assert reply.code == 0
+    config = config_from_dict(json.loads(reply.out)["config"])
+    expected = load_config(CONFIG_FOLDER / f"{name}.yaml")
+    assert config.training.seed == 5
+    assert config.training.steps == config.sg2im.steps == config.cooccurrence.steps == 7
+    assert config.generator == expected.generator and config.name == name
+
+
+def test_max_steps_never_adds_steps(config_file, rgan):
+    reply = rgan("train", config_file, "--dry-run", "--max-steps", 50)
+    config = json.loads(reply.out)["config"]
+    assert config["training"]["steps"] == 50  # of 100
+    assert config["sg2im"]["steps"] == 3
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["none.yaml"], "none.yaml: No such file"),
+        (["{config}", "--set", "graph.wdth=3"], "unknown key graph.wdth"),
+        (["{config}", "--set", "graph.width=wide"], "graph.width must be int"),
+        (["{config}", "--max-steps", "0"], "--max-steps 0: must be at least 1"),
+        (["{config}", "--max-steps", "x"], "invalid int value"),
+        (["{config}", "--run", "{out}"], "--data and --run are needed"),
+        (["{config}", "--data", "{data}"], "--data and --run are needed"),
+        (["{config}", "--data", "{out}", "--run", "{out}"], "has no manifest.json"),
+        (["{ok}", "--set", "training.batch_size=99"], "fewer than one batch of 99"),
+        (["{ok}", "--set", "data.image_size=128"], "prepare with --size 128"),
+        (["{ok}", "--set", "data.crop_size=128"], "data.crop_size to at most 64"),
+        (["{ok}", "--set", "retrieval.backbone=squeezenet"], "--backbone squeezenet"),
+        (["{ok}", "--set", "losses.perceptual_backbone=squeezenet"], "--weights-dir"),
+    ],
+)
+def test_refusals_are_one_line_and_write_nothing(
+    words, says, config_file, tmp_path, tiny_world, rgan, monkeypatch
+):
+    monkeypatch.delenv("RGAN_WEIGHTS", raising=False)
+    out = tmp_path / "out"
+    ok = [str(config_file), "--data", str(tiny_world.folder), "--run", str(out)]
+    filled = []
+    for word in words:
+        part = word.format(config=config_file, data=tiny_world.folder, out=out, ok="{ok}")
+        filled += ok if part == "{ok}" else [part]
+    reply = rgan("train", *filled)
+    assert reply.code == 2 and reply.out == ""
+    assert re.search(re.escape(says), reply.err.splitlines()[-1]), reply.err
+    assert "Traceback" not in reply.err
+    assert not out.exists()
+
+
+def test_a_run_keeps_its_config_and_its_data(copied, config_file, tiny_world, tmp_path, rgan):
+    before = {p: p.read_bytes() for p in copied.rglob("*") if p.is_file()}
+    ok = ("--data", tiny_world.folder, "--run", copied)
+    reply = rgan("train", config_file, *ok, "--set", "graph.width=16")
+    assert reply.code == 2 and "graph.width = 12, asked for now 16" in reply.err
+    other = Path(shutil.copytree(tiny_world.folder, tmp_path / "other"))
+    manifest = other / "manifest.json"
+    manifest.write_text(manifest.read_text().replace('"seed": 0', '"seed": 1', 1))
+    reply = rgan("train", config_file, "--data", other, "--run", copied)
+    assert reply.code == 2 and "other data" in reply.err
+    assert {p: p.read_bytes() for p in copied.rglob("*") if p.is_file()} == before
+
+
+def test_a_damaged_earlier_stage_stops_the_next(copied, config_file, tiny_world, rgan):
+    shutil.rmtree(copied / "retrievegan")
+    (path,) = (copied / "sg2im").glob("weights*.data*")
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    words = ("--data", tiny_world.folder, "--run", copied, "--max-steps", 3)
+    reply = rgan("train", config_file, *words)
+    assert reply.code == 4 and path.name in reply.err.splitlines()[-1]
+
+
+def test_the_resolved_config_of_a_run_starts_the_same_run(trained):
+    assert config_from_dict(config_to_dict(trained.config)) == trained.config
+    assert load_config(trained.folder / "config.yaml") == trained.config
