@@ -44,8 +44,8 @@ class RetrievalConfig:
 
     backbone: str = "mobilenet_v2"
     candidates: int = 10  # K
-    exact_candidates: int = 32  # up to so many, all are embedded and loaded in every step
-    loaded_candidates: int = 8  # above it, so many per object; the others count by cached vectors
+    exact_candidates: int = 32  # up to so many, all are loaded and embedded in every step
+    loaded_candidates: int = 8  # above that, so many are loaded; the rest count by cached vectors
     cache_max_age_steps: int = 500  # a cached vector is never older than so many steps
     embedding_sizes: tuple[int, ...] = (512, 256, 128)  # layers of the patch embedding; last is D
     straight_through: bool = True

@@ -102,7 +102,7 @@ def optimizers(kind: str):
 def make_joint(vocabulary):
     """Makes compiled stage-3 models of any config."""
 
-    def make(config, optimizer="sgd", seed=1, features=FEATURES, perceptual=None):
+    def make(config, optimizer="sgd", seed=1, features=FEATURES, perceptual=None, reader=None):
         tf.keras.utils.set_random_seed(seed)
         model = RetrieveGAN(
             config,
@@ -110,6 +110,7 @@ def make_joint(vocabulary):
             build_retrieval_networks(config, vocabulary, features),
             build_discriminators(config, vocabulary),
             perceptual or PerceptualDistance(PooledBackbone()),
+            reader,
         )
         model.compile(*optimizers(optimizer))
         return model
@@ -168,13 +169,13 @@ def assert_same_step():
 
 @pytest.fixture(scope="session")
 def random_bank(tmp_path_factory) -> PatchBank:
-    """60 random patches of 8 px."""
+    """60 random patches of 16 px."""
     rows = 60
     rng = np.random.default_rng(0)
     folder = tmp_path_factory.mktemp("bank") / "bank"
-    with PatchBankWriter(folder, crop_size=8, feature_size=FEATURES, backbone="random") as writer:
+    with PatchBankWriter(folder, crop_size=16, feature_size=FEATURES, backbone="random") as writer:
         writer.append(
-            rng.integers(0, 256, [rows, 8, 8, 3], np.uint8),
+            rng.integers(0, 256, [rows, 16, 16, 3], np.uint8),
             rng.normal(size=[rows, FEATURES]),
             [{"category_id": 2, "image_id": row, "style": ""} for row in range(rows)],
         )
@@ -184,4 +185,4 @@ def random_bank(tmp_path_factory) -> PatchBank:
 @pytest.fixture(scope="session")
 def reader(random_bank) -> PatchReader:
     related = np.random.default_rng(1).normal(size=[len(random_bank), RELATED])
-    return PatchReader(random_bank, related.astype(np.float32), crop_size=8)
+    return PatchReader(random_bank, related.astype(np.float32), crop_size=16)

@@ -43,6 +43,7 @@ def compare_gradients(
     batches: int,
     weights_dir: str | None = None,
     loaded: tuple[int, ...] = LOADED,
+    temperatures: tuple[float, ...] | None = None,
 ) -> dict[str, Any]:
     """Compares the truncated gradient of φ with the full one, and cached choices with fresh ones.
 
@@ -53,6 +54,7 @@ def compare_gradients(
       batches: of the run's batch size, from the training split.
       weights_dir: of the perceptual backbone.
       loaded: values of m; K is added.
+      temperatures: of the selection; None takes the first and the last of the run's schedule.
 
     Returns:
       `cosine`: temperature -> m -> part -> mean over the batches of the cosine between truncated
@@ -110,9 +112,18 @@ def compare_gradients(
         "cosine_of_mean": {},
     }
     cache.vectors.assign(aged[-1])
-    for temperature in (config.retrieval.temperature_start, config.retrieval.temperature_end):
+    schedule = (config.retrieval.temperature_start, config.retrieval.temperature_end)
+    for temperature in temperatures or schedule:
         figures = _cosines(
-            model, config, scenes, cache, reader, temperature, (*loaded, candidates), steps[-1]
+            model,
+            config,
+            scenes,
+            cache,
+            reader,
+            temperature,
+            (*loaded, candidates),
+            steps[-1],
+            run.config.retrieval.exact_candidates,
         )
         for kind, values in zip(("cosine", "cosine_of_mean"), figures, strict=True):
             result[kind][f"temperature {temperature:g}"] = values
@@ -137,7 +148,7 @@ def _candidates(run: Run, data: PreparedData, config: Config) -> CandidateTable:
     return prefilter(config, data, ["train"], sg2im, cooccurrence)["train"]
 
 
-def _cosines(model, config, scenes, cache, reader, temperature, loaded, first_step):
+def _cosines(model, config, scenes, cache, reader, temperature, loaded, first_step, run_exact):
     """Cosines by m, of each batch and of the mean over the batches."""
     fixed = {"temperature_end": temperature, "temperature_anneal_fraction": 0.0}
     model.config = _with_retrieval(config, **fixed)
@@ -145,7 +156,9 @@ def _cosines(model, config, scenes, cache, reader, temperature, loaded, first_st
     full = _gradients(model, scenes, first_step)  # [batches, parts, weights of φ]
     each, of_mean = {}, {}
     for number in loaded:
-        truncated = _with_retrieval(model.config, loaded_candidates=number)
+        truncated = _with_retrieval(
+            model.config, loaded_candidates=number, exact_candidates=run_exact
+        )
         model.retrieve = CachedRetrieval(truncated, model.networks.embedding, cache, reader)
         cut = _gradients(model, scenes, first_step)
         print(f"temperature {temperature:g}, m = {number}: done", file=sys.stderr, flush=True)
