@@ -65,13 +65,10 @@ def sg2im_pictures(
 
 
 def joint_pictures(
-    run: Run,
-    data: PreparedData,
-    model: AdversarialModel,
-    candidates: CandidateTable,
-    reader: PatchReader,
+    run: Run, data: PreparedData, model: AdversarialModel, candidates: CandidateTable
 ) -> Callable[[], dict[str, np.ndarray]]:
     """Layout, retrieved patches, generated, reconstructed and real image of fixed scenes."""
+    reader = PatchReader(data.bank, candidates.cooccurrence, crop_size=run.config.data.crop_size)
 
     def draw() -> dict[str, np.ndarray]:
         batch = fixed_scenes(run, data, held_out_split(data), candidates, SCENES)

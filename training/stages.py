@@ -138,7 +138,7 @@ def run_retrievegan(
         model,
         lambda step: _training_scenes(run, data, step, tables["train"]),
         config.training.steps,
-        draw=joint_pictures(run, data, model, tables[shown], reader),
+        draw=joint_pictures(run, data, model, tables[shown]),
     )
 
 

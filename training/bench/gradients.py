@@ -180,7 +180,8 @@ def _gradients(model: RetrieveGAN, scenes: list, first_step: int) -> np.ndarray:
             weight = model.generator_weights["selection"]
             selection = weight * tf.reduce_sum(terms["selection"])
             rest = total - selection
-        return [tape.gradient(loss, variables) for loss in (total, rest, selection)]
+        parts = [tape.gradient(loss, variables) for loss in (rest, selection)]
+        return [[a + b for a, b in zip(*parts, strict=True)], *parts]
 
     result = []
     for index, batch in enumerate(scenes):
