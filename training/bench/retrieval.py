@@ -13,7 +13,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", help="prepared folder; without it no training step is measured")
     parser.add_argument("--config", default="procedural_64", help="of the training step")
     parser.add_argument("--repetitions", type=int, default=3, help="the median is reported")
-    parser.add_argument("--steps", type=int, default=10, help="timed pairs of training steps")
+    parser.add_argument("--steps", type=int, default=16, help="timed pairs of training steps")
     parser.add_argument(
         "--gradients",
         action="store_true",
