@@ -89,8 +89,13 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
         "input_images_per_second": round(images / statistics.median(alone), 2),
         "generator_gflop_per_image": round(flops / 1e9, 3),
         "parameters": {
-            "generator_side": int(networks.count_params()),
-            "discriminators": int(model.discriminators.count_params()),
+            "generator_side": _size(networks),
+            "discriminators": _size(model.discriminators),
         },
         "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
     }
+
+
+def _size(networks) -> int:
+    """Number of weights; Keras itself counts only what was called as a whole."""
+    return sum(int(variable.shape.num_elements()) for variable in networks.variables)
