@@ -44,6 +44,9 @@ class RetrievalConfig:
 
     backbone: str = "mobilenet_v2"
     candidates: int = 10  # K
+    exact_candidates: int = 32  # up to so many, all are loaded and embedded in every step
+    loaded_candidates: int = 8  # above that, so many are loaded; the rest count by cached vectors
+    cache_max_age_steps: int = 500  # a cached vector is never older than so many steps
     embedding_sizes: tuple[int, ...] = (512, 256, 128)  # layers of the patch embedding; last is D
     straight_through: bool = True
     initial_scale: float = 10.0  # multiplies the distances; learned
@@ -242,6 +245,7 @@ def _rules(config: Config) -> list[tuple[str, bool]]:
     data, modules = config.data, len(config.sg2im.decoder_channels)
     entries = len(config.generator.decoder_channels)
     crop, object_crop = data.crop_size, config.discriminators.object_crop_size
+    loaded, exact = config.retrieval.loaded_candidates, config.retrieval.exact_candidates
     return [
         (
             f"data.image_size must be a multiple of 16 and at least {_SMALLEST_IMAGE}, "
@@ -266,6 +270,11 @@ def _rules(config: Config) -> list[tuple[str, bool]]:
             f"discriminators.object_crop_size must be at least {_SMALLEST_IMAGE}, "
             f"got {object_crop}",
             object_crop >= _SMALLEST_IMAGE,
+        ),
+        (
+            f"retrieval.loaded_candidates must be at most retrieval.exact_candidates ({exact}), "
+            f"got {loaded}",
+            loaded <= exact,
         ),
     ]
 

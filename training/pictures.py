@@ -7,10 +7,12 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
+from rgan_tf.data.patch_reader import PatchReader
 from rgan_tf.data.pipeline import CandidateTable, scene_dataset
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.image import float_to_uint8
 from rgan_tf.model.adversarial_model import AdversarialModel
+from rgan_tf.model.patch_library import PatchLibrary, library_for
 from rgan_tf.model.retrievegan import reconstruct, synthesise
 from rgan_tf.pictures import comparison_grid, draw_layout
 from rgan_tf.runs import Run
@@ -65,19 +67,26 @@ def joint_pictures(
     run: Run, data: PreparedData, model: AdversarialModel, candidates: CandidateTable
 ) -> Callable[[], dict[str, np.ndarray]]:
     """Layout, retrieved patches, generated, reconstructed and real image of fixed scenes."""
+    reader = PatchReader(data.bank, candidates.cooccurrence, crop_size=run.config.data.crop_size)
 
     def draw() -> dict[str, np.ndarray]:
         batch = fixed_scenes(run, data, held_out_split(data), candidates, SCENES)
-        return {"retrievegan": joint_grid(run, model.average, batch)}
+        library = library_for(run.config, model.average, reader)
+        return {"retrievegan": joint_grid(run, model.average, batch, library)}
 
     return draw
 
 
-def joint_grid(run: Run, networks: tf.keras.Model, batch: dict[str, tf.Tensor]) -> np.ndarray:
+def joint_grid(
+    run: Run,
+    networks: tf.keras.Model,
+    batch: dict[str, tf.Tensor],
+    library: PatchLibrary | None = None,
+) -> np.ndarray:
     """The picture grid of stage 3 for one batch."""
     rows = tf.range(tf.shape(batch["objects"])[0])
-    predicted = synthesise(networks, batch, row_seeds=rows)
-    true_layout = synthesise(networks, batch, row_seeds=rows, boxes=batch["boxes"])
+    predicted = synthesise(networks, batch, row_seeds=rows, library=library)
+    true_layout = synthesise(networks, batch, row_seeds=rows, boxes=batch["boxes"], library=library)
     rebuilt = reconstruct(networks, batch, batch["boxes"])
     return comparison_grid(
         [

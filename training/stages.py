@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from rgan_tf.data.patch_reader import PatchReader
 from rgan_tf.data.pipeline import CandidateTable, scene_dataset
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.errors import BadInput, CorruptData
@@ -128,6 +129,8 @@ def run_retrievegan(
     load_weights(run, "cooccurrence", cooccurrence)
     shown = held_out_split(data)
     tables = prefilter(config, data, {"train", shown}, sg2im, cooccurrence)
+    cooccurrence_rows = tables["train"].cooccurrence
+    reader = PatchReader(data.bank, cooccurrence_rows, crop_size=config.data.crop_size)
     with strategy.scope():
         networks = build_retrieval_networks(config, run.vocabulary, run.feature_size)
         networks.embedding.set_statistics(_sample_rows(data))
@@ -137,8 +140,10 @@ def run_retrievegan(
             build_retrieval_networks(config, run.vocabulary, run.feature_size),
             build_discriminators(config, run.vocabulary),
             perceptual,
+            reader,
         )
         model.compile(*_optimizers(run))
+    model.start()
     _fit(
         run,
         "retrievegan",

@@ -73,7 +73,9 @@ def scene_dataset(
       int32 (-1: none). With `candidates` also patch_crops [B, O, h, w, 3] uint8, patch_features
       [B, O, Dx] float32, candidate_ids [B, O, K] int32 (-1: none), candidate_valid [B, O, K] bool,
       candidate_crops [B, O, K, h, w, 3] uint8, candidate_features [B, O, K, Dx] float32 and
-      candidate_cooccurrence [B, O, K, Dc] float32.
+      candidate_cooccurrence [B, O, K, Dc] float32. With more than
+      `config.retrieval.exact_candidates` candidates the last three are absent: what is needed of
+      them is read later, see `PatchReader`.
 
     Raises:
       BadInput: if the candidates belong to another split or bank, or sizes are not positive.
@@ -147,6 +149,9 @@ class _Batches:
         self._flip = flip
         self._candidates = candidates
         self._crop_size = config.data.crop_size
+        self._ids_only = (
+            candidates is not None and candidates.ids.shape[1] > config.retrieval.exact_candidates
+        )
         self._mirrored_predicates = mirrored_predicates(data.vocabulary)
         self._orders: dict[int, np.ndarray] = {}
         if candidates is not None:
@@ -171,11 +176,15 @@ class _Batches:
         rows = [batch, objects]
         each = [batch, objects, self._candidates.ids.shape[1]]
         features, related = self._bank.feature_size, self._candidates.cooccurrence.shape[1]
-        return specs | {
+        specs |= {
             "patch_crops": tf.TensorSpec([*rows, crop, crop, 3], tf.uint8),
             "patch_features": tf.TensorSpec([*rows, features], tf.float32),
             "candidate_ids": tf.TensorSpec(each, tf.int32),
             "candidate_valid": tf.TensorSpec(each, tf.bool),
+        }
+        if self._ids_only:
+            return specs
+        return specs | {
             "candidate_crops": tf.TensorSpec([*each, crop, crop, 3], tf.uint8),
             "candidate_features": tf.TensorSpec([*each, features], tf.float32),
             "candidate_cooccurrence": tf.TensorSpec([*each, related], tf.float32),
@@ -202,13 +211,12 @@ class _Batches:
         ids = np.full((*patch_rows.shape, self._candidates.ids.shape[1]), -1, np.int32)
         ids[present] = self._candidates.ids[patch_rows[present]]  # [B, O, K]
         valid = ids >= 0
+        batch += [crops, self._own.features_at(patch_rows), ids, valid]
+        if self._ids_only:
+            return batch
         related = np.zeros((*ids.shape, self._candidates.cooccurrence.shape[1]), np.float32)
         related[valid] = self._candidates.cooccurrence[ids[valid]]
         return batch + [
-            crops,
-            self._own.features_at(patch_rows),
-            ids,
-            valid,
             self._bank.crops_at(ids, self._crop_size),
             self._bank.features_at(ids),
             related,

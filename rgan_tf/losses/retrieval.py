@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from rgan_tf.retrieval.distance import l2_distance, pairwise_distance
+from rgan_tf.retrieval.distance import l2_distance, pairwise_distance, unit_distance
 from rgan_tf.retrieval.noise import stateless_uniform
 
 _LOWEST = -1e9  # logit of an entry that must not be chosen
@@ -34,6 +34,7 @@ def selection_loss(
     scale: tf.Tensor | float,
     form: str = "one_step",
     teacher_forcing: bool = True,
+    left_out: tuple[tf.Tensor, tf.Tensor] | None = None,
 ) -> tf.Tensor:
     """Ground-truth selection loss: given one true patch, the other true patches should win.
 
@@ -54,6 +55,9 @@ def selection_loss(
       scale: scalar above 0, multiplies the distances.
       form: "one_step" or "iterative".
       teacher_forcing: only for "iterative".
+      left_out: further candidates, [B, O, K', D] of length 1 and [B, O, K'] bool, which count in
+        the cross-entropy but receive no gradient themselves. In the iterative form they decide
+        neither the order of the visits nor, without teacher forcing, the query.
 
     Returns:
       [B] float32, per example; 0 for an example with fewer than two objects.
@@ -76,10 +80,10 @@ def selection_loss(
     is_counted = object_mask & ~is_anchor  # [B, O]
     if form == "one_step":
         logits = _logits(features, is_entry, anchor_feature, scale)  # [B, O, 1+K]
-        losses = -tf.nn.log_softmax(logits)[:, :, 0]  # [B, O]
+        losses = _cross_entropy(logits, left_out, anchor_feature, scale)  # [B, O]
     else:
         losses = _iterative_losses(
-            features, is_entry, anchor_feature, is_counted, scale, teacher_forcing
+            features, is_entry, anchor_feature, is_counted, scale, teacher_forcing, left_out
         )  # [B, O]
     counted = tf.cast(is_counted, tf.float32)  # [B, O]
     number = tf.reduce_sum(counted, axis=-1)  # [B]
@@ -119,18 +123,30 @@ def _logits(features, is_entry, query, scale):
     return tf.where(is_entry, -scale * distance, _LOWEST)  # [B, O, 1+K]
 
 
-def _iterative_losses(features, is_entry, query, is_counted, scale, teacher_forcing):
+def _cross_entropy(logits, left_out, query, scale):
+    """Of the first entry of [B, O, 1+K] among all of them and those left out; [B, O]."""
+    if left_out is None:
+        return -tf.nn.log_softmax(logits)[:, :, 0]  # [B, O]
+    embeddings, is_left_out = left_out  # [B, O, K', D], [B, O, K']
+    others = -scale * unit_distance(tf.stop_gradient(embeddings), query)  # [B, O, K']
+    others = tf.reduce_logsumexp(tf.where(is_left_out, others, _LOWEST), axis=-1)  # [B, O]
+    logits = tf.concat([logits, others[:, :, tf.newaxis]], axis=-1)  # [B, O, 1+K+1]
+    return -tf.nn.log_softmax(logits)[:, :, 0]  # [B, O]
+
+
+def _iterative_losses(features, is_entry, query, is_counted, scale, teacher_forcing, left_out):
     """Cross-entropy of each object at the step that visits it; [B, O], 0 for uncounted ones."""
     num_objects, group_size = features.shape[1], tf.shape(features)[2]
     is_open = is_counted  # [B, O]
     selected_sum, count = query, tf.ones(tf.shape(query)[:1])  # [B, D], [B]
     losses = tf.zeros(tf.shape(is_counted))  # [B, O]
     for _ in range(num_objects - 1):
-        logits = _logits(features, is_entry, selected_sum / count[:, tf.newaxis], scale)
+        mean = selected_sum / count[:, tf.newaxis]  # [B, D]
+        logits = _logits(features, is_entry, mean, scale)  # [B, O, 1+K]
         best = tf.where(is_open, tf.reduce_max(logits, axis=-1), 2 * _LOWEST)  # [B, O]
         visited = tf.one_hot(tf.argmax(best, axis=-1), num_objects)  # [B, O]
         visited *= tf.cast(is_open, tf.float32)  # [B, O]; nothing once all are visited
-        losses -= tf.nn.log_softmax(logits)[:, :, 0] * visited  # [B, O]
+        losses += _cross_entropy(logits, left_out, mean, scale) * visited  # [B, O]
         if teacher_forcing:
             patches = features[:, :, 0]  # [B, O, D]
         else:

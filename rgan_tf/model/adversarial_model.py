@@ -85,6 +85,9 @@ class AdversarialModel(tf.keras.Model):
         """The losses of one per-replica batch; defined by each stage."""
         raise NotImplementedError
 
+    def finish_step(self) -> None:
+        """What a stage does after the weights' update, in replica context; nothing here."""
+
     @property
     def metrics(self) -> list[tf.keras.metrics.Metric]:
         """Means over the current logging interval."""
@@ -105,6 +108,7 @@ class AdversarialModel(tf.keras.Model):
         _apply(self.generator_optimizer, generator_gradients, generator_variables)
         _apply(self.discriminator_optimizer, discriminator_gradients, discriminator_variables)
         self._update_average()
+        self.finish_step()
         self.step.assign_add(1)
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
         self._track("loss/generator", generator_loss * replicas)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import tensorflow as tf
 
 from rgan_tf.config import Config
+from rgan_tf.data.patch_reader import PatchReader
 from rgan_tf.graph.encoder import GraphEncoding
 from rgan_tf.losses.adversarial import discriminator_loss, generator_loss
 from rgan_tf.losses.basic import (
@@ -17,10 +17,12 @@ from rgan_tf.losses.basic import (
     reconstruction_loss,
 )
 from rgan_tf.losses.perceptual import PerceptualDistance
-from rgan_tf.losses.retrieval import cooccurrence_loss, draw_anchors, selection_loss
+from rgan_tf.losses.retrieval import draw_anchors
 from rgan_tf.model.adversarial_model import AdversarialModel, LossTerms
+from rgan_tf.model.joint_retrieval import CachedRetrieval, ExactRetrieval
 from rgan_tf.model.networks import Discriminators, RetrievalNetworks
-from rgan_tf.retrieval.distance import l2_distance
+from rgan_tf.model.patch_library import PatchLibrary
+from rgan_tf.retrieval.cache import EmbeddingCache
 from rgan_tf.retrieval.gumbel import GroupSelection
 from rgan_tf.retrieval.selector import GroupRetrieval, mix_patches
 from rgan_tf.retrieval.temperature import exponential_temperature
@@ -72,6 +74,14 @@ class RetrieveGAN(AdversarialModel):
       average: the moving average of `networks`.
       discriminators: image and object discriminator.
       perceptual: distance on a frozen backbone.
+      reader: of the bank's patches; needed where K is above `config.retrieval.exact_candidates`.
+
+    Attributes:
+      cache: embeddings of the bank where K is above `config.retrieval.exact_candidates`, else None.
+      retrieve: the retrieval that the step uses.
+
+    Raises:
+      ValueError: if the reader is missing where it is needed.
     """
 
     def __init__(
@@ -81,6 +91,7 @@ class RetrieveGAN(AdversarialModel):
         average: RetrievalNetworks,
         discriminators: Discriminators,
         perceptual: PerceptualDistance,
+        reader: PatchReader | None = None,
         **kwargs,
     ):
         weights = {name: getattr(config.losses, name) for name in GENERATOR_TERMS}
@@ -94,11 +105,24 @@ class RetrieveGAN(AdversarialModel):
             **kwargs,
         )
         self.perceptual = perceptual
-        self.retrieval = GroupRetrieval(straight_through=config.retrieval.straight_through)
+        self.cache: EmbeddingCache | None = None
+        if config.retrieval.candidates > config.retrieval.exact_candidates:
+            if reader is None:
+                raise ValueError("more candidates than exact_candidates need a patch reader")
+            self.cache = EmbeddingCache(
+                rows=len(reader),
+                width=config.retrieval.embedding_sizes[-1],
+                max_age_steps=config.retrieval.cache_max_age_steps,
+            )
+            self.retrieve: ExactRetrieval | CachedRetrieval = CachedRetrieval(
+                config, networks.embedding, self.cache, reader
+            )
+        else:
+            self.retrieve = ExactRetrieval(config, networks.embedding)
         self.declare_metrics(
             [f"loss/generator/{name}" for name in GENERATOR_TERMS]
             + [f"loss/discriminator/{name}" for name in DISCRIMINATOR_TERMS]
-            + ["retrieval/scale", "retrieval/temperature", "retrieval/signal_to_noise"]
+            + ["retrieval/scale", "retrieval/temperature", *self.retrieve.monitors]
         )
 
     def compute_terms(self, batch: dict[str, tf.Tensor], replica: tf.Tensor) -> LossTerms:
@@ -109,23 +133,23 @@ class RetrieveGAN(AdversarialModel):
         mask = encoding.object_mask  # [B, O]
         predicted_boxes = networks.box_predictor(encoding.object_vectors)  # [B, O, 4]
 
-        candidates = networks.embedding(batch["candidate_features"])  # [B, O, K, D]
-        own = networks.embedding(batch["patch_features"])  # [B, O, D]
-        scale = networks.embedding.scale  # []
         temperature = self.temperature()  # []
-        selection = self.retrieval(
-            candidates,
-            batch["candidate_valid"],
-            self._row_seeds(objects, replica),
-            scale=scale,
-            temperature=temperature,
+        anchor_seed = derive_seed(
+            self.config.training.seed, self.step, replica, Purpose.SELECTION_ANCHOR
         )
-        selected_crops = mix_patches(selection.weights, batch["candidate_crops"])
+        retrieved = self.retrieve(
+            batch,
+            mask,
+            seeds=self._row_seeds(objects, replica),
+            anchors=draw_anchors(mask, anchor_seed),
+            temperature=temperature,
+            step=self.step,
+        )
         own_crops = tf.cast(batch["patch_crops"], tf.float32) / 127.5 - 1.0  # [B, O, h, w, 3]
         own_crops *= tf.cast(mask, tf.float32)[:, :, None, None, None]
 
         fakes = networks.generator(
-            tf.concat([selected_crops, own_crops], axis=0),
+            tf.concat([retrieved.crops, own_crops], axis=0),
             _twice(encoding),
             tf.concat([boxes, boxes], axis=0),
         )  # [2B, H, W, 3]
@@ -140,24 +164,10 @@ class RetrieveGAN(AdversarialModel):
         real_class, *fake_class = tf.split(class_logits, 3)  # [B, O, categories] each
         real_crops, _, reconstructed_crops = tf.split(crops, 3)  # [B, O, S, S, 3] each
 
-        anchor_seed = derive_seed(
-            self.config.training.seed, self.step, replica, Purpose.SELECTION_ANCHOR
-        )
-        anchors = draw_anchors(mask, anchor_seed)  # [B]
         real_maps = self.perceptual.maps(real)
         generator = {
-            "selection": selection_loss(
-                own,
-                candidates,
-                batch["candidate_valid"],
-                mask,
-                anchors,
-                scale=scale,
-                form=self.config.retrieval.selection_loss,
-            ),
-            "cooccurrence": cooccurrence_loss(
-                selection.weights, batch["candidate_cooccurrence"], mask
-            ),
+            "selection": retrieved.selection_loss,
+            "cooccurrence": retrieved.cooccurrence_loss,
             "adversarial_image": _mean([generator_loss(x, form) for x in fake_image]),
             "adversarial_object": _mean(
                 [generator_loss(x, form=form, object_mask=mask) for x in fake_object]
@@ -188,16 +198,24 @@ class RetrieveGAN(AdversarialModel):
             generator,
             discriminator,
             {
-                "retrieval/scale": scale,
+                "retrieval/scale": networks.embedding.scale,
                 "retrieval/temperature": temperature,
-                "retrieval/signal_to_noise": _signal_to_noise(
-                    candidates,
-                    batch["candidate_valid"],
-                    tf.gather(own, anchors, batch_dims=1),
-                    scale,
-                ),
+                **retrieved.monitors,
             },
         )
+
+    def start(self) -> None:
+        """Embeds the whole bank where a cache is used; call before the first step.
+
+        A checkpoint that is restored afterwards brings its own cache.
+        """
+        if self.cache is not None:
+            self.retrieve.fill()
+
+    def finish_step(self) -> None:
+        """Embeds the next rows of the bank again, where a cache is used."""
+        if self.cache is not None:
+            self.retrieve.refresh(self.step)
 
     def temperature(self) -> tf.Tensor:
         """The softmax temperature of the current step (method §3.6)."""
@@ -229,6 +247,7 @@ def synthesise(
     row_seeds: tf.Tensor | None,
     boxes: tf.Tensor | None = None,
     choice: tf.Tensor | None = None,
+    library: PatchLibrary | None = None,
 ) -> Synthesis:
     """Generates one image per graph, as at test time.
 
@@ -238,6 +257,7 @@ def synthesise(
       row_seeds: [B] int32 for random retrieval; None for the deterministic one.
       boxes: [B, O, 4] layout to use; None uses the predicted boxes.
       choice: [B, O] int32 candidate of every object, for other selection rules; None retrieves.
+      library: embeddings and pixels of the bank, for batches without the candidates' own.
 
     Returns:
       A `Synthesis`.
@@ -246,7 +266,10 @@ def synthesise(
     if boxes is None:
         boxes = networks.box_predictor(encoding.object_vectors)  # [B, O, 4]
     boxes *= tf.cast(encoding.object_mask, tf.float32)[:, :, None]
-    embeddings = networks.embedding(batch["candidate_features"])  # [B, O, K, D]
+    if library is None:
+        embeddings = networks.embedding(batch["candidate_features"])  # [B, O, K, D]
+    else:
+        embeddings = library.embeddings_at(batch["candidate_ids"])  # [B, O, K, D]
     selection = GroupRetrieval(straight_through=True)(
         embeddings,
         batch["candidate_valid"],
@@ -254,7 +277,10 @@ def synthesise(
         scale=networks.embedding.scale,
         locked=choice,
     )
-    crops = mix_patches(selection.weights, batch["candidate_crops"])  # [B, O, h, w, 3]
+    if library is None:
+        crops = mix_patches(selection.weights, batch["candidate_crops"])  # [B, O, h, w, 3]
+    else:
+        crops = library.chosen_crops(batch["candidate_ids"], selection.choice)  # [B, O, h, w, 3]
     return Synthesis(networks.generator(crops, encoding, boxes), boxes, crops, selection)
 
 
@@ -274,24 +300,3 @@ def _twice(encoding: GraphEncoding) -> GraphEncoding:
 
 def _mean(terms: list[tf.Tensor]) -> tf.Tensor:
     return tf.add_n(terms) / len(terms)
-
-
-def _signal_to_noise(
-    embeddings: tf.Tensor, valid: tf.Tensor, query: tf.Tensor, scale: tf.Tensor
-) -> tf.Tensor:
-    """Spread of the scaled distances to a query over the spread of Gumbel noise (pi / sqrt 6).
-
-    Below 1 the noise decides which patch is retrieved, above it the embedding does.
-
-    Args:
-      embeddings: [B, O, K, D] float32.
-      valid: [B, O, K] bool.
-      query: [B, D] float32.
-      scale: scalar.
-    """
-    distances = l2_distance(embeddings, query[:, None, None])  # [B, O, K]
-    weights = tf.cast(valid, tf.float32)  # [B, O, K]
-    count = tf.maximum(tf.reduce_sum(weights, axis=[1, 2], keepdims=True), 1.0)  # [B, 1, 1]
-    mean = tf.reduce_sum(distances * weights, axis=[1, 2], keepdims=True) / count  # [B, 1, 1]
-    variance = tf.reduce_sum(weights * (distances - mean) ** 2, axis=[1, 2]) / count[:, 0, 0]
-    return tf.stop_gradient(scale * tf.reduce_mean(tf.sqrt(variance)) * 6.0**0.5 / math.pi)

@@ -35,6 +35,27 @@ def l2_distance(first: tf.Tensor, second: tf.Tensor) -> tf.Tensor:
     return safe_sqrt(tf.reduce_sum(tf.math.squared_difference(first, second), axis=-1))
 
 
+def unit_distance(vectors: tf.Tensor, queries: tf.Tensor) -> tf.Tensor:
+    """l2 distances of many vectors of length 1 to one query, by inner products.
+
+    Needs no tensor of differences, and neither does its gradient. The price is an error of up to
+    5e-4 between vectors that coincide, and of 1e-6 between others: enough to rank the far ones.
+
+    Args:
+      vectors: [B, O, K, D] float, of length 1.
+      queries: [B, D] float, of any length.
+
+    Returns:
+      [B, O, K], of the same float type; gradient 0 where the vectors are equal.
+    """
+    batch, objects, candidates = (tf.shape(vectors)[axis] for axis in range(3))
+    flat = tf.reshape(vectors, [batch, objects * candidates, vectors.shape[-1]])  # [B, O*K, D]
+    products = tf.linalg.matvec(flat, queries)  # [B, O*K]
+    length = tf.reduce_sum(queries**2, axis=-1, keepdims=True)  # [B, 1]
+    distances = safe_sqrt(tf.maximum(1.0 + length - 2.0 * products, 0.0))  # [B, O*K]
+    return tf.reshape(distances, [batch, objects, candidates])  # [B, O, K]
+
+
 def pairwise_distance(vectors: tf.Tensor) -> tf.Tensor:
     """All distances within each set of vectors.
 

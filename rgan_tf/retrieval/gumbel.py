@@ -74,6 +74,36 @@ def gumbel_group_select(
     Raises:
       ValueError: if the number of objects is not static.
     """
+    return relaxed_group_select(
+        features,
+        valid,
+        query,
+        gumbel,
+        scale=scale,
+        temperature=temperature,
+        straight_through=straight_through,
+        locked=locked,
+    )[0]
+
+
+def relaxed_group_select(
+    features: tf.Tensor,
+    valid: tf.Tensor,
+    query: tf.Tensor,
+    gumbel: tf.Tensor,
+    *,
+    scale: tf.Tensor | float = 1.0,
+    temperature: tf.Tensor | float = 1.0,
+    straight_through: bool = True,
+    locked: tf.Tensor | None = None,
+) -> tuple[GroupSelection, tf.Tensor]:
+    """`gumbel_group_select`, and how near every candidate came to being chosen.
+
+    Returns:
+      The selection, and [B, O, K]: the sum over all steps of the relaxed weights of equation 2. A
+      candidate's share of it is its share of the gradient. Without `straight_through` these are
+      the weights of the selection.
+    """
     # On the soft path each step divides the rounding of the step before by the temperature; at
     # scale 10 and temperature 0.1 float32 leaves errors above 1e-5 after five steps.
     kind = tf.float32 if straight_through else tf.float64
@@ -160,7 +190,9 @@ def gumbel_group_select(
         # Σ_t s_t, divided by its sum over the object, in logarithms: nothing underflows to 0/0.
         total = tf.reduce_logsumexp(tf.stack(log_weights), axis=0)  # [B, O, K]
         weights = _masked_softmax(total, selectable, 1.0, axes=(2,))[0] + lock_weights  # [B, O, K]
-    return GroupSelection(tf.cast(weights, tf.float32), tf.stack(order, axis=-1), choice)
+        relaxed_sum = weights  # [B, O, K]
+    weights, relaxed = tf.cast(weights, tf.float32), tf.cast(relaxed_sum, tf.float32)
+    return GroupSelection(weights, tf.stack(order, axis=-1), choice), relaxed
 
 
 def _lowest(values: tf.Tensor, mask: tf.Tensor, axes: tuple[int, ...] = (1, 2)) -> tf.Tensor:

@@ -54,12 +54,8 @@ class GroupRetrieval(tf.keras.layers.Layer):
     ) -> GroupSelection:
         """Runs the selection; see the class for arguments and result."""
         embeddings = tf.cast(candidate_embeddings, tf.float32)  # [B, O, K, D]
-        if seeds is None:
-            gumbel = tf.zeros(tf.shape(valid))  # [B, O, K]
-            scores = tf.zeros(tf.shape(valid)) if distances is None else -distances  # [B, O, K]
-        else:
-            gumbel, scores = draw_noise(seeds, tf.shape(valid)[1:])  # [B, O, K] twice
-        query = best_candidate(embeddings, valid, tf.cast(scores, tf.float32))  # [B, D]
+        gumbel, scores = noise_and_scores(valid, seeds, distances)  # [B, O, K] twice
+        query = best_candidate(embeddings, valid, scores)  # [B, D]
         return gumbel_group_select(
             embeddings,
             valid,
@@ -76,6 +72,33 @@ class GroupRetrieval(tf.keras.layers.Layer):
         return {**super().get_config(), "straight_through": self.straight_through}
 
 
+def noise_and_scores(
+    valid: tf.Tensor, seeds: tf.Tensor | None, distances: tf.Tensor | None = None
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """The noise of a selection, and what decides on its first query.
+
+    Args:
+      valid: [B, O, K] bool.
+      seeds: [B, 2] int32, or None for the deterministic selection.
+      distances: [B, O, K] float, pre-filter distances, for the deterministic selection.
+
+    Returns:
+      Gumbel noise (zeros without seeds) and the scores of the first query, the highest of which
+      wins; both [B, O, K] float32.
+    """
+    if seeds is not None:
+        return draw_noise(seeds, tf.shape(valid)[1:])
+    zeros = tf.zeros(tf.shape(valid))  # [B, O, K]
+    return zeros, zeros if distances is None else tf.cast(-distances, tf.float32)
+
+
+def best_position(valid: tf.Tensor, scores: tf.Tensor) -> tf.Tensor:
+    """[B] int32: where among all O*K candidates the valid one of the highest score stands."""
+    masked = tf.where(valid, scores, tf.float32.min)  # [B, O, K]
+    flat = tf.reshape(masked, [tf.shape(valid)[0], -1])  # [B, O*K]
+    return tf.argmax(flat, axis=-1, output_type=tf.int32)
+
+
 def best_candidate(embeddings: tf.Tensor, valid: tf.Tensor, scores: tf.Tensor) -> tf.Tensor:
     """The embedding of each row's valid candidate with the highest score; ties go to the first.
 
@@ -88,10 +111,8 @@ def best_candidate(embeddings: tf.Tensor, valid: tf.Tensor, scores: tf.Tensor) -
       [B, D] float32.
     """
     batch, width = tf.shape(valid)[0], embeddings.shape[-1]
-    masked = tf.where(valid, scores, tf.float32.min)  # [B, O, K]
-    best = tf.argmax(tf.reshape(masked, [batch, -1]), axis=-1)  # [B]
     flat = tf.reshape(embeddings, [batch, -1, width])  # [B, O*K, D]
-    return tf.gather(flat, best, batch_dims=1)  # [B, D]
+    return tf.gather(flat, best_position(valid, scores), batch_dims=1)  # [B, D]
 
 
 def mix_patches(weights: tf.Tensor, crops: tf.Tensor) -> tf.Tensor:

@@ -172,6 +172,21 @@ def test_static_shapes(prepared, config):
     assert even.element_spec["image"].shape.as_list() == [4, 16, 16, 3]
 
 
+def test_many_candidates_come_as_ids_only(prepared, config):
+    candidates = table(prepared, "train")
+    options = dict(batch_size=4, seed=0, candidates=candidates)
+    few = dataclasses.replace(
+        config, retrieval=dataclasses.replace(config.retrieval, exact_candidates=K - 1)
+    )
+    whole = scene_dataset(prepared, "train", config, **options)
+    lean = scene_dataset(prepared, "train", few, **options)
+    missing = {"candidate_crops", "candidate_features", "candidate_cooccurrence"}
+    assert set(whole.element_spec) - set(lean.element_spec) == missing
+    for one, other in zip(take(whole, 3), take(lean, 3), strict=True):
+        for key, value in other.items():
+            np.testing.assert_array_equal(value, one[key], err_msg=key)
+
+
 def test_mirrored_scenes_are_mirrored_in_everything(prepared, config, flipping):
     settings = {"batch_size": 11, "seed": 3, "candidates": table(prepared, "train")}
     plain = take(scene_dataset(prepared, "train", config, **settings), 4)

@@ -26,6 +26,39 @@ def test_one_step_by_hand():
     np.testing.assert_allclose(loss, [expected], rtol=1e-6)
 
 
+def test_what_is_left_out_counts_in_the_loss_and_receives_no_gradient():
+    rng = np.random.default_rng(1)
+    vectors = tf.math.l2_normalize(tf.constant(rng.normal(size=(2, 3, 6, 5)), tf.float32), axis=-1)
+    own, candidates, others = vectors[:, :, 0], vectors[:, :, 1:3], vectors[:, :, 1:]
+    mask, anchors = tf.fill([2, 3], True), tf.constant([0, 2])
+    is_left_out = tf.constant([[[False, False, True, True, True]] * 3] * 2)
+
+    def loss_and_gradients(form, used, left_out=None):
+        scale = tf.constant(3.0)
+        with tf.GradientTape() as tape:
+            tape.watch([own, others, scale])
+            valid = tf.fill(used.shape[:3], True)
+            loss = selection_loss(
+                own, used, valid, mask, anchors, scale=scale, form=form, left_out=left_out
+            )
+            total = tf.reduce_sum(loss)
+        return loss, tape.gradient(total, [own, scale, others])
+
+    full, (own_full, scale_full, _) = loss_and_gradients("one_step", others)
+    cut, (own_cut, scale_cut, none) = loss_and_gradients(
+        "one_step", candidates, (others, is_left_out)
+    )
+    np.testing.assert_allclose(cut, full, rtol=1e-5)
+    np.testing.assert_allclose(own_cut, own_full, rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(scale_cut, scale_full, rtol=1e-4)
+    assert none is None
+    without, _ = loss_and_gradients("one_step", candidates)
+    assert (without.numpy() < full.numpy() - 0.1).all()
+    # Teacher-forced, only the order of the visits could differ; nothing else is approximate.
+    iterative, _ = loss_and_gradients("iterative", candidates, (others, is_left_out))
+    assert (iterative.numpy() > loss_and_gradients("iterative", candidates)[0].numpy()).all()
+
+
 @pytest.mark.parametrize("teacher_forcing", [True, False])
 def test_iterative_by_hand(teacher_forcing):
     # From 0, object 1 is visited first, through its candidate at 0.5; its own patch is at 1. The

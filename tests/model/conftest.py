@@ -7,6 +7,8 @@ import pytest
 import tensorflow as tf
 
 from rgan_tf.backbones import load_backbone
+from rgan_tf.data.patch_bank import PatchBank, PatchBankWriter
+from rgan_tf.data.patch_reader import PatchReader
 from rgan_tf.losses.perceptual import PerceptualDistance
 from rgan_tf.model.networks import (
     build_discriminators,
@@ -100,7 +102,7 @@ def optimizers(kind: str):
 def make_joint(vocabulary):
     """Makes compiled stage-3 models of any config."""
 
-    def make(config, optimizer="sgd", seed=1, features=FEATURES, perceptual=None):
+    def make(config, optimizer="sgd", seed=1, features=FEATURES, perceptual=None, reader=None):
         tf.keras.utils.set_random_seed(seed)
         model = RetrieveGAN(
             config,
@@ -108,6 +110,7 @@ def make_joint(vocabulary):
             build_retrieval_networks(config, vocabulary, features),
             build_discriminators(config, vocabulary),
             perceptual or PerceptualDistance(PooledBackbone()),
+            reader,
         )
         model.compile(*optimizers(optimizer))
         return model
@@ -162,3 +165,24 @@ def assert_same_step():
             assert other_value == pytest.approx(float(value), rel=1e-4, abs=1e-5), name
 
     return compare
+
+
+@pytest.fixture(scope="session")
+def random_bank(tmp_path_factory) -> PatchBank:
+    """60 random patches of 16 px."""
+    rows = 60
+    rng = np.random.default_rng(0)
+    folder = tmp_path_factory.mktemp("bank") / "bank"
+    with PatchBankWriter(folder, crop_size=16, feature_size=FEATURES, backbone="random") as writer:
+        writer.append(
+            rng.integers(0, 256, [rows, 16, 16, 3], np.uint8),
+            rng.normal(size=[rows, FEATURES]),
+            [{"category_id": 2, "image_id": row, "style": ""} for row in range(rows)],
+        )
+    return PatchBank.open(folder)
+
+
+@pytest.fixture(scope="session")
+def reader(random_bank) -> PatchReader:
+    related = np.random.default_rng(1).normal(size=[len(random_bank), RELATED])
+    return PatchReader(random_bank, related.astype(np.float32), crop_size=16)

@@ -11,12 +11,18 @@ from rgan_tf.backbones import Backbone
 from rgan_tf.losses.perceptual import PerceptualDistance
 from rgan_tf.metrics.diversity import diversity_name, sample_diversity
 from rgan_tf.model.networks import RetrievalNetworks
+from rgan_tf.model.patch_library import PatchLibrary
 from rgan_tf.model.retrievegan import synthesise
 from training.evaluation.systems import Batch, row_seeds
 
 
 def diversity_metrics(
-    networks: RetrievalNetworks, scenes: Iterable[Batch], backbone: Backbone, *, seed: int
+    networks: RetrievalNetworks,
+    scenes: Iterable[Batch],
+    backbone: Backbone,
+    *,
+    seed: int,
+    library: PatchLibrary | None = None,
 ) -> dict[str, float]:
     """Mean perceptual distance between two samples per graph, under both layouts.
 
@@ -25,14 +31,17 @@ def diversity_metrics(
       scenes: batches of a split with candidates.
       backbone: whose maps are compared; part of the metric's name.
       seed: of the first sample; the second has seed + 1.
+      library: the patches, where the batches do not carry them.
     """
     distance = PerceptualDistance(backbone)
 
     @tf.function(reduce_retracing=True)
     def two_samples(batch: Batch, boxes: tf.Tensor | None) -> tf.Tensor:
         images = [
-            synthesise(networks, batch, row_seeds=row_seeds(batch, seed + i), boxes=boxes).images
-            for i in range(2)
+            synthesise(
+                networks, batch, row_seeds=row_seeds(batch, s), boxes=boxes, library=library
+            ).images
+            for s in (seed, seed + 1)
         ]
         return tf.stack(images, axis=1)  # [B, 2, H, W, 3]
 

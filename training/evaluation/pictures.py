@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from rgan_tf.image import float_to_uint8
+from rgan_tf.model.patch_library import PatchLibrary
 from rgan_tf.model.retrievegan import synthesise
 from rgan_tf.pictures import comparison_grid
 from rgan_tf.runs import Run
@@ -20,9 +21,10 @@ def comparison(
     batch: dict[str, tf.Tensor],
     *,
     seed: int,
+    library: PatchLibrary | None = None,
 ) -> np.ndarray:
     """The same scenes under every system, one scene a row."""
-    made = synthesise(networks, batch, row_seeds=row_seeds(batch, seed))
+    made = synthesise(networks, batch, row_seeds=row_seeds(batch, seed), library=library)
     columns = [
         ("predicted layout", layouts(run, batch, made.boxes)),
         ("retrieved patches", patch_tiles(made.crops)),

@@ -21,6 +21,7 @@ from rgan_tf.metrics.retrieval import (
     style_agreement,
 )
 from rgan_tf.model.networks import RetrievalNetworks
+from rgan_tf.model.patch_library import PatchLibrary
 from rgan_tf.retrieval.selector import GroupRetrieval
 from rgan_tf.seeds import Purpose, derive_row_seeds
 from training.evaluation.systems import Batch, row_seeds
@@ -36,6 +37,7 @@ def retrieval_metrics(
     table: CandidateTable,
     *,
     seed: int,
+    library: PatchLibrary | None = None,
 ) -> dict[str, float]:
     """Style agreement, locked style match, ground-truth recall and co-occurrence distance.
 
@@ -47,9 +49,10 @@ def retrieval_metrics(
       data: the prepared data; its bank knows the styles.
       table: the candidates of the split.
       seed: of the random retrieval and of the locked patches.
+      library: for batches without the candidates' features.
     """
     generator = np.random.default_rng([seed, 1])
-    select = _Selector(networks)
+    select = _Selector(networks, library)
     blocks = [_select_all(select, batch, seed, generator) for batch in scenes]
     parts = {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
 
@@ -84,13 +87,21 @@ def retrieval_metrics(
 class _Selector:
     """Algorithm 1 on the learned embedding and on frozen backbone features."""
 
-    def __init__(self, networks: RetrievalNetworks):
+    def __init__(self, networks: RetrievalNetworks, library: PatchLibrary | None):
         self._embedding = networks.embedding
+        self._library = library
         self._retrieval = GroupRetrieval()
 
-    @tf.function
-    def embed(self, candidates: tf.Tensor, own: tf.Tensor) -> dict[str, list[tf.Tensor]]:
-        """Both kinds of embedding of candidates [B, O, K, Dx] and own patches [B, O, Dx]."""
+    def embed(self, batch: Batch) -> dict[str, list[tf.Tensor]]:
+        """Both kinds of embedding of the candidates [B, O, K, D] and own patches [B, O, D]."""
+        if self._library is None:
+            candidates = batch["candidate_features"]  # [B, O, K, Dx]
+        else:
+            candidates = self._library.reader.features(batch["candidate_ids"])  # [B, O, K, Dx]
+        return self._embed(candidates, batch["patch_features"])
+
+    @tf.function(reduce_retracing=True)
+    def _embed(self, candidates: tf.Tensor, own: tf.Tensor) -> dict[str, list[tf.Tensor]]:
         features = [candidates, own]
         frozen = [tf.math.l2_normalize(self._embedding.standardise(x), -1) for x in features]
         return {"learned": [self._embedding(x) for x in features], "backbone": frozen}
@@ -116,7 +127,7 @@ def _select_all(
     lock_object, lock_choice = _draw_locks(valid, generator)  # [B] each
     locked = np.full(mask.shape, -1, np.int32)  # [B, O]
     locked[np.arange(len(locked)), lock_object] = lock_choice
-    embedded = selector.embed(batch["candidate_features"], batch["patch_features"])
+    embedded = selector.embed(batch)
 
     random = np.where(valid, generator.random(valid.shape), -1.0).argmax(axis=2)  # [B, O]
     choices = {"graph_nearest": [np.zeros_like(random)] * 2, "random": [random] * 2}

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from rgan_tf.backbones import load_backbone
+from rgan_tf.data.patch_reader import PatchReader
 from rgan_tf.data.pipeline import scene_dataset
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.model.bank_features import prefilter
@@ -17,6 +18,7 @@ from rgan_tf.model.networks import (
     build_retrieval_networks,
     build_sg2im_networks,
 )
+from rgan_tf.model.patch_library import library_for
 from rgan_tf.runs import Run, load_weights
 from training.evaluation.diversity import diversity_metrics
 from training.evaluation.images import image_metrics
@@ -24,6 +26,8 @@ from training.evaluation.layout import layout_metrics
 from training.evaluation.pictures import comparison
 from training.evaluation.retrieval import retrieval_metrics
 from training.evaluation.systems import systems_of
+
+_CANDIDATES_AT_ONCE = 128  # per object, at the full batch size
 
 
 def evaluate_split(
@@ -52,12 +56,17 @@ def evaluate_split(
     load_weights(run, "retrievegan", networks)
     table = prefilter(config, data, [split], sg2im, cooccurrence)[split]
 
+    # The embeddings of so many candidates at a time, whatever their number per object.
+    scenes_per_batch = min(
+        batch_size, max(1, batch_size * _CANDIDATES_AT_ONCE // config.retrieval.candidates)
+    )
+
     def scenes(name: str = split, candidates=table):
         return scene_dataset(
             data,
             name,
             config,
-            batch_size=batch_size,
+            batch_size=scenes_per_batch,
             seed=0,
             repeat=False,
             drop_remainder=False,
@@ -65,7 +74,11 @@ def evaluate_split(
             candidates=candidates,
         )
 
-    systems = systems_of(networks, sg2im, image_size=config.data.image_size, seed=seed)
+    reader = PatchReader(data.bank, table.cooccurrence, crop_size=config.data.crop_size)
+    library = library_for(config, networks, reader)
+    systems = systems_of(
+        networks, sg2im, image_size=config.data.image_size, seed=seed, library=library
+    )
     metrics: dict[str, Any] = {}
     if "images" in tasks:
         other = "test" if split == "train" else "train"
@@ -78,13 +91,13 @@ def evaluate_split(
         )
     if "diversity" in tasks:
         perceptual = load_backbone(config.losses.perceptual_backbone, weights_dir)
-        metrics |= diversity_metrics(networks, scenes(), perceptual, seed=seed)
+        metrics |= diversity_metrics(networks, scenes(), perceptual, seed=seed, library=library)
     if "layout" in tasks:
         metrics |= layout_metrics(networks, scenes(candidates=None), vocabulary)
     if "retrieval" in tasks:
-        metrics |= retrieval_metrics(networks, scenes(), data, table, seed=seed)
+        metrics |= retrieval_metrics(networks, scenes(), data, table, seed=seed, library=library)
     if "cooccurrence" in tasks:
         auc = same_image_auc(cooccurrence, data.truth(split))
         metrics["cooccurrence/same_image_auc"] = auc
     first = next(iter(scenes().unbatch().batch(picture_scenes)))
-    return metrics, comparison(run, systems, networks, first, seed=seed)
+    return metrics, comparison(run, systems, networks, first, seed=seed, library=library)

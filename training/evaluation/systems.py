@@ -9,7 +9,8 @@ import tensorflow as tf
 
 from rgan_tf.generator.sg2im import pasted_canvas
 from rgan_tf.model.networks import RetrievalNetworks, Sg2imNetworks
-from rgan_tf.model.retrievegan import reconstruct, synthesise
+from rgan_tf.model.patch_library import PatchLibrary
+from rgan_tf.model.retrievegan import Synthesis, reconstruct, synthesise
 
 Batch = dict[str, tf.Tensor]
 
@@ -29,7 +30,12 @@ class System(NamedTuple):
 
 
 def systems_of(
-    networks: RetrievalNetworks, sg2im: Sg2imNetworks, *, image_size: int, seed: int
+    networks: RetrievalNetworks,
+    sg2im: Sg2imNetworks,
+    *,
+    image_size: int,
+    seed: int,
+    library: PatchLibrary | None = None,
 ) -> list[System]:
     """Every system that the three trained stages offer, under both layouts.
 
@@ -37,11 +43,15 @@ def systems_of(
     (seed, image id), so a scene's result does not depend on its batch.
     """
 
+    def retrieved(batch: Batch, boxes: tf.Tensor | None) -> Synthesis:
+        seeds = row_seeds(batch, seed)
+        return synthesise(networks, batch, row_seeds=seeds, boxes=boxes, library=library)
+
     def ours(batch: Batch, boxes: tf.Tensor | None) -> tf.Tensor:
-        return synthesise(networks, batch, row_seeds=row_seeds(batch, seed), boxes=boxes).images
+        return retrieved(batch, boxes).images
 
     def pasted(batch: Batch, boxes: tf.Tensor | None) -> tf.Tensor:
-        made = synthesise(networks, batch, row_seeds=row_seeds(batch, seed), boxes=boxes)
+        made = retrieved(batch, boxes)
         return pasted_canvas(made.crops, made.boxes, batch["objects"] > 0, image_size)
 
     def parametric(batch: Batch, boxes: tf.Tensor | None) -> tf.Tensor:

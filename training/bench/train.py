@@ -1,4 +1,4 @@
-"""`rgan bench`: how fast the parts are on this machine."""
+"""`rgan bench train`: the joint training step and the generator's cost."""
 
 from __future__ import annotations
 
@@ -7,25 +7,18 @@ from typing import Any
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares one sub-command per thing that can be measured."""
-    tasks = parser.add_subparsers(dest="task", required=True, metavar="TASK")
-    train = tasks.add_parser("train", help="the joint training step and the generator's cost")
-    train.add_argument("config", help="a YAML file, or the name of a shipped config")
-    train.add_argument("--data", required=True, help="folder made by `rgan prepare`")
-    train.add_argument("--steps", type=int, default=20, help="timed steps per repetition")
-    train.add_argument("--repetitions", type=int, default=3, help="the median is reported")
-    train.add_argument(
+    """Declares the options."""
+    parser.add_argument("config", help="a YAML file, or the name of a shipped config")
+    parser.add_argument("--data", required=True, help="folder made by `rgan prepare`")
+    parser.add_argument("--steps", type=int, default=20, help="timed steps per repetition")
+    parser.add_argument("--repetitions", type=int, default=3, help="the median is reported")
+    parser.add_argument(
         "--set", action="append", default=[], metavar="SECTION.KEY=VALUE", dest="overrides"
     )
-    train.add_argument("--weights-dir", help="folder with backbone weight files")
+    parser.add_argument("--weights-dir", help="folder with backbone weight files")
 
 
 def main(args: argparse.Namespace) -> dict[str, Any]:
-    """Runs the chosen measurement."""
-    return bench_train(args)
-
-
-def bench_train(args: argparse.Namespace) -> dict[str, Any]:
     """Times the joint step on real batches, with untrained weights.
 
     Returns:
@@ -39,21 +32,13 @@ def bench_train(args: argparse.Namespace) -> dict[str, Any]:
 
     import tensorflow as tf
 
-    from rgan_tf.backbones import load_backbone
     from rgan_tf.config import load_config
-    from rgan_tf.data.pipeline import scene_dataset
     from rgan_tf.data.prepared import PreparedData
     from rgan_tf.errors import BadInput
-    from rgan_tf.losses.perceptual import PerceptualDistance
     from rgan_tf.model.bank_features import prefilter
     from rgan_tf.model.flops import count_flops
-    from rgan_tf.model.networks import (
-        build_cooccurrence_embedding,
-        build_discriminators,
-        build_retrieval_networks,
-        build_sg2im_networks,
-    )
-    from rgan_tf.model.retrievegan import RetrieveGAN
+    from rgan_tf.model.networks import build_cooccurrence_embedding, build_sg2im_networks
+    from training.bench.joint_step import build_joint_step
     from training.train import check_data_fits, config_path
 
     if args.steps < 1 or args.repetitions < 1:
@@ -65,26 +50,8 @@ def bench_train(args: argparse.Namespace) -> dict[str, Any]:
     sg2im = build_sg2im_networks(config, data.vocabulary)
     cooccurrence = build_cooccurrence_embedding(config, width)
     table = prefilter(config, data, ["train"], sg2im, cooccurrence)["train"]
-    networks = build_retrieval_networks(config, data.vocabulary, width)
-    model = RetrieveGAN(
-        config,
-        networks,
-        build_retrieval_networks(config, data.vocabulary, width),
-        build_discriminators(config, data.vocabulary),
-        PerceptualDistance(load_backbone(config.losses.perceptual_backbone, args.weights_dir)),
-    )
-    model.compile(tf.keras.optimizers.Adam(1e-4), tf.keras.optimizers.Adam(1e-4))
-    batches = iter(
-        scene_dataset(
-            data,
-            "train",
-            config,
-            batch_size=config.training.batch_size,
-            seed=config.training.seed,
-            candidates=table,
-        )
-    )
-    step = tf.function(model.train_step)
+    model, batches, step = build_joint_step(config, data, table, weights_dir=args.weights_dir)
+    networks = model.networks
 
     def generate(objects, triples, crops):
         encoding = networks.encoder({"objects": objects, "triples": triples})
@@ -122,8 +89,13 @@ def bench_train(args: argparse.Namespace) -> dict[str, Any]:
         "input_images_per_second": round(images / statistics.median(alone), 2),
         "generator_gflop_per_image": round(flops / 1e9, 3),
         "parameters": {
-            "generator_side": int(networks.count_params()),
-            "discriminators": int(model.discriminators.count_params()),
+            "generator_side": _size(networks),
+            "discriminators": _size(model.discriminators),
         },
         "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
     }
+
+
+def _size(networks) -> int:
+    """Number of weights; Keras itself counts only what was called as a whole."""
+    return sum(int(variable.shape.num_elements()) for variable in networks.variables)

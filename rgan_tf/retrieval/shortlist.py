@@ -1,0 +1,82 @@
+"""Which of many candidates are worth loading: those that a selection would choose or nearly."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from rgan_tf.retrieval.distance import unit_distance
+from rgan_tf.retrieval.gumbel import relaxed_group_select
+
+
+def likely_slots(
+    embeddings: tf.Tensor,
+    valid: tf.Tensor,
+    query: tf.Tensor,
+    gumbel: tf.Tensor,
+    *,
+    count: int,
+    scale: tf.Tensor | float,
+    temperature: tf.Tensor | float,
+    straight_through: bool = True,
+    locked: tf.Tensor | None = None,
+) -> tf.Tensor:
+    """The candidates that a group selection among all of them gives the most weight.
+
+    Runs the whole selection, without gradient. Each object keeps the candidate that it chose, then
+    those with the largest relaxed weights, which is where the gradient of the selection goes.
+    Repeated on these alone with the same noise and first query, the selection chooses the same:
+    every winner is still there, and nothing has come that could beat it.
+
+    Args:
+      embeddings: [B, O, K, D] float.
+      valid: [B, O, K] bool.
+      query: [B, D] float, the first query.
+      gumbel: [B, O, K] float.
+      count: m, how many to keep; at most K.
+      scale, temperature, straight_through, locked: as for `gumbel_group_select`.
+
+    Returns:
+      [B, O, m] int32, different positions among the K. Where an object has fewer valid candidates,
+      the last ones are not valid.
+    """
+    arguments = (embeddings, query, gumbel, scale, temperature)
+    embeddings, query, gumbel, scale, temperature = map(tf.stop_gradient, arguments)
+    selection, relaxed = relaxed_group_select(
+        embeddings,
+        valid,
+        query,
+        gumbel,
+        scale=scale,
+        temperature=temperature,
+        straight_through=straight_through,
+        locked=locked,
+    )
+    rank = tf.where(valid, relaxed, -1.0)  # [B, O, K], at most O
+    highest = float(valid.shape[1] + 1)
+    rank += highest * tf.one_hot(selection.choice, tf.shape(valid)[2])  # [B, O, K]
+    return tf.math.top_k(tf.stop_gradient(rank), count).indices
+
+
+def nearest_slots(
+    embeddings: tf.Tensor, valid: tf.Tensor, query: tf.Tensor, count: int
+) -> tf.Tensor:
+    """Of each object, the `count` candidates nearest to the query: [B, O, m] int32, no gradient."""
+    distance = unit_distance(tf.stop_gradient(embeddings), tf.stop_gradient(query))  # [B, O, K]
+    return tf.math.top_k(tf.where(valid, -distance, tf.float32.min), count).indices
+
+
+def take_slots(values: tf.Tensor, slots: tf.Tensor) -> tf.Tensor:
+    """The entries of [B, O, K, ...] at [B, O, m] positions: [B, O, m, ...]."""
+    return tf.gather(values, slots, batch_dims=2)
+
+
+def is_in_slots(slots: tf.Tensor, number: tf.Tensor | int) -> tf.Tensor:
+    """[B, O, m] positions -> [B, O, K] bool, whether a position is among them."""
+    return tf.reduce_any(tf.one_hot(slots, number, True, False, dtype=tf.bool), axis=2)
+
+
+def positions_in_slots(positions: tf.Tensor, slots: tf.Tensor) -> tf.Tensor:
+    """Where positions [B, O] among the K stand in the slots: [B, O] int32, -1 where nowhere."""
+    found = slots == positions[:, :, tf.newaxis]  # [B, O, m]
+    place = tf.argmax(tf.cast(found, tf.int32), axis=-1, output_type=tf.int32)  # [B, O]
+    return tf.where(tf.reduce_any(found, axis=-1), place, -1)

@@ -1,0 +1,145 @@
+"""The joint step with more candidates than are loaded: model, replicas, checkpoints, synthesis."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from rgan_tf.model import retrievegan
+from rgan_tf.model.patch_library import library_for
+from rgan_tf.model.retrievegan import RetrieveGAN, synthesise
+
+
+@pytest.fixture(scope="module")
+def config(tiny_config):
+    changes = {
+        "candidates": 12,
+        "exact_candidates": 5,
+        "loaded_candidates": 3,
+        "cache_max_age_steps": 6,
+    }
+    return dataclasses.replace(
+        tiny_config, retrieval=dataclasses.replace(tiny_config.retrieval, **changes)
+    )
+
+
+@pytest.fixture(scope="module")
+def whole_batch(config, make_batch, reader):
+    """With everything of every candidate, as the exact retrieval wants it."""
+    batch = make_batch(config)
+    ids = tf.where(batch["candidate_valid"], batch["candidate_ids"] % len(reader), -1)
+    patches = reader.load(ids)
+    return batch | {
+        "candidate_ids": ids,
+        "candidate_crops": patches.crops,
+        "candidate_features": reader.features(ids),
+        "candidate_cooccurrence": patches.cooccurrence,
+    }
+
+
+@pytest.fixture(scope="module")
+def batch(whole_batch):
+    """As the pipeline makes it for many candidates."""
+    left = {"candidate_crops", "candidate_features", "candidate_cooccurrence"}
+    return {name: value for name, value in whole_batch.items() if name not in left}
+
+
+def test_without_a_cache_no_variable_is_new(tiny_config, make_joint, reader):
+    model = make_joint(tiny_config, reader=reader)
+    assert model.cache is None
+    assert not any("cache" in variable.name for variable in model.variables)
+    model.start()  # has nothing to do
+
+
+def test_a_reader_is_asked_for(config, make_joint):
+    with pytest.raises(ValueError, match="patch reader"):
+        make_joint(config)
+
+
+def test_the_step_equals_the_exact_one_where_all_are_loaded(
+    config, make_joint, reader, batch, whole_batch
+):
+    def changed(**changes):
+        return dataclasses.replace(
+            config, retrieval=dataclasses.replace(config.retrieval, **changes)
+        )
+
+    exact = make_joint(changed(exact_candidates=12))
+    ours = make_joint(changed(loaded_candidates=12), reader=reader)
+    ours.start()
+    expected, found = exact.train_step(whole_batch), ours.train_step(batch)
+    assert set(found) - set(expected) == {"retrieval/cache_age_steps"}
+    for name, value in expected.items():
+        assert float(found[name]) == pytest.approx(float(value), rel=1e-4, abs=1e-5), name
+    for one, other in zip(ours.networks.variables, exact.networks.variables, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5, err_msg=one.name)
+
+
+def test_the_step_refreshes_its_rows_with_the_new_weights(config, make_joint, reader, batch):
+    model = make_joint(config, "adam", reader=reader)
+    model.start()
+    start = model.cache.vectors.numpy()
+    model.train_step(batch)
+    vectors = model.cache.vectors.numpy()
+    np.testing.assert_array_equal(vectors[10:], start[10:])
+    expected = model.networks.embedding(reader.features(tf.range(10)))
+    np.testing.assert_allclose(vectors[:10], expected, atol=1e-6)
+    assert np.abs(vectors[:10] - start[:10]).max() > 1e-4
+
+
+def test_two_replicas(
+    config, make_joint, reader, batch, two_replicas, fit_once, assert_same_step, monkeypatch
+):
+    # Noise and anchors are drawn per replica, so both are fixed to make the two runs comparable.
+    monkeypatch.setattr(RetrieveGAN, "_row_seeds", lambda self, objects, replica: None)
+    monkeypatch.setattr(
+        retrievegan, "draw_anchors", lambda mask, seed: tf.zeros([tf.shape(mask)[0]], tf.int32)
+    )
+    single = make_joint(config, reader=reader)
+    single.start()
+    with two_replicas.scope():
+        double = make_joint(config, seed=2, reader=reader)
+        for a, b in zip(double.variables, single.variables, strict=True):
+            a.assign(b)
+    double.start()
+    figures = fit_once(double, batch)
+    expected = single.train_step(batch)
+    # The oldest and the least noisy of a half batch are not those of the whole one.
+    for name in ("retrieval/cache_age_steps", "retrieval/signal_to_noise"):
+        del figures[name], expected[name]
+    assert_same_step(double, single, figures, expected)
+    for copy in two_replicas.experimental_local_results(double.cache.vectors):
+        np.testing.assert_allclose(copy, single.cache.vectors, atol=1e-5)
+
+
+def test_checkpoint_continues_with_the_same_cache(config, make_joint, reader, batch, tmp_path):
+    model = make_joint(config, "adam", reader=reader)
+    model.start()
+    model.train_step(batch)
+    path = tf.train.Checkpoint(model=model).save(str(tmp_path / "state"))
+    other = make_joint(config, "adam", seed=9, reader=reader)
+    other.start()
+    tf.train.Checkpoint(model=other).restore(path).assert_existing_objects_matched()
+    np.testing.assert_array_equal(other.cache.vectors, model.cache.vectors)
+    for one in (model, other):
+        one.train_step(batch)
+    np.testing.assert_allclose(other.cache.vectors, model.cache.vectors, atol=1e-6)
+
+
+def test_synthesis_from_a_library_is_that_from_whole_candidates(
+    config, make_joint, reader, batch, whole_batch
+):
+    networks = make_joint(config, reader=reader).networks
+    library = library_for(config, networks, reader)
+    found = synthesise(networks, batch, row_seeds=tf.range(4), library=library)
+    expected = synthesise(networks, whole_batch, row_seeds=tf.range(4))
+    np.testing.assert_array_equal(found.selection.choice, expected.selection.choice)
+    np.testing.assert_allclose(found.crops, expected.crops, atol=1e-6)
+    np.testing.assert_allclose(found.images, expected.images, atol=1e-5)
+
+
+def test_no_library_where_candidates_come_whole(tiny_config, make_joint, reader):
+    assert library_for(tiny_config, make_joint(tiny_config).networks, reader) is None

@@ -1,0 +1,25 @@
+"""`rgan bench`: how fast the parts are on this machine."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from training.bench import retrieval, train
+
+TASKS = {
+    "train": (train, "the joint training step and the generator's cost"),
+    "retrieval": (retrieval, "retrieval among 10 to 4096 candidates, beside a plain layer"),
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares one sub-command per thing that can be measured."""
+    tasks = parser.add_subparsers(dest="task", required=True, metavar="TASK")
+    for name, (module, text) in TASKS.items():
+        module.add_arguments(tasks.add_parser(name, help=text, description=text))
+
+
+def main(args: argparse.Namespace) -> dict[str, Any]:
+    """Runs the chosen measurement."""
+    return TASKS[args.task][0].main(args)

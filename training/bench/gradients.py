@@ -1,0 +1,232 @@
+"""What truncation and age of the cache do to a trained run, on its own data."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from rgan_tf.backbones import load_backbone
+from rgan_tf.config import Config
+from rgan_tf.data.patch_reader import PatchReader
+from rgan_tf.data.pipeline import CandidateTable, scene_dataset
+from rgan_tf.data.prepared import PreparedData
+from rgan_tf.errors import BadInput
+from rgan_tf.losses.perceptual import PerceptualDistance
+from rgan_tf.losses.total import weighted_sum
+from rgan_tf.model.bank_features import embed_rows, prefilter
+from rgan_tf.model.joint_retrieval import CachedRetrieval
+from rgan_tf.model.networks import (
+    build_cooccurrence_embedding,
+    build_discriminators,
+    build_retrieval_networks,
+    build_sg2im_networks,
+)
+from rgan_tf.model.retrievegan import RetrieveGAN
+from rgan_tf.retrieval.cache import EmbeddingCache
+from rgan_tf.retrieval.selector import GroupRetrieval
+from rgan_tf.runs import Run, load_weights, open_run
+from rgan_tf.seeds import Purpose, derive_row_seeds
+
+LOADED = (4, 8, 16)
+PARTS = ("total", "through_selection", "selection_loss")
+
+
+def compare_gradients(
+    run_name: str,
+    data_folder: str | None,
+    *,
+    candidates: int,
+    batches: int,
+    weights_dir: str | None = None,
+    loaded: tuple[int, ...] = LOADED,
+    temperatures: tuple[float, ...] | None = None,
+) -> dict[str, Any]:
+    """Compares the truncated gradient of φ with the full one, and cached choices with fresh ones.
+
+    Args:
+      run_name: a trained run that still has its checkpoints.
+      data_folder: prepared data; None takes what the run was trained on.
+      candidates: K.
+      batches: of the run's batch size, from the training split.
+      weights_dir: of the perceptual backbone.
+      loaded: values of m; K is added.
+      temperatures: of the selection; None takes the first and the last of the run's schedule.
+
+    Returns:
+      `cosine`: temperature -> m -> part -> mean over the batches of the cosine between truncated
+      and full gradient, with a fresh cache. The parts are the gradient of the whole loss, what
+      reaches φ through the selected patches, and that of the selection loss.
+      `cosine_of_mean`: likewise, of the gradients averaged over the batches.
+      `choices_differ`: share of the objects whose choice is not that of fresh embeddings of all K,
+      by the age of the cache: `oldest`, every row at `age_steps`; `spread`, ages spread evenly from
+      0 to `age_steps`, as in training. `cached_alone` is what would differ without embedding the m
+      anew.
+
+    Raises:
+      BadInput: if the run has no checkpoints, or does not fit the data.
+    """
+    run = open_run(run_name)
+    data = PreparedData.open(data_folder or run.data)
+    data.check_vocabulary(run.vocabulary, f"run {run_name}")
+    folder = run.stage_folder("retrievegan") / "checkpoints"
+    manager_state = tf.train.get_checkpoint_state(str(folder))
+    if manager_state is None:
+        raise BadInput(f"--run {run_name}: has no checkpoints of the joint stage in {folder}")
+    config = _with_retrieval(run.config, candidates=candidates, exact_candidates=candidates)
+    table = _candidates(run, data, config)
+    reader = PatchReader(data.bank, table.cooccurrence, crop_size=config.data.crop_size)
+    model = RetrieveGAN(
+        config,
+        build_retrieval_networks(config, run.vocabulary, run.feature_size),
+        build_retrieval_networks(config, run.vocabulary, run.feature_size),
+        build_discriminators(config, run.vocabulary),
+        PerceptualDistance(load_backbone(config.losses.perceptual_backbone, weights_dir)),
+    )
+    aged, steps = [], []
+    for path in manager_state.all_model_checkpoint_paths:  # oldest first
+        tf.train.Checkpoint(model=model).restore(path).expect_partial()
+        aged.append(embed_rows(model.networks.embedding, data.bank.features))
+        steps.append(int(model.step.numpy()))
+    scenes = scene_dataset(
+        data,
+        "train",
+        config,
+        batch_size=config.training.batch_size,
+        seed=config.training.seed,
+        start_step=steps[-1],
+        candidates=table,
+    )
+    scenes = list(scenes.take(batches))
+    cache = EmbeddingCache(rows=len(data.bank), width=aged[-1].shape[1], max_age_steps=1)
+    result: dict[str, Any] = {
+        "run": run_name,
+        "step": steps[-1],
+        "candidates": candidates,
+        "batches": batches,
+        "batch_size": config.training.batch_size,
+        "cosine": {},
+        "cosine_of_mean": {},
+    }
+    cache.vectors.assign(aged[-1])
+    schedule = (config.retrieval.temperature_start, config.retrieval.temperature_end)
+    for temperature in temperatures or schedule:
+        figures = _cosines(
+            model,
+            config,
+            scenes,
+            cache,
+            reader,
+            temperature,
+            (*loaded, candidates),
+            steps[-1],
+            run.config.retrieval.exact_candidates,
+        )
+        for kind, values in zip(("cosine", "cosine_of_mean"), figures, strict=True):
+            result[kind][f"temperature {temperature:g}"] = values
+    spread = np.stack(aged)[np.arange(len(data.bank)) % len(aged), np.arange(len(data.bank))]
+    result["age_steps"] = steps[-1] - steps[0]
+    result["choices_differ"] = {
+        name: _choices_differ(model, config, scenes, cache, reader, stale, aged[-1])
+        for name, stale in (("oldest", aged[0]), ("spread", spread), ("fresh", aged[-1]))
+    }
+    return result
+
+
+def _with_retrieval(config: Config, **changes: Any) -> Config:
+    return dataclasses.replace(config, retrieval=dataclasses.replace(config.retrieval, **changes))
+
+
+def _candidates(run: Run, data: PreparedData, config: Config) -> CandidateTable:
+    sg2im = build_sg2im_networks(config, run.vocabulary)
+    load_weights(run, "sg2im", sg2im)
+    cooccurrence = build_cooccurrence_embedding(config, run.feature_size)
+    load_weights(run, "cooccurrence", cooccurrence)
+    return prefilter(config, data, ["train"], sg2im, cooccurrence)["train"]
+
+
+def _cosines(model, config, scenes, cache, reader, temperature, loaded, first_step, run_exact):
+    """Cosines by m, of each batch and of the mean over the batches."""
+    fixed = {"temperature_end": temperature, "temperature_anneal_fraction": 0.0}
+    model.config = _with_retrieval(config, **fixed)
+    exact = model.retrieve
+    full = _gradients(model, scenes, first_step)  # [batches, parts, weights of φ]
+    each, of_mean = {}, {}
+    for number in loaded:
+        truncated = _with_retrieval(
+            model.config, loaded_candidates=number, exact_candidates=run_exact
+        )
+        model.retrieve = CachedRetrieval(truncated, model.networks.embedding, cache, reader)
+        cut = _gradients(model, scenes, first_step)
+        print(f"temperature {temperature:g}, m = {number}: done", file=sys.stderr, flush=True)
+        each[number] = _by_part(_cosine(full, cut).mean(axis=0))
+        of_mean[number] = _by_part(_cosine(full.mean(axis=0), cut.mean(axis=0)))
+    model.retrieve, model.config = exact, config
+    return each, of_mean
+
+
+def _gradients(model: RetrieveGAN, scenes: list, first_step: int) -> np.ndarray:
+    """[batches, parts, weights] float64: gradients of φ, without the scale of the distances."""
+    variables = [v for v in model.networks.embedding.trainable_variables if v.shape.rank > 0]
+
+    @tf.function
+    def gradients(batch):
+        with tf.GradientTape(persistent=True) as tape:
+            terms = model.compute_terms(batch, tf.constant(0)).generator
+            total = tf.reduce_sum(weighted_sum(terms, model.generator_weights))
+            weight = model.generator_weights["selection"]
+            selection = weight * tf.reduce_sum(terms["selection"])
+            rest = total - selection
+        parts = [tape.gradient(loss, variables) for loss in (rest, selection)]
+        return [[a + b for a, b in zip(*parts, strict=True)], *parts]
+
+    result = []
+    for index, batch in enumerate(scenes):
+        model.step.assign(first_step + index)  # other noise for every batch
+        flat = [[part.numpy().ravel() for part in parts] for parts in gradients(batch)]
+        result.append([np.concatenate(parts) for parts in flat])
+    return np.asarray(result, np.float64)
+
+
+def _cosine(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    lengths = np.linalg.norm(first, axis=-1) * np.linalg.norm(second, axis=-1)
+    return (first * second).sum(axis=-1) / np.maximum(lengths, 1e-300)
+
+
+def _by_part(values: np.ndarray) -> dict[str, float]:
+    return {name: round(float(value), 4) for name, value in zip(PARTS, values, strict=True)}
+
+
+def _choices_differ(model, config, scenes, cache, reader, stale, fresh) -> dict[str, float]:
+    """Shares of the objects that get another patch than fresh embeddings of all K would give."""
+    cache.vectors.assign(stale)
+    embedding = model.networks.embedding
+    cached = CachedRetrieval(config, embedding, cache, reader)
+    temperature = config.retrieval.temperature_end
+    counts = np.zeros(3)
+    for index, batch in enumerate(scenes):
+        ids, valid = batch["candidate_ids"], batch["candidate_valid"]
+        rows = tf.range(tf.shape(ids)[0]) + 1000 * index
+        seeds = derive_row_seeds(rows, Purpose.GUMBEL_NOISE)
+        short = cached.select(ids, valid, cache.lookup(ids), seeds, temperature=temperature)
+        ours = tf.gather(short.slots, tf.maximum(short.selection.choice, 0), batch_dims=2)
+        true, alone = (
+            GroupRetrieval()(
+                tf.gather(vectors, tf.maximum(ids, 0)), valid, seeds, scale=embedding.scale
+            ).choice.numpy()
+            for vectors in (tf.constant(fresh), cache.vectors)
+        )
+        present = true >= 0
+        counts += [
+            present.sum(),
+            (ours.numpy() != true)[present].sum(),
+            (alone != true)[present].sum(),
+        ]
+    return {
+        "choices_differ": round(counts[1] / max(counts[0], 1), 4),
+        "cached_alone": round(counts[2] / max(counts[0], 1), 4),
+        "loaded_candidates": config.retrieval.loaded_candidates,
+    }

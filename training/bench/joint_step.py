@@ -1,0 +1,56 @@
+"""The joint training step with untrained weights, ready to be timed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import tensorflow as tf
+
+from rgan_tf.backbones import load_backbone
+from rgan_tf.config import Config
+from rgan_tf.data.patch_reader import PatchReader
+from rgan_tf.data.pipeline import CandidateTable, scene_dataset
+from rgan_tf.data.prepared import PreparedData
+from rgan_tf.losses.perceptual import PerceptualDistance
+from rgan_tf.model.networks import build_discriminators, build_retrieval_networks
+from rgan_tf.model.retrievegan import RetrieveGAN
+
+Batch = dict[str, tf.Tensor]
+
+
+def build_joint_step(
+    config: Config, data: PreparedData, table: CandidateTable, *, weights_dir: str | None
+) -> tuple[RetrieveGAN, Iterator[Batch], Callable[[Batch], dict[str, tf.Tensor]]]:
+    """The model, its training batches and its compiled step."""
+    width = data.bank.feature_size
+    networks = build_retrieval_networks(config, data.vocabulary, width)
+    model = RetrieveGAN(
+        config,
+        networks,
+        build_retrieval_networks(config, data.vocabulary, width),
+        build_discriminators(config, data.vocabulary),
+        PerceptualDistance(load_backbone(config.losses.perceptual_backbone, weights_dir)),
+        PatchReader(data.bank, table.cooccurrence, crop_size=config.data.crop_size),
+    )
+    model.compile(tf.keras.optimizers.Adam(1e-4), tf.keras.optimizers.Adam(1e-4))
+    model.start()
+    batches = scene_dataset(
+        data,
+        "train",
+        config,
+        batch_size=config.training.batch_size,
+        seed=config.training.seed,
+        candidates=table,
+    )
+    return model, iter(batches), tf.function(model.train_step)
+
+
+def random_table(config: Config, data: PreparedData, *, seed: int = 0) -> CandidateTable:
+    """Random candidates: which ones they are has no influence on what a step costs."""
+    rng = np.random.default_rng(seed)
+    shape = (len(data.truth("train")), config.retrieval.candidates)
+    related = rng.normal(size=(len(data.bank), config.cooccurrence.sizes[-1]))
+    return CandidateTable(
+        rng.integers(len(data.bank), size=shape, dtype=np.int32), related.astype(np.float32)
+    )

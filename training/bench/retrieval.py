@@ -1,0 +1,122 @@
+"""`rgan bench retrieval`: what many candidates cost, and what truncation leaves out."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+CANDIDATES = (10, 100, 1000, 4096)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the options."""
+    parser.add_argument("--data", help="prepared folder; without it no training step is measured")
+    parser.add_argument("--config", default="procedural_64", help="of the training step")
+    parser.add_argument("--repetitions", type=int, default=3, help="the median is reported")
+    parser.add_argument("--steps", type=int, default=16, help="timed pairs of training steps")
+    parser.add_argument(
+        "--gradients",
+        action="store_true",
+        help="instead: truncated against full gradient, and cached against fresh embeddings",
+    )
+    parser.add_argument("--run", help="trained run with checkpoints, for --gradients")
+    parser.add_argument(
+        "--candidates", type=int, default=128, help="K of the full gradient, for --gradients"
+    )
+    parser.add_argument("--batches", type=int, default=8, help="for --gradients")
+    parser.add_argument("--weights-dir", help="folder with backbone weight files")
+
+
+def main(args: argparse.Namespace) -> dict[str, Any]:
+    """Times both layers for every K, or compares gradients.
+
+    Every case runs in a process of its own, so that its peak of memory is its own; the two
+    training steps whose times are compared alternate within one process.
+
+    Returns:
+      `layers`: one entry per K and layer; seconds are medians, memory is the peak above what the
+      process held before, in MB. `speedup_vs_naive_k1000` and `memory_ratio_vs_naive_k1000`: naive
+      over ours, forward and backward. `step_time_ratio_k1024_k10`, `step_memory_ratio_k1024_k10`:
+      of the joint training step. What could not be measured is null, with a reason in `skipped`.
+    """
+    from rgan_tf.errors import BadInput
+
+    if min(args.repetitions, args.steps, args.batches, args.candidates) < 1:
+        raise BadInput("rgan bench retrieval: counts must be at least 1")
+    if args.gradients:
+        from training.bench.gradients import compare_gradients
+
+        if not args.run:
+            raise BadInput("rgan bench retrieval --gradients: name a trained run with --run")
+        return compare_gradients(
+            args.run,
+            args.data,
+            candidates=args.candidates,
+            batches=args.batches,
+            weights_dir=args.weights_dir,
+        )
+
+    from training.bench.retrieval_cases import naive_megabytes, run_case
+
+    layers, skipped = [], []
+    for candidates in CANDIDATES:
+        for layer in ("naive", "ours"):
+            name = f"{layer}_k{candidates}"
+            reason = _too_large(candidates, naive_megabytes) if layer == "naive" else ""
+            if reason:
+                skipped.append(f"{name}: {reason}")
+                continue
+            options = {"layer": layer, "candidates": candidates}
+            figures = {}
+            try:
+                for work in ("forward", "forward_backward"):
+                    timed = {**options, "work": work, "repetitions": args.repetitions}
+                    figures |= run_case("layer", timed)
+            except MemoryError as error:
+                skipped.append(f"{name}: {error}")
+                continue
+            layers.append({**options, **figures})
+    result: dict[str, Any] = {
+        "batch_size": 16,
+        "objects": 9,
+        "layers": layers,
+        "speedup_vs_naive_k1000": _naive_over_ours(layers, 1000, "forward_backward_seconds"),
+        "memory_ratio_vs_naive_k1000": _naive_over_ours(layers, 1000, "forward_backward_peak_mb"),
+        "step_time_ratio_k1024_k10": None,
+        "step_memory_ratio_k1024_k10": None,
+    }
+    if args.data:
+        result |= _steps(args, run_case)
+    else:
+        skipped.append("training step: no --data")
+    return {**result, "skipped": skipped}
+
+
+def _steps(args: argparse.Namespace, run_case) -> dict[str, Any]:
+    """Time and memory of the joint step with 10 and with 1024 candidates."""
+    common = {"data": args.data, "config": args.config, "weights_dir": args.weights_dir}
+    times = run_case("step_times", {**common, "candidates": [10, 1024], "steps": args.steps})
+    peaks = [
+        run_case("step_memory", {**common, "candidates": candidates})["peak_mb"]
+        for candidates in (10, 1024)
+    ]
+    return {
+        "step_time_ratio_k1024_k10": times["ratio"],
+        "step_memory_ratio_k1024_k10": round(peaks[1] / peaks[0], 3),
+        "step_seconds": {"k10": times["seconds"][0], "k1024": times["seconds"][1]},
+        "step_peak_mb": {"k10": peaks[0], "k1024": peaks[1]},
+    }
+
+
+def _too_large(candidates: int, needed) -> str:
+    from training.bench.memory import available
+
+    free, wanted = available(), needed(candidates)
+    return "" if wanted < free else f"needs about {wanted} MB of memory, {free} are available"
+
+
+def _naive_over_ours(layers: list[dict], candidates: int, figure: str) -> float | None:
+    values = {
+        entry["layer"]: entry[figure] for entry in layers if entry["candidates"] == candidates
+    }
+    return round(values["naive"] / values["ours"], 2) if len(values) == 2 else None

@@ -1,0 +1,220 @@
+"""The single measurements of `rgan bench retrieval`, each in a process of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+BATCH, OBJECTS, FEATURES, CROP = 16, 9, 2048, 64
+BANK_ROWS = 8192
+_SIZES = (512, 256, 128)
+
+
+def run_case(name: str, options: dict[str, Any]) -> dict[str, Any]:
+    """Runs one of `CASES` in a fresh process and returns its figures.
+
+    Raises:
+      MemoryError: if the system ended the process.
+      RuntimeError: if the process fails; its messages are on stderr.
+    """
+    print(f"{name} {json.dumps(options)}", file=sys.stderr, flush=True)
+    with tempfile.TemporaryDirectory(prefix="rgan-bench-") as folder:
+        result = Path(folder) / "result.json"
+        command = [sys.executable, "-m", "training.bench.retrieval_cases", name]
+        code = subprocess.run([*command, json.dumps(options), str(result)]).returncode
+        if code == -signal.SIGKILL:
+            raise MemoryError(f"{name} {options}: ended by the system, most likely out of memory")
+        if code:
+            raise RuntimeError(f"{name} {options}: the process ended with code {code}")
+        return json.loads(result.read_text())
+
+
+def naive_megabytes(candidates: int) -> int:
+    """What the naive layer may need for forward and backward, with room for copies."""
+    pixels, activations = CROP * CROP * 3, sum(_SIZES)
+    each = pixels + 4 * (pixels + 3 * FEATURES + 3 * activations)  # uint8 and float32
+    return 5 * BATCH * OBJECTS * candidates * each // (4 * 2**20)
+
+
+def layer_case(layer: str, candidates: int, work: str, repetitions: int) -> dict[str, float]:
+    """One retrieval layer on a bank of random patches.
+
+    Args:
+      layer: "naive" embeds and mixes every candidate, "ours" is what training uses.
+      candidates: K.
+      work: "forward" or "forward_backward"; the latter includes what keeps the cache fresh.
+      repetitions: timed runs after the first, whose memory is measured.
+    """
+    import numpy as np
+    import tensorflow as tf
+
+    from rgan_tf.config import Config, RetrievalConfig
+    from rgan_tf.data.patch_reader import PatchReader
+    from rgan_tf.model.joint_retrieval import CachedRetrieval
+    from rgan_tf.retrieval.cache import EmbeddingCache
+    from rgan_tf.retrieval.embedding import PatchEmbedding
+    from rgan_tf.retrieval.selector import GroupRetrieval, mix_patches
+    from training.bench.memory import peak_of
+
+    settings = RetrievalConfig(candidates=candidates, embedding_sizes=_SIZES)
+    embedding = PatchEmbedding(sizes=_SIZES)
+    embedding(tf.zeros([1, FEATURES]))
+    rng = np.random.default_rng(0)
+    with tempfile.TemporaryDirectory(prefix="rgan-bench-") as folder:
+        bank = random_bank(Path(folder) / "bank", rng)
+        reader = PatchReader(bank, np.zeros([BANK_ROWS, 1], np.float32), crop_size=CROP)
+        rows = np.array([rng.permutation(BANK_ROWS)[:candidates] for _ in range(BATCH * OBJECTS)])
+        ids = tf.constant(rows.reshape(BATCH, OBJECTS, candidates), tf.int32)
+        valid = tf.fill(ids.shape, True)
+        seeds = tf.random.stateless_uniform([BATCH, 2], [1, 2], None, None, tf.int32)
+        target = tf.random.stateless_normal([BATCH, OBJECTS, CROP, CROP, 3], [3, 4])
+        if layer == "naive":  # the plain way: everything is a tensor
+            all_features = tf.constant(bank.features_at(np.arange(BANK_ROWS)))
+            all_crops = tf.constant(np.asarray(bank.crops))
+        retrieval = cache = None
+        if layer == "ours" and candidates > settings.exact_candidates:
+            cache = EmbeddingCache(
+                rows=BANK_ROWS, width=_SIZES[-1], max_age_steps=settings.cache_max_age_steps
+            )
+            retrieval = CachedRetrieval(Config(retrieval=settings), embedding, cache, reader)
+            retrieval.fill()
+
+        def crops() -> tf.Tensor:
+            if retrieval is not None:
+                found = retrieval.select(ids, valid, cache.lookup(ids), seeds, temperature=1.0)
+                return mix_patches(found.selection.weights, reader.crops(found.ids))
+            if layer == "ours":
+                features, candidate_crops = reader.features(ids), reader.crops(ids)
+            else:
+                features, candidate_crops = tf.gather(all_features, ids), tf.gather(all_crops, ids)
+            embedded = embedding(features)  # [B, O, K, D]
+            selection = GroupRetrieval()(embedded, valid, seeds, scale=embedding.scale)
+            if layer == "ours":
+                return mix_patches(selection.weights, candidate_crops)
+            pixels = tf.cast(candidate_crops, tf.float32)  # [B, O, K, h, w, 3]
+            flat = tf.reshape(pixels, [BATCH * OBJECTS, candidates, CROP * CROP * 3])
+            weights = tf.reshape(selection.weights, [BATCH * OBJECTS, 1, candidates])
+            mixed = tf.reshape(tf.matmul(weights, flat), [BATCH, OBJECTS, CROP, CROP, 3])
+            return mixed / 127.5 - 1.0
+
+        @tf.function
+        def forward() -> tf.Tensor:
+            return crops()
+
+        @tf.function
+        def forward_backward(step: tf.Tensor) -> list[tf.Tensor]:
+            with tf.GradientTape() as tape:
+                loss = tf.reduce_sum(crops() * target)
+            gradients = tape.gradient(loss, embedding.trainable_variables)
+            if retrieval is not None:
+                retrieval.refresh(step)
+            return gradients
+
+        # What the bank and TensorFlow keep in memory is there before.
+        reader.features(ids[:1, :1, :1]), reader.crops(ids[:1, :1, :1])
+        run = forward if work == "forward" else lambda: forward_backward(tf.constant(0))
+        peak = peak_of(run)
+        return {
+            f"{work}_seconds": round(_median_seconds(run, repetitions), 4),
+            f"{work}_peak_mb": round(peak, 1),
+        }
+
+
+def step_times_case(
+    data: str, config: str, weights_dir: str | None, candidates: list[int], steps: int
+) -> dict[str, Any]:
+    """Seconds of the joint step for each K, in turns; `ratio` is the last over the first."""
+    works = [_joint_step(data, config, weights_dir, number) for number in candidates]
+    for work in works:
+        for _ in range(3):
+            work()
+    seconds = [[_seconds(work) for work in works] for _ in range(steps)]
+    ratio = statistics.median(turn[-1] / turn[0] for turn in seconds)
+    medians = [round(statistics.median(column), 4) for column in zip(*seconds, strict=True)]
+    return {"seconds": medians, "ratio": round(ratio, 3)}
+
+
+def step_memory_case(
+    data: str, config: str, weights_dir: str | None, candidates: int
+) -> dict[str, float]:
+    """Peak of building the model and taking three joint steps, above the opened data."""
+    import tensorflow as tf
+
+    from rgan_tf.data.prepared import PreparedData
+    from training.bench.memory import peak_of
+
+    opened = PreparedData.open(data)
+    bank, crop_size = opened.bank, _config(config, candidates).data.crop_size
+    bank.features_at([0]), bank.crops_at([0], crop_size), tf.zeros([1]) + 1
+
+    def work() -> None:
+        step = _joint_step(opened, config, weights_dir, candidates)
+        for _ in range(3):
+            step()
+
+    return {"peak_mb": round(peak_of(work), 1)}
+
+
+def random_bank(folder: Path, rng):
+    """A bank of random patches in the sizes of the benchmark."""
+    import numpy as np
+
+    from rgan_tf.data.patch_bank import PatchBank, PatchBankWriter
+
+    shape = {"crop_size": CROP, "feature_size": FEATURES}
+    with PatchBankWriter(folder, **shape, backbone="random") as writer:
+        for start in range(0, BANK_ROWS, 1024):
+            writer.append(
+                rng.integers(0, 256, [1024, CROP, CROP, 3], np.uint8),
+                rng.normal(size=[1024, FEATURES]).astype(np.float32),
+                [{"category_id": 2, "image_id": start + row, "style": ""} for row in range(1024)],
+            )
+    return PatchBank.open(folder)
+
+
+def _joint_step(data, config_name: str, weights_dir: str | None, candidates: int):
+    from rgan_tf.data.prepared import PreparedData
+    from training.bench.joint_step import build_joint_step, random_table
+    from training.train import check_data_fits
+
+    opened = data if isinstance(data, PreparedData) else PreparedData.open(data)
+    config = _config(config_name, candidates)
+    check_data_fits(config, opened)
+    table = random_table(config, opened)
+    _, batches, step = build_joint_step(config, opened, table, weights_dir=weights_dir)
+    return lambda: step(next(batches))["loss/generator"].numpy()
+
+
+def _config(name: str, candidates: int):
+    from rgan_tf.config import load_config
+    from training.train import config_path
+
+    return load_config(config_path(name), [f"retrieval.candidates={candidates}"])
+
+
+def _median_seconds(work, repetitions: int) -> float:
+    return statistics.median(_seconds(work) for _ in range(repetitions))
+
+
+def _seconds(work) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+CASES = {"layer": layer_case, "step_times": step_times_case, "step_memory": step_memory_case}
+
+if __name__ == "__main__":
+    # Where memory runs out, this process goes and not a neighbour.
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000")
+    case, options, path = sys.argv[1:]
+    Path(path).write_text(json.dumps(CASES[case](**json.loads(options))))
