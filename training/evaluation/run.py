@@ -90,7 +90,8 @@ def evaluate_split(
             split=split,
         )
     if "diversity" in tasks:
-        perceptual = load_backbone(config.losses.perceptual_backbone, weights_dir)
+        # Not the network of the perceptual loss: that one the generator was trained to please.
+        perceptual = load_backbone(metric_backbone, weights_dir)
         metrics |= diversity_metrics(networks, scenes(), perceptual, seed=seed, library=library)
     if "layout" in tasks:
         metrics |= layout_metrics(networks, scenes(candidates=None), vocabulary)
