@@ -85,6 +85,7 @@ def test_comparison_grid_puts_row_i_of_every_column_side_by_side():
     assert titled.shape == (26 + 30 + 48 + 8, 56, 3)
 
 
+@pytest.mark.parametrize("width", [10, 40, 1000])
 def test_long_text_is_shortened_to_fit(width):
     font = pictures._font(12)
     text = pictures._fitted(font, "traffic light at the corner", width)

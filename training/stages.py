@@ -263,7 +263,8 @@ def _restore_newest(manager: tf.train.CheckpointManager, stage: str) -> None:
     Raises:
       CorruptData: if there are checkpoints and none can be read.
     """
-    paths = list(reversed(manager.checkpoints))
+    newest = [manager.latest_checkpoint] if manager.latest_checkpoint else []
+    paths = list(dict.fromkeys([*newest, *reversed(manager.checkpoints)]))
     for path in paths:
         try:
             manager.checkpoint.restore(path).assert_existing_objects_matched()

@@ -253,7 +253,9 @@ def synthesise(
 
     Args:
       networks: the trained networks (usually the moving average).
-      batch: `objects` [B, O], `triples` [B, T, 3] and the candidate entries of a pipeline batch.
+      batch: `objects` [B, O], `triples` [B, T, 3] and the candidate entries of a pipeline batch;
+        with `candidate_distances` [B, O, K] the deterministic retrieval starts from the nearest of
+        all candidates, without from the first object's first.
       row_seeds: [B] int32 for random retrieval; None for the deterministic one.
       boxes: [B, O, 4] layout to use; None uses the predicted boxes.
       choice: [B, O] int32 candidate of every object, for other selection rules; None retrieves.
@@ -276,6 +278,7 @@ def synthesise(
         None if row_seeds is None else derive_row_seeds(row_seeds, Purpose.GUMBEL_NOISE),
         scale=networks.embedding.scale,
         locked=choice,
+        distances=batch.get("candidate_distances"),
     )
     if library is None:
         crops = mix_patches(selection.weights, batch["candidate_crops"])  # [B, O, h, w, 3]

@@ -127,7 +127,10 @@ def test_folders_that_are_not_data(tmp_path, copied):
         with pytest.raises((BadInput, CorruptData), match=message):
             PreparedData.open(copied)
     path.write_text("{")
-    with pytest.raises(BadInput, match="not JSON"):
+    with pytest.raises(CorruptData, match="manifest.json: damaged"):
+        PreparedData.open(copied)
+    path.write_text(json.dumps({key: manifest[key] for key in ("kind", "version", "files")}))
+    with pytest.raises(CorruptData, match="lacks backbone"):
         PreparedData.open(copied)
 
 

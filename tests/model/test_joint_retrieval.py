@@ -203,7 +203,8 @@ def test_reports_the_age_of_what_it_used(batch, embedding, reader):
 def test_signal_to_noise_by_hand():
     embeddings = tf.constant([[[[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [9.0, 9.0]]]])
     valid = tf.constant([[[True, True, True, False]]])
-    centre = np.array([0, 1 / 3])
-    distances = np.linalg.norm(np.array([[1, 0], [-1, 0], [0, 1]]) - centre, axis=1)
+    distances = np.array([0, 2, np.sqrt(2)])  # to the query, which is the first candidate
     expected = 4.0 * distances.std() / (np.pi / np.sqrt(6))
-    np.testing.assert_allclose(signal_to_noise(embeddings, valid, tf.constant(4.0)), expected, 1e-4)
+    query = tf.constant([[1.0, 0.0]])
+    found = signal_to_noise(embeddings, valid, query, tf.constant(4.0))
+    np.testing.assert_allclose(found, expected, 1e-4)
