@@ -83,9 +83,14 @@ def copied(trained_folder, tmp_path) -> Path:
 
 
 class ColorBackbone:
-    """Mean and deviation of the three colours: features without weights."""
+    """Mean and deviation of the three colours, and the shrunken image: no weights needed."""
 
     name = "colors"
+    perceptual_network = None
+    perceptual_weights = (1.0,)
+
+    def perceptual(self, images) -> list[tf.Tensor]:
+        return [tf.nn.avg_pool2d(tf.cast(images, tf.float32), 4, 4, "VALID")]
 
     def final_features(self, images) -> tf.Tensor:
         values = np.asarray(images, np.float64) / 255
