@@ -30,10 +30,6 @@ class GraphNetworks(tf.keras.Model):
         )
         self.box_predictor = BoxPredictor(hidden=graph.box_hidden)
 
-    def build_variables(self, config: Config) -> None:
-        """Creates every variable, so that checkpoints can be restored at once."""
-        raise NotImplementedError
-
 
 class Sg2imNetworks(GraphNetworks):
     """Stage 1: the graph encoder with a parametric decoder (the sg2im baseline)."""
@@ -47,6 +43,7 @@ class Sg2imNetworks(GraphNetworks):
         )
 
     def build_variables(self, config: Config) -> None:
+        """Creates every variable, so that checkpoints can be restored at once."""
         graph = empty_graph(config)
         encoding = self.encoder(graph)
         boxes = self.box_predictor(encoding.object_vectors)
@@ -75,7 +72,8 @@ class RetrievalNetworks(GraphNetworks):
             attention_weight=generator.attention_weight,
         )
 
-    def build_variables(self, config: Config, feature_size: int) -> None:  # noqa: D102
+    def build_variables(self, config: Config, feature_size: int) -> None:
+        """Creates every variable; `feature_size` is the width of the backbone's features."""
         encoding = self.encoder(empty_graph(config))
         boxes = self.box_predictor(encoding.object_vectors)  # [1, O, 4]
         self.embedding(tf.zeros([1, feature_size]))
