@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw
 
 from rgan_tf.data.coco import read_coco_dataset
 from rgan_tf.data.procedural import categories, draw_world, mask_polygon, split_of
-from rgan_tf.data.procedural.ambience import AMBIENCES
+from rgan_tf.data.procedural.ambience import AMBIENCES, Ambience
 from rgan_tf.data.procedural.layout import STUFF, THINGS
 from rgan_tf.data.procedural.scene import draw_scene
 from rgan_tf.errors import BadInput
@@ -290,3 +290,43 @@ def test_progress_reaches_the_end(tmp_path):
     seen = []
     draw_world(tmp_path, images=40, size=32, seed=0, progress=lambda *step: seen.append(step))
     assert seen == [(32, 40), (40, 40)]
+
+
+def _agreement_within_scenes(scenes) -> float:
+    """Correlation of the colours of two objects of a scene, beyond ambience and category."""
+    groups = collections.defaultdict(list)
+    for number, scene in enumerate(scenes):
+        for seen in scene.objects:
+            colour = _descriptor(scene, seen).reshape(4, 3).mean(0)
+            groups[scene.style, seen.category].append((number, colour))
+    residuals = collections.defaultdict(list)
+    for members in groups.values():
+        mean = np.mean([colour for _, colour in members], axis=0)
+        for number, colour in members:
+            residuals[number].append(colour - mean)
+    pairs, lengths = [], []
+    for members in map(np.stack, residuals.values()):
+        products = members @ members.T
+        pairs.extend(products[~np.eye(len(members), dtype=bool)])
+        lengths.extend(np.diag(products))
+    return float(np.mean(pairs) / np.mean(lengths))
+
+
+def test_every_photograph_of_an_ambience_has_a_light_of_its_own(scenes, monkeypatch):
+    assert _agreement_within_scenes(scenes) > 0.3
+    monkeypatch.setattr(Ambience, "photographed", lambda self, rng: self)
+    same_light = [draw_scene(SIZE, 7, index) for index in range(SCENES)]
+    assert _agreement_within_scenes(same_light) < 0.15
+    assert [scene.style for scene in scenes] == [scene.style for scene in same_light]
+
+
+def test_a_photograph_keeps_the_name_and_the_side_of_the_light():
+    for ambience in AMBIENCES:
+        first, second, again = (
+            ambience.photographed(np.random.default_rng(seed)) for seed in (0, 1, 0)
+        )
+        assert first == again != second
+        assert (first.name, first.light) == (ambience.name, ambience.light)
+        assert 0 <= first.haze_near <= 1
+        assert 0 <= first.haze_far <= 1
+        assert max(abs(np.log(first.gain))) < 0.35

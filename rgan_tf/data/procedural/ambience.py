@@ -7,11 +7,16 @@ names it; it only shows in the colours, and it shows in the colours of every obj
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import numpy as np
 
 Colour = tuple[float, float, float]
 """Red, green, blue in [0, 1]; light colours may exceed 1."""
+
+# How far a photograph may be from its ambience: half ranges, of logarithms except for the haze.
+_EXPOSURE, _WARMTH, _TINT = 0.10, 0.12, 0.096
+_SATURATION, _CONTRAST, _HAZE = 0.20, 0.08, 0.06
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +43,7 @@ class Ambience:
       lamps: share of windows and lamps that are lit, 0 to 1.
       falling: "rain", "snow" or "".
       stars: whether stars show.
+      gain: factors of red, green and blue by which the camera differs from the eye.
     """
 
     name: str
@@ -62,6 +68,35 @@ class Ambience:
     lamps: float = 0.0
     falling: str = ""
     stars: bool = False
+    gain: Colour = (1.0, 1.0, 1.0)
+
+    def photographed(self, rng: np.random.Generator) -> Ambience:
+        """This ambience as one photograph shows it: no two have the same light.
+
+        The air is more or less hazy, the camera exposes and balances white in its own way. All of
+        it applies to the whole scene, so that within one ambience too the patches of one scene
+        belong together more than those of two. The changes are smaller than the differences
+        between ambiences.
+
+        Args:
+          rng: draws the changes.
+        """
+        exposure = math.exp(rng.uniform(-_EXPOSURE, _EXPOSURE))
+        warmth = math.exp(rng.uniform(-_WARMTH, _WARMTH))
+        magenta = math.exp(rng.uniform(-_TINT, _TINT))
+        haze = rng.uniform(-_HAZE, _HAZE)
+        return dataclasses.replace(
+            self,
+            gain=(
+                exposure * warmth * magenta**0.5,
+                exposure / magenta,
+                exposure / warmth * magenta**0.5,
+            ),
+            haze_near=max(0.0, self.haze_near + 0.5 * haze),
+            haze_far=min(1.0, max(0.0, self.haze_far + haze)),
+            saturation=self.saturation * math.exp(rng.uniform(-_SATURATION, _SATURATION)),
+            contrast=self.contrast * math.exp(rng.uniform(-_CONTRAST, _CONTRAST)),
+        )
 
     def shine(self, colour: Colour, amount: float) -> Colour:
         """The colour of a surface under this light.
@@ -99,7 +134,7 @@ class Ambience:
         dark, light, share = self.tint
         toned = np.array(dark, np.float32) * (1 - luma) + np.array(light, np.float32) * luma
         colours = colours * (1 - share) + toned * share
-        colours = 0.5 + (colours - 0.5) * self.contrast
+        colours = (0.5 + (colours - 0.5) * self.contrast) * np.array(self.gain, np.float32)
         return (np.clip(colours, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)
 
 

@@ -26,6 +26,7 @@ SUPERSAMPLING = 2
 MIN_BOX_SHARE = 0.023
 """A little over the 2 % of the image below which the COCO filter drops an object."""
 MAX_OBJECTS = 8
+_CAMERA = 1  # distinguishes the camera's random numbers from those of the layout
 _MIN_VISIBLE = 0.40  # share of its box that must stay in sight
 _HALF = [0] * 128 + [255] * 128  # a lookup table: half covered and more is covered
 
@@ -67,14 +68,15 @@ def draw_scene(size: int, seed: int, index: int) -> Scene:
     """
     attempt = 0
     while True:
-        scene = _attempt(size, np.random.default_rng([seed, index, attempt]))
+        rng = np.random.default_rng([seed, index, attempt])
+        scene = _attempt(size, rng, np.random.default_rng([seed, index, attempt, _CAMERA]))
         if 3 <= len(scene.objects) <= MAX_OBJECTS:
             return scene
         attempt += 1
 
 
-def _attempt(size: int, rng: np.random.Generator) -> Scene:
-    ambience = pick(rng, AMBIENCES)
+def _attempt(size: int, rng: np.random.Generator, camera: np.random.Generator) -> Scene:
+    ambience = pick(rng, AMBIENCES).photographed(camera)
     setting = pick(rng, ("meadow", *SETTINGS))
     side = size * SUPERSAMPLING
     canvas = Image.new("RGB", (side, side))
