@@ -14,7 +14,8 @@ from rgan_tf.retrieval.distance import l2_distance
 # Ranks that the fast scores may have got wrong by rounding are settled by exact distances.
 _RESCORING_MARGIN = 8
 _BLOCK_BYTES = 64 * 2**20  # of the score matrix of one block of queries
-_PADDING = 0  # category of a padded object
+PADDING_CATEGORY = 0  # of a padded object; nothing is found for it, and nothing in it
+ANY_CATEGORY = -1  # of a query that takes patches of every category alike
 
 
 class Candidates(NamedTuple):
@@ -31,6 +32,15 @@ class Candidates(NamedTuple):
     valid: np.ndarray
     distances: np.ndarray
 
+    @classmethod
+    def empty(cls, queries: int, k: int) -> Candidates:
+        """Nothing found yet, as arrays to be filled."""
+        return cls(
+            np.full([queries, k], -1, np.int32),
+            np.zeros([queries, k], bool),
+            np.full([queries, k], np.inf, np.float32),
+        )
+
 
 class CandidateIndex(abc.ABC):
     """Finds the k nearest patches of a bank for each query."""
@@ -44,7 +54,7 @@ class CandidateIndex(abc.ABC):
         Args:
           queries: [Q, D] finite floats.
           categories: [Q] integers; patches of this category come first, others fill up what is
-            missing to k. 0 (padding) finds nothing.
+            missing to k. 0 (padding) finds nothing, -1 takes all categories alike.
           excluded_images: [Q] integers; no patch of this image is returned. -1 excludes none.
           k: number of columns, at least 1; may exceed the size of the bank.
 
@@ -69,12 +79,15 @@ class ExactIndex(CandidateIndex):
     """
 
     def __init__(self, features: np.ndarray, categories: np.ndarray, image_ids: np.ndarray) -> None:
-        self._features = _checked_matrix(features, "bank features")
-        rows = len(self._features)
-        self._categories = _checked_integers(categories, rows, "bank categories")
-        self._image_ids = _checked_integers(image_ids, rows, "bank image ids")
-        order = np.argsort(self._categories, kind="stable")
-        names, sizes = np.unique(self._categories, return_counts=True)
+        self.features = checked_matrix(features, "bank features")
+        rows = len(self.features)
+        self.categories = checked_integers(categories, rows, "bank categories")
+        self.image_ids = checked_integers(image_ids, rows, "bank image ids")
+        if rows and self.categories.min() < 0:
+            row = int(self.categories.argmin())
+            raise BadInput(f"bank categories: row {row} has {self.categories[row]}, below 0")
+        order = np.argsort(self.categories, kind="stable")
+        names, sizes = np.unique(self.categories, return_counts=True)
         parts = np.split(order, np.cumsum(sizes))  # and an empty rest
         self._rows_of = dict(zip(names.tolist(), parts[:-1], strict=True))
 
@@ -82,35 +95,44 @@ class ExactIndex(CandidateIndex):
         self, queries: np.ndarray, categories: np.ndarray, excluded_images: np.ndarray, k: int
     ) -> Candidates:
         """See `CandidateIndex.search`."""
-        queries = _checked_matrix(queries, "queries")
-        if queries.shape[1] != self._features.shape[1]:
-            raise BadInput(
-                f"queries: width {queries.shape[1]} does not fit the index of width "
-                f"{self._features.shape[1]}; embed both with the same network"
-            )
-        categories = _checked_integers(categories, len(queries), "query categories")
-        excluded = _checked_integers(excluded_images, len(queries), "excluded images")
-        if k < 1:
-            raise BadInput(f"candidates: at least 1 must be asked for, got {k}")
-        found = Candidates(
-            np.full([len(queries), k], -1, np.int32),
-            np.zeros([len(queries), k], bool),
-            np.full([len(queries), k], np.inf, np.float32),
-        )
-        everything = np.flatnonzero(self._categories != _PADDING)
-        for category in np.unique(categories[categories != _PADDING]).tolist():
+        queries, categories, excluded = self.check_queries(queries, categories, excluded_images, k)
+        found = Candidates.empty(len(queries), k)
+        everything = np.flatnonzero(self.categories != PADDING_CATEGORY)
+        for category in np.unique(categories[categories != PADDING_CATEGORY]).tolist():
             asked = np.flatnonzero(categories == category)
             own = self._rows_of.get(category, everything[:0])
+            if category == ANY_CATEGORY:
+                own = everything
             self._search_among(own, asked, queries, categories, excluded, found)
             # Only where the category ran out is the whole bank worth searching.
             missing = asked[~found.valid[asked].all(axis=1)]
             self._search_among(everything, missing, queries, categories, excluded, found)
         return found
 
+    def check_queries(
+        self, queries: np.ndarray, categories: np.ndarray, excluded_images: np.ndarray, k: int
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The arguments of `search` as arrays of the types it works with.
+
+        Raises:
+          BadInput: as `search`.
+        """
+        queries = checked_matrix(queries, "queries")
+        if queries.shape[1] != self.features.shape[1]:
+            raise BadInput(
+                f"queries: width {queries.shape[1]} does not fit the index of width "
+                f"{self.features.shape[1]}; embed both with the same network"
+            )
+        categories = checked_integers(categories, len(queries), "query categories")
+        excluded = checked_integers(excluded_images, len(queries), "excluded images")
+        if k < 1:
+            raise BadInput(f"candidates: at least 1 must be asked for, got {k}")
+        return queries, categories, excluded
+
     def _search_among(self, rows, asked, queries, categories, excluded, found) -> None:
         if not len(rows) or not len(asked):
             return
-        bank = [tf.constant(a[rows]) for a in (self._features, self._categories, self._image_ids)]
+        bank = [tf.constant(a[rows]) for a in (self.features, self.categories, self.image_ids)]
         block = max(1, _BLOCK_BYTES // (4 * len(rows)))
         for start in range(0, len(asked), block):
             part = asked[start : start + block]
@@ -145,7 +167,7 @@ def exact_search(
 
     Args:
       queries: [Q, D] float32.
-      categories: [Q] integers; 0 finds nothing.
+      categories: [Q] integers; 0 finds nothing, -1 takes all categories alike.
       excluded_images: [Q] integers; -1 excludes none.
       bank_features: [N, D] float32, N at least 1.
       bank_categories: [N] integers, same type as `categories`; 0 is never found.
@@ -161,10 +183,11 @@ def exact_search(
     squares = tf.reduce_sum(tf.square(bank), axis=-1)  # [N]
     scores = 2.0 * tf.matmul(queries - centre, bank, transpose_b=True) - squares  # [Q, N]
     allowed = (excluded_images[:, tf.newaxis] != bank_image_ids) & (
-        categories[:, tf.newaxis] != _PADDING
+        categories[:, tf.newaxis] != PADDING_CATEGORY
     )  # [Q, N]
-    allowed &= bank_categories != _PADDING  # [Q, N]
+    allowed &= bank_categories != PADDING_CATEGORY  # [Q, N]
     is_same = categories[:, tf.newaxis] == bank_categories  # [Q, N]
+    is_same |= categories[:, tf.newaxis] == ANY_CATEGORY  # [Q, N]
 
     def best(mask):
         return _best_rows(scores, mask, queries, bank_features, k)
@@ -178,7 +201,7 @@ def exact_search(
         position = tf.argsort(tf.cast(~valid, tf.int32), axis=1, stable=True)[:, :k]  # [Q, k]
         return tuple(tf.gather(part, position, batch_dims=1) for part in (ids, valid, distances))
 
-    is_short = tf.reduce_any(~same[1] & (categories != _PADDING)[:, tf.newaxis])
+    is_short = tf.reduce_any(~same[1] & (categories != PADDING_CATEGORY)[:, tf.newaxis])
     ids, valid, distances = tf.cond(is_short, filled_up, lambda: same)
     return Candidates(ids, valid, distances)
 
@@ -205,7 +228,12 @@ def _best_rows(scores, mask, queries, bank_features, k: int):
     return tuple(tf.ensure_shape(part, [None, k]) for part in (ids, valid, distances))
 
 
-def _checked_matrix(values: np.ndarray, name: str) -> np.ndarray:
+def checked_matrix(values: np.ndarray, name: str) -> np.ndarray:
+    """The values as contiguous float32 [rows, width].
+
+    Raises:
+      BadInput: if they are not a matrix of finite floats; the message begins with `name`.
+    """
     values = np.asarray(values)
     if values.ndim != 2 or 0 in values.shape[1:] or values.dtype.kind != "f":
         raise BadInput(
@@ -219,7 +247,12 @@ def _checked_matrix(values: np.ndarray, name: str) -> np.ndarray:
     return values
 
 
-def _checked_integers(values: np.ndarray, rows: int, name: str) -> np.ndarray:
+def checked_integers(values: np.ndarray, rows: int, name: str) -> np.ndarray:
+    """The values as int64 [rows].
+
+    Raises:
+      BadInput: if they are not so many integers; the message begins with `name`.
+    """
     values = np.asarray(values)
     if values.shape != (rows,) or values.dtype.kind not in "iu":
         raise BadInput(f"{name}: expected {rows} integers, got {values.dtype} {list(values.shape)}")

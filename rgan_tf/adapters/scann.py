@@ -1,0 +1,90 @@
+"""Everything this project takes from ScaNN; no other module imports it.
+
+The TensorFlow form is used, because only that one can be part of a SavedModel. A process that
+loads such a SavedModel has to import this module (or scann) first: its operation is not part of
+TensorFlow.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+
+from rgan_tf.errors import BadInput
+
+try:
+    from scann.scann_ops.py import scann_ops
+except (ImportError, tf.errors.NotFoundError) as error:  # the other build of TensorFlow, or none
+    raise BadInput(
+        f"index scann: ScaNN cannot be loaded ({str(error).splitlines()[0]}); install the version "
+        "that constraints.txt pins, or use the exact index"
+    ) from error
+
+_SQUARED_L2 = "squared_l2"
+_TRAINING_SAMPLE = 100_000  # rows that the partitions are found with
+
+
+class ScannSearcher:
+    """An approximate search over the rows of a matrix; `build_searcher` or `from_tensors`.
+
+    Args:
+      handle: of ScaNN's resource.
+    """
+
+    def __init__(self, handle: tf.Tensor):
+        self._searcher = scann_ops.ScannSearcher(handle)
+
+    @classmethod
+    def from_tensors(cls, tensors: list[np.ndarray]) -> ScannSearcher:
+        """The searcher whose `tensors` these are."""
+        state = [tf.constant(tensor) for tensor in tensors]
+        dataset, *rest = (state[-1], *state[:-1])
+        return cls(scann_ops.tensors_to_scann(dataset, *rest))
+
+    def tensors(self) -> list[np.ndarray]:
+        """All that the searcher consists of: arrays of numbers or, with dtype object, of bytes."""
+        tensors = scann_ops.scann_to_tensors(self._searcher.searcher_handle)
+        return [
+            np.array(tensor.numpy(), object if tensor.dtype == tf.string else None)
+            for tensor in tensors
+        ]
+
+    def search(self, queries: tf.Tensor, *, neighbours: int, leaves_to_search: int) -> tf.Tensor:
+        """The nearest rows of the partitions that lie nearest to each query, nearest first.
+
+        Args:
+          queries: [Q, D] finite float32, Q at least 1.
+          neighbours: how many rows, at least 1.
+          leaves_to_search: partitions that are looked into.
+
+        Returns:
+          [Q, n] int32 with n at most `neighbours`; -1 where fewer were found.
+        """
+        ids, distances = self._searcher.search_batched_parallel(
+            queries,
+            final_num_neighbors=neighbours,
+            leaves_to_search=leaves_to_search,
+        )  # [Q, n] twice
+        # Where it found too few, it pads with row 0 and NaN.
+        return tf.where(tf.math.is_finite(distances), tf.cast(ids, tf.int32), -1)
+
+
+def build_searcher(features: np.ndarray, *, leaves: int, threads: int = 0) -> ScannSearcher:
+    """Partitions the rows; within its partitions a search compares every row exactly.
+
+    ScaNN's other way, scores by quantised vectors that are put right afterwards, suits features
+    without clusters. Ours have them: few partitions are looked into, the quantisation loses what
+    distinguishes their rows, and it takes three times as long to build.
+
+    Args:
+      features: [N, D] float32, N at least `leaves`.
+      leaves: number of partitions; 1 for none.
+      threads: of the training; 0 takes all cores.
+    """
+    builder = scann_ops.builder(features, 1, _SQUARED_L2).set_n_training_threads(threads)
+    if leaves > 1:
+        sample = min(len(features), _TRAINING_SAMPLE)
+        builder = builder.tree(
+            num_leaves=leaves, num_leaves_to_search=1, training_sample_size=sample
+        )
+    return ScannSearcher(builder.score_brute_force().build().searcher_handle)

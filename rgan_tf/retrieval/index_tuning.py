@@ -1,0 +1,147 @@
+"""Finds the settings of the approximate index from the bank itself, and whether it pays at all."""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from rgan_tf.errors import BadInput
+from rgan_tf.retrieval.index import PADDING_CATEGORY, CandidateIndex, Candidates, ExactIndex
+from rgan_tf.retrieval.scann_index import ScannIndex, ScannSettings, default_leaves
+
+BATCH = 64  # queries whose search is timed
+_SHARES_OF_LEAVES = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+_REPETITIONS = 5
+
+
+@dataclasses.dataclass(frozen=True)
+class Tuning:
+    """What the tuner found.
+
+    Attributes:
+      index: the ScaNN index with the chosen settings.
+      recall: of the chosen settings, on the tuner's queries.
+      seconds: that a batch of 64 queries takes with them, and with the exact search.
+      exact_seconds: likewise.
+      reached: whether the recall asked for was reached.
+      trials: one dict per settings tried: leaves_to_search, recall, seconds.
+    """
+
+    index: ScannIndex
+    recall: float
+    seconds: float
+    exact_seconds: float
+    reached: bool
+    trials: tuple[dict[str, Any], ...]
+
+    @property
+    def pays(self) -> bool:
+        """Whether the index is both good enough and faster than the exact search."""
+        return self.reached and self.seconds < self.exact_seconds
+
+    def report(self) -> dict[str, Any]:
+        """All but the index, as JSON."""
+        return {
+            "settings": dataclasses.asdict(self.index.settings),
+            "recall": round(self.recall, 5),
+            "seconds_batch64": self.seconds,
+            "exact_seconds_batch64": self.exact_seconds,
+            "reached": self.reached,
+            "pays": self.pays,
+            "trials": list(self.trials),
+        }
+
+
+def tune_scann(
+    features: np.ndarray,
+    categories: np.ndarray,
+    image_ids: np.ndarray,
+    *,
+    k: int,
+    recall: float = 0.99,
+    queries: int = 512,
+    leaves: int | None = None,
+    seed: int = 0,
+    progress: Callable[[str], None] | None = None,
+) -> Tuning:
+    """Builds a ScaNN index and finds the fastest settings with the recall asked for.
+
+    The queries are patches of the bank, each without those of its own image: what training asks.
+    The number of leaves is fixed by the size of the bank; how many of them are searched is what
+    trades time for recall. More are tried until the recall is reached.
+
+    Args:
+      features, categories, image_ids: as for `ExactIndex`.
+      k: candidates per query.
+      recall: share of the true candidates to be found, above 0, at most 1.
+      queries: how many to try.
+      leaves: partitions; None takes `default_leaves`.
+      seed: of the choice of the queries.
+      progress: called with a line after each trial.
+
+    Returns:
+      `Tuning` with the fewest leaves that reach the recall, or all of them.
+
+    Raises:
+      BadInput: if a number is out of range, or as `ScannIndex`.
+    """
+    if not 0 < recall <= 1 or queries < 1 or k < 1:
+        raise BadInput(
+            f"tuning: need 0 < recall <= 1, queries >= 1, k >= 1: {recall}, {queries}, {k}"
+        )
+    exact = ExactIndex(features, categories, image_ids)
+    searchable = np.flatnonzero(exact.categories != PADDING_CATEGORY)
+    if not len(searchable):
+        raise BadInput("tuning: the bank has no searchable patch")
+    chosen = np.random.default_rng(seed).permutation(searchable)[:queries]
+    asked = (exact.features[chosen], exact.categories[chosen], exact.image_ids[chosen])
+    truth = exact.search(*asked, k)
+    leaves = leaves or default_leaves(len(searchable))
+    index = ScannIndex(features, categories, image_ids, ScannSettings(leaves, leaves))
+    trials: list[dict[str, Any]] = []
+    for searched in sorted({max(1, round(share * leaves)) for share in _SHARES_OF_LEAVES}):
+        index.settings = ScannSettings(leaves, searched)
+        found = recall_of(index.search(*asked, k), truth)
+        seconds = batch_seconds(index, asked, k)
+        trials.append({"leaves_to_search": searched, "recall": found, "seconds": seconds})
+        if progress is not None:
+            progress(f"{searched} of {leaves} leaves: recall {found:.4f}, {seconds * 1e3:.1f} ms")
+        if found >= recall:
+            break
+    best = trials[-1]
+    index.fallback_queries = 0
+    return Tuning(
+        index=index,
+        recall=best["recall"],
+        seconds=best["seconds"],
+        exact_seconds=batch_seconds(exact, asked, k),
+        reached=best["recall"] >= recall,
+        trials=tuple(trials),
+    )
+
+
+def recall_of(found: Candidates, truth: Candidates) -> float:
+    """Share of the true candidates that were found; one as near as the last true one counts."""
+    limit = np.where(truth.valid, truth.distances, -np.inf).max(axis=1, initial=-np.inf)  # [Q]
+    near = found.valid & (found.distances <= limit[:, None] * (1 + 1e-5) + 1e-6)  # [Q, k]
+    near |= (found.ids[:, :, None] == truth.ids[:, None]).any(axis=2) & found.valid  # [Q, k]
+    wanted = truth.valid.sum(axis=1)  # [Q]
+    hits = np.minimum(near.sum(axis=1), wanted)  # [Q]
+    return float(hits.sum() / max(wanted.sum(), 1))
+
+
+def batch_seconds(index: CandidateIndex, asked: tuple[np.ndarray, ...], k: int) -> float:
+    """Median time of a search for a batch of 64 of the queries (all, where there are fewer)."""
+    batch = tuple(part[:BATCH] for part in asked)
+    index.search(*batch, k)  # the first one also traces
+    times = []
+    for _ in range(_REPETITIONS):
+        start = time.perf_counter()
+        index.search(*batch, k)
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)

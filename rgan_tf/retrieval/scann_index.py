@@ -1,0 +1,273 @@
+"""The approximate pre-filter for large banks: ScaNN finds, exact distances decide.
+
+index/
+  manifest.json      sizes, settings, checksums, and of which features it is the index
+  part_0.bin, ...    the state of ScaNN, as bytes or as arrays
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from rgan_tf.errors import BadInput, CorruptData
+from rgan_tf.files import atomic_folder, read_json, sha256_of, write_json_atomic
+from rgan_tf.retrieval.index import (
+    ANY_CATEGORY,
+    PADDING_CATEGORY,
+    CandidateIndex,
+    Candidates,
+    ExactIndex,
+    checked_integers,
+    checked_matrix,
+)
+
+KIND = "rgan_scann_index"
+VERSION = 1
+_QUERIES_AT_ONCE = 4096
+
+
+@dataclasses.dataclass(frozen=True)
+class ScannSettings:
+    """How a bank is partitioned and searched; `tune` finds them, nobody should guess.
+
+    Attributes:
+      leaves: partitions of the bank, at least 1.
+      leaves_to_search: partitions that a query looks into, 1 to `leaves`.
+    """
+
+    leaves: int
+    leaves_to_search: int
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.leaves_to_search <= self.leaves:
+            raise BadInput(
+                "ScaNN settings: need 1 <= leaves_to_search <= leaves, got "
+                f"{self.leaves_to_search} of {self.leaves}"
+            )
+
+
+def default_leaves(rows: int) -> int:
+    """Partitions for a bank of so many rows: about their square root, as ScaNN's guide advises."""
+    return max(1, round(math.sqrt(rows)))
+
+
+class ScannIndex(CandidateIndex):
+    """Finds candidates with ScaNN over the whole bank, and scores what it finds exactly.
+
+    ScaNN knows no categories. Graph features do: those of one category lie together, so the
+    nearest of all patches are mostly of the query's category. Rows of another category or of the
+    excluded image are dropped after the search, and a query that is left with fewer than k is
+    answered by the exact search instead. So whatever the bank, every result is a full one; what is
+    approximate is only whether a nearer patch was overlooked.
+
+    Args:
+      features, categories, image_ids: as for `ExactIndex`.
+      settings: how to partition and to search.
+      searcher: of `rgan_tf.adapters.scann`, over the rows whose category is not 0; built where
+        none is given.
+
+    Attributes:
+      settings: as given; may be replaced by others with the same number of leaves.
+      exact: the index that answers where ScaNN found too few.
+      fallback_queries: how many queries had to be answered by the exact search so far.
+
+    Raises:
+      BadInput: as `ExactIndex`; or the bank has fewer rows than leaves, or ScaNN is not to be had.
+    """
+
+    def __init__(
+        self,
+        features: np.ndarray,
+        categories: np.ndarray,
+        image_ids: np.ndarray,
+        settings: ScannSettings,
+        *,
+        searcher: Any = None,
+    ) -> None:
+        self.settings = settings
+        self.exact = ExactIndex(features, categories, image_ids)
+        self.fallback_queries = 0
+        self._features = self.exact.features
+        self._categories = self.exact.categories
+        self._image_ids = self.exact.image_ids
+        self._rows = np.flatnonzero(self._categories != PADDING_CATEGORY)  # ScaNN row -> bank row
+        if len(self._rows) < settings.leaves:
+            raise BadInput(
+                f"ScaNN index: the bank has {len(self._rows)} searchable patches, fewer than the "
+                f"{settings.leaves} leaves asked for; use fewer, or the exact index"
+            )
+        # So many of a query's nearest may drop out because they are of its own image.
+        self._most_per_image = int(np.unique(self._image_ids, return_counts=True)[1].max())
+        self._searcher = searcher or _build(self._features[self._rows], settings)
+
+    def search(
+        self, queries: np.ndarray, categories: np.ndarray, excluded_images: np.ndarray, k: int
+    ) -> Candidates:
+        """See `CandidateIndex.search`; equal distances may be ranked otherwise than there."""
+        queries, categories, excluded = self.exact.check_queries(
+            queries, categories, excluded_images, k
+        )
+        found = Candidates.empty(len(queries), k)
+        asked = np.flatnonzero(categories != PADDING_CATEGORY)
+        for start in range(0, len(asked), _QUERIES_AT_ONCE):
+            part = asked[start : start + _QUERIES_AT_ONCE]
+            self._search_block(part, queries[part], categories[part], excluded[part], k, found)
+        short = asked[~found.valid[asked].all(axis=1)]
+        if len(short):
+            self.fallback_queries += len(short)
+            exact = self.exact.search(queries[short], categories[short], excluded[short], k)
+            for ours, theirs in zip(found, exact, strict=True):
+                ours[short] = theirs
+        return found
+
+    def _search_block(self, part, queries, categories, excluded, k, found) -> None:
+        wanted = min(k + self._most_per_image, len(self._rows))
+        rows = self._searcher.search(
+            tf.constant(queries),
+            neighbours=wanted,
+            leaves_to_search=self.settings.leaves_to_search,
+        ).numpy()  # [Q, n]
+        ids = self._rows[np.maximum(rows, 0)]  # [Q, n] rows of the bank
+        same = (self._categories[ids] == categories[:, None]) | (categories == ANY_CATEGORY)[
+            :, None
+        ]
+        valid = (rows >= 0) & same & (self._image_ids[ids] != excluded[:, None])  # [Q, n]
+        difference = self._features[ids] - queries[:, None]  # [Q, n, D]
+        distances = np.sqrt(np.einsum("qnd,qnd->qn", difference, difference))  # [Q, n]
+        distances = np.where(valid, distances, np.inf)  # [Q, n]
+        best = np.lexsort((ids, distances), axis=1)[:, :k]  # [Q, min(k, n)]
+        columns = slice(best.shape[1])
+        found.valid[part, columns] = np.take_along_axis(valid, best, axis=1)
+        found.distances[part, columns] = np.take_along_axis(distances, best, axis=1)
+        found.ids[part, columns] = np.where(
+            found.valid[part, columns], np.take_along_axis(ids, best, axis=1), -1
+        )
+
+    def save(self, folder: str | Path, *, notes: dict[str, Any] | None = None) -> None:
+        """Writes the index; the features, categories and images are not part of it.
+
+        Args:
+          folder: must not exist.
+          notes: kept in the manifest, such as the tuner's report.
+
+        Raises:
+          BadInput: if the folder exists.
+        """
+        with atomic_folder(folder) as partial:
+            files = {}
+            for number, tensor in enumerate(self._searcher.tensors()):
+                if _is_features(tensor, self._features[self._rows]):
+                    continue
+                name = f"part_{number}.{'bin' if tensor.dtype == object else 'npy'}"
+                if tensor.dtype == object:  # one string, in an array of rank 0 or 1
+                    (partial / name).write_bytes(tensor.item())
+                else:
+                    np.save(partial / name, tensor, allow_pickle=False)
+                path = partial / name
+                files[name] = {
+                    "bytes": path.stat().st_size,
+                    "sha256": sha256_of(path),
+                    "shape": list(tensor.shape),
+                }
+            manifest = {
+                "kind": KIND,
+                "version": VERSION,
+                "settings": dataclasses.asdict(self.settings),
+                "bank_sha256": _fingerprint(self._features, self._categories),
+                "files": files,
+                "notes": notes or {},
+            }
+            write_json_atomic(partial / "manifest.json", manifest)
+
+    @classmethod
+    def load(
+        cls,
+        folder: str | Path,
+        features: np.ndarray,
+        categories: np.ndarray,
+        image_ids: np.ndarray,
+    ) -> ScannIndex:
+        """Opens what `save` wrote.
+
+        Args:
+          folder: of the index.
+          features, categories, image_ids: those that the index was built of.
+
+        Raises:
+          BadInput: if it is no index, of another version, or the index of other features.
+          CorruptData: if a file is missing or damaged; names it.
+        """
+        from rgan_tf.adapters.scann import ScannSearcher
+
+        folder = Path(folder)
+        manifest = _read_manifest(folder)
+        features = checked_matrix(features, "bank features")
+        categories = checked_integers(categories, len(features), "bank categories")
+        if manifest["bank_sha256"] != _fingerprint(features, categories):
+            raise BadInput(f"{folder}: the index of another bank or encoder; build it again")
+        settings = ScannSettings(**manifest["settings"])
+        searchable = features[categories != PADDING_CATEGORY]
+        searcher = ScannSearcher.from_tensors(_read_parts(folder, manifest, searchable))
+        return cls(features, categories, image_ids, settings, searcher=searcher)
+
+
+def _build(features: np.ndarray, settings: ScannSettings):
+    from rgan_tf.adapters.scann import build_searcher
+
+    return build_searcher(features, leaves=settings.leaves)
+
+
+def _is_features(tensor: np.ndarray, features: np.ndarray) -> bool:
+    """Whether a part of ScaNN's state is the bank itself, which need not be stored twice."""
+    return tensor.dtype == np.float32 and tensor.shape == features.shape
+
+
+def _fingerprint(features: np.ndarray, categories: np.ndarray) -> str:
+    digest = hashlib.sha256(str(features.shape).encode())
+    digest.update(np.ascontiguousarray(features, np.float32))
+    digest.update(np.ascontiguousarray(categories, np.int64))
+    return digest.hexdigest()
+
+
+def _read_manifest(folder: Path) -> dict[str, Any]:
+    path = folder / "manifest.json"
+    if not path.is_file():
+        raise BadInput(f"{folder}: has no manifest.json; name a folder with a ScaNN index")
+    try:
+        manifest = read_json(path)
+    except BadInput as error:
+        raise CorruptData(f"{path}: damaged; build the index again") from error
+    if not isinstance(manifest, dict) or manifest.get("kind") != KIND:
+        raise BadInput(f"{folder}: not a ScaNN index")
+    if manifest.get("version") != VERSION:
+        raise BadInput(
+            f"{folder}: version {manifest.get('version')} of the index, this program reads "
+            f"{VERSION}; build it again"
+        )
+    if {"settings", "bank_sha256", "files"} - set(manifest):
+        raise CorruptData(f"{path}: incomplete; build the index again")
+    return manifest
+
+
+def _read_parts(folder: Path, manifest: dict[str, Any], features: np.ndarray) -> list[np.ndarray]:
+    """ScaNN's tensors in their order; the one that was left out is the bank."""
+    parts: dict[int, np.ndarray] = {}
+    for name, entry in manifest["files"].items():
+        path = folder / name
+        if not path.is_file():
+            raise CorruptData(f"{path}: is missing; build the index again")
+        if path.stat().st_size != entry["bytes"] or sha256_of(path) != entry["sha256"]:
+            raise CorruptData(f"{path}: damaged (size or checksum); build the index again")
+        number = int(path.stem.removeprefix("part_"))
+        if path.suffix == ".bin":
+            parts[number] = np.full(entry["shape"], path.read_bytes(), object)
+        else:
+            parts[number] = np.load(path, allow_pickle=False)
+    return [parts.get(number, features) for number in range(max(parts) + 2)]
