@@ -44,6 +44,7 @@ class RetrievalConfig:
 
     backbone: str = "mobilenet_v2"
     candidates: int = 10  # K
+    index: str = "auto"  # auto | exact | scann; auto measures which is faster where a bank is large
     exact_candidates: int = 32  # up to so many, all are loaded and embedded in every step
     loaded_candidates: int = 8  # above that, so many are loaded; the rest count by cached vectors
     cache_max_age_steps: int = 500  # a cached vector is never older than so many steps
@@ -154,6 +155,7 @@ class Config:
 
 _CHOICES = {
     "retrieval.selection_loss": ("one_step", "iterative"),
+    "retrieval.index": ("auto", "exact", "scann"),
     "retrieval.backbone": ("mobilenet_v2", "resnet50", "squeezenet"),
     "losses.adversarial": ("hinge", "non_saturating"),
     "losses.perceptual_backbone": ("squeezenet", "vgg19", "mobilenet_v2"),

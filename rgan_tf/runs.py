@@ -14,6 +14,7 @@ A run that ships with the project is named `released:NAME` and holds no checkpoi
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ import tensorflow as tf
 
 from rgan_tf.config import Config, config_to_dict, config_to_yaml, load_config
 from rgan_tf.errors import BadInput, CorruptData
-from rgan_tf.files import read_json, sha256_of, write_bytes_atomic, write_json_atomic
+from rgan_tf.files import atomic_folder, read_json, sha256_of, write_bytes_atomic, write_json_atomic
 from rgan_tf.vocabulary import Vocabulary
 
 STAGES = ("sg2im", "cooccurrence", "retrievegan")
@@ -36,6 +37,14 @@ _MAY_DIFFER = {
     "training.picture_every_steps",
     "training.checkpoint_every_steps",
 }
+# Settings that the first two stages do not look at.
+_OF_JOINT_STAGE = (
+    "retrieval.",
+    "generator.",
+    "losses.selection",
+    "losses.cooccurrence",
+    "losses.perceptual_",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -158,6 +167,54 @@ def open_run(name: str) -> Run:
         raise CorruptData(f"{folder / 'run.json'}: {error!r}; the run is damaged") from error
 
 
+def check_stages_fit(source: Run, config: Config, data_fingerprint: str) -> None:
+    """Refuses to take the first two stages of a run where training them would give others.
+
+    Args:
+      source: the run to take them from.
+      config: of the run that wants them; may differ in settings of the joint stage.
+      data_fingerprint: of its data.
+
+    Raises:
+      BadInput: names what differs, or what is not trained.
+    """
+    owner = f"--stages-from {source.folder}"
+    if data_fingerprint != source.data_fingerprint:
+        raise BadInput(f"{owner}: was trained on other data")
+    if config.retrieval.backbone != source.config.retrieval.backbone:
+        raise BadInput(
+            f"{owner}: was trained on features of {source.config.retrieval.backbone}, not of "
+            f"{config.retrieval.backbone}"
+        )
+    difference = _difference(source.config, config, also=_OF_JOINT_STAGE)
+    if difference:
+        raise BadInput(f"{owner}: was started with {difference}")
+    for stage, wanted in (
+        ("sg2im", config.sg2im.steps),
+        ("cooccurrence", config.cooccurrence.steps),
+    ):
+        done = source.stage_record(stage).get("steps")
+        if done != wanted:
+            raise BadInput(f"{owner}: stage {stage} has {done or 0} steps, {wanted} are asked for")
+
+
+def take_stages(run: Run, source: Run) -> None:
+    """Copies the first two stages of another run; a stage that the run already has stays.
+
+    Args:
+      run: where they go.
+      source: a run for which `check_stages_fit` raised nothing.
+    """
+    for stage in STAGES[:2]:
+        if run.stage_folder(stage).exists():
+            continue
+        record = source.stage_record(stage)
+        with atomic_folder(run.stage_folder(stage)) as partial:
+            for path in source.stage_folder(stage).glob(f"{record['weights']}.*"):
+                shutil.copyfile(path, partial / path.name)
+            write_json_atomic(partial / "stage.json", {**record, "taken_from": str(source.folder)})
+
+
 def save_weights(run: Run, stage: str, networks: tf.keras.Model, **record: Any) -> None:
     """Writes the inference weights of a stage and its record.
 
@@ -213,11 +270,16 @@ def _read_vocabulary(path: Path) -> Vocabulary:
         raise CorruptData(f"{path}: damaged ({error}); restore it") from error
 
 
-def _difference(old: Config, new: Config) -> str:
-    """The first setting in which two configs differ, apart from those that may change."""
+def _difference(old: Config, new: Config, also: tuple[str, ...] = ()) -> str:
+    """The first setting in which two configs differ, apart from those that may change.
+
+    Args:
+      old, new: the configs.
+      also: beginnings of further settings that may differ.
+    """
     before, after = _flat(config_to_dict(old)), _flat(config_to_dict(new))
     for key, value in before.items():
-        if key not in _MAY_DIFFER and value != after[key]:
+        if key not in _MAY_DIFFER and not key.startswith(also) and value != after[key]:
             return f"{key} = {value}, asked for now {after[key]}"
     return ""
 

@@ -89,6 +89,22 @@ def tiny_world(tmp_path_factory):
     return PreparedData.open(folder)
 
 
+class PooledBackbone:
+    """One "map", the shrunken image: traces at once, where the choice of network is no matter."""
+
+    name = "pooled"
+    perceptual_network = None
+    perceptual_weights = (1.0,)
+
+    def perceptual(self, images: tf.Tensor) -> list[tf.Tensor]:
+        return [tf.nn.avg_pool2d(images, 4, 4, "VALID")]
+
+
+@pytest.fixture(scope="session")
+def pooled_backbone() -> PooledBackbone:
+    return PooledBackbone()
+
+
 @pytest.fixture(scope="session")
 def two_replicas() -> tf.distribute.MirroredStrategy:
     """Two replicas on the two logical CPUs; one for all tests, as its devices are shared."""

@@ -22,6 +22,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         dest="overrides",
         help="override one setting of the config; may be given several times",
     )
+    parser.add_argument(
+        "--stages-from",
+        metavar="RUN",
+        help="take the first two stages from this run, which may differ in the joint stage only",
+    )
     parser.add_argument("--max-steps", type=int, help="at most so many steps per stage")
     parser.add_argument("--dry-run", action="store_true", help="print the resolved config only")
     parser.add_argument("--weights-dir", help="folder with backbone weight files")
@@ -51,7 +56,7 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
     from rgan_tf.backbones import load_backbone
     from rgan_tf.data.prepared import PreparedData
     from rgan_tf.losses.perceptual import PerceptualDistance
-    from rgan_tf.runs import STAGES, create_run
+    from rgan_tf.runs import STAGES, check_stages_fit, create_run, open_run, take_stages
     from training.stages import run_cooccurrence, run_retrievegan, run_sg2im
 
     if config.training.deterministic:
@@ -62,7 +67,12 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
     # Read before anything is written: a missing file must not be found out an hour later.
     backbone = load_backbone(config.losses.perceptual_backbone, args.weights_dir)
     perceptual = PerceptualDistance(backbone)
+    source = open_run(args.stages_from) if args.stages_from else None
+    if source is not None:
+        check_stages_fit(source, config, data.fingerprint)
     run = create_run(args.run, config, data)
+    if source is not None:
+        take_stages(run, source)
     strategy = tf.distribute.MirroredStrategy()
     run_sg2im(run, data, strategy)
     run_cooccurrence(run, data, strategy)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import tensorflow as tf
@@ -13,7 +13,8 @@ from rgan_tf.data.pipeline import CandidateTable, scene_dataset
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.model.networks import GraphNetworks
 from rgan_tf.retrieval.embedding import CooccurrenceEmbedding
-from rgan_tf.retrieval.index import CandidateIndex, ExactIndex
+from rgan_tf.retrieval.index import CandidateIndex
+from rgan_tf.retrieval.index_tuning import build_index
 from rgan_tf.vocabulary import PADDING
 
 _ROWS_PER_BATCH = 4096
@@ -64,6 +65,7 @@ def prefilter(
     splits: Iterable[str],
     sg2im: GraphNetworks,
     cooccurrence: CooccurrenceEmbedding,
+    progress: Callable[[str], None] | None = None,
 ) -> dict[str, CandidateTable]:
     """Candidates of every object of the splits, by the stage-1 graph feature (method §2.3).
 
@@ -73,13 +75,21 @@ def prefilter(
       splits: whose objects to find candidates for.
       sg2im: trained stage-1 networks.
       cooccurrence: trained stage-2 embedding.
+      progress: called with lines of text where an index is tuned.
 
     Returns:
       split -> candidates, row-aligned with the split's own patches.
     """
     features = {split: graph_features(sg2im, data, split, config) for split in {"train", *splits}}
     categories = searchable_categories(data.bank, features["train"])
-    index = ExactIndex(features["train"], categories, data.bank.image_ids)
+    index = build_index(
+        config.retrieval.index,
+        features["train"],
+        categories,
+        data.bank.image_ids,
+        k=config.retrieval.candidates,
+        progress=progress,
+    )
     embedded = embed_rows(cooccurrence, data.bank.features)
     return {
         split: candidate_table(

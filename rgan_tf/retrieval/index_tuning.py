@@ -17,6 +17,7 @@ from rgan_tf.retrieval.scann_index import ScannIndex, ScannSettings, default_lea
 BATCH = 64  # queries whose search is timed
 _SHARES_OF_LEAVES = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 _REPETITIONS = 5
+_LARGE_BANK = 50_000  # rows; below it the exact search takes milliseconds, and nothing is measured
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,6 +124,47 @@ def tune_scann(
         reached=best["recall"] >= recall,
         trials=tuple(trials),
     )
+
+
+def build_index(
+    kind: str,
+    features: np.ndarray,
+    categories: np.ndarray,
+    image_ids: np.ndarray,
+    *,
+    k: int,
+    recall: float = 0.99,
+    progress: Callable[[str], None] | None = None,
+) -> CandidateIndex:
+    """The index of a bank.
+
+    Args:
+      kind: "exact"; "scann", tuned; or "auto", which takes ScaNN for a bank of 50,000 rows and more
+        if it reaches the recall and is faster than the exact search on this machine.
+      features, categories, image_ids: as for `ExactIndex`.
+      k: candidates per query, for the tuner.
+      recall: for the tuner.
+      progress: called with lines of text about tuning and choice.
+
+    Raises:
+      BadInput: as the indices; or ScaNN was asked for and does not reach the recall.
+    """
+    if kind == "exact" or (kind == "auto" and len(features) < _LARGE_BANK):
+        return ExactIndex(features, categories, image_ids)
+    tuning = tune_scann(features, categories, image_ids, k=k, recall=recall, progress=progress)
+    if kind == "scann" and not tuning.reached:
+        raise BadInput(
+            f"retrieval.index scann: reaches a recall of {tuning.recall:.4f} instead of {recall} "
+            "even with all leaves; use exact"
+        )
+    uses_scann = kind == "scann" or tuning.pays
+    if progress is not None:
+        progress(
+            f"index: {'ScaNN' if uses_scann else 'exact'}; a batch of {BATCH} takes "
+            f"{tuning.seconds * 1e3:.1f} ms by ScaNN at recall {tuning.recall:.4f}, "
+            f"{tuning.exact_seconds * 1e3:.1f} ms exactly"
+        )
+    return tuning.index if uses_scann else tuning.index.exact
 
 
 def recall_of(found: Candidates, truth: Candidates) -> float:

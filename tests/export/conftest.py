@@ -14,10 +14,7 @@ from export import saved_model
 from export.model_folder import open_model
 from export.publish import publish
 from rgan_tf.config import Config, config_from_dict
-from rgan_tf.data.coco import read_coco_dataset
-from rgan_tf.data.prepare import prepare_dataset
 from rgan_tf.data.prepared import PreparedData
-from rgan_tf.data.procedural import draw_world
 from rgan_tf.model.networks import build_retrieval_networks, build_sg2im_networks
 from rgan_tf.runs import create_run, save_weights
 
@@ -51,28 +48,17 @@ def make_run(folder: Path, config: Config, data: PreparedData, seed: int = 3):
 
 
 @pytest.fixture(scope="session")
-def world(tmp_path_factory) -> PreparedData:
-    """A prepared data folder of 20 drawn scenes."""
-    folder = tmp_path_factory.mktemp("world") / "data"
-
-    def draw(inside: Path):
-        draw_world(inside / "coco", images=20, size=64, seed=5)
-        return read_coco_dataset(inside / "coco", seed=5, kind="procedural")
-
-    prepare_dataset(draw, folder, image_size=64, progress=False)
-    return PreparedData.open(folder)
-
-
-@pytest.fixture(scope="session")
-def exported(world, tmp_path_factory) -> SimpleNamespace:
+def exported(tiny_world, tmp_path_factory) -> SimpleNamespace:
     """The model folder of a random run, with everything it was made from."""
     root = tmp_path_factory.mktemp("exported")
-    run = make_run(root / "run", config_from_dict(TINY), world)
-    served = saved_model.build_served_model(run, world, None)
+    run = make_run(root / "run", config_from_dict(TINY), tiny_world)
+    served = saved_model.build_served_model(run, tiny_world, None)
     archive = served.archive()
     version = publish(
         root / "model",
-        lambda folder: saved_model.write_version(folder, archive, served.sizes, run, "tiny", world),
+        lambda folder: saved_model.write_version(
+            folder, archive, served.sizes, run, "tiny", tiny_world
+        ),
         lambda folder: saved_model.check_fresh(folder, archive, served.sizes),
     )
     loaded = tf.saved_model.load(str(version))
@@ -80,7 +66,7 @@ def exported(world, tmp_path_factory) -> SimpleNamespace:
         folder=root / "model",
         version=version,
         run=run,
-        data=world,
+        data=tiny_world,
         served=served,
         archive=archive,
         model=open_model(root / "model"),

@@ -110,14 +110,14 @@ def refused(exported, tmp_path, run=None, data=None, out=None):
     return message
 
 
-def test_what_does_not_fit_is_refused(exported, world, tmp_path, monkeypatch):
+def test_what_does_not_fit_is_refused(exported, tmp_path, monkeypatch):
     assert "not a run folder" in refused(exported, tmp_path, run=tmp_path / "nowhere")
     assert "has no manifest" in refused(exported, tmp_path, data=str(tmp_path))
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "letter.txt").touch()
     assert "holds no version" in refused(exported, tmp_path, out=tmp_path / "full")
 
-    untrained = create_run(tmp_path / "untrained", exported.run.config, world)
+    untrained = create_run(tmp_path / "untrained", exported.run.config, exported.data)
     assert "stage sg2im has no weights" in refused(exported, tmp_path, run=untrained.folder)
 
     released = tmp_path / "released"

@@ -34,17 +34,6 @@ def perceptual() -> PerceptualDistance:
     return PerceptualDistance(load_backbone("mobilenet_v2"))
 
 
-class PooledBackbone:
-    """One "map", the shrunken image: traces at once, where the choice of network is no matter."""
-
-    name = "pooled"
-    perceptual_network = None
-    perceptual_weights = (1.0,)
-
-    def perceptual(self, images: tf.Tensor) -> list[tf.Tensor]:
-        return [tf.nn.avg_pool2d(images, 4, 4, "VALID")]
-
-
 def random_batch(
     config, vocabulary, *, rows: int, seed: int = 0, features: int = FEATURES
 ) -> dict[str, tf.Tensor]:
@@ -99,7 +88,7 @@ def optimizers(kind: str):
 
 
 @pytest.fixture(scope="session")
-def make_joint(vocabulary):
+def make_joint(vocabulary, pooled_backbone):
     """Makes compiled stage-3 models of any config."""
 
     def make(config, optimizer="sgd", seed=1, features=FEATURES, perceptual=None, reader=None):
@@ -109,7 +98,7 @@ def make_joint(vocabulary):
             build_retrieval_networks(config, vocabulary, features),
             build_retrieval_networks(config, vocabulary, features),
             build_discriminators(config, vocabulary),
-            perceptual or PerceptualDistance(PooledBackbone()),
+            perceptual or PerceptualDistance(pooled_backbone),
             reader,
         )
         model.compile(*optimizers(optimizer))

@@ -99,6 +99,16 @@ def test_candidates_are_the_nearest_of_the_category_from_other_images(
             np.testing.assert_allclose(distance[ids[:count]], nearest, atol=1e-5)
 
 
+def test_scann_finds_what_the_exact_search_finds(tiny_config, tiny_world, sg2im, cooccurrence):
+    tables = []
+    for kind in ("exact", "scann"):
+        retrieval = dataclasses.replace(tiny_config.retrieval, index=kind)
+        config = dataclasses.replace(tiny_config, retrieval=retrieval)
+        tables.append(prefilter(config, tiny_world, ["val"], sg2im, cooccurrence)["val"].ids)
+    shared = [len(set(ours) & set(theirs)) for ours, theirs in zip(*tables, strict=True)]
+    assert np.mean(shared) > 0.95 * tiny_config.retrieval.candidates
+
+
 def test_missing_candidates_are_marked(tiny_world):
     rng = np.random.default_rng(0)
     index = ExactIndex(rng.normal(size=(3, 4)), np.array([2, 2, 3]), np.array([1, 1, 7]))

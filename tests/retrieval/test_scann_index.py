@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from rgan_tf.errors import BadInput, CorruptData
+from rgan_tf.retrieval import index_tuning
 from rgan_tf.retrieval.index import ANY_CATEGORY, Candidates, ExactIndex
-from rgan_tf.retrieval.index_tuning import recall_of, tune_scann
+from rgan_tf.retrieval.index_tuning import build_index, recall_of, tune_scann
 from rgan_tf.retrieval.scann_index import ScannIndex, ScannSettings
 
 ROWS, WIDTH, CATEGORIES, K = 3000, 16, 6, 8
@@ -230,6 +231,32 @@ def test_the_tuner_says_when_scann_does_not_pay():
     assert tuning.pays == (tuning.reached and tuning.seconds < tuning.exact_seconds)
     with pytest.raises(BadInput, match="recall"):
         tune_scann(*clustered_bank(rows=200), k=K, recall=1.5)
+
+
+def test_auto_takes_the_exact_search_for_a_small_bank_and_measures_a_large_one(bank, monkeypatch):
+    lines = []
+    assert isinstance(build_index("auto", *bank, k=K, progress=lines.append), ExactIndex)
+    assert not lines
+    monkeypatch.setattr(index_tuning, "_LARGE_BANK", 100)
+    for slow, expected in ((ExactIndex, ScannIndex), (ScannIndex, ExactIndex)):
+        monkeypatch.setattr(
+            index_tuning,
+            "batch_seconds",
+            lambda index, asked, k, slow=slow: 2.0 if isinstance(index, slow) else 1.0,
+        )
+        assert isinstance(build_index("auto", *bank, k=K, progress=lines.append), expected)
+        assert "2000.0 ms" in lines[-1]
+        assert "1000.0 ms" in lines[-1]
+        assert isinstance(build_index("scann", *bank, k=K), ScannIndex)
+        assert isinstance(build_index("exact", *bank, k=K), ExactIndex)
+
+
+def test_scann_that_misses_its_recall_is_refused_when_asked_for_by_name(bank, monkeypatch):
+    monkeypatch.setattr(index_tuning, "recall_of", lambda found, truth: 0.5)
+    with pytest.raises(BadInput, match="0.5000"):
+        build_index("scann", *bank, k=K)
+    monkeypatch.setattr(index_tuning, "_LARGE_BANK", 100)
+    assert isinstance(build_index("auto", *bank, k=K), ExactIndex)
 
 
 def test_recall_by_hand():

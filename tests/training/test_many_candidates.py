@@ -15,22 +15,11 @@ from training.bench.gradients import compare_gradients
 SETTINGS = {"candidates": 64, "exact_candidates": 32, "cache_max_age_steps": 5}
 
 
-class PooledBackbone:
-    """One "map", the shrunken image: traces at once, where the choice of network is no matter."""
-
-    name = "pooled"
-    perceptual_network = None
-    perceptual_weights = (1.0,)
-
-    def perceptual(self, images: tf.Tensor) -> list[tf.Tensor]:
-        return [tf.nn.avg_pool2d(images, 4, 4, "VALID")]
-
-
 @pytest.fixture(scope="module", autouse=True)
-def quick_backbone():
+def quick_backbone(pooled_backbone):
     with pytest.MonkeyPatch.context() as patch:
         for place in ("rgan_tf.backbones", "training.bench.gradients"):
-            patch.setattr(f"{place}.load_backbone", lambda name, folder: PooledBackbone())
+            patch.setattr(f"{place}.load_backbone", lambda name, folder: pooled_backbone)
         yield
 
 

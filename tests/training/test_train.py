@@ -22,17 +22,6 @@ from training.train import CONFIG_FOLDER
 SHIPPED = sorted(path.stem for path in CONFIG_FOLDER.glob("*.yaml"))
 
 
-class PooledBackbone:
-    """One "map", the shrunken image: traces at once, where the choice of network is no matter."""
-
-    name = "pooled"
-    perceptual_network = None
-    perceptual_weights = (1.0,)
-
-    def perceptual(self, images: tf.Tensor) -> list[tf.Tensor]:
-        return [tf.nn.avg_pool2d(images, 4, 4, "VALID")]
-
-
 def weights_of(folder: Path) -> list[np.ndarray]:
     run = open_run(str(folder))
     networks = build_retrieval_networks(run.config, run.vocabulary, run.feature_size)
@@ -76,10 +65,10 @@ def test_a_finished_run_is_left_as_it_is(trained, copied, tiny_world, rgan):
 
 
 def test_stopped_and_continued_equals_never_stopped(
-    trained_folder, tmp_path, config_file, tiny_world, rgan, monkeypatch
+    trained_folder, tmp_path, config_file, tiny_world, rgan, monkeypatch, pooled_backbone
 ):
     """Stage 3 of 6 steps: at once, and stopped by SIGTERM after 3."""
-    monkeypatch.setattr("rgan_tf.backbones.load_backbone", lambda *names: PooledBackbone())
+    monkeypatch.setattr("rgan_tf.backbones.load_backbone", lambda *names: pooled_backbone)
     draws = []
 
     def stop_while_drawing(*arguments):
@@ -226,3 +215,41 @@ def test_a_damaged_earlier_stage_stops_the_next(copied, config_file, tiny_world,
 def test_the_resolved_config_of_a_run_starts_the_same_run(trained):
     assert config_from_dict(config_to_dict(trained.config)) == trained.config
     assert load_config(trained.folder / "config.yaml") == trained.config
+
+
+def test_the_first_two_stages_can_be_taken_from_another_run(
+    trained_folder, config_file, tiny_world, tmp_path, rgan
+):
+    words = ("train", config_file, "--data", tiny_world.folder, "--run", tmp_path / "run")
+    words = (*words, "--max-steps", 3, "--stages-from", trained_folder)
+    result = rgan(*words, "--set", "losses.selection=0", "--set", "retrieval.candidates=3")
+    assert result.code == 0, result.err
+    source, ours = open_run(str(trained_folder)), open_run(str(tmp_path / "run"))
+    for stage in ("sg2im", "cooccurrence"):
+        ours_, theirs = ours.stage_record(stage), source.stage_record(stage)
+        assert ours_["weights_sha256"] == theirs["weights_sha256"]
+        assert ours_["taken_from"] == str(trained_folder)
+    assert ours.stage_record("retrievegan")["steps"] == 3
+    before = (tmp_path / "run" / "sg2im" / "stage.json").read_bytes()
+    again = rgan(*words, "--set", "losses.selection=0", "--set", "retrieval.candidates=3")
+    assert again.code == 0, again.err  # the same command continues
+    assert (tmp_path / "run" / "sg2im" / "stage.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--max-steps", 3, "--set", "graph.layers=1"), "graph.layers = 2"),
+        (("--max-steps", 3, "--set", "losses.box=1"), "losses.box"),
+        (("--max-steps", 2), "stage sg2im has 3 steps, 2 are asked for"),
+    ],
+)
+def test_stages_that_would_not_be_the_same_are_not_taken(
+    words, message, trained_folder, config_file, tiny_world, tmp_path, rgan
+):
+    folder = tmp_path / "run"
+    start = ("train", config_file, "--data", tiny_world.folder, "--run", folder)
+    result = rgan(*start, "--stages-from", trained_folder, *words)
+    assert result.code == 2
+    assert message in result.err
+    assert not folder.exists()
