@@ -1,7 +1,13 @@
 """The patch bank: crops of objects with their features and where they come from.
 
-A folder of `manifest.json`, `crops.npy` (uint8 [N, S, S, 3]), `features.npy` (float16 [N, Dx]) and
-`table.jsonl` (one JSON object per patch). Arrays are memory-mapped, nothing is pickled.
+manifest.json    sizes, backbone, checksums of the files
+crops.npy        uint8 [N, S, S, 3]
+features.npy     float16 [N, Dx]
+table.jsonl      one JSON object per patch: category, image, box, licence, url, ...
+columns.npy      int64 [N, 3]: category id, image id, and where in the table the patch's line begins
+
+Arrays are memory-mapped and lines are read when asked for, so that a bank of any size opens at
+once. Nothing is pickled.
 """
 
 from __future__ import annotations
@@ -9,8 +15,9 @@ from __future__ import annotations
 import functools
 import json
 import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 from PIL import Image
@@ -19,10 +26,12 @@ from rgan_tf.errors import BadInput, CorruptData
 from rgan_tf.files import read_json, sha256_of, write_json_atomic
 
 KIND = "rgan_patch_bank"
-VERSION = 1
-CROPS, FEATURES, TABLE = "crops.npy", "features.npy", "table.jsonl"
+VERSION = 2
+CROPS, FEATURES, TABLE, COLUMNS = "crops.npy", "features.npy", "table.jsonl", "columns.npy"
+FILES = (CROPS, FEATURES, TABLE, COLUMNS)
 
 _CACHE_BYTES = 2**30  # arrays up to this size are kept in memory
+_VERIFIED_BYTES = 2**29  # banks up to this size are compared with their checksums when opened
 
 
 class PatchBank:
@@ -33,24 +42,36 @@ class PatchBank:
       manifest: counts, sizes, backbone and the checksums of the files.
       crops: uint8 [N, S, S, 3], memory-mapped.
       features: float16 [N, Dx], memory-mapped.
+      category_ids: [N] int64 object ids, memory-mapped.
+      image_ids: [N] int64 source images, memory-mapped.
+      rows: the table, a sequence of one dict per patch that reads what it is asked for.
     """
 
     def __init__(
-        self, folder: Path, manifest: dict[str, Any], crops: np.ndarray, features: np.ndarray
+        self,
+        folder: Path,
+        manifest: dict[str, Any],
+        crops: np.ndarray,
+        features: np.ndarray,
+        columns: np.ndarray,
     ):
         self.folder = folder
         self.manifest = manifest
         self.crops = crops
         self.features = features
+        self.category_ids = columns[:, 0]
+        self.image_ids = columns[:, 1]
+        self.rows = PatchTable(folder / TABLE, columns[:, 2])
         self._resized: dict[int, np.ndarray] = {}
 
     @classmethod
-    def open(cls, folder: str | Path, *, verify: bool = True) -> PatchBank:
-        """Opens a bank.
+    def open(cls, folder: str | Path, *, verify: bool | None = None) -> PatchBank:
+        """Opens a bank. That all files are there and of the right size is always checked.
 
         Args:
           folder: as written by `PatchBankWriter`.
-          verify: compare every file with its checksum (about a second per GB).
+          verify: compare every file with its checksum (seconds per GB); None does so for banks up
+            to half a GB.
 
         Raises:
           BadInput: if the folder is no patch bank, or of another version.
@@ -68,14 +89,17 @@ class PatchBank:
                 f"{folder}: version {manifest.get('version')} of the patch bank, this program "
                 f"reads {VERSION}; prepare the data again"
             )
-        check_files(folder, manifest.get("files"), (CROPS, FEATURES, TABLE), verify=verify)
+        if verify is None:
+            verify = _bytes_of(manifest) <= _VERIFIED_BYTES
+        check_files(folder, manifest.get("files"), FILES, verify=verify)
         shape = [manifest.get(key) for key in ("rows", "crop_size", "feature_size")]
         if not all(isinstance(number, int) for number in shape):
             raise CorruptData(f"{folder}/manifest.json: does not give the sizes; prepare again")
         rows, size, width = shape
         crops = _map_array(folder / CROPS, np.uint8, (rows, size, size, 3))
         features = _map_array(folder / FEATURES, np.float16, (rows, width))
-        return cls(folder, manifest, crops, features)
+        columns = _map_array(folder / COLUMNS, np.int64, (rows, 3))
+        return cls(folder, manifest, crops, features, columns)
 
     def __len__(self) -> int:
         return len(self.crops)
@@ -89,33 +113,6 @@ class PatchBank:
     def feature_size(self) -> int:
         """Dx, the width of the backbone features."""
         return int(self.features.shape[1])
-
-    @functools.cached_property
-    def rows(self) -> list[dict[str, Any]]:
-        """The table, one dict per patch.
-
-        Raises:
-          CorruptData: if a line is not JSON or lines are missing.
-        """
-        path = self.folder / TABLE
-        try:
-            with open(path, encoding="utf-8") as file:
-                rows = [json.loads(line) for line in file]
-        except ValueError as error:
-            raise CorruptData(f"{path}: a line is not JSON; prepare the data again") from error
-        if len(rows) != len(self):
-            raise CorruptData(f"{path}: {len(rows)} rows for {len(self)} patches; prepare again")
-        return rows
-
-    @functools.cached_property
-    def category_ids(self) -> np.ndarray:
-        """[N] int32 object ids."""
-        return np.array([row["category_id"] for row in self.rows], np.int32)
-
-    @functools.cached_property
-    def image_ids(self) -> np.ndarray:
-        """[N] int64 source images."""
-        return np.array([row["image_id"] for row in self.rows], np.int64)
 
     @functools.cached_property
     def styles(self) -> list[str]:
@@ -166,6 +163,61 @@ class PatchBank:
         return self._resized[size]
 
 
+class PatchTable(Sequence[dict[str, Any]]):
+    """The lines of a bank's table as dicts, read when they are asked for.
+
+    Args:
+      path: the file.
+      offsets: [N] where each line begins, in bytes.
+    """
+
+    def __init__(self, path: Path, offsets: np.ndarray):
+        self._path = path
+        self._offsets = offsets
+
+    def __len__(self) -> int:
+        return len(self._offsets)
+
+    @overload
+    def __getitem__(self, index: int) -> dict[str, Any]: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[dict[str, Any]]: ...
+
+    def __getitem__(self, index):
+        """The row of a patch, or the rows of a slice.
+
+        Raises:
+          IndexError: if there is no such row.
+          CorruptData: if its line is damaged.
+        """
+        if isinstance(index, slice):
+            return [self[row] for row in range(*index.indices(len(self)))]
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"{self._path}: no row {index} among {len(self)}")
+        with open(self._path, "rb") as file:
+            file.seek(int(self._offsets[index]))
+            return self._parse(file.readline())
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        count = 0
+        with open(self._path, "rb") as file:
+            for line in file:
+                yield self._parse(line)
+                count += 1
+        if count != len(self):
+            raise CorruptData(f"{self._path}: {count} rows for {len(self)} patches; prepare again")
+
+    def _parse(self, line: bytes) -> dict[str, Any]:
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise CorruptData(
+                f"{self._path}: a line is not JSON; prepare the data again"
+            ) from error
+        return row
+
+
 class PatchBankWriter:
     """Writes a bank row by row; `close` makes it whole.
 
@@ -185,7 +237,8 @@ class PatchBankWriter:
         self._rows = 0
         self._crops = open(folder / CROPS, "wb")
         self._features = open(folder / FEATURES, "wb")
-        self._table = open(folder / TABLE, "w", encoding="utf-8")
+        self._table = open(folder / TABLE, "wb")
+        self._columns: list[tuple[int, int, int]] = []
         self._write_headers()
 
     def __enter__(self) -> PatchBankWriter:
@@ -221,7 +274,8 @@ class PatchBankWriter:
         self._crops.write(np.ascontiguousarray(crops).tobytes())
         self._features.write(np.clip(features, -largest, largest).astype(np.float16).tobytes())
         for row in rows:
-            self._table.write(json.dumps(row, ensure_ascii=False) + "\n")
+            self._columns.append((row["category_id"], row["image_id"], self._table.tell()))
+            self._table.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
         self._rows += count
 
     def close(self) -> dict[str, Any]:
@@ -231,6 +285,8 @@ class PatchBankWriter:
             file.flush()
             os.fsync(file.fileno())
             file.close()
+        columns = np.array(self._columns, np.int64).reshape(-1, 3)
+        np.save(self._folder / COLUMNS, columns, allow_pickle=False)
         manifest = {
             "kind": KIND,
             "version": VERSION,
@@ -238,7 +294,7 @@ class PatchBankWriter:
             "crop_size": self._crop_size,
             "feature_size": self._feature_size,
             "backbone": self._backbone,
-            "files": describe_files(self._folder, (CROPS, FEATURES, TABLE)),
+            "files": describe_files(self._folder, FILES),
         }
         write_json_atomic(self._folder / "manifest.json", manifest)
         return manifest
@@ -259,6 +315,13 @@ class PatchBankWriter:
                 },
             )
             file.seek(0, os.SEEK_END)
+
+
+def _bytes_of(manifest: dict[str, Any]) -> int:
+    """Size of all files, by the manifest; 0 where it does not say."""
+    files = manifest.get("files")
+    sizes = [entry.get("bytes", 0) for entry in files.values()] if isinstance(files, dict) else []
+    return sum(sizes)
 
 
 def resize_crops(crops: np.ndarray, size: int) -> np.ndarray:

@@ -109,6 +109,11 @@ class ExactIndex(CandidateIndex):
             self._search_among(everything, missing, queries, categories, excluded, found)
         return found
 
+    @property
+    def bank(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Features [N, D] float32, categories and image ids [N] int64, as they are searched."""
+        return self.features, self.categories, self.image_ids
+
     def check_queries(
         self, queries: np.ndarray, categories: np.ndarray, excluded_images: np.ndarray, k: int
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -39,8 +39,10 @@ def test_what_is_written_is_read(tmp_path):
     assert (len(bank), bank.crop_size, bank.feature_size) == (ROWS, 8, 5)
     np.testing.assert_array_equal(bank.crops, crops)
     np.testing.assert_array_equal(bank.features, features.astype(np.float16))
-    assert bank.rows == [row(index) for index in range(ROWS)]
-    assert bank.category_ids.dtype == np.int32
+    assert list(bank.rows) == [row(index) for index in range(ROWS)]
+    assert [bank.rows[index] for index in (3, -1, 0)] == [row(3), row(ROWS - 1), row(0)]
+    assert bank.rows[2:9:3] == [row(2), row(5), row(8)]
+    assert bank.category_ids.tolist() == [2 + index % 3 for index in range(ROWS)]
     assert bank.image_ids.tolist() == [2**35 + index // 2 for index in range(ROWS)]
     assert bank.image_ids.dtype == np.int64
     assert bank.styles[:3] == ["s0", "s1", "s0"]
@@ -88,7 +90,7 @@ def test_smaller_crops_are_averages_of_areas():
     assert small[0, 0, 1].tolist() == [0, 0, 0]
 
 
-@pytest.mark.parametrize("name", ["crops.npy", "features.npy", "table.jsonl"])
+@pytest.mark.parametrize("name", ["crops.npy", "features.npy", "table.jsonl", "columns.npy"])
 def test_damage_is_found_and_named(folder, name):
     path = folder / name
     data = bytearray(path.read_bytes())
@@ -147,3 +149,36 @@ def test_what_cannot_be_stored_is_refused(tmp_path):
             writer.append(np.zeros([1, 9, 9, 3], np.uint8), np.zeros([1, 5]), [row(0)])
         with pytest.raises(ValueError, match="features must be"):
             writer.append(np.zeros([1, 8, 8, 3], np.uint8), np.zeros([1, 6]), [row(0)])
+
+
+def test_a_row_that_is_not_there_and_a_line_that_is_no_json(folder):
+    bank = PatchBank.open(folder)
+    for index in (ROWS, -ROWS - 1):
+        with pytest.raises(IndexError, match=str(index)):
+            bank.rows[index]
+    text = (folder / "table.jsonl").read_bytes()
+    (folder / "table.jsonl").write_bytes(text.replace(b"{", b"(", 1))
+    with pytest.raises(CorruptData, match=r"table\.jsonl"):
+        bank.rows[0]
+    assert bank.rows[1] == row(1)  # only what is read can be damaged
+    (folder / "table.jsonl").write_bytes(text[: text.index(b"\n") + 1])
+    with pytest.raises(CorruptData, match=f"1 rows for {ROWS}"):
+        list(bank.rows)
+
+
+def test_text_of_any_language_keeps_its_place(tmp_path):
+    rows = [{"category_id": 2, "image_id": index, "url": "Grüße 木 " * index} for index in range(5)]
+    with PatchBankWriter(tmp_path / "bank", crop_size=8, feature_size=5, backbone="b") as writer:
+        writer.append(np.zeros([5, 8, 8, 3], np.uint8), np.zeros([5, 5]), rows)
+    bank = PatchBank.open(tmp_path / "bank")
+    assert [bank.rows[index] for index in reversed(range(5))] == rows[::-1]
+
+
+def test_a_large_bank_is_verified_only_when_asked(folder, monkeypatch):
+    data = bytearray((folder / "crops.npy").read_bytes())
+    data[-5] ^= 1
+    (folder / "crops.npy").write_bytes(data)
+    monkeypatch.setattr("rgan_tf.data.patch_bank._VERIFIED_BYTES", 10)
+    assert len(PatchBank.open(folder)) == ROWS
+    with pytest.raises(CorruptData, match=r"crops\.npy: damaged"):
+        PatchBank.open(folder, verify=True)

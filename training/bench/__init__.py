@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from training.bench import retrieval, selection, train
+from training.bench import prefilter, retrieval, selection, train
 
 TASKS = {
     "train": (train, "the joint training step and the generator's cost"),
     "retrieval": (retrieval, "retrieval among 10 to 4096 candidates, beside a plain layer"),
+    "prefilter": (prefilter, "exact search and ScaNN on a bank of any size"),
     "selection": (selection, "what each form of the selection loss teaches the patch embedding"),
 }
 

@@ -20,6 +20,11 @@ def peak_of(work: Callable[[], object]) -> float:
     return (_kilobytes("/proc/self/status", "VmHWM") - before) / 1024
 
 
+def resident_mb() -> int:
+    """MB of memory that the process holds now."""
+    return _kilobytes("/proc/self/status", "VmRSS") // 1024
+
+
 def available() -> int:
     """MB that new work could use without swapping."""
     return _kilobytes("/proc/meminfo", "MemAvailable") // 1024
