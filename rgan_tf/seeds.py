@@ -17,11 +17,8 @@ class Purpose(enum.IntEnum):
     GUMBEL_NOISE = 1
     SEED_PATCH = 2
     SELECTION_ANCHOR = 3
-    SELECTION_ORDER = 4
-    TRIPLETS = 5
     SHUFFLE = 6
     AUGMENTATION = 7
-    AUXILIARY = 8
 
 
 def derive_seed(run_seed, step, replica, purpose: Purpose) -> tf.Tensor:
