@@ -7,14 +7,18 @@
     RUN/<stage>/stage.json     steps done, seconds, figures of the stage
     RUN/<stage>/checkpoints/   everything training needs to continue
     RUN/logs/                  TensorBoard
+    RUN/lock                   held by the process that trains
 
 A run that ships with the project is named `released:NAME` and holds no checkpoints and no data.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import fcntl
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +139,24 @@ def create_run(folder: str | Path, config: Config, data) -> Run:
         },
     )
     return open_run(str(folder))
+
+
+@contextlib.contextmanager
+def training_lock(run: Run) -> Iterator[None]:
+    """Keeps every other process from training on a run; the system frees it, however we end.
+
+    Raises:
+      BadInput: if another process holds it.
+    """
+    with open(run.folder / "lock", "w", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise BadInput(
+                f"--run {run.folder}: another process is training on it; wait for it, end it, or "
+                "name another folder"
+            ) from error
+        yield
 
 
 def open_run(name: str) -> Run:

@@ -12,7 +12,10 @@ import tensorflow as tf
 
 
 class Purpose(enum.IntEnum):
-    """What a random number is used for; two purposes never share a stream."""
+    """What a random number is used for; two purposes never share a stream.
+
+    A number is never given to another purpose, so that old runs can be repeated.
+    """
 
     GUMBEL_NOISE = 1
     SEED_PATCH = 2

@@ -56,7 +56,14 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
     from rgan_tf.backbones import load_backbone
     from rgan_tf.data.prepared import PreparedData
     from rgan_tf.losses.perceptual import PerceptualDistance
-    from rgan_tf.runs import STAGES, check_stages_fit, create_run, open_run, take_stages
+    from rgan_tf.runs import (
+        STAGES,
+        check_stages_fit,
+        create_run,
+        open_run,
+        take_stages,
+        training_lock,
+    )
     from training.stages import run_cooccurrence, run_retrievegan, run_sg2im
 
     if config.training.deterministic:
@@ -71,12 +78,13 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
     if source is not None:
         check_stages_fit(source, config, data.fingerprint)
     run = create_run(args.run, config, data)
-    if source is not None:
-        take_stages(run, source)
-    strategy = tf.distribute.MirroredStrategy()
-    run_sg2im(run, data, strategy)
-    run_cooccurrence(run, data, strategy)
-    run_retrievegan(run, data, strategy, perceptual)
+    with training_lock(run):
+        if source is not None:
+            take_stages(run, source)
+        strategy = tf.distribute.MirroredStrategy()
+        run_sg2im(run, data, strategy)
+        run_cooccurrence(run, data, strategy)
+        run_retrievegan(run, data, strategy, perceptual)
     return {"run": str(args.run), **{stage: run.stage_record(stage) for stage in STAGES}}
 
 

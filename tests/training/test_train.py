@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from rgan_tf.config import config_from_dict, config_to_dict, load_config
 from rgan_tf.model.networks import build_retrieval_networks
-from rgan_tf.runs import STAGES, load_weights, open_run
+from rgan_tf.runs import STAGES, load_weights, open_run, training_lock
 from training import stages
 from training.train import CONFIG_FOLDER
 
@@ -253,3 +253,12 @@ def test_stages_that_would_not_be_the_same_are_not_taken(
     assert result.code == 2
     assert message in result.err
     assert not folder.exists()
+
+
+def test_two_processes_never_train_on_one_run(copied, config_file, tiny_world, rgan):
+    words = ("train", config_file, "--data", tiny_world.folder, "--run", copied, "--max-steps", 3)
+    with training_lock(open_run(str(copied))):
+        refused = rgan(*words)
+    assert refused.code == 2
+    assert "another process" in refused.err
+    assert rgan(*words).code == 0  # free again
