@@ -202,6 +202,7 @@ def raw_configs(draw):
         "retrieval.exact_candidates": st.integers(16, 10**6),
         "retrieval.loaded_candidates": st.integers(1, 16),
         "retrieval.selection_loss": st.sampled_from(["one_step", "iterative"]),
+        "retrieval.index": st.sampled_from(["auto", "exact", "scann"]),
         "retrieval.backbone": st.sampled_from(["mobilenet_v2", "resnet50", "squeezenet"]),
         "losses.adversarial": st.sampled_from(["hinge", "non_saturating"]),
         "losses.perceptual_backbone": st.sampled_from(["squeezenet", "vgg19", "mobilenet_v2"]),

@@ -52,7 +52,8 @@ def systems_of(
 
     def pasted(batch: Batch, boxes: tf.Tensor | None) -> tf.Tensor:
         made = retrieved(batch, boxes)
-        return pasted_canvas(made.crops, made.boxes, batch["objects"] > 0, image_size)
+        canvas = pasted_canvas(made.crops, made.boxes, batch["objects"] > 0, image_size)
+        return tf.clip_by_value(canvas, -1.0, 1.0)  # rounding of the interpolation exceeds it
 
     def parametric(batch: Batch, boxes: tf.Tensor | None) -> tf.Tensor:
         encoding = sg2im.encoder({"objects": batch["objects"], "triples": batch["triples"]})
