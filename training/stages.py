@@ -128,7 +128,14 @@ def run_retrievegan(
     cooccurrence = build_cooccurrence_embedding(config, run.feature_size)
     load_weights(run, "cooccurrence", cooccurrence)
     shown = held_out_split(data)
-    tables = prefilter(config, data, {"train", shown}, sg2im, cooccurrence)
+    tables = prefilter(
+        config,
+        data,
+        {"train", shown},
+        sg2im,
+        cooccurrence,
+        progress=lambda line: print(line, file=sys.stderr, flush=True),
+    )
     cooccurrence_rows = tables["train"].cooccurrence
     reader = PatchReader(data.bank, cooccurrence_rows, crop_size=config.data.crop_size)
     with strategy.scope():
