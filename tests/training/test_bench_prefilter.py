@@ -32,7 +32,7 @@ def test_every_figure_is_there(rgan):
     figures = json.loads(result.out.splitlines()[-1])
     assert figures["rows"] == 2000
     assert figures["recall_at_8"] > 0.95
-    assert 0 <= figures["fallback_share"] <= 1
+    assert figures["fallback_share"] < 0.2  # the queries are patches, category and all
     assert figures["speedup_batch64"] > 0
     assert 0 < figures["open_seconds"] < 5
     assert figures["open_resident_mb"] < 200

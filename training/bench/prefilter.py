@@ -76,7 +76,8 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
 
     rng = np.random.default_rng([args.seed, 1])
     searchable = np.flatnonzero(index.exact.categories != 0)
-    asked = tuple(part[rng.choice(searchable, args.queries)] for part in index.exact.bank)
+    rows = rng.choice(searchable, args.queries)
+    asked = tuple(part[rows] for part in index.exact.bank)
     truth = index.exact.search(*asked, k)
     recall = recall_of(index.search(*asked, k), truth)
     fallback = index.fallback_queries / args.queries
