@@ -1,0 +1,112 @@
+"""Names of licences as datasets write them, as short codes, and filters by code."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterable, Sequence
+
+from rgan_tf.errors import BadInput
+
+UNKNOWN = "unknown"
+PUBLIC_DOMAIN = "public-domain"
+OTHER = "other"
+# In the order of what they allow; `other` is a name that is none of these.
+CODES = (
+    PUBLIC_DOMAIN,
+    "BY",
+    "BY-SA",
+    "BY-ND",
+    "BY-NC",
+    "BY-NC-SA",
+    "BY-NC-ND",
+    "built-in",
+    OTHER,
+    UNKNOWN,
+)
+
+# COCO writes the names out; others write the codes, with or without CC and a version.
+_WORDS = {
+    "attribution": "BY",
+    "by": "BY",
+    "noncommercial": "NC",
+    "nc": "NC",
+    "sharealike": "SA",
+    "sa": "SA",
+    "noderivs": "ND",
+    "noderivatives": "ND",
+    "nd": "ND",
+}
+_IGNORED = {"cc", "creative", "commons", "licence", "license", "generic", "international"}
+_PUBLIC_DOMAIN = (
+    "no known copyright restrictions",
+    "united states government work",
+    "public domain",
+    "public domain mark",
+    "public domain dedication",
+    "cc0",
+    "pdm",
+    PUBLIC_DOMAIN,
+)
+
+
+def licence_code(name: str) -> str:
+    """The code of a licence by its name.
+
+    Args:
+      name: as the dataset writes it, such as "Attribution-ShareAlike License" or "CC BY-SA 4.0".
+
+    Returns:
+      One of `CODES`; an empty name is `UNKNOWN`, one that is not understood `OTHER`.
+    """
+    text = " ".join(name.lower().split())
+    if not text or text == UNKNOWN:
+        return UNKNOWN
+    if text in ("built-in", "procedural"):
+        return "built-in"
+    if text in _PUBLIC_DOMAIN or re.fullmatch(r"cc0( 1\.0)?( .*)?", text):
+        return PUBLIC_DOMAIN
+    words = [word for word in re.split(r"[\s\-_/]+", text) if not re.fullmatch(r"[\d.]+", word)]
+    parts = [_WORDS.get(word) for word in words if word not in _IGNORED]
+    code = "-".join(part or "?" for part in parts)
+    return code if code in CODES else OTHER
+
+
+@dataclasses.dataclass(frozen=True)
+class LicenceFilter:
+    """Which licences may be used; `LicenceFilter.parse` reads what a user writes.
+
+    Attributes:
+      codes: those that may, of `CODES`; None allows all.
+    """
+
+    codes: frozenset[str] | None = None
+
+    @classmethod
+    def parse(cls, values: Sequence[str] | None) -> LicenceFilter:
+        """Reads the values of `--licence`: codes in any case, several by commas; none allows all.
+
+        Raises:
+          BadInput: if one is no code, with those there are.
+        """
+        names = [part.strip() for value in values or () for part in value.split(",")]
+        if not names:
+            return cls()
+        known = {code.lower(): code for code in CODES}
+        for name in names:
+            if name.lower() not in known:
+                raise BadInput(f"--licence {name!r}: not known; choose from {', '.join(CODES)}")
+        return cls(frozenset(known[name.lower()] for name in names))
+
+    def allows(self, name: str) -> bool:
+        """Whether a licence of that name may be used."""
+        return self.codes is None or licence_code(name) in self.codes
+
+    def refused(self, names: Iterable[str]) -> list[bool]:
+        """For each name whether it may not be used."""
+        return [not self.allows(name) for name in names]
+
+    def __str__(self) -> str:
+        if self.codes is None:
+            return "all licences"
+        return ", ".join(code for code in CODES if code in self.codes)
