@@ -107,7 +107,7 @@ def build_served_model(run, data, weights_dir: str | None):
     load_weights(run, "retrievegan", networks)
     backbone = load_backbone(config.retrieval.backbone, weights_dir)
     logging.getLogger(__name__).info("embedding %d patches", len(bank))
-    features = graph_features(prefilter, data, "train", config)
+    features = graph_features(prefilter, bank, config)
     return ServedModel(
         prefilter=prefilter,
         networks=networks,

@@ -8,16 +8,18 @@ either the old content or the new one. What a process that was killed leaves beh
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import errno
 import hashlib
 import json
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from rgan_tf.errors import BadInput
+from rgan_tf.errors import BadInput, CorruptData
 
 _BLOCK = 1 << 20  # bytes read at a time when hashing
 _MAX_NAME = 1024  # characters of a relative path that comes from a file
@@ -88,6 +90,31 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
     _sync(path.parent)
 
 
+@contextlib.contextmanager
+def replaced_folder(path: str | Path) -> Iterator[Path]:
+    """As `atomic_folder` for a folder that is there already: its content is exchanged at once.
+
+    Args:
+      path: an existing folder.
+
+    Yields:
+      An empty temporary sibling folder. When the block ends, it takes the place of `path`, and
+      what was there before is deleted; when the block raises, `path` is as it was.
+    """
+    path = Path(path)
+    with contextlib.ExitStack() as stack:
+        temporary = _partial_sibling(path)
+        stack.callback(shutil.rmtree, temporary, ignore_errors=True)
+        temporary.mkdir()
+        yield temporary
+        for folder, _, names in os.walk(temporary):
+            for name in names:
+                _sync(Path(folder) / name)
+            _sync(Path(folder))
+        _exchange(temporary, path)
+        _sync(path.parent)
+
+
 def sha256_of(path: str | Path) -> str:
     """The sha256 of a file's bytes, in hexadecimal.
 
@@ -99,6 +126,48 @@ def sha256_of(path: str | Path) -> str:
         while block := file.read(_BLOCK):
             digest.update(block)
     return digest.hexdigest()
+
+
+def describe_files(folder: Path, names: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Size and checksum of files, as manifests hold them."""
+    return {
+        name: {"bytes": (folder / name).stat().st_size, "sha256": sha256_of(folder / name)}
+        for name in names
+    }
+
+
+def check_files(
+    folder: Path,
+    described: Any,
+    names: Iterable[str] = (),
+    *,
+    verify: bool,
+    advice: str = "prepare the data again",
+) -> None:
+    """Compares files with their description in the manifest of their folder.
+
+    Args:
+      folder: where they are.
+      described: as `describe_files` gave it and a manifest held it.
+      names: files that must be among them.
+      verify: compare checksums too, which reads every byte.
+      advice: what to do, at the end of a message.
+
+    Raises:
+      CorruptData: at the first that is missing, of another size or, with `verify`, of other
+        content; names the file.
+    """
+    if not isinstance(described, dict) or not set(names) <= set(described):
+        raise CorruptData(f"{folder}/manifest.json: does not list its files; {advice}")
+    for name, entry in described.items():
+        path = folder / name
+        if not path.is_file():
+            raise CorruptData(f"{path}: is missing; {advice}")
+        size = path.stat().st_size
+        if size != entry["bytes"]:
+            raise CorruptData(f"{path}: {size} bytes, {entry['bytes']} were written; {advice}")
+        if verify and sha256_of(path) != entry["sha256"]:
+            raise CorruptData(f"{path}: damaged (checksum differs); {advice}")
 
 
 def safe_join(root: str | Path, name: str) -> Path:
@@ -207,6 +276,27 @@ def _require_free(path: Path) -> None:
         raise BadInput(f"{path}: exists and is not a folder; name a new folder")
     if path.is_dir() and any(path.iterdir()):
         raise BadInput(f"{path}: folder exists and is not empty; name a new folder or delete it")
+
+
+def _exchange(new: Path, old: Path) -> None:
+    """Lets two folders change names in one step, where the system can; else in two."""
+    exchange = 2  # RENAME_EXCHANGE of renameat2(2)
+    here = -100  # AT_FDCWD
+    rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if rename is not None:
+        if rename(here, os.fsencode(new), here, os.fsencode(old), exchange) == 0:
+            return
+        code = ctypes.get_errno()
+        if code not in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):
+            raise OSError(code, os.strerror(code), str(old))
+    aside = _partial_sibling(old)
+    os.rename(old, aside)
+    try:
+        os.rename(new, old)
+    except BaseException:
+        os.rename(aside, old)
+        raise
+    shutil.rmtree(aside, ignore_errors=True)
 
 
 def _sync(path: Path) -> None:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import collections
-import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from rgan_tf.backbones import Backbone, load_backbone
 from rgan_tf.data.annotation import AnnotatedDataset, AnnotatedImage
-from rgan_tf.data.patch_bank import PatchBankWriter, describe_files
+from rgan_tf.data.bank.patch_queue import PATCH_SIZE, PatchQueue, read_annotated
+from rgan_tf.data.bank.writer import PatchBankWriter
 from rgan_tf.data.prepared import (
     BANK,
     KIND,
@@ -27,16 +26,10 @@ from rgan_tf.data.prepared import (
 )
 from rgan_tf.data.records import SCHEMA_FILE, Scene, schema_text, write_records
 from rgan_tf.errors import BadInput, CorruptData, RganError
-from rgan_tf.files import atomic_folder, write_bytes_atomic, write_json_atomic
-from rgan_tf.image import encode_png, read_image, resize_image
+from rgan_tf.files import atomic_folder, describe_files, write_bytes_atomic, write_json_atomic
+from rgan_tf.image import encode_png, resize_image
 from rgan_tf.progress import Progress
 from rgan_tf.vocabulary import Vocabulary
-
-PATCH_SIZE = 64  # px, side of the crops in a bank
-
-_EMBEDDING_BATCH = 64
-_EPSILON = 1e-4  # px; a box that ends on a pixel's edge does not touch the next one
-_ASPECT_TOLERANCE = 0.05  # of width over height, between an annotation and its image file
 
 
 def prepare_dataset(
@@ -136,12 +129,13 @@ class _Preparation:
             crop_size=PATCH_SIZE,
             feature_size=self._backbone.feature_size,
             backbone=self._backbone.name,
+            vocabulary=self._vocabulary,
         ) as bank:
-            patches = _PatchQueue(bank, self._backbone)
+            patches = PatchQueue(bank, self._backbone, self._vocabulary)
             paths = write_records(
                 self._folder / RECORDS, split, self._scenes(split, patches, counts)
             )
-            patches.flush()
+            patches.close()
         if not paths:
             raise BadInput(f"no usable image is left for {split}")
         return {
@@ -152,13 +146,13 @@ class _Preparation:
         }
 
     def _scenes(
-        self, split: str, patches: _PatchQueue, counts: collections.Counter[str]
+        self, split: str, patches: PatchQueue, counts: collections.Counter[str]
     ) -> Iterator[Scene]:
         images = self._dataset.splits[split]
         progress = Progress(f"{split} images", len(images)) if self._progress else None
         for image in images:
             try:
-                pixels = _read_annotated(image)
+                pixels = read_annotated(image)
             except (BadInput, CorruptData) as error:
                 self._count_bad(image, error)
             else:
@@ -166,7 +160,7 @@ class _Preparation:
                 counts["images"] += 1
                 counts["objects"] += len(image.objects)
                 counts["relationships"] += len(image.relationships)
-                patches.add(image, pixels, self._vocabulary)
+                patches.add(image, pixels)
                 yield self._scene(image, pixels, first_row)
             if progress is not None:
                 progress.advance()
@@ -196,86 +190,6 @@ class _Preparation:
         self._bad.append(f"{image.source}: {error}")
         if len(self._bad) > self._bad_allowed:
             raise error
-
-
-class _PatchQueue:
-    """Embeds patches in batches of one size, across images, and appends them to a bank."""
-
-    def __init__(self, bank: PatchBankWriter, backbone: Backbone):
-        self._bank = bank
-        self._backbone = backbone
-        self._crops: list[np.ndarray] = []
-        self._rows: list[dict[str, Any]] = []
-
-    def add(self, image: AnnotatedImage, pixels: np.ndarray, vocabulary: Vocabulary) -> None:
-        for index, item in enumerate(image.objects):
-            self._crops.append(cut_patch(pixels, item.box, PATCH_SIZE))
-            self._rows.append(
-                {
-                    "category": item.category,
-                    "category_id": vocabulary.object_id(item.category),
-                    "image_id": image.image_id,
-                    "object_index": index,
-                    "box": [round(edge, 6) for edge in item.box],
-                    "licence": image.licence,
-                    "url": image.url,
-                    "source": image.source,
-                    "style": item.style,
-                }
-            )
-            if len(self._crops) == _EMBEDDING_BATCH:
-                self.flush()
-
-    def flush(self) -> None:
-        if not self._crops:
-            return
-        crops = np.stack(self._crops)
-        # A last batch of another size would build the network again for that size.
-        padded = np.zeros((_EMBEDDING_BATCH, *crops.shape[1:]), np.uint8)
-        padded[: len(crops)] = crops
-        features = np.asarray(self._backbone.features(padded))[: len(crops)]
-        self._bank.append(crops, features, self._rows)
-        self._crops, self._rows = [], []
-
-
-def cut_patch(pixels: np.ndarray, box: tuple[float, float, float, float], size: int) -> np.ndarray:
-    """Cuts a box out of an image and squashes it to a square, antialiased bilinear.
-
-    Args:
-      pixels: uint8 [H, W, 3].
-      box: (y0, x0, y1, x1) fractions.
-      size: side of the result in px.
-
-    Returns:
-      uint8 [size, size, 3].
-    """
-    height, width = pixels.shape[:2]
-    y0, x0, y1, x1 = box
-    edges = (x0 * width, y0 * height, x1 * width, y1 * height)
-    # Cut first: the filter would reach for pixels beyond the box.
-    left, top = math.floor(edges[0] + _EPSILON), math.floor(edges[1] + _EPSILON)
-    right, bottom = math.ceil(edges[2] - _EPSILON), math.ceil(edges[3] - _EPSILON)
-    part = Image.fromarray(pixels[top:bottom, left:right])
-    inner = (
-        max(edges[0] - left, 0.0),
-        max(edges[1] - top, 0.0),
-        min(edges[2] - left, part.width),
-        min(edges[3] - top, part.height),
-    )
-    return np.asarray(part.resize((size, size), Image.Resampling.BILINEAR, box=inner))
-
-
-def _read_annotated(image: AnnotatedImage) -> np.ndarray:
-    pixels = read_image(image.path, apply_orientation=False)
-    if image.width and image.height:
-        height, width = pixels.shape[:2]
-        stretch = width * image.height / (height * image.width)
-        if abs(stretch - 1) > _ASPECT_TOLERANCE:
-            raise CorruptData(
-                f"image {image.path}: is {width}x{height}, its annotation says "
-                f"{image.width}x{image.height}; not the annotated image"
-            )
-    return pixels
 
 
 def _files_below(path: Path) -> list[Path]:

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from rgan_tf.config import Config
-from rgan_tf.data.patch_bank import PatchBank, check_files
+from rgan_tf.data.patch_bank import PatchBank
 from rgan_tf.data.scenes import SceneStore
 from rgan_tf.errors import BadInput, CorruptData
-from rgan_tf.files import read_json
+from rgan_tf.files import check_files, read_json
 from rgan_tf.vocabulary import Vocabulary
 
 KIND = "rgan_data"

@@ -9,8 +9,9 @@ import tensorflow as tf
 
 from rgan_tf.config import Config
 from rgan_tf.data.patch_bank import PatchBank
-from rgan_tf.data.pipeline import CandidateTable, scene_dataset
+from rgan_tf.data.pipeline import CandidateTable
 from rgan_tf.data.prepared import PreparedData
+from rgan_tf.model.graph_features import graph_features
 from rgan_tf.model.networks import GraphNetworks
 from rgan_tf.retrieval.embedding import CooccurrenceEmbedding
 from rgan_tf.retrieval.index import CandidateIndex
@@ -18,30 +19,6 @@ from rgan_tf.retrieval.index_tuning import build_index
 from rgan_tf.vocabulary import PADDING
 
 _ROWS_PER_BATCH = 4096
-_GRAPHS_PER_BATCH = 64
-
-
-def graph_features(
-    networks: GraphNetworks, data: PreparedData, split: str, config: Config
-) -> np.ndarray:
-    """Object vectors of every object of a split, in the row order of the split's own bank.
-
-    Returns:
-      [N, width] float16; objects that a graph had no room for keep a zero row.
-    """
-    rows = len(data.truth(split))
-    features = np.zeros([rows, config.graph.width], np.float16)
-    encode = tf.function(networks.encoder)
-    dataset = scene_dataset(
-        data, split, config, batch_size=_GRAPHS_PER_BATCH, seed=0, repeat=False, augment=False
-    )
-    for batch in dataset:
-        graph = {"objects": batch["objects"], "triples": batch["triples"]}
-        vectors = encode(graph).object_vectors.numpy()  # [B, O, width]
-        patch_rows = batch["patch_rows"].numpy()  # [B, O]
-        present = patch_rows >= 0
-        features[patch_rows[present]] = vectors[present]
-    return features
 
 
 def searchable_categories(bank: PatchBank, features: np.ndarray) -> np.ndarray:
@@ -80,7 +57,9 @@ def prefilter(
     Returns:
       split -> candidates, row-aligned with the split's own patches.
     """
-    features = {split: graph_features(sg2im, data, split, config) for split in {"train", *splits}}
+    features = {
+        split: graph_features(sg2im, data.truth(split), config) for split in {"train", *splits}
+    }
     categories = searchable_categories(data.bank, features["train"])
     index = build_index(
         config.retrieval.index,

@@ -5,9 +5,12 @@ import json
 import numpy as np
 import pytest
 
-from rgan_tf.data.patch_bank import PatchBank, PatchBankWriter, resize_crops
+from rgan_tf.data.bank.writer import PatchBankWriter
+from rgan_tf.data.patch_bank import PatchBank, resize_crops
 from rgan_tf.errors import BadInput, CorruptData
+from rgan_tf.vocabulary import Vocabulary
 
+NAMES = Vocabulary.from_categories(["a", "b", "c"])
 ROWS = 11
 
 
@@ -19,7 +22,9 @@ def write_bank(folder, rows=ROWS, features=None):
     rng = np.random.default_rng(0)
     crops = rng.integers(0, 256, [rows, 8, 8, 3], np.uint8)
     features = rng.normal(size=[rows, 5]) if features is None else features
-    with PatchBankWriter(folder, crop_size=8, feature_size=5, backbone="none") as writer:
+    with PatchBankWriter(
+        folder, crop_size=8, feature_size=5, backbone="none", vocabulary=NAMES
+    ) as writer:
         for start in range(0, rows, 4):
             part = slice(start, start + 4)
             table = [row(index) for index in range(rows)[part]]
@@ -128,7 +133,7 @@ def test_no_pickle_is_ever_loaded(folder):
     evil = np.empty([2], object)
     np.save(folder / "crops.npy", evil, allow_pickle=True)
     manifest = json.loads((folder / "manifest.json").read_text())
-    from rgan_tf.data.patch_bank import describe_files
+    from rgan_tf.files import describe_files
 
     manifest["files"].update(describe_files(folder, ["crops.npy"]))
     (folder / "manifest.json").write_text(json.dumps(manifest))
@@ -144,7 +149,9 @@ def test_what_cannot_be_stored_is_refused(tmp_path):
     features[3, 2] = 1e6  # beyond float16
     write_bank(tmp_path / "large", features=features)
     assert PatchBank.open(tmp_path / "large").features[3, 2] == np.finfo(np.float16).max
-    with PatchBankWriter(tmp_path / "c", crop_size=8, feature_size=5, backbone="b") as writer:
+    with PatchBankWriter(
+        tmp_path / "c", crop_size=8, feature_size=5, backbone="b", vocabulary=NAMES
+    ) as writer:
         with pytest.raises(ValueError, match="crops must be"):
             writer.append(np.zeros([1, 9, 9, 3], np.uint8), np.zeros([1, 5]), [row(0)])
         with pytest.raises(ValueError, match="features must be"):
@@ -168,7 +175,9 @@ def test_a_row_that_is_not_there_and_a_line_that_is_no_json(folder):
 
 def test_text_of_any_language_keeps_its_place(tmp_path):
     rows = [{"category_id": 2, "image_id": index, "url": "Grüße 木 " * index} for index in range(5)]
-    with PatchBankWriter(tmp_path / "bank", crop_size=8, feature_size=5, backbone="b") as writer:
+    with PatchBankWriter(
+        tmp_path / "bank", crop_size=8, feature_size=5, backbone="b", vocabulary=NAMES
+    ) as writer:
         writer.append(np.zeros([5, 8, 8, 3], np.uint8), np.zeros([5, 5]), rows)
     bank = PatchBank.open(tmp_path / "bank")
     assert [bank.rows[index] for index in reversed(range(5))] == rows[::-1]

@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from rgan_tf.config import Config, config_from_dict
-from rgan_tf.data.prepare import cut_patch, prepare_dataset
+from rgan_tf.data.bank.patch_queue import cut_patch
+from rgan_tf.data.prepare import prepare_dataset
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.data.records import read_scenes
 from rgan_tf.data.scenes import SceneStore, fit_graph

@@ -7,7 +7,8 @@ import pytest
 import tensorflow as tf
 
 from rgan_tf.backbones import load_backbone
-from rgan_tf.data.patch_bank import PatchBank, PatchBankWriter
+from rgan_tf.data.bank.writer import PatchBankWriter
+from rgan_tf.data.patch_bank import PatchBank
 from rgan_tf.data.patch_reader import PatchReader
 from rgan_tf.losses.perceptual import PerceptualDistance
 from rgan_tf.model.networks import (
@@ -162,7 +163,9 @@ def random_bank(tmp_path_factory) -> PatchBank:
     rows = 60
     rng = np.random.default_rng(0)
     folder = tmp_path_factory.mktemp("bank") / "bank"
-    with PatchBankWriter(folder, crop_size=16, feature_size=FEATURES, backbone="random") as writer:
+    shape = {"crop_size": 16, "feature_size": FEATURES}
+    vocabulary = Vocabulary.from_categories(["thing"])
+    with PatchBankWriter(folder, **shape, backbone="random", vocabulary=vocabulary) as writer:
         writer.append(
             rng.integers(0, 256, [rows, 16, 16, 3], np.uint8),
             rng.normal(size=[rows, FEATURES]),

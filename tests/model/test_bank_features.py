@@ -8,11 +8,16 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from rgan_tf.data.bank.graphs import BankGraph
+from rgan_tf.data.bank.writer import PatchBankWriter
+from rgan_tf.data.patch_bank import PatchBank
 from rgan_tf.data.pipeline import scene_dataset
+from rgan_tf.errors import BadInput
 from rgan_tf.model import bank_features
 from rgan_tf.model.bank_features import candidate_table, embed_rows, graph_features, prefilter
 from rgan_tf.model.networks import build_cooccurrence_embedding, build_sg2im_networks
 from rgan_tf.retrieval.index import ExactIndex
+from rgan_tf.vocabulary import Vocabulary
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +33,7 @@ def cooccurrence(tiny_config, tiny_world):
 
 @pytest.mark.parametrize("split", ["train", "val"])
 def test_rows_are_those_of_the_splits_own_patches(tiny_config, tiny_world, sg2im, split):
-    features = graph_features(sg2im, tiny_world, split, tiny_config)
+    features = graph_features(sg2im, tiny_world.truth(split), tiny_config)
     bank = tiny_world.truth(split)
     assert features.shape == (len(bank), tiny_config.graph.width)
     assert features.dtype == np.float16
@@ -46,21 +51,45 @@ def test_rows_are_those_of_the_splits_own_patches(tiny_config, tiny_world, sg2im
                 np.testing.assert_allclose(features[row], vector, rtol=2e-3, atol=2e-3)
                 assert bank.category_ids[row] == category
                 assert bank.image_ids[row] == batch["image_id"][0]
-    # The tiny config has room for 6 objects of a scene; the others keep a row of zeros.
-    assert seen == (np.abs(features).max(axis=1) > 0).sum() > 0.5 * len(bank)
+    # The tiny config has room for 6 objects of a scene; the others are encoded apart.
+    assert 0.5 * len(bank) < seen < len(bank)
+    assert (np.abs(features).max(axis=1) > 0).all()
 
 
-def test_objects_without_room_keep_a_zero_row(tiny_config, tiny_world, sg2im):
+def test_objects_without_room_are_encoded_in_a_further_graph(
+    tmp_path, tiny_config, tiny_world, sg2im
+):
+    """Three objects, room for two: the related ones stay together, the other is alone."""
     small = dataclasses.replace(
-        tiny_config, data=dataclasses.replace(tiny_config.data, max_objects=2)
+        tiny_config, data=dataclasses.replace(tiny_config.data, max_objects=2, max_triples=1)
     )
-    features = graph_features(sg2im, tiny_world, "val", small)
-    present = np.abs(features).max(axis=1) > 0
-    per_image = [
-        present[tiny_world.truth("val").image_ids == i].sum()
-        for i in set(tiny_world.truth("val").image_ids.tolist())
-    ]
-    assert set(per_image) == {2} and not present.all()
+    shape = {"crop_size": 4, "feature_size": 2, "backbone": "none"}
+    with PatchBankWriter(tmp_path / "b", **shape, vocabulary=tiny_world.vocabulary) as writer:
+        graph = writer.add_graph(BankGraph(np.array([4, 2, 3]), np.array([[2, 1, 0]])))
+        rows = [{"category_id": category, "image_id": 7} for category in (4, 2, 3)]
+        places = [(graph, 0), (graph, 1), (graph, 2)]
+        writer.append(np.zeros([3, 4, 4, 3], np.uint8), np.zeros([3, 2]), rows, places)
+        lone = [{"category_id": 2, "image_id": 8}]
+        writer.append(np.zeros([1, 4, 4, 3], np.uint8), np.zeros([1, 2]), lone)
+    features = graph_features(sg2im, PatchBank.open(tmp_path / "b"), small)
+
+    def encoded(objects, triple):
+        graph = {"objects": tf.constant([objects]), "triples": tf.constant([[triple]])}
+        return sg2im.encoder(graph).object_vectors.numpy()[0]
+
+    together = encoded([4, 3], [1, 1, 0])
+    alone = encoded([2, 0], [-1, -1, -1])[0]
+    expected = [together[0], alone, together[1], alone]
+    np.testing.assert_allclose(features, expected, rtol=2e-3, atol=2e-3)
+
+
+def test_a_bank_of_another_vocabulary_is_refused(tmp_path, tiny_config, sg2im):
+    names = Vocabulary.from_categories(["one"])
+    shape = {"crop_size": 4, "feature_size": 2, "backbone": "none"}
+    with PatchBankWriter(tmp_path / "b", **shape, vocabulary=names):
+        pass
+    with pytest.raises(BadInput, match="has 3 object names, the model"):
+        graph_features(sg2im, PatchBank.open(tmp_path / "b"), tiny_config)
 
 
 def test_blocks_do_not_show(cooccurrence, tiny_world, monkeypatch):
@@ -78,12 +107,11 @@ def test_candidates_are_the_nearest_of_the_category_from_other_images(
     tables = prefilter(tiny_config, tiny_world, ["train", "val"], sg2im, cooccurrence)
     bank = tiny_world.bank
     k = tiny_config.retrieval.candidates
-    features = graph_features(sg2im, tiny_world, "train", tiny_config).astype(np.float64)
-    has_feature = features.any(axis=1)  # max_objects leaves some objects out of their graphs
-    assert not has_feature.all()
+    features = graph_features(sg2im, tiny_world.bank, tiny_config).astype(np.float64)
+    has_feature = features.any(axis=1)
     for split, table in tables.items():
         own = tiny_world.truth(split)
-        queries = graph_features(sg2im, tiny_world, split, tiny_config).astype(np.float64)
+        queries = graph_features(sg2im, tiny_world.truth(split), tiny_config).astype(np.float64)
         assert table.ids.shape == (len(own), k) and table.ids.dtype == np.int32
         assert table.cooccurrence.shape == (len(bank), 8)
         for row, ids in enumerate(table.ids):

@@ -139,7 +139,7 @@ def _bank_of(run_name: str, data_folder: str | None):
     data.check_vocabulary(run.vocabulary, f"run {run_name}")
     sg2im = build_sg2im_networks(run.config, run.vocabulary)
     load_weights(run, "sg2im", sg2im)
-    features = graph_features(sg2im, data, "train", run.config)
+    features = graph_features(sg2im, data.bank, run.config)
     return features, searchable_categories(data.bank, features), data.bank.image_ids
 
 
@@ -197,13 +197,18 @@ def _opening(bank, width: int) -> dict[str, float]:
 
     import numpy as np
 
-    from rgan_tf.data.patch_bank import PatchBankWriter
+    from rgan_tf.data.bank.writer import PatchBankWriter
+    from rgan_tf.vocabulary import Vocabulary
 
     features, categories, images = bank
+    names = [f"category {number}" for number in range(int(categories.max()))]
+    vocabulary = Vocabulary.from_categories(names)
     with tempfile.TemporaryDirectory(prefix="rgan-bench-") as folder:
         path, block = Path(folder) / "bank", 65536
         # Small crops: however large they are, they are only mapped.
-        with PatchBankWriter(path, crop_size=16, feature_size=width, backbone="none") as writer:
+        with PatchBankWriter(
+            path, crop_size=16, feature_size=width, backbone="none", vocabulary=vocabulary
+        ) as writer:
             for start in range(0, len(features), block):
                 part = slice(start, start + block)
                 rows = [

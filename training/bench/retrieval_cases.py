@@ -167,10 +167,13 @@ def random_bank(folder: Path, rng):
     """A bank of random patches in the sizes of the benchmark."""
     import numpy as np
 
-    from rgan_tf.data.patch_bank import PatchBank, PatchBankWriter
+    from rgan_tf.data.bank.writer import PatchBankWriter
+    from rgan_tf.data.patch_bank import PatchBank
+    from rgan_tf.vocabulary import Vocabulary
 
     shape = {"crop_size": CROP, "feature_size": FEATURES}
-    with PatchBankWriter(folder, **shape, backbone="random") as writer:
+    vocabulary = Vocabulary.from_categories(["thing"])
+    with PatchBankWriter(folder, **shape, backbone="random", vocabulary=vocabulary) as writer:
         for start in range(0, BANK_ROWS, 1024):
             writer.append(
                 rng.integers(0, 256, [1024, CROP, CROP, 3], np.uint8),

@@ -1,0 +1,163 @@
+"""From annotated images to the rows of a bank: cut, embed, append."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import math
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from rgan_tf.backbones import Backbone
+from rgan_tf.data.annotation import AnnotatedImage
+from rgan_tf.data.bank.graphs import BankGraph
+from rgan_tf.data.bank.writer import PatchBankWriter
+from rgan_tf.errors import CorruptData
+from rgan_tf.image import read_image
+from rgan_tf.vocabulary import Vocabulary
+
+PATCH_SIZE = 64  # px, side of the crops in a bank
+EMBEDDING_BATCH = 64
+
+_EPSILON = 1e-4  # px; a box that ends on a pixel's edge does not touch the next one
+_ASPECT_TOLERANCE = 0.05  # of width over height, between an annotation and its image file
+
+
+class PatchQueue:
+    """Embeds patches in batches of one size, across images, and appends them to a bank.
+
+    A batch is embedded beside the caller, who cuts the next one meanwhile.
+
+    Args:
+      bank: where the patches go.
+      backbone: that embeds them.
+      vocabulary: of the category ids.
+    """
+
+    def __init__(self, bank: PatchBankWriter, backbone: Backbone, vocabulary: Vocabulary):
+        self._bank = bank
+        self._backbone = backbone
+        self._vocabulary = vocabulary
+        self._worker = concurrent.futures.ThreadPoolExecutor(1)
+        self._embedding: concurrent.futures.Future | None = None
+        self._waiting: tuple[np.ndarray, list, list] | None = None
+        self._crops: list[np.ndarray] = []
+        self._rows: list[dict[str, Any]] = []
+        self._places: list[tuple[int, int]] = []
+
+    def add(self, image: AnnotatedImage, pixels: np.ndarray) -> None:
+        """Adds the graph of an image and the patches of its objects.
+
+        Args:
+          image: with names of the vocabulary.
+          pixels: uint8 [H, W, 3].
+        """
+        ids = [self._vocabulary.object_id(item.category) for item in image.objects]
+        triples = [
+            (subject, self._vocabulary.predicate_id(predicate), target)
+            for subject, predicate, target in image.relationships
+        ]
+        graph = BankGraph(np.array(ids, np.int32), np.array(triples, np.int32).reshape(-1, 3))
+        number = self._bank.add_graph(graph)
+        for index, item in enumerate(image.objects):
+            self._crops.append(cut_patch(pixels, item.box, PATCH_SIZE))
+            self._places.append((number, index))
+            self._rows.append(
+                {
+                    "category": item.category,
+                    "category_id": ids[index],
+                    "image_id": image.image_id,
+                    "object_index": index,
+                    "box": [round(edge, 6) for edge in item.box],
+                    "licence": image.licence,
+                    "url": image.url,
+                    "source": image.source,
+                    "style": item.style,
+                }
+            )
+            if len(self._crops) == EMBEDDING_BATCH:
+                self._submit()
+
+    def flush(self) -> None:
+        """Appends all that was added."""
+        self._submit()
+        self._collect()
+
+    def close(self) -> None:
+        """Appends all that was added, and ends the worker."""
+        self.flush()
+        self._worker.shutdown()
+
+    def _submit(self) -> None:
+        self._collect()
+        if not self._crops:
+            return
+        crops = np.stack(self._crops)
+        self._waiting = (crops, self._rows, self._places)
+        self._embedding = self._worker.submit(embed_patches, self._backbone, crops)
+        self._crops, self._rows, self._places = [], [], []
+
+    def _collect(self) -> None:
+        if self._embedding is None or self._waiting is None:
+            return
+        crops, rows, places = self._waiting
+        self._bank.append(crops, self._embedding.result(), rows, places)
+        self._embedding, self._waiting = None, None
+
+
+def embed_patches(backbone: Backbone, crops: np.ndarray) -> np.ndarray:
+    """Backbone features of at most `EMBEDDING_BATCH` patches: uint8 [n, S, S, 3] -> [n, Dx]."""
+    # A last batch of another size would build the network again for that size.
+    padded = np.zeros((EMBEDDING_BATCH, *crops.shape[1:]), np.uint8)
+    padded[: len(crops)] = crops
+    return np.asarray(backbone.features(padded))[: len(crops)]
+
+
+def cut_patch(pixels: np.ndarray, box: tuple[float, float, float, float], size: int) -> np.ndarray:
+    """Cuts a box out of an image and squashes it to a square, antialiased bilinear.
+
+    Args:
+      pixels: uint8 [H, W, 3].
+      box: (y0, x0, y1, x1) fractions.
+      size: side of the result in px.
+
+    Returns:
+      uint8 [size, size, 3].
+    """
+    height, width = pixels.shape[:2]
+    y0, x0, y1, x1 = box
+    edges = (x0 * width, y0 * height, x1 * width, y1 * height)
+    # Cut first: the filter would reach for pixels beyond the box.
+    left, top = math.floor(edges[0] + _EPSILON), math.floor(edges[1] + _EPSILON)
+    right, bottom = math.ceil(edges[2] - _EPSILON), math.ceil(edges[3] - _EPSILON)
+    part = Image.fromarray(pixels[top:bottom, left:right])
+    inner = (
+        max(edges[0] - left, 0.0),
+        max(edges[1] - top, 0.0),
+        min(edges[2] - left, part.width),
+        min(edges[3] - top, part.height),
+    )
+    return np.asarray(part.resize((size, size), Image.Resampling.BILINEAR, box=inner))
+
+
+def read_annotated(image: AnnotatedImage) -> np.ndarray:
+    """The pixels of an annotated image, as stored: annotated boxes refer to those.
+
+    Returns:
+      uint8 [H, W, 3].
+
+    Raises:
+      BadInput: if the file is missing, or no PNG or JPEG.
+      CorruptData: if it is damaged, or of another shape than its annotation says.
+    """
+    pixels = read_image(image.path, apply_orientation=False)
+    if image.width and image.height:
+        height, width = pixels.shape[:2]
+        stretch = width * image.height / (height * image.width)
+        if abs(stretch - 1) > _ASPECT_TOLERANCE:
+            raise CorruptData(
+                f"image {image.path}: is {width}x{height}, its annotation says "
+                f"{image.width}x{image.height}; not the annotated image"
+            )
+    return pixels
