@@ -13,42 +13,19 @@ and `test` (the next 2048); where fewer than 2048 are kept, the first half is `v
 
 from __future__ import annotations
 
-import collections
-import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-
-from rgan_tf.data.annotation import AnnotatedDataset, AnnotatedImage, AnnotatedObject
+from rgan_tf.data.annotation import AnnotatedDataset, AnnotatedImage
+from rgan_tf.data.coco_annotations import CocoAnnotations, CocoFilter, category_names
 from rgan_tf.data.json_object import JsonObject
-from rgan_tf.data.masks import segmentation_centroid
-from rgan_tf.data.relations import geometric_relations
 from rgan_tf.errors import BadInput
-from rgan_tf.files import read_json, safe_join
+from rgan_tf.files import read_json
 from rgan_tf.vocabulary import GEOMETRIC_PREDICATES
 
 SPLITS = ("train", "val", "test")
 VAL_IMAGES = 1024
 TEST_IMAGES = 2048
-
-_NOT_A_CATEGORY = "other"  # stuff annotations use it for everything that is a thing
-
-
-@dataclasses.dataclass(frozen=True)
-class CocoFilter:
-    """Which objects and images are kept; the defaults are those of the published splits.
-
-    Attributes:
-      min_box_share: smallest share of the image that an object's box covers, exclusive.
-      min_objects, max_objects: kept objects per image.
-      require_stuff: leave out images without stuff annotations.
-    """
-
-    min_box_share: float = 0.02
-    min_objects: int = 3
-    max_objects: int = 8
-    require_stuff: bool = True
 
 
 def read_coco(
@@ -113,42 +90,21 @@ def _image_id(image: AnnotatedImage) -> int:
     return image.image_id
 
 
-class _Folder:
-    """The annotations of train2017 or val2017, read once."""
+class _Folder(CocoAnnotations):
+    """The annotations of train2017 or val2017, with those of stuff."""
 
     def __init__(self, root: Path, part: str):
-        self.skipped: collections.Counter[str] = collections.Counter()
-        self._root = root
-        self._part = part
         if not root.is_dir():
             raise BadInput(f"{root}: no such folder; --root is the folder of annotations/, images/")
-        self._image_folder = root / "images" / part
-        if not self._image_folder.is_dir():
-            raise BadInput(f"{self._image_folder}: no such folder; it must hold the images")
-        instances_path = root / "annotations" / f"instances_{part}.json"
-        instances = JsonObject(read_json(instances_path), instances_path)
-        self._categories = _names(instances)
-        self._licences = {
-            licence.number("id"): licence.text("name", "")
-            for licence in instances.optional_list("licenses")
-        }
-        self._images = instances.list("images")
-        listed = {image.number("id") for image in self._images}
-        if len(listed) != len(self._images):
-            raise BadInput(f"{instances_path}: an image id is listed twice")
-        self._objects: dict[int, list[JsonObject]] = collections.defaultdict(list)
-        for annotation in instances.list("annotations"):
-            self._objects[annotation.number("image_id")].append(annotation)
+        self._root = root
+        self._part = part
+        super().__init__(
+            root / "annotations" / f"instances_{part}.json",
+            root / "images" / part,
+            f"images/{part}/",
+        )
         self._with_stuff = self._add_stuff()
-        unlisted = self._objects.keys() - listed
-        if unlisted:
-            self.skipped["object: its image is not listed"] = sum(
-                len(self._objects[image_id]) for image_id in unlisted
-            )
-
-    @property
-    def categories(self) -> set[str]:
-        return set(self._categories.values()) - {_NOT_A_CATEGORY}
+        self.count_unlisted()
 
     def images(self, keep: CocoFilter, seed: int) -> list[AnnotatedImage]:
         """The kept images: of train sorted by id, of val in annotation order."""
@@ -158,11 +114,11 @@ class _Folder:
                 "are missing or empty; add one or use --allow-missing-stuff"
             )
         kept = []
-        for image in self._images:
+        for image in self.listed:
             if keep.require_stuff and image.number("id") not in self._with_stuff:
                 self.skipped["image: no stuff annotations"] += 1
                 continue
-            annotated = self._annotated(image, keep, seed)
+            annotated = self.annotated(image, keep, seed)
             if annotated is not None:
                 kept.append(annotated)
         if self._part == "train2017":
@@ -180,7 +136,7 @@ class _Folder:
             covered = set()
             for annotation in stuff.list("annotations"):
                 covered.add(annotation.number("image_id"))
-                self._objects[annotation.number("image_id")].append(annotation)
+                self.objects[annotation.number("image_id")].append(annotation)
             return covered
         if panoptic_path.exists():
             panoptic = JsonObject(read_json(panoptic_path), panoptic_path)
@@ -195,100 +151,15 @@ class _Folder:
                 covered.add(annotation.number("image_id"))
                 for segment in annotation.list("segments_info"):
                     if segment.number("category_id") not in things:
-                        self._objects[annotation.number("image_id")].append(segment)
+                        self.objects[annotation.number("image_id")].append(segment)
             return covered
         return set()
 
     def _merge_categories(self, other: JsonObject) -> None:
-        for category_id, name in _names(other).items():
+        for category_id, name in category_names(other).items():
             known = self._categories.setdefault(category_id, name)
             if known != name:
                 raise BadInput(
                     f"{other.source}: category {category_id} is {name!r} here and {known!r} in "
                     f"instances_{self._part}.json"
                 )
-
-    def _annotated(self, image: JsonObject, keep: CocoFilter, seed: int) -> AnnotatedImage | None:
-        image_id = image.number("id")
-        if image_id < 0:
-            raise BadInput(f"{image.source}: id {image_id} is negative")
-        width, height = image.number("width"), image.number("height")
-        if width < 1 or height < 1:
-            raise BadInput(f"{image.source}: width and height must be at least 1")
-        style = image.text("style", "")
-        objects = []
-        for annotation in self._objects.get(image_id, ()):
-            kept = self._object(annotation, width, height, keep, style)
-            if kept is not None:
-                objects.append(kept)
-        if not keep.min_objects <= len(objects) <= keep.max_objects:
-            few = len(objects) < keep.min_objects
-            reason = f"under {keep.min_objects}" if few else f"over {keep.max_objects}"
-            self.skipped[f"image: {reason} objects"] += 1
-            return None
-        rng = np.random.default_rng([seed, image_id])
-        relationships = geometric_relations(
-            [item.box for item in objects], [item.centre for item in objects], rng
-        )
-        name = image.text("file_name")
-        return AnnotatedImage(
-            image_id=image_id,
-            path=safe_join(self._image_folder, name),
-            objects=tuple(objects),
-            relationships=tuple(relationships),
-            licence=self._licences.get(image.number("license", 0), ""),
-            url=image.text("flickr_url", "") or image.text("coco_url", ""),
-            source=f"images/{self._part}/{name}",
-            width=width,
-            height=height,
-        )
-
-    def _object(
-        self, annotation: JsonObject, width: int, height: int, keep: CocoFilter, style: str
-    ) -> AnnotatedObject | None:
-        category_id = annotation.number("category_id")
-        if category_id not in self._categories:
-            raise BadInput(f"{annotation.source}: category_id {category_id} is not listed")
-        category = self._categories[category_id]
-        if category == _NOT_A_CATEGORY:
-            self.skipped["object: category other"] += 1
-            return None
-        if annotation.number("iscrowd", 0):
-            self.skipped["object: crowd"] += 1
-            return None
-        x, y, box_width, box_height = _box(annotation)
-        if box_width * box_height <= keep.min_box_share * width * height:
-            self.skipped["object: too small"] += 1
-            return None
-        x0, x1 = (min(max(edge / width, 0.0), 1.0) for edge in (x, x + box_width))
-        y0, y1 = (min(max(edge / height, 0.0), 1.0) for edge in (y, y + box_height))
-        if x1 - x0 < 1e-3 or y1 - y0 < 1e-3:
-            self.skipped["object: outside its image"] += 1
-            return None
-        box = (y0, x0, y1, x1)
-        centre = None
-        if annotation.value.get("segmentation") is not None:
-            try:
-                centre = segmentation_centroid(annotation.value["segmentation"], box, width, height)
-            except (TypeError, ValueError, OverflowError) as error:
-                raise BadInput(f"{annotation.source}: segmentation: {error}") from error
-        return AnnotatedObject(
-            category=category,
-            box=box,
-            centre=centre or ((y0 + y1) / 2, (x0 + x1) / 2),
-            style=style,
-        )
-
-
-def _names(file: JsonObject) -> dict[int, str]:
-    return {item.number("id"): item.text("name").strip() for item in file.list("categories")}
-
-
-def _box(annotation: JsonObject) -> tuple[float, float, float, float]:
-    value = annotation.value.get("bbox")
-    is_box = isinstance(value, list) and len(value) == 4
-    if not is_box or not all(isinstance(edge, (int, float)) for edge in value):
-        raise BadInput(
-            f"{annotation.source}: 'bbox' must be [x, y, width, height], got {value!r:.60}"
-        )
-    return tuple(float(edge) for edge in value)
