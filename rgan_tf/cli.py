@@ -46,6 +46,7 @@ class Command:
 
 COMMANDS = (
     Command("prepare", "training.prepare", "turn images into records and a patch bank"),
+    Command("bank", "training.bank", "build, change, check and index banks of patches"),
     Command("train", "training.train", "train the stages of a config"),
     Command("eval", "training.evaluate", "measure a run"),
     Command("export", "export.saved_model", "write a run as a self-contained SavedModel"),

@@ -36,6 +36,7 @@ class Progress:
         self._started = clock()
         self._last = self._started
         self._done = 0
+        self._first = 0
         self._width = 0
 
     def __enter__(self) -> Progress:
@@ -43,6 +44,10 @@ class Progress:
 
     def __exit__(self, kind, error, traceback) -> None:
         self.close()
+
+    def start_at(self, done: int) -> None:
+        """Says that so many were finished before; they do not count for the rate."""
+        self._first = self._done = done
 
     def advance(self, items: int = 1) -> None:
         """Counts `items` more as finished and writes when it is time to."""
@@ -68,7 +73,7 @@ class Progress:
         return str(self._done) if self._total is None else f"{self._done}/{self._total}"
 
     def _text(self, now: float) -> str:
-        rate = self._done / max(now - self._started, 1e-9)
+        rate = (self._done - self._first) / max(now - self._started, 1e-9)
         text = f"{self._label}: {self._count()}, {rate:.1f}/s"
         if self._total is not None and rate > 0:
             text += f", {format_seconds(max(self._total - self._done, 0) / rate)} left"

@@ -25,6 +25,7 @@ from typing import Any
 import tensorflow as tf
 
 from rgan_tf.config import Config, config_to_dict, config_to_yaml, load_config
+from rgan_tf.data.patch_bank import PatchBank
 from rgan_tf.errors import BadInput, CorruptData
 from rgan_tf.files import atomic_folder, read_json, sha256_of, write_bytes_atomic, write_json_atomic
 from rgan_tf.vocabulary import Vocabulary
@@ -187,6 +188,39 @@ def open_run(name: str) -> Run:
         )
     except (KeyError, TypeError, ValueError) as error:
         raise CorruptData(f"{folder / 'run.json'}: {error!r}; the run is damaged") from error
+
+
+def check_bank_fits(run: Run, name: str, bank: PatchBank) -> None:
+    """Refuses a patch bank that a run's networks cannot retrieve from.
+
+    Args:
+      run: an opened run.
+      name: how the user called it.
+      bank: an opened bank.
+
+    Raises:
+      BadInput: if vocabulary, backbone, sizes or amount do not fit.
+    """
+    wanted, size = run.config.retrieval.backbone, run.config.data.crop_size
+    if bank.vocabulary.sha256() != run.vocabulary.sha256():
+        raise BadInput(
+            f"{bank.folder}: was made with another vocabulary than run {name} "
+            f"({bank.vocabulary.num_objects} and {run.vocabulary.num_objects} object names); "
+            f"build it with --vocabulary-of {name}"
+        )
+    if bank.manifest["backbone"] != wanted or bank.feature_size != run.feature_size:
+        raise BadInput(
+            f"{bank.folder}: holds features of {bank.manifest['backbone']} of width "
+            f"{bank.feature_size}, run {name} reads {wanted} of width {run.feature_size}; build it "
+            f"with --backbone {wanted}"
+        )
+    if bank.crop_size % size:
+        raise BadInput(
+            f"{bank.folder}: patches of {bank.crop_size} px cannot be averaged to the {size} px "
+            f"that run {name} reads"
+        )
+    if not len(bank):
+        raise BadInput(f"{bank.folder}: the patch bank is empty; add patches")
 
 
 def check_stages_fit(source: Run, config: Config, data_fingerprint: str) -> None:

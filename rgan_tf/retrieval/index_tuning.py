@@ -17,7 +17,7 @@ from rgan_tf.retrieval.scann_index import ScannIndex, ScannSettings, default_lea
 BATCH = 64  # queries whose search is timed
 _SHARES_OF_LEAVES = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 _REPETITIONS = 5
-_LARGE_BANK = 50_000  # rows; below it the exact search takes milliseconds, and nothing is measured
+LARGE_BANK = 50_000  # rows; below it the exact search takes milliseconds, and nothing is measured
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,22 +149,44 @@ def build_index(
     Raises:
       BadInput: as the indices; or ScaNN was asked for and does not reach the recall.
     """
-    if kind == "exact" or (kind == "auto" and len(features) < _LARGE_BANK):
+    if kind == "exact" or (kind == "auto" and len(features) < LARGE_BANK):
         return ExactIndex(features, categories, image_ids)
     tuning = tune_scann(features, categories, image_ids, k=k, recall=recall, progress=progress)
-    if kind == "scann" and not tuning.reached:
-        raise BadInput(
-            f"retrieval.index scann: reaches a recall of {tuning.recall:.4f} instead of {recall} "
-            "even with all leaves; use exact"
-        )
-    uses_scann = kind == "scann" or tuning.pays
-    if progress is not None:
-        progress(
-            f"index: {'ScaNN' if uses_scann else 'exact'}; a batch of {BATCH} takes "
-            f"{tuning.seconds * 1e3:.1f} ms by ScaNN at recall {tuning.recall:.4f}, "
-            f"{tuning.exact_seconds * 1e3:.1f} ms exactly"
-        )
+    uses_scann = takes_scann(kind, tuning.report(), recall, say=progress)
     return tuning.index if uses_scann else tuning.index.exact
+
+
+def takes_scann(
+    kind: str,
+    report: dict[str, Any],
+    recall: float,
+    *,
+    say: Callable[[str], None] | None = None,
+) -> bool:
+    """Whether ScaNN is the index to use, by the tuner's report.
+
+    Args:
+      kind: "scann" or "auto".
+      report: of `Tuning.report`.
+      recall: that was asked for.
+      say: called with a line that says what was chosen, and why.
+
+    Raises:
+      BadInput: if ScaNN was asked for and does not reach the recall.
+    """
+    if kind == "scann" and not report["reached"]:
+        raise BadInput(
+            f"retrieval.index scann: reaches a recall of {report['recall']:.4f} instead of "
+            f"{recall} even with all leaves; use exact"
+        )
+    uses_scann = kind == "scann" or bool(report["pays"])
+    if say is not None:
+        say(
+            f"index: {'ScaNN' if uses_scann else 'exact'}; a batch of {BATCH} takes "
+            f"{report['seconds_batch64'] * 1e3:.1f} ms by ScaNN at recall "
+            f"{report['recall']:.4f}, {report['exact_seconds_batch64'] * 1e3:.1f} ms exactly"
+        )
+    return uses_scann
 
 
 def recall_of(found: Candidates, truth: Candidates) -> float:

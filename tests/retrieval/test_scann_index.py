@@ -237,7 +237,7 @@ def test_auto_takes_the_exact_search_for_a_small_bank_and_measures_a_large_one(b
     lines = []
     assert isinstance(build_index("auto", *bank, k=K, progress=lines.append), ExactIndex)
     assert not lines
-    monkeypatch.setattr(index_tuning, "_LARGE_BANK", 100)
+    monkeypatch.setattr(index_tuning, "LARGE_BANK", 100)
     for slow, expected in ((ExactIndex, ScannIndex), (ScannIndex, ExactIndex)):
         monkeypatch.setattr(
             index_tuning,
@@ -255,7 +255,7 @@ def test_scann_that_misses_its_recall_is_refused_when_asked_for_by_name(bank, mo
     monkeypatch.setattr(index_tuning, "recall_of", lambda found, truth: 0.5)
     with pytest.raises(BadInput, match="0.5000"):
         build_index("scann", *bank, k=K)
-    monkeypatch.setattr(index_tuning, "_LARGE_BANK", 100)
+    monkeypatch.setattr(index_tuning, "LARGE_BANK", 100)
     assert isinstance(build_index("auto", *bank, k=K), ExactIndex)
 
 

@@ -141,8 +141,12 @@ def cut_patch(pixels: np.ndarray, box: tuple[float, float, float, float], size: 
     return np.asarray(part.resize((size, size), Image.Resampling.BILINEAR, box=inner))
 
 
-def read_annotated(image: AnnotatedImage) -> np.ndarray:
-    """The pixels of an annotated image, as stored: annotated boxes refer to those.
+def read_annotated(image: AnnotatedImage, *, turn: bool = False) -> np.ndarray:
+    """The pixels of an annotated image.
+
+    Args:
+      image: names the file, and its size where that is known.
+      turn: as its EXIF tag says; annotated boxes refer to the pixels as stored.
 
     Returns:
       uint8 [H, W, 3].
@@ -151,7 +155,7 @@ def read_annotated(image: AnnotatedImage) -> np.ndarray:
       BadInput: if the file is missing, or no PNG or JPEG.
       CorruptData: if it is damaged, or of another shape than its annotation says.
     """
-    pixels = read_image(image.path, apply_orientation=False)
+    pixels = read_image(image.path, apply_orientation=turn)
     if image.width and image.height:
         height, width = pixels.shape[:2]
         stretch = width * image.height / (height * image.width)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 from pathlib import Path
@@ -50,6 +51,7 @@ class PatchBankWriter:
 
     Raises:
       CorruptData: if what was written before is shorter than its record.
+      FileExistsError: if the folder is a bank already.
     """
 
     def __init__(
@@ -63,7 +65,9 @@ class PatchBankWriter:
         origin: dict[str, Any] | None = None,
         resume: bool = False,
     ):
-        folder.mkdir(parents=True, exist_ok=resume)
+        folder.mkdir(parents=True, exist_ok=True)
+        if (folder / MANIFEST).exists():
+            raise FileExistsError(errno.EEXIST, "is a bank already", str(folder))
         self._folder = folder
         self._crop_size = crop_size
         self._feature_size = feature_size

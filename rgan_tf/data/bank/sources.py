@@ -1,0 +1,137 @@
+"""Where the patches of a user's own bank come from: COCO files, or folders named by category."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from pathlib import Path
+
+from rgan_tf.data.annotation import AnnotatedImage, AnnotatedObject
+from rgan_tf.data.coco_annotations import CocoAnnotations, CocoFilter
+from rgan_tf.errors import BadInput
+from rgan_tf.files import safe_join
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
+_WHOLE = (0.0, 0.0, 1.0, 1.0)
+_ID_BYTES = 6  # of an image id made from a name; fits int64 with room
+
+
+@dataclasses.dataclass(frozen=True)
+class BankSource:
+    """Images with the patches to be cut out of them.
+
+    Attributes:
+      name: how to call it.
+      images: in the order in which their patches enter the bank.
+      categories: every category there is, sorted.
+      skipped: what was left out and why, with counts.
+      turns: whether the images are turned as their EXIF tag says; boxes that were annotated refer
+        to the pixels as they are stored.
+    """
+
+    name: str
+    images: tuple[AnnotatedImage, ...]
+    categories: tuple[str, ...]
+    skipped: dict[str, int]
+    turns: bool
+
+    def fingerprint(self) -> str:
+        """Changes with every image, object, category and licence."""
+        digest = hashlib.sha256()
+        for image in self.images:
+            shown = dataclasses.replace(image, path=Path(image.path.name))
+            digest.update(repr(shown).encode("utf-8", "surrogatepass"))
+        return digest.hexdigest()
+
+
+def coco_source(
+    annotations: str | Path,
+    images: str | Path,
+    *,
+    min_box_share: float = 0.0,
+    licence: str = "",
+) -> BankSource:
+    """A file in the format of COCO's instances_*.json, and the folder of its images.
+
+    Args:
+      annotations: the file.
+      images: folder that its file names are relative to.
+      min_box_share: smallest share of the image that a box covers, exclusive.
+      licence: of images for which the file names none.
+
+    Raises:
+      BadInput: if a file or folder is missing or not in that format, or nothing is left.
+    """
+    file = CocoAnnotations(Path(annotations), Path(images), f"{Path(images).name}/")
+    file.count_unlisted()
+    limits = CocoFilter(
+        min_box_share=min_box_share, min_objects=1, max_objects=2**31, require_stuff=False
+    )
+    found = (file.annotated(image, limits, 0) for image in file.listed)
+    kept = tuple(
+        image if image.licence else dataclasses.replace(image, licence=licence)
+        for image in found
+        if image is not None
+    )
+    if not kept:
+        raise BadInput(f"{annotations}: no image with an object that could be used")
+    categories = {item.category for image in kept for item in image.objects}
+    return BankSource(
+        str(annotations), kept, tuple(sorted(categories)), dict(file.skipped), turns=False
+    )
+
+
+def folder_source(root: str | Path, *, licence: str = "", url: str = "") -> BankSource:
+    """One folder per category with one image per patch in it.
+
+    Args:
+      root: holds the folders; their names are the categories. Hidden names are passed over.
+      licence: of all images.
+      url: where they are from.
+
+    Raises:
+      BadInput: if there is no such folder, or no image in it, or a link leads out of it.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise BadInput(f"{root}: no such folder; name one that holds a folder per category")
+    images, skipped = [], {}
+    categories = []
+    for folder in sorted(root.iterdir()):
+        if folder.name.startswith(".") or not folder.is_dir():
+            if not folder.name.startswith("."):
+                skipped["file: not in a folder of a category"] = (
+                    skipped.get("file: not in a folder of a category", 0) + 1
+                )
+            continue
+        category = folder.name.strip()
+        before = len(images)
+        for path in sorted(folder.iterdir()):
+            if path.name.startswith("."):
+                continue
+            if path.suffix.lower() not in IMAGE_SUFFIXES:
+                skipped["file: no .png or .jpg"] = skipped.get("file: no .png or .jpg", 0) + 1
+                continue
+            name = f"{folder.name}/{path.name}"
+            images.append(
+                AnnotatedImage(
+                    image_id=image_id_of(name),
+                    path=safe_join(root, name),
+                    objects=(AnnotatedObject(category, _WHOLE, (0.5, 0.5)),),
+                    relationships=(),
+                    licence=licence,
+                    url=url,
+                    source=name,
+                )
+            )
+        if len(images) > before:
+            categories.append(category)
+    if not images:
+        raise BadInput(f"{root}: no .png or .jpg in a folder of it; the folders are the categories")
+    return BankSource(str(root), tuple(images), tuple(categories), skipped, turns=True)
+
+
+def image_id_of(name: str) -> int:
+    """A number for an image that has only a name, always the same for the same name."""
+    digest = hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=_ID_BYTES)
+    return int.from_bytes(digest.digest(), "big")

@@ -1,0 +1,192 @@
+"""Graph features and index of a bank under one encoder: made once, kept with the bank.
+
+    BANK/search/<encoder>/manifest.json     of which bank, encoder and sizes; the tuner's report
+    BANK/search/<encoder>/features.npy      float16 [N, W]
+    BANK/search/<encoder>/scann-<K>/        the ScaNN index, where one was tuned
+
+All of it is derived: it can be deleted, and is made again where the bank has changed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rgan_tf.config import Config
+from rgan_tf.data.patch_bank import PatchBank
+from rgan_tf.errors import BadInput, CorruptData
+from rgan_tf.files import (
+    atomic_folder,
+    check_files,
+    describe_files,
+    read_json,
+    write_json_atomic,
+)
+from rgan_tf.model.graph_features import graph_features
+from rgan_tf.model.networks import GraphNetworks
+from rgan_tf.retrieval.index import CandidateIndex, ExactIndex
+from rgan_tf.retrieval.index_tuning import LARGE_BANK, takes_scann, tune_scann
+from rgan_tf.retrieval.scann_index import ScannIndex
+
+SEARCH = "search"
+_KIND = "rgan_bank_search"
+_VERSION = 1
+_FEATURES = "features.npy"
+
+Say = Callable[[str], None]
+
+
+class BankSearch:
+    """What the pre-filter needs of a bank, read from the bank's folder or made and put there.
+
+    Where the folder cannot be written to, everything is made in memory and a line says so.
+
+    Args:
+      bank: any bank with the vocabulary of the networks.
+      networks: stage-1 networks.
+      encoder: sha256 of their weights; None keeps nothing on disk.
+      config: sizes of a graph.
+      say: called with a line about each thing that takes long; None logs it.
+
+    Attributes:
+      features: [N, W] float16 graph features.
+    """
+
+    def __init__(
+        self,
+        bank: PatchBank,
+        networks: GraphNetworks,
+        encoder: str | None,
+        config: Config,
+        say: Say | None = None,
+    ):
+        self._bank = bank
+        self._say = say or logging.getLogger(__name__).info
+        self._folder = bank.folder / SEARCH / encoder[:16] if encoder else None
+        self._of = {
+            "bank": bank.fingerprint,
+            "encoder": encoder,
+            "max_objects": config.data.max_objects,
+            "max_triples": config.data.max_triples,
+            "width": config.graph.width,
+        }
+        self._latest: tuple[int, ScannIndex] | None = None
+        stored = self._stored_features()
+        if stored is None:
+            stored = graph_features(networks, bank, config)
+            self._store_features(stored)
+        self.features = stored
+
+    def index(self, kind: str, *, k: int, recall: float = 0.99) -> CandidateIndex:
+        """The index of the bank; one that was tuned before is opened and not made again.
+
+        Args:
+          kind: "exact"; "scann"; or "auto", which takes ScaNN for a bank of 50,000 rows and more
+            if it reaches the recall and is faster than the exact search on this machine.
+          k: candidates per query.
+          recall: that ScaNN is to reach.
+
+        Raises:
+          BadInput: if ScaNN was asked for and does not reach the recall.
+        """
+        if kind == "exact" or (kind == "auto" and len(self._bank) < LARGE_BANK):
+            return ExactIndex(*self._arrays())
+        report = self._tuned(k)
+        if report is None or report["recall_asked"] < recall:
+            report = self.tune(k=k, recall=recall)
+        uses_scann = takes_scann(kind, report, recall, say=self._say)
+        return self._made(k) if uses_scann else ExactIndex(*self._arrays())
+
+    def tune(self, *, k: int, recall: float) -> dict[str, Any]:
+        """Tunes ScaNN anew, keeps it with the bank and returns the report.
+
+        Raises:
+          BadInput: if a number is out of range, or ScaNN is not to be had.
+        """
+        self._say(f"tuning an index of {len(self._bank)} patches")
+        tuning = tune_scann(*self._arrays(), k=k, recall=recall, progress=self._say)
+        report = {**tuning.report(), "k": k, "recall_asked": recall}
+        self._latest = (k, tuning.index)
+        if self._folder is not None:
+            with self._tolerant():
+                shutil.rmtree(self._index_folder(k), ignore_errors=True)
+                tuning.index.save(self._index_folder(k), notes=report)
+        return report
+
+    def _arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        categories, images = (
+            np.asarray(a) for a in (self._bank.category_ids, self._bank.image_ids)
+        )
+        return self.features, categories, images
+
+    def _index_folder(self, k: int) -> Path:
+        return self._folder / f"scann-{k}"
+
+    def _tuned(self, k: int) -> dict[str, Any] | None:
+        if self._folder is None or not self._index_folder(k).is_dir():
+            return None
+        try:
+            index = ScannIndex.load(self._index_folder(k), *self._arrays())
+            report = read_json(self._index_folder(k) / "manifest.json")["notes"]
+            {key: report[key] for key in ("recall_asked", "reached", "pays", "recall")}
+        except (BadInput, CorruptData, KeyError, TypeError) as error:
+            self._say(f"{error}; making it again")
+            return None
+        self._latest = (k, index)
+        return report
+
+    def _made(self, k: int) -> ScannIndex:
+        if self._latest is None or self._latest[0] != k:
+            raise RuntimeError(f"no index for {k} candidates was opened or made")
+        return self._latest[1]
+
+    def _stored_features(self) -> np.ndarray | None:
+        if self._folder is None or not (self._folder / "manifest.json").is_file():
+            return None
+        try:
+            manifest = read_json(self._folder / "manifest.json")
+        except BadInput:
+            return None
+        if not _is_of(manifest, self._of):
+            return None
+        try:
+            check_files(self._folder, manifest.get("files"), (_FEATURES,), verify=True)
+            features = np.load(self._folder / _FEATURES, allow_pickle=False)
+        except (CorruptData, OSError, ValueError) as error:
+            self._say(f"{error}; making it again")
+            return None
+        if features.shape != (len(self._bank), self._of["width"]):
+            return None
+        return features
+
+    def _store_features(self, features: np.ndarray) -> None:
+        if self._folder is None:
+            return
+        with self._tolerant():
+            shutil.rmtree(self._folder, ignore_errors=True)
+            with atomic_folder(self._folder) as partial:
+                np.save(partial / _FEATURES, features, allow_pickle=False)
+                files = describe_files(partial, [_FEATURES])
+                manifest = {"kind": _KIND, "version": _VERSION, "of": self._of, "files": files}
+                write_json_atomic(partial / "manifest.json", manifest)
+
+    @contextlib.contextmanager
+    def _tolerant(self) -> Iterator[None]:
+        """What is derived need not be kept: a folder that cannot be written to is no error."""
+        try:
+            yield
+        except (OSError, BadInput) as error:  # BadInput: another process was faster
+            self._say(f"{self._folder}: not kept for the next time ({error})")
+
+
+def _is_of(manifest: Any, of: dict[str, Any]) -> bool:
+    expected = {"kind": _KIND, "version": _VERSION, "of": of}
+    return isinstance(manifest, dict) and all(
+        manifest.get(key) == value for key, value in expected.items()
+    )

@@ -1,0 +1,105 @@
+"""`rgan bank`: a bank of patches as a thing of its own, apart from prepared data."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from typing import Any
+
+from training.bank import build, change, look
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares one sub-command per thing that can be done with a bank."""
+    tasks = parser.add_subparsers(dest="task", required=True, metavar="TASK")
+
+    def task(name: str, text: str) -> argparse.ArgumentParser:
+        return tasks.add_parser(name, help=text, description=text, allow_abbrev=False)
+
+    made = task("build", "make a bank from prepared data, a COCO file or folders of images")
+    made.add_argument("--out", required=True, help="bank folder to make")
+    _add_sources(made)
+    made.add_argument(
+        "--vocabulary-of", metavar="PLACE", help="bank, data folder or run whose names it uses"
+    )
+    made.add_argument(
+        "--backbone",
+        choices=("mobilenet_v2", "resnet50", "squeezenet"),
+        help="network of the patch features (mobilenet_v2, or that of --vocabulary-of)",
+    )
+
+    add = task("add", "add the patches of a COCO file or folders of images to a bank")
+    add.add_argument("bank", help="bank folder")
+    _add_sources(add)
+    _add_duplicates(add)
+
+    remove = task("remove", "take patches out of a bank")
+    remove.add_argument("bank", help="bank folder")
+    remove.add_argument("--ids", help="rows, such as 3,17,100-199; later rows move up")
+    remove.add_argument("--category", action="append", default=[], help="all of a category")
+    remove.add_argument("--source", action="append", default=[], help="all of a source image")
+    remove.add_argument("--licence", action="append", help="all under these licences, by code")
+
+    merge = task("merge", "put banks of one vocabulary and backbone into one")
+    merge.add_argument("banks", nargs="+", help="bank folders")
+    merge.add_argument("--out", required=True, help="bank folder to make")
+    merge.add_argument("--licence", action="append", help="only these licences, by code")
+    _add_duplicates(merge)
+
+    verify = task("verify", "read every byte of a bank and compare")
+    verify.add_argument("bank", help="bank folder")
+
+    info = task("info", "count a bank's patches by category, source and licence")
+    info.add_argument("bank", help="bank folder")
+    info.add_argument("--picture", metavar="PNG", help="also draw some patches of every category")
+
+    tune = task("tune", "find the settings of the ScaNN index of a bank, and keep the index there")
+    tune.add_argument("bank", help="bank folder")
+    tune.add_argument("--run", required=True, help="run whose graph features are compared")
+    tune.add_argument("--recall", type=float, default=0.99, help="share to be found (0.99)")
+    tune.add_argument("--candidates", type=int, help="K; that of the run's config by default")
+
+
+def main(args: argparse.Namespace) -> dict[str, Any]:
+    """Does the task and returns what came of it."""
+    started = time.monotonic()
+    result = _TASKS[args.task](args)
+    return {**result, "seconds": round(time.monotonic() - started, 2)}
+
+
+def _add_sources(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data", help="folder made by rgan prepare; its bank is copied")
+    parser.add_argument("--coco", metavar="JSON", help="annotations in COCO's format")
+    parser.add_argument("--images", metavar="FOLDER", help="the images of --coco")
+    parser.add_argument(
+        "--folders", metavar="FOLDER", help="one folder per category, one image per patch"
+    )
+    parser.add_argument("--licence", action="append", help="only these licences, by code")
+    parser.add_argument(
+        "--source-licence", default="", metavar="NAME", help="licence where the source names none"
+    )
+    parser.add_argument("--source-url", default="", metavar="URL", help="where --folders are from")
+    parser.add_argument(
+        "--min-box-share", type=float, default=0.0, help="of the image, for --coco (0)"
+    )
+    parser.add_argument(
+        "--max-bad", type=float, default=0.0, help="share of images that may be unreadable (0)"
+    )
+    parser.add_argument("--weights-dir", help="folder with backbone weight files")
+
+
+def _add_duplicates(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--skip-duplicates", action="store_true", help="leave out what is there already"
+    )
+
+
+_TASKS = {
+    "build": build.build,
+    "add": build.add,
+    "remove": change.remove,
+    "merge": change.merge,
+    "verify": look.verify,
+    "info": look.info,
+    "tune": look.tune,
+}

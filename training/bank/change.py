@@ -1,0 +1,101 @@
+"""`rgan bank remove` and `merge`: banks made of other banks."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+
+def remove(args: argparse.Namespace) -> dict[str, Any]:
+    """Takes patches out; the later rows move up."""
+    from rgan_tf.data.bank.edit import copy_banks
+    from rgan_tf.data.licences import LicenceFilter
+    from rgan_tf.errors import BadInput
+    from rgan_tf.files import replaced_folder
+
+    bank = own_bank(args.bank)
+    if not (args.ids or args.category or args.source or args.licence):
+        raise BadInput("rgan bank remove: say what, by --ids, --category, --source or --licence")
+    ids = parse_ids(args.ids or "", len(bank))
+    for category in args.category:
+        bank.vocabulary.object_id(category)
+    licences = LicenceFilter.parse(args.licence) if args.licence else None
+    sources = set(args.source)
+    unseen = set(sources)
+
+    def keep(row: int, entry: dict[str, Any]) -> bool:
+        unseen.discard(entry.get("source"))
+        return not (
+            row in ids
+            or entry["category"] in args.category
+            or entry.get("source") in sources
+            or (licences is not None and licences.allows(entry.get("licence", "")))
+        )
+
+    with replaced_folder(bank.folder) as partial:
+        copied = copy_banks([bank], partial, keep=keep)
+        if unseen:
+            raise BadInput(f"--source {sorted(unseen)[0]}: no patch of {bank.folder} is from it")
+    return {
+        "bank": str(args.bank),
+        "removed": len(bank) - copied.patches,
+        "patches": copied.patches,
+    }
+
+
+def merge(args: argparse.Namespace) -> dict[str, Any]:
+    """Puts banks into one, in the order given."""
+    from rgan_tf.data.bank.edit import copy_banks
+    from rgan_tf.data.licences import LicenceFilter
+    from rgan_tf.data.patch_bank import PatchBank
+    from rgan_tf.files import atomic_folder
+
+    licences = LicenceFilter.parse(args.licence)
+    banks = [PatchBank.open(folder) for folder in args.banks]
+    with atomic_folder(args.out) as partial:
+        copied = copy_banks(
+            banks,
+            partial,
+            keep=lambda row, entry: licences.allows(entry.get("licence", "")),
+            skip_duplicates=args.skip_duplicates,
+        )
+    return {"bank": str(args.out), **copied._asdict()}
+
+
+def own_bank(folder: str):
+    """A bank that may be changed.
+
+    Raises:
+      BadInput: if it is part of prepared data, whose records refer to its rows.
+    """
+    from rgan_tf.data.patch_bank import PatchBank
+    from rgan_tf.errors import BadInput
+
+    bank = PatchBank.open(folder)
+    path = bank.folder.resolve().parent / "manifest.json"
+    if path.is_file() and b'"rgan_data"' in path.read_bytes()[:200]:
+        raise BadInput(
+            f"{folder}: is part of prepared data and cannot be changed; copy it first with rgan "
+            f"bank build --data {bank.folder.parent} --out BANK"
+        )
+    return bank
+
+
+def parse_ids(text: str, rows: int) -> set[int]:
+    """Rows named like "3,17,100-199".
+
+    Raises:
+      BadInput: if it is not such a list, or a row is not there.
+    """
+    from rgan_tf.errors import BadInput
+
+    ids: set[int] = set()
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        first, dash, last = part.partition("-")
+        if not (first.isdecimal() and (last.isdecimal() or not dash)):
+            raise BadInput(f"--ids {part!r}: write rows as 3,17,100-199")
+        begin, end = int(first), int(last or first)
+        if not begin <= end < rows:
+            raise BadInput(f"--ids {part}: rows must be in [0, {rows}), first before last")
+        ids.update(range(begin, end + 1))
+    return ids
