@@ -128,7 +128,7 @@ def test_a_failing_import_is_a_bug_and_hits_only_its_own_command(command, capfd)
 @pytest.mark.parametrize(
     "argv, reason",
     [
-        ([], "rgan: name a command: prepare, train"),
+        ([], "rgan: name a command: prepare, bank, train"),
         (["trian"], "invalid choice: 'trian'"),
         (["fake", "--size", "x"], "invalid int value: 'x'; see rgan fake --help"),
         (["fake", "--siz", "3"], "unrecognized arguments: --siz"),

@@ -53,7 +53,9 @@ def test_records_and_banks_hold_what_was_annotated(prepared, small_dataset):
                     "source": image.source,
                     "style": "",
                 }
-                np.testing.assert_array_equal(bank.crops[row], cut_patch(pixels, item.box, 64))
+                np.testing.assert_array_equal(
+                    bank.crops[row], cut_patch(Image.fromarray(pixels), item.box, 64)
+                )
                 mean = bank.crops[row].mean(axis=(0, 1)) / 255
                 np.testing.assert_allclose(bank.features[row, :3], mean, atol=1e-3)
 
@@ -67,7 +69,7 @@ def test_only_training_patches_can_be_retrieved(prepared, small_dataset):
 def test_patches_are_cut_by_the_box():
     pixels = np.zeros([40, 80, 3], np.uint8)
     pixels[10:20, 40:60] = (200, 100, 50)
-    patch = cut_patch(pixels, (0.25, 0.5, 0.5, 0.75), 64)
+    patch = cut_patch(Image.fromarray(pixels), (0.25, 0.5, 0.5, 0.75), 64)
     assert patch.shape == (64, 64, 3)
     assert (patch == (200, 100, 50)).all()
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import collections
 import concurrent.futures
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -20,6 +21,8 @@ from rgan_tf.vocabulary import Vocabulary
 PATCH_SIZE = 64  # px, side of the crops in a bank
 EMBEDDING_BATCH = 64
 
+_AT_ONCE = 2  # batches that are embedded side by side
+
 _EPSILON = 1e-4  # px; a box that ends on a pixel's edge does not touch the next one
 _ASPECT_TOLERANCE = 0.05  # of width over height, between an annotation and its image file
 
@@ -27,7 +30,8 @@ _ASPECT_TOLERANCE = 0.05  # of width over height, between an annotation and its 
 class PatchQueue:
     """Embeds patches in batches of one size, across images, and appends them to a bank.
 
-    A batch is embedded beside the caller, who cuts the next one meanwhile.
+    Batches are embedded beside the caller, who cuts the next ones meanwhile; two at a time, because
+    one alone leaves cores idle between its layers. They are appended in their order.
 
     Args:
       bank: where the patches go.
@@ -39,9 +43,8 @@ class PatchQueue:
         self._bank = bank
         self._backbone = backbone
         self._vocabulary = vocabulary
-        self._worker = concurrent.futures.ThreadPoolExecutor(1)
-        self._embedding: concurrent.futures.Future | None = None
-        self._waiting: tuple[np.ndarray, list, list] | None = None
+        self._workers = concurrent.futures.ThreadPoolExecutor(_AT_ONCE)
+        self._waiting: collections.deque[_Batch] = collections.deque()
         self._crops: list[np.ndarray] = []
         self._rows: list[dict[str, Any]] = []
         self._places: list[tuple[int, int]] = []
@@ -60,8 +63,9 @@ class PatchQueue:
         ]
         graph = BankGraph(np.array(ids, np.int32), np.array(triples, np.int32).reshape(-1, 3))
         number = self._bank.add_graph(graph)
+        picture = Image.fromarray(pixels)
         for index, item in enumerate(image.objects):
-            self._crops.append(cut_patch(pixels, item.box, PATCH_SIZE))
+            self._crops.append(cut_patch(picture, item.box, PATCH_SIZE))
             self._places.append((number, index))
             self._rows.append(
                 {
@@ -82,28 +86,36 @@ class PatchQueue:
     def flush(self) -> None:
         """Appends all that was added."""
         self._submit()
-        self._collect()
+        self._collect(0)
 
     def close(self) -> None:
-        """Appends all that was added, and ends the worker."""
-        self.flush()
-        self._worker.shutdown()
+        """Appends all that was added, and ends the workers."""
+        try:
+            self.flush()
+        finally:
+            self._workers.shutdown(cancel_futures=True)
 
     def _submit(self) -> None:
-        self._collect()
         if not self._crops:
             return
+        self._collect(_AT_ONCE)
         crops = np.stack(self._crops)
-        self._waiting = (crops, self._rows, self._places)
-        self._embedding = self._worker.submit(embed_patches, self._backbone, crops)
+        features = self._workers.submit(embed_patches, self._backbone, crops)
+        self._waiting.append(_Batch(crops, features, self._rows, self._places))
         self._crops, self._rows, self._places = [], [], []
 
-    def _collect(self) -> None:
-        if self._embedding is None or self._waiting is None:
-            return
-        crops, rows, places = self._waiting
-        self._bank.append(crops, self._embedding.result(), rows, places)
-        self._embedding, self._waiting = None, None
+    def _collect(self, left: int) -> None:
+        """Appends what was submitted first, until only so many batches are left."""
+        while len(self._waiting) > left:
+            batch = self._waiting.popleft()
+            self._bank.append(batch.crops, batch.features.result(), batch.rows, batch.places)
+
+
+class _Batch(NamedTuple):
+    crops: np.ndarray
+    features: concurrent.futures.Future
+    rows: list[dict[str, Any]]
+    places: list[tuple[int, int]]
 
 
 def embed_patches(backbone: Backbone, crops: np.ndarray) -> np.ndarray:
@@ -114,24 +126,24 @@ def embed_patches(backbone: Backbone, crops: np.ndarray) -> np.ndarray:
     return np.asarray(backbone.features(padded))[: len(crops)]
 
 
-def cut_patch(pixels: np.ndarray, box: tuple[float, float, float, float], size: int) -> np.ndarray:
+def cut_patch(picture: Image.Image, box: tuple[float, float, float, float], size: int) -> np.ndarray:
     """Cuts a box out of an image and squashes it to a square, antialiased bilinear.
 
     Args:
-      pixels: uint8 [H, W, 3].
+      picture: RGB.
       box: (y0, x0, y1, x1) fractions.
       size: side of the result in px.
 
     Returns:
       uint8 [size, size, 3].
     """
-    height, width = pixels.shape[:2]
+    width, height = picture.size
     y0, x0, y1, x1 = box
     edges = (x0 * width, y0 * height, x1 * width, y1 * height)
     # Cut first: the filter would reach for pixels beyond the box.
     left, top = math.floor(edges[0] + _EPSILON), math.floor(edges[1] + _EPSILON)
     right, bottom = math.ceil(edges[2] - _EPSILON), math.ceil(edges[3] - _EPSILON)
-    part = Image.fromarray(pixels[top:bottom, left:right])
+    part = picture.crop((left, top, right, bottom))
     inner = (
         max(edges[0] - left, 0.0),
         max(edges[1] - top, 0.0),

@@ -1,0 +1,82 @@
+"""`rgan bench embedding`: building a bank, beside the backbone alone on the same batches."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the options."""
+    parser.add_argument("--coco", metavar="JSON", required=True, help="annotations to cut by")
+    parser.add_argument("--images", metavar="FOLDER", required=True, help="their images")
+    parser.add_argument("--limit", type=int, help="at most so many images")
+    parser.add_argument("--repetitions", type=int, default=3, help="the median is reported")
+    parser.add_argument("--backbone", default="mobilenet_v2", help="of the features")
+    parser.add_argument("--weights-dir", help="folder with backbone weight files")
+
+
+def main(args: argparse.Namespace) -> dict[str, Any]:
+    """Builds a bank and embeds its crops once more, in turn.
+
+    Returns:
+      `patches`, `images`, `build_patches_per_second` (reading, cutting, embedding, writing),
+      `backbone_patches_per_second` (embedding alone), `share_of_backbone_speed`.
+    """
+    import dataclasses
+    import statistics
+    import sys
+    import tempfile
+    import time
+    from pathlib import Path
+
+    from rgan_tf.backbones import load_backbone
+    from rgan_tf.data.bank.build import build_rows
+    from rgan_tf.data.bank.patch_queue import EMBEDDING_BATCH, embed_patches
+    from rgan_tf.data.bank.sources import coco_source
+    from rgan_tf.data.licences import LicenceFilter
+    from rgan_tf.data.patch_bank import PatchBank
+    from rgan_tf.errors import BadInput
+    from rgan_tf.vocabulary import Vocabulary
+
+    if args.repetitions < 1 or (args.limit is not None and args.limit < 1):
+        raise BadInput("rgan bench embedding: --repetitions and --limit must be at least 1")
+    source = coco_source(args.coco, args.images)
+    source = dataclasses.replace(source, images=source.images[: args.limit])
+    backbone = load_backbone(args.backbone, args.weights_dir)
+    vocabulary = Vocabulary.from_categories(source.categories)
+    building, alone, patches = [], [], 0
+    for repetition in range(-1, args.repetitions):  # the first one traces and is not counted
+        with tempfile.TemporaryDirectory(prefix="rgan-bench-") as folder:
+            start = time.perf_counter()
+            build_rows(
+                source,
+                Path(folder),
+                backbone=backbone,
+                vocabulary=vocabulary,
+                licences=LicenceFilter(),
+                progress=False,
+            )
+            built = time.perf_counter() - start
+            crops = PatchBank.open(Path(folder) / "bank").crops[:]
+        start = time.perf_counter()
+        for first in range(0, len(crops), EMBEDDING_BATCH):
+            embed_patches(backbone, crops[first : first + EMBEDDING_BATCH])
+        embedded = time.perf_counter() - start
+        patches = len(crops)
+        if repetition >= 0:
+            building.append(built)
+            alone.append(embedded)
+            print(
+                f"repetition {repetition + 1}: built in {built:.1f} s, embedded in {embedded:.1f} s",
+                file=sys.stderr,
+            )
+    ratios = [one / other for one, other in zip(alone, building, strict=True)]
+    return {
+        "patches": patches,
+        "images": len(source.images),
+        "backbone": backbone.name,
+        "build_patches_per_second": round(patches / statistics.median(building), 1),
+        "backbone_patches_per_second": round(patches / statistics.median(alone), 1),
+        "share_of_backbone_speed": round(statistics.median(ratios), 3),
+    }
