@@ -206,7 +206,7 @@ def check_bank_fits(run: Run, name: str, bank: PatchBank) -> None:
         raise BadInput(
             f"{bank.folder}: was made with another vocabulary than run {name} "
             f"({bank.vocabulary.num_objects} and {run.vocabulary.num_objects} object names); "
-            f"build it with --vocabulary-of {name}"
+            f"build it with --like {name}"
         )
     if bank.manifest["backbone"] != wanted or bank.feature_size != run.feature_size:
         raise BadInput(

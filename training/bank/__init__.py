@@ -20,12 +20,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     made.add_argument("--out", required=True, help="bank folder to make")
     _add_sources(made)
     made.add_argument(
-        "--vocabulary-of", metavar="PLACE", help="bank, data folder or run whose names it uses"
+        "--like",
+        metavar="PLACE",
+        help="bank, data folder or run whose names it uses, and whose graphs it borrows for "
+        "patches that come without one",
     )
     made.add_argument(
         "--backbone",
         choices=("mobilenet_v2", "resnet50", "squeezenet"),
-        help="network of the patch features (mobilenet_v2, or that of --vocabulary-of)",
+        help="network of the patch features (mobilenet_v2, or that of --like)",
     )
 
     add = task("add", "add the patches of a COCO file or folders of images to a bank")

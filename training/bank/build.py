@@ -27,11 +27,11 @@ def build(args: argparse.Namespace) -> dict[str, Any]:
     source = _source(args)
     if source is None:
         return _copy_of_data(args, out, licences)
-    vocabulary, backbone = _names_of(args.vocabulary_of) if args.vocabulary_of else (None, None)
+    vocabulary = backbone = contexts = None
+    if args.like:
+        vocabulary, backbone, contexts = _like(args.like)
     if backbone and args.backbone and backbone != args.backbone:
-        raise BadInput(
-            f"--backbone {args.backbone}: {args.vocabulary_of} has features of {backbone}"
-        )
+        raise BadInput(f"--backbone {args.backbone}: {args.like} has features of {backbone}")
     working = working_folder(out)
     with _no_rubbish(working):
         counts = build_rows(
@@ -40,6 +40,7 @@ def build(args: argparse.Namespace) -> dict[str, Any]:
             backbone=load_backbone(args.backbone or backbone or "mobilenet_v2", args.weights_dir),
             vocabulary=vocabulary or Vocabulary.from_categories(source.categories),
             licences=licences,
+            contexts=contexts,
             max_bad=args.max_bad,
         )
         put_in_place(working, out)
@@ -52,7 +53,7 @@ def _copy_of_data(args: argparse.Namespace, out: Path, licences) -> dict[str, An
     from rgan_tf.errors import BadInput
     from rgan_tf.files import atomic_folder
 
-    if args.backbone or args.vocabulary_of:
+    if args.backbone or args.like:
         raise BadInput("--data: keeps the backbone and the names of the data; leave the option")
     data = PreparedData.open(args.data)
     with atomic_folder(out) as partial:
@@ -85,6 +86,7 @@ def add(args: argparse.Namespace) -> dict[str, Any]:
             backbone=load_backbone(bank.manifest["backbone"], args.weights_dir),
             vocabulary=bank.vocabulary,
             licences=licences,
+            contexts=bank,
             crop_size=bank.crop_size,
             max_bad=args.max_bad,
         )
@@ -97,6 +99,7 @@ def add(args: argparse.Namespace) -> dict[str, Any]:
     return {
         "bank": str(args.bank),
         **counts,
+        "added": copied.patches - len(bank),
         "skipped": source.skipped,
         "duplicates": copied.duplicates,
         "renumbered_images": copied.renumbered_images,
@@ -125,8 +128,8 @@ def _source(args: argparse.Namespace):
     return None
 
 
-def _names_of(place: str):
-    """Vocabulary and backbone of a bank, a data folder or a run."""
+def _like(place: str):
+    """Vocabulary and backbone of a bank, a data folder or a run, and its bank where it has one."""
     from rgan_tf.data.patch_bank import PatchBank
     from rgan_tf.data.prepared import PreparedData
     from rgan_tf.errors import BadInput
@@ -136,14 +139,16 @@ def _names_of(place: str):
     folder = Path(place)
     if place.startswith(RELEASED_PREFIX) or (folder / "run.json").is_file():
         run = open_run(place)
-        return run.vocabulary, run.config.retrieval.backbone
+        is_there = run.data is not None and (run.data / "manifest.json").is_file()
+        bank = PreparedData.open(run.data).bank if is_there else None
+        return run.vocabulary, run.config.retrieval.backbone, bank
     if not (folder / "manifest.json").is_file():
-        raise BadInput(f"--vocabulary-of {place}: is no bank, data folder or run")
+        raise BadInput(f"--like {place}: is no bank, data folder or run")
     if read_json(folder / "manifest.json").get("kind") == "rgan_data":
         data = PreparedData.open(folder)
-        return data.vocabulary, data.backbone
+        return data.vocabulary, data.backbone, data.bank
     bank = PatchBank.open(folder)
-    return bank.vocabulary, bank.manifest["backbone"]
+    return bank.vocabulary, bank.manifest["backbone"], bank
 
 
 @contextlib.contextmanager

@@ -67,10 +67,8 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
         if repetition >= 0:
             building.append(built)
             alone.append(embedded)
-            print(
-                f"repetition {repetition + 1}: built in {built:.1f} s, embedded in {embedded:.1f} s",
-                file=sys.stderr,
-            )
+            times = f"built in {built:.1f} s, embedded in {embedded:.1f} s"
+            print(f"repetition {repetition + 1}: {times}", file=sys.stderr)
     ratios = [one / other for one, other in zip(alone, building, strict=True)]
     return {
         "patches": patches,

@@ -11,10 +11,12 @@ from typing import Any
 
 from rgan_tf.backbones import Backbone
 from rgan_tf.data.annotation import AnnotatedImage
+from rgan_tf.data.bank.contexts import Contexts
 from rgan_tf.data.bank.patch_queue import PATCH_SIZE, PatchQueue, read_annotated
 from rgan_tf.data.bank.sources import BankSource
 from rgan_tf.data.bank.writer import PatchBankWriter
 from rgan_tf.data.licences import LicenceFilter
+from rgan_tf.data.patch_bank import PatchBank
 from rgan_tf.errors import BadInput, CorruptData
 from rgan_tf.progress import Progress
 from rgan_tf.vocabulary import Vocabulary
@@ -29,6 +31,7 @@ def build_rows(
     backbone: Backbone,
     vocabulary: Vocabulary,
     licences: LicenceFilter,
+    contexts: PatchBank | None = None,
     crop_size: int = PATCH_SIZE,
     max_bad: float = 0.0,
     progress: bool = True,
@@ -44,13 +47,15 @@ def build_rows(
       backbone: that embeds the patches.
       vocabulary: names that the bank may use.
       licences: images under others are left out.
+      contexts: bank that lends its graphs to patches without one, see `Contexts`.
       crop_size: S in px; only 64 can be written.
       max_bad: share of images that may be damaged or missing; they are left out and listed.
       progress: report on standard error.
 
     Returns:
-      Counts: `patches`, `images`, `refused_licence` (images), `bad_images` (a list of lines) and
-      `resumed_at` (images that were done before, 0 for a fresh start).
+      Counts: `patches`, `images`, `refused_licence` (images), `borrowed_graphs` (patches),
+      `bad_images` (a list of lines) and `resumed_at` (images that were done before, 0 for a fresh
+      start).
 
     Raises:
       BadInput: if a category is not in the vocabulary, an image is of no use, or the folder was
@@ -71,6 +76,7 @@ def build_rows(
         "backbone": backbone.name,
         "vocabulary": vocabulary.sha256(),
         "licences": str(licences),
+        "contexts": contexts.fingerprint if contexts is not None else None,
     }
     with (
         _only_builder(working),
@@ -83,13 +89,17 @@ def build_rows(
             resume=True,
         ) as bank,
     ):
-        note = bank.note or {"begun_with": begun_with, "next": 0, "bad": [], "used": 0}
+        fresh = {"begun_with": begun_with, "next": 0, "bad": [], "used": 0, "borrowed": 0}
+        note = bank.note or fresh
         if note["begun_with"] != begun_with:
             raise BadInput(
                 f"{working}: was begun from other images or options; repeat that command, or "
                 "delete the folder"
             )
-        return _Building(source, bank, backbone, vocabulary, licences, max_bad, note).run(progress)
+        queue = PatchQueue(
+            bank, backbone, vocabulary, Contexts(contexts) if contexts is not None else None
+        )
+        return _Building(source, bank, queue, licences, max_bad, note).run(progress)
 
 
 class _Building:
@@ -97,15 +107,15 @@ class _Building:
         self,
         source: BankSource,
         bank: PatchBankWriter,
-        backbone: Backbone,
-        vocabulary: Vocabulary,
+        queue: PatchQueue,
         licences: LicenceFilter,
         max_bad: float,
         note: dict[str, Any],
     ):
         self._source = source
         self._bank = bank
-        self._queue = PatchQueue(bank, backbone, vocabulary)
+        self._queue = queue
+        self._borrowed_before = note["borrowed"]
         self._licences = licences
         self._allowed = int(max_bad * len(source.images))
         self._note = note
@@ -124,6 +134,7 @@ class _Building:
             for number in range(first, len(wanted)):
                 self._add(wanted[number])
                 self._note["next"] = number + 1
+                self._note["borrowed"] = self._borrowed_before + self._queue.borrowed
                 if bar is not None:
                     bar.advance()
                 if self._bank.rows - checkpointed >= _CHECKPOINT_PATCHES:
@@ -140,6 +151,7 @@ class _Building:
             "patches": self._bank.rows,
             "images": self._note["used"],
             "refused_licence": len(images) - len(wanted),
+            "borrowed_graphs": self._note["borrowed"],
             "bad_images": self._note["bad"],
             "resumed_at": first,
         }

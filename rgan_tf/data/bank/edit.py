@@ -46,7 +46,7 @@ def check_together(banks: Sequence[PatchBank]) -> None:
             raise BadInput(
                 f"{other.folder}: has another vocabulary than {first.folder} "
                 f"({other.vocabulary.num_objects} and {first.vocabulary.num_objects} object "
-                "names); build both with one --vocabulary-of"
+                "names); build both with one --like"
             )
         if (other.crop_size, other.feature_size) != (first.crop_size, first.feature_size):
             raise BadInput(

@@ -12,6 +12,7 @@ from PIL import Image
 
 from rgan_tf.backbones import Backbone
 from rgan_tf.data.annotation import AnnotatedImage
+from rgan_tf.data.bank.contexts import Contexts
 from rgan_tf.data.bank.graphs import BankGraph
 from rgan_tf.data.bank.writer import PatchBankWriter
 from rgan_tf.errors import CorruptData
@@ -37,12 +38,24 @@ class PatchQueue:
       bank: where the patches go.
       backbone: that embeds them.
       vocabulary: of the category ids.
+      contexts: lends a graph to the object of an image that has only one; None lends none.
+
+    Attributes:
+      borrowed: how many patches were lent a graph.
     """
 
-    def __init__(self, bank: PatchBankWriter, backbone: Backbone, vocabulary: Vocabulary):
+    def __init__(
+        self,
+        bank: PatchBankWriter,
+        backbone: Backbone,
+        vocabulary: Vocabulary,
+        contexts: Contexts | None = None,
+    ):
         self._bank = bank
         self._backbone = backbone
         self._vocabulary = vocabulary
+        self._contexts = contexts
+        self.borrowed = 0
         self._workers = concurrent.futures.ThreadPoolExecutor(_AT_ONCE)
         self._waiting: collections.deque[_Batch] = collections.deque()
         self._crops: list[np.ndarray] = []
@@ -62,11 +75,18 @@ class PatchQueue:
             for subject, predicate, target in image.relationships
         ]
         graph = BankGraph(np.array(ids, np.int32), np.array(triples, np.int32).reshape(-1, 3))
+        positions = list(range(len(ids)))
+        lent = None
+        if self._contexts is not None and len(ids) == 1:
+            lent = self._contexts.draw(ids[0], image.image_id)
+        if lent is not None:
+            graph, positions[0] = lent
+            self.borrowed += 1
         number = self._bank.add_graph(graph)
         picture = Image.fromarray(pixels)
         for index, item in enumerate(image.objects):
             self._crops.append(cut_patch(picture, item.box, PATCH_SIZE))
-            self._places.append((number, index))
+            self._places.append((number, positions[index]))
             self._rows.append(
                 {
                     "category": item.category,
@@ -126,7 +146,9 @@ def embed_patches(backbone: Backbone, crops: np.ndarray) -> np.ndarray:
     return np.asarray(backbone.features(padded))[: len(crops)]
 
 
-def cut_patch(picture: Image.Image, box: tuple[float, float, float, float], size: int) -> np.ndarray:
+def cut_patch(
+    picture: Image.Image, box: tuple[float, float, float, float], size: int
+) -> np.ndarray:
     """Cuts a box out of an image and squashes it to a square, antialiased bilinear.
 
     Args:
