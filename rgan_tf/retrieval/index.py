@@ -14,6 +14,7 @@ from rgan_tf.retrieval.distance import l2_distance
 # Ranks that the fast scores may have got wrong by rounding are settled by exact distances.
 _RESCORING_MARGIN = 8
 _BLOCK_BYTES = 64 * 2**20  # of the score matrix of one block of queries
+_CALL_SCORES = 800_000  # how many scores take as long as one more call of TensorFlow
 PADDING_CATEGORY = 0  # of a padded object; nothing is found for it, and nothing in it
 ANY_CATEGORY = -1  # of a query that takes patches of every category alike
 
@@ -69,6 +70,9 @@ class CandidateIndex(abc.ABC):
 class ExactIndex(CandidateIndex):
     """Compares every query with every patch of its category, in blocks of bounded memory.
 
+    Many queries are searched category by category; few of them with the whole bank at once, which
+    costs more products and fewer calls.
+
     Args:
       features: [N, D] finite floats.
       categories: [N] integers; rows of category 0 are never found.
@@ -98,7 +102,12 @@ class ExactIndex(CandidateIndex):
         queries, categories, excluded = self.check_queries(queries, categories, excluded_images, k)
         found = Candidates.empty(len(queries), k)
         everything = np.flatnonzero(self.categories != PADDING_CATEGORY)
-        for category in np.unique(categories[categories != PADDING_CATEGORY]).tolist():
+        present = np.unique(categories[categories != PADDING_CATEGORY])
+        if len(queries) * len(everything) <= _CALL_SCORES * (len(present) - 1):
+            asked = np.flatnonzero(categories != PADDING_CATEGORY)
+            self._search_among(everything, asked, queries, categories, excluded, found)
+            return found
+        for category in present.tolist():
             asked = np.flatnonzero(categories == category)
             own = self._rows_of.get(category, everything[:0])
             if category == ANY_CATEGORY:

@@ -182,3 +182,26 @@ def test_empty_inputs():
     assert found.ids.shape == (0, 3)
     empty = ExactIndex(np.zeros((0, 5), np.float32), none, none)
     assert not empty.search(bank[0], bank[1], bank[2], 3).valid.any()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_few_queries_at_once_find_what_they_find_by_category(seed, monkeypatch):
+    rng = np.random.default_rng(seed)
+    index = ExactIndex(rng.normal(size=[300, 7]), rng.integers(0, 9, 300), rng.integers(0, 40, 300))
+    asked = (rng.normal(size=[50, 7]), rng.integers(-1, 11, 50), rng.integers(-1, 40, 50))
+    calls = []
+    search_among = ExactIndex._search_among
+
+    def counted(self, *args):
+        calls.append(args)
+        return search_among(self, *args)
+
+    monkeypatch.setattr(ExactIndex, "_search_among", counted)
+    at_once = index.search(*asked, 12)
+    assert len(calls) == 1
+    monkeypatch.setattr("rgan_tf.retrieval.index._CALL_SCORES", 0)
+    by_category = index.search(*asked, 12)
+    assert len(calls) > 10
+    for ours, theirs in zip(at_once, by_category, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert at_once.valid.any() and not at_once.valid.all()
