@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from rgan_tf.errors import BadInput, CorruptData
-from rgan_tf.files import atomic_folder, read_json, sha256_of, write_json_atomic
+from rgan_tf.files import atomic_folder, check_files, describe_files, read_json, write_json_atomic
 from rgan_tf.retrieval.index import (
     ANY_CATEGORY,
     PADDING_CATEGORY,
@@ -170,10 +170,8 @@ class ScannIndex(CandidateIndex):
                     (partial / name).write_bytes(tensor.item())
                 else:
                     np.save(partial / name, tensor, allow_pickle=False)
-                path = partial / name
                 files[name] = {
-                    "bytes": path.stat().st_size,
-                    "sha256": sha256_of(path),
+                    **describe_files(partial, [name])[name],
                     "shape": list(tensor.shape),
                 }
             manifest = {
@@ -258,13 +256,10 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
 
 def _read_parts(folder: Path, manifest: dict[str, Any], features: np.ndarray) -> list[np.ndarray]:
     """ScaNN's tensors in their order; the one that was left out is the bank."""
+    check_files(folder, manifest["files"], verify=True, advice="build the index again")
     parts: dict[int, np.ndarray] = {}
     for name, entry in manifest["files"].items():
         path = folder / name
-        if not path.is_file():
-            raise CorruptData(f"{path}: is missing; build the index again")
-        if path.stat().st_size != entry["bytes"] or sha256_of(path) != entry["sha256"]:
-            raise CorruptData(f"{path}: damaged (size or checksum); build the index again")
         number = int(path.stem.removeprefix("part_"))
         if path.suffix == ".bin":
             parts[number] = np.full(entry["shape"], path.read_bytes(), object)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 from rgan_tf.backbones import Backbone
 from rgan_tf.data.annotation import AnnotatedImage
 from rgan_tf.data.bank.contexts import Contexts
+from rgan_tf.data.bank.format import MANIFEST
 from rgan_tf.data.bank.patch_queue import PATCH_SIZE, PatchQueue, read_annotated
 from rgan_tf.data.bank.sources import BankSource
 from rgan_tf.data.bank.writer import PatchBankWriter
@@ -78,17 +80,20 @@ def build_rows(
         "licences": str(licences),
         "contexts": contexts.fingerprint if contexts is not None else None,
     }
-    with (
-        _only_builder(working),
-        PatchBankWriter(
-            working / "bank",
-            crop_size=crop_size,
-            feature_size=backbone.feature_size,
-            backbone=backbone.name,
-            vocabulary=vocabulary,
-            resume=True,
-        ) as bank,
-    ):
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_only_builder(working))
+        if (working / "bank" / MANIFEST).exists():  # finished, and never put in its place
+            shutil.rmtree(working / "bank")
+        bank = stack.enter_context(
+            PatchBankWriter(
+                working / "bank",
+                crop_size=crop_size,
+                feature_size=backbone.feature_size,
+                backbone=backbone.name,
+                vocabulary=vocabulary,
+                resume=True,
+            )
+        )
         fresh = {"begun_with": begun_with, "next": 0, "bad": [], "used": 0, "borrowed": 0}
         note = bank.note or fresh
         if note["begun_with"] != begun_with:
