@@ -45,6 +45,7 @@ class RetrievalConfig:
     backbone: str = "mobilenet_v2"
     candidates: int = 10  # K
     index: str = "auto"  # auto | exact | scann; auto measures which is faster where a bank is large
+    redraw_every_steps: int = 0  # half the candidates anew by the current embedding; 0: never
     exact_candidates: int = 32  # up to so many, all are loaded and embedded in every step
     loaded_candidates: int = 8  # above that, so many are loaded; the rest count by cached vectors
     cache_max_age_steps: int = 500  # a cached vector is never older than so many steps
@@ -162,6 +163,7 @@ _CHOICES = {
 }
 _MAY_BE_ZERO = {
     "retrieval.temperature_anneal_fraction",
+    "retrieval.redraw_every_steps",
     "cooccurrence.margin",
     "cooccurrence.same_category_negatives",
     "cooccurrence.steps",

@@ -68,6 +68,18 @@ class ProgressLine(StageCallback):
             print(json.dumps(record), file=sys.stderr, flush=True)
 
 
+class IndexAge(StageCallback):
+    """Adds to every interval's figures how long ago the candidates were drawn; comes first."""
+
+    def __init__(self, first_step: int, total_steps: int, *, age: Callable[[int], int]):
+        super().__init__(first_step, total_steps)
+        self._age = age
+
+    def on_epoch_end(self, epoch, logs=None):
+        if logs is not None:
+            logs["retrieval/index_age_steps"] = float(self._age(self.step))
+
+
 class ScalarLog(StageCallback):
     """Writes the interval's means to TensorBoard, and stops at the first that is not finite."""
 

@@ -7,8 +7,9 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
+from rgan_tf.data.candidates import CandidateSource
 from rgan_tf.data.patch_reader import PatchReader
-from rgan_tf.data.pipeline import CandidateTable, scene_dataset
+from rgan_tf.data.pipeline import scene_dataset
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.image import float_to_uint8
 from rgan_tf.model.adversarial_model import AdversarialModel
@@ -22,7 +23,7 @@ CELL = 128  # px
 
 
 def fixed_scenes(
-    run: Run, data: PreparedData, split: str, candidates: CandidateTable | None, scenes: int
+    run: Run, data: PreparedData, split: str, candidates: CandidateSource | None, scenes: int
 ) -> dict[str, tf.Tensor]:
     """The first batch of a split in its seeded order; the same on every call."""
     dataset = scene_dataset(
@@ -64,7 +65,7 @@ def sg2im_pictures(
 
 
 def joint_pictures(
-    run: Run, data: PreparedData, model: AdversarialModel, candidates: CandidateTable
+    run: Run, data: PreparedData, model: AdversarialModel, candidates: CandidateSource
 ) -> Callable[[], dict[str, np.ndarray]]:
     """Layout, retrieved patches, generated, reconstructed and real image of fixed scenes."""
     reader = PatchReader(data.bank, candidates.cooccurrence, crop_size=run.config.data.crop_size)

@@ -6,19 +6,21 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from rgan_tf.data.candidates import CandidateSource
 from rgan_tf.data.patch_reader import PatchReader
-from rgan_tf.data.pipeline import CandidateTable, scene_dataset
+from rgan_tf.data.pipeline import scene_dataset
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.errors import BadInput, CorruptData
 from rgan_tf.files import write_bytes_atomic
 from rgan_tf.image import encode_png
 from rgan_tf.losses.perceptual import PerceptualDistance
 from rgan_tf.model.adversarial_model import AdversarialModel
-from rgan_tf.model.bank_features import prefilter
+from rgan_tf.model.bank_features import fallback_objects, prefilter
 from rgan_tf.model.cooccurrence import CooccurrenceModel, same_image_auc, triplet_dataset
 from rgan_tf.model.networks import (
     build_cooccurrence_embedding,
@@ -29,8 +31,9 @@ from rgan_tf.model.networks import (
 from rgan_tf.model.retrievegan import RetrieveGAN
 from rgan_tf.model.sg2im import Sg2imModel
 from rgan_tf.runs import STAGES, Run, load_weights, save_weights
-from training.callbacks import Checkpoints, Pictures, ProgressLine, ScalarLog
+from training.callbacks import Checkpoints, IndexAge, Pictures, ProgressLine, ScalarLog
 from training.pictures import held_out_split, joint_pictures, sg2im_pictures
+from training.redraws import Redraws
 
 _STATISTICS_ROWS = 20_000
 
@@ -134,6 +137,7 @@ def run_retrievegan(
         {"train", shown},
         sg2im,
         cooccurrence,
+        encoder=run.stage_record("sg2im")["weights_sha256"],
         progress=lambda line: print(line, file=sys.stderr, flush=True),
     )
     cooccurrence_rows = tables["train"].cooccurrence
@@ -151,14 +155,23 @@ def run_retrievegan(
         )
         model.compile(*_optimizers(run))
     model.start()
+    redraws = Redraws(
+        run.stage_folder("retrievegan") / "redraws",
+        config,
+        data.bank,
+        tables["train"],
+        networks.embedding,
+    )
+    fallbacks = int(fallback_objects(data.bank, data.bank).sum())
     _fit(
         run,
         "retrievegan",
         model,
-        lambda step: _training_scenes(run, data, step, tables["train"]),
+        lambda step: _training_scenes(run, data, step, redraws.candidates(step)),
         config.training.steps,
         draw=joint_pictures(run, data, model, tables[shown]),
-        record=_earlier_weights(run),
+        record={**_earlier_weights(run), "fallback_objects": fallbacks},
+        redraws=redraws if redraws.every_steps else None,
     )
 
 
@@ -173,7 +186,7 @@ def _sample_rows(data: PreparedData) -> np.ndarray:
 
 
 def _training_scenes(
-    run: Run, data: PreparedData, start_step: int, candidates: CandidateTable | None
+    run: Run, data: PreparedData, start_step: int, candidates: CandidateSource | None
 ) -> tf.data.Dataset:
     return scene_dataset(
         data,
@@ -204,10 +217,15 @@ def _fit(
     total_steps: int,
     *,
     draw: Callable[[], dict],
-    record: dict[str, str] | None = None,
+    record: dict[str, Any] | None = None,
+    redraws: Redraws | None = None,
 ) -> None:
-    """Runs `fit` from the newest checkpoint to `total_steps`; `record` goes into stage.json."""
+    """Runs `fit` from the newest checkpoint to `total_steps`; `record` goes into stage.json.
+
+    `dataset_from` is asked again where candidates are to be drawn anew.
+    """
     record = record or {}
+    every_steps = redraws.every_steps if redraws is not None else 0
     settings = run.config.training
     folder = run.stage_folder(stage)
     manager = tf.train.CheckpointManager(
@@ -236,6 +254,7 @@ def _fit(
         is_finite=lambda: _is_finite(model),
     )
     callbacks = [
+        *([IndexAge(first_step, total_steps, age=redraws.age)] if redraws is not None else []),
         checkpoints,
         Pictures(
             first_step,
@@ -251,7 +270,9 @@ def _fit(
     ]
     step = first_step
     try:
-        for steps, epochs in _intervals(total_steps - first_step, settings.log_every_steps):
+        for steps, epochs in _segments(
+            first_step, total_steps, settings.log_every_steps, every_steps
+        ):
             model.fit(
                 dataset_from(step),
                 steps_per_epoch=steps,
@@ -295,6 +316,17 @@ def _intervals(steps: int, interval: int) -> list[tuple[int, int]]:
     """Steps as calls of `fit`, (steps per epoch, epochs) each: whole intervals, then the rest."""
     whole, rest = divmod(steps, interval)
     return [part for part in ((interval, whole), (rest, 1)) if all(part)]
+
+
+def _segments(first: int, last: int, interval: int, redraw: int) -> list[tuple[int, int]]:
+    """As `_intervals` for the steps from `first` to `last`, broken where candidates are redrawn."""
+    breaks = list(range((first // redraw + 1) * redraw, last, redraw)) if redraw else []
+    edges = [first, *breaks, last]
+    return [
+        part
+        for begin, end in zip(edges, edges[1:], strict=False)
+        for part in _intervals(end - begin, interval)
+    ]
 
 
 def _is_finite(model: AdversarialModel) -> bool:

@@ -6,32 +6,17 @@ would have read at step n had it never stopped, without reading what comes befor
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 import tensorflow as tf
 
 from rgan_tf.config import Config
+from rgan_tf.data.candidates import CandidateSource
 from rgan_tf.data.patch_bank import PatchBank
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.data.scenes import SceneStore
 from rgan_tf.errors import BadInput
 from rgan_tf.seeds import Purpose
 from rgan_tf.vocabulary import Vocabulary
-
-
-@dataclasses.dataclass(frozen=True)
-class CandidateTable:
-    """Candidates of every object of a split.
-
-    Attributes:
-      ids: [N, K] int32 rows of the retrievable bank, -1 where there are fewer than K; N are the
-        rows of the split's own patches.
-      cooccurrence: [rows of the bank, Dc] float, co-occurrence embedding of the bank.
-    """
-
-    ids: np.ndarray
-    cooccurrence: np.ndarray
 
 
 def scene_dataset(
@@ -44,7 +29,7 @@ def scene_dataset(
     start_step: int = 0,
     repeat: bool = True,
     drop_remainder: bool = False,
-    candidates: CandidateTable | None = None,
+    candidates: CandidateSource | None = None,
     shuffle: bool | None = None,
     augment: bool = True,
 ) -> tf.data.Dataset:
@@ -134,7 +119,7 @@ class _Batches:
         wrap: bool,
         shuffle: bool,
         flip: bool,
-        candidates: CandidateTable | None,
+        candidates: CandidateSource | None,
     ):
         self.scenes: SceneStore = data.scenes(
             split,
@@ -149,9 +134,7 @@ class _Batches:
         self._flip = flip
         self._candidates = candidates
         self._crop_size = config.data.crop_size
-        self._ids_only = (
-            candidates is not None and candidates.ids.shape[1] > config.retrieval.exact_candidates
-        )
+        self._ids_only = candidates is not None and candidates.k > config.retrieval.exact_candidates
         self._mirrored_predicates = mirrored_predicates(data.vocabulary)
         self._orders: dict[int, np.ndarray] = {}
         if candidates is not None:
@@ -174,7 +157,7 @@ class _Batches:
         if self._candidates is None:
             return specs
         rows = [batch, objects]
-        each = [batch, objects, self._candidates.ids.shape[1]]
+        each = [batch, objects, self._candidates.k]
         features, related = self._bank.feature_size, self._candidates.cooccurrence.shape[1]
         specs |= {
             "patch_crops": tf.TensorSpec([*rows, crop, crop, 3], tf.uint8),
@@ -207,9 +190,7 @@ class _Batches:
             return batch
         crops = self._own.crops_at(patch_rows, self._crop_size)  # [B, O, h, w, 3]
         crops[flipped] = crops[flipped, :, :, ::-1]
-        present = patch_rows >= 0
-        ids = np.full((*patch_rows.shape, self._candidates.ids.shape[1]), -1, np.int32)
-        ids[present] = self._candidates.ids[patch_rows[present]]  # [B, O, K]
+        ids = self._candidates.ids_of(patch_rows)  # [B, O, K]
         valid = ids >= 0
         batch += [crops, self._own.features_at(patch_rows), ids, valid]
         if self._ids_only:
@@ -274,15 +255,14 @@ def mirror_triples(triples: np.ndarray, mirrored: np.ndarray) -> np.ndarray:
     return result
 
 
-def _check_candidates(candidates: CandidateTable, own: PatchBank, bank: PatchBank) -> None:
-    if len(candidates.ids) != len(own):
+def _check_candidates(candidates: CandidateSource, own: PatchBank, bank: PatchBank) -> None:
+    if candidates.rows != len(own):
         raise BadInput(
-            f"candidates for {len(candidates.ids)} objects, the split has {len(own)}; they belong "
+            f"candidates for {candidates.rows} objects, the split has {len(own)}; they belong "
             "to other data"
         )
-    highest = int(candidates.ids.max(initial=-1))
-    if len(candidates.cooccurrence) != len(bank) or highest >= len(bank):
+    if len(candidates.cooccurrence) != len(bank):
         raise BadInput(
-            f"candidates from a bank of {len(candidates.cooccurrence)} patches (highest id "
-            f"{highest}), this one has {len(bank)}; they belong to other data"
+            f"candidates from a bank of {len(candidates.cooccurrence)} patches, this one has "
+            f"{len(bank)}; they belong to other data"
         )

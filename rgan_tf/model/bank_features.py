@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable
 
 import numpy as np
 import tensorflow as tf
 
 from rgan_tf.config import Config
+from rgan_tf.data.candidates import IndexedCandidates, without_category
 from rgan_tf.data.patch_bank import PatchBank
-from rgan_tf.data.pipeline import CandidateTable
 from rgan_tf.data.prepared import PreparedData
-from rgan_tf.model.graph_features import graph_features
+from rgan_tf.model.bank_search import BankSearch
 from rgan_tf.model.networks import GraphNetworks
 from rgan_tf.retrieval.embedding import CooccurrenceEmbedding
-from rgan_tf.retrieval.index import CandidateIndex
-from rgan_tf.retrieval.index_tuning import build_index
-from rgan_tf.vocabulary import PADDING
 
 _ROWS_PER_BATCH = 4096
-
-
-def searchable_categories(bank: PatchBank, features: np.ndarray) -> np.ndarray:
-    """Category of every bank row, 0 (never found) for those that no graph had room for: [N]."""
-    return np.where(np.any(features != 0, axis=1), bank.category_ids, PADDING)
+_SHOWN = 6  # categories named in one line
 
 
 def embed_rows(layer: tf.keras.layers.Layer, features: np.ndarray) -> np.ndarray:
@@ -42,9 +36,15 @@ def prefilter(
     splits: Iterable[str],
     sg2im: GraphNetworks,
     cooccurrence: CooccurrenceEmbedding,
+    *,
+    encoder: str | None = None,
+    remembers: bool = True,
     progress: Callable[[str], None] | None = None,
-) -> dict[str, CandidateTable]:
+) -> dict[str, IndexedCandidates]:
     """Candidates of every object of the splits, by the stage-1 graph feature (method §2.3).
+
+    They are searched when they are asked for. Objects whose category has no patch that they could
+    take get patches of other categories; how many there are is logged.
 
     Args:
       config: the experiment.
@@ -52,49 +52,52 @@ def prefilter(
       splits: whose objects to find candidates for.
       sg2im: trained stage-1 networks.
       cooccurrence: trained stage-2 embedding.
-      progress: called with lines of text where an index is tuned.
+      encoder: sha256 of the weights of `sg2im`; features and index are then kept with the banks.
+      remembers: whether what was searched is kept.
+      progress: called with lines of text about the index and about what is missing; None logs them.
 
     Returns:
       split -> candidates, row-aligned with the split's own patches.
     """
-    features = {
-        split: graph_features(sg2im, data.truth(split), config) for split in {"train", *splits}
-    }
-    categories = searchable_categories(data.bank, features["train"])
-    index = build_index(
-        config.retrieval.index,
-        features["train"],
-        categories,
-        data.bank.image_ids,
-        k=config.retrieval.candidates,
-        progress=progress,
-    )
-    embedded = embed_rows(cooccurrence, data.bank.features)
-    return {
-        split: candidate_table(
-            index, features[split], data.truth(split), embedded, config.retrieval.candidates
+    say = progress or logging.getLogger(__name__).info
+    bank, k = data.bank, config.retrieval.candidates
+    search = BankSearch(bank, sg2im, encoder, config, say=say)
+    index = search.index(config.retrieval.index, k=k)
+    embedded = embed_rows(cooccurrence, bank.features)
+    found = {}
+    for split in splits:
+        own = data.truth(split)
+        queries = search if own is bank else BankSearch(own, sg2im, encoder, config, say=say)
+        found[split] = IndexedCandidates(
+            index,
+            queries.features,
+            own.category_ids,
+            own.image_ids,
+            embedded,
+            k=k,
+            remembers=remembers,
         )
-        for split in splits
-    }
+        _report_missing(split, own, bank, say)
+    return found
 
 
-def candidate_table(
-    index: CandidateIndex,
-    queries: np.ndarray,
-    scenes: PatchBank,
-    cooccurrence: np.ndarray,
-    k: int,
-) -> CandidateTable:
-    """Candidates of every object of a split.
+def _report_missing(
+    split: str, own: PatchBank, bank: PatchBank, say: Callable[[str], None]
+) -> None:
+    missing = fallback_objects(own, bank)
+    if missing.any():
+        ids, counts = np.unique(own.category_ids[missing], return_counts=True)
+        names = [own.vocabulary.object_name(int(category)) for category in ids]
+        shown = ", ".join(
+            f"{name} ({count})" for name, count in list(zip(names, counts, strict=True))[:_SHOWN]
+        )
+        more = f" and {len(names) - _SHOWN} more categories" if len(names) > _SHOWN else ""
+        say(
+            f"{split}: {int(missing.sum())} objects get patches of other categories, because the "
+            f"bank has none of theirs from another image: {shown}{more}"
+        )
 
-    Args:
-      index: over the retrievable bank.
-      queries: [N, width], graph features of the split's objects.
-      scenes: the split's own patches, row-aligned with `queries`.
-      cooccurrence: [rows of the bank, Dc], co-occurrence embedding of the bank.
-      k: candidates per object.
-    """
-    found = index.search(queries.astype(np.float32), scenes.category_ids, scenes.image_ids, k)
-    return CandidateTable(
-        ids=np.where(found.valid, found.ids, -1).astype(np.int32), cooccurrence=cooccurrence
-    )
+
+def fallback_objects(own: PatchBank, bank: PatchBank) -> np.ndarray:
+    """[N] bool: objects of a split that can only get patches of other categories."""
+    return without_category(own.category_ids, own.image_ids, bank.category_ids, bank.image_ids)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,9 +15,9 @@ from rgan_tf.data.patch_bank import PatchBank
 from rgan_tf.data.pipeline import scene_dataset
 from rgan_tf.errors import BadInput
 from rgan_tf.model import bank_features
-from rgan_tf.model.bank_features import candidate_table, embed_rows, graph_features, prefilter
+from rgan_tf.model.bank_features import embed_rows, prefilter
+from rgan_tf.model.graph_features import graph_features
 from rgan_tf.model.networks import build_cooccurrence_embedding, build_sg2im_networks
-from rgan_tf.retrieval.index import ExactIndex
 from rgan_tf.vocabulary import Vocabulary
 
 
@@ -109,12 +110,13 @@ def test_candidates_are_the_nearest_of_the_category_from_other_images(
     k = tiny_config.retrieval.candidates
     features = graph_features(sg2im, tiny_world.bank, tiny_config).astype(np.float64)
     has_feature = features.any(axis=1)
-    for split, table in tables.items():
+    for split, source in tables.items():
         own = tiny_world.truth(split)
+        found = source.ids_of(np.arange(len(own)))
         queries = graph_features(sg2im, tiny_world.truth(split), tiny_config).astype(np.float64)
-        assert table.ids.shape == (len(own), k) and table.ids.dtype == np.int32
-        assert table.cooccurrence.shape == (len(bank), 8)
-        for row, ids in enumerate(table.ids):
+        assert found.shape == (len(own), k) and found.dtype == np.int32
+        assert source.cooccurrence.shape == (len(bank), 8)
+        for row, ids in enumerate(found):
             distance = np.linalg.norm(features - queries[row], axis=1)
             other_image = bank.image_ids != own.image_ids[row]
             assert has_feature[ids].all()
@@ -132,17 +134,29 @@ def test_scann_finds_what_the_exact_search_finds(tiny_config, tiny_world, sg2im,
     for kind in ("exact", "scann"):
         retrieval = dataclasses.replace(tiny_config.retrieval, index=kind)
         config = dataclasses.replace(tiny_config, retrieval=retrieval)
-        tables.append(prefilter(config, tiny_world, ["val"], sg2im, cooccurrence)["val"].ids)
+        source = prefilter(config, tiny_world, ["val"], sg2im, cooccurrence)["val"]
+        tables.append(source.ids_of(np.arange(source.rows)))
     shared = [len(set(ours) & set(theirs)) for ours, theirs in zip(*tables, strict=True)]
     assert np.mean(shared) > 0.95 * tiny_config.retrieval.candidates
 
 
-def test_missing_candidates_are_marked(tiny_world):
-    rng = np.random.default_rng(0)
-    index = ExactIndex(rng.normal(size=(3, 4)), np.array([2, 2, 3]), np.array([1, 1, 7]))
-    scenes = tiny_world.truth("val")
-    queries = rng.normal(size=(len(scenes), 4))
-    table = candidate_table(index, queries, scenes, np.zeros([3, 2]), k=5)
-    assert table.ids.shape == (len(scenes), 5)
-    np.testing.assert_array_equal((table.ids >= 0).sum(axis=1), 3)
-    assert (table.ids[:, 3:] == -1).all()
+def test_objects_of_a_category_that_ran_out_are_counted_and_named(
+    tiny_config, tiny_world, sg2im, cooccurrence
+):
+    own, bank = tiny_world.truth("val"), tiny_world.bank
+    missing = bank_features.fallback_objects(own, bank)
+    by_hand = [
+        not ((bank.category_ids == category) & (bank.image_ids != image)).any()
+        for category, image in zip(own.category_ids, own.image_ids, strict=True)
+    ]
+    np.testing.assert_array_equal(missing, by_hand)
+    lines = []
+    gone = int(own.category_ids[0])
+    emptied = SimpleNamespace(
+        category_ids=np.where(bank.category_ids == gone, 3 if gone != 3 else 4, bank.category_ids),
+        image_ids=bank.image_ids,
+    )
+    bank_features._report_missing("val", own, emptied, lines.append)
+    count = int((own.category_ids == gone).sum())
+    assert len(lines) == 1 and lines[0].startswith("val: ")
+    assert f"{own.vocabulary.object_name(gone)} ({count})" in lines[0]

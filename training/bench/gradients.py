@@ -11,8 +11,9 @@ import tensorflow as tf
 
 from rgan_tf.backbones import load_backbone
 from rgan_tf.config import Config
+from rgan_tf.data.candidates import CandidateSource
 from rgan_tf.data.patch_reader import PatchReader
-from rgan_tf.data.pipeline import CandidateTable, scene_dataset
+from rgan_tf.data.pipeline import scene_dataset
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.errors import BadInput
 from rgan_tf.losses.perceptual import PerceptualDistance
@@ -140,12 +141,13 @@ def _with_retrieval(config: Config, **changes: Any) -> Config:
     return dataclasses.replace(config, retrieval=dataclasses.replace(config.retrieval, **changes))
 
 
-def _candidates(run: Run, data: PreparedData, config: Config) -> CandidateTable:
+def _candidates(run: Run, data: PreparedData, config: Config) -> CandidateSource:
     sg2im = build_sg2im_networks(config, run.vocabulary)
     load_weights(run, "sg2im", sg2im)
     cooccurrence = build_cooccurrence_embedding(config, run.feature_size)
     load_weights(run, "cooccurrence", cooccurrence)
-    return prefilter(config, data, ["train"], sg2im, cooccurrence)["train"]
+    encoder = run.stage_record("sg2im")["weights_sha256"]
+    return prefilter(config, data, ["train"], sg2im, cooccurrence, encoder=encoder)["train"]
 
 
 def _cosines(model, config, scenes, cache, reader, temperature, loaded, first_step, run_exact):

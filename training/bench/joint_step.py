@@ -9,8 +9,9 @@ import tensorflow as tf
 
 from rgan_tf.backbones import load_backbone
 from rgan_tf.config import Config
+from rgan_tf.data.candidates import CandidateSource, CandidateTable
 from rgan_tf.data.patch_reader import PatchReader
-from rgan_tf.data.pipeline import CandidateTable, scene_dataset
+from rgan_tf.data.pipeline import scene_dataset
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.losses.perceptual import PerceptualDistance
 from rgan_tf.model.networks import build_discriminators, build_retrieval_networks
@@ -20,7 +21,7 @@ Batch = dict[str, tf.Tensor]
 
 
 def build_joint_step(
-    config: Config, data: PreparedData, table: CandidateTable, *, weights_dir: str | None
+    config: Config, data: PreparedData, table: CandidateSource, *, weights_dir: str | None
 ) -> tuple[RetrieveGAN, Iterator[Batch], Callable[[Batch], dict[str, tf.Tensor]]]:
     """The model, its training batches and its compiled step."""
     width = data.bank.feature_size

@@ -130,7 +130,7 @@ def synthetic_bank(rows: int, width: int, categories: int, seed: int):
 
 def _bank_of(run_name: str, data_folder: str | None):
     from rgan_tf.data.prepared import PreparedData
-    from rgan_tf.model.bank_features import graph_features, searchable_categories
+    from rgan_tf.model.graph_features import graph_features
     from rgan_tf.model.networks import build_sg2im_networks
     from rgan_tf.runs import load_weights, open_run
 
@@ -140,7 +140,7 @@ def _bank_of(run_name: str, data_folder: str | None):
     sg2im = build_sg2im_networks(run.config, run.vocabulary)
     load_weights(run, "sg2im", sg2im)
     features = graph_features(sg2im, data.bank, run.config)
-    return features, searchable_categories(data.bank, features), data.bank.image_ids
+    return features, data.bank.category_ids, data.bank.image_ids
 
 
 def _in_graph(bank, k: int):

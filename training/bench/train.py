@@ -5,6 +5,9 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+_MADE_AHEAD = 3  # batches that may lie ready in the pipeline, and one that is on its way
+_SETTLING_S = 0.5
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options."""
@@ -22,7 +25,9 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
     """Times the joint step on real batches, with untrained weights.
 
     Returns:
-      `images_per_second`, `step_seconds`, `input_images_per_second` (the pipeline alone),
+      `images_per_second`, `step_seconds`, `input_images_per_second` (the pipeline alone, which
+      searches the index for the candidates of every batch: nothing is remembered here),
+      `candidate_search_images_per_second` (the search alone), `input_to_step_ratio`,
       `generator_gflop_per_image` (forward pass), `parameters`, `peak_memory_mb`.
     """
     import resource
@@ -30,6 +35,7 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
     import sys
     import time
 
+    import numpy as np
     import tensorflow as tf
 
     from rgan_tf.config import load_config
@@ -49,8 +55,8 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
     width = data.bank.feature_size
     sg2im = build_sg2im_networks(config, data.vocabulary)
     cooccurrence = build_cooccurrence_embedding(config, width)
-    table = prefilter(config, data, ["train"], sg2im, cooccurrence)["train"]
-    model, batches, step = build_joint_step(config, data, table, weights_dir=args.weights_dir)
+    source = prefilter(config, data, ["train"], sg2im, cooccurrence, remembers=False)["train"]
+    model, batches, step = build_joint_step(config, data, source, weights_dir=args.weights_dir)
     networks = model.networks
 
     def generate(objects, triples, crops):
@@ -75,18 +81,26 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
     print("tracing the joint step", file=sys.stderr)
     for _ in range(3):
         step(next(batches))
-    joint, alone = [], []
+    images = config.training.batch_size
+    rng = np.random.default_rng(0)
+    joint, alone, search = [], [], []
     for repetition in range(args.repetitions):
         joint.append(timed(lambda: step(next(batches))["loss/generator"].numpy()))
+        for _ in range(_MADE_AHEAD):
+            next(batches)
         alone.append(timed(lambda: next(batches)))
+        time.sleep(_SETTLING_S)  # batches are still being made ahead
+        objects = rng.integers(len(data.bank), size=[images, config.data.max_objects])
+        search.append(timed(lambda objects=objects: source.ids_of(objects)))
         print(f"repetition {repetition + 1}: {joint[-1]:.3f} s per step", file=sys.stderr)
-    images = config.training.batch_size
     return {
         "config": config.name,
         "batch_size": images,
         "step_seconds": round(statistics.median(joint), 4),
         "images_per_second": round(images / statistics.median(joint), 2),
         "input_images_per_second": round(images / statistics.median(alone), 2),
+        "candidate_search_images_per_second": round(images / statistics.median(search), 2),
+        "input_to_step_ratio": round(statistics.median(joint) / statistics.median(alone), 2),
         "generator_gflop_per_image": round(flops / 1e9, 3),
         "parameters": {
             "generator_side": _size(networks),

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 import numpy as np
 import tensorflow as tf
 
-from rgan_tf.data.pipeline import CandidateTable
+from rgan_tf.data.candidates import CandidateSource
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.metrics.retrieval import (
     cooccurrence_distance,
@@ -34,7 +34,7 @@ def retrieval_metrics(
     networks: RetrievalNetworks,
     scenes: Iterable[Batch],
     data: PreparedData,
-    table: CandidateTable,
+    table: CandidateSource,
     *,
     seed: int,
     library: PatchLibrary | None = None,

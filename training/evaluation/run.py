@@ -54,7 +54,14 @@ def evaluate_split(
     load_weights(run, "cooccurrence", cooccurrence)
     networks = build_retrieval_networks(config, vocabulary, run.feature_size)
     load_weights(run, "retrievegan", networks)
-    table = prefilter(config, data, [split], sg2im, cooccurrence)[split]
+    table = prefilter(
+        config,
+        data,
+        [split],
+        sg2im,
+        cooccurrence,
+        encoder=run.stage_record("sg2im")["weights_sha256"],
+    )[split]
 
     # The embeddings of so many candidates at a time, whatever their number per object.
     scenes_per_batch = min(

@@ -1,0 +1,104 @@
+"""Candidates that are drawn anew from the patch embedding as it is trained."""
+
+from __future__ import annotations
+
+import io
+import sys
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from rgan_tf.config import Config
+from rgan_tf.data.candidates import CandidateSource, IndexedCandidates, MixedCandidates
+from rgan_tf.data.patch_bank import PatchBank
+from rgan_tf.errors import CorruptData
+from rgan_tf.files import write_bytes_atomic
+from rgan_tf.model.bank_features import embed_rows
+from rgan_tf.retrieval.index_tuning import build_index
+
+_KEPT_CHECKPOINTS = 4  # embeddings that an older checkpoint would need are deleted
+
+
+class Redraws:
+    """Every N steps, half of an object's candidates become those nearest to its patch by φ.
+
+    The other half stays the nearest in the graph feature. φ at a redraw is kept on disk, so that a
+    run that goes on between two redraws reads the candidates it would have read.
+
+    Args:
+      folder: of the embeddings, RUN/retrievegan/redraws.
+      config: gives N, K and the kind of index.
+      bank: the retrievable patches, which are also those of the training scenes.
+      source: candidates by the graph feature, of the training scenes.
+      embedding: φ, being trained.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        config: Config,
+        bank: PatchBank,
+        source: CandidateSource,
+        embedding: tf.keras.layers.Layer,
+    ):
+        self.every_steps = config.retrieval.redraw_every_steps
+        self._folder = folder
+        self._config = config
+        self._bank = bank
+        self._source = source
+        self._embedding = embedding
+
+    def candidates(self, step: int) -> CandidateSource:
+        """What the scenes of a step read; to be asked where the weights are those of that step.
+
+        Raises:
+          CorruptData: if the embeddings of the last redraw are missing or damaged.
+        """
+        last = step // self.every_steps * self.every_steps if self.every_steps else 0
+        if not last:
+            return self._source
+        embeddings = self._embeddings(last, step)
+        k = self._config.retrieval.candidates
+        categories, images = (
+            np.asarray(a) for a in (self._bank.category_ids, self._bank.image_ids)
+        )
+        index = build_index(self._config.retrieval.index, embeddings, categories, images, k=k)
+        learned = IndexedCandidates(
+            index, embeddings, categories, images, self._source.cooccurrence, k=k
+        )
+        print(f"candidates drawn anew with the embedding of step {last}", file=sys.stderr)
+        return MixedCandidates(self._source, learned, learned=k // 2)
+
+    def age(self, step: int) -> int:
+        """Age in steps of the candidates that the step before this one read, itself included."""
+        return (max(step, 1) - 1) % self.every_steps + 1
+
+    def _embeddings(self, last: int, step: int) -> np.ndarray:
+        path = self._folder / f"step-{last}.npy"
+        if not path.exists():
+            if step != last:
+                raise CorruptData(
+                    f"{path}: is missing, and step {step} reads candidates drawn with it; restore "
+                    "it, or continue from a checkpoint of another redraw"
+                )
+            embeddings = embed_rows(self._embedding, self._bank.features).astype(np.float16)
+            buffer = io.BytesIO()
+            np.save(buffer, embeddings, allow_pickle=False)
+            write_bytes_atomic(path, buffer.getvalue())
+            self._forget(last)
+        try:
+            stored = np.load(path, allow_pickle=False)
+        except (OSError, ValueError) as error:
+            raise CorruptData(f"{path}: damaged; restore it or delete it") from error
+        if stored.ndim != 2 or len(stored) != len(self._bank):
+            raise CorruptData(f"{path}: not the embeddings of this bank; restore it or delete it")
+        return stored.astype(np.float32)
+
+    def _forget(self, last: int) -> None:
+        oldest = last - self.every_steps
+        oldest -= _KEPT_CHECKPOINTS * self._config.training.checkpoint_every_steps
+        for path in self._folder.glob("step-*.npy"):
+            number = path.stem.removeprefix("step-")
+            if number.isdecimal() and int(number) < oldest:
+                path.unlink()
