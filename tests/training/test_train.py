@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+import yaml
 
 from rgan_tf.config import config_from_dict, config_to_dict, load_config
 from rgan_tf.model.networks import build_retrieval_networks
@@ -64,10 +65,11 @@ def test_a_finished_run_is_left_as_it_is(trained, copied, tiny_world, rgan):
     assert json.loads(reply.out) == {"run": str(copied), **before}
 
 
+@pytest.mark.parametrize("redraw", [0, 2])
 def test_stopped_and_continued_equals_never_stopped(
-    trained_folder, tmp_path, config_file, tiny_world, rgan, monkeypatch, pooled_backbone
+    trained_folder, tmp_path, config_file, tiny_world, rgan, monkeypatch, pooled_backbone, redraw
 ):
-    """Stage 3 of 6 steps: at once, and stopped by SIGTERM after 3."""
+    """Stage 3 of 6 steps: at once, and stopped by SIGTERM after 3, which may be amid redraws."""
     monkeypatch.setattr("rgan_tf.backbones.load_backbone", lambda *names: pooled_backbone)
     draws = []
 
@@ -83,9 +85,13 @@ def test_stopped_and_continued_equals_never_stopped(
     for folder in (straight, stopped):
         shutil.copytree(trained_folder, folder)
         shutil.rmtree(folder / "retrievegan")
+        settings = yaml.safe_load((folder / "config.yaml").read_text())
+        settings["retrieval"]["redraw_every_steps"] = redraw
+        (folder / "config.yaml").write_text(yaml.safe_dump(settings))
 
     def train(folder):
         words = ["--data", tiny_world.folder, "--run", folder]
+        words += ["--set", f"retrieval.redraw_every_steps={redraw}"]
         words += ["--set", "training.steps=6", "--set", "training.picture_every_steps=2"]
         return rgan("train", config_file, *words)
 
@@ -100,8 +106,17 @@ def test_stopped_and_continued_equals_never_stopped(
     assert signal.getsignal(signal.SIGTERM) is handler
     assert open_run(str(stopped)).stage_record("retrievegan")["steps"] == 3
 
+    if redraw:
+        embeddings = stopped / "retrievegan" / "redraws" / "step-2.npy"
+        kept = embeddings.read_bytes()
+        embeddings.unlink()
+        reply = train(stopped)
+        assert reply.code == 4 and "step-2.npy: is missing" in reply.err.splitlines()[-1]
+        embeddings.write_bytes(kept)
     reply = train(stopped)
     assert reply.code == 0 and "continuing from" in reply.err
+    drawn = [f"drawn anew with the embedding of step {step}" in reply.err for step in (2, 4, 6)]
+    assert drawn == [bool(redraw), bool(redraw), False]
     assert json.loads(reply.out)["retrievegan"]["steps"] == 6
     assert train(straight).code == 0
     three = weights_of(trained_folder)
