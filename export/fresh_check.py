@@ -1,15 +1,19 @@
 """Run as a script: answers requests with a SavedModel and TensorFlow alone.
 
-    python -I fresh_check.py MODEL_VERSION REQUESTS.npz REPLIES.npz
+    python -I fresh_check.py MODEL_VERSION REQUESTS.npz REPLIES.npz [--allow PACKAGE]...
 
 Neither rgan_tf nor anything that it is built on can be imported here, so a model that answers is
-one that a server can load. Array names are ENDPOINT/FIELD. Each request is made twice; the second
+one that a server can load. A package that is allowed is imported first, for the operations that it
+brings. Array names are ENDPOINT/FIELD. Each request is made twice; the second
 answer, from a warm model, is the one that is kept.
 """
 
 from __future__ import annotations
 
+import argparse
+import importlib
 import sys
+from collections.abc import Sequence
 
 FORBIDDEN = (
     "rgan_tf",
@@ -22,10 +26,12 @@ FORBIDDEN = (
 )
 
 
-def main(model: str, requests_path: str, replies_path: str) -> None:
+def main(model: str, requests_path: str, replies_path: str, allow: Sequence[str] = ()) -> None:
     """Loads the model, answers every request and writes the replies."""
-    for name in FORBIDDEN:
+    for name in set(FORBIDDEN) - set(allow):
         sys.modules[name] = None  # importing it raises ModuleNotFoundError
+    for name in allow:
+        importlib.import_module(name)
 
     import numpy as np
     import tensorflow as tf
@@ -52,4 +58,8 @@ def main(model: str, requests_path: str, replies_path: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    parser = argparse.ArgumentParser()
+    for position in ("model", "requests_path", "replies_path"):
+        parser.add_argument(position)
+    parser.add_argument("--allow", action="append", default=[])
+    main(**vars(parser.parse_args()))

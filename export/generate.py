@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import importlib
+import logging
 import time
 from pathlib import Path
 from typing import Any
@@ -23,17 +25,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--deterministic", action="store_true", help="retrieve without noise: one image per graph"
     )
+    parser.add_argument(
+        "--licence",
+        action="append",
+        metavar="CODES",
+        help="retrieve only patches under these, such as BY,BY-SA,public-domain; may be repeated",
+    )
 
 
 def main(args: argparse.Namespace) -> dict[str, Any]:
     """Generates and returns where the pictures are."""
     from export.model_folder import open_model
     from export.result_folder import write_overview, write_sample
+    from rgan_tf.data.licences import LicenceFilter
     from rgan_tf.files import atomic_folder
 
     started = time.monotonic()
     seeds = sample_seeds(args.samples, args.seed, args.deterministic)
-    requests = read_requests(args.graph, open_model(args.model))
+    licences = LicenceFilter.parse(args.licence)
+    requests = read_requests(args.graph, open_model(args.model), licences)
     model = requests.model
     samples = []
     with atomic_folder(args.out) as folder:
@@ -43,12 +53,20 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
                 reply = answer(request, seed)
                 samples.append(write_sample(folder, len(samples) + 1, request, reply, seed, model))
         write_overview(folder, samples)
+    fallbacks = sum(sample.fallbacks for sample in samples)
+    if fallbacks:
+        logging.getLogger(__name__).warning(
+            "%d objects got a patch of another category, for want of enough of their own under %s",
+            fallbacks,
+            licences,
+        )
     out = Path(args.out)
     return {
         "out": str(out),
         "overview": str(out / "overview.png"),
         "images": [str(out / sample.image_name) for sample in samples],
         "graphs": len(requests.rows),
+        "fallbacks": fallbacks,
         "model": str(model.folder),
         "seconds": round(time.monotonic() - started, 1),
     }
@@ -77,18 +95,20 @@ def sample_seeds(samples: int | None, first: int, deterministic: bool) -> list[i
     return list(range(first, first + samples))
 
 
-def read_requests(graph_path: str | Path, model):
+def read_requests(graph_path: str | Path, model, licences):
     """Reads scene graphs and the user's own patches; refuses all that the model would.
 
     Args:
       graph_path: JSON file; image paths in it are relative to its folder.
       model: an opened `ModelFolder`.
+      licences: the `LicenceFilter` of what may be retrieved.
 
     Returns:
       `Requests`.
 
     Raises:
-      BadInput: if a graph does not fit the model, or an image is missing or unusable.
+      BadInput: if a graph does not fit the model or names a patch whose licence is refused, an
+        image is missing or unusable, or no patch may be retrieved at all.
       CorruptData: if an image is damaged.
     """
     from export.requests import Requests, build_request
@@ -98,7 +118,7 @@ def read_requests(graph_path: str | Path, model):
     rows = []
     for index, graph in enumerate(graphs):
         source = str(graph_path) if len(graphs) == 1 else f"{graph_path}: graph {index}"
-        rows.append(build_request(graph, model, Path(graph_path).parent, index, source))
+        rows.append(build_request(graph, model, Path(graph_path).parent, index, source, licences))
     return Requests(model, rows)
 
 
@@ -110,13 +130,20 @@ def load_endpoints(model):
       Rows go one by one: what a sample looks like then depends on nothing but itself.
 
     Raises:
+      BadInput: if the model needs ScaNN, which is not to be had.
       CorruptData: if TensorFlow cannot read the model.
     """
     import numpy as np
     import tensorflow as tf
 
-    from rgan_tf.errors import CorruptData
+    from export.signatures import SCANN
+    from rgan_tf.errors import BadInput, CorruptData
 
+    if model.manifest.get("index") == SCANN:
+        try:  # TensorFlow knows the operations from then on
+            importlib.import_module("rgan_tf.adapters.scann")
+        except BadInput as error:
+            raise BadInput(f"--model {model.folder}: {error}") from error
     try:
         loaded = tf.saved_model.load(str(model.folder))
     except (tf.errors.OpError, OSError, ValueError) as error:

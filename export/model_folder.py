@@ -3,6 +3,7 @@
     VERSION/saved_model.pb, variables/     what TensorFlow loads
     VERSION/assets.extra/signature.json    sizes, limits, endpoints (`export.signatures`)
     VERSION/assets.extra/vocabulary.json   names and ids
+    VERSION/assets.extra/licences.json     codes in the order of the field licences_refused
     VERSION/assets.extra/config.yaml       the resolved config of the run
     VERSION/assets.extra/provenance.jsonl  line i: where patch i is from
     VERSION/assets.extra/manifest.json     origin, and size and checksum of every file
@@ -21,14 +22,23 @@ from typing import Any
 
 from export.publish import SAVED_MODEL_FILE, versions
 from export.signatures import Sizes, describe, sizes_from_description
+from rgan_tf.data.licences import CODES
 from rgan_tf.errors import BadInput, CorruptData
-from rgan_tf.files import read_json, sha256_of, write_bytes_atomic, write_json_atomic
+from rgan_tf.files import (
+    check_files,
+    describe_files,
+    read_json,
+    write_bytes_atomic,
+    write_json_atomic,
+)
 from rgan_tf.vocabulary import Vocabulary
 
 EXTRA = "assets.extra"
 KIND = "rgan_model"
-VERSION = 1
+VERSION = 2
 
+_NEEDED = ("vocabulary.json", "signature.json", "licences.json", "provenance.jsonl")
+_ADVICE = "export the model again"
 _PROVENANCE_KEYS = ("category", "source", "image_id", "box", "licence", "url")
 
 
@@ -40,12 +50,14 @@ class ModelFolder:
       folder: of the version; `tf.saved_model.load` takes it.
       vocabulary: of its object and predicate ids.
       sizes: of its tensors.
-      manifest: origin and files.
+      licences: codes of its patches' licences, in the order of the field `licences_refused`.
+      manifest: origin, index and files.
     """
 
     folder: Path
     vocabulary: Vocabulary
     sizes: Sizes
+    licences: tuple[str, ...]
     manifest: dict[str, Any]
 
     @property
@@ -65,7 +77,7 @@ class ModelFolder:
             with open(path, encoding="utf-8") as file:
                 rows = [json.loads(line) for line in file]
         except (OSError, ValueError) as error:
-            raise CorruptData(f"{path}: unreadable; export the model again") from error
+            raise CorruptData(f"{path}: unreadable; {_ADVICE}") from error
         if len(rows) != self.sizes.patches:
             raise CorruptData(f"{path}: {len(rows)} lines for {self.sizes.patches} patches")
         return rows
@@ -96,19 +108,20 @@ def open_model(path: str | Path) -> ModelFolder:
     try:
         manifest = read_json(extra / "manifest.json")
         if manifest["kind"] != KIND or manifest["version"] != VERSION:
-            raise BadInput(f"--model {folder}: of another version; export the model again")
-        for name, entry in manifest["files"].items():
-            _check_file(folder / name, entry, verify=not name.startswith("variables/"))
+            raise BadInput(f"--model {folder}: of another version; {_ADVICE}")
+        _check_content(folder, manifest["files"])
+        sizes = sizes_from_description(
+            read_json(extra / "signature.json"), str(extra / "signature.json")
+        )
         return ModelFolder(
             folder=folder,
             vocabulary=Vocabulary.from_json(read_json(extra / "vocabulary.json")),
-            sizes=sizes_from_description(
-                read_json(extra / "signature.json"), str(extra / "signature.json")
-            ),
+            sizes=sizes,
+            licences=_read_licences(extra / "licences.json", sizes),
             manifest=manifest,
         )
     except (AttributeError, KeyError, TypeError) as error:
-        raise CorruptData(f"{extra / 'manifest.json'}: damaged; export the model again") from error
+        raise CorruptData(f"{extra / 'manifest.json'}: damaged; {_ADVICE}") from error
 
 
 def write_extra(
@@ -116,6 +129,7 @@ def write_extra(
     *,
     vocabulary: Vocabulary,
     sizes: Sizes,
+    licences: tuple[str, ...],
     config_yaml: str,
     provenance: Iterable[dict[str, Any]],
     origin: dict[str, Any],
@@ -126,6 +140,7 @@ def write_extra(
       folder: of the version.
       vocabulary: of the model.
       sizes: of the model.
+      licences: codes, in the order of the field.
       config_yaml: the resolved config.
       provenance: the rows of the bank's table, by patch id, boxes as [y0, x0, y1, x1].
       origin: what else the manifest should say.
@@ -134,37 +149,42 @@ def write_extra(
     extra.mkdir()
     write_json_atomic(extra / "vocabulary.json", vocabulary.to_json())
     write_json_atomic(extra / "signature.json", describe(sizes))
+    write_json_atomic(extra / "licences.json", list(licences))
     write_bytes_atomic(extra / "config.yaml", config_yaml.encode("utf-8"))
     with open(extra / "provenance.jsonl", "w", encoding="utf-8") as file:
         for row in provenance:
             y0, x0, y1, x1 = row["box"]
             shown = {**{key: row.get(key) for key in _PROVENANCE_KEYS}, "box": [x0, y0, x1, y1]}
             file.write(json.dumps(shown, ensure_ascii=False) + "\n")
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    files = sorted(
+        path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()
+    )
     write_json_atomic(
         extra / "manifest.json",
         {
             "kind": KIND,
             "version": VERSION,
             **origin,
-            "files": {
-                path.relative_to(folder).as_posix(): {
-                    "bytes": path.stat().st_size,
-                    "sha256": sha256_of(path),
-                }
-                for path in files
-            },
+            "files": describe_files(folder, files),
         },
     )
 
 
-def _check_file(path: Path, entry: dict[str, Any], *, verify: bool) -> None:
-    if not path.is_file():
-        raise CorruptData(f"{path}: is missing; export the model again")
-    if path.stat().st_size != entry["bytes"]:
-        raise CorruptData(
-            f"{path}: {path.stat().st_size} bytes, {entry['bytes']} were written; "
-            "export the model again"
-        )
-    if verify and sha256_of(path) != entry["sha256"]:
-        raise CorruptData(f"{path}: damaged (checksum differs); export the model again")
+def _check_content(folder: Path, described: dict[str, Any]) -> None:
+    needed = [SAVED_MODEL_FILE, *(f"{EXTRA}/{name}" for name in _NEEDED)]
+    check_files(folder, described, needed, verify=False, advice=_ADVICE)
+    # TensorFlow checks every tensor of the variables when it loads them.
+    rest = {name: entry for name, entry in described.items() if not _is_variable(name)}
+    check_files(folder, rest, verify=True, advice=_ADVICE)
+
+
+def _is_variable(name: str) -> bool:
+    return name.startswith("variables/")
+
+
+def _read_licences(path: Path, sizes: Sizes) -> tuple[str, ...]:
+    codes = read_json(path)
+    is_sound = isinstance(codes, list) and all(code in CODES for code in codes)
+    if not is_sound or len(codes) != sizes.licences:
+        raise CorruptData(f"{path}: not the licences of this model; {_ADVICE}")
+    return tuple(codes)

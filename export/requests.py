@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from export.model_folder import ModelFolder
 from export.signatures import GENERATE, GENERATE_WITH_PATCHES
+from rgan_tf.data.licences import LicenceFilter, licence_code
 from rgan_tf.errors import BadInput
 from rgan_tf.image import read_image, resize_image
 from rgan_tf.scene_graph import SceneGraph, encode_scene_graph
@@ -39,8 +41,28 @@ class Requests:
     rows: list[Request]
 
 
+def refused_licences(licences: LicenceFilter, model: ModelFolder) -> np.ndarray:
+    """The field `licences_refused` of one row: [L] bool.
+
+    Raises:
+      BadInput: if the filter leaves no patch of the model.
+    """
+    refused = np.array(licences.refused(model.licences))
+    if refused.all():
+        raise BadInput(
+            f"--licence {licences}: no patch of {model.folder} is under it; its patches are under "
+            f"{', '.join(model.licences)}"
+        )
+    return refused
+
+
 def build_request(
-    graph: SceneGraph, model: ModelFolder, folder: Path, index: int, source: str
+    graph: SceneGraph,
+    model: ModelFolder,
+    folder: Path,
+    index: int,
+    source: str,
+    licences: LicenceFilter,
 ) -> Request:
     """Encodes a graph for a model and reads the images that it names.
 
@@ -50,9 +72,11 @@ def build_request(
       folder: what image paths are relative to.
       index: position of the graph in its file.
       source: how to call the graph in messages.
+      licences: that the model may retrieve patches under.
 
     Raises:
-      BadInput: if the graph does not fit the model, or an image is missing or unusable.
+      BadInput: if the graph does not fit the model, names a patch whose licence is refused, or an
+        image is missing or unusable; or the filter leaves no patch.
       CorruptData: if an image is damaged.
     """
     sizes = model.sizes
@@ -64,6 +88,9 @@ def build_request(
                 f"{source}: patches[{position}]: {patch_id} must be in [0, {sizes.patches}), "
                 "the patches of this model"
             )
+        if patch_id >= 0:
+            _check_licence(model.provenance[patch_id], licences, f"{source}: patches[{position}]")
+    fields["licences_refused"] = refused_licences(licences, model)
     if not any(paths):
         return Request(graph, index, GENERATE, fields)
     side = sizes.own_patch
@@ -74,3 +101,12 @@ def build_request(
     own_given = np.array([path is not None for path in paths])
     fields = {**fields, "own_patches": own_patches, "own_given": own_given}
     return Request(graph, index, GENERATE_WITH_PATCHES, fields)
+
+
+def _check_licence(patch: dict[str, Any], licences: LicenceFilter, where: str) -> None:
+    name = patch["licence"] or ""
+    if not licences.allows(name):
+        raise BadInput(
+            f"{where}: this patch is under {licence_code(name)} ({name!r}), --licence allows "
+            f"{licences}; name another, or null to have one retrieved"
+        )

@@ -24,17 +24,20 @@ _DIGITS = 6  # of numbers in JSON; a float32 fraction has no more
 
 @dataclasses.dataclass(frozen=True)
 class Sample:
-    """What the overview shows of a sample.
+    """What the overview shows of a sample, and the command's result says.
 
     Attributes:
       image_name: file name of the image.
       layout, patches, image: uint8 [h, w, 3].
+      fallbacks: objects for which the model took a patch of another category, because their own
+        had too few that it might take.
     """
 
     image_name: str
     layout: np.ndarray
     patches: np.ndarray
     image: np.ndarray
+    fallbacks: int
 
 
 def write_sample(
@@ -69,13 +72,18 @@ def write_sample(
     (folder / f"{name}-patches.png").write_bytes(encode_png(sheet))
     write_json_atomic(folder / f"{name}.json", {"image": f"{name}.png", **description})
     image = decode_image(reply["image_bytes"], f"{name}.png")
-    return Sample(f"{name}.png", layout, _square_grid(crops), image)
+    fallbacks = sum(_is_fallback(item) for item in description["objects"])
+    return Sample(f"{name}.png", layout, _square_grid(crops), image, fallbacks)
 
 
 def describe_sample(
     request: Request, reply: dict[str, Any], seed: int, model: ModelFolder
 ) -> dict[str, Any]:
-    """How a sample came about: graph, seed, and per object its box and its patch."""
+    """How a sample came about: graph, seed, and per object its box and its patch.
+
+    `category_found` says whether the patch is of the object's category; a patch of the user's own
+    counts as such.
+    """
     graph = request.graph
     order = [int(position) for position in reply["order"] if position >= 0]
     objects = []
@@ -85,8 +93,10 @@ def describe_sample(
         score = float(reply["patch_scores"][position])
         if patch_id >= 0:
             patch = {"id": patch_id, **model.provenance[patch_id]}
-        else:
+            category_found = patch["category"] == category
+        else:  # the user's own, or none at all
             patch = {"id": None, "path": graph.patches[position]}
+            category_found = patch["path"] is not None
         patch["chosen_by"] = "model" if graph.patches[position] is None else "user"
         patch["step"] = order.index(position) if position in order else None
         patch["distance"] = None if score == NO_SCORE else round(score, _DIGITS)
@@ -95,6 +105,7 @@ def describe_sample(
                 "category": category,
                 "box": [x0, y0, x1, y1],
                 "box_given": graph.boxes[position] is not None,
+                "category_found": category_found,
                 "patch": patch,
             }
         )
@@ -119,9 +130,14 @@ def write_overview(folder: Path, samples: list[Sample]) -> None:
     (folder / "overview.png").write_bytes(encode_png(picture))
 
 
+def _is_fallback(item: dict[str, Any]) -> bool:
+    is_retrieved = item["patch"]["id"] is not None and item["patch"]["chosen_by"] == "model"
+    return is_retrieved and not item["category_found"]
+
+
 def _caption(patch: dict[str, Any]) -> str:
     if patch["id"] is None:
-        return Path(patch["path"]).name
+        return "no patch" if patch["path"] is None else Path(patch["path"]).name
     return f"{patch['id']}: image {patch['image_id']}"
 
 

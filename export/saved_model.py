@@ -13,6 +13,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from export.signatures import INDICES
+
 _CHECK_TIMEOUT_S = 900
 _CHECK_BATCHES = (1, 2)
 _PIXEL_TOLERANCE = 1  # of 255; another process may add up in another order
@@ -26,6 +28,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--data", help="data folder whose training patches become the bank (that of the run)"
     )
     parser.add_argument("--weights-dir", help="folder with backbone weight files")
+    parser.add_argument(
+        "--index",
+        choices=INDICES,
+        default=INDICES[0],
+        help="how the model searches its bank; scann needs a server with ScaNN's operations "
+        "(exact)",
+    )
 
 
 def main(args: argparse.Namespace) -> dict[str, Any]:
@@ -43,17 +52,18 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
     data = PreparedData.open(args.data if args.data is not None else run.data)
     check_data_fits(run, args.run, data)
 
-    served = build_served_model(run, data, args.weights_dir)
+    served, licences = build_served_model(run, data, args.weights_dir, args.index)
     archive = served.archive()
-
-    def write(folder: Path) -> None:
-        write_version(folder, archive, served.sizes, run, args.run, data)
-
-    version = publish(args.out, write, lambda folder: check_fresh(folder, archive, served.sizes))
+    version = publish(
+        args.out,
+        lambda folder: write_version(folder, archive, served, licences, run, data),
+        lambda folder: check_fresh(folder, archive, served.sizes, allow=served.search.packages),
+    )
     total = sum(path.stat().st_size for path in version.rglob("*") if path.is_file())
     return {
         "version": int(version.name),
         "path": str(version),
+        "index": args.index,
         "patches": served.sizes.patches,
         "megabytes": round(total / 1e6, 1),
         "seconds": round(time.monotonic() - started, 1),
@@ -89,14 +99,30 @@ def check_data_fits(run, name: str, data) -> None:
         raise BadInput(f"--data {data.folder}: the patch bank is empty; prepare with more images")
 
 
-def build_served_model(run, data, weights_dir: str | None):
-    """The `ServedModel` of a run's inference weights with the patches of a data folder."""
+def build_served_model(run, data, weights_dir: str | None, index: str = INDICES[0]):
+    """The `ServedModel` of a run's inference weights with the patches of a data folder.
+
+    Args:
+      run: an opened run.
+      data: an opened data folder that fits it.
+      weights_dir: folder with backbone weight files, or None.
+      index: one of `INDICES`.
+
+    Returns:
+      The model, and the licence codes of its patches in the order of its field.
+
+    Raises:
+      BadInput: if the index is not to be had, or does not suit the bank.
+    """
     import numpy as np
 
-    from export.served_model import BankArrays, ServedModel
+    from export.served_bank import BankArrays, ServedBank, licence_table
+    from export.served_model import ServedModel
+    from export.served_search import build_served_search
     from export.signatures import Sizes
     from rgan_tf.backbones import load_backbone
-    from rgan_tf.model.bank_features import embed_rows, graph_features, searchable_categories
+    from rgan_tf.model.bank_features import embed_rows
+    from rgan_tf.model.graph_features import graph_features
     from rgan_tf.model.networks import build_retrieval_networks, build_sg2im_networks
     from rgan_tf.runs import load_weights
 
@@ -108,32 +134,45 @@ def build_served_model(run, data, weights_dir: str | None):
     backbone = load_backbone(config.retrieval.backbone, weights_dir)
     logging.getLogger(__name__).info("embedding %d patches", len(bank))
     features = graph_features(prefilter, bank, config)
-    return ServedModel(
+    licences, licence_ids = licence_table(bank.rows)
+    arrays = BankArrays(
+        graph_features=features,
+        embeddings=embed_rows(networks.embedding, bank.features),
+        crops=bank.crops_at(np.arange(len(bank)), config.data.crop_size),
+        category_ids=bank.category_ids,
+        image_ids=bank.image_ids,
+        licence_ids=licence_ids,
+    )
+    sizes = Sizes(
+        objects=config.data.max_objects,
+        triples=config.data.max_triples,
+        crop=config.data.crop_size,
+        own_patch=bank.crop_size,
+        image=config.data.image_size,
+        patches=len(bank),
+        num_objects=vocabulary.num_objects,
+        num_predicates=vocabulary.num_predicates,
+        licences=len(licences),
+    )
+    served_bank = ServedBank(arrays)
+    served = ServedModel(
         prefilter=prefilter,
         networks=networks,
         feature_network=backbone.feature_network,
-        bank=BankArrays(
-            graph_features=features,
-            embeddings=embed_rows(networks.embedding, bank.features),
-            crops=bank.crops_at(np.arange(len(bank)), config.data.crop_size),
-            category_ids=searchable_categories(bank, features),
-            image_ids=bank.image_ids,
+        bank=served_bank,
+        search=build_served_search(
+            index,
+            arrays,
+            served_bank,
+            objects=sizes.objects,
+            candidates=config.retrieval.candidates,
         ),
-        sizes=Sizes(
-            objects=config.data.max_objects,
-            triples=config.data.max_triples,
-            crop=config.data.crop_size,
-            own_patch=bank.crop_size,
-            image=config.data.image_size,
-            patches=len(bank),
-            num_objects=vocabulary.num_objects,
-            num_predicates=vocabulary.num_predicates,
-        ),
-        candidates=config.retrieval.candidates,
+        sizes=sizes,
     )
+    return served, licences
 
 
-def write_version(folder: Path, archive, sizes, run, run_name: str, data) -> None:
+def write_version(folder: Path, archive, served, licences: tuple[str, ...], run, data) -> None:
     """Writes the SavedModel and what travels with it."""
     from export.model_folder import write_extra
     from rgan_tf.config import config_to_yaml
@@ -143,19 +182,27 @@ def write_version(folder: Path, archive, sizes, run, run_name: str, data) -> Non
     write_extra(
         folder,
         vocabulary=run.vocabulary,
-        sizes=sizes,
+        sizes=served.sizes,
+        licences=licences,
         config_yaml=config_to_yaml(run.config),
         provenance=data.bank.rows,
         origin={
             "config": run.config.name,
             "weights": run.fingerprint(),
             "data": data.fingerprint,
+            **served.search.describe(),
         },
     )
 
 
-def check_fresh(folder: Path, archive, sizes) -> None:
+def check_fresh(folder: Path, archive, sizes, allow: tuple[str, ...] = ()) -> None:
     """Has another process, with TensorFlow alone, load the version and answer requests.
+
+    Args:
+      folder: of the version.
+      archive: the endpoints in this process.
+      sizes: of the model.
+      allow: packages that the other process may import besides, and does import before it loads.
 
     Raises:
       CheckFailed: if it cannot, or answers otherwise than the model in this process.
@@ -175,6 +222,7 @@ def check_fresh(folder: Path, archive, sizes) -> None:
         paths = [str(Path(scratch) / name) for name in ("requests.npz", "replies.npz")]
         np.savez(paths[0], **requests)
         command = [sys.executable, "-I", fresh_check.__file__, str(folder), *paths]
+        command += [option for package in allow for option in ("--allow", package)]
         try:
             done = subprocess.run(
                 command, capture_output=True, text=True, timeout=_CHECK_TIMEOUT_S, check=False

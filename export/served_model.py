@@ -1,7 +1,6 @@
 """The model as it is served: dense tensors in, PNG bytes and provenance out.
 
-The patch bank lives in variables, hence in the variables file and not in the graph, whose size is
-limited to 2 GB. Nothing in the graph touches files or Python.
+Nothing in the graph touches files or Python.
 """
 
 from __future__ import annotations
@@ -11,6 +10,8 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from export.served_bank import ServedBank
+from export.served_search import ServedSearch
 from export.signatures import (
     GENERATE,
     GENERATE_WITH_PATCHES,
@@ -24,30 +25,9 @@ from export.validation import checked_request
 from rgan_tf.model.networks import GraphNetworks, RetrievalNetworks
 from rgan_tf.retrieval.distance import l2_distance
 from rgan_tf.retrieval.gumbel import GroupSelection, gumbel_group_select
-from rgan_tf.retrieval.index import exact_search
 from rgan_tf.retrieval.noise import draw_noise
 from rgan_tf.retrieval.selector import best_candidate
 from rgan_tf.seeds import Purpose, derive_row_seeds
-
-_NO_IMAGE = -1  # excluded image of a query that comes from no image of the bank
-
-
-class BankArrays(NamedTuple):
-    """The patch bank with everything that serving needs, precomputed at export.
-
-    Attributes:
-      graph_features: [N, W], stage-1 object vectors, what the pre-filter compares.
-      embeddings: [N, D] float32, patch embeddings phi.
-      crops: uint8 [N, h, w, 3] in the size that the generator reads.
-      category_ids: [N] int32.
-      image_ids: [N] int64.
-    """
-
-    graph_features: np.ndarray
-    embeddings: np.ndarray
-    crops: np.ndarray
-    category_ids: np.ndarray
-    image_ids: np.ndarray
 
 
 class Candidates(NamedTuple):
@@ -74,8 +54,8 @@ class ServedModel(tf.Module):
       networks: stage-3 networks.
       feature_network: backbone [M, S', S', 3] float32 in 0..255 -> [M, Dx], for own patches.
       bank: the patches.
+      search: the pre-filter, over the same bank.
       sizes: of all tensors.
-      candidates: K.
     """
 
     def __init__(
@@ -84,25 +64,17 @@ class ServedModel(tf.Module):
         prefilter: GraphNetworks,
         networks: RetrievalNetworks,
         feature_network: tf.keras.Model,
-        bank: BankArrays,
+        bank: ServedBank,
+        search: ServedSearch,
         sizes: Sizes,
-        candidates: int,
     ):
         super().__init__(name="served_model")
         self.sizes = sizes
-        self.candidates = candidates
         self.prefilter = prefilter
         self.networks = networks
         self.feature_network = feature_network
-
-        def constant(name: str, values: np.ndarray, dtype: tf.DType) -> tf.Variable:
-            return tf.Variable(tf.cast(values, dtype), trainable=False, name=f"bank/{name}")
-
-        self.bank_graph_features = constant("graph_features", bank.graph_features, tf.float32)
-        self.bank_embeddings = constant("embeddings", bank.embeddings, tf.float32)
-        self.bank_crops = constant("crops", bank.crops, tf.uint8)
-        self.bank_category_ids = constant("category_ids", bank.category_ids, tf.int32)
-        self.bank_image_ids = constant("image_ids", bank.image_ids, tf.int64)
+        self.bank = bank
+        self.search = search
 
     def input_signature(self, endpoint: str) -> list[tf.TensorSpec]:
         """Specs of an endpoint's arguments, in order."""
@@ -125,7 +97,7 @@ class ServedModel(tf.Module):
             archive.add_endpoint(name, function, self.input_signature(name))
         return archive
 
-    def generate(self, objects, triples, boxes, boxes_given, patch_ids, seed):
+    def generate(self, objects, triples, boxes, boxes_given, patch_ids, seed, licences_refused):
         """Scene graphs to images; arguments and result as in `export.signatures`."""
         request = {
             "objects": objects,
@@ -134,27 +106,39 @@ class ServedModel(tf.Module):
             "boxes_given": boxes_given,
             "patch_ids": patch_ids,
             "seed": seed,
+            "licences_refused": licences_refused,
         }
-        return self._generate(checked_request(request, self.sizes), None, None)
+        return self._generate(self._checked(request), None, None)
 
     def generate_with_patches(
-        self, objects, triples, boxes, boxes_given, patch_ids, seed, own_patches, own_given
+        self,
+        objects,
+        triples,
+        boxes,
+        boxes_given,
+        patch_ids,
+        seed,
+        licences_refused,
+        own_patches,
+        own_given,
     ):
         """As `generate`, with patches that are not in the bank."""
-        request = checked_request(
-            {
-                "objects": objects,
-                "triples": triples,
-                "boxes": boxes,
-                "boxes_given": boxes_given,
-                "patch_ids": patch_ids,
-                "seed": seed,
-                "own_patches": own_patches,
-                "own_given": own_given,
-            },
-            self.sizes,
-        )
+        request = {
+            "objects": objects,
+            "triples": triples,
+            "boxes": boxes,
+            "boxes_given": boxes_given,
+            "patch_ids": patch_ids,
+            "seed": seed,
+            "licences_refused": licences_refused,
+            "own_patches": own_patches,
+            "own_given": own_given,
+        }
+        request = self._checked(request)
         return self._generate(request, request["own_patches"], request["own_given"])
+
+    def _checked(self, request: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        return checked_request(request, self.sizes, self.bank.licence_ids)
 
     def _generate(
         self,
@@ -172,7 +156,9 @@ class ServedModel(tf.Module):
         )  # [B, O, 4]
         boxes *= tf.cast(mask, tf.float32)[..., tf.newaxis]  # [B, O, 4]
 
-        candidates = self._candidates(graph, mask, request["patch_ids"])
+        candidates = self._candidates(
+            graph, mask, request["patch_ids"], request["licences_refused"]
+        )
         if own_patches is not None:
             candidates = self._with_own_patches(candidates, own_patches, own_given)
         selection = self._select(candidates, request["seed"])
@@ -181,7 +167,7 @@ class ServedModel(tf.Module):
         slot = tf.maximum(selection.choice, 0)  # [B, O]
         patch_ids = tf.gather(candidates.ids, slot, batch_dims=2)  # [B, O]
         scores = tf.gather(candidates.distances, slot, batch_dims=2)  # [B, O]
-        crops = tf.gather(self.bank_crops, tf.maximum(patch_ids, 0))  # [B, O, h, w, 3]
+        crops = tf.gather(self.bank.crops, tf.maximum(patch_ids, 0))  # [B, O, h, w, 3]
         if own_patches is not None:
             own_crops = resize_own_patches(own_patches, self.sizes.crop)  # [B, O, h, w, 3]
             crops = tf.where(_for_pixels(own_given), own_crops, crops)  # [B, O, h, w, 3]
@@ -200,19 +186,24 @@ class ServedModel(tf.Module):
         }
 
     def _candidates(
-        self, graph: dict[str, tf.Tensor], mask: tf.Tensor, patch_ids: tf.Tensor
+        self,
+        graph: dict[str, tf.Tensor],
+        mask: tf.Tensor,
+        patch_ids: tf.Tensor,
+        licences_refused: tf.Tensor,
     ) -> Candidates:
         """K nearest patches per object, and the patch that the request locks it to."""
-        objects = graph["objects"]  # [B, O]
         queries = self.prefilter.encoder(graph).object_vectors  # [B, O, W]
         # As the features of the bank were stored; what training saw was rounded alike.
         queries = tf.cast(tf.cast(queries, tf.float16), tf.float32)  # [B, O, W]
-        ids, valid, distances = self._search(queries, objects)  # [B, O, K] each
+        ids, valid, distances = self.search.search(
+            queries, graph["objects"], licences_refused
+        )  # [B, O, K] each
         valid &= mask[..., tf.newaxis]  # [B, O, K]
 
         locked_ids = tf.maximum(patch_ids, 0)  # [B, O]
         locked_distances = l2_distance(
-            queries, tf.gather(self.bank_graph_features, locked_ids)
+            queries, tf.gather(self.bank.graph_features, locked_ids)
         )  # [B, O]
         ids = tf.concat([ids, locked_ids[..., tf.newaxis]], axis=2)  # [B, O, K + 1]
         is_locked = (patch_ids >= 0)[..., tf.newaxis]  # [B, O, 1]
@@ -220,39 +211,7 @@ class ServedModel(tf.Module):
             ids=ids,
             valid=tf.concat([valid, is_locked], axis=2),
             distances=tf.concat([distances, locked_distances[..., tf.newaxis]], axis=2),
-            embeddings=tf.gather(self.bank_embeddings, tf.maximum(ids, 0)),
-        )
-
-    def _search(
-        self, queries: tf.Tensor, objects: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """The pre-filter, row by row: [B, O, W], [B, O] -> ids, valid, distances [B, O, K].
-
-        One row at a time, so that memory does not grow with the batch and the rounding of the
-        matrix product, which can decide between near ties, does not depend on it.
-        """
-        objects_per_row, k = self.sizes.objects, self.candidates
-        excluded = tf.fill([objects_per_row], tf.constant(_NO_IMAGE, tf.int64))  # [O]
-
-        def one_row(row):
-            found = exact_search(
-                row[0],
-                row[1],
-                excluded,
-                self.bank_graph_features,
-                self.bank_category_ids,
-                self.bank_image_ids,
-                k,
-            )
-            shape = [objects_per_row, k]
-            return (
-                tf.ensure_shape(found.ids, shape),
-                tf.ensure_shape(found.valid, shape),
-                tf.ensure_shape(found.distances, shape),
-            )
-
-        return tf.map_fn(
-            one_row, (queries, objects), fn_output_signature=(tf.int32, tf.bool, tf.float32)
+            embeddings=tf.gather(self.bank.embeddings, tf.maximum(ids, 0)),
         )
 
     def _with_own_patches(

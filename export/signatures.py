@@ -26,9 +26,12 @@ OWN_PATCH = -2  # patch_ids of the reply: the patch that came with the request
 NO_SCORE = -1.0  # patch_scores: the patch was not found by the pre-filter
 DETERMINISTIC = -1  # seed: this, or any negative number, retrieves without noise
 MAX_SEED = 2**31 - 1
+EXACT, SCANN = "exact", "scann"
+INDICES = (EXACT, SCANN)  # how the graph searches its bank; the first needs nothing but TensorFlow
+
 MAX_BATCH = 8  # rows per request that a server should allow
 
-VERSION = 1
+VERSION = 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,6 +64,7 @@ class Sizes:
       patches: N, rows of the patch bank.
       num_objects: rows of the object vocabulary, reserved ids included.
       num_predicates: rows of the predicate vocabulary, reserved id included.
+      licences: L, licence codes among the patches, at least 1.
     """
 
     objects: int
@@ -71,6 +75,7 @@ class Sizes:
     patches: int
     num_objects: int
     num_predicates: int
+    licences: int
 
     def shape_of(self, field: Field) -> tuple[int, ...]:
         """Dimensions of a field after the batch."""
@@ -89,6 +94,12 @@ GENERATE_INPUTS = (
     Field("boxes_given", "bool", ("objects",), "whether `boxes` overrides the predicted box"),
     Field("patch_ids", "int32", ("objects",), "row of the patch bank to use, -1 to retrieve one"),
     Field("seed", "int32", (), "of this row's retrieval; negative retrieves without noise"),
+    Field(
+        "licences_refused",
+        "bool",
+        ("licences",),
+        "whether patches under the licence, by its place in licences.json, must not be retrieved",
+    ),
 )
 OWN_PATCH_INPUTS = (
     Field(
@@ -206,6 +217,7 @@ def example_request(endpoint: str, sizes: Sizes, batch: int) -> dict[str, np.nda
     request["boxes"][:, 0] = [0.0, 0.0, 1.0, 1.0]
     request["boxes_given"][:, 0] = True
     request["seed"][:] = np.arange(batch)
+    request["licences_refused"][-1, -1] = sizes.licences > 1
     if endpoint == GENERATE_WITH_PATCHES:
         request["own_given"][:, present - 1] = True
         shade = np.arange(sizes.own_patch, dtype=np.uint8)

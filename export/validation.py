@@ -12,12 +12,15 @@ from export.signatures import RETRIEVE, Sizes
 from rgan_tf.vocabulary import IMAGE, IN_IMAGE, PADDING
 
 
-def checked_request(request: dict[str, tf.Tensor], sizes: Sizes) -> dict[str, tf.Tensor]:
+def checked_request(
+    request: dict[str, tf.Tensor], sizes: Sizes, patch_licences: tf.Tensor
+) -> dict[str, tf.Tensor]:
     """Refuses what the model cannot use.
 
     Args:
       request: tensors by field name, see `export.signatures`.
       sizes: of the model.
+      patch_licences: [N] int32 in [0, L), the licence of each patch of the bank.
 
     Returns:
       The same tensors, which are available only after every check has passed. Boxes that are not
@@ -47,6 +50,11 @@ def checked_request(request: dict[str, tf.Tensor], sizes: Sizes) -> dict[str, tf
         connects &= tf.gather(present, index, batch_dims=1)  # [B, T]
     named = (predicate > IN_IMAGE) & (predicate < sizes.num_predicates)  # [B, T]
     y0, x0, y1, x1 = tf.unstack(boxes, axis=-1)  # [B, O] each
+    # Clipped as above.
+    locked = tf.clip_by_value(patch_ids, 0, sizes.patches - 1)  # [B, O]
+    refused = (patch_ids >= 0) & tf.gather(
+        request["licences_refused"], tf.gather(patch_licences, locked), batch_dims=1
+    )  # [B, O]
     # Written so that NaN fails every comparison.
     ordered = (0.0 <= y0) & (y0 < y1) & (y1 <= 1.0) & (0.0 <= x0) & (x0 < x1) & (x1 <= 1.0)
 
@@ -71,6 +79,7 @@ def checked_request(request: dict[str, tf.Tensor], sizes: Sizes) -> dict[str, tf
             f"patch_ids: must be -1 or in [0, {sizes.patches})",
         ),
         _require((patch_ids < 0) | present, "patch_ids: set where there is no object"),
+        _require(~refused, "patch_ids: names a patch whose licence is refused by licences_refused"),
     ]
     if "own_given" in request:
         own = request["own_given"]  # [B, O]

@@ -7,6 +7,8 @@ TensorFlow.
 
 from __future__ import annotations
 
+import hashlib
+
 import numpy as np
 import tensorflow as tf
 
@@ -88,3 +90,47 @@ def build_searcher(features: np.ndarray, *, leaves: int, threads: int = 0) -> Sc
             num_leaves=leaves, num_leaves_to_search=1, training_sample_size=sample
         )
     return ScannSearcher(builder.score_brute_force().build().searcher_handle)
+
+
+class SearcherState(tf.Module):
+    """A searcher as variables, from which a graph, also that of a SavedModel, makes it again.
+
+    Args:
+      searcher: to keep.
+      features: [N, D] float32 variable with the rows that it was built of, where there is one; it
+        is then not stored a second time.
+    """
+
+    def __init__(self, searcher: ScannSearcher, features: tf.Variable | None = None):
+        super().__init__(name="scann")
+        *state, dataset = searcher.tensors()
+        digest = hashlib.sha256(dataset)
+        for tensor in state:
+            digest.update(tensor.item() if tensor.dtype == object else tensor.tobytes())
+        self._name = f"scann-{digest.hexdigest()}"
+        self._state = [
+            tf.Variable(tensor, trainable=False, name=f"part_{number}", dtype=_dtype_of(tensor))
+            for number, tensor in enumerate(state)
+        ]
+        if features is None:
+            features = tf.Variable(dataset, trainable=False, name="features")
+        self._features = features
+
+    def searcher(self) -> ScannSearcher:
+        """The searcher, to be called while a graph is traced.
+
+        ScaNN's operation makes it when it runs for the first time, and returns what it made from
+        then on. Two requests that both come first would crash it, hence the lock.
+        """
+        tensors = [tf.convert_to_tensor(variable) for variable in (self._features, *self._state)]
+        lock = tf.raw_ops.MutexLock(mutex=tf.raw_ops.MutexV2(shared_name=f"{self._name}-lock"))
+        with tf.control_dependencies([lock]):
+            handle = scann_ops.tensors_to_scann(*tensors, shared_name=self._name)
+        with tf.control_dependencies([handle]):
+            unlocked = tf.raw_ops.ConsumeMutexLock(mutex_lock=lock)
+        with tf.control_dependencies([unlocked]):
+            return ScannSearcher(tf.identity(handle))
+
+
+def _dtype_of(tensor: np.ndarray) -> tf.DType:
+    return tf.string if tensor.dtype == object else tf.as_dtype(tensor.dtype)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -47,31 +48,69 @@ def make_run(folder: Path, config: Config, data: PreparedData, seed: int = 3):
     return run
 
 
+# As COCO writes them; patch i is under the one at i % 3.
+LICENCES = (
+    "Attribution License",
+    "No known copyright restrictions",
+    "Attribution-NonCommercial License",
+)
+CODES = ("public-domain", "BY", "BY-NC")  # of these, in the order of the request's field
+
+
+def code_of(patch: int) -> str:
+    """The licence code of a patch of the tests' bank."""
+    return ("BY", "public-domain", "BY-NC")[patch % 3]
+
+
 @pytest.fixture(scope="session")
-def exported(tiny_world, tmp_path_factory) -> SimpleNamespace:
-    """The model folder of a random run, with everything it was made from."""
-    root = tmp_path_factory.mktemp("exported")
-    run = make_run(root / "run", config_from_dict(TINY), tiny_world)
-    served = saved_model.build_served_model(run, tiny_world, None)
+def licensed_world(tiny_world) -> PreparedData:
+    """The tiny world, opened anew, with patches under three licences."""
+    data = PreparedData.open(tiny_world.folder)
+    data.bank.rows = [
+        {**row, "licence": LICENCES[number % 3]} for number, row in enumerate(data.bank.rows)
+    ]
+    return data
+
+
+def export_model(
+    run, data: PreparedData, model: Path, index: str, check: Callable = saved_model.check_fresh
+) -> SimpleNamespace:
+    """Exports a run and loads the result."""
+    served, licences = saved_model.build_served_model(run, data, None, index)
     archive = served.archive()
     version = publish(
-        root / "model",
-        lambda folder: saved_model.write_version(
-            folder, archive, served.sizes, run, "tiny", tiny_world
-        ),
-        lambda folder: saved_model.check_fresh(folder, archive, served.sizes),
+        model,
+        lambda folder: saved_model.write_version(folder, archive, served, licences, run, data),
+        lambda folder: check(folder, archive, served.sizes, allow=served.search.packages),
     )
     loaded = tf.saved_model.load(str(version))
     return SimpleNamespace(
-        folder=root / "model",
+        folder=model,
         version=version,
         run=run,
-        data=tiny_world,
+        data=data,
         served=served,
         archive=archive,
-        model=open_model(root / "model"),
+        model=open_model(model),
         signatures=loaded.signatures,
+        codes=CODES,
+        code_of=code_of,
     )
+
+
+@pytest.fixture(scope="session")
+def exported(licensed_world, tmp_path_factory) -> SimpleNamespace:
+    """The model folder of a random run, with everything it was made from."""
+    root = tmp_path_factory.mktemp("exported")
+    run = make_run(root / "run", config_from_dict(TINY), licensed_world)
+    return export_model(run, licensed_world, root / "model", "exact")
+
+
+@pytest.fixture(scope="session")
+def exported_scann(exported, tmp_path_factory) -> SimpleNamespace:
+    """The same run and bank, searched by ScaNN; not yet loaded by a process of its own."""
+    model = tmp_path_factory.mktemp("exported_scann") / "model"
+    return export_model(exported.run, exported.data, model, "scann", check=lambda *_, **__: None)
 
 
 @pytest.fixture

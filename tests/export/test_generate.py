@@ -32,7 +32,9 @@ def run(exported, write_graph, tmp_path, monkeypatch):
 
     monkeypatch.setattr(tf.saved_model, "load", load_once)
 
-    def call(graph=GRAPH, out="out", samples=2, seed=7, deterministic=False, model=None):
+    def call(
+        graph=GRAPH, out="out", samples=2, seed=7, deterministic=False, model=None, licence=None
+    ):
         arguments = argparse.Namespace(
             graph=str(write_graph(graph)),
             model=str(model or exported.folder),
@@ -40,6 +42,7 @@ def run(exported, write_graph, tmp_path, monkeypatch):
             samples=samples,
             seed=seed,
             deterministic=deterministic,
+            licence=licence,
         )
         call.result = generate.main(arguments)
         return tmp_path / out

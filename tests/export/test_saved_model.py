@@ -17,8 +17,8 @@ from rgan_tf.runs import create_run
 from rgan_tf.vocabulary import Vocabulary
 
 
-def arguments(run, out, data=None):
-    return argparse.Namespace(run=str(run), out=str(out), data=data, weights_dir=None)
+def arguments(run, out, data=None, index="exact"):
+    return argparse.Namespace(run=str(run), out=str(out), data=data, weights_dir=None, index=index)
 
 
 def test_what_travels_with_the_model(exported):
@@ -26,6 +26,8 @@ def test_what_travels_with_the_model(exported):
     assert model.version == "1" and model.folder == exported.version
     assert model.vocabulary == exported.run.vocabulary
     assert model.sizes == exported.served.sizes
+    assert model.licences == exported.codes and model.sizes.licences == 3
+    assert model.manifest["index"] == "exact" and "note" not in model.manifest
     assert model.manifest["weights"] == exported.run.fingerprint()
     rows = exported.data.bank.rows
     assert len(model.provenance) == len(rows)
@@ -42,6 +44,7 @@ def test_what_travels_with_the_model(exported):
         (f"{EXTRA}/provenance.jsonl", lambda path: path.write_text("")),
         ("variables/variables.data-00000-of-00001", lambda path: path.write_bytes(b"short")),
         (f"{EXTRA}/vocabulary.json", lambda path: path.unlink()),
+        (f"{EXTRA}/licences.json", lambda path: path.write_text("[]")),
     ],
 )
 def test_damage_is_found_and_named(exported, tmp_path, name, change):
@@ -90,13 +93,18 @@ def test_a_model_that_answers_otherwise_is_not_published(exported):
 
 def test_the_next_export_is_version_2(exported, monkeypatch, tmp_path):
     # Building and checking have tests of their own, and take their time.
-    served = SimpleNamespace(sizes=exported.served.sizes, archive=lambda: exported.archive)
-    monkeypatch.setattr(saved_model, "build_served_model", lambda *_: served)
-    monkeypatch.setattr(saved_model, "check_fresh", lambda *_: None)
+    served = SimpleNamespace(
+        sizes=exported.served.sizes,
+        search=exported.served.search,
+        archive=lambda: exported.archive,
+    )
+    monkeypatch.setattr(saved_model, "build_served_model", lambda *_: (served, exported.codes))
+    monkeypatch.setattr(saved_model, "check_fresh", lambda *_, **__: None)
     model = tmp_path / "model"
     shutil.copytree(exported.folder, model)
     result = saved_model.main(arguments(exported.run.folder, model))
     assert result["version"] == 2 and result["path"] == str(model / "2")
+    assert result["index"] == "exact"
     assert result["patches"] == len(exported.data.bank) and result["megabytes"] > 1
     assert open_model(model).version == "2" and open_model(model / "1").version == "1"
 

@@ -60,7 +60,7 @@ def test_equals_the_library(exported, library, ask, deterministic, boxes_given):
     seeds = tf.range(rows) + 20
     encoder, graph = exported.served.prefilter.encoder, ("objects", "triples")
     queries = encoder({key: library[key] for key in graph}).object_vectors  # [B, O, W]
-    bank = tf.gather(exported.served.bank_graph_features, tf.maximum(library["candidate_ids"], 0))
+    bank = tf.gather(exported.served.bank.graph_features, tf.maximum(library["candidate_ids"], 0))
     distances = tf.norm(bank - queries[:, :, tf.newaxis], axis=-1)  # [B, O, K]
     expected = synthesise(
         exported.served.networks,

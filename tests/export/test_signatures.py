@@ -28,6 +28,7 @@ SIZES = Sizes(
     patches=100,
     num_objects=22,
     num_predicates=7,
+    licences=3,
 )
 
 
@@ -36,7 +37,7 @@ def test_description_survives_json():
     assert sizes_from_description(json.loads(text), "m") == SIZES
 
 
-@pytest.mark.parametrize("damage", [{"version": 2}, {"sizes": {"objects": 8}}, {"sizes": None}])
+@pytest.mark.parametrize("damage", [{"version": 1}, {"sizes": {"objects": 8}}, {"sizes": None}])
 def test_damaged_descriptions_are_refused(damage):
     with pytest.raises(CorruptData, match="^m: .*"):
         sizes_from_description({**describe(SIZES), **damage}, "m")
@@ -61,10 +62,12 @@ def test_example_uses_every_kind_of_input():
     request = example_request(GENERATE_WITH_PATCHES, SIZES, 2)
     assert (request["objects"] > 0).sum(axis=1).tolist() == [3, 3]
     assert request["boxes_given"].any() and request["own_given"].any()
+    assert request["licences_refused"].tolist() == [[False] * 3, [False, False, True]]
     assert request["seed"].tolist() == [0, 1] and request["seed"].dtype == np.int32
 
 
 def test_example_fits_the_smallest_model():
-    tiny = Sizes(1, 1, 8, 8, 16, 1, 3, 1)
+    tiny = Sizes(1, 1, 8, 8, 16, 1, 3, 1, 1)
     request = example_request(GENERATE_WITH_PATCHES, tiny, 1)
     assert request["objects"].tolist() == [[2]] and (request["triples"] == -1).all()
+    assert not request["licences_refused"].any()  # or there would be no patch at all

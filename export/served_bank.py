@@ -1,0 +1,68 @@
+"""The patch bank as it is served: all that a request can ask of it, in variables.
+
+Variables lie in the variables file and not in the graph, whose size is limited to 2 GB.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from rgan_tf.data.licences import CODES, licence_code
+
+
+class BankArrays(NamedTuple):
+    """The patch bank with everything that serving needs, precomputed at export.
+
+    Attributes:
+      graph_features: [N, W], stage-1 object vectors, what the pre-filter compares.
+      embeddings: [N, D] float32, patch embeddings phi.
+      crops: uint8 [N, h, w, 3] in the size that the generator reads.
+      category_ids: [N] integers; a patch of category 0 is never found.
+      image_ids: [N] integers.
+      licence_ids: [N] int32, places among the bank's licence codes.
+    """
+
+    graph_features: np.ndarray
+    embeddings: np.ndarray
+    crops: np.ndarray
+    category_ids: np.ndarray
+    image_ids: np.ndarray
+    licence_ids: np.ndarray
+
+
+class ServedBank(tf.Module):
+    """`BankArrays` as variables of the same names."""
+
+    def __init__(self, arrays: BankArrays):
+        super().__init__(name="bank")
+
+        def constant(name: str, dtype: tf.DType) -> tf.Variable:
+            values = tf.cast(getattr(arrays, name), dtype)
+            return tf.Variable(values, trainable=False, name=f"bank/{name}")
+
+        self.graph_features = constant("graph_features", tf.float32)
+        self.embeddings = constant("embeddings", tf.float32)
+        self.crops = constant("crops", tf.uint8)
+        self.category_ids = constant("category_ids", tf.int32)
+        self.image_ids = constant("image_ids", tf.int64)
+        self.licence_ids = constant("licence_ids", tf.int32)
+
+
+def licence_table(rows: Iterable[dict[str, Any]]) -> tuple[tuple[str, ...], np.ndarray]:
+    """The codes of the licences of a bank, and for each patch the place of its own.
+
+    Args:
+      rows: the bank's table.
+
+    Returns:
+      Codes in the order of `CODES`, and [N] int32.
+    """
+    numbers = np.array(
+        [CODES.index(licence_code(row.get("licence") or "")) for row in rows], np.int32
+    )  # [N]
+    present, places = np.unique(numbers, return_inverse=True)
+    return tuple(CODES[number] for number in present), places.astype(np.int32)
