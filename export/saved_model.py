@@ -27,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data", help="data folder whose training patches become the bank (that of the run)"
     )
+    parser.add_argument("--bank", help="bank made by rgan bank, instead of that of a data folder")
     parser.add_argument("--weights-dir", help="folder with backbone weight files")
     parser.add_argument(
         "--index",
@@ -40,23 +41,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> dict[str, Any]:
     """Exports and returns where the version is."""
     from export.publish import check_destination, publish
+    from rgan_tf.data.patch_bank import PatchBank
     from rgan_tf.data.prepared import PreparedData
     from rgan_tf.errors import BadInput
-    from rgan_tf.runs import open_run
+    from rgan_tf.runs import check_bank_fits, open_run
 
     started = time.monotonic()
     check_destination(args.out)
     run = open_run(args.run)
-    if args.data is None and run.data is None:
-        raise BadInput(f"--run {args.run}: comes without data; name a data folder with --data")
-    data = PreparedData.open(args.data if args.data is not None else run.data)
-    check_data_fits(run, args.run, data)
+    if args.bank is not None and args.data is not None:
+        raise BadInput("--bank and --data both name a bank; leave one")
+    if args.bank is not None:
+        bank = PatchBank.open(args.bank)
+    elif args.data is None and run.data is None:
+        raise BadInput(f"--run {args.run}: comes without data; name a bank by --bank or --data")
+    else:
+        bank = PreparedData.open(args.data if args.data is not None else run.data).bank
+    check_bank_fits(run, args.run, bank)
 
-    served, licences = build_served_model(run, data, args.weights_dir, args.index)
+    served, licences = build_served_model(run, bank, args.weights_dir, args.index)
     archive = served.archive()
     version = publish(
         args.out,
-        lambda folder: write_version(folder, archive, served, licences, run, data),
+        lambda folder: write_version(folder, archive, served, licences, run, bank),
         lambda folder: check_fresh(folder, archive, served.sizes, allow=served.search.packages),
     )
     total = sum(path.stat().st_size for path in version.rglob("*") if path.is_file())
@@ -70,41 +77,12 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def check_data_fits(run, name: str, data) -> None:
-    """Refuses a data folder that this run's networks cannot retrieve from.
+def build_served_model(run, bank, weights_dir: str | None, index: str = INDICES[0]):
+    """The `ServedModel` of a run's inference weights with the patches of a bank.
 
     Args:
       run: an opened run.
-      name: how the user called it.
-      data: an opened data folder.
-
-    Raises:
-      BadInput: if vocabulary, backbone or amount do not fit.
-    """
-    from rgan_tf.errors import BadInput
-
-    data.check_vocabulary(run.vocabulary, f"run {name}")
-    data.check_config(run.config)
-    if data.bank.crop_size % run.config.data.crop_size:
-        raise BadInput(
-            f"--data {data.folder}: patches of {data.bank.crop_size} px cannot be averaged to the "
-            f"{run.config.data.crop_size} px that run {name} reads; prepare the data again"
-        )
-    if data.bank.feature_size != run.feature_size:
-        raise BadInput(
-            f"--data {data.folder}: features are {data.bank.feature_size} wide, run {name} reads "
-            f"{run.feature_size}; prepare the data again"
-        )
-    if not len(data.bank):
-        raise BadInput(f"--data {data.folder}: the patch bank is empty; prepare with more images")
-
-
-def build_served_model(run, data, weights_dir: str | None, index: str = INDICES[0]):
-    """The `ServedModel` of a run's inference weights with the patches of a data folder.
-
-    Args:
-      run: an opened run.
-      data: an opened data folder that fits it.
+      bank: an opened bank that fits it.
       weights_dir: folder with backbone weight files, or None.
       index: one of `INDICES`.
 
@@ -122,18 +100,19 @@ def build_served_model(run, data, weights_dir: str | None, index: str = INDICES[
     from export.signatures import Sizes
     from rgan_tf.backbones import load_backbone
     from rgan_tf.model.bank_features import embed_rows
-    from rgan_tf.model.graph_features import graph_features
+    from rgan_tf.model.bank_search import BankSearch
     from rgan_tf.model.networks import build_retrieval_networks, build_sg2im_networks
     from rgan_tf.runs import load_weights
 
-    config, vocabulary, bank = run.config, run.vocabulary, data.bank
+    config, vocabulary = run.config, run.vocabulary
     prefilter = build_sg2im_networks(config, vocabulary)
     load_weights(run, "sg2im", prefilter)
     networks = build_retrieval_networks(config, vocabulary, run.feature_size)
     load_weights(run, "retrievegan", networks)
     backbone = load_backbone(config.retrieval.backbone, weights_dir)
     logging.getLogger(__name__).info("embedding %d patches", len(bank))
-    features = graph_features(prefilter, bank, config)
+    encoder = run.stage_record("sg2im")["weights_sha256"]
+    features = BankSearch(bank, prefilter, encoder, config).features
     licences, licence_ids = licence_table(bank.rows)
     arrays = BankArrays(
         graph_features=features,
@@ -172,7 +151,7 @@ def build_served_model(run, data, weights_dir: str | None, index: str = INDICES[
     return served, licences
 
 
-def write_version(folder: Path, archive, served, licences: tuple[str, ...], run, data) -> None:
+def write_version(folder: Path, archive, served, licences: tuple[str, ...], run, bank) -> None:
     """Writes the SavedModel and what travels with it."""
     from export.model_folder import write_extra
     from rgan_tf.config import config_to_yaml
@@ -185,11 +164,11 @@ def write_version(folder: Path, archive, served, licences: tuple[str, ...], run,
         sizes=served.sizes,
         licences=licences,
         config_yaml=config_to_yaml(run.config),
-        provenance=data.bank.rows,
+        provenance=bank.rows,
         origin={
             "config": run.config.name,
             "weights": run.fingerprint(),
-            "data": data.fingerprint,
+            "bank": bank.fingerprint,
             **served.search.describe(),
         },
     )

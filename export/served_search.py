@@ -246,7 +246,7 @@ def build_served_search(
         objects=objects,
         candidates=candidates,
         # The very partitions that were measured: those of a second build differ.
-        state=SearcherState(tuning.index._searcher, bank.graph_features if is_whole else None),
+        state=SearcherState(tuning.index.searcher, bank.graph_features if is_whole else None),
         rows=rows,
         leaves_to_search=settings.leaves_to_search,
         report={

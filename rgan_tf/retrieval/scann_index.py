@@ -76,6 +76,7 @@ class ScannIndex(CandidateIndex):
     Attributes:
       settings: as given; may be replaced by others with the same number of leaves.
       exact: the index that answers where ScaNN found too few.
+      searcher: of `rgan_tf.adapters.scann`.
       fallback_queries: how many queries had to be answered by the exact search so far.
 
     Raises:
@@ -105,7 +106,7 @@ class ScannIndex(CandidateIndex):
             )
         # So many of a query's nearest may drop out because they are of its own image.
         self._most_per_image = int(np.unique(self._image_ids, return_counts=True)[1].max())
-        self._searcher = searcher or _build(self._features[self._rows], settings)
+        self.searcher = searcher or _build(self._features[self._rows], settings)
 
     def search(
         self, queries: np.ndarray, categories: np.ndarray, excluded_images: np.ndarray, k: int
@@ -129,7 +130,7 @@ class ScannIndex(CandidateIndex):
 
     def _search_block(self, part, queries, categories, excluded, k, found) -> None:
         wanted = min(k + self._most_per_image, len(self._rows))
-        rows = self._searcher.search(
+        rows = self.searcher.search(
             tf.constant(queries),
             neighbours=wanted,
             leaves_to_search=self.settings.leaves_to_search,
@@ -162,7 +163,7 @@ class ScannIndex(CandidateIndex):
         """
         with atomic_folder(folder) as partial:
             files = {}
-            for number, tensor in enumerate(self._searcher.tensors()):
+            for number, tensor in enumerate(self.searcher.tensors()):
                 if _is_features(tensor, self._features[self._rows]):
                     continue
                 name = f"part_{number}.{'bin' if tensor.dtype == object else 'npy'}"

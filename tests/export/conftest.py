@@ -76,11 +76,11 @@ def export_model(
     run, data: PreparedData, model: Path, index: str, check: Callable = saved_model.check_fresh
 ) -> SimpleNamespace:
     """Exports a run and loads the result."""
-    served, licences = saved_model.build_served_model(run, data, None, index)
+    served, licences = saved_model.build_served_model(run, data.bank, None, index)
     archive = served.archive()
     version = publish(
         model,
-        lambda folder: saved_model.write_version(folder, archive, served, licences, run, data),
+        lambda folder: saved_model.write_version(folder, archive, served, licences, run, data.bank),
         lambda folder: check(folder, archive, served.sizes, allow=served.search.packages),
     )
     loaded = tf.saved_model.load(str(version))
@@ -108,9 +108,16 @@ def exported(licensed_world, tmp_path_factory) -> SimpleNamespace:
 
 @pytest.fixture(scope="session")
 def exported_scann(exported, tmp_path_factory) -> SimpleNamespace:
-    """The same run and bank, searched by ScaNN; not yet loaded by a process of its own."""
+    """The same run and bank, searched by ScaNN; not yet loaded by a process of its own.
+
+    It looks into every partition, so that what it finds can be compared.
+    """
     model = tmp_path_factory.mktemp("exported_scann") / "model"
-    return export_model(exported.run, exported.data, model, "scann", check=lambda *_, **__: None)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("rgan_tf.retrieval.index_tuning._SHARES_OF_LEAVES", (1.0,))
+        return export_model(
+            exported.run, exported.data, model, "scann", check=lambda *_, **__: None
+        )
 
 
 @pytest.fixture

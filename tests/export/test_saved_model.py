@@ -18,7 +18,9 @@ from rgan_tf.vocabulary import Vocabulary
 
 
 def arguments(run, out, data=None, index="exact"):
-    return argparse.Namespace(run=str(run), out=str(out), data=data, weights_dir=None, index=index)
+    return argparse.Namespace(
+        run=str(run), out=str(out), data=data, bank=None, weights_dir=None, index=index
+    )
 
 
 def test_what_travels_with_the_model(exported):

@@ -105,6 +105,7 @@ def test_the_command_names_the_index_and_refuses_what_misses_its_recall(
         run=str(exported.run.folder),
         out=str(tmp_path / "model"),
         data=None,
+        bank=None,
         weights_dir=None,
         index="scann",
     )
