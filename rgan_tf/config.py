@@ -100,6 +100,9 @@ class DiscriminatorConfig:
     object_channels: tuple[int, ...] = (64, 128, 256)
     object_crop_size: int = 32  # px
     spectral_normalization: bool = True
+    augmentation: str = "none"  # of real and generated images: color,translation,cutout or some
+    gradient_penalty: float = 0.0  # gamma of R1, on real images and crops; 0: off
+    gradient_penalty_every_steps: int = 8  # computed so often, and weighted so much more
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,13 +127,20 @@ class LossConfig:
 class TrainingConfig:
     """Optimisation of stages 1 and 3, checkpoints and logs."""
 
-    batch_size: int = 16  # over all replicas
+    batch_size: int = 16  # of one update: over all replicas and all parts
+    accumulate_steps: int = 1  # parts that a replica computes one after the other, to save memory
+    precision: str = "float32"  # float32 | bfloat16 | float16, of generators and discriminators
+    jit_compile: bool = False  # XLA for everything up to the gradients; for GPUs
+    recompute: bool = False  # generator and discriminators forward once more instead of remembered
     steps: int = 400_000  # of the joint stage
     generator_learning_rate: float = 2.5e-4
     discriminator_learning_rate: float = 1e-3
     beta_1: float = 0.0
     beta_2: float = 0.9
     ema_decay: float = 0.999
+    loss_upper_bound: float = 1e6  # a step with a loss above it is skipped like one without number
+    predicted_boxes: float = 0.0  # share of scenes generated in predicted boxes, at the end
+    predicted_boxes_from: float = 0.5  # share of the joint stage's steps after which it rises
     seed: int = 0
     log_every_steps: int = 50
     picture_every_steps: int = 1000
@@ -159,6 +169,7 @@ _CHOICES = {
     "retrieval.index": ("auto", "exact", "scann"),
     "retrieval.backbone": ("mobilenet_v2", "resnet50", "squeezenet"),
     "losses.adversarial": ("hinge", "non_saturating"),
+    "training.precision": ("float32", "bfloat16", "float16"),
     "losses.perceptual_backbone": ("squeezenet", "vgg19", "mobilenet_v2"),
 }
 _MAY_BE_ZERO = {
@@ -173,6 +184,9 @@ _MAY_BE_ZERO = {
     "training.beta_2",
     "training.ema_decay",
     "training.seed",
+    "training.predicted_boxes",
+    "training.predicted_boxes_from",
+    "discriminators.gradient_penalty",
     "generator.attention_weight",
     "generator.canvas_blocks",
 }
@@ -180,6 +194,8 @@ _AT_MOST_ONE = {
     "retrieval.temperature_anneal_fraction",
     "cooccurrence.same_category_negatives",
     "training.ema_decay",
+    "training.predicted_boxes",
+    "training.predicted_boxes_from",
     "losses.perceptual_selected_share",
 }
 _BELOW_ONE = {"training.beta_1", "training.beta_2"}  # at 1 Adam divides by zero

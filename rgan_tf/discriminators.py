@@ -80,7 +80,8 @@ class ImageDiscriminator(tf.keras.layers.Layer):
 
     def call(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
         values = self.trunk(images, training=training)  # [B, h, w, c]
-        return _apply(self.head, values, training)[..., 0]  # [B, h, w]
+        logits = _apply(self.head, values, training)[..., 0]  # [B, h, w]
+        return tf.cast(logits, tf.float32)  # [B, h, w]
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -156,8 +157,8 @@ class ObjectDiscriminator(tf.keras.layers.Layer):
         values = tf.reduce_mean(values, axis=[1, 2])  # [B * O, c]
         values = _apply(self.hidden_layer, values, training) * self.trunk.gain  # [B * O, hidden]
         values = blocks.activate(values)  # [B * O, hidden]
-        logits = _apply(self.head, values, training)  # [B * O, 1]
-        classes = self.class_head(values)  # [B * O, num_objects]
+        logits = tf.cast(_apply(self.head, values, training), tf.float32)  # [B * O, 1]
+        classes = tf.cast(self.class_head(values), tf.float32)  # [B * O, num_objects]
         return (
             tf.reshape(logits, [-1, objects]),
             tf.reshape(classes, [-1, objects, self.num_objects]),

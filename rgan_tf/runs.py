@@ -17,6 +17,8 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import fcntl
+import hashlib
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -269,6 +271,25 @@ def take_stages(run: Run, source: Run) -> None:
             for path in source.stage_folder(stage).glob(f"{record['weights']}.*"):
                 shutil.copyfile(path, partial / path.name)
             write_json_atomic(partial / "stage.json", {**record, "taken_from": str(source.folder)})
+
+
+def checkpoint_identity(run: Run, stage: str) -> dict[str, str]:
+    """What a checkpoint must agree with before training goes on from it.
+
+    Returns:
+      `stage`, `config` (a hash of all settings that may not change) and `data`.
+    """
+    settings = {
+        key: value
+        for key, value in _flat(config_to_dict(run.config)).items()
+        if key not in _MAY_DIFFER
+    }
+    text = json.dumps(settings, sort_keys=True)
+    return {
+        "stage": stage,
+        "config": hashlib.sha256(text.encode()).hexdigest(),
+        "data": run.data_fingerprint,
+    }
 
 
 def save_weights(run: Run, stage: str, networks: tf.keras.Model, **record: Any) -> None:

@@ -22,6 +22,9 @@ class Purpose(enum.IntEnum):
     SELECTION_ANCHOR = 3
     SHUFFLE = 6
     AUGMENTATION = 7
+    IMAGE_AUGMENTATION = 8
+    CROP_AUGMENTATION = 9
+    PREDICTED_BOXES = 10
 
 
 def derive_seed(run_seed, step, replica, purpose: Purpose) -> tf.Tensor:
@@ -43,6 +46,27 @@ def derive_seed(run_seed, step, replica, purpose: Purpose) -> tf.Tensor:
             seed, tf.cast(part, tf.int32), alg="philox"
         )  # [2]; the generator is named, for the default one depends on the device
     return seed
+
+
+def derive_batch_seeds(run_seed, step, purpose: Purpose, *, total_rows: int) -> tf.Tensor:
+    """One seed for every row of a training batch, however it is then split over replicas.
+
+    Args:
+      run_seed, step: as for `derive_seed`.
+      purpose: the stream to draw from.
+      total_rows: of the batch of all replicas.
+
+    Returns:
+      [total_rows, 2] int32.
+    """
+    return tf.random.stateless_uniform(
+        [total_rows, 2],
+        derive_seed(run_seed, step, 0, purpose),
+        minval=None,
+        maxval=None,
+        dtype=tf.int32,
+        alg="philox",
+    )
 
 
 def derive_row_seeds(row_seeds, purpose: Purpose) -> tf.Tensor:

@@ -74,4 +74,7 @@ def test_purposes_are_distinct_and_keep_their_numbers():
         "SELECTION_ANCHOR": 3,
         "SHUFFLE": 6,
         "AUGMENTATION": 7,
+        "IMAGE_AUGMENTATION": 8,
+        "CROP_AUGMENTATION": 9,
+        "PREDICTED_BOXES": 10,
     }

@@ -14,7 +14,7 @@ from rgan_tf.data.prepared import PreparedData
 from rgan_tf.image import float_to_uint8
 from rgan_tf.model.adversarial_model import AdversarialModel
 from rgan_tf.model.patch_library import PatchLibrary, library_for
-from rgan_tf.model.retrievegan import reconstruct, synthesise
+from rgan_tf.model.synthesis import reconstruct, synthesise
 from rgan_tf.pictures import comparison_grid, draw_layout
 from rgan_tf.runs import Run
 

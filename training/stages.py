@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +13,15 @@ import tensorflow as tf
 
 from rgan_tf.data.candidates import CandidateSource
 from rgan_tf.data.patch_reader import PatchReader
-from rgan_tf.data.pipeline import scene_dataset
+from rgan_tf.data.pipeline import WHOLE, Share, batch_image_ids, scene_dataset
 from rgan_tf.data.prepared import PreparedData
-from rgan_tf.errors import BadInput, CorruptData
+from rgan_tf.errors import BadInput
 from rgan_tf.files import write_bytes_atomic
 from rgan_tf.image import encode_png
 from rgan_tf.losses.perceptual import PerceptualDistance
-from rgan_tf.model.adversarial_model import AdversarialModel
 from rgan_tf.model.bank_features import fallback_objects, prefilter
 from rgan_tf.model.cooccurrence import CooccurrenceModel, same_image_auc, triplet_dataset
+from rgan_tf.model.gated_adam import GatedAdam
 from rgan_tf.model.networks import (
     build_cooccurrence_embedding,
     build_discriminators,
@@ -30,92 +30,130 @@ from rgan_tf.model.networks import (
 )
 from rgan_tf.model.retrievegan import RetrieveGAN
 from rgan_tf.model.sg2im import Sg2imModel
-from rgan_tf.runs import STAGES, Run, load_weights, save_weights
-from training.callbacks import Checkpoints, IndexAge, Pictures, ProgressLine, ScalarLog
+from rgan_tf.runs import STAGES, Run, load_weights
+from training.callbacks.reports import IndexAge, Pictures
+from training.callbacks.stage import StageCallback
+from training.fitting import Stage, fit_stage
 from training.pictures import held_out_split, joint_pictures, sg2im_pictures
 from training.redraws import Redraws
+from training.stop import StopSignals
+from training.workers import Workers
 
 _STATISTICS_ROWS = 20_000
 
 
-def run_sg2im(run: Run, data: PreparedData, strategy: tf.distribute.Strategy) -> None:
+@dataclasses.dataclass(frozen=True)
+class Training:
+    """What every stage of a run is given.
+
+    Attributes:
+      run: where everything is written.
+      data: what is trained on.
+      workers: who trains.
+      stop: who may end it early.
+      profile_at: step of a TensorBoard profile in each stage that is trained; None = no profile.
+    """
+
+    run: Run
+    data: PreparedData
+    workers: Workers
+    stop: StopSignals
+    profile_at: int | None = None
+
+    def fit(self, stage: Stage) -> None:
+        """Trains a stage to its end."""
+        fit_stage(self.run, stage, self.workers, self.stop, profile_at=self.profile_at)
+
+
+def run_sg2im(training: Training) -> None:
     """Stage 1: graph encoder and parametric decoder."""
-    config = run.config
-    if _is_done(run, "sg2im", config.sg2im.steps):
+    run, config = training.run, training.run.config
+    if not _begins(training, "sg2im", config.sg2im.steps):
         return
-    _start_stage(run, "sg2im")
-    with strategy.scope():
+    with training.workers.strategy.scope():
         model = Sg2imModel(
             config,
+            build_sg2im_networks(config, run.vocabulary, precision=config.training.precision),
             build_sg2im_networks(config, run.vocabulary),
-            build_sg2im_networks(config, run.vocabulary),
-            build_discriminators(config, run.vocabulary),
+            build_discriminators(config, run.vocabulary, precision=config.training.precision),
         )
-        model.compile(*_optimizers(run))
-    _fit(
-        run,
-        "sg2im",
-        model,
-        lambda step: _training_scenes(run, data, step, None),
-        config.sg2im.steps,
-        draw=sg2im_pictures(run, data, model),
+        model.compile()
+    draw = sg2im_pictures(run, training.data, model)
+    training.fit(
+        Stage(
+            "sg2im",
+            model,
+            steps=config.sg2im.steps,
+            images_per_step=config.training.batch_size,
+            batches=lambda step, share, seed: training_scenes(
+                run, training.data, step, None, share=share, seed=seed
+            ),
+            scenes_of=lambda step, seed: _scenes_of(training, step, seed),
+            callbacks=lambda first_step: _pictures(
+                training, "sg2im", first_step, config.sg2im.steps, draw
+            ),
+        )
     )
 
 
-def run_cooccurrence(run: Run, data: PreparedData, strategy: tf.distribute.Strategy) -> None:
+def run_cooccurrence(training: Training) -> None:
     """Stage 2: the co-occurrence embedding, by triplet loss on frozen backbone features."""
-    settings = run.config.cooccurrence
-    if _is_done(run, "cooccurrence", settings.steps):
+    run, data, settings = training.run, training.data, training.run.config.cooccurrence
+    if not _begins(training, "cooccurrence", settings.steps):
         return
-    _start_stage(run, "cooccurrence")
-    with strategy.scope():
+    with training.workers.strategy.scope():
         embedding = build_cooccurrence_embedding(run.config, run.feature_size)
         embedding.set_statistics(_sample_rows(data))
-        model = CooccurrenceModel(embedding, margin=settings.margin)
-        model.compile(optimizer=tf.keras.optimizers.Adam(settings.learning_rate))
-    start = time.monotonic()
-    log = ScalarLog(0, settings.steps, folder=run.folder / "logs" / "cooccurrence")
-    line = ProgressLine(
-        0, settings.steps, stage="cooccurrence", batch_size=settings.triplets_per_step
-    )
-    step = 0
-    for steps, epochs in _intervals(settings.steps, run.config.training.log_every_steps):
-        dataset = triplet_dataset(
+        model = CooccurrenceModel(
+            embedding,
+            margin=settings.margin,
+            loss_upper_bound=run.config.training.loss_upper_bound,
+        )
+        optimizer = GatedAdam(settings.learning_rate, beta_1=0.9, beta_2=0.999, guard=model.guard)
+        optimizer.build(embedding.trainable_variables)
+        model.compile(optimizer=optimizer)
+
+    def batches(step: int, share: Share, seed: int) -> tf.data.Dataset:
+        triplets = triplet_dataset(
             data.bank,
             triplets_per_step=settings.triplets_per_step,
             same_category_share=settings.same_category_negatives,
-            seed=run.config.training.seed,
+            seed=seed,
             start_step=step,
         )
-        model.fit(dataset, steps_per_epoch=steps, epochs=epochs, verbose=0, callbacks=[log, line])
-        step += steps * epochs
-    auc = {
-        f"same_image_auc_{split}": same_image_auc(embedding, data.truth(split))
-        for split in ("train", "val")
-        if len(data.truth(split))
-    }
-    save_weights(
-        run,
-        "cooccurrence",
-        embedding,
-        steps=settings.steps,
-        seconds=round(time.monotonic() - start, 1),
-        **auc,
+        # Every replica is given the whole batch, see `CooccurrenceModel`.
+        return triplets.flat_map(
+            lambda batch: tf.data.Dataset.from_tensors(batch).repeat(share.count)
+        )
+
+    def record(step: int) -> dict[str, float]:
+        if step < settings.steps:
+            return {}
+        return {
+            f"same_image_auc_{split}": same_image_auc(embedding, data.truth(split))
+            for split in ("train", "val")
+            if len(data.truth(split))
+        }
+
+    training.fit(
+        Stage(
+            "cooccurrence",
+            model,
+            steps=settings.steps,
+            images_per_step=settings.triplets_per_step,
+            batches=batches,
+            record=record,
+        )
     )
 
 
-def run_retrievegan(
-    run: Run,
-    data: PreparedData,
-    strategy: tf.distribute.Strategy,
-    perceptual: PerceptualDistance,
-) -> None:
+def run_retrievegan(training: Training, perceptual: PerceptualDistance) -> None:
     """Stage 3: retrieval and generator together.
 
     Raises:
       BadInput: if stage 1 or 2 was trained on since this stage began: it builds on their weights.
     """
-    config = run.config
+    run, data, config = training.run, training.data, training.run.config
     record = run.stage_record("retrievegan")
     for key, value in _earlier_weights(run).items():
         if record.get(key, value) != value:
@@ -123,9 +161,8 @@ def run_retrievegan(
                 f"--run {run.folder}: {key.split('_')[0]} was trained on since retrievegan began; "
                 f"remove {run.stage_folder('retrievegan')} to train it anew, or name another run"
             )
-    if _is_done(run, "retrievegan", config.training.steps):
+    if not _begins(training, "retrievegan", config.training.steps):
         return
-    _start_stage(run, "retrievegan")
     sg2im = build_sg2im_networks(config, run.vocabulary)
     load_weights(run, "sg2im", sg2im)
     cooccurrence = build_cooccurrence_embedding(config, run.feature_size)
@@ -142,18 +179,21 @@ def run_retrievegan(
     )
     cooccurrence_rows = tables["train"].cooccurrence
     reader = PatchReader(data.bank, cooccurrence_rows, crop_size=config.data.crop_size)
-    with strategy.scope():
-        networks = build_retrieval_networks(config, run.vocabulary, run.feature_size)
+    with training.workers.strategy.scope():
+        precision = config.training.precision
+        networks = build_retrieval_networks(
+            config, run.vocabulary, run.feature_size, precision=precision
+        )
         networks.embedding.set_statistics(_sample_rows(data))
         model = RetrieveGAN(
             config,
             networks,
             build_retrieval_networks(config, run.vocabulary, run.feature_size),
-            build_discriminators(config, run.vocabulary),
+            build_discriminators(config, run.vocabulary, precision=precision),
             perceptual,
             reader,
         )
-        model.compile(*_optimizers(run))
+        model.compile()
     model.start()
     redraws = Redraws(
         run.stage_folder("retrievegan") / "redraws",
@@ -163,16 +203,65 @@ def run_retrievegan(
         networks.embedding,
     )
     fallbacks = int(fallback_objects(data.bank, data.bank).sum())
-    _fit(
-        run,
-        "retrievegan",
-        model,
-        lambda step: _training_scenes(run, data, step, redraws.candidates(step)),
-        config.training.steps,
-        draw=joint_pictures(run, data, model, tables[shown]),
-        record={**_earlier_weights(run), "fallback_objects": fallbacks},
-        redraws=redraws if redraws.every_steps else None,
+    steps = config.training.steps
+    draw = joint_pictures(run, data, model, tables[shown])
+
+    def callbacks(first_step: int) -> list[StageCallback]:
+        # The age is a figure of the interval and has to be there before the others read them.
+        ages = [IndexAge(first_step, steps, age=redraws.age)] if redraws.every_steps else []
+        return [*ages, *_pictures(training, "retrievegan", first_step, steps, draw)]
+
+    training.fit(
+        Stage(
+            "retrievegan",
+            model,
+            steps=steps,
+            images_per_step=config.training.batch_size,
+            batches=lambda step, share, seed: training_scenes(
+                run, data, step, redraws.candidates(step), share=share, seed=seed
+            ),
+            scenes_of=lambda step, seed: _scenes_of(training, step, seed),
+            callbacks=callbacks,
+            record=lambda step: {**_earlier_weights(run), "fallback_objects": fallbacks},
+            break_every_steps=redraws.every_steps,
+        )
     )
+
+
+def training_scenes(
+    run: Run,
+    data: PreparedData,
+    start_step: int,
+    candidates: CandidateSource | None,
+    *,
+    share: Share = WHOLE,
+    seed: int | None = None,
+) -> tf.data.Dataset:
+    """Batches of training scenes from a step on."""
+    return scene_dataset(
+        data,
+        "train",
+        run.config,
+        batch_size=run.config.training.batch_size,
+        seed=run.config.training.seed if seed is None else seed,
+        start_step=start_step,
+        repeat=True,
+        drop_remainder=True,
+        candidates=candidates,
+        share=share,
+    )
+
+
+def _begins(training: Training, stage: str, steps: int) -> bool:
+    """Whether a stage has to be trained; initial weights are then those of the stage."""
+    training.workers.wait()  # what another process writes about the stage before is written
+    training.stop.obey(f"before stage {stage}")
+    record = training.run.stage_record(stage)
+    if "weights" in record and record.get("steps", 0) >= steps:
+        return False
+    # Whichever stages this process did before.
+    tf.keras.utils.set_random_seed(training.run.config.training.seed + STAGES.index(stage))
+    return True
 
 
 def _earlier_weights(run: Run) -> dict[str, str]:
@@ -185,168 +274,39 @@ def _sample_rows(data: PreparedData) -> np.ndarray:
     return np.asarray(data.bank.features[:: max(1, len(data.bank) // _STATISTICS_ROWS)])
 
 
-def _training_scenes(
-    run: Run, data: PreparedData, start_step: int, candidates: CandidateSource | None
-) -> tf.data.Dataset:
-    return scene_dataset(
-        data,
+def _scenes_of(training: Training, step: int, seed: int) -> list[int]:
+    config = training.run.config
+    return batch_image_ids(
+        training.data,
         "train",
-        run.config,
-        batch_size=run.config.training.batch_size,
-        seed=run.config.training.seed,
-        start_step=start_step,
-        repeat=True,
-        drop_remainder=True,
-        candidates=candidates,
+        config,
+        batch_size=config.training.batch_size,
+        seed=seed,
+        step=step,
     )
 
 
-def _optimizers(run: Run):
-    settings = run.config.training
-    return [
-        tf.keras.optimizers.Adam(rate, beta_1=settings.beta_1, beta_2=settings.beta_2)
-        for rate in (settings.generator_learning_rate, settings.discriminator_learning_rate)
-    ]
-
-
-def _fit(
-    run: Run,
+def _pictures(
+    training: Training,
     stage: str,
-    model: AdversarialModel,
-    dataset_from: Callable[[int], tf.data.Dataset],
-    total_steps: int,
-    *,
-    draw: Callable[[], dict],
-    record: dict[str, Any] | None = None,
-    redraws: Redraws | None = None,
-) -> None:
-    """Runs `fit` from the newest checkpoint to `total_steps`; `record` goes into stage.json.
-
-    `dataset_from` is asked again where candidates are to be drawn anew.
-    """
-    record = record or {}
-    every_steps = redraws.every_steps if redraws is not None else 0
-    settings = run.config.training
-    folder = run.stage_folder(stage)
-    manager = tf.train.CheckpointManager(
-        tf.train.Checkpoint(model=model), str(folder / "checkpoints"), max_to_keep=3
-    )
-    _restore_newest(manager, stage)
-    first_step = int(model.step.numpy())
-    seconds_before = float(run.stage_record(stage).get("seconds", 0.0))
-    start = time.monotonic()
-
-    def save(step: int) -> None:
-        seconds = round(seconds_before + time.monotonic() - start, 1)
-        save_weights(run, stage, model.average, steps=step, seconds=seconds, **record)
-
-    if first_step >= total_steps:
-        # Nothing to do, or stopped between the last checkpoint and its weights.
-        save(first_step)
-        return
-    logs = run.folder / "logs" / stage
-    checkpoints = Checkpoints(
-        first_step,
-        total_steps,
-        manager=manager,
-        every_steps=settings.checkpoint_every_steps,
-        save_weights=save,
-        is_finite=lambda: _is_finite(model),
-    )
-    callbacks = [
-        *([IndexAge(first_step, total_steps, age=redraws.age)] if redraws is not None else []),
-        checkpoints,
+    first_step: int,
+    steps: int,
+    draw: Callable[[], dict[str, Any]],
+) -> Sequence[StageCallback]:
+    if not training.workers.is_chief:
+        return []
+    run = training.run
+    return [
         Pictures(
             first_step,
-            total_steps,
+            steps,
             draw=draw,
-            folder=logs,
+            folder=run.folder / "logs" / stage,
             picture_folder=run.folder / "pictures",
-            every_steps=settings.picture_every_steps,
+            every_steps=run.config.training.picture_every_steps,
             write_png=_write_png,
-        ),
-        ProgressLine(first_step, total_steps, stage=stage, batch_size=settings.batch_size),
-        ScalarLog(first_step, total_steps, folder=logs),
-    ]
-    step = first_step
-    try:
-        for steps, epochs in _segments(
-            first_step, total_steps, settings.log_every_steps, every_steps
-        ):
-            model.fit(
-                dataset_from(step),
-                steps_per_epoch=steps,
-                epochs=epochs,
-                verbose=0,
-                callbacks=callbacks,
-            )
-            step += steps * epochs
-    finally:
-        checkpoints.restore_handlers()
-
-
-def _restore_newest(manager: tf.train.CheckpointManager, stage: str) -> None:
-    """Restores the newest checkpoint that can be read; never starts over behind the user's back.
-
-    Raises:
-      CorruptData: if there are checkpoints and none can be read.
-    """
-    newest = [manager.latest_checkpoint] if manager.latest_checkpoint else []
-    paths = list(dict.fromkeys([*newest, *reversed(manager.checkpoints)]))
-    for path in paths:
-        try:
-            manager.checkpoint.restore(path).assert_existing_objects_matched()
-        except (tf.errors.OpError, AssertionError, ValueError) as error:
-            print(f"{stage}: {path} cannot be read ({_first_line(error)})", file=sys.stderr)
-            continue
-        print(f"{stage}: continuing from {path}", file=sys.stderr)
-        return
-    if paths:
-        raise CorruptData(
-            f"{Path(paths[0]).parent}: no checkpoint can be read; restore one, or remove the "
-            "folder to train this stage anew"
         )
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
-
-
-def _intervals(steps: int, interval: int) -> list[tuple[int, int]]:
-    """Steps as calls of `fit`, (steps per epoch, epochs) each: whole intervals, then the rest."""
-    whole, rest = divmod(steps, interval)
-    return [part for part in ((interval, whole), (rest, 1)) if all(part)]
-
-
-def _segments(first: int, last: int, interval: int, redraw: int) -> list[tuple[int, int]]:
-    """As `_intervals` for the steps from `first` to `last`, broken where candidates are redrawn."""
-    breaks = list(range((first // redraw + 1) * redraw, last, redraw)) if redraw else []
-    edges = [first, *breaks, last]
-    return [
-        part
-        for begin, end in zip(edges, edges[1:], strict=False)
-        for part in _intervals(end - begin, interval)
     ]
-
-
-def _is_finite(model: AdversarialModel) -> bool:
-    """Whether every weight of both sides is a number."""
-    variables = (*model.networks.variables, *model.discriminators.variables)
-    return all(
-        bool(tf.reduce_all(tf.math.is_finite(variable)))
-        for variable in variables
-        if variable.dtype.is_floating
-    )
-
-
-def _start_stage(run: Run, stage: str) -> None:
-    """Makes initial weights those of the stage, whichever stages this process did before it."""
-    tf.keras.utils.set_random_seed(run.config.training.seed + STAGES.index(stage))
-
-
-def _is_done(run: Run, stage: str, steps: int) -> bool:
-    record = run.stage_record(stage)
-    return "weights" in record and record.get("steps", 0) >= steps
 
 
 def _write_png(path: Path, picture) -> None:

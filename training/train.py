@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--max-steps", type=int, help="at most so many steps per stage")
     parser.add_argument("--dry-run", action="store_true", help="print the resolved config only")
+    parser.add_argument(
+        "--profile",
+        type=int,
+        metavar="STEP",
+        help="TensorBoard profile of ten steps from this one on; SIGUSR1 asks for one at any time",
+    )
     parser.add_argument("--weights-dir", help="folder with backbone weight files")
 
 
@@ -53,9 +60,6 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
 
     import tensorflow as tf
 
-    from rgan_tf.backbones import load_backbone
-    from rgan_tf.data.prepared import PreparedData
-    from rgan_tf.losses.perceptual import PerceptualDistance
     from rgan_tf.runs import (
         STAGES,
         check_stages_fit,
@@ -64,28 +68,70 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
         take_stages,
         training_lock,
     )
-    from training.stages import run_cooccurrence, run_retrievegan, run_sg2im
+    from training.stages import Training, run_cooccurrence, run_retrievegan, run_sg2im
+    from training.stop import StopSignals
+    from training.workers import start_workers
 
     if config.training.deterministic:
         tf.config.experimental.enable_op_determinism()
-    data = PreparedData.open(args.data)
-    data.verify()
-    check_data_fits(config, data)
-    # Read before anything is written: a missing file must not be found out an hour later.
-    backbone = load_backbone(config.losses.perceptual_backbone, args.weights_dir)
-    perceptual = PerceptualDistance(backbone)
+    workers = start_workers()  # before anything else: a cluster forms in the beginning or never
+    check_replicas_fit(config, workers)
+    data, perceptual = open_inputs(config, args.data, args.weights_dir)
     source = open_run(args.stages_from) if args.stages_from else None
     if source is not None:
         check_stages_fit(source, config, data.fingerprint)
-    run = create_run(args.run, config, data)
-    with training_lock(run):
-        if source is not None:
-            take_stages(run, source)
-        strategy = tf.distribute.MirroredStrategy()
-        run_sg2im(run, data, strategy)
-        run_cooccurrence(run, data, strategy)
-        run_retrievegan(run, data, strategy, perceptual)
+    with StopSignals() as stop, contextlib.ExitStack() as stack:
+        if workers.is_chief:
+            run = create_run(args.run, config, data)
+            stack.enter_context(training_lock(run))
+            if source is not None:
+                take_stages(run, source)
+        workers.wait()
+        run = open_run(args.run)
+        training = Training(run, data, workers, stop, profile_at=args.profile)
+        run_sg2im(training)
+        run_cooccurrence(training)
+        run_retrievegan(training, perceptual)
     return {"run": str(args.run), **{stage: run.stage_record(stage) for stage in STAGES}}
+
+
+def open_inputs(config, data_folder: str, weights_dir: str | None):
+    """The data and the perceptual network, read before anything is written.
+
+    A missing file must not be found out an hour later.
+    """
+    from rgan_tf.backbones import load_backbone
+    from rgan_tf.data.prepared import PreparedData
+    from rgan_tf.losses.perceptual import PerceptualDistance
+
+    data = PreparedData.open(data_folder)
+    data.verify()
+    check_data_fits(config, data)
+    return data, PerceptualDistance(load_backbone(config.losses.perceptual_backbone, weights_dir))
+
+
+def check_replicas_fit(config, workers) -> None:
+    """Refuses what these devices cannot train.
+
+    Raises:
+      BadInput: if a batch does not fall into equal parts, or XLA cannot run on them.
+    """
+    import tensorflow as tf
+
+    from rgan_tf.errors import BadInput
+
+    settings = config.training
+    parts = workers.replicas * settings.accumulate_steps
+    if settings.batch_size % parts:
+        raise BadInput(
+            f"training.batch_size {settings.batch_size} does not fall into {parts} equal parts "
+            f"({workers.replicas} replicas, training.accumulate_steps "
+            f"{settings.accumulate_steps}); choose a multiple of {parts}"
+        )
+    if settings.jit_compile and workers.replicas > 1 and not tf.config.list_physical_devices("GPU"):
+        raise BadInput(
+            "training.jit_compile: XLA cannot compile for several CPU replicas; set it to false"
+        )
 
 
 def config_path(name: str) -> Path:

@@ -38,6 +38,17 @@ def spectral_normalization(
     return tfa.layers.SpectralNormalization(layer, power_iterations=power_iterations)
 
 
+def normalise_spectra(model: tf.Module) -> None:
+    """One round of power iterations for every spectrally normalised layer within a model.
+
+    Together with calls that have `training=False` this equals one call with `training=True`, and
+    leaves the kernels alone while gradients are taken, however often the layers are called.
+    """
+    for layer in model.submodules:
+        if isinstance(layer, tfa.layers.SpectralNormalization):
+            layer.normalize_weights()
+
+
 def triplet_semihard(labels: tf.Tensor, embeddings: tf.Tensor, *, margin: float) -> tf.Tensor:
     """Triplet loss with semi-hard negatives from within the batch (Schroff et al., CVPR 2015).
 

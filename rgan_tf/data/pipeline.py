@@ -6,6 +6,8 @@ would have read at step n had it never stopped, without reading what comes befor
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import tensorflow as tf
 
@@ -17,6 +19,23 @@ from rgan_tf.data.scenes import SceneStore
 from rgan_tf.errors import BadInput
 from rgan_tf.seeds import Purpose
 from rgan_tf.vocabulary import Vocabulary
+
+
+class Share(NamedTuple):
+    """Parts of every batch that one pipeline makes; a batch falls into equal, consecutive parts.
+
+    Attributes:
+      first: number of its first part.
+      count: how many parts it makes, one element each.
+      total: how many parts a batch has.
+    """
+
+    first: int
+    count: int
+    total: int
+
+
+WHOLE = Share(0, 1, 1)
 
 
 def scene_dataset(
@@ -32,6 +51,7 @@ def scene_dataset(
     candidates: CandidateSource | None = None,
     shuffle: bool | None = None,
     augment: bool = True,
+    share: Share = WHOLE,
 ) -> tf.data.Dataset:
     """Batches of one split as dicts of tensors with static shapes.
 
@@ -51,6 +71,8 @@ def scene_dataset(
       augment: mirror half of the training scenes where the config says so. Predicates, boxes,
         image and the objects' own patches are mirrored; backbone features stay, as they are
         almost the same for a mirrored patch.
+      share: the parts of every batch that are made; needs `repeat`. The parts of a batch follow
+        each other, each with B / total rows, and only their rows are read.
 
     Returns:
       Batches with image [B, H, W, 3] float32 in [-1, 1], image_id [B] int64, objects [B, O] int32
@@ -63,11 +85,14 @@ def scene_dataset(
       them is read later, see `PatchReader`.
 
     Raises:
-      BadInput: if the candidates belong to another split or bank, or sizes are not positive.
+      BadInput: if the candidates belong to another split or bank, sizes are not positive, or a
+        batch does not fall into that many parts.
       CorruptData: if records or patches are damaged.
     """
     if batch_size < 1 or start_step < 0:
         raise BadInput(f"need batch_size >= 1 and start_step >= 0: {batch_size}, {start_step}")
+    if batch_size % share.total or (share != WHOLE and not repeat):
+        raise BadInput(f"a batch of {batch_size} does not fall into {share.total} equal parts")
     batches = _Batches(
         data,
         split,
@@ -78,15 +103,16 @@ def scene_dataset(
         shuffle=repeat if shuffle is None else shuffle,
         flip=augment and config.data.flip and split == "train",
         candidates=candidates,
+        share=share,
     )
     count = len(batches.scenes)
     if repeat:
-        steps = tf.data.Dataset.counter(start_step)
+        steps = tf.data.Dataset.counter(start_step * share.count)
     else:
         end = count // batch_size if drop_remainder else -(-count // batch_size)
         steps = tf.data.Dataset.range(start_step, max(end, start_step))
     full = repeat or drop_remainder or count % batch_size == 0
-    signature = batches.signature(batch_size if full else None)
+    signature = batches.signature(batch_size // share.total if full else None)
     names = list(signature)
 
     def load(step: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -102,11 +128,29 @@ def scene_dataset(
     dataset = steps.map(load, num_parallel_calls=2, deterministic=True)
     options = tf.data.Options()
     options.autotune.enabled = False  # two workers and two batches ahead are enough
-    return dataset.prefetch(2).with_options(options)
+    return dataset.prefetch(2 * share.count).with_options(options)
+
+
+def batch_image_ids(
+    data: PreparedData, split: str, config: Config, *, batch_size: int, seed: int, step: int
+) -> list[int]:
+    """Image ids of a shuffled batch of `scene_dataset`, by its number."""
+    batches = _Batches(
+        data,
+        split,
+        config,
+        batch_size=batch_size,
+        seed=seed,
+        wrap=True,
+        shuffle=True,
+        flip=False,
+        candidates=None,
+    )
+    return batches.scenes.image_ids[batches.positions(step)].tolist()
 
 
 class _Batches:
-    """Builds the arrays of one batch from its number."""
+    """Builds the arrays of one part of a batch from its number among the parts of the share."""
 
     def __init__(
         self,
@@ -120,7 +164,9 @@ class _Batches:
         shuffle: bool,
         flip: bool,
         candidates: CandidateSource | None,
+        share: Share = WHOLE,
     ):
+        self._share = share
         self.scenes: SceneStore = data.scenes(
             split,
             image_size=config.data.image_size,
@@ -173,14 +219,17 @@ class _Batches:
             "candidate_cooccurrence": tf.TensorSpec([*each, related], tf.float32),
         }
 
-    def arrays(self, step: np.int64) -> list[np.ndarray]:
-        """The batch of that number."""
-        scenes = self.scenes
-        chosen = self._positions(int(step))  # [B]
+    def arrays(self, number: np.int64) -> list[np.ndarray]:
+        """The part of that number."""
+        scenes, share = self.scenes, self._share
+        step, part = divmod(int(number), share.count)
+        rows = self._batch_size // share.total
+        rows = slice((share.first + part) * rows, (share.first + part + 1) * rows)
+        chosen = self.positions(step)[rows]  # [B]
         images, boxes = scenes.images(chosen), scenes.boxes[chosen]
         objects, triples = scenes.objects[chosen], scenes.triples[chosen]
         patch_rows = scenes.patch_rows[chosen]  # [B, O]
-        flipped = self._flipped(int(step), len(chosen))  # [B] bool
+        flipped = self._flipped(step)[rows][: len(chosen)]  # [B] bool
         if flipped.any():
             images[flipped] = images[flipped, :, ::-1]
             boxes[flipped] = mirror_boxes(boxes[flipped], objects[flipped])
@@ -203,7 +252,8 @@ class _Batches:
             related,
         ]
 
-    def _positions(self, step: int) -> np.ndarray:
+    def positions(self, step: int) -> np.ndarray:
+        """Which scenes the batch of that number holds."""
         count = len(self.scenes)
         places = step * self._batch_size + np.arange(self._batch_size, dtype=np.int64)
         if not self._wrap:
@@ -220,11 +270,11 @@ class _Batches:
             self._orders[epoch] = rng.permutation(len(self.scenes))
         return self._orders[epoch]
 
-    def _flipped(self, step: int, count: int) -> np.ndarray:
+    def _flipped(self, step: int) -> np.ndarray:
         if not self._flip:
-            return np.zeros([count], bool)
+            return np.zeros([self._batch_size], bool)
         rng = np.random.default_rng([self._seed, int(Purpose.AUGMENTATION), step])
-        return rng.random(count) < 0.5
+        return rng.random(self._batch_size) < 0.5
 
 
 def mirrored_predicates(vocabulary: Vocabulary) -> np.ndarray:

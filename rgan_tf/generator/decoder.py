@@ -66,7 +66,8 @@ class CanvasDecoder(tf.keras.layers.Layer):
             values = block(values)  # [B, S, S, C]
         for widen, block in self.stages:
             values = block(widen(blocks.upsample(blocks.activate(values))))  # [B, 2s, 2s, c]
-        return tf.tanh(self.to_image(blocks.activate(values)))  # [B, H, W, 3]
+        image = self.to_image(blocks.activate(values))  # [B, H, W, 3]
+        return tf.tanh(tf.cast(image, tf.float32))  # [B, H, W, 3]
 
     def get_config(self) -> dict[str, Any]:
         return {

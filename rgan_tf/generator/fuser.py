@@ -81,6 +81,7 @@ class ObjectImageFuser(tf.keras.layers.Layer):
         weights, features = self.attention(
             maps[:, :-1], object_vectors, relation_vectors, boxes, object_mask, size
         )  # [B, O, S, S], [B, O, S, S, C]
+        weights = tf.cast(weights, features.dtype)  # [B, O, S, S]
         attended = tf.reduce_sum(weights[..., tf.newaxis] * features, axis=1)  # [B, S, S, C]
         image = self.image_map(maps[:, -1])  # [B, h, w, C]
         image += self.image_vector(image_vector)[:, tf.newaxis, tf.newaxis]  # [B, h, w, C]
@@ -111,6 +112,7 @@ class ObjectImageFuser(tf.keras.layers.Layer):
         logits = tf.reduce_sum(
             keys * query[:, :, tf.newaxis, tf.newaxis], axis=-1, keepdims=True
         )  # [B, O, h, w, 1]
+        logits = tf.cast(logits, tf.float32)  # [B, O, h, w, 1]; softmax in float32
         logits = warp_to_boxes(logits, boxes, size, size)[..., 0]  # [B, O, S, S]
         rows, columns = box_coverage(boxes, size, size)  # 2 x [B, O, S]
         rows *= tf.cast(object_mask, rows.dtype)[..., tf.newaxis]  # [B, O, S]

@@ -79,6 +79,8 @@ def _resample(
 ) -> tf.Tensor:
     h, w, channels = source
     height, _ = target
+    # The matrices are computed in float32, whatever the maps are: half a pixel is what they decide.
+    rows, columns = tf.cast(rows, maps.dtype), tf.cast(columns, maps.dtype)
     objects = maps.shape[1]
     flat = tf.reshape(maps, [-1, objects, h, w * channels])  # [B, O, h, w * C]
     strips = tf.matmul(rows, flat)  # [B, O, H, w * C]

@@ -58,6 +58,7 @@ class TripletMapConvolution(tf.keras.layers.Layer):
         subjects, objects = tf.split(self.ends(maps), 2, axis=-1)  # 2 x [N, h, w, F]
         taps = tf.reshape(self.taps(vectors), [-1, 9, self.filters])  # [E, 9, F]
         reach = tf.constant(_taps_inside(height, width))  # [h * w, 9]
+        reach = tf.cast(reach, taps.dtype)  # [h * w, 9]
         predicates = tf.matmul(reach[tf.newaxis], taps)  # [E, h * w, F]
         predicates = tf.reshape(predicates, [-1, height, width, self.filters])  # [E, h, w, F]
         return (

@@ -72,8 +72,8 @@ class Sg2imDecoder(tf.keras.layers.Layer):
     def call(
         self, object_vectors: tf.Tensor, boxes: tf.Tensor, object_mask: tf.Tensor
     ) -> tf.Tensor:
-        mask = tf.cast(object_mask, object_vectors.dtype)  # [B, O]
-        vectors = self.project(object_vectors) * mask[..., tf.newaxis]  # [B, O, C]
+        vectors = self.project(object_vectors)  # [B, O, C]
+        vectors *= tf.cast(object_mask, vectors.dtype)[..., tf.newaxis]  # [B, O, C]
         rows, columns = box_coverage(boxes, self.image_size, self.image_size)  # 2 x [B, O, H]
         last = len(self.modules) - 1
         values = None
@@ -82,7 +82,7 @@ class Sg2imDecoder(tf.keras.layers.Layer):
             if values is not None:
                 layout = tf.concat([blocks.upsample(values), layout], axis=-1)  # [B, s, s, .]
             values = blocks.activate(second(blocks.activate(first(layout))))  # [B, s, s, c]
-        return tf.tanh(self.to_image(values))  # [B, H, W, 3]
+        return tf.tanh(tf.cast(self.to_image(values), tf.float32))  # [B, H, W, 3]
 
     def _layout(
         self, vectors: tf.Tensor, rows: tf.Tensor, columns: tf.Tensor, factor: int
@@ -98,7 +98,7 @@ class Sg2imDecoder(tf.keras.layers.Layer):
         rows = tf.transpose(rows, [0, 2, 1])[:, :, tf.newaxis]  # [B, s, 1, O]
         columns = tf.transpose(columns, [0, 2, 1])[:, tf.newaxis]  # [B, 1, s, O]
         boxes = tf.reshape(rows * columns, [-1, size * size, objects])  # [B, s * s, O]
-        layout = tf.matmul(boxes, vectors)  # [B, s * s, C]
+        layout = tf.matmul(tf.cast(boxes, vectors.dtype), vectors)  # [B, s * s, C]
         return tf.reshape(layout, [-1, size, size, self.layout_channels])
 
     def get_config(self) -> dict[str, Any]:

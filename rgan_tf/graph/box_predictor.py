@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import tensorflow as tf
@@ -18,19 +19,32 @@ class BoxPredictor(tf.keras.layers.Layer):
     Args:
       hidden: size of the hidden layer, at least 1.
       minimum_size: smallest side of a box, fraction of the image in (0, 1).
+      instance_codes: whether interchangeable objects, whose vectors are the same, are told apart
+        by their place in their group (not in the paper, which puts them on top of each other).
+        Boxes of objects that are alone in their group do not depend on the codes' weights; these
+        start at 0, so the codes change nothing before training. Off, there are no such weights.
 
     Call args:
       object_vectors: [B, O, W] float32.
+      instances: [B, O, 2] int32 (rank, count) from `interchangeable.instances`; needed with
+        `instance_codes` and without influence otherwise.
 
     Returns:
       [B, O, 4] float32 boxes [y0, x0, y1, x1] in [0, 1]. Boxes of padded objects are valid too
       and mean nothing.
 
     Raises:
-      ValueError: if an argument is out of range.
+      ValueError: if an argument is out of range, or `instances` is missing where it is needed.
     """
 
-    def __init__(self, *, hidden: int = 512, minimum_size: float = 0.02, **kwargs: Any):
+    def __init__(
+        self,
+        *,
+        hidden: int = 512,
+        minimum_size: float = 0.02,
+        instance_codes: bool = False,
+        **kwargs: Any,
+    ):
         super().__init__(**kwargs)
         if hidden < 1:
             raise ValueError(f"hidden must be at least 1, got {hidden}")
@@ -38,13 +52,24 @@ class BoxPredictor(tf.keras.layers.Layer):
             raise ValueError(f"minimum_size must be in (0, 1), got {minimum_size}")
         self.hidden = hidden
         self.minimum_size = minimum_size
+        self.instance_codes = instance_codes
         self.hidden_layer = tf.keras.layers.Dense(
             hidden, kernel_initializer="he_normal", name="hidden_layer"
         )
         self.output_layer = tf.keras.layers.Dense(4, name="output_layer")
+        if instance_codes:
+            # Without a bias: a code of zeros must add nothing.
+            self.instance_layer = tf.keras.layers.Dense(
+                hidden, use_bias=False, kernel_initializer="zeros", name="instance_layer"
+            )
 
-    def call(self, object_vectors: tf.Tensor) -> tf.Tensor:
-        hidden = tf.nn.leaky_relu(self.hidden_layer(object_vectors), alpha=0.01)  # [B, O, hidden]
+    def call(self, object_vectors: tf.Tensor, instances: tf.Tensor | None = None) -> tf.Tensor:
+        hidden = self.hidden_layer(object_vectors)  # [B, O, hidden]
+        if self.instance_codes:
+            if instances is None:
+                raise ValueError("a box predictor with instance codes needs instances, got None")
+            hidden += self.instance_layer(instance_features(instances))  # [B, O, hidden]
+        hidden = tf.nn.leaky_relu(hidden, alpha=0.01)  # [B, O, hidden]
         shares = tf.sigmoid(self.output_layer(hidden))  # [B, O, 4]
         size = self.minimum_size + (1.0 - self.minimum_size) * shares[..., :2]  # [B, O, 2] (h, w)
         start = (1.0 - size) * shares[..., 2:]  # [B, O, 2] (y0, x0)
@@ -56,4 +81,24 @@ class BoxPredictor(tf.keras.layers.Layer):
             **super().get_config(),
             "hidden": self.hidden,
             "minimum_size": self.minimum_size,
+            "instance_codes": self.instance_codes,
         }
+
+
+def instance_features(instances: tf.Tensor) -> tf.Tensor:
+    """The place of an object among its look-alikes as smooth numbers.
+
+    Args:
+      instances: [B, O, 2] int32 (rank, count), 0 <= rank < count.
+
+    Returns:
+      [B, O, 4] float32 in [-2, 1]: with c = 2 (rank + 0.5) / count - 1, which goes from left to
+      right through 0, the features c, sin(pi c), cos(pi c) - 1 and 1 - 1 / count. The last tells
+      the middle one of a group from an object that is alone, for which all are exactly 0.
+    """
+    rank, count = tf.unstack(tf.cast(instances, tf.float32), axis=-1)  # [B, O] each
+    centred = (2.0 * rank + 1.0) / count - 1.0  # [B, O]
+    angle = math.pi * centred  # [B, O]
+    return tf.stack(
+        [centred, tf.sin(angle), tf.cos(angle) - 1.0, 1.0 - 1.0 / count], axis=-1
+    )  # [B, O, 4]

@@ -128,7 +128,7 @@ def mean_over_edges(graph: tfgnn.GraphTensor, values: tf.Tensor) -> tuple[tf.Ten
       Two tensors [B * N, ...]: the sum over edges whose subject, and whose object, the node is,
       each divided by the number of valid edges that touch the node at all (0 without any).
     """
-    valid = graph.edge_sets[RELATION][VALID]  # [E']
+    valid = tf.cast(graph.edge_sets[RELATION][VALID], values.dtype)  # [E']
     masked = values * tf.reshape(valid, [-1] + [1] * (values.shape.rank - 1))  # [E', ...]
     sums, counts = [], []
     for end in (SUBJECT_END, OBJECT_END):

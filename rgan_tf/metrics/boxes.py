@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from rgan_tf.data.relations import relation_between
-from rgan_tf.vocabulary import GEOMETRIC_PREDICATES
+from rgan_tf.vocabulary import GEOMETRIC_PREDICATES, PADDING
 
 
 def box_iou(first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -53,6 +53,72 @@ def box_metrics(
         "box_recall_30": float((overlap >= 0.3).mean()),
         "box_recall_50": float((overlap >= 0.5).mean()),
         "box_count": int(overlap.size),
+    }
+
+
+def isolated_mask(objects: np.ndarray, triples: np.ndarray) -> np.ndarray:
+    """Which objects have no relation but that to the image: the graph does not say where.
+
+    Args:
+      objects: [B, O] category ids, 0 = padding.
+      triples: [B, T, 3] (subject, predicate id, object); padded rows are -1.
+
+    Returns:
+      [B, O] bool, False for padding.
+    """
+    objects, triples = np.asarray(objects), np.asarray(triples)
+    related = np.zeros(objects.shape, bool)  # [B, O]
+    rows, columns = np.nonzero((triples >= 0).all(axis=-1))
+    for end in (0, 2):
+        related[rows, triples[rows, columns, end]] = True
+    return (objects != PADDING) & ~related
+
+
+def isolated_box_metrics(
+    predicted: np.ndarray, target: np.ndarray, isolated: np.ndarray
+) -> dict[str, float | int | None]:
+    """Mean overlap over the isolated objects of all images.
+
+    Args:
+      predicted: [B, O, 4] [y0, x0, y1, x1].
+      target: [B, O, 4].
+      isolated: [B, O] bool, from `isolated_mask`.
+
+    Returns:
+      `box_iou_isolated`, None if there is no such object, and `box_count_isolated`.
+    """
+    overlap = box_iou(predicted, target)[np.asarray(isolated, bool)]  # [objects]
+    return {
+        "box_iou_isolated": float(overlap.mean()) if overlap.size else None,
+        "box_count_isolated": int(overlap.size),
+    }
+
+
+def box_collision(
+    predicted: np.ndarray, target: np.ndarray, objects: np.ndarray
+) -> dict[str, float | int | None]:
+    """Share of pairs of like objects that are predicted on top of each other and are not.
+
+    Args:
+      predicted: [B, O, 4] [y0, x0, y1, x1].
+      target: [B, O, 4].
+      objects: [B, O] category ids, 0 = padding.
+
+    Returns:
+      `box_collision` in [0, 1], the share of all pairs of objects of one category in one image
+      whose predicted boxes overlap by more than 0.9 while the true ones do not, None without a
+      pair; `box_pair_count`.
+    """
+    objects = np.asarray(objects)
+    pairs = (objects[:, :, None] == objects[:, None]) & (objects != PADDING)[:, None]  # [B, O, O]
+    image, first, second = np.nonzero(np.triu(pairs, k=1))
+    over, truly_over = (
+        box_iou(boxes[image, first], boxes[image, second]) > 0.9
+        for boxes in (np.asarray(predicted), np.asarray(target))
+    )  # [pairs] each
+    return {
+        "box_collision": float((over & ~truly_over).mean()) if len(image) else None,
+        "box_pair_count": len(image),
     }
 
 

@@ -1,4 +1,4 @@
-"""The training step that stages 1 and 3 share: two optimisers, one forward pass, EMA."""
+"""The training step that stages 1 and 3 share: two optimisers, one forward pass, EMA, a guard."""
 
 from __future__ import annotations
 
@@ -6,8 +6,12 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from rgan_tf.adapters.addons import normalise_spectra
 from rgan_tf.config import Config
 from rgan_tf.losses.total import weighted_sum
+from rgan_tf.model.gated_adam import GatedAdam
+from rgan_tf.model.guarded_model import GuardedModel, dense, in_parts, zero_unless
+from rgan_tf.seeds import Purpose, derive_batch_seeds
 
 
 class LossTerms(NamedTuple):
@@ -24,7 +28,7 @@ class LossTerms(NamedTuple):
     monitors: dict[str, tf.Tensor]
 
 
-class AdversarialModel(tf.keras.Model):
+class AdversarialModel(GuardedModel):
     """Trains `networks` against `discriminators` and keeps a moving average of `networks`.
 
     A subclass defines `compute_terms` and the weights of its terms. Generator and discriminator
@@ -51,112 +55,168 @@ class AdversarialModel(tf.keras.Model):
         discriminator_weights: dict[str, float],
         **kwargs,
     ):
-        super().__init__(**kwargs)
+        super().__init__(
+            seed=config.training.seed,
+            loss_upper_bound=config.training.loss_upper_bound,
+            scales_loss=config.training.precision == "float16",
+            **kwargs,
+        )
         self.config = config
         self.networks = networks
         self.average = average
         self.discriminators = discriminators
         self.generator_weights = generator_weights
         self.discriminator_weights = discriminator_weights
-        self.step = tf.Variable(
-            0,
-            dtype=tf.int64,
-            trainable=False,
-            name="step",
-            aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
-        )
-        self._trackers: dict[str, tf.keras.metrics.Mean] = {}
+        self.declare_metrics(["loss/generator", "loss/discriminator"])
         for target, source in zip(average.variables, networks.variables, strict=True):
             target.assign(source)
 
     def compile(
         self,
-        generator_optimizer: tf.keras.optimizers.Optimizer,
-        discriminator_optimizer: tf.keras.optimizers.Optimizer,
+        generator_optimizer: tf.keras.optimizers.Optimizer | None = None,
+        discriminator_optimizer: tf.keras.optimizers.Optimizer | None = None,
     ) -> None:
-        """Takes one optimiser per side and creates their slots, so that resume finds them."""
-        super().compile()
-        self.generator_optimizer = generator_optimizer
-        self.discriminator_optimizer = discriminator_optimizer
-        generator_optimizer.build(self.networks.trainable_variables)
-        discriminator_optimizer.build(self.discriminators.trainable_variables)
+        """Takes one optimiser per side and creates all slots, so that resume finds them.
 
-    def compute_terms(self, batch: dict[str, tf.Tensor], replica: tf.Tensor) -> LossTerms:
-        """The losses of one per-replica batch; defined by each stage."""
+        Args:
+          generator_optimizer: by default a `GatedAdam` with the rates of the config.
+          discriminator_optimizer: likewise. Another kind is handed zeros in a step that the guard
+            has closed, which leaves the weights alone, but not the moments of an Adam.
+        """
+        super().compile()
+        settings = self.config.training
+
+        def adam(rate: float) -> GatedAdam:
+            return GatedAdam(rate, beta_1=settings.beta_1, beta_2=settings.beta_2, guard=self.guard)
+
+        self.generator_optimizer = generator_optimizer or adam(settings.generator_learning_rate)
+        self.discriminator_optimizer = discriminator_optimizer or adam(
+            settings.discriminator_learning_rate
+        )
+        self.generator_optimizer.build(self.networks.trainable_variables)
+        self.discriminator_optimizer.build(self.discriminators.trainable_variables)
+
+    def state(self) -> dict[str, tf.Module]:
+        """See `GuardedModel`."""
+        return {
+            **super().state(),
+            "networks": self.networks,
+            "average": self.average,
+            "discriminators": self.discriminators,
+            "generator_optimizer": self.generator_optimizer,
+            "discriminator_optimizer": self.discriminator_optimizer,
+        }
+
+    def inference_networks(self) -> tf.keras.Model:
+        """The moving average."""
+        return self.average
+
+    def compute_terms(self, batch: dict[str, tf.Tensor], first_row: tf.Tensor) -> LossTerms:
+        """The losses of some rows of a batch; defined by each stage.
+
+        Args:
+          batch: of the pipeline, or a part of one.
+          first_row: int32 scalar, number of its first row in the batch of all replicas. Random
+            numbers depend on a row's number, and so not on how the batch was split.
+        """
         raise NotImplementedError
 
-    def finish_step(self) -> None:
+    def finish_step(self, is_sound: tf.Tensor) -> None:
         """What a stage does after the weights' update, in replica context; nothing here."""
 
-    @property
-    def metrics(self) -> list[tf.keras.metrics.Metric]:
-        """Means over the current logging interval."""
-        return list(self._trackers.values())
-
     def train_step(self, batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """One update of both sides and of the moving average."""
+        """One update of both sides and of the moving average, or none where the guard says so."""
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
-        generator_variables = self.networks.trainable_variables
-        discriminator_variables = self.discriminators.trainable_variables
-        with tf.GradientTape(persistent=True) as tape:
-            terms = self.compute_terms(batch, replica)
-            generator_loss = self._total(terms.generator, self.generator_weights)
-            discriminator_loss = self._total(terms.discriminator, self.discriminator_weights)
-        generator_gradients = tape.gradient(generator_loss, generator_variables)
-        discriminator_gradients = tape.gradient(discriminator_loss, discriminator_variables)
-        del tape
-        _apply(self.generator_optimizer, generator_gradients, generator_variables)
-        _apply(self.discriminator_optimizer, discriminator_gradients, discriminator_variables)
+        first_row = tf.cast(replica, tf.int32) * tf.shape(next(iter(batch.values())))[0]
+        # Once per step, however many parts it has: a kernel must not change between them.
+        normalise_spectra(self.discriminators)
+        parts = self.config.training.accumulate_steps
+        work = self._part_gradients
+        if self.config.training.jit_compile:
+            work = tf.function(work, jit_compile=True)
+        gradients, losses, figures = in_parts(work, batch, first_row, parts)
+        if self.guard.scales_loss:
+            unscale = 1.0 / self.guard.loss_scale
+            gradients = tf.nest.map_structure(lambda gradient: gradient * unscale, gradients)
+        is_sound = self.guard.judge(
+            self.step, list(losses.values()), [g for part in gradients.values() for g in part]
+        )
+        for side, optimizer, networks in (
+            ("generator", self.generator_optimizer, self.networks),
+            ("discriminator", self.discriminator_optimizer, self.discriminators),
+        ):
+            safe = zero_unless(is_sound, gradients[side])
+            optimizer.apply_gradients(zip(safe, networks.trainable_variables, strict=True))
         self._update_average()
-        self.finish_step()
+        self.finish_step(is_sound)
+        self.guard.settle()
         self.step.assign_add(1)
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
-        self._track("loss/generator", generator_loss * replicas)
-        self._track("loss/discriminator", discriminator_loss * replicas)
-        for name, value in terms.generator.items():
-            self._track(f"loss/generator/{name}", value)
-        for name, value in terms.discriminator.items():
-            self._track(f"loss/discriminator/{name}", value)
-        for name, value in terms.monitors.items():
-            self._track(name, value)
-        return {name: tracker.result() for name, tracker in self._trackers.items()}
+        figures = {name: value / parts for name, value in figures.items()}
+        figures |= {f"loss/{side}": loss * replicas for side, loss in losses.items()}
+        return self.track(figures, is_sound)
+
+    def _part_gradients(self, batch: dict[str, tf.Tensor], first_row: tf.Tensor) -> tuple:
+        """Gradients and figures of one part of a replica's batch.
+
+        Returns:
+          side -> gradients of its variables, multiplied by the loss scale; side -> scalar, its
+          share of the loss; name -> scalar figure.
+        """
+        variables = {
+            "generator": self.networks.trainable_variables,
+            "discriminator": self.discriminators.trainable_variables,
+        }
+        scale = self.guard.loss_scale if self.guard.scales_loss else 1.0
+        with tf.GradientTape(persistent=True) as tape:
+            terms = self.compute_terms(batch, first_row)
+            losses = {
+                "generator": self._total(terms.generator, self.generator_weights),
+                "discriminator": self._total(terms.discriminator, self.discriminator_weights),
+            }
+            scaled = {side: loss * scale for side, loss in losses.items()}
+        gradients = {
+            # Stage 1 has no use for the last predicate vectors: their gradient is zero.
+            side: tape.gradient(scaled[side], variables[side], unconnected_gradients="zero")
+            for side in variables
+        }
+        del tape
+        figures = {
+            f"loss/{side}/{name}": tf.reduce_mean(value)
+            for side, named in zip(("generator", "discriminator"), terms[:2], strict=True)
+            for name, value in named.items()
+        }
+        figures |= {name: tf.cast(value, tf.float32) for name, value in terms.monitors.items()}
+        return {side: dense(part) for side, part in gradients.items()}, losses, figures
+
+    def batch_seeds(self, purpose: Purpose, first_row: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
+        """[rows, 2] int32 seeds of the running step; a row keeps its own however it is split."""
+        seeds = derive_batch_seeds(
+            self.run_seed, self.step, purpose, total_rows=self.config.training.batch_size
+        )  # [all rows, 2]
+        return seeds[first_row : first_row + rows]  # [rows, 2]
 
     def _total(self, terms: dict[str, tf.Tensor], weights: dict[str, float]) -> tf.Tensor:
-        """Weighted sum over this replica's rows, divided by the global batch size.
+        """Weighted sum over these rows, divided by the size of the batch of all replicas.
 
         Optimisers add gradients up over replicas, so the division by the global size makes n
         replicas at batch B/n equal one replica at batch B.
         """
         return tf.reduce_sum(weighted_sum(terms, weights)) / self.config.training.batch_size
 
-    def _track(self, name: str, value: tf.Tensor) -> None:
-        if name not in self._trackers:
-            raise KeyError(f"metric {name} was not declared with declare_metrics")
-        self._trackers[name].update_state(value)
-
-    def declare_metrics(self, names: list[str]) -> None:
-        """Creates the trackers up front: under a strategy no variable may appear in a step."""
-        for name in ["loss/generator", "loss/discriminator", *names]:
-            self._trackers[name] = tf.keras.metrics.Mean(name=name)
-
     def _update_average(self) -> None:
         """Moves the average towards the networks; early steps move it faster."""
         step = tf.cast(self.step, tf.float32)
         decay = tf.minimum(self.config.training.ema_decay, (1.0 + step) / (10.0 + step))
+        share = (1.0 - decay) * self.guard.gate  # []
         pairs = list(zip(self.average.variables, self.networks.variables, strict=True))
 
-        def move(average, value, decay):
-            average.assign_sub((1.0 - decay) * (average - value))
+        def move(average, value, share):
+            average.assign_sub(share * (average - value))
 
-        def merge(strategy, decay):
+        def merge(strategy, share):
             for average, value in pairs:
-                strategy.extended.update(average, move, args=(value, decay))
+                strategy.extended.update(average, move, args=(value, share))
 
         # A mirrored variable without an aggregation can only be written in cross-replica context.
-        tf.distribute.get_replica_context().merge_call(merge, args=(decay,))
-
-
-def _apply(optimizer, gradients, variables) -> None:
-    """Updates what the loss depends on; stage 1 has no use for the last predicate vectors."""
-    pairs = zip(gradients, variables, strict=True)
-    optimizer.apply_gradients([pair for pair in pairs if pair[0] is not None])
+        tf.distribute.get_replica_context().merge_call(merge, args=(share,))

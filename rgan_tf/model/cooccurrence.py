@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from rgan_tf.adapters.addons import triplet_semihard
 from rgan_tf.errors import BadInput
+from rgan_tf.model.guarded_model import GuardedModel, dense, zero_unless
 from rgan_tf.retrieval.distance import l2_distance
 from rgan_tf.retrieval.embedding import CooccurrenceEmbedding
 
@@ -23,31 +24,44 @@ class PatchFeatures(Protocol):
     category_ids: np.ndarray  # [N] integers
 
 
-class CooccurrenceModel(tf.keras.Model):
+class CooccurrenceModel(GuardedModel):
     """Trains a `CooccurrenceEmbedding` so that patches of one image lie close together.
 
     The loss is the sum of two triplet losses with the same margin: one on the sampled triplets
     (whose negatives are partly of the positive's category, the hard case retrieval meets), one on
-    semi-hard triplets among all anchors and positives of the batch.
+    semi-hard triplets among all anchors and positives of the batch. Under a strategy every replica
+    is to be given the whole batch, because a part of it has other semi-hard triplets; it is small.
 
     Args:
       embedding: the embedding to train.
       margin: wanted gap between distances in the embedding, in [0, 2].
+      **guarded: as for `GuardedModel`.
 
     Raises:
       ValueError: if `margin` is out of range.
     """
 
-    def __init__(self, embedding: CooccurrenceEmbedding, *, margin: float = 0.2) -> None:
-        super().__init__()
+    def __init__(
+        self, embedding: CooccurrenceEmbedding, *, margin: float = 0.2, **guarded: Any
+    ) -> None:
+        super().__init__(**guarded)
         if not 0 <= margin <= 2:
             raise ValueError(f"margin must be between 0 and 2, got {margin}")
         self.embedding = embedding
         self.margin = margin
+        self.declare_metrics(["loss", "triplet_loss", "semihard_loss", "violations"])
 
     def call(self, features: tf.Tensor) -> tf.Tensor:
         """Embeds [..., Dx] features to [..., Dc] unit vectors."""
         return self.embedding(features)
+
+    def state(self) -> dict[str, tf.Module]:
+        """See `GuardedModel`."""
+        return {**super().state(), "embedding": self.embedding, "optimizer": self.optimizer}
+
+    def inference_networks(self) -> tf.keras.layers.Layer:
+        """The embedding."""
+        return self.embedding
 
     def train_step(self, batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """One optimiser step on a batch of `triplet_dataset`."""
@@ -56,9 +70,14 @@ class CooccurrenceModel(tf.keras.Model):
             total = losses["triplet_loss"] + losses["semihard_loss"]
             # Optimisers add gradients up over replicas.
             share = total / tf.distribute.get_strategy().num_replicas_in_sync
-        variables = self.trainable_variables
-        self.optimizer.apply_gradients(zip(tape.gradient(share, variables), variables, strict=True))
-        return {"loss": total, **losses}
+        variables = self.embedding.trainable_variables
+        gradients = dense(tape.gradient(share, variables))
+        is_sound = self.guard.judge(self.step, [total], gradients)
+        safe = zero_unless(is_sound, gradients)
+        self.optimizer.apply_gradients(zip(safe, variables, strict=True))
+        self.guard.settle()
+        self.step.assign_add(1)
+        return self.track({"loss": total, **losses}, is_sound)
 
     def test_step(self, batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """The losses of one batch."""

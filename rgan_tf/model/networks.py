@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 import tensorflow as tf
 
 from rgan_tf.config import Config
@@ -13,6 +16,21 @@ from rgan_tf.graph.box_predictor import BoxPredictor
 from rgan_tf.graph.encoder import SceneGraphEncoder
 from rgan_tf.retrieval.embedding import CooccurrenceEmbedding, PatchEmbedding
 from rgan_tf.vocabulary import Vocabulary
+
+
+@contextlib.contextmanager
+def _precision(name: str) -> Iterator[None]:
+    """Layers made within compute in this precision; their weights are float32 all the same.
+
+    Keras hands its policy on through a global; it is set back before anything else can see it.
+    """
+    policy = tf.keras.mixed_precision.global_policy()
+    half = {"bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
+    tf.keras.mixed_precision.set_global_policy(half.get(name, name))
+    try:
+        yield
+    finally:
+        tf.keras.mixed_precision.set_global_policy(policy)
 
 
 class GraphNetworks(tf.keras.Model):
@@ -32,15 +50,23 @@ class GraphNetworks(tf.keras.Model):
 
 
 class Sg2imNetworks(GraphNetworks):
-    """Stage 1: the graph encoder with a parametric decoder (the sg2im baseline)."""
+    """Stage 1: the graph encoder with a parametric decoder (the sg2im baseline).
 
-    def __init__(self, config: Config, vocabulary: Vocabulary, **kwargs):
+    Args:
+      config, vocabulary: give all sizes.
+      precision: "float32", "bfloat16" or "float16", of the decoder.
+    """
+
+    def __init__(
+        self, config: Config, vocabulary: Vocabulary, *, precision: str = "float32", **kwargs
+    ):
         super().__init__(config, vocabulary, **kwargs)
-        self.decoder = Sg2imDecoder(
-            image_size=config.data.image_size,
-            layout_channels=config.sg2im.layout_channels,
-            decoder_channels=config.sg2im.decoder_channels,
-        )
+        with _precision(precision):
+            self.decoder = Sg2imDecoder(
+                image_size=config.data.image_size,
+                layout_channels=config.sg2im.layout_channels,
+                decoder_channels=config.sg2im.decoder_channels,
+            )
 
     def build_variables(self, config: Config) -> None:
         """Creates every variable, so that checkpoints can be restored at once."""
@@ -51,26 +77,35 @@ class Sg2imNetworks(GraphNetworks):
 
 
 class RetrievalNetworks(GraphNetworks):
-    """Stage 3: graph encoder, patch embedding phi and the generator that reads patches."""
+    """Stage 3: graph encoder, patch embedding phi and the generator that reads patches.
 
-    def __init__(self, config: Config, vocabulary: Vocabulary, **kwargs):
+    Args:
+      config, vocabulary: give all sizes.
+      precision: as for `Sg2imNetworks`, of the generator. Graphs, boxes and φ stay in float32: they
+        are small, and what they decide (a patch, an edge) does not average out.
+    """
+
+    def __init__(
+        self, config: Config, vocabulary: Vocabulary, *, precision: str = "float32", **kwargs
+    ):
         super().__init__(config, vocabulary, **kwargs)
         generator = config.generator
         self.embedding = PatchEmbedding(
             sizes=config.retrieval.embedding_sizes,
             initial_scale=config.retrieval.initial_scale,
         )
-        self.generator = PatchGenerator(
-            image_size=config.data.image_size,
-            crop_size=config.data.crop_size,
-            crop_channels=generator.crop_channels,
-            refiner_layers=generator.refiner_layers,
-            refiner_hidden=generator.refiner_hidden,
-            canvas_channels=generator.canvas_channels,
-            canvas_blocks=generator.canvas_blocks,
-            decoder_channels=generator.decoder_channels,
-            attention_weight=generator.attention_weight,
-        )
+        with _precision(precision):
+            self.generator = PatchGenerator(
+                image_size=config.data.image_size,
+                crop_size=config.data.crop_size,
+                crop_channels=generator.crop_channels,
+                refiner_layers=generator.refiner_layers,
+                refiner_hidden=generator.refiner_hidden,
+                canvas_channels=generator.canvas_channels,
+                canvas_blocks=generator.canvas_blocks,
+                decoder_channels=generator.decoder_channels,
+                attention_weight=generator.attention_weight,
+            )
 
     def build_variables(self, config: Config, feature_size: int) -> None:
         """Creates every variable; `feature_size` is the width of the backbone's features."""
@@ -82,12 +117,24 @@ class RetrievalNetworks(GraphNetworks):
 
 
 class Discriminators(tf.keras.Model):
-    """The image and the object discriminator, the latter with the auxiliary class head."""
+    """The image and the object discriminator, the latter with the auxiliary class head.
 
-    def __init__(self, config: Config, vocabulary: Vocabulary, **kwargs):
+    Args:
+      config, vocabulary: give all sizes.
+      precision: as for `Sg2imNetworks`.
+    """
+
+    def __init__(
+        self, config: Config, vocabulary: Vocabulary, *, precision: str = "float32", **kwargs
+    ):
         super().__init__(**kwargs)
         settings = config.discriminators
         self.crop_size = settings.object_crop_size
+        with _precision(precision):
+            self._make(config, vocabulary)
+
+    def _make(self, config: Config, vocabulary: Vocabulary) -> None:
+        settings = config.discriminators
         self.image = ImageDiscriminator(
             channels=settings.image_channels,
             spectral_normalization=settings.spectral_normalization,
@@ -109,18 +156,20 @@ class Discriminators(tf.keras.Model):
         self.object(tf.zeros([1, config.data.max_objects, self.crop_size, self.crop_size, 3]))
 
 
-def build_sg2im_networks(config: Config, vocabulary: Vocabulary) -> Sg2imNetworks:
+def build_sg2im_networks(
+    config: Config, vocabulary: Vocabulary, *, precision: str = "float32"
+) -> Sg2imNetworks:
     """Stage-1 networks with all variables created."""
-    networks = Sg2imNetworks(config, vocabulary)
+    networks = Sg2imNetworks(config, vocabulary, precision=precision)
     networks.build_variables(config)
     return networks
 
 
 def build_retrieval_networks(
-    config: Config, vocabulary: Vocabulary, feature_size: int
+    config: Config, vocabulary: Vocabulary, feature_size: int, *, precision: str = "float32"
 ) -> RetrievalNetworks:
     """Stage-3 networks with all variables created; `feature_size` is the backbone's width."""
-    networks = RetrievalNetworks(config, vocabulary)
+    networks = RetrievalNetworks(config, vocabulary, precision=precision)
     networks.build_variables(config, feature_size)
     return networks
 
@@ -132,9 +181,11 @@ def build_cooccurrence_embedding(config: Config, feature_size: int) -> Cooccurre
     return embedding
 
 
-def build_discriminators(config: Config, vocabulary: Vocabulary) -> Discriminators:
+def build_discriminators(
+    config: Config, vocabulary: Vocabulary, *, precision: str = "float32"
+) -> Discriminators:
     """Both discriminators with all variables created."""
-    discriminators = Discriminators(config, vocabulary)
+    discriminators = Discriminators(config, vocabulary, precision=precision)
     discriminators.build_variables(config)
     return discriminators
 

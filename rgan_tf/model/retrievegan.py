@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import tensorflow as tf
 
 from rgan_tf.config import Config
 from rgan_tf.data.patch_reader import PatchReader
 from rgan_tf.graph.encoder import GraphEncoding
-from rgan_tf.losses.adversarial import discriminator_loss, generator_loss
-from rgan_tf.losses.basic import (
-    auxiliary_loss,
-    box_loss,
-    mean_over_objects,
-    reconstruction_loss,
-)
+from rgan_tf.losses.basic import box_loss, mean_over_objects, reconstruction_loss
 from rgan_tf.losses.perceptual import PerceptualDistance
 from rgan_tf.losses.retrieval import draw_anchors
 from rgan_tf.model.adversarial_model import AdversarialModel, LossTerms
 from rgan_tf.model.joint_retrieval import CachedRetrieval, ExactRetrieval
+from rgan_tf.model.judgement import (
+    GRADIENT_PENALTY,
+    Judge,
+    discriminator_terms,
+    discriminator_weights,
+    generator_terms,
+)
 from rgan_tf.model.networks import Discriminators, RetrievalNetworks
-from rgan_tf.model.patch_library import PatchLibrary
+from rgan_tf.model.recompute import recomputed
 from rgan_tf.retrieval.cache import EmbeddingCache
-from rgan_tf.retrieval.gumbel import GroupSelection
-from rgan_tf.retrieval.selector import GroupRetrieval, mix_patches
 from rgan_tf.retrieval.temperature import exponential_temperature
-from rgan_tf.seeds import Purpose, derive_row_seeds, derive_seed
+from rgan_tf.seeds import Purpose, derive_seed
 
 GENERATOR_TERMS = (
     "selection",
@@ -41,32 +38,16 @@ GENERATOR_TERMS = (
 )
 """The nine losses of equation (7), in the paper's grouping; the names of their config weights."""
 
-DISCRIMINATOR_TERMS = ("adversarial_image", "adversarial_object", "auxiliary")
-
-
-class Synthesis(NamedTuple):
-    """One batch of generated images and how they came about.
-
-    Attributes:
-      images: [B, H, W, 3] float32 in [-1, 1].
-      boxes: [B, O, 4] float32, the layout that was used.
-      crops: [B, O, h, w, 3] float32 in [-1, 1], the selected patches.
-      selection: which candidate every object took, and when.
-    """
-
-    images: tf.Tensor
-    boxes: tf.Tensor
-    crops: tf.Tensor
-    selection: GroupSelection
-
 
 class RetrieveGAN(AdversarialModel):
     """Joint training of patch retrieval and image generation.
 
     Two paths share every weight (method §6.1): the selection path builds the image from the
     retrieved patches, the reconstruction path from the scene's own patches. They run as one
-    batch. Both use the ground-truth layout. The own patches are candidates in the selection loss
-    only; a generation pass that could pick them would be easier than what happens at test time.
+    batch. Both use the ground-truth layout; towards the end a share of the scenes puts its
+    retrieved patches into predicted boxes, which is what a user gets. The own patches are
+    candidates in the selection loss only; a generation pass that could pick them would be easier
+    than what happens at test time.
 
     Args:
       config: the experiment.
@@ -101,7 +82,7 @@ class RetrieveGAN(AdversarialModel):
             average,
             discriminators,
             generator_weights=weights,
-            discriminator_weights=dict.fromkeys(DISCRIMINATOR_TERMS, 1.0),
+            discriminator_weights=discriminator_weights(config),
             **kwargs,
         )
         self.perceptual = perceptual
@@ -121,11 +102,16 @@ class RetrieveGAN(AdversarialModel):
             self.retrieve = ExactRetrieval(config, networks.embedding)
         self.declare_metrics(
             [f"loss/generator/{name}" for name in GENERATOR_TERMS]
-            + [f"loss/discriminator/{name}" for name in DISCRIMINATOR_TERMS]
-            + ["retrieval/scale", "retrieval/temperature", *self.retrieve.monitors]
+            + [f"loss/discriminator/{name}" for name in self.discriminator_weights]
+            + [
+                "retrieval/scale",
+                "retrieval/temperature",
+                "layout/predicted_share",
+                *self.retrieve.monitors,
+            ]
         )
 
-    def compute_terms(self, batch: dict[str, tf.Tensor], replica: tf.Tensor) -> LossTerms:
+    def compute_terms(self, batch: dict[str, tf.Tensor], first_row: tf.Tensor) -> LossTerms:
         settings, form = self.config.losses, self.config.losses.adversarial
         objects, boxes, real = batch["objects"], batch["boxes"], batch["image"]
         networks = self.networks
@@ -133,73 +119,71 @@ class RetrieveGAN(AdversarialModel):
         mask = encoding.object_mask  # [B, O]
         predicted_boxes = networks.box_predictor(encoding.object_vectors)  # [B, O, 4]
 
+        def row_seeds(purpose: Purpose) -> tf.Tensor:
+            return self.batch_seeds(purpose, first_row, tf.shape(objects)[0])  # [B, 2]
+
         temperature = self.temperature()  # []
-        anchor_seed = derive_seed(
-            self.config.training.seed, self.step, replica, Purpose.SELECTION_ANCHOR
-        )
+        anchors = draw_anchors(
+            mask,
+            derive_seed(self.run_seed, self.step, 0, Purpose.SELECTION_ANCHOR),
+            first_row=first_row,
+            total_rows=self.config.training.batch_size,
+        )  # [B]
         retrieved = self.retrieve(
             batch,
             mask,
-            seeds=self._row_seeds(objects, replica),
-            anchors=draw_anchors(mask, anchor_seed),
+            seeds=row_seeds(Purpose.GUMBEL_NOISE),
+            anchors=anchors,
             temperature=temperature,
             step=self.step,
         )
         own_crops = tf.cast(batch["patch_crops"], tf.float32) / 127.5 - 1.0  # [B, O, h, w, 3]
         own_crops *= tf.cast(mask, tf.float32)[:, :, None, None, None]
 
-        fakes = networks.generator(
+        in_predicted = self._in_predicted_boxes(row_seeds(Purpose.PREDICTED_BOXES))  # [B]
+        layout = tf.where(
+            in_predicted[:, tf.newaxis, tf.newaxis],
+            tf.stop_gradient(predicted_boxes) * tf.cast(mask, tf.float32)[:, :, tf.newaxis],
+            boxes,
+        )  # [B, O, 4]
+        fakes = self._generate(
             tf.concat([retrieved.crops, own_crops], axis=0),
             _twice(encoding),
-            tf.concat([boxes, boxes], axis=0),
+            tf.concat([layout, boxes], axis=0),
         )  # [2B, H, W, 3]
         selected, reconstructed = tf.split(fakes, 2)  # [B, H, W, 3] each
 
-        everything = tf.concat([real, fakes], axis=0)  # [3B, H, W, 3]
-        image_logits = self.discriminators.image(everything, training=True)  # [3B, h', w']
-        crops = self.discriminators.crops(everything, tf.concat([boxes] * 3, axis=0))
-        object_logits, class_logits = self.discriminators.object(crops, training=True)
-        real_image, *fake_image = tf.split(image_logits, 3)
-        real_object, *fake_object = tf.split(object_logits, 3)  # [B, O] each
-        real_class, *fake_class = tf.split(class_logits, 3)  # [B, O, categories] each
-        real_crops, _, reconstructed_crops = tf.split(crops, 3)  # [B, O, S, S, 3] each
-
+        judge = Judge(self.config, self.discriminators)
+        of_real, *of_fakes = judge(
+            [real, selected, reconstructed], [boxes, layout, boxes], row_seeds
+        )
         real_maps = self.perceptual.maps(real)
+        # In other boxes than the true ones the images are not meant to agree.
+        comparable = tf.cast(~in_predicted, tf.float32)  # [B]
         generator = {
+            **generator_terms(of_fakes, objects, mask, form=form),
             "selection": retrieved.selection_loss,
             "cooccurrence": retrieved.cooccurrence_loss,
-            "adversarial_image": _mean([generator_loss(x, form) for x in fake_image]),
-            "adversarial_object": _mean(
-                [generator_loss(x, form=form, object_mask=mask) for x in fake_object]
-            ),
             "reconstruction": reconstruction_loss(reconstructed, real),
             "box": box_loss(predicted_boxes, boxes, mask),
-            "auxiliary": _mean([auxiliary_loss(x, objects, mask) for x in fake_class]),
             "perceptual_image": self.perceptual.between(
                 self.perceptual.maps(reconstructed), real_maps
             )
             + settings.perceptual_selected_share
+            * comparable
             * self.perceptual.between(self.perceptual.maps(selected), real_maps),
-            "perceptual_object": self._object_distance(reconstructed_crops, real_crops, mask),
+            "perceptual_object": self._object_distance(of_fakes[1].crops, of_real.crops, mask),
         }
-        discriminator = {
-            "adversarial_image": _mean(
-                [discriminator_loss(real_image, x, form=form) for x in fake_image]
-            ),
-            "adversarial_object": _mean(
-                [
-                    discriminator_loss(real_object, x, form=form, object_mask=mask)
-                    for x in fake_object
-                ]
-            ),
-            "auxiliary": auxiliary_loss(real_class, objects, mask),
-        }
+        discriminator = discriminator_terms(of_real, of_fakes, objects, mask, form=form)
+        if GRADIENT_PENALTY in self.discriminator_weights:
+            discriminator[GRADIENT_PENALTY] = judge.penalty(real, of_real.crops, mask, self.step)
         return LossTerms(
             generator,
             discriminator,
             {
                 "retrieval/scale": networks.embedding.scale,
                 "retrieval/temperature": temperature,
+                "layout/predicted_share": self.predicted_share(),
                 **retrieved.monitors,
             },
         )
@@ -212,8 +196,14 @@ class RetrieveGAN(AdversarialModel):
         if self.cache is not None:
             self.retrieve.fill()
 
-    def finish_step(self) -> None:
+    def state(self) -> dict[str, tf.Module]:
+        """See `GuardedModel`."""
+        state = super().state()
+        return state if self.cache is None else {**state, "cache": self.cache}
+
+    def finish_step(self, is_sound: tf.Tensor) -> None:
         """Embeds the next rows of the bank again, where a cache is used."""
+        del is_sound  # the weights are, whatever the step was
         if self.cache is not None:
             self.retrieve.refresh(self.step)
 
@@ -227,79 +217,51 @@ class RetrieveGAN(AdversarialModel):
             anneal_steps=int(settings.temperature_anneal_fraction * self.config.training.steps),
         )
 
+    def predicted_share(self) -> tf.Tensor:
+        """Scalar float32: share of scenes whose retrieved patches go into predicted boxes.
+
+        0 at first, then rising evenly to its full height at the end of the stage: the predictor
+        has to learn before anything is built on it, and at test time there is nothing else.
+        """
+        settings = self.config.training
+        start = settings.predicted_boxes_from * settings.steps
+        rise = tf.cast(self.step, tf.float32) - start  # []
+        length = max(settings.steps - start, 1.0)
+        return settings.predicted_boxes * tf.clip_by_value(rise / length, 0.0, 1.0)
+
     def _object_distance(self, crops: tf.Tensor, target: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
         """Perceptual distance of object crops: [B, O, S, S, 3] twice -> [B]."""
         shape = [-1, *crops.shape[2:]]
         distance = self.perceptual(tf.reshape(crops, shape), tf.reshape(target, shape))  # [B*O]
         return mean_over_objects(tf.reshape(distance, tf.shape(mask)), mask)
 
-    def _row_seeds(self, objects: tf.Tensor, replica: tf.Tensor) -> tf.Tensor:
-        seed = derive_seed(self.config.training.seed, self.step, replica, Purpose.GUMBEL_NOISE)
-        return tf.random.stateless_uniform(
-            [tf.shape(objects)[0], 2], seed, minval=None, maxval=None, dtype=tf.int32
-        )  # [B, 2]
+    def _in_predicted_boxes(self, seeds: tf.Tensor) -> tf.Tensor:
+        """[B] bool: which rows of this step are generated in their predicted boxes."""
+        # 24 bits of a row's own seed, as a number in [0, 1).
+        bits = tf.bitwise.bitwise_and(seeds[:, 0], 0xFFFFFF)  # [B]
+        return tf.cast(bits, tf.float32) / 2.0**24 < self.predicted_share()  # [B]
 
+    def _generate(self, crops: tf.Tensor, encoding: GraphEncoding, boxes: tf.Tensor) -> tf.Tensor:
+        """[B, H, W, 3]; with `recompute`, its inner values are computed again for the gradient."""
+        if not self.config.training.recompute:
+            return self.networks.generator(crops, encoding, boxes)
 
-def synthesise(
-    networks: RetrievalNetworks,
-    batch: dict[str, tf.Tensor],
-    *,
-    row_seeds: tf.Tensor | None,
-    boxes: tf.Tensor | None = None,
-    choice: tf.Tensor | None = None,
-    library: PatchLibrary | None = None,
-) -> Synthesis:
-    """Generates one image per graph, as at test time.
+        def generate(crops, object_vectors, image_vector, predicate_vectors, boxes):
+            vectors = {
+                "object_vectors": object_vectors,
+                "image_vector": image_vector,
+                "predicate_vectors": predicate_vectors,
+            }
+            return self.networks.generator(crops, encoding._replace(**vectors), boxes)
 
-    Args:
-      networks: the trained networks (usually the moving average).
-      batch: `objects` [B, O], `triples` [B, T, 3] and the candidate entries of a pipeline batch;
-        with `candidate_distances` [B, O, K] the deterministic retrieval starts from the nearest of
-        all candidates, without from the first object's first.
-      row_seeds: [B] int32 for random retrieval; None for the deterministic one.
-      boxes: [B, O, 4] layout to use; None uses the predicted boxes.
-      choice: [B, O] int32 candidate of every object, for other selection rules; None retrieves.
-      library: embeddings and pixels of the bank, for batches without the candidates' own.
-
-    Returns:
-      A `Synthesis`.
-    """
-    encoding = networks.encoder({"objects": batch["objects"], "triples": batch["triples"]})
-    if boxes is None:
-        boxes = networks.box_predictor(encoding.object_vectors)  # [B, O, 4]
-    boxes *= tf.cast(encoding.object_mask, tf.float32)[:, :, None]
-    if library is None:
-        embeddings = networks.embedding(batch["candidate_features"])  # [B, O, K, D]
-    else:
-        embeddings = library.embeddings_at(batch["candidate_ids"])  # [B, O, K, D]
-    selection = GroupRetrieval(straight_through=True)(
-        embeddings,
-        batch["candidate_valid"],
-        None if row_seeds is None else derive_row_seeds(row_seeds, Purpose.GUMBEL_NOISE),
-        scale=networks.embedding.scale,
-        locked=choice,
-        distances=batch.get("candidate_distances"),
-    )
-    if library is None:
-        crops = mix_patches(selection.weights, batch["candidate_crops"])  # [B, O, h, w, 3]
-    else:
-        crops = library.chosen_crops(batch["candidate_ids"], selection.choice)  # [B, O, h, w, 3]
-    return Synthesis(networks.generator(crops, encoding, boxes), boxes, crops, selection)
-
-
-def reconstruct(
-    networks: RetrievalNetworks, batch: dict[str, tf.Tensor], boxes: tf.Tensor
-) -> tf.Tensor:
-    """Images from the scenes' own patches: [B, H, W, 3] float32 in [-1, 1]."""
-    encoding = networks.encoder({"objects": batch["objects"], "triples": batch["triples"]})
-    crops = tf.cast(batch["patch_crops"], tf.float32) / 127.5 - 1.0  # [B, O, h, w, 3]
-    crops *= tf.cast(encoding.object_mask, tf.float32)[:, :, None, None, None]
-    return networks.generator(crops, encoding, boxes)
+        return recomputed(generate)(
+            crops,
+            encoding.object_vectors,
+            encoding.image_vector,
+            encoding.predicate_vectors,
+            boxes,
+        )
 
 
 def _twice(encoding: GraphEncoding) -> GraphEncoding:
     return GraphEncoding(*[tf.concat([part, part], axis=0) for part in encoding])
-
-
-def _mean(terms: list[tf.Tensor]) -> tf.Tensor:
-    return tf.add_n(terms) / len(terms)

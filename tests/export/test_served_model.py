@@ -18,7 +18,7 @@ from rgan_tf.data.patch_bank import resize_crops
 from rgan_tf.data.pipeline import scene_dataset
 from rgan_tf.model.bank_features import prefilter
 from rgan_tf.model.networks import build_cooccurrence_embedding
-from rgan_tf.model.retrievegan import synthesise
+from rgan_tf.model.synthesis import synthesise
 
 SKY, GRASS, TREE = "sky", "grass", "tree"
 

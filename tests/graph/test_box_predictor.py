@@ -8,7 +8,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rgan_tf.graph.box_predictor import BoxPredictor
+from rgan_tf.graph.box_predictor import BoxPredictor, instance_features
 
 _LAYER = BoxPredictor(hidden=8, minimum_size=0.05)
 
@@ -63,15 +63,114 @@ def test_every_variable_learns_and_can_fit_a_box():
     assert float(loss) < 0.02
 
 
-def test_serialisation_round_trip():
-    layer = BoxPredictor(hidden=3, minimum_size=0.1)
+ALONE, LEFT, RIGHT = (0, 1), (0, 2), (1, 2)
+
+
+def randomised(**arguments):
+    """A layer for vectors of size 5 whose weights, zeros too, are drawn at random."""
+    layer = BoxPredictor(hidden=8, **arguments)
+    layer(np.zeros([1, 1, 5], np.float32), np.array([[ALONE]]))
+    rng = np.random.default_rng(0)
+    layer.set_weights([rng.normal(size=weight.shape) for weight in layer.get_weights()])
+    return layer
+
+
+def test_features_of_instances_worked_by_hand():
+    features = instance_features(tf.constant([[ALONE, LEFT, RIGHT, (1, 3)]]))
+    np.testing.assert_array_equal(features[0, 0], np.zeros(4))  # to the bit
+    np.testing.assert_allclose(
+        features[0, 1:],
+        [[-0.5, -1.0, -1.0, 0.5], [0.5, 1.0, -1.0, 0.5], [0.0, 0.0, 0.0, 2 / 3]],
+        atol=1e-6,
+    )
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 8, 30])
+def test_features_are_bounded_and_all_different_within_a_group(count):
+    places = np.array([[(rank, count) for rank in range(count)]])
+    features = instance_features(places).numpy()[0]
+    assert features.min() >= -2.0 and features.max() <= 1.0
+    assert len(np.unique(features, axis=0)) == count
+
+
+def test_codes_part_look_alikes_and_leave_the_others_alone():
+    vectors = np.tile(np.random.default_rng(1).normal(size=5), [1, 4, 1]).astype(np.float32)
+    layer = randomised(instance_codes=True)
+    plain = BoxPredictor(hidden=8)
+    plain(vectors)
+    plain.set_weights(layer.get_weights()[:4])
+
+    boxes = layer(vectors, np.array([[ALONE, LEFT, RIGHT, ALONE]])).numpy()
+
+    np.testing.assert_array_equal(boxes[:, [0, 3]], plain(vectors).numpy()[:, [0, 3]])
+    assert np.abs(boxes[0, 1] - boxes[0, 2]).max() > 1e-3
+    assert np.abs(boxes[0, 1] - boxes[0, 0]).max() > 1e-3
+
+
+def test_fresh_codes_change_nothing():
+    vectors = tf.random.stateless_normal([1, 2, 5], [0, 1])
+    layer, plain = BoxPredictor(hidden=8, instance_codes=True), BoxPredictor(hidden=8)
+    places = np.array([[LEFT, RIGHT]])
+    layer(vectors, places)
+    plain(vectors)
+    plain.set_weights(layer.get_weights()[:4])
+    np.testing.assert_array_equal(layer(vectors, places), plain(vectors))
+
+
+def test_without_codes_there_are_no_weights_for_them_and_instances_have_no_influence():
+    vectors = tf.random.stateless_normal([1, 2, 5], [0, 1])
+    layer = randomised()
+    assert [weight.name.split("/", 1)[-1] for weight in layer.weights] == [
+        "hidden_layer/kernel:0",
+        "hidden_layer/bias:0",
+        "output_layer/kernel:0",
+        "output_layer/bias:0",
+    ]
+    assert len(randomised(instance_codes=True).weights) == 5
+    np.testing.assert_array_equal(layer(vectors, np.array([[LEFT, RIGHT]])), layer(vectors))
+
+
+def test_codes_without_instances_are_refused():
+    with pytest.raises(ValueError, match="needs instances, got None"):
+        BoxPredictor(instance_codes=True)(np.zeros([1, 2, 5], np.float32))
+
+
+@pytest.mark.parametrize("instance_codes", [True, False])
+def test_only_codes_can_fit_two_boxes_to_one_vector(instance_codes):
+    tf.keras.utils.set_random_seed(0)
+    layer = BoxPredictor(hidden=16, instance_codes=instance_codes)
+    vectors, places = tf.ones([1, 3, 4]), np.array([[LEFT, RIGHT, ALONE]])
+    target = tf.constant([[[0.3, 0.0, 0.7, 0.4], [0.3, 0.6, 0.7, 1.0], [0.3, 0.3, 0.7, 0.7]]])
+    layer(vectors, places)
+    optimizer = tf.keras.optimizers.Adam(0.03)
+    optimizer.build(layer.trainable_variables)
+
+    @tf.function
+    def step():
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(tf.abs(layer(vectors, places) - target))
+        gradients = tape.gradient(loss, layer.trainable_variables)
+        optimizer.apply_gradients(zip(gradients, layer.trainable_variables, strict=True))
+        return loss
+
+    for _ in range(200):
+        loss = step()
+    assert (float(loss) < 0.02) == instance_codes, float(loss)
+
+
+@pytest.mark.parametrize("instance_codes", [True, False])
+def test_serialisation_round_trip(instance_codes):
+    layer = BoxPredictor(hidden=3, minimum_size=0.1, instance_codes=instance_codes)
     copy = tf.keras.layers.deserialize(tf.keras.layers.serialize(layer))
-    vectors = tf.random.stateless_normal([1, 2, 4], [0, 1])
-    layer(vectors)
-    copy(vectors)
-    copy.set_weights(layer.get_weights())
-    np.testing.assert_array_equal(copy(vectors), layer(vectors))
+    vectors, places = tf.random.stateless_normal([1, 2, 4], [0, 1]), np.array([[LEFT, RIGHT]])
+    layer(vectors, places)
+    copy(vectors, places)
+    weights = [np.full(weight.shape, 0.3, np.float32) for weight in layer.get_weights()]
+    layer.set_weights(weights)
+    copy.set_weights(weights)
+    np.testing.assert_array_equal(copy(vectors, places), layer(vectors, places))
     assert copy.get_config() == layer.get_config()
+    assert copy.get_config()["instance_codes"] is instance_codes
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rgan_tf.data.relations import geometric_relations
-from rgan_tf.metrics.boxes import box_iou, box_metrics, relation_score
+from rgan_tf.metrics.boxes import (
+    box_collision,
+    box_iou,
+    box_metrics,
+    isolated_box_metrics,
+    isolated_mask,
+    relation_score,
+)
 from rgan_tf.vocabulary import GEOMETRIC_PREDICATES
 
 PREDICATES = ("__in_image__", *GEOMETRIC_PREDICATES, "riding")
@@ -48,6 +55,56 @@ def test_recall_by_hand_and_padding_left_out():
     }
     with pytest.raises(ValueError, match="at least one object"):
         box_metrics(predicted, target, np.zeros([2, 3], bool))
+
+
+def test_isolated_objects_by_hand():
+    objects = np.array([[7, 7, 5, 4, 0], [3, 3, 0, 0, 0]])
+    nothing = [-1, -1, -1]
+    triples = np.array([[[0, 1, 3], nothing], [nothing] * 2])
+    expected = [[False, True, True, False, False], [True, True, False, False, False]]
+    np.testing.assert_array_equal(isolated_mask(objects, triples), expected)
+    np.testing.assert_array_equal(isolated_mask(objects, triples[:, :0]), objects > 0)
+
+
+def test_isolated_overlap_by_hand():
+    target = np.tile([0.0, 0.0, 1.0, 1.0], [1, 3, 1])
+    predicted = target.copy()
+    predicted[0, 1] = [0.0, 0.0, 1.0, 0.5]
+    predicted[0, 2] = np.nan
+    isolated = np.array([[True, True, False]])
+    assert isolated_box_metrics(predicted, target, isolated) == {
+        "box_iou_isolated": 0.75,
+        "box_count_isolated": 2,
+    }
+    nothing = isolated_box_metrics(predicted, target, np.zeros([1, 3], bool))
+    assert nothing == {"box_iou_isolated": None, "box_count_isolated": 0}
+
+
+LEFT, RIGHT = (0.0, 0.0, 1.0, 0.5), (0.0, 0.5, 1.0, 1.0)
+NEARLY_LEFT = (0.0, 0.0, 1.0, 0.46)  # overlap 0.92
+
+
+@pytest.mark.parametrize(
+    ("objects", "predicted", "target", "collision", "pairs"),
+    [
+        ((7, 7), (LEFT, LEFT), (LEFT, RIGHT), 1.0, 1),
+        ((7, 7), (LEFT, NEARLY_LEFT), (LEFT, RIGHT), 1.0, 1),
+        ((7, 7), (LEFT, RIGHT), (LEFT, RIGHT), 0.0, 1),
+        ((7, 7), (LEFT, (0.0, 0.0, 1.0, 0.4)), (LEFT, RIGHT), 0.0, 1),  # overlap 0.8
+        ((7, 7), (LEFT, LEFT), (LEFT, NEARLY_LEFT), 0.0, 1),  # so they are in truth
+        ((7, 8), (LEFT, LEFT), (LEFT, RIGHT), None, 0),  # not alike
+        ((0, 0), (LEFT, LEFT), (LEFT, RIGHT), None, 0),  # padding
+        ((7, 7, 7), (LEFT, LEFT, RIGHT), (LEFT, RIGHT, LEFT), 1 / 3, 3),
+    ],
+)
+def test_collision_by_hand(objects, predicted, target, collision, pairs):
+    result = box_collision(np.array([predicted]), np.array([target]), np.array([objects]))
+    assert result == {"box_collision": collision, "box_pair_count": pairs}
+
+
+def test_objects_of_two_images_never_collide():
+    boxes = np.array([[LEFT], [LEFT]])
+    assert box_collision(boxes, boxes[:, :, ::-1], np.array([[7], [7]]))["box_pair_count"] == 0
 
 
 def _score(subject, predicate, target):

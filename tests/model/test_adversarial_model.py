@@ -37,7 +37,7 @@ class Toy(AdversarialModel):
         names = ["generator/first", "generator/second", "discriminator/only"]
         self.declare_metrics([f"loss/{name}" for name in names] + ["watch"])
 
-    def compute_terms(self, batch, replica):
+    def compute_terms(self, batch, first_row):
         x = batch["x"]  # [B]
         w, v = self.networks.value, self.discriminators.value
         return LossTerms(
@@ -110,7 +110,7 @@ def test_figures_are_means_over_the_interval(toy):
 
 def test_an_undeclared_figure_is_a_mistake(toy):
     with pytest.raises(KeyError, match="declare_metrics"):
-        toy._track("new", tf.constant(1.0))
+        toy.track({"new": tf.constant(1.0)}, tf.constant(True))
 
 
 def test_uneven_replicas_equal_one(toy, tiny_config, two_replicas, fit_once):

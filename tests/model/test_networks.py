@@ -15,7 +15,7 @@ from rgan_tf.model.networks import (
     build_sg2im_networks,
     empty_graph,
 )
-from rgan_tf.model.retrievegan import reconstruct, synthesise
+from rgan_tf.model.synthesis import reconstruct, synthesise
 
 FEATURES = 12
 

@@ -10,8 +10,9 @@ import tensorflow as tf
 
 from rgan_tf.config import load_config
 from rgan_tf.losses.perceptual import PerceptualDistance
-from rgan_tf.model import retrievegan
-from rgan_tf.model.retrievegan import GENERATOR_TERMS, RetrieveGAN, reconstruct, synthesise
+from rgan_tf.model.retrievegan import GENERATOR_TERMS
+from rgan_tf.model.synthesis import reconstruct, synthesise
+from rgan_tf.seeds import Purpose
 from training.train import CONFIG_FOLDER
 
 NINE = {
@@ -127,14 +128,14 @@ class Blind:
     def __init__(self, discriminators):
         self._inner = discriminators
 
-    def image(self, images, training):
-        return self._inner.image(tf.stop_gradient(images), training=training)
+    def image(self, images):
+        return self._inner.image(tf.stop_gradient(images))
 
     def crops(self, images, boxes):
         return self._inner.crops(tf.stop_gradient(images), boxes)
 
-    def object(self, crops, training):
-        return self._inner.object(crops, training=training)
+    def object(self, crops):
+        return self._inner.object(crops)
 
 
 def without_normalization(config):
@@ -165,13 +166,8 @@ def test_sharing_one_forward_pass_leaves_the_discriminators_gradients_alone(
 
 
 def test_joint_step_under_two_replicas(
-    tiny_config, make_joint, batch, two_replicas, fit_once, assert_same_step, monkeypatch
+    tiny_config, make_joint, batch, two_replicas, fit_once, assert_same_step
 ):
-    # Noise and anchors are drawn per replica, so both are fixed to make the two runs comparable.
-    monkeypatch.setattr(RetrieveGAN, "_row_seeds", lambda self, objects, replica: None)
-    monkeypatch.setattr(
-        retrievegan, "draw_anchors", lambda mask, seed: tf.zeros([tf.shape(mask)[0]], tf.int32)
-    )
     single = make_joint(tiny_config)
     with two_replicas.scope():
         double = make_joint(tiny_config, seed=2)
@@ -197,16 +193,20 @@ def test_figures_are_the_weighted_sum(tiny_config, make_joint, batch):
     assert figures["retrieval/signal_to_noise"] > 0
 
 
-def test_noise_is_a_function_of_seed_step_and_replica(tiny_config, make_joint, batch):
+def test_noise_is_a_function_of_seed_step_row_and_detour(tiny_config, make_joint, batch):
     model = make_joint(tiny_config)
 
-    def seeds(step=0, replica=0):
+    def seeds(step=0, first_row=0, rows=4, detour=0, purpose=Purpose.GUMBEL_NOISE):
         model.step.assign(step)
-        return model._row_seeds(batch["objects"], tf.constant(replica)).numpy()
+        model.detour.assign(detour)
+        return model.batch_seeds(purpose, first_row, rows).numpy()
 
     np.testing.assert_array_equal(seeds(), seeds())
     assert len({tuple(row) for row in seeds()}) == 4
-    assert (seeds() != seeds(step=1)).any() and (seeds() != seeds(replica=1)).any()
+    for other in ({"step": 1}, {"detour": 1}, {"purpose": Purpose.SEED_PATCH}):
+        assert (seeds() != seeds(**other)).any(), other
+    # However a batch is split, a row keeps its seed.
+    np.testing.assert_array_equal(seeds()[2:], seeds(first_row=2, rows=2))
 
 
 def test_temperature_falls_over_the_first_third(tiny_config, make_joint):

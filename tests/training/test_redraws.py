@@ -10,8 +10,8 @@ import tensorflow as tf
 
 from rgan_tf.data.candidates import CandidateTable
 from rgan_tf.errors import CorruptData
+from training.fitting import segments
 from training.redraws import Redraws
-from training.stages import _segments
 
 
 class Scaled(tf.keras.layers.Layer):
@@ -108,4 +108,4 @@ def test_the_age_is_that_of_the_last_step(redraws):
     ],
 )
 def test_training_pauses_where_candidates_are_drawn(first, last, redraw, expected):
-    assert _segments(first, last, 4, redraw) == expected
+    assert segments(first, last, 4, redraw) == expected

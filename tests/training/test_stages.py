@@ -14,7 +14,10 @@ from hypothesis import strategies as st
 from rgan_tf.model.networks import build_cooccurrence_embedding, build_sg2im_networks
 from rgan_tf.runs import create_run, load_weights, open_run
 from training import stages
-from training.stages import run_cooccurrence, run_sg2im
+from training.fitting import segments
+from training.stages import Training, run_cooccurrence, run_sg2im
+from training.stop import StopSignals
+from training.workers import Workers
 
 
 @pytest.fixture
@@ -31,9 +34,15 @@ def make_run(tmp_path, tiny_config, tiny_world):
     return make
 
 
+def training(run, data) -> Training:
+    """One replica, nobody who stops it."""
+    workers = Workers(tf.distribute.get_strategy(), count=1, index=0)
+    return Training(run, data, workers, StopSignals())
+
+
 @given(st.integers(0, 500), st.integers(1, 60))
 def test_intervals_are_whole_but_the_last(steps, interval):
-    parts = stages._intervals(steps, interval)
+    parts = segments(0, steps, interval, 0)
     assert sum(size * epochs for size, epochs in parts) == steps
     assert all(size > 0 and epochs > 0 for size, epochs in parts)
     assert all(size == interval for size, _ in parts[:-1])
@@ -50,19 +59,18 @@ def test_second_stage_does_every_step_once(make_run, tiny_world, monkeypatch, ca
         return inner(*arguments, start_step=start_step, **options)
 
     monkeypatch.setattr(stages, "triplet_dataset", recorded)
-    run_cooccurrence(run, tiny_world, tf.distribute.get_strategy())
+    run_cooccurrence(training(run, tiny_world))
     assert drawn == [0, 4]  # two intervals of 2, and the odd one
     assert '"step": 5, "of": 5' in capsys.readouterr().err
     assert run.stage_record("cooccurrence")["steps"] == 5
-    run_cooccurrence(run, tiny_world, tf.distribute.get_strategy())
+    run_cooccurrence(training(run, tiny_world))
     assert drawn == [0, 4]  # done is done
 
 
 def test_no_steps_leave_initial_weights(make_run, tiny_world):
     run = make_run(sg2im={"steps": 0}, cooccurrence={"steps": 0})
-    strategy = tf.distribute.get_strategy()
-    run_sg2im(run, tiny_world, strategy)
-    run_cooccurrence(run, tiny_world, strategy)
+    run_sg2im(training(run, tiny_world))
+    run_cooccurrence(training(run, tiny_world))
     run = open_run(str(run.folder))
     load_weights(run, "sg2im", build_sg2im_networks(run.config, run.vocabulary))
     embedding = build_cooccurrence_embedding(run.config, run.feature_size)
@@ -72,18 +80,18 @@ def test_no_steps_leave_initial_weights(make_run, tiny_world):
     assert run.stage_record("sg2im")["steps"] == 0
 
 
-def test_initial_weights_do_not_depend_on_what_was_done_before(make_run):
+def test_initial_weights_do_not_depend_on_what_was_done_before(make_run, tiny_world):
     run = make_run()
     weights = []
     for draws in (0, 3):
         for _ in range(draws):
             tf.keras.layers.Dense(4).build([None, 4])
-        stages._start_stage(run, "retrievegan")
+        assert stages._begins(training(run, tiny_world), "retrievegan", 3)
         layer = tf.keras.layers.Dense(4)
         layer.build([None, 4])
         weights.append(layer.kernel.numpy())
     np.testing.assert_array_equal(*weights)
-    stages._start_stage(run, "sg2im")
+    assert stages._begins(training(run, tiny_world), "sg2im", 3)
     other = tf.keras.layers.Dense(4)
     other.build([None, 4])
     assert (other.kernel.numpy() != weights[0]).any()

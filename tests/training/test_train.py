@@ -128,7 +128,7 @@ def test_stopped_and_continued_equals_never_stopped(
 
 def test_batches_go_on_where_they_stopped(trained, tiny_world):
     def images(start):
-        dataset = stages._training_scenes(trained, tiny_world, start, None)
+        dataset = stages.training_scenes(trained, tiny_world, start, None)
         return [batch["image_id"].numpy().tolist() for batch in dataset.take(6 - start)]
 
     assert images(0)[3:] == images(3)

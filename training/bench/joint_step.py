@@ -25,16 +25,17 @@ def build_joint_step(
 ) -> tuple[RetrieveGAN, Iterator[Batch], Callable[[Batch], dict[str, tf.Tensor]]]:
     """The model, its training batches and its compiled step."""
     width = data.bank.feature_size
-    networks = build_retrieval_networks(config, data.vocabulary, width)
+    precision = config.training.precision
+    networks = build_retrieval_networks(config, data.vocabulary, width, precision=precision)
     model = RetrieveGAN(
         config,
         networks,
         build_retrieval_networks(config, data.vocabulary, width),
-        build_discriminators(config, data.vocabulary),
+        build_discriminators(config, data.vocabulary, precision=precision),
         PerceptualDistance(load_backbone(config.losses.perceptual_backbone, weights_dir)),
         PatchReader(data.bank, table.cooccurrence, crop_size=config.data.crop_size),
     )
-    model.compile(tf.keras.optimizers.Adam(1e-4), tf.keras.optimizers.Adam(1e-4))
+    model.compile()
     model.start()
     batches = scene_dataset(
         data,

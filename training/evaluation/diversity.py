@@ -12,7 +12,7 @@ from rgan_tf.losses.perceptual import PerceptualDistance
 from rgan_tf.metrics.diversity import diversity_name, sample_diversity
 from rgan_tf.model.networks import RetrievalNetworks
 from rgan_tf.model.patch_library import PatchLibrary
-from rgan_tf.model.retrievegan import synthesise
+from rgan_tf.model.synthesis import synthesise
 from training.evaluation.systems import Batch, row_seeds
 
 

@@ -7,7 +7,14 @@ from collections.abc import Iterable
 import numpy as np
 import tensorflow as tf
 
-from rgan_tf.metrics.boxes import box_metrics, relation_score
+from rgan_tf.graph.interchangeable import instances, match_interchangeable
+from rgan_tf.metrics.boxes import (
+    box_collision,
+    box_metrics,
+    isolated_box_metrics,
+    isolated_mask,
+    relation_score,
+)
 from rgan_tf.model.networks import RetrievalNetworks
 from rgan_tf.vocabulary import Vocabulary
 from training.evaluation.systems import Batch
@@ -15,23 +22,37 @@ from training.evaluation.systems import Batch
 
 def layout_metrics(
     networks: RetrievalNetworks, scenes: Iterable[Batch], vocabulary: Vocabulary
-) -> dict[str, float]:
-    """Box overlap, recall at 0.3 and 0.5, and the share of relationships that hold."""
+) -> dict[str, float | int | None]:
+    """Box overlap, recall at 0.3 and 0.5, collisions, and the share of relationships that hold.
+
+    The graph does not say which of several interchangeable objects is which, so predicted and
+    true boxes are compared from left to right within each group (`match_interchangeable`). Where
+    a predictor gives a group one box, the comparison is the same as without.
+    """
 
     @tf.function(reduce_retracing=True)
-    def predict(batch: Batch) -> tf.Tensor:
-        graph = {"objects": batch["objects"], "triples": batch["triples"]}
-        return networks.box_predictor(networks.encoder(graph).object_vectors)  # [B, O, 4]
+    def predict(batch: Batch) -> tuple[tf.Tensor, tf.Tensor]:
+        objects, triples = batch["objects"], batch["triples"]
+        encoding = networks.encoder({"objects": objects, "triples": triples})
+        predicted = networks.box_predictor(
+            encoding.object_vectors, instances(objects, triples)
+        )  # [B, O, 4]
+        return tuple(
+            match_interchangeable(boxes, objects, triples) for boxes in (predicted, batch["boxes"])
+        )  # [B, O, 4] each
 
     parts: dict[str, list[np.ndarray]] = {key: [] for key in ("predicted", "boxes", "triples", "o")}
     for batch in scenes:
-        parts["predicted"].append(predict(batch).numpy())
-        parts["boxes"].append(batch["boxes"].numpy())
+        predicted, boxes = predict(batch)
+        parts["predicted"].append(predicted.numpy())
+        parts["boxes"].append(boxes.numpy())
         parts["triples"].append(batch["triples"].numpy())
         parts["o"].append(batch["objects"].numpy())
     predicted, boxes, triples, objects = (np.concatenate(part) for part in parts.values())
     metrics = {
         **box_metrics(predicted, boxes, objects > 0),
+        **isolated_box_metrics(predicted, boxes, isolated_mask(objects, triples)),
+        **box_collision(predicted, boxes, objects),
         **relation_score(predicted, triples, vocabulary.predicates),
     }
     return {f"layout/{name}": value for name, value in metrics.items()}

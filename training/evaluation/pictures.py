@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from rgan_tf.image import float_to_uint8
 from rgan_tf.model.patch_library import PatchLibrary
-from rgan_tf.model.retrievegan import synthesise
+from rgan_tf.model.synthesis import synthesise
 from rgan_tf.pictures import comparison_grid
 from rgan_tf.runs import Run
 from training.evaluation.systems import System, row_seeds

@@ -10,7 +10,7 @@ import tensorflow as tf
 from rgan_tf.generator.sg2im import pasted_canvas
 from rgan_tf.model.networks import RetrievalNetworks, Sg2imNetworks
 from rgan_tf.model.patch_library import PatchLibrary
-from rgan_tf.model.retrievegan import Synthesis, reconstruct, synthesise
+from rgan_tf.model.synthesis import Synthesis, reconstruct, synthesise
 
 Batch = dict[str, tf.Tensor]
 

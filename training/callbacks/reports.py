@@ -1,10 +1,8 @@
-"""What happens beside the training steps: progress, checkpoints, TensorBoard, pictures, guards."""
+"""What training tells: a line per interval, TensorBoard scalars, pictures."""
 
 from __future__ import annotations
 
 import json
-import math
-import signal
 import sys
 import time
 from collections.abc import Callable
@@ -12,24 +10,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from rgan_tf.errors import Diverged, Interrupted
-
-
-class StageCallback(tf.keras.callbacks.Callback):
-    """Base: knows the stage's step count, which goes on over restarts.
-
-    Args:
-      first_step: steps done before this `fit`.
-      total_steps: steps of the stage.
-    """
-
-    def __init__(self, first_step: int, total_steps: int):
-        super().__init__()
-        self.step = first_step
-        self.total_steps = total_steps
-
-    def on_train_batch_end(self, batch, logs=None):
-        self.step += 1
+from training.callbacks.stage import StageCallback, refuse_non_finite
 
 
 class ProgressLine(StageCallback):
@@ -93,91 +74,6 @@ class ScalarLog(StageCallback):
                 tf.summary.scalar(name, value)
         self._writer.flush()
         refuse_non_finite(self.step, logs)
-
-
-def refuse_non_finite(step: int, logs: dict | None, broken: str = "") -> None:
-    """Stops training that has left the numbers.
-
-    Args:
-      step: steps done.
-      logs: name -> value.
-      broken: what else is not finite, in words.
-
-    Raises:
-      Diverged: if a value is not finite, or `broken` says so.
-    """
-    names = sorted(name for name, value in (logs or {}).items() if not math.isfinite(value))
-    names += [broken] if broken else []
-    if names:
-        raise Diverged(
-            f"step {step}: {', '.join(names)} not finite; the last checkpoint is from "
-            "before; lower the learning rates or the adversarial weights"
-        )
-
-
-class Checkpoints(StageCallback):
-    """Saves training state and inference weights every so many steps, and on a stop signal.
-
-    After SIGTERM or SIGINT the running step is finished, everything is saved, and `Interrupted`
-    is raised; the same command then continues. State that is not finite is never saved: it would
-    replace the state to go back to.
-    """
-
-    def __init__(
-        self,
-        first_step: int,
-        total_steps: int,
-        *,
-        manager: tf.train.CheckpointManager,
-        every_steps: int,
-        save_weights: Callable[[int], None],
-        is_finite: Callable[[], bool],
-    ):
-        super().__init__(first_step, total_steps)
-        self._manager = manager
-        self._every_steps = every_steps
-        self._save_weights = save_weights
-        self._is_finite = is_finite
-        self._signal = 0
-        self._previous_handlers: dict[int, object] = {}
-
-    def on_train_begin(self, logs=None):
-        for number in (signal.SIGTERM, signal.SIGINT):
-            self._previous_handlers[number] = signal.signal(number, self._on_signal)
-
-    def on_train_batch_end(self, batch, logs=None):
-        super().on_train_batch_end(batch, logs)
-        is_due = self.step % self._every_steps == 0 or self.step == self.total_steps
-        if is_due or self._signal:
-            self._save(logs)
-        self._stop_if_asked()
-
-    def on_train_end(self, logs=None):
-        self.restore_handlers()
-        if self.step == self.total_steps:
-            self._stop_if_asked()  # a signal that came while the last pictures were drawn
-
-    def restore_handlers(self) -> None:
-        """Gives the signals back to whoever had them."""
-        for number, handler in self._previous_handlers.items():
-            signal.signal(number, handler)
-        self._previous_handlers.clear()
-
-    def _on_signal(self, number, frame):
-        self._signal = number
-
-    def _stop_if_asked(self) -> None:
-        if self._signal:
-            self.restore_handlers()
-            raise Interrupted(
-                f"stopped by signal {self._signal} at step {self.step} of {self.total_steps}; "
-                "the same command continues"
-            )
-
-    def _save(self, logs) -> None:
-        refuse_non_finite(self.step, logs, "" if self._is_finite() else "weights")
-        self._manager.save(checkpoint_number=self.step)
-        self._save_weights(self.step)
 
 
 class Pictures(StageCallback):

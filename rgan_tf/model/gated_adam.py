@@ -1,0 +1,50 @@
+"""Adam that does nothing at all in a step that its guard has closed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+
+from rgan_tf.model.guard import UpdateGuard
+
+
+class GatedAdam(tf.keras.optimizers.Adam):
+    """Adam (Kingma & Ba, ICLR 2015) whose every update is multiplied by the gate of a guard.
+
+    Zero gradients alone would not do: the moments would decay. `tf.cond` would not do either: under
+    a distribution strategy nothing may be merged over replicas inside it. With the gate at 1 it is
+    Keras's Adam; with the gate at 0 weights, moments and bias correction stay as they are, for
+    gradients that are finite. The caller puts zeros in the place of those that are not.
+
+    Args:
+      learning_rate, beta_1, beta_2: as for Keras's Adam.
+      guard: its gate.
+    """
+
+    def __init__(
+        self,
+        learning_rate: float,
+        *,
+        beta_1: float,
+        beta_2: float,
+        guard: UpdateGuard,
+        **kwargs: Any,
+    ):
+        super().__init__(learning_rate, beta_1=beta_1, beta_2=beta_2, **kwargs)
+        self.guard = guard
+
+    def update_step(self, gradient: tf.Tensor, variable: tf.Variable) -> None:
+        """Moves one variable; gradients are dense."""
+        guard, kind = self.guard, variable.dtype
+        gate = tf.cast(guard.gate, kind)  # []
+        rate = tf.cast(self.learning_rate, kind)  # []
+        number = tf.cast(guard.performed(self.iterations) + 1, kind)  # [], of this update
+        corrected = tf.sqrt(1 - tf.pow(tf.cast(self.beta_2, kind), number))  # []
+        corrected /= 1 - tf.pow(tf.cast(self.beta_1, kind), number)  # []
+        index = self._index_dict[self._var_key(variable)]
+        momentum, velocity = self._momentums[index], self._velocities[index]
+        momentum.assign_add((gradient - momentum) * ((1 - self.beta_1) * gate))
+        velocity.assign_add((tf.square(gradient) - velocity) * ((1 - self.beta_2) * gate))
+        step = momentum * (rate * corrected * gate)  # shaped like the variable
+        variable.assign_sub(step / (tf.sqrt(velocity) + self.epsilon))

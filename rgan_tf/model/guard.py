@@ -1,0 +1,119 @@
+"""Keeps what is not a number out of the weights: an unsound step updates nothing, anywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+KEPT_STEPS = 16  # numbers of skipped steps that are remembered, for inspection
+_FIRST_SCALE = 2.0**15
+_SOUND_STEPS_TO_GROW = 2000
+
+
+class UpdateGuard(tf.Module):
+    """Judges every step before it changes anything, and scales the loss for float16.
+
+    A step is sound if every loss and every gradient on every replica is a finite number and no
+    loss exceeds the bound. The verdict is the same on all replicas and is kept in `gate`, which the
+    optimisers (`GatedAdam`) and the moving average read: at 0 they leave everything as it is.
+
+    Sums stand for their parts: a sum with a part that is not finite is not finite. A sum of finite
+    gradients beyond float32 counts as unsound too, as it should.
+
+    Args:
+      loss_upper_bound: a weighted loss above it is unsound; above 0.
+      scales_loss: multiply the loss so that small float16 gradients survive (Micikevicius et al.,
+        ICLR 2018). The factor doubles after 2000 sound steps and halves when gradients overflow;
+        such a step is skipped like any other, and counted apart, since it is no sign of trouble.
+
+    Attributes:
+      gate: float32 variable, 1 = the running step is sound, 0 = it is not.
+      skipped: int64 variable, unsound steps so far.
+      skipped_in_row: int64 variable, how many of the latest steps were unsound.
+      closed_steps: int64 variable, steps at which the gate was 0, overflows included.
+      recent: [KEPT_STEPS] int64 variable, numbers of the latest unsound steps, -1 = none yet.
+      loss_scale: float32 variable.
+
+    Raises:
+      ValueError: if the bound is not above 0.
+    """
+
+    def __init__(self, *, loss_upper_bound: float = 1e6, scales_loss: bool = False):
+        super().__init__(name="guard")
+        if not loss_upper_bound > 0:
+            raise ValueError(f"loss_upper_bound must be above 0, got {loss_upper_bound}")
+        self.loss_upper_bound = loss_upper_bound
+        self.scales_loss = scales_loss
+        self.gate = _state(1.0, "gate")
+        self.skipped = _state(tf.constant(0, tf.int64), "skipped")
+        self.skipped_in_row = _state(tf.constant(0, tf.int64), "skipped_in_row")
+        self.closed_steps = _state(tf.constant(0, tf.int64), "closed_steps")
+        self.recent = _state(tf.fill([KEPT_STEPS], tf.constant(-1, tf.int64)), "recent")
+        self.loss_scale = _state(_FIRST_SCALE if scales_loss else 1.0, "loss_scale")
+        self._sound_steps = _state(tf.constant(0, tf.int64), "sound_steps")
+
+    def judge(
+        self, step: tf.Tensor, losses: Sequence[tf.Tensor], gradients: Sequence[tf.Tensor]
+    ) -> tf.Tensor:
+        """Sets the gate for the running step; called once per step in replica context.
+
+        Args:
+          step: int64 scalar, for the record.
+          losses: scalars of this replica, not multiplied by the loss scale.
+          gradients: of this replica, any shapes.
+
+        Returns:
+          Scalar bool, the same on every replica: whether the step is sound.
+        """
+        losses = tf.stack([tf.cast(loss, tf.float32) for loss in losses])  # [L]
+        total = tf.add_n([tf.reduce_sum(tf.cast(g, tf.float32)) for g in gradients])  # []
+        losses_fine = tf.reduce_all(
+            tf.math.is_finite(losses) & (losses <= self.loss_upper_bound)
+        )  # []
+        fine = losses_fine & tf.math.is_finite(total)  # []
+        context = tf.distribute.get_replica_context()
+        bad = tf.stack([tf.cast(~losses_fine, tf.float32), tf.cast(~fine, tf.float32)])  # [2]
+        bad = context.all_reduce(tf.distribute.ReduceOp.SUM, bad)  # [2]
+        is_sound = bad[1] == 0  # []
+        is_overflow = ~is_sound & (bad[0] == 0) & (self.loss_scale > 1.0)  # []
+        self._record(tf.cast(step, tf.int64), is_sound, is_overflow)
+        return is_sound
+
+    def performed(self, iterations: tf.Tensor) -> tf.Tensor:
+        """How many of an optimiser's iterations before the running step changed something."""
+        return tf.cast(iterations, tf.int64) - self.closed_steps
+
+    def settle(self) -> None:
+        """Ends the step: what was closed counts as closed. Called after the optimisers."""
+        self.closed_steps.assign_add(tf.cast(self.gate == 0.0, tf.int64))
+
+    def _record(self, step: tf.Tensor, is_sound: tf.Tensor, is_overflow: tf.Tensor) -> None:
+        is_skipped = ~is_sound & ~is_overflow  # []
+        counted = tf.cast(is_skipped, tf.int64)  # []
+        place = tf.one_hot(
+            self.skipped % KEPT_STEPS, KEPT_STEPS, on_value=True, off_value=False, dtype=tf.bool
+        )  # [KEPT_STEPS]
+        self.recent.assign(tf.where(place & is_skipped, step, self.recent))
+        self.skipped.assign_add(counted)
+        in_row = self.skipped_in_row + counted  # []
+        self.skipped_in_row.assign(tf.where(is_sound, tf.zeros_like(in_row), in_row))
+        self.gate.assign(tf.cast(is_sound, tf.float32))
+        if not self.scales_loss:
+            return
+        sound_steps = self._sound_steps + 1  # []
+        sound_steps = tf.where(is_sound, sound_steps, tf.zeros_like(sound_steps))  # []
+        grows = sound_steps >= _SOUND_STEPS_TO_GROW  # []
+        factor = tf.where(is_sound, tf.where(grows, 2.0, 1.0), 0.5)  # []
+        self.loss_scale.assign(tf.maximum(self.loss_scale * factor, 1.0))
+        self._sound_steps.assign(tf.where(grows, tf.zeros_like(sound_steps), sound_steps))
+
+
+def _state(value, name: str) -> tf.Variable:
+    """A variable that is the same on all replicas: each computes the same value for it."""
+    return tf.Variable(
+        value,
+        trainable=False,
+        name=name,
+        aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
+    )

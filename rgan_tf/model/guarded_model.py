@@ -1,0 +1,155 @@
+"""What all trained models share: a step count, a guard, figures by name, and what to checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import tensorflow as tf
+
+from rgan_tf.model.guard import UpdateGuard
+
+Gradients = list[tf.Tensor]
+
+
+class GuardedModel(tf.keras.Model):
+    """A model whose steps are counted, judged and reported.
+
+    Args:
+      seed: of the run.
+      loss_upper_bound: of the `UpdateGuard`.
+      scales_loss: likewise.
+
+    Attributes:
+      step: int64 variable, batches seen, skipped ones included.
+      guard: the `UpdateGuard`.
+      detour: int32 variable, how often training was rolled back. It changes all random numbers, so
+        that a road that led into trouble is not taken twice; it is set by whoever rolls back, and
+        no part of `state`.
+    """
+
+    def __init__(
+        self,
+        *,
+        seed: int = 0,
+        loss_upper_bound: float = 1e6,
+        scales_loss: bool = False,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.guard = UpdateGuard(loss_upper_bound=loss_upper_bound, scales_loss=scales_loss)
+        self._seed_of_run = seed
+        first = tf.VariableAggregation.ONLY_FIRST_REPLICA
+        self.step = tf.Variable(
+            tf.constant(0, tf.int64), trainable=False, name="step", aggregation=first
+        )
+        self.detour = tf.Variable(0, trainable=False, name="detour", aggregation=first)
+        self._trackers: dict[str, tf.keras.metrics.Mean] = {}
+
+    def state(self) -> dict[str, tf.Module]:
+        """What training needs to go on, by name: the content of a checkpoint."""
+        return {"step": self.step, "guard": self.guard}
+
+    def inference_networks(self) -> tf.keras.Model | tf.keras.layers.Layer:
+        """The networks whose weights a stage leaves behind."""
+        raise NotImplementedError
+
+    def weights_are_finite(self) -> bool:
+        """Whether every variable of `state` is a number."""
+        variables: list[tf.Variable] = []
+        for part in self.state().values():
+            variables += [part] if isinstance(part, tf.Variable) else list(part.variables)
+        return all(
+            bool(tf.reduce_all(tf.math.is_finite(v))) for v in variables if v.dtype.is_floating
+        )
+
+    @property
+    def run_seed(self) -> tf.Tensor:
+        """int32 scalar: the seed of the run, and another one after every roll-back."""
+        # Any odd number would do; a large one keeps neighbouring seeds of users apart.
+        return self._seed_of_run + self.detour * 1_000_003
+
+    @property
+    def metrics(self) -> list[tf.keras.metrics.Metric]:
+        """Means over the current logging interval."""
+        return list(self._trackers.values())
+
+    def declare_metrics(self, names: Sequence[str]) -> None:
+        """Creates the trackers up front: under a strategy no variable may appear in a step."""
+        for name in names:
+            self._trackers[name] = tf.keras.metrics.Mean(name=name)
+
+    def track(self, figures: dict[str, tf.Tensor], is_sound: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Adds one step to the interval's means; a step that was skipped does not count.
+
+        Args:
+          figures: name -> [B] or scalar float32.
+          is_sound: scalar bool.
+
+        Returns:
+          name -> mean so far, with `guard/skipped`, the steps skipped since the beginning.
+
+        Raises:
+          KeyError: for a name that was not declared.
+        """
+        weight = tf.cast(is_sound, tf.float32)  # []
+        for name, value in figures.items():
+            if name not in self._trackers:
+                raise KeyError(f"metric {name} was not declared with declare_metrics")
+            mean = tf.reduce_mean(tf.cast(value, tf.float32))  # []
+            self._trackers[name].update_state(tf.where(is_sound, mean, 0.0), sample_weight=weight)
+        results = {name: tracker.result() for name, tracker in self._trackers.items()}
+        return {**results, "guard/skipped": tf.cast(self.guard.skipped, tf.float32)}
+
+
+def zero_unless(is_sound: tf.Tensor, gradients: Gradients) -> Gradients:
+    """The gradients themselves, or zeros of their shapes; nothing is copied."""
+    return tf.cond(is_sound, lambda: list(gradients), lambda: [tf.zeros_like(g) for g in gradients])
+
+
+def dense(gradients: Sequence[tf.Tensor | tf.IndexedSlices]) -> Gradients:
+    """Gradients as tensors: tables of the vocabulary are small, and sums need one kind."""
+    return [tf.convert_to_tensor(gradient) for gradient in gradients]
+
+
+def in_parts(
+    work: Callable[[dict[str, tf.Tensor], tf.Tensor], tuple],
+    batch: dict[str, tf.Tensor],
+    first_row: tf.Tensor,
+    parts: int,
+) -> tuple:
+    """Adds up what `work` returns for each of n equal parts of a batch, one after the other.
+
+    Memory is that of one part and of one result.
+
+    Args:
+      work: given a part and the number of its first row; returns a structure of tensors.
+      batch: name -> [B, ...]; B a multiple of n.
+      first_row: int32 scalar, number of the batch's first row.
+      parts: n, at least 1.
+
+    Returns:
+      The structure, summed over the parts.
+    """
+    if parts == 1:
+        return work(batch, first_row)
+    rows = tf.shape(next(iter(batch.values())))[0] // parts
+
+    def part(index: tf.Tensor) -> tuple:
+        piece = {}
+        for name, value in batch.items():
+            piece[name] = value[index * rows : (index + 1) * rows]
+            static = value.shape[0] // parts if value.shape[0] else None
+            piece[name].set_shape([static, *value.shape[1:]])
+        return work(piece, first_row + index * rows)
+
+    def add(index, total):
+        return index + 1, tf.nest.map_structure(tf.add, total, part(index))
+
+    # The first part stands outside of the loop, so that the loop knows the structure.
+    return tf.while_loop(
+        lambda index, _: index < parts,
+        add,
+        (tf.constant(1), part(tf.constant(0))),
+        parallel_iterations=1,
+        swap_memory=False,
+    )[1]

@@ -1,0 +1,54 @@
+"""The record of roll-backs, and when to give up."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from rgan_tf.errors import CorruptData, Diverged
+from training.rollbacks import MOST, Rollbacks, Trouble
+
+
+def scenes_of(step):
+    return [10 * step, 10 * step + 1]
+
+
+def test_every_one_names_the_batches(tmp_path):
+    rollbacks = Rollbacks(tmp_path / "rollbacks.json")
+    rollbacks.add(Trouble(12, [3, 4]), scenes_of)
+    rollbacks.add(Trouble(15, [9]), None)
+    assert json.loads((tmp_path / "rollbacks.json").read_text()) == [
+        {
+            "at_step": 12,
+            "skipped": [{"step": 3, "image_ids": [30, 31]}, {"step": 4, "image_ids": [40, 41]}],
+        },
+        {"at_step": 15, "skipped": [{"step": 9}]},
+    ]
+
+
+def test_the_third_ends_training_and_is_recorded(tmp_path):
+    path = tmp_path / "rollbacks.json"
+    rollbacks = Rollbacks(path)
+    for _ in range(MOST - 1):
+        rollbacks.add(Trouble(5, [4]), scenes_of)
+    with pytest.raises(Diverged, match="rollbacks.json names the batches") as caught:
+        rollbacks.add(Trouble(5, [4]), scenes_of)
+    assert caught.value.exit_code == 3
+    assert len(json.loads(path.read_text())) == MOST
+    # The same command may try again, on another road: the length is what changes the numbers.
+    again = Rollbacks(path)
+    assert len(again) == MOST
+    again.add(Trouble(5, [4]), scenes_of)
+
+
+def test_a_process_that_does_not_write_counts_all_the_same(tmp_path):
+    rollbacks = Rollbacks(tmp_path / "rollbacks.json", writes=False)
+    rollbacks.add(Trouble(5, [4]), scenes_of)
+    assert len(rollbacks) == 1 and not (tmp_path / "rollbacks.json").exists()
+
+
+def test_a_damaged_record_is_named(tmp_path):
+    (tmp_path / "rollbacks.json").write_text("{}")
+    with pytest.raises(CorruptData, match="rollbacks.json"):
+        Rollbacks(tmp_path / "rollbacks.json")

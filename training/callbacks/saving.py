@@ -1,0 +1,81 @@
+"""Saves every so many steps and when asked to stop."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+
+from training.callbacks.stage import StageCallback, refuse_non_finite
+from training.stop import StopSignals
+
+_AGREE_EVERY_STEPS = 10  # so often several processes ask each other whether one was told to stop
+
+
+class Saving(StageCallback):
+    """Saves training state and inference weights every so many steps, and on a stop signal.
+
+    When a signal asks to stop, the running step is finished, everything is saved, and `Interrupted`
+    is raised; the same command then continues. State that is not finite is never saved: it would
+    replace the state to go back to. Nor is state saved while steps are being skipped.
+
+    Args:
+      first_step, total_steps: as for `StageCallback`.
+      save: writes the checkpoint of a step, and then the inference weights.
+      every_steps: so often.
+      stop: tells whether to stop.
+      is_finite: whether every weight is a number.
+      is_sound: whether the latest step was not skipped.
+      any_process: whether a flag is raised in any process that trains along.
+      processes: how many there are.
+    """
+
+    def __init__(
+        self,
+        first_step: int,
+        total_steps: int,
+        *,
+        save: Callable[[int], None],
+        every_steps: int,
+        stop: StopSignals,
+        is_finite: Callable[[], bool],
+        is_sound: Callable[[], bool] = lambda: True,
+        any_process: Callable[[bool], bool] = bool,
+        processes: int = 1,
+    ):
+        super().__init__(first_step, total_steps)
+        self._save = save
+        self._every_steps = every_steps
+        self._is_finite = is_finite
+        self._is_sound = is_sound
+        self._any_process = any_process
+        self._processes = processes
+        self._stop = stop
+        self._saved_at = first_step
+
+    def on_train_batch_end(self, batch, logs=None):
+        super().on_train_batch_end(batch, logs)
+        is_asked = self._is_asked()
+        if self._is_due() or is_asked:
+            self._save_now(logs)
+        if is_asked:
+            # Another process may have been told, and this one not.
+            self._stop.number = self._stop.number or int(signal.SIGTERM)
+            self._stop.obey(f"at step {self.step} of {self.total_steps}")
+
+    def _is_asked(self) -> bool:
+        if self._processes == 1:
+            return bool(self._stop.number)
+        # Every process has to stop after the same step, or the others wait for it for ever.
+        return self.step % _AGREE_EVERY_STEPS == 0 and self._any_process(bool(self._stop.number))
+
+    def _is_due(self) -> bool:
+        if self.step == self.total_steps:
+            return True
+        # Put off while steps are skipped: then until the first sound one.
+        since = self.step - self._saved_at // self._every_steps * self._every_steps
+        return since >= self._every_steps and self._is_sound()
+
+    def _save_now(self, logs) -> None:
+        refuse_non_finite(self.step, logs, "" if self._is_finite() else "weights")
+        self._save(self.step)
+        self._saved_at = self.step

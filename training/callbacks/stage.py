@@ -1,0 +1,46 @@
+"""What all callbacks of a stage share."""
+
+from __future__ import annotations
+
+import math
+
+import tensorflow as tf
+
+from rgan_tf.errors import Diverged
+
+
+class StageCallback(tf.keras.callbacks.Callback):
+    """Base: knows the stage's step count, which goes on over restarts.
+
+    Args:
+      first_step: steps done before this `fit`.
+      total_steps: steps of the stage.
+    """
+
+    def __init__(self, first_step: int, total_steps: int):
+        super().__init__()
+        self.step = first_step
+        self.total_steps = total_steps
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.step += 1
+
+
+def refuse_non_finite(step: int, logs: dict | None, broken: str = "") -> None:
+    """Stops training that has left the numbers, whatever the guard let pass.
+
+    Args:
+      step: steps done.
+      logs: name -> value.
+      broken: what else is not finite, in words.
+
+    Raises:
+      Diverged: if a value is not finite, or `broken` says so.
+    """
+    names = sorted(name for name, value in (logs or {}).items() if not math.isfinite(value))
+    names += [broken] if broken else []
+    if names:
+        raise Diverged(
+            f"step {step}: {', '.join(names)} not finite; the last checkpoint is from "
+            "before; lower the learning rates or the adversarial weights"
+        )

@@ -1,0 +1,151 @@
+"""Checkpoints of a stage: each a folder of its own that is whole or not there.
+
+    RUN/<stage>/checkpoints/step-00000500/manifest.json   step, stage, config, data, checksums
+    RUN/<stage>/checkpoints/step-00000500/state.*         weights, average, optimisers, guard
+
+A batch is a function of its number, so the step is also the position in the data.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from rgan_tf.errors import BadInput, CorruptData
+from rgan_tf.files import (
+    atomic_folder,
+    check_files,
+    describe_files,
+    read_json,
+    replaced_folder,
+    write_json_atomic,
+)
+
+KEPT = 3
+_MANIFEST = "manifest.json"
+_STATE = "state"
+_KIND = "rgan_checkpoint"
+_VERSION = 1
+_ADVICE = "restore it or delete its folder"
+
+
+class CheckpointFolder:
+    """Writes, lists and restores the checkpoints of one stage.
+
+    Args:
+      folder: RUN/<stage>/checkpoints; made where it is missing.
+      state: name -> what a checkpoint holds, of `GuardedModel.state`.
+      identity: what must be equal for a checkpoint to be gone on from, as JSON.
+      writes: False for processes that train along and leave the disk to another one.
+
+    Raises:
+      BadInput: if the folder holds checkpoints of an older version of the program.
+    """
+
+    def __init__(
+        self, folder: Path, state: dict[str, Any], identity: dict[str, Any], *, writes: bool = True
+    ):
+        self.folder = folder
+        self._identity = identity
+        self._checkpoint = tf.train.Checkpoint(**state)
+        self._writes = writes
+        if (folder / "checkpoint").exists() and not self._steps():
+            raise BadInput(
+                f"{folder}: holds checkpoints of an older version, which this one cannot go on "
+                "from; finish the stage with that version, or delete the folder to train it anew"
+            )
+        if writes:
+            folder.mkdir(parents=True, exist_ok=True)
+            for leftover in folder.glob(".*.partial"):  # of a process that was killed
+                shutil.rmtree(leftover, ignore_errors=True)
+
+    def save(self, step: int) -> None:
+        """Writes the state of a step, and deletes the oldest beyond the last three.
+
+        Raises:
+          OSError: if the disk is full or refuses; all earlier checkpoints are then still whole.
+        """
+        if not self._writes:
+            return
+        path = self._path(step)
+        # One that is there already was found damaged, or is of a road that was left.
+        with (replaced_folder if path.exists() else atomic_folder)(path) as partial:
+            self._write(partial, step)
+        for old in [s for s in self._steps() if s <= step][:-KEPT]:
+            shutil.rmtree(self._path(old), ignore_errors=True)
+
+    def restore_newest(self) -> int | None:
+        """Fills the state from the newest checkpoint that is whole.
+
+        Returns:
+          Its step; None if there is no checkpoint at all.
+
+        Raises:
+          CorruptData: if there are checkpoints and none is whole. Training never starts over
+            behind the user's back.
+          BadInput: if the newest whole one is of another config or data.
+        """
+        steps = self._steps()
+        for step in reversed(steps):
+            try:
+                self._read(self._path(step))
+            except CorruptData as error:
+                print(f"{error}; trying the one before", file=sys.stderr, flush=True)
+                continue
+            print(f"continuing from {self._path(step)}", file=sys.stderr, flush=True)
+            return step
+        if steps:
+            raise CorruptData(
+                f"{self.folder}: no checkpoint can be read; restore one, or delete the folder to "
+                "train this stage anew"
+            )
+        return None
+
+    def _write(self, partial: Path, step: int) -> None:
+        try:
+            self._checkpoint.write(str(partial / _STATE))
+        except tf.errors.OpError as error:  # TensorFlow reports a full disk in its own way
+            raise OSError(
+                28, "No space left on device or it refuses", str(self._path(step))
+            ) from error
+        names = sorted(path.name for path in partial.iterdir())
+        write_json_atomic(
+            partial / _MANIFEST,
+            {
+                "kind": _KIND,
+                "version": _VERSION,
+                "step": step,
+                **self._identity,
+                "files": describe_files(partial, names),
+            },
+        )
+
+    def _read(self, path: Path) -> None:
+        try:
+            manifest = read_json(path / _MANIFEST)
+        except BadInput as error:
+            raise CorruptData(f"{path / _MANIFEST}: damaged; {_ADVICE}") from error
+        if not isinstance(manifest, dict) or manifest.get("kind") != _KIND:
+            raise CorruptData(f"{path / _MANIFEST}: not of a checkpoint; {_ADVICE}")
+        for key, value in {"version": _VERSION, **self._identity}.items():
+            if manifest.get(key) != value:
+                raise BadInput(f"{path}: is of another {key}; choose another run folder")
+        check_files(path, manifest.get("files"), [f"{_STATE}.index"], verify=True, advice=_ADVICE)
+        try:
+            status = self._checkpoint.read(str(path / _STATE))
+            status.assert_existing_objects_matched()
+        except (tf.errors.OpError, AssertionError, ValueError) as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise CorruptData(f"{path}: does not fit the networks ({reason}); {_ADVICE}") from error
+
+    def _path(self, step: int) -> Path:
+        return self.folder / f"step-{step:08d}"
+
+    def _steps(self) -> list[int]:
+        """Steps of all checkpoints, whole or not, the oldest first."""
+        names = [path.name.removeprefix("step-") for path in self.folder.glob("step-*")]
+        return sorted(int(name) for name in names if name.isdecimal())

@@ -1,0 +1,84 @@
+"""What became of a stage's roll-backs: a record on disk, and the decision to give up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from rgan_tf.errors import CorruptData, Diverged
+from rgan_tf.files import read_json, write_json_atomic
+
+SKIPPED_IN_ROW = 10
+"""So many skipped steps in a row lead back to the last checkpoint."""
+
+MOST = 3
+"""At so many roll-backs within one process training ends."""
+
+
+class Trouble(Exception):
+    """Too many steps in a row were skipped; training has to go back.
+
+    Attributes:
+      step: steps done.
+      skipped_steps: numbers of the latest steps that were skipped.
+    """
+
+    def __init__(self, step: int, skipped_steps: list[int]):
+        super().__init__(f"step {step}: {len(skipped_steps)} steps in a row were skipped")
+        self.step = step
+        self.skipped_steps = skipped_steps
+
+
+class Rollbacks:
+    """The record RUN/<stage>/rollbacks.json.
+
+    Its length is the `detour` of the model: a run that is killed and continued draws the numbers
+    that it would have drawn.
+
+    Args:
+      path: of the file; may be missing.
+      writes: False for processes that leave the disk to another one.
+
+    Raises:
+      CorruptData: if the file is damaged.
+    """
+
+    def __init__(self, path: Path, *, writes: bool = True):
+        self.path = path
+        self._writes = writes
+        self._here = 0
+        self._entries: list[dict[str, Any]] = []
+        if path.exists():
+            content = read_json(path)
+            if not isinstance(content, list):
+                raise CorruptData(f"{path}: not a record of roll-backs; restore it")
+            self._entries = content
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def add(self, trouble: Trouble, scenes_of: Callable[[int], list[int]] | None) -> None:
+        """Records one, with the scenes of the batches that were skipped.
+
+        Args:
+          trouble: what happened.
+          scenes_of: image ids of the batch of a step; None where batches have none.
+
+        Raises:
+          Diverged: if it is one too many. The record is written before.
+        """
+        skipped = [
+            {"step": step, **({} if scenes_of is None else {"image_ids": scenes_of(step)})}
+            for step in trouble.skipped_steps
+        ]
+        self._entries.append({"at_step": trouble.step, "skipped": skipped})
+        self._here += 1
+        if self._writes:
+            write_json_atomic(self.path, self._entries)
+        if self._here >= MOST:
+            raise Diverged(
+                f"step {trouble.step}: losses or gradients were not finite or too large in "
+                f"{SKIPPED_IN_ROW} steps in a row, for the {self._here}rd time; {self.path} names "
+                "the batches; look at them, or lower the learning rates or adversarial weights"
+            )

@@ -1,0 +1,48 @@
+"""Being told to stop: SIGTERM and SIGINT are remembered, and obeyed between two steps."""
+
+from __future__ import annotations
+
+import signal
+
+from rgan_tf.errors import Interrupted
+
+
+class StopSignals:
+    """While its block runs, the two signals set `number` instead of ending the process.
+
+    Attributes:
+      number: the signal that came last, 0 = none.
+    """
+
+    def __init__(self) -> None:
+        self.number = 0
+        self._previous: dict[int, object] = {}
+
+    def __enter__(self) -> StopSignals:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._previous[number] = signal.signal(number, self._on_signal)
+        return self
+
+    def __exit__(self, *error) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+        self._previous.clear()
+
+    def obey(self, where: str) -> None:
+        """Ends training if a signal came.
+
+        Args:
+          where: what has been done, for the message.
+
+        Raises:
+          Interrupted: if so.
+        """
+        if self.number:
+            raise Interrupted(
+                f"stopped by signal {self.number} {where}; the same command continues"
+            )
+
+    def _on_signal(self, number, frame) -> None:
+        if self.number == signal.SIGINT == number:
+            raise KeyboardInterrupt  # asked twice: at once, whatever is lost
+        self.number = number

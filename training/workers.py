@@ -1,0 +1,98 @@
+"""Who trains: the devices of this machine, or those of all machines that `TF_CONFIG` names."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from rgan_tf.data.pipeline import Share
+from rgan_tf.errors import BadInput
+
+
+class Workers:
+    """The strategy, and what the processes that share it have to agree on.
+
+    Attributes:
+      strategy: a `MirroredStrategy` or a `MultiWorkerMirroredStrategy`.
+      count: number of processes.
+      is_chief: whether this process writes the run; exactly one does.
+    """
+
+    def __init__(self, strategy: tf.distribute.Strategy, *, count: int, index: int):
+        self.strategy = strategy
+        self.count = count
+        self.is_chief = index == 0
+
+    @property
+    def replicas(self) -> int:
+        """Over all processes."""
+        return self.strategy.num_replicas_in_sync
+
+    def any(self, flag: bool) -> bool:
+        """Whether the flag is raised in any process; every process has to ask."""
+        if self.count == 1:
+            return flag
+        return float(self._sum(float(flag))) > 0
+
+    def wait(self) -> None:
+        """Returns when every process has come here."""
+        self.any(False)
+
+    def dataset(
+        self, make: Callable[[Share], tf.data.Dataset]
+    ) -> tf.data.Dataset | tf.distribute.DistributedDataset:
+        """Batches for `fit`: every replica gets its own share of every batch.
+
+        Args:
+          make: given the shares of a process, returns a dataset that yields them in turn.
+        """
+
+        def of_process(context: tf.distribute.InputContext) -> tf.data.Dataset:
+            local = self.replicas // context.num_input_pipelines
+            return make(Share(context.input_pipeline_id * local, local, self.replicas))
+
+        return self.strategy.distribute_datasets_from_function(of_process)
+
+    def _sum(self, value: float) -> tf.Tensor:
+        @tf.function
+        def total(number: tf.Tensor) -> tf.Tensor:
+            def of_replica():
+                context = tf.distribute.get_replica_context()
+                return context.all_reduce(tf.distribute.ReduceOp.SUM, number)
+
+            return self.strategy.experimental_local_results(self.strategy.run(of_replica))[0]
+
+        return total(tf.constant(value))
+
+
+def start_workers() -> Workers:
+    """All devices of this machine; with `TF_CONFIG` set, of every machine that it names.
+
+    Every process runs the same command and needs the same data and the same run folder.
+
+    Raises:
+      BadInput: if `TF_CONFIG` is no usable cluster.
+    """
+    text = os.environ.get("TF_CONFIG")
+    if not text:
+        return Workers(tf.distribute.MirroredStrategy(), count=1, index=0)
+    try:
+        config = json.loads(text)
+        workers = list(config["cluster"]["worker"])
+        index = int(config["task"]["index"])
+        is_usable = set(config["cluster"]) == {"worker"} and config["task"]["type"] == "worker"
+    except (ValueError, KeyError, TypeError) as error:
+        raise BadInput(
+            'TF_CONFIG: must be JSON like {"cluster": {"worker": ["host:port", ...]}, "task": '
+            '{"type": "worker", "index": 0}}'
+        ) from error
+    if not is_usable or not 0 <= index < len(workers):
+        raise BadInput(
+            f"TF_CONFIG: must name workers only, and a task among them; got task {config['task']} "
+            f"of {len(workers)} workers"
+        )
+    strategy = tf.distribute.MultiWorkerMirroredStrategy()
+    return Workers(strategy, count=len(workers), index=index)
