@@ -152,7 +152,7 @@ class ServedModel(tf.Module):
         boxes = tf.where(
             request["boxes_given"][..., tf.newaxis],
             request["boxes"],
-            self.networks.box_predictor(encoding.object_vectors),
+            self.networks.predict_boxes(graph, encoding),
         )  # [B, O, 4]
         boxes *= tf.cast(mask, tf.float32)[..., tf.newaxis]  # [B, O, 4]
 

@@ -14,10 +14,9 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+from rgan_tf.config import AUGMENTATIONS
 from rgan_tf.retrieval.noise import stateless_uniform
 from rgan_tf.seeds import Purpose
-
-AUGMENTATIONS = ("color", "translation", "cutout")
 
 # A number is never given to another kind, so that old runs can be repeated.
 _STREAMS = {"color": 1, "translation": 2, "cutout": 3}
@@ -28,30 +27,6 @@ SATURATION = (0.0, 2.0)  # factor on the distance from the grey of the pixel
 CONTRAST = (0.5, 1.5)  # factor on the distance from the mean of the image
 TRANSLATION_DIVISOR = 8  # an image is moved by up to this part of its side
 CUTOUT_DIVISOR = 2  # the square has this part of the side of the image
-
-
-def parse_augmentation(text: str) -> tuple[str, ...]:
-    """Reads names of augmentations from one string.
-
-    Args:
-      text: names from `AUGMENTATIONS` in any order, separated by commas; "none" or "" for none.
-
-    Returns:
-      The names in the order of `AUGMENTATIONS`.
-
-    Raises:
-      ValueError: for an unknown name, or one that stands there twice.
-    """
-    if text.strip() in ("", "none"):
-        return ()
-    names = [name.strip() for name in text.split(",")]
-    for name in names:
-        if name not in AUGMENTATIONS:
-            allowed = ", ".join(AUGMENTATIONS)
-            raise ValueError(f"augmentation must be none or some of {allowed}; got {name!r}")
-        if names.count(name) > 1:
-            raise ValueError(f"augmentation names {name} twice: {text!r}")
-    return tuple(name for name in AUGMENTATIONS if name in names)
 
 
 def augment(images: tf.Tensor, seeds: tf.Tensor, kinds: Sequence[str]) -> tf.Tensor:

@@ -16,6 +16,9 @@ import yaml
 
 from rgan_tf.errors import BadInput
 
+AUGMENTATIONS = ("color", "translation", "cutout")
+"""What `discriminators.augmentation` may name, in the order in which they are applied."""
+
 
 @dataclasses.dataclass(frozen=True)
 class DataConfig:
@@ -36,6 +39,7 @@ class GraphConfig:
     hidden: int = 512
     layers: int = 5
     box_hidden: int = 512
+    instance_codes: bool = False  # boxes tell objects apart that the graph does not, left to right
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,7 +111,7 @@ class DiscriminatorConfig:
 
 @dataclasses.dataclass(frozen=True)
 class LossConfig:
-    """Form of the adversarial loss and the nine weights of equation (7)."""
+    """Form of the adversarial loss, the nine weights of equation (7), and one of our own."""
 
     adversarial: str = "hinge"  # hinge | non_saturating
     perceptual_backbone: str = "squeezenet"
@@ -117,6 +121,7 @@ class LossConfig:
     adversarial_object: float = 1.0
     reconstruction: float = 1.0
     box: float = 10.0
+    box_overlap: float = 0.0  # 1 - generalised IoU of the predicted boxes; not in the paper
     auxiliary: float = 0.1
     perceptual_image: float = 1.0
     perceptual_object: float = 0.5
@@ -260,13 +265,47 @@ def config_from_dict(raw: dict[str, Any], source: str = "config") -> Config:
     return config
 
 
+def parse_augmentation(text: str) -> tuple[str, ...]:
+    """Reads names of augmentations from one string.
+
+    Args:
+      text: names from `AUGMENTATIONS` in any order, separated by commas; "none" or "" for none.
+
+    Returns:
+      The names in the order of `AUGMENTATIONS`.
+
+    Raises:
+      ValueError: for an unknown name, or one that stands there twice.
+    """
+    if text.strip() in ("", "none"):
+        return ()
+    names = [name.strip() for name in text.split(",")]
+    for name in names:
+        if name not in AUGMENTATIONS:
+            allowed = ", ".join(AUGMENTATIONS)
+            raise ValueError(f"augmentation must be none or some of {allowed}; got {name!r}")
+        if names.count(name) > 1:
+            raise ValueError(f"augmentation names {name} twice: {text!r}")
+    return tuple(name for name in AUGMENTATIONS if name in names)
+
+
+def _augmentation_refused(text: str) -> str:
+    try:
+        parse_augmentation(text)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
 def _rules(config: Config) -> list[tuple[str, bool]]:
     """What values must satisfy together, in words, and whether they do."""
     data, modules = config.data, len(config.sg2im.decoder_channels)
     entries = len(config.generator.decoder_channels)
     crop, object_crop = data.crop_size, config.discriminators.object_crop_size
     loaded, exact = config.retrieval.loaded_candidates, config.retrieval.exact_candidates
+    refused = _augmentation_refused(config.discriminators.augmentation)
     return [
+        (f"discriminators.{refused}", not refused),
         (
             f"data.image_size must be a multiple of 16 and at least {_SMALLEST_IMAGE}, "
             f"got {data.image_size}",

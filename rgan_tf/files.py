@@ -8,18 +8,23 @@ either the old content or the new one. What a process that was killed leaves beh
 from __future__ import annotations
 
 import contextlib
-import ctypes
-import errno
 import hashlib
 import json
 import os
-import secrets
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from rgan_tf.errors import BadInput, CorruptData
+from rgan_tf.renames import (
+    exchange,
+    make_parent,
+    partial_sibling,
+    refuse_mount,
+    rename_to_free,
+    require_free,
+)
 
 _BLOCK = 1 << 20  # bytes read at a time when hashing
 _MAX_NAME = 1024  # characters of a relative path that comes from a file
@@ -37,8 +42,8 @@ def write_bytes_atomic(path: str | Path, data: bytes) -> None:
     path = Path(path)
     if path.is_dir():
         raise BadInput(f"{path}: is a folder; name a file to write")
-    _make_parent(path)
-    temporary = _partial_sibling(path)
+    make_parent(path)
+    temporary = partial_sibling(path)
     try:
         with open(temporary, "xb") as file:
             file.write(data)
@@ -69,12 +74,13 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
       removed when the block raises.
 
     Raises:
-      BadInput: if `path` is a file or a folder that is not empty, before anything is written.
+      BadInput: if `path` is a file, a mount point or a folder that is not empty, before anything
+        is written.
     """
     path = Path(path)
-    _require_free(path)
-    _make_parent(path)
-    temporary = _partial_sibling(path)
+    require_free(path)
+    make_parent(path)
+    temporary = partial_sibling(path)
     temporary.mkdir()
     try:
         yield temporary
@@ -82,8 +88,7 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
             for name in names:
                 _sync(Path(folder) / name)
             _sync(Path(folder))
-        _require_free(path)  # somebody else may have written it meanwhile
-        os.rename(temporary, path)
+        rename_to_free(temporary, path)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
@@ -100,10 +105,14 @@ def replaced_folder(path: str | Path) -> Iterator[Path]:
     Yields:
       An empty temporary sibling folder. When the block ends, it takes the place of `path`, and
       what was there before is deleted; when the block raises, `path` is as it was.
+
+    Raises:
+      BadInput: if `path` is a mount point, which cannot be exchanged.
     """
     path = Path(path)
+    refuse_mount(path)
     with contextlib.ExitStack() as stack:
-        temporary = _partial_sibling(path)
+        temporary = partial_sibling(path)
         stack.callback(shutil.rmtree, temporary, ignore_errors=True)
         temporary.mkdir()
         yield temporary
@@ -111,7 +120,7 @@ def replaced_folder(path: str | Path) -> Iterator[Path]:
             for name in names:
                 _sync(Path(folder) / name)
             _sync(Path(folder))
-        _exchange(temporary, path)
+        exchange(temporary, path)
         _sync(path.parent)
 
 
@@ -160,6 +169,8 @@ def check_files(
     if not isinstance(described, dict) or not set(names) <= set(described):
         raise CorruptData(f"{folder}/manifest.json: does not list its files; {advice}")
     for name, entry in described.items():
+        if not _is_description(entry):
+            raise CorruptData(f"{folder}/manifest.json: does not describe {name!r:.80}; {advice}")
         path = folder / name
         if not path.is_file():
             raise CorruptData(f"{path}: is missing; {advice}")
@@ -168,6 +179,14 @@ def check_files(
             raise CorruptData(f"{path}: {size} bytes, {entry['bytes']} were written; {advice}")
         if verify and sha256_of(path) != entry["sha256"]:
             raise CorruptData(f"{path}: damaged (checksum differs); {advice}")
+
+
+def _is_description(entry: Any) -> bool:
+    return (
+        isinstance(entry, dict)
+        and isinstance(entry.get("bytes"), int)
+        and isinstance(entry.get("sha256"), str)
+    )
 
 
 def safe_join(root: str | Path, name: str) -> Path:
@@ -258,45 +277,6 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         twice = next(name for name in names if names.count(name) > 1)
         raise ValueError(f"key {twice[:40]!r} is given twice")
     return result
-
-
-def _partial_sibling(path: Path) -> Path:
-    return path.with_name(f".{path.name[:200]}.{secrets.token_hex(4)}.partial")
-
-
-def _make_parent(path: Path) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError, PermissionError) as error:
-        raise BadInput(f"{path}: {path.parent} cannot be made a folder; name another") from error
-
-
-def _require_free(path: Path) -> None:
-    if path.is_symlink() or (path.exists() and not path.is_dir()):
-        raise BadInput(f"{path}: exists and is not a folder; name a new folder")
-    if path.is_dir() and any(path.iterdir()):
-        raise BadInput(f"{path}: folder exists and is not empty; name a new folder or delete it")
-
-
-def _exchange(new: Path, old: Path) -> None:
-    """Lets two folders change names in one step, where the system can; else in two."""
-    exchange = 2  # RENAME_EXCHANGE of renameat2(2)
-    here = -100  # AT_FDCWD
-    rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
-    if rename is not None:
-        if rename(here, os.fsencode(new), here, os.fsencode(old), exchange) == 0:
-            return
-        code = ctypes.get_errno()
-        if code not in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):
-            raise OSError(code, os.strerror(code), str(old))
-    aside = _partial_sibling(old)
-    os.rename(old, aside)
-    try:
-        os.rename(new, old)
-    except BaseException:
-        os.rename(aside, old)
-        raise
-    shutil.rmtree(aside, ignore_errors=True)
 
 
 def _sync(path: Path) -> None:

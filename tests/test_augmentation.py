@@ -7,14 +7,8 @@ import pytest
 import tensorflow as tf
 
 from rgan_tf import augmentation
-from rgan_tf.augmentation import (
-    AUGMENTATIONS,
-    augment,
-    change_colors,
-    cut_out,
-    parse_augmentation,
-    translate,
-)
+from rgan_tf.augmentation import augment, change_colors, cut_out, translate
+from rgan_tf.config import AUGMENTATIONS, parse_augmentation
 from rgan_tf.retrieval.noise import draw_noise
 from rgan_tf.seeds import Purpose, derive_row_seeds
 

@@ -212,6 +212,10 @@ def raw_configs(draw):
         "training.beta_2": FRACTION,
         "training.ema_decay": FRACTION,
         "losses.perceptual_selected_share": FRACTION,
+        "training.predicted_boxes": FRACTION,
+        "training.predicted_boxes_from": FRACTION,
+        "training.precision": st.sampled_from(["float32", "bfloat16", "float16"]),
+        "discriminators.augmentation": st.sampled_from(["none", "color", "color,cutout"]),
     }
     by_kind = {
         int: st.integers(1, 10**6),

@@ -47,8 +47,9 @@ def sg2im_pictures(
     def draw() -> dict[str, np.ndarray]:
         batch = fixed_scenes(run, data, held_out_split(data), None, SCENES)
         networks = model.average
-        encoding = networks.encoder({"objects": batch["objects"], "triples": batch["triples"]})
-        boxes = networks.box_predictor(encoding.object_vectors)
+        graph = {"objects": batch["objects"], "triples": batch["triples"]}
+        encoding = networks.encoder(graph)
+        boxes = networks.predict_boxes(graph, encoding)
         image = networks.decoder(encoding.object_vectors, boxes, encoding.object_mask)
         return {
             "sg2im": comparison_grid(

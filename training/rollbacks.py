@@ -17,7 +17,7 @@ MOST = 3
 
 
 class Trouble(Exception):
-    """Too many steps in a row were skipped; training has to go back.
+    """The latest steps were skipped; training has to go back.
 
     Attributes:
       step: steps done.
@@ -25,7 +25,7 @@ class Trouble(Exception):
     """
 
     def __init__(self, step: int, skipped_steps: list[int]):
-        super().__init__(f"step {step}: {len(skipped_steps)} steps in a row were skipped")
+        super().__init__(f"step {step}: the latest {len(skipped_steps)} were skipped")
         self.step = step
         self.skipped_steps = skipped_steps
 
@@ -78,7 +78,8 @@ class Rollbacks:
             write_json_atomic(self.path, self._entries)
         if self._here >= MOST:
             raise Diverged(
-                f"step {trouble.step}: losses or gradients were not finite or too large in "
-                f"{SKIPPED_IN_ROW} steps in a row, for the {self._here}rd time; {self.path} names "
-                "the batches; look at them, or lower the learning rates or adversarial weights"
+                f"step {trouble.step}: losses or gradients were not finite or too large in the "
+                f"latest {len(trouble.skipped_steps)} steps, for the {self._here}rd time; "
+                f"{self.path} names the batches; look at them, or lower the learning rates or the "
+                "adversarial weights"
             )

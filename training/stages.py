@@ -22,6 +22,7 @@ from rgan_tf.losses.perceptual import PerceptualDistance
 from rgan_tf.model.bank_features import fallback_objects, prefilter
 from rgan_tf.model.cooccurrence import CooccurrenceModel, same_image_auc, triplet_dataset
 from rgan_tf.model.gated_adam import GatedAdam
+from rgan_tf.model.guarded_model import GuardedModel
 from rgan_tf.model.networks import (
     build_cooccurrence_embedding,
     build_discriminators,
@@ -90,7 +91,7 @@ def run_sg2im(training: Training) -> None:
             ),
             scenes_of=lambda step, seed: _scenes_of(training, step, seed),
             callbacks=lambda first_step: _pictures(
-                training, "sg2im", first_step, config.sg2im.steps, draw
+                training, "sg2im", model, first_step, config.sg2im.steps, draw
             ),
         )
     )
@@ -209,7 +210,7 @@ def run_retrievegan(training: Training, perceptual: PerceptualDistance) -> None:
     def callbacks(first_step: int) -> list[StageCallback]:
         # The age is a figure of the interval and has to be there before the others read them.
         ages = [IndexAge(first_step, steps, age=redraws.age)] if redraws.every_steps else []
-        return [*ages, *_pictures(training, "retrievegan", first_step, steps, draw)]
+        return [*ages, *_pictures(training, "retrievegan", model, first_step, steps, draw)]
 
     training.fit(
         Stage(
@@ -289,6 +290,7 @@ def _scenes_of(training: Training, step: int, seed: int) -> list[int]:
 def _pictures(
     training: Training,
     stage: str,
+    model: GuardedModel,
     first_step: int,
     steps: int,
     draw: Callable[[], dict[str, Any]],
@@ -305,6 +307,7 @@ def _pictures(
             picture_folder=run.folder / "pictures",
             every_steps=run.config.training.picture_every_steps,
             write_png=_write_png,
+            is_sound=lambda: bool(model.guard.gate.numpy()),
         )
     ]
 

@@ -42,6 +42,7 @@ from rgan_tf.data.bank.graphs import GraphTable
 from rgan_tf.data.bank.table import PatchTable
 from rgan_tf.errors import BadInput, CorruptData
 from rgan_tf.files import check_files, read_json
+from rgan_tf.seal import check_seal
 from rgan_tf.vocabulary import IMAGE, Vocabulary
 
 _CACHE_BYTES = 2**30  # arrays up to this size are kept in memory
@@ -119,6 +120,10 @@ class PatchBank:
                 f"{folder}: version {manifest.get('version')} of the patch bank, this program "
                 f"reads {VERSION}; make the bank again (prepare the data again)"
             )
+        check_seal(manifest, path, required=False, advice=_ADVICE)
+        backbone = manifest.get("backbone")
+        if not isinstance(backbone, str) or not backbone.strip():
+            raise CorruptData(f"{path}: does not name the backbone of its features; {_ADVICE}")
         if verify is None:
             verify = _bytes_of(manifest) <= _VERIFIED_BYTES
         check_files(folder, manifest.get("files"), FILES, verify=verify, advice=_ADVICE)
@@ -235,8 +240,9 @@ class PatchBank:
 def _bytes_of(manifest: dict[str, Any]) -> int:
     """Size of all files, by the manifest; 0 where it does not say."""
     files = manifest.get("files")
-    sizes = [entry.get("bytes", 0) for entry in files.values()] if isinstance(files, dict) else []
-    return sum(sizes)
+    entries = files.values() if isinstance(files, dict) else ()
+    sizes = [entry.get("bytes") for entry in entries if isinstance(entry, dict)]
+    return sum(size for size in sizes if isinstance(size, int))
 
 
 def resize_crops(crops: np.ndarray, size: int) -> np.ndarray:

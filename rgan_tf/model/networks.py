@@ -13,7 +13,8 @@ from rgan_tf.generator.generator import PatchGenerator
 from rgan_tf.generator.layout import crop_objects
 from rgan_tf.generator.sg2im import Sg2imDecoder
 from rgan_tf.graph.box_predictor import BoxPredictor
-from rgan_tf.graph.encoder import SceneGraphEncoder
+from rgan_tf.graph.encoder import GraphEncoding, SceneGraphEncoder
+from rgan_tf.graph.interchangeable import instances
 from rgan_tf.retrieval.embedding import CooccurrenceEmbedding, PatchEmbedding
 from rgan_tf.vocabulary import Vocabulary
 
@@ -46,7 +47,22 @@ class GraphNetworks(tf.keras.Model):
             hidden=graph.hidden,
             layers=graph.layers,
         )
-        self.box_predictor = BoxPredictor(hidden=graph.box_hidden)
+        self.box_predictor = BoxPredictor(
+            hidden=graph.box_hidden, instance_codes=graph.instance_codes
+        )
+
+    def predict_boxes(self, graph: dict[str, tf.Tensor], encoding: GraphEncoding) -> tf.Tensor:
+        """Boxes of encoded graphs.
+
+        Args:
+          graph: dict with `objects` [B, O] int32 and `triples` [B, T, 3] int32.
+          encoding: of that graph.
+
+        Returns:
+          [B, O, 4] float32, see `BoxPredictor`.
+        """
+        places = instances(graph["objects"], graph["triples"])  # [B, O, 2]
+        return self.box_predictor(encoding.object_vectors, places)
 
 
 class Sg2imNetworks(GraphNetworks):
@@ -72,7 +88,7 @@ class Sg2imNetworks(GraphNetworks):
         """Creates every variable, so that checkpoints can be restored at once."""
         graph = empty_graph(config)
         encoding = self.encoder(graph)
-        boxes = self.box_predictor(encoding.object_vectors)
+        boxes = self.predict_boxes(graph, encoding)
         self.decoder(encoding.object_vectors, boxes, encoding.object_mask)
 
 
@@ -109,8 +125,9 @@ class RetrievalNetworks(GraphNetworks):
 
     def build_variables(self, config: Config, feature_size: int) -> None:
         """Creates every variable; `feature_size` is the width of the backbone's features."""
-        encoding = self.encoder(empty_graph(config))
-        boxes = self.box_predictor(encoding.object_vectors)  # [1, O, 4]
+        graph = empty_graph(config)
+        encoding = self.encoder(graph)
+        boxes = self.predict_boxes(graph, encoding)  # [1, O, 4]
         self.embedding(tf.zeros([1, feature_size]))
         size = config.data.crop_size
         self.generator(tf.zeros([1, config.data.max_objects, size, size, 3]), encoding, boxes)

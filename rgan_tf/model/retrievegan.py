@@ -7,10 +7,11 @@ import tensorflow as tf
 from rgan_tf.config import Config
 from rgan_tf.data.patch_reader import PatchReader
 from rgan_tf.graph.encoder import GraphEncoding
-from rgan_tf.losses.basic import box_loss, mean_over_objects, reconstruction_loss
+from rgan_tf.losses.basic import mean_over_objects, reconstruction_loss
 from rgan_tf.losses.perceptual import PerceptualDistance
 from rgan_tf.losses.retrieval import draw_anchors
 from rgan_tf.model.adversarial_model import AdversarialModel, LossTerms
+from rgan_tf.model.box_losses import box_losses
 from rgan_tf.model.joint_retrieval import CachedRetrieval, ExactRetrieval
 from rgan_tf.model.judgement import (
     GRADIENT_PENALTY,
@@ -32,11 +33,12 @@ GENERATOR_TERMS = (
     "adversarial_object",
     "reconstruction",
     "box",
+    "box_overlap",
     "auxiliary",
     "perceptual_image",
     "perceptual_object",
 )
-"""The nine losses of equation (7), in the paper's grouping; the names of their config weights."""
+"""The nine losses of equation (7) and `box_overlap`; the names of their config weights."""
 
 
 class RetrieveGAN(AdversarialModel):
@@ -107,6 +109,7 @@ class RetrieveGAN(AdversarialModel):
                 "retrieval/scale",
                 "retrieval/temperature",
                 "layout/predicted_share",
+                "layout/overlap",
                 *self.retrieve.monitors,
             ]
         )
@@ -115,9 +118,11 @@ class RetrieveGAN(AdversarialModel):
         settings, form = self.config.losses, self.config.losses.adversarial
         objects, boxes, real = batch["objects"], batch["boxes"], batch["image"]
         networks = self.networks
-        encoding = networks.encoder({"objects": objects, "triples": batch["triples"]})
+        graph = {"objects": objects, "triples": batch["triples"]}
+        encoding = networks.encoder(graph)
         mask = encoding.object_mask  # [B, O]
-        predicted_boxes = networks.box_predictor(encoding.object_vectors)  # [B, O, 4]
+        predicted_boxes = networks.predict_boxes(graph, encoding)  # [B, O, 4]
+        losses_of_boxes = box_losses(self.config, predicted_boxes, boxes, graph, mask)
 
         def row_seeds(purpose: Purpose) -> tf.Tensor:
             return self.batch_seeds(purpose, first_row, tf.shape(objects)[0])  # [B, 2]
@@ -165,7 +170,7 @@ class RetrieveGAN(AdversarialModel):
             "selection": retrieved.selection_loss,
             "cooccurrence": retrieved.cooccurrence_loss,
             "reconstruction": reconstruction_loss(reconstructed, real),
-            "box": box_loss(predicted_boxes, boxes, mask),
+            **losses_of_boxes,
             "perceptual_image": self.perceptual.between(
                 self.perceptual.maps(reconstructed), real_maps
             )
@@ -184,6 +189,7 @@ class RetrieveGAN(AdversarialModel):
                 "retrieval/scale": networks.embedding.scale,
                 "retrieval/temperature": temperature,
                 "layout/predicted_share": self.predicted_share(),
+                "layout/overlap": 1.0 - tf.reduce_mean(losses_of_boxes["box_overlap"]),
                 **retrieved.monitors,
             },
         )

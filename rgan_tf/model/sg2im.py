@@ -5,8 +5,9 @@ from __future__ import annotations
 import tensorflow as tf
 
 from rgan_tf.config import Config
-from rgan_tf.losses.basic import box_loss, reconstruction_loss
+from rgan_tf.losses.basic import reconstruction_loss
 from rgan_tf.model.adversarial_model import AdversarialModel, LossTerms
+from rgan_tf.model.box_losses import box_losses
 from rgan_tf.model.judgement import (
     ADVERSARIAL_TERMS,
     GRADIENT_PENALTY,
@@ -33,7 +34,7 @@ class Sg2imModel(AdversarialModel):
         discriminators: Discriminators,
         **kwargs,
     ):
-        terms = (*ADVERSARIAL_TERMS, "reconstruction", "box")
+        terms = (*ADVERSARIAL_TERMS, "reconstruction", "box", "box_overlap")
         super().__init__(
             config,
             networks,
@@ -51,9 +52,10 @@ class Sg2imModel(AdversarialModel):
     def compute_terms(self, batch: dict[str, tf.Tensor], first_row: tf.Tensor) -> LossTerms:
         form = self.config.losses.adversarial
         objects, boxes, real = batch["objects"], batch["boxes"], batch["image"]
-        encoding = self.networks.encoder({"objects": objects, "triples": batch["triples"]})
+        graph = {"objects": objects, "triples": batch["triples"]}
+        encoding = self.networks.encoder(graph)
         mask = encoding.object_mask  # [B, O]
-        predicted = self.networks.box_predictor(encoding.object_vectors)  # [B, O, 4]
+        predicted = self.networks.predict_boxes(graph, encoding)  # [B, O, 4]
         fake = self.networks.decoder(encoding.object_vectors, boxes, mask)  # [B, H, W, 3]
 
         judge = Judge(self.config, self.discriminators)
@@ -65,7 +67,7 @@ class Sg2imModel(AdversarialModel):
         generator = {
             **generator_terms([of_fake], objects, mask, form=form),
             "reconstruction": reconstruction_loss(fake, real),
-            "box": box_loss(predicted, boxes, mask),
+            **box_losses(self.config, predicted, boxes, graph, mask),
         }
         discriminator = discriminator_terms(of_real, [of_fake], objects, mask, form=form)
         if GRADIENT_PENALTY in self.discriminator_weights:

@@ -53,9 +53,10 @@ def synthesise(
     Returns:
       A `Synthesis`.
     """
-    encoding = networks.encoder({"objects": batch["objects"], "triples": batch["triples"]})
+    graph = {"objects": batch["objects"], "triples": batch["triples"]}
+    encoding = networks.encoder(graph)
     if boxes is None:
-        boxes = networks.box_predictor(encoding.object_vectors)  # [B, O, 4]
+        boxes = networks.predict_boxes(graph, encoding)  # [B, O, 4]
     boxes *= tf.cast(encoding.object_mask, tf.float32)[:, :, None]
     if library is None:
         embeddings = networks.embedding(batch["candidate_features"])  # [B, O, K, D]

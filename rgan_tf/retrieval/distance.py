@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+_COINCIDENT = 1e-12  # squared distance of vectors that differ by rounding only
+
 
 def safe_sqrt(squares: tf.Tensor) -> tf.Tensor:
-    """Square root with gradient 0 at 0, where the plain one has an infinite slope.
+    """Square root with gradient 0 near 0, where the plain one has an infinite slope.
+
+    Near, and not only at 0: a compiler may compute one vector twice and round it differently. The
+    direction of so small a difference means nothing, and its gradient would have length 1.
 
     Args:
       squares: any shape, not negative.
@@ -14,9 +19,10 @@ def safe_sqrt(squares: tf.Tensor) -> tf.Tensor:
     Returns:
       The same shape and type.
     """
-    positive = squares > 0
+    apart = squares > _COINCIDENT
     # The inner `where` keeps the infinite slope out of the gradient, the outer one the value.
-    return tf.where(positive, tf.sqrt(tf.where(positive, squares, 1.0)), 0.0)
+    root = tf.sqrt(tf.where(apart, squares, 1.0))
+    return tf.where(apart, root, tf.sqrt(tf.stop_gradient(squares)))
 
 
 def l2_distance(first: tf.Tensor, second: tf.Tensor) -> tf.Tensor:
@@ -30,7 +36,7 @@ def l2_distance(first: tf.Tensor, second: tf.Tensor) -> tf.Tensor:
       second: [..., D] float, broadcastable to `first`.
 
     Returns:
-      [...], of the same float type; gradient 0 where the vectors are equal.
+      [...], of the same float type; gradient 0 where the vectors are equal up to rounding.
     """
     return safe_sqrt(tf.reduce_sum(tf.math.squared_difference(first, second), axis=-1))
 

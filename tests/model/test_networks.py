@@ -37,8 +37,9 @@ def test_every_variable_is_there_before_the_first_call(tiny_config, vocabulary, 
     assert all(before)
     synthesise(retrieval, batch, row_seeds=None)
     image = reconstruct(retrieval, batch, batch["boxes"])
-    encoding = sg2im.encoder({"objects": batch["objects"], "triples": batch["triples"]})
-    boxes = sg2im.box_predictor(encoding.object_vectors)
+    graph = {"objects": batch["objects"], "triples": batch["triples"]}
+    encoding = sg2im.encoder(graph)
+    boxes = sg2im.predict_boxes(graph, encoding)
     sg2im.decoder(encoding.object_vectors, boxes, encoding.object_mask)
     discriminators.image(image, training=True)
     discriminators.object(discriminators.crops(image, boxes), training=True)
@@ -55,9 +56,10 @@ def test_sizes_are_those_of_the_config(tiny_config, vocabulary, batch):
         cooccurrence=dataclasses.replace(tiny_config.cooccurrence, sizes=(6, 4)),
     )
     networks = build_retrieval_networks(config, vocabulary, FEATURES)
-    encoding = networks.encoder({"objects": batch["objects"], "triples": batch["triples"]})
+    graph = {"objects": batch["objects"], "triples": batch["triples"]}
+    encoding = networks.encoder(graph)
     assert encoding.object_vectors.shape == (3, 6, 10)
-    boxes = networks.box_predictor(encoding.object_vectors)
+    boxes = networks.predict_boxes(graph, encoding)
     assert networks.generator(tf.zeros([3, 6, 8, 8, 3]), encoding, boxes).shape == (3, 48, 48, 3)
     assert networks.embedding(batch["candidate_features"]).shape == (3, 6, 4, 7)
     assert float(networks.embedding.scale) == pytest.approx(config.retrieval.initial_scale)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from rgan_tf.retrieval.distance import l2_distance, unit_distance
@@ -32,3 +33,16 @@ def test_equal_vectors_are_near_zero_apart_with_a_finite_gradient(make_graphs):
         distance = unit_distance(features, query)
     assert float(tf.reduce_max(distance[:, 2, 3])) < 1e-3
     assert np.isfinite(tape.gradient(distance, query)).all()
+
+
+def test_what_differs_by_rounding_alone_has_no_direction():
+    """XLA may round one vector in two ways; the gradient must not be the unit vector between."""
+    vector = np.full([16], 0.25, np.float32)
+    rounded = np.nextafter(vector, np.float32(1))
+    for other, length in ((rounded, 0.0), (vector + np.float32(1e-4), 1.0)):
+        first = tf.constant(vector)
+        with tf.GradientTape() as tape:
+            tape.watch(first)
+            distance = l2_distance(first, tf.constant(other))
+        assert float(distance) > 0
+        assert float(tf.norm(tape.gradient(distance, first))) == pytest.approx(length, abs=1e-4)

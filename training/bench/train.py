@@ -60,8 +60,9 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
     networks = model.networks
 
     def generate(objects, triples, crops):
-        encoding = networks.encoder({"objects": objects, "triples": triples})
-        boxes = networks.box_predictor(encoding.object_vectors)  # [1, O, 4]
+        graph = {"objects": objects, "triples": triples}
+        encoding = networks.encoder(graph)
+        boxes = networks.predict_boxes(graph, encoding)  # [1, O, 4]
         return networks.generator(crops, encoding, boxes)  # [1, H, W, 3]
 
     objects, size = config.data.max_objects, config.data.crop_size

@@ -20,7 +20,10 @@ _BOXES_ASTRAY = 0.05  # mean overlap with the true boxes
 
 
 class TroubleWatch(StageCallback):
-    """Raises `Trouble` once too many steps in a row were skipped."""
+    """Raises `Trouble` once too many steps in a row were skipped, or the very last one was.
+
+    A stage does not end on skipped steps: what it leaves would be weights that no loss vouches for.
+    """
 
     def __init__(self, first_step: int, total_steps: int, *, watched: GuardedModel):
         super().__init__(first_step, total_steps)
@@ -29,8 +32,8 @@ class TroubleWatch(StageCallback):
     def on_train_batch_end(self, batch, logs=None):
         super().on_train_batch_end(batch, logs)
         in_row = int(self._guard.skipped_in_row.numpy())
-        if in_row >= SKIPPED_IN_ROW:
-            skipped = sorted(self._guard.recent.numpy().tolist())[-SKIPPED_IN_ROW:]
+        if in_row >= SKIPPED_IN_ROW or (in_row and self.step == self.total_steps):
+            skipped = sorted(self._guard.recent.numpy().tolist())[-in_row:]
             raise Trouble(self.step, [step for step in skipped if step >= 0])
 
 

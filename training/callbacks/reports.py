@@ -82,6 +82,7 @@ class Pictures(StageCallback):
     Args:
       draw: returns name -> uint8 [H, W, 3].
       folder: TensorBoard folder; the PNG files go to `pictures/` beside it.
+      is_sound: whether the latest step was not skipped; after one that was, nothing is drawn.
     """
 
     def __init__(
@@ -94,9 +95,11 @@ class Pictures(StageCallback):
         picture_folder: Path,
         every_steps: int,
         write_png: Callable[[Path, object], None],
+        is_sound: Callable[[], bool] = lambda: True,
     ):
         super().__init__(first_step, total_steps)
         self._draw = draw
+        self._is_sound = is_sound
         self._writer = tf.summary.create_file_writer(str(folder))
         self._picture_folder = picture_folder
         self._every_steps = every_steps
@@ -104,7 +107,8 @@ class Pictures(StageCallback):
 
     def on_train_batch_end(self, batch, logs=None):
         super().on_train_batch_end(batch, logs)
-        if self.step % self._every_steps and self.step != self.total_steps:
+        is_due = self.step % self._every_steps == 0 or self.step == self.total_steps
+        if not is_due or not self._is_sound():
             return
         with self._writer.as_default(step=self.step):
             for name, picture in self._draw().items():

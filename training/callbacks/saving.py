@@ -70,7 +70,7 @@ class Saving(StageCallback):
 
     def _is_due(self) -> bool:
         if self.step == self.total_steps:
-            return True
+            return self._is_sound()
         # Put off while steps are skipped: then until the first sound one.
         since = self.step - self._saved_at // self._every_steps * self._every_steps
         return since >= self._every_steps and self._is_sound()

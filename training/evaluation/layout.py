@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 import tensorflow as tf
 
-from rgan_tf.graph.interchangeable import instances, match_interchangeable
+from rgan_tf.graph.interchangeable import match_interchangeable
 from rgan_tf.metrics.boxes import (
     box_collision,
     box_metrics,
@@ -33,10 +33,8 @@ def layout_metrics(
     @tf.function(reduce_retracing=True)
     def predict(batch: Batch) -> tuple[tf.Tensor, tf.Tensor]:
         objects, triples = batch["objects"], batch["triples"]
-        encoding = networks.encoder({"objects": objects, "triples": triples})
-        predicted = networks.box_predictor(
-            encoding.object_vectors, instances(objects, triples)
-        )  # [B, O, 4]
+        graph = {"objects": objects, "triples": triples}
+        predicted = networks.predict_boxes(graph, networks.encoder(graph))  # [B, O, 4]
         return tuple(
             match_interchangeable(boxes, objects, triples) for boxes in (predicted, batch["boxes"])
         )  # [B, O, 4] each

@@ -56,9 +56,10 @@ def systems_of(
         return tf.clip_by_value(canvas, -1.0, 1.0)  # rounding of the interpolation exceeds it
 
     def parametric(batch: Batch, boxes: tf.Tensor | None) -> tf.Tensor:
-        encoding = sg2im.encoder({"objects": batch["objects"], "triples": batch["triples"]})
+        graph = {"objects": batch["objects"], "triples": batch["triples"]}
+        encoding = sg2im.encoder(graph)
         if boxes is None:
-            boxes = sg2im.box_predictor(encoding.object_vectors)  # [B, O, 4]
+            boxes = sg2im.predict_boxes(graph, encoding)  # [B, O, 4]
         return sg2im.decoder(encoding.object_vectors, boxes, encoding.object_mask)
 
     both = [

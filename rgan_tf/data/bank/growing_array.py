@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 from pathlib import Path
@@ -9,6 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from rgan_tf.errors import CorruptData
+
+_AGAIN = "delete the folder and start again"
 
 
 class GrowingArray:
@@ -27,7 +30,7 @@ class GrowingArray:
       rows: written so far.
 
     Raises:
-      CorruptData: if the file to be continued is shorter than that.
+      CorruptData: if the file to be continued is missing, damaged or shorter than that.
     """
 
     def __init__(self, path: Path, dtype, shape: tuple[int, ...], rows: int | None = None):
@@ -35,16 +38,19 @@ class GrowingArray:
         self._dtype = np.dtype(dtype)
         self._shape = shape
         self.rows = rows or 0
-        self._file = open(path, "wb" if rows is None else "r+b")
         if rows is None:
+            self._file = open(path, "wb")
             self._write_header()
             return
-        end = self._header_bytes() + rows * self._row_bytes
-        if os.fstat(self._file.fileno()).st_size < end:
+        try:
+            self._file = open(path, "r+b")
+        except FileNotFoundError as error:
+            raise CorruptData(f"{path}: is missing; {_AGAIN}") from error
+        try:
+            self._go_on_after(rows)
+        except BaseException:
             self._file.close()
-            raise CorruptData(f"{path}: shorter than its record; delete the folder and start again")
-        self._file.truncate(end)
-        self._file.seek(end)
+            raise
 
     def append(self, values: np.ndarray) -> None:
         """Adds [n, *shape] rows, cast to the array's type.
@@ -72,11 +78,22 @@ class GrowingArray:
 
     def abandon(self) -> None:
         """Closes the file as it is."""
-        self._file.close()
+        with contextlib.suppress(OSError):  # a full disk refuses what is still in the buffer
+            self._file.close()
 
     @property
     def _row_bytes(self) -> int:
         return self._dtype.itemsize * math.prod(self._shape)
+
+    def _go_on_after(self, rows: int) -> None:
+        try:
+            end = self._header_bytes() + rows * self._row_bytes
+        except ValueError as error:
+            raise CorruptData(f"{self._path}: its header is damaged; {_AGAIN}") from error
+        if os.fstat(self._file.fileno()).st_size < end:
+            raise CorruptData(f"{self._path}: shorter than its record; {_AGAIN}")
+        self._file.truncate(end)
+        self._file.seek(end)
 
     def _header_bytes(self) -> int:
         self._file.seek(0)

@@ -27,11 +27,13 @@ from rgan_tf.data.bank.format import (
 )
 from rgan_tf.data.bank.graphs import BankGraph
 from rgan_tf.data.bank.growing_array import GrowingArray
-from rgan_tf.errors import CorruptData
+from rgan_tf.errors import BadInput, CorruptData
 from rgan_tf.files import describe_files, read_json, write_json_atomic
+from rgan_tf.seal import sealed
 from rgan_tf.vocabulary import Vocabulary
 
-_PROGRESS = "progress.json"  # in the folder while the bank is being written
+PROGRESS = "progress.json"  # in the folder while the bank is being written
+_AGAIN = "delete the folder and start again"
 
 
 class PatchBankWriter:
@@ -50,7 +52,7 @@ class PatchBankWriter:
       note: what the last checkpoint was given; None where there is none.
 
     Raises:
-      CorruptData: if what was written before is shorter than its record.
+      CorruptData: if what was written before is missing, damaged or shorter than its record.
       FileExistsError: if the folder is a bank already.
     """
 
@@ -75,15 +77,9 @@ class PatchBankWriter:
         self._vocabulary = vocabulary
         self._origin = origin or {}
         self.note: dict[str, Any] | None = None
-        rows: dict[str, int | None] = {}
-        if resume and (folder / _PROGRESS).exists():
-            progress = read_json(folder / _PROGRESS)
-            try:
-                rows, self.note = progress["rows"], progress["note"]
-            except (KeyError, TypeError) as error:
-                raise CorruptData(
-                    f"{folder / _PROGRESS}: damaged; delete the folder and start again"
-                ) from error
+        rows: dict[str, int] = {}
+        if resume and (folder / PROGRESS).exists():
+            rows, self.note = _read_progress(folder / PROGRESS)
         shapes = {
             CROPS: (np.uint8, (crop_size, crop_size, 3)),
             FEATURES: (np.float16, (feature_size,)),
@@ -96,10 +92,7 @@ class PatchBankWriter:
             name: GrowingArray(folder / name, dtype, shape, rows.get(name))
             for name, (dtype, shape) in shapes.items()
         }
-        self._table = open(folder / TABLE, "r+b" if rows else "wb")
-        if rows:
-            self._table.truncate(rows[TABLE])
-            self._table.seek(0, os.SEEK_END)
+        self._table = _open_table(folder / TABLE, rows.get(TABLE))
 
     def __enter__(self) -> PatchBankWriter:
         return self
@@ -110,7 +103,8 @@ class PatchBankWriter:
             return
         for array in self._arrays.values():
             array.abandon()
-        self._table.close()
+        with contextlib.suppress(OSError):  # a full disk refuses what is still in the buffer
+            self._table.close()
 
     @property
     def rows(self) -> int:
@@ -175,7 +169,7 @@ class PatchBankWriter:
         for name, array in self._arrays.items():
             array.sync()
             rows[name] = array.rows
-        write_json_atomic(self._folder / _PROGRESS, {"rows": rows, "note": note})
+        write_json_atomic(self._folder / PROGRESS, {"rows": rows, "note": note})
 
     def close(self) -> dict[str, Any]:
         """Writes the final headers, vocabulary and manifest; returns the manifest."""
@@ -197,11 +191,47 @@ class PatchBankWriter:
             **self._origin,
             "files": describe_files(self._folder, FILES),
         }
+        manifest = sealed(manifest)
         write_json_atomic(self._folder / MANIFEST, manifest)
         with contextlib.suppress(FileNotFoundError):
-            (self._folder / _PROGRESS).unlink()
+            (self._folder / PROGRESS).unlink()
         return manifest
 
 
 def _alone(category_id: int) -> BankGraph:
     return BankGraph(np.array([category_id], np.int32), np.zeros([0, 3], np.int32))
+
+
+def _read_progress(path: Path) -> tuple[dict[str, int], dict[str, Any]]:
+    """The rows of every file and the note of the last checkpoint."""
+    try:
+        progress = read_json(path)
+    except BadInput as error:
+        raise CorruptData(f"{error}; {_AGAIN}") from error
+    progress = progress if isinstance(progress, dict) else {}
+    rows, note = progress.get("rows"), progress.get("note")
+    is_whole = isinstance(rows, dict) and isinstance(note, dict)
+    names = set(FILES) - {VOCABULARY}
+    if not is_whole or not all(_is_count(rows.get(name)) for name in names):
+        raise CorruptData(f"{path}: damaged; {_AGAIN}")
+    return rows, note
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and value >= 0
+
+
+def _open_table(path: Path, end: int | None):
+    """The table to append to: a new one, or what there is up to that byte."""
+    if end is None:
+        return open(path, "wb")
+    try:
+        table = open(path, "r+b")
+    except FileNotFoundError as error:
+        raise CorruptData(f"{path}: is missing; {_AGAIN}") from error
+    if table.seek(0, os.SEEK_END) < end:
+        table.close()
+        raise CorruptData(f"{path}: shorter than its record; {_AGAIN}")
+    table.truncate(end)
+    table.seek(end)
+    return table

@@ -1,0 +1,142 @@
+"""Names of files and folders: which are free, and how one takes the place of another."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from rgan_tf.errors import BadInput
+
+_LONGEST = 200  # characters of a name that are repeated in that of its temporary sibling
+
+
+def partial_sibling(path: Path) -> Path:
+    """A new name beside `path` for what is not finished yet."""
+    return path.with_name(f".{path.name[:_LONGEST]}.{secrets.token_hex(4)}.partial")
+
+
+def partial_siblings(path: Path) -> list[Path]:
+    """What lies beside `path` under a name that `partial_sibling` may have given for it alone."""
+    if len(path.name) > _LONGEST or not path.parent.is_dir():
+        return []
+    pattern = re.compile(re.escape(f".{path.name}.") + r"[0-9a-f]{8}\.partial")
+    return sorted(other for other in path.parent.iterdir() if pattern.fullmatch(other.name))
+
+
+def full_place(path: str | Path) -> Path:
+    """The absolute path of a folder that may not exist yet; a link in its last part stays one.
+
+    Raises:
+      BadInput: if the way there cannot be followed.
+    """
+    path = Path(path)
+    try:
+        if path.name in ("", ".."):
+            return path.resolve()
+        return path.parent.resolve() / path.name
+    except (OSError, RuntimeError) as error:  # RuntimeError: links that lead round
+        raise BadInput(f"{path}: leads nowhere; name another folder") from error
+
+
+def make_parent(path: Path) -> None:
+    """Makes the folder that `path` is to lie in.
+
+    Raises:
+      BadInput: if something else is in the way, or it may not be made.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError, PermissionError) as error:
+        raise BadInput(f"{path}: {path.parent} cannot be made a folder; name another") from error
+
+
+def require_free(path: Path) -> None:
+    """Refuses a name under which no folder can be made.
+
+    Raises:
+      BadInput: if it is taken by anything but an empty folder, or is a mount point.
+    """
+    if path.is_symlink() or (path.exists() and not path.is_dir()):
+        raise BadInput(f"{path}: exists and is not a folder; name a new folder")
+    if path.is_dir() and any(path.iterdir()):
+        raise BadInput(f"{path}: folder exists and is not empty; name a new folder or delete it")
+    refuse_mount(path)
+
+
+def rename_to_free(folder: Path, path: Path) -> None:
+    """Gives a folder its name.
+
+    Raises:
+      BadInput: as `require_free`; somebody else may have written it meanwhile.
+    """
+    require_free(path)
+    with _mounts_refused(path):
+        os.rename(folder, path)
+
+
+def refuse_mount(path: Path) -> None:
+    """Refuses a mount point: no other folder can take its name.
+
+    Raises:
+      BadInput: if it is one.
+    """
+    if os.path.ismount(path):
+        raise _mount_point(path)
+
+
+def exchange(new: Path, old: Path) -> None:
+    """Lets two folders change names in one step, where the system can.
+
+    Elsewhere it takes two, and then what was `old` is deleted.
+
+    Raises:
+      BadInput: if `old` is a mount point.
+    """
+    with _mounts_refused(old):
+        if _exchange_at_once(new, old):
+            return
+        aside = partial_sibling(old)
+        os.rename(old, aside)
+    try:
+        os.rename(new, old)
+    except BaseException:
+        os.rename(aside, old)
+        raise
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def _exchange_at_once(new: Path, old: Path) -> bool:
+    """Whether the system could; an OSError if it could and would not."""
+    flag = 2  # RENAME_EXCHANGE of renameat2(2)
+    here = -100  # AT_FDCWD
+    rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if rename is None:
+        return False
+    if rename(here, os.fsencode(new), here, os.fsencode(old), flag) == 0:
+        return True
+    code = ctypes.get_errno()
+    if code in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):
+        return False
+    raise OSError(code, os.strerror(code), str(old))
+
+
+@contextlib.contextmanager
+def _mounts_refused(path: Path) -> Iterator[None]:
+    """A mount of a folder on its own disk looks like any other, until it is to be renamed."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.EBUSY, errno.EXDEV):
+            raise _mount_point(path) from error
+        raise
+
+
+def _mount_point(path: Path) -> BadInput:
+    return BadInput(f"{path}: is a mount point and cannot be renamed; name a folder inside it")
