@@ -64,6 +64,7 @@ _WRONG_PATH = (
     errno.EISDIR,
     errno.EEXIST,
     errno.ENOENT,
+    errno.ENAMETOOLONG,
 )
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -38,6 +40,9 @@ def read_image(path: str | Path, *, apply_orientation: bool = True) -> np.ndarra
     """
     path = Path(path)
     try:
+        kind = os.stat(path).st_mode
+        if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):  # a pipe would be waited for
+            raise BadInput(f"image {path}: is no regular file; name a PNG or JPEG file")
         with open(path, "rb") as file:
             data = file.read(MAX_FILE_BYTES + 1)
     except (OSError, ValueError) as error:

@@ -30,19 +30,24 @@ def partial_siblings(path: Path) -> list[Path]:
     return sorted(other for other in path.parent.iterdir() if pattern.fullmatch(other.name))
 
 
-def full_place(path: str | Path) -> Path:
-    """The absolute path of a folder that may not exist yet; a link in its last part stays one.
+def real_place(path: str | Path) -> Path:
+    """The absolute path that a name stands for, links followed; it need not exist.
 
     Raises:
-      BadInput: if the way there cannot be followed.
+      BadInput: if links lead round in a circle, or the way there is closed.
     """
-    path = Path(path)
     try:
-        if path.name in ("", ".."):
-            return path.resolve()
-        return path.parent.resolve() / path.name
-    except (OSError, RuntimeError) as error:  # RuntimeError: links that lead round
-        raise BadInput(f"{path}: leads nowhere; name another folder") from error
+        return Path(path).resolve()
+    except (OSError, RuntimeError) as error:
+        raise BadInput(f"{path}: cannot be followed ({error}); name another place") from error
+
+
+def new_place(path: str | Path) -> Path:
+    """As `real_place`, except that a link stays one where it is the name itself."""
+    path = Path(path)
+    if path.name in ("", ".."):
+        return real_place(path)
+    return real_place(path.parent) / path.name
 
 
 def make_parent(path: Path) -> None:

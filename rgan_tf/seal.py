@@ -1,4 +1,4 @@
-"""Manifests that hold the checksum of their own content, so that damage to them shows too."""
+"""JSON files that hold the checksum of their own content, so that damage to them shows too."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from rgan_tf.errors import CorruptData
+from rgan_tf.errors import BadInput, CorruptData
+from rgan_tf.files import read_json
 
 SEAL = "manifest_sha256"
 
@@ -35,6 +36,22 @@ def check_seal(manifest: dict[str, Any], path: Path, *, required: bool, advice: 
     content = {key: value for key, value in manifest.items() if key != SEAL}
     if manifest.get(SEAL) != _checksum(content):
         raise CorruptData(f"{path}: damaged (its own checksum differs); {advice}")
+
+
+def read_sealed(path: Path, *, advice: str = "delete it") -> dict[str, Any]:
+    """Reads a JSON object that `sealed` made.
+
+    Raises:
+      CorruptData: if it cannot be read, or was changed since.
+    """
+    try:
+        content = read_json(path)
+    except BadInput as error:
+        raise CorruptData(f"{path}: damaged; {advice}") from error
+    if not isinstance(content, dict):
+        raise CorruptData(f"{path}: damaged; {advice}")
+    check_seal(content, path, required=True, advice=advice)
+    return content
 
 
 def _checksum(content: dict[str, Any]) -> str:

@@ -26,6 +26,16 @@ class Workers:
         self.count = count
         self.is_chief = index == 0
 
+        def total(flag: tf.Tensor) -> tf.Tensor:
+            def of_replica() -> tf.Tensor:
+                context = tf.distribute.get_replica_context()
+                own = tf.identity(flag)  # on the replica's device, which the reduction asks for
+                return context.all_reduce(tf.distribute.ReduceOp.SUM, own)
+
+            return strategy.experimental_local_results(strategy.run(of_replica))[0]
+
+        self._total = tf.function(total, input_signature=[tf.TensorSpec([], tf.float32)])
+
     @property
     def replicas(self) -> int:
         """Over all processes."""
@@ -35,7 +45,7 @@ class Workers:
         """Whether the flag is raised in any process; every process has to ask."""
         if self.count == 1:
             return flag
-        return float(self._sum(float(flag))) > 0
+        return float(self._total(tf.constant(float(flag)))) > 0
 
     def wait(self) -> None:
         """Returns when every process has come here."""
@@ -55,17 +65,6 @@ class Workers:
             return make(Share(context.input_pipeline_id * local, local, self.replicas))
 
         return self.strategy.distribute_datasets_from_function(of_process)
-
-    def _sum(self, value: float) -> tf.Tensor:
-        @tf.function
-        def total(number: tf.Tensor) -> tf.Tensor:
-            def of_replica():
-                context = tf.distribute.get_replica_context()
-                return context.all_reduce(tf.distribute.ReduceOp.SUM, number)
-
-            return self.strategy.experimental_local_results(self.strategy.run(of_replica))[0]
-
-        return total(tf.constant(value))
 
 
 def start_workers() -> Workers:

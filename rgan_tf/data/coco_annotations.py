@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import dataclasses
+import math
 from pathlib import Path
 
 import numpy as np
 
 from rgan_tf.data.annotation import AnnotatedImage, AnnotatedObject
+from rgan_tf.data.bank.format import stored_box
 from rgan_tf.data.json_object import JsonObject
 from rgan_tf.data.masks import segmentation_centroid
 from rgan_tf.data.relations import geometric_relations
 from rgan_tf.errors import BadInput
 from rgan_tf.files import read_json, safe_join
 
+_LARGEST_ID = 2**63 - 1  # that the columns of a bank hold
+_MAX_SIDE = 10**6  # px; no image file that is read comes near
 NOT_A_CATEGORY = "other"  # stuff annotations use it for everything that is a thing
 
 
@@ -26,12 +31,14 @@ class CocoFilter:
       min_box_share: smallest share of the image that an object's box covers, exclusive.
       min_objects, max_objects: kept objects per image.
       require_stuff: leave out images without stuff annotations.
+      keep_repeats: keep an object whose image has one of the same category and box before it.
     """
 
     min_box_share: float = 0.02
     min_objects: int = 3
     max_objects: int = 8
     require_stuff: bool = True
+    keep_repeats: bool = True
 
 
 class CocoAnnotations:
@@ -93,17 +100,22 @@ class CocoAnnotations:
           seed: draws the relationships.
         """
         image_id = image.number("id")
-        if image_id < 0:
-            raise BadInput(f"{image.source}: id {image_id} is negative")
+        if not 0 <= image_id <= _LARGEST_ID:
+            raise BadInput(f"{image.source}: id {image_id!r:.40} is not in [0, {_LARGEST_ID}]")
         width, height = image.number("width"), image.number("height")
-        if width < 1 or height < 1:
-            raise BadInput(f"{image.source}: width and height must be at least 1")
+        if not (1 <= width <= _MAX_SIDE and 1 <= height <= _MAX_SIDE):
+            raise BadInput(
+                f"{image.source}: width and height must be in [1, {_MAX_SIDE}], got "
+                f"{width!r:.40} and {height!r:.40}"
+            )
         style = image.text("style", "")
         objects = []
         for annotation in self.objects.get(image_id, ()):
             kept = self._object(annotation, width, height, keep, style)
             if kept is not None:
                 objects.append(kept)
+        if not keep.keep_repeats:
+            objects = self._without_repeats(objects)
         if not keep.min_objects <= len(objects) <= keep.max_objects:
             few = len(objects) < keep.min_objects
             reason = f"under {keep.min_objects}" if few else f"over {keep.max_objects}"
@@ -125,6 +137,14 @@ class CocoAnnotations:
             width=width,
             height=height,
         )
+
+    def _without_repeats(self, objects: list[AnnotatedObject]) -> list[AnnotatedObject]:
+        kept = {}
+        for item in objects:
+            kept.setdefault((item.category, *stored_box(item.box)), item)
+        if len(kept) < len(objects):
+            self.skipped["object: annotated twice"] += len(objects) - len(kept)
+        return list(kept.values())
 
     def _object(
         self, annotation: JsonObject, width: int, height: int, keep: CocoFilter, style: str
@@ -171,8 +191,9 @@ def category_names(file: JsonObject) -> dict[int, str]:
 def _box(annotation: JsonObject) -> tuple[float, float, float, float]:
     value = annotation.value.get("bbox")
     is_box = isinstance(value, list) and len(value) == 4
-    if not is_box or not all(isinstance(edge, (int, float)) for edge in value):
-        raise BadInput(
-            f"{annotation.source}: 'bbox' must be [x, y, width, height], got {value!r:.60}"
-        )
-    return tuple(float(edge) for edge in value)
+    if is_box and all(isinstance(edge, (int, float)) for edge in value):
+        with contextlib.suppress(OverflowError):  # an integer of hundreds of digits
+            edges = tuple(float(edge) for edge in value)
+            if all(math.isfinite(edge) for edge in edges):
+                return edges
+    raise BadInput(f"{annotation.source}: 'bbox' must be [x, y, width, height], got {value!r:.60}")

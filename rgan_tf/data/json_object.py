@@ -60,20 +60,32 @@ class JsonObject:
     def text(self, key: str, default: str | None = None) -> str:
         """The text `key`, or `default` where it is absent or null."""
         value = self._optional(key, default)
-        if not isinstance(value, str):
+        if not isinstance(value, str) or not is_text(value):
             raise BadInput(f"{self.source}: {key!r} must be text, got {value!r:.60}")
         return value
 
     def texts(self, key: str) -> tuple[str, ...]:
         """The texts of the list `key`; it must be there."""
         value = self.value.get(key)
-        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        if not isinstance(value, list) or not all(
+            isinstance(item, str) and is_text(item) for item in value
+        ):
             raise BadInput(f"{self.source}: {key!r} must be a list of text, got {value!r:.60}")
         return tuple(value)
 
     def _optional(self, key: str, default):
         value = self.value.get(key)
         return default if value is None else value  # files write null for "unknown"
+
+
+def is_text(value: str) -> bool:
+    """Whether UTF-8 can hold it; halves of a surrogate pair, as bad bytes of a name become, it
+    cannot."""
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def object_list(items: Any, path: Path, place: str = "") -> list[JsonObject]:

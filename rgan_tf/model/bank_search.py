@@ -38,6 +38,7 @@ SEARCH = "search"
 _KIND = "rgan_bank_search"
 _VERSION = 1
 _FEATURES = "features.npy"
+_AGAIN = "making it again"
 
 Say = Callable[[str], None]
 
@@ -136,7 +137,7 @@ class BankSearch:
             report = read_json(self._index_folder(k) / "manifest.json")["notes"]
             {key: report[key] for key in ("recall_asked", "reached", "pays", "recall")}
         except (BadInput, CorruptData, KeyError, TypeError) as error:
-            self._say(f"{error}; making it again")
+            self._say(f"{error}; {_AGAIN}")
             return None
         self._latest = (k, index)
         return report
@@ -147,22 +148,30 @@ class BankSearch:
         return self._latest[1]
 
     def _stored_features(self) -> np.ndarray | None:
-        if self._folder is None or not (self._folder / "manifest.json").is_file():
+        if self._folder is None or not self._folder.is_dir():
             return None
+        path = self._folder / "manifest.json"
         try:
-            manifest = read_json(self._folder / "manifest.json")
-        except BadInput:
-            return None
-        if not _is_of(manifest, self._of):
-            return None
+            manifest = read_json(path)
+            if not _is_of(manifest, self._of):
+                raise CorruptData(f"{path}: is of another bank or of other sizes; {_AGAIN}")
+            described = manifest.get("files")
+            check_files(self._folder, described, (_FEATURES,), verify=True, advice=_AGAIN)
+            return self._read_features()
+        except BadInput as error:
+            self._say(f"{path}: missing or damaged ({error}); {_AGAIN}")
+        except CorruptData as error:
+            self._say(str(error))
+        return None
+
+    def _read_features(self) -> np.ndarray:
+        path = self._folder / _FEATURES
         try:
-            check_files(self._folder, manifest.get("files"), (_FEATURES,), verify=True)
-            features = np.load(self._folder / _FEATURES, allow_pickle=False)
-        except (CorruptData, OSError, ValueError) as error:
-            self._say(f"{error}; making it again")
-            return None
+            features = np.load(path, allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise CorruptData(f"{path}: {error}; {_AGAIN}") from error
         if features.shape != (len(self._bank), self._of["width"]):
-            return None
+            raise CorruptData(f"{path}: of another shape, {features.shape}; {_AGAIN}")
         return features
 
     def _store_features(self, features: np.ndarray) -> None:

@@ -190,13 +190,16 @@ def takes_scann(
 
 
 def recall_of(found: Candidates, truth: Candidates) -> float:
-    """Share of the true candidates that were found; one as near as the last true one counts."""
+    """Share of the true candidates that were found; one as near as the last true one counts.
+
+    1 where there are none: nothing was overlooked.
+    """
     limit = np.where(truth.valid, truth.distances, -np.inf).max(axis=1, initial=-np.inf)  # [Q]
     near = found.valid & (found.distances <= limit[:, None] * (1 + 1e-5) + 1e-6)  # [Q, k]
     near |= (found.ids[:, :, None] == truth.ids[:, None]).any(axis=2) & found.valid  # [Q, k]
     wanted = truth.valid.sum(axis=1)  # [Q]
     hits = np.minimum(near.sum(axis=1), wanted)  # [Q]
-    return float(hits.sum() / max(wanted.sum(), 1))
+    return float(hits.sum() / wanted.sum()) if wanted.any() else 1.0
 
 
 def batch_seconds(index: CandidateIndex, asked: tuple[np.ndarray, ...], k: int) -> float:

@@ -27,9 +27,11 @@ from rgan_tf.retrieval.index import (
     checked_integers,
     checked_matrix,
 )
+from rgan_tf.seal import check_seal, sealed
 
 KIND = "rgan_scann_index"
-VERSION = 1
+VERSION = 2
+_ADVICE = "build the index again"
 _QUERIES_AT_ONCE = 4096
 
 
@@ -183,7 +185,7 @@ class ScannIndex(CandidateIndex):
                 "files": files,
                 "notes": notes or {},
             }
-            write_json_atomic(partial / "manifest.json", manifest)
+            write_json_atomic(partial / "manifest.json", sealed(manifest))
 
     @classmethod
     def load(
@@ -242,7 +244,7 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     try:
         manifest = read_json(path)
     except BadInput as error:
-        raise CorruptData(f"{path}: damaged; build the index again") from error
+        raise CorruptData(f"{path}: damaged; {_ADVICE}") from error
     if not isinstance(manifest, dict) or manifest.get("kind") != KIND:
         raise BadInput(f"{folder}: not a ScaNN index")
     if manifest.get("version") != VERSION:
@@ -250,19 +252,23 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
             f"{folder}: version {manifest.get('version')} of the index, this program reads "
             f"{VERSION}; build it again"
         )
+    # ScaNN ends the process over a state that does not fit together: nothing of it may be wrong.
+    check_seal(manifest, path, required=True, advice=_ADVICE)
     if {"settings", "bank_sha256", "files"} - set(manifest):
-        raise CorruptData(f"{path}: incomplete; build the index again")
+        raise CorruptData(f"{path}: incomplete; {_ADVICE}")
     return manifest
 
 
 def _read_parts(folder: Path, manifest: dict[str, Any], features: np.ndarray) -> list[np.ndarray]:
     """ScaNN's tensors in their order; the one that was left out is the bank."""
-    check_files(folder, manifest["files"], verify=True, advice="build the index again")
+    check_files(folder, manifest["files"], verify=True, advice=_ADVICE)
     parts: dict[int, np.ndarray] = {}
     for name, entry in manifest["files"].items():
         path = folder / name
         number = int(path.stem.removeprefix("part_"))
         if path.suffix == ".bin":
+            if entry.get("shape") not in ([], [1]):  # as `save` wrote it: one string
+                raise CorruptData(f"{folder}/manifest.json: wrong shape of {name}; {_ADVICE}")
             parts[number] = np.full(entry["shape"], path.read_bytes(), object)
         else:
             parts[number] = np.load(path, allow_pickle=False)

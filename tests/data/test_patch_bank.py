@@ -8,6 +8,7 @@ import pytest
 from rgan_tf.data.bank.writer import PatchBankWriter
 from rgan_tf.data.patch_bank import PatchBank, resize_crops
 from rgan_tf.errors import BadInput, CorruptData
+from rgan_tf.seal import sealed
 from rgan_tf.vocabulary import Vocabulary
 
 NAMES = Vocabulary.from_categories(["a", "b", "c"])
@@ -114,13 +115,13 @@ def test_damage_is_found_and_named(folder, name):
 def test_manifests_that_lie(folder):
     path = folder / "manifest.json"
     manifest = json.loads(path.read_text())
-    path.write_text(json.dumps(manifest | {"rows": 5}))
+    path.write_text(json.dumps(sealed(manifest | {"rows": 5})))
     with pytest.raises(CorruptData, match="crops.npy"):
         PatchBank.open(folder)
     path.write_text(json.dumps(manifest | {"version": 99}))
     with pytest.raises(BadInput, match="version 99"):
         PatchBank.open(folder)
-    path.write_text(json.dumps(manifest | {"files": {}}))
+    path.write_text(json.dumps(sealed(manifest | {"files": {}})))
     with pytest.raises(CorruptData, match="does not list"):
         PatchBank.open(folder)
     path.write_text("[]")
@@ -136,7 +137,7 @@ def test_no_pickle_is_ever_loaded(folder):
     from rgan_tf.files import describe_files
 
     manifest["files"].update(describe_files(folder, ["crops.npy"]))
-    (folder / "manifest.json").write_text(json.dumps(manifest))
+    (folder / "manifest.json").write_text(json.dumps(sealed(manifest)))
     with pytest.raises(CorruptData, match="not a numpy array"):
         PatchBank.open(folder)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import time
 from typing import Any
 
@@ -66,8 +67,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> dict[str, Any]:
     """Does the task and returns what came of it."""
     started = time.monotonic()
-    result = _TASKS[args.task](args)
+    try:
+        result = _TASKS[args.task](args)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT) and error.filename is None:
+            # A full disk does not say which; a write names no file.
+            error.filename = _written_by(args)
+        raise
     return {**result, "seconds": round(time.monotonic() - started, 2)}
+
+
+def _written_by(args: argparse.Namespace) -> str:
+    """What the task was to write."""
+    names = (getattr(args, name, None) for name in ("picture", "out", "bank"))
+    return next(str(name) for name in names if name)
 
 
 def _add_sources(parser: argparse.ArgumentParser) -> None:

@@ -7,47 +7,51 @@ import contextlib
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from training.bank.change import own_bank
+from training.bank.places import free_place, new_bank, own_bank
+
+if TYPE_CHECKING:  # what is imported here is slow
+    from rgan_tf.data.bank.sources import BankSource
+    from rgan_tf.data.licences import LicenceFilter
+    from rgan_tf.data.patch_bank import PatchBank
+    from rgan_tf.vocabulary import Vocabulary
 
 
 def build(args: argparse.Namespace) -> dict[str, Any]:
     """Makes a bank of its own."""
     from rgan_tf.backbones import load_backbone
-    from rgan_tf.data.bank.build import build_rows, put_in_place, working_folder
+    from rgan_tf.data.bank.build import build_rows, put_in_place
+    from rgan_tf.data.bank.lock import building_folder
     from rgan_tf.data.licences import LicenceFilter
     from rgan_tf.errors import BadInput
-    from rgan_tf.vocabulary import Vocabulary
 
     licences = LicenceFilter.parse(args.licence)
-    out = Path(args.out)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise BadInput(f"--out {out}: exists; name a new folder, or use rgan bank add")
+    free_place(args.out)
     source = _source(args)
     if source is None:
-        return _copy_of_data(args, out, licences)
+        return _copy_of_data(args, licences)
     vocabulary = backbone = contexts = None
     if args.like:
         vocabulary, backbone, contexts = _like(args.like)
     if backbone and args.backbone and backbone != args.backbone:
         raise BadInput(f"--backbone {args.backbone}: {args.like} has features of {backbone}")
-    working = working_folder(out)
-    with _no_rubbish(working):
+    vocabulary = vocabulary or _vocabulary_of(source)
+    with new_bank(args.out) as out, _no_rubbish(building_folder(out)) as working:
         counts = build_rows(
             source,
             working,
             backbone=load_backbone(args.backbone or backbone or "mobilenet_v2", args.weights_dir),
-            vocabulary=vocabulary or Vocabulary.from_categories(source.categories),
+            vocabulary=vocabulary,
             licences=licences,
             contexts=contexts,
             max_bad=args.max_bad,
         )
         put_in_place(working, out)
-    return {"bank": str(out), **counts, "skipped": source.skipped}
+    return {"bank": str(args.out), **counts, "skipped": source.skipped}
 
 
-def _copy_of_data(args: argparse.Namespace, out: Path, licences) -> dict[str, Any]:
+def _copy_of_data(args: argparse.Namespace, licences: LicenceFilter) -> dict[str, Any]:
     from rgan_tf.data.bank.edit import copy_banks
     from rgan_tf.data.prepared import PreparedData
     from rgan_tf.errors import BadInput
@@ -56,30 +60,53 @@ def _copy_of_data(args: argparse.Namespace, out: Path, licences) -> dict[str, An
     if args.backbone or args.like:
         raise BadInput("--data: keeps the backbone and the names of the data; leave the option")
     data = PreparedData.open(args.data)
-    with atomic_folder(out) as partial:
+    with new_bank(args.out) as out, atomic_folder(out) as partial:
         copied = copy_banks(
             [data.bank], partial, keep=lambda row, entry: licences.allows(entry["licence"])
         )
-    return {"bank": str(out), **copied._asdict(), "refused": len(data.bank) - copied.patches}
+    return {
+        "bank": str(args.out),
+        **copied._asdict(),
+        "refused": len(data.bank) - copied.patches,
+    }
 
 
 def add(args: argparse.Namespace) -> dict[str, Any]:
     """Adds patches to a bank; what was there keeps its rows."""
-    from rgan_tf.backbones import load_backbone
-    from rgan_tf.data.bank.build import build_rows
-    from rgan_tf.data.bank.edit import copy_banks
+    from rgan_tf.data.bank.duplicates import leave_out_known
     from rgan_tf.data.licences import LicenceFilter
-    from rgan_tf.data.patch_bank import PatchBank
     from rgan_tf.errors import BadInput
+
+    licences = LicenceFilter.parse(args.licence)
+    with own_bank(args.bank) as bank:
+        source = _source(args)
+        if source is None:
+            raise BadInput("--data: prepared data has a bank; build it and use rgan bank merge")
+        fresh, known = leave_out_known(source, bank, licences, skip=args.skip_duplicates)
+        if known and not any(licences.allows(image.licence) for image in fresh.images):
+            counts = _nothing_added(bank, refused=len(fresh.images))
+        else:
+            counts = _add_rows(args, bank, fresh, licences)
+        return {
+            "bank": str(args.bank),
+            **counts,
+            "skipped": source.skipped,
+            "duplicates": counts["duplicates"] + known,
+            "first_new_id": len(bank),
+        }
+
+
+def _add_rows(
+    args: argparse.Namespace, bank: PatchBank, source: BankSource, licences: LicenceFilter
+) -> dict[str, Any]:
+    """Embeds the patches apart from the bank, then puts one of both in its place."""
+    from rgan_tf.backbones import load_backbone
+    from rgan_tf.data.bank.build import build_rows, discard, finished_bank
+    from rgan_tf.data.bank.edit import copy_banks
+    from rgan_tf.data.bank.lock import adding_folder
     from rgan_tf.files import replaced_folder
 
-    bank = own_bank(args.bank)
-    licences = LicenceFilter.parse(args.licence)
-    source = _source(args)
-    if source is None:
-        raise BadInput("--data: prepared data has a bank; build it and use rgan bank merge")
-    working = bank.folder.with_name(f".{bank.folder.name}.adding")
-    with _no_rubbish(working):
+    with _no_rubbish(adding_folder(bank.folder)) as working:
         counts = build_rows(
             source,
             working,
@@ -90,32 +117,57 @@ def add(args: argparse.Namespace) -> dict[str, Any]:
             crop_size=bank.crop_size,
             max_bad=args.max_bad,
         )
-        new = PatchBank.open(working / "bank")
-        try:
-            with replaced_folder(bank.folder) as partial:
-                copied = copy_banks([bank, new], partial, skip_duplicates=args.skip_duplicates)
-        finally:
-            shutil.rmtree(working)
+        new = finished_bank(working)
+        with replaced_folder(bank.folder) as partial:
+            copied = copy_banks([bank, new], partial, skip_duplicates=args.skip_duplicates)
+        discard(working)
+    return {**counts, **copied._asdict(), "added": copied.patches - len(bank)}
+
+
+def _nothing_added(bank: PatchBank, refused: int) -> dict[str, Any]:
+    from rgan_tf.data.bank.edit import Copied
+
     return {
-        "bank": str(args.bank),
-        **counts,
-        "added": copied.patches - len(bank),
-        "skipped": source.skipped,
-        "duplicates": copied.duplicates,
-        "renumbered_images": copied.renumbered_images,
-        "first_new_id": len(bank),
-        "patches": copied.patches,
+        "images": 0,
+        "refused_licence": refused,
+        "borrowed_graphs": 0,
+        "bad_images": [],
+        "resumed_at": 0,
+        **Copied(len(bank), 0, 0)._asdict(),
+        "added": 0,
     }
 
 
-def _source(args: argparse.Namespace):
-    """The `BankSource` that the options name; None for prepared data."""
+def _vocabulary_of(source: BankSource) -> Vocabulary:
+    """The names of a source that is built without `--like`."""
+    from rgan_tf.errors import BadInput
+    from rgan_tf.vocabulary import RESERVED_OBJECTS, Vocabulary
+
+    for category in source.categories:
+        if not category:
+            reason = "is empty"
+        elif category in RESERVED_OBJECTS:
+            reason = "is a name that the model itself uses"
+        elif source.categories.count(category) > 1:
+            reason = "is there twice, blanks around it apart"
+        else:
+            continue
+        raise BadInput(f"{source.name}: category {category!r} {reason}; rename it")
+    return Vocabulary.from_categories(source.categories)
+
+
+def _source(args: argparse.Namespace) -> BankSource | None:
+    """What the options name; None for prepared data."""
     from rgan_tf.data.bank.sources import coco_source, folder_source
+    from rgan_tf.data.json_object import is_text
     from rgan_tf.errors import BadInput
 
     named = [bool(args.data), bool(args.coco), bool(args.folders)]
     if sum(named) != 1 or bool(args.coco) != bool(args.images):
         raise BadInput("name one source: --data, --coco with --images, or --folders")
+    for option, text in (("licence", args.source_licence), ("url", args.source_url)):
+        if not is_text(text):
+            raise BadInput(f"--source-{option} {text!r}: is not UTF-8; write it in UTF-8")
     if args.coco:
         return coco_source(
             args.coco,
@@ -144,7 +196,8 @@ def _like(place: str):
         return run.vocabulary, run.config.retrieval.backbone, bank
     if not (folder / "manifest.json").is_file():
         raise BadInput(f"--like {place}: is no bank, data folder or run")
-    if read_json(folder / "manifest.json").get("kind") == "rgan_data":
+    manifest = read_json(folder / "manifest.json")
+    if isinstance(manifest, dict) and manifest.get("kind") == "rgan_data":
         data = PreparedData.open(folder)
         return data.vocabulary, data.backbone, data.bank
     bank = PatchBank.open(folder)
@@ -152,11 +205,16 @@ def _like(place: str):
 
 
 @contextlib.contextmanager
-def _no_rubbish(working: Path) -> Iterator[None]:
-    """Deletes a working folder that holds nothing to go on from, when its block fails."""
+def _no_rubbish(working: Path) -> Iterator[Path]:
+    """Deletes a working folder that holds nothing to go on from, when its block fails.
+
+    Only for who holds the bank: to everybody else the folder is another one's work.
+    """
+    from rgan_tf.data.bank.build import holds_work
+
     try:
-        yield
+        yield working
     except BaseException:
-        if not (working / "bank" / "progress.json").exists():
+        if not holds_work(working):
             shutil.rmtree(working, ignore_errors=True)
         raise

@@ -5,6 +5,10 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from training.bank.places import free_place, new_bank, own_bank
+
+_DIGITS = 18  # of a row number; Python itself refuses to read thousands of them
+
 
 def remove(args: argparse.Namespace) -> dict[str, Any]:
     """Takes patches out; the later rows move up."""
@@ -13,29 +17,29 @@ def remove(args: argparse.Namespace) -> dict[str, Any]:
     from rgan_tf.errors import BadInput
     from rgan_tf.files import replaced_folder
 
-    bank = own_bank(args.bank)
     if not (args.ids or args.category or args.source or args.licence):
         raise BadInput("rgan bank remove: say what, by --ids, --category, --source or --licence")
-    ids = parse_ids(args.ids or "", len(bank))
-    for category in args.category:
-        bank.vocabulary.object_id(category)
     licences = LicenceFilter.parse(args.licence) if args.licence else None
     sources = set(args.source)
     unseen = set(sources)
+    with own_bank(args.bank) as bank:
+        ids = parse_ids(args.ids, len(bank)) if args.ids else set()
+        for category in args.category:
+            bank.vocabulary.object_id(category)
 
-    def keep(row: int, entry: dict[str, Any]) -> bool:
-        unseen.discard(entry.get("source"))
-        return not (
-            row in ids
-            or entry["category"] in args.category
-            or entry.get("source") in sources
-            or (licences is not None and licences.allows(entry.get("licence", "")))
-        )
+        def keep(row: int, entry: dict[str, Any]) -> bool:
+            unseen.discard(entry.get("source"))
+            return not (
+                row in ids
+                or entry["category"] in args.category
+                or entry.get("source") in sources
+                or (licences is not None and licences.allows(entry.get("licence", "")))
+            )
 
-    with replaced_folder(bank.folder) as partial:
-        copied = copy_banks([bank], partial, keep=keep)
-        if unseen:
-            raise BadInput(f"--source {sorted(unseen)[0]}: no patch of {bank.folder} is from it")
+        with replaced_folder(bank.folder) as partial:
+            copied = copy_banks([bank], partial, keep=keep)
+            if unseen:
+                raise BadInput(f"--source {sorted(unseen)[0]}: no patch of {args.bank} is from it")
     return {
         "bank": str(args.bank),
         "removed": len(bank) - copied.patches,
@@ -51,8 +55,9 @@ def merge(args: argparse.Namespace) -> dict[str, Any]:
     from rgan_tf.files import atomic_folder
 
     licences = LicenceFilter.parse(args.licence)
+    free_place(args.out)
     banks = [PatchBank.open(folder) for folder in args.banks]
-    with atomic_folder(args.out) as partial:
+    with new_bank(args.out) as out, atomic_folder(out) as partial:
         copied = copy_banks(
             banks,
             partial,
@@ -62,40 +67,27 @@ def merge(args: argparse.Namespace) -> dict[str, Any]:
     return {"bank": str(args.out), **copied._asdict()}
 
 
-def own_bank(folder: str):
-    """A bank that may be changed.
-
-    Raises:
-      BadInput: if it is part of prepared data, whose records refer to its rows.
-    """
-    from rgan_tf.data.patch_bank import PatchBank
-    from rgan_tf.errors import BadInput
-
-    bank = PatchBank.open(folder)
-    path = bank.folder.resolve().parent / "manifest.json"
-    if path.is_file() and b'"rgan_data"' in path.read_bytes()[:200]:
-        raise BadInput(
-            f"{folder}: is part of prepared data and cannot be changed; copy it first with rgan "
-            f"bank build --data {bank.folder.parent} --out BANK"
-        )
-    return bank
-
-
 def parse_ids(text: str, rows: int) -> set[int]:
     """Rows named like "3,17,100-199".
 
     Raises:
-      BadInput: if it is not such a list, or a row is not there.
+      BadInput: if it is not such a list, names no row, or a row is not there.
     """
     from rgan_tf.errors import BadInput
 
     ids: set[int] = set()
     for part in filter(None, (part.strip() for part in text.split(","))):
         first, dash, last = part.partition("-")
-        if not (first.isdecimal() and (last.isdecimal() or not dash)):
-            raise BadInput(f"--ids {part!r}: write rows as 3,17,100-199")
+        if not (_is_row(first) and (_is_row(last) or not dash)):
+            raise BadInput(f"--ids {part!r:.60}: write rows as 3,17,100-199")
         begin, end = int(first), int(last or first)
         if not begin <= end < rows:
             raise BadInput(f"--ids {part}: rows must be in [0, {rows}), first before last")
         ids.update(range(begin, end + 1))
+    if not ids:
+        raise BadInput(f"--ids {text!r:.60}: names no row; write rows as 3,17,100-199")
     return ids
+
+
+def _is_row(text: str) -> bool:
+    return text.isdecimal() and len(text) <= _DIGITS

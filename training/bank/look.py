@@ -19,14 +19,20 @@ def info(args: argparse.Namespace) -> dict[str, Any]:
     """Counts, and draws a sample where a picture is asked for."""
     from rgan_tf.data.bank.summary import draw_sample, summarise
     from rgan_tf.data.patch_bank import PatchBank
+    from rgan_tf.errors import BadInput
     from rgan_tf.files import write_bytes_atomic
     from rgan_tf.image import encode_png
+    from rgan_tf.renames import real_place
 
     bank = PatchBank.open(args.bank)
+    if args.picture and real_place(args.picture).is_relative_to(real_place(bank.folder)):
+        raise BadInput(f"--picture {args.picture}: lies in the bank; name a place outside of it")
     result = {"bank": str(args.bank), **summarise(bank)}
     if args.picture:
-        write_bytes_atomic(args.picture, encode_png(draw_sample(bank)))
-        result["picture"] = args.picture
+        sample = draw_sample(bank)
+        write_bytes_atomic(args.picture, encode_png(sample.picture))
+        shown = {"shown_categories": sample.shown, "present_categories": sample.present}
+        result |= {"picture": args.picture, **shown}
     return result
 
 
@@ -48,6 +54,8 @@ def tune(args: argparse.Namespace) -> dict[str, Any]:
         raise BadInput(
             f"rgan bank tune: need 0 < --recall <= 1 and --candidates >= 1: {args.recall}, {k}"
         )
+    if args.candidates is not None and k > len(bank):
+        raise BadInput(f"--candidates {k}: {args.bank} has {len(bank)} patches; name at most those")
     networks = build_sg2im_networks(run.config, run.vocabulary)
     load_weights(run, "sg2im", networks)
     search = BankSearch(

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +13,19 @@ from rgan_tf.data.bank.contexts import Contexts
 from rgan_tf.data.bank.format import MANIFEST
 from rgan_tf.data.bank.patch_queue import PATCH_SIZE, PatchQueue, read_annotated
 from rgan_tf.data.bank.sources import BankSource
-from rgan_tf.data.bank.writer import PatchBankWriter
+from rgan_tf.data.bank.writer import PROGRESS, PatchBankWriter
 from rgan_tf.data.licences import LicenceFilter
 from rgan_tf.data.patch_bank import PatchBank
 from rgan_tf.errors import BadInput, CorruptData
+from rgan_tf.files import write_json_atomic
 from rgan_tf.progress import Progress
+from rgan_tf.renames import partial_sibling, rename_to_free
+from rgan_tf.seal import read_sealed, sealed
 from rgan_tf.vocabulary import Vocabulary
 
 _CHECKPOINT_PATCHES = 2048
+_BANK = "bank"  # in the working folder
+_FINISHED = "finished.json"  # beside it, once all of it is written
 
 
 def build_rows(
@@ -40,8 +42,8 @@ def build_rows(
 ) -> dict[str, Any]:
     """Cuts, embeds and writes every patch of a source as a bank.
 
-    What an interrupted call has written stays in `working`, and a call with the same arguments
-    goes on from there.
+    What a call has written, interrupted or not, stays in `working`, and a call with the same
+    arguments goes on from there. The caller keeps other processes out (`bank_lock`).
 
     Args:
       source: the images.
@@ -62,7 +64,7 @@ def build_rows(
     Raises:
       BadInput: if a category is not in the vocabulary, an image is of no use, or the folder was
         begun with other arguments.
-      CorruptData: if images are damaged, more than `max_bad` allows.
+      CorruptData: if images are damaged, more than `max_bad` allows; or what was written before is.
     """
     if not 0 <= max_bad < 1:
         raise BadInput(f"--max-bad must be a share in [0, 1), got {max_bad}")
@@ -80,31 +82,61 @@ def build_rows(
         "licences": str(licences),
         "contexts": contexts.fingerprint if contexts is not None else None,
     }
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(_only_builder(working))
-        if (working / "bank" / MANIFEST).exists():  # finished, and never put in its place
-            shutil.rmtree(working / "bank")
-        bank = stack.enter_context(
-            PatchBankWriter(
-                working / "bank",
-                crop_size=crop_size,
-                feature_size=backbone.feature_size,
-                backbone=backbone.name,
-                vocabulary=vocabulary,
-                resume=True,
-            )
-        )
+    allowed = int(max_bad * len(source.images))
+    counts = _finished(working, begun_with)
+    if counts is not None:
+        _check_bad(counts["bad_images"], allowed)
+        return counts
+    with PatchBankWriter(
+        working / _BANK,
+        crop_size=crop_size,
+        feature_size=backbone.feature_size,
+        backbone=backbone.name,
+        vocabulary=vocabulary,
+        resume=True,
+    ) as bank:
         fresh = {"begun_with": begun_with, "next": 0, "bad": [], "used": 0, "borrowed": 0}
         note = bank.note or fresh
-        if note["begun_with"] != begun_with:
-            raise BadInput(
-                f"{working}: was begun from other images or options; repeat that command, or "
-                "delete the folder"
-            )
+        _check_begun(note, begun_with, working)
+        _check_bad(note["bad"], allowed)
         queue = PatchQueue(
             bank, backbone, vocabulary, Contexts(contexts) if contexts is not None else None
         )
-        return _Building(source, bank, queue, licences, max_bad, note).run(progress)
+        counts = _Building(source, bank, queue, licences, allowed, note).run(progress)
+        # Before the bank is closed: one that is whole then always has its record.
+        record = {"begun_with": begun_with, "next": note["next"], "counts": counts}
+        write_json_atomic(working / _FINISHED, sealed(record))
+    return counts
+
+
+def _finished(working: Path, begun_with: dict[str, Any]) -> dict[str, Any] | None:
+    """The counts of a bank that is whole and was never put in its place."""
+    if not (working / _BANK / MANIFEST).exists():
+        return None
+    try:
+        record = read_sealed(working / _FINISHED)
+        PatchBank.open(working / _BANK)
+    except (BadInput, CorruptData) as error:
+        raise CorruptData(
+            f"{working}: was finished and is damaged now ({error}); delete the folder and start "
+            "again"
+        ) from error
+    _check_begun(record, begun_with, working)
+    return {**record["counts"], "resumed_at": record["next"]}
+
+
+def _check_begun(note: dict[str, Any], begun_with: dict[str, Any], working: Path) -> None:
+    if note["begun_with"] != begun_with:
+        raise BadInput(
+            f"{working}: was begun from other images or options, or for a bank that has changed "
+            "since; repeat that command, or delete the folder"
+        )
+
+
+def _check_bad(bad: list[str], allowed: int) -> None:
+    """What was left out before counts too, where fewer may be now."""
+    if len(bad) > allowed:
+        raise CorruptData(f"{bad[0]}; --max-bad allows {allowed} such images, {len(bad)} were met")
 
 
 class _Building:
@@ -114,7 +146,7 @@ class _Building:
         bank: PatchBankWriter,
         queue: PatchQueue,
         licences: LicenceFilter,
-        max_bad: float,
+        allowed: int,
         note: dict[str, Any],
     ):
         self._source = source
@@ -122,7 +154,7 @@ class _Building:
         self._queue = queue
         self._borrowed_before = note["borrowed"]
         self._licences = licences
-        self._allowed = int(max_bad * len(source.images))
+        self._allowed = allowed
         self._note = note
 
     def run(self, progress: bool) -> dict[str, Any]:
@@ -165,7 +197,9 @@ class _Building:
         try:
             pixels = read_annotated(image, turn=self._source.turns)
         except (BadInput, CorruptData) as error:
-            self._note["bad"].append(f"{image.source}: {error}")
+            # A path may hold bytes that are no text.
+            line = f"{image.source}: {error}".encode("utf-8", "backslashreplace").decode()
+            self._note["bad"].append(line)
             if len(self._note["bad"]) > self._allowed:
                 raise
             return
@@ -173,24 +207,9 @@ class _Building:
         self._note["used"] += 1
 
 
-@contextlib.contextmanager
-def _only_builder(working: Path) -> Iterator[None]:
-    """Keeps a second process out of the folder; the system frees it, however we end."""
-    try:
-        working.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError, PermissionError) as error:
-        raise BadInput(f"{working}: cannot be made a folder; name another place") from error
-    with open(working / "lock", "w", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise BadInput(f"{working}: another process is building there; wait for it") from error
-        yield
-
-
-def working_folder(out: Path) -> Path:
-    """Where the bank of that name is built; beside it, so that it can be renamed into place."""
-    return out.with_name(f".{out.name}.building")
+def finished_bank(working: Path) -> PatchBank:
+    """Opens what `build_rows` has written."""
+    return PatchBank.open(working / _BANK)
 
 
 def put_in_place(working: Path, out: Path) -> None:
@@ -199,8 +218,17 @@ def put_in_place(working: Path, out: Path) -> None:
     Raises:
       BadInput: if the name is taken.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise BadInput(f"{out}: exists; name a new folder or delete it")
-    os.rename(working / "bank", out)
-    (working / "lock").unlink(missing_ok=True)
-    working.rmdir()
+    rename_to_free(working / _BANK, out)
+    discard(working)
+
+
+def discard(working: Path) -> None:
+    """Deletes a working folder, at once for everybody who looks for it."""
+    aside = partial_sibling(working)
+    os.rename(working, aside)
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def holds_work(working: Path) -> bool:
+    """Whether there is something to go on from."""
+    return any((working / _BANK / name).exists() for name in (PROGRESS, MANIFEST))

@@ -8,11 +8,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from rgan_tf.data.bank.duplicates import SKIP_ADVICE, row_key
 from rgan_tf.data.bank.writer import PatchBankWriter
 from rgan_tf.data.patch_bank import PatchBank
 from rgan_tf.errors import BadInput
 
 _BLOCK = 4096  # rows copied at a time
+_LARGEST_ID = 2**63 - 1  # of an image, in the columns of a bank
 
 
 class Copied(NamedTuple):
@@ -96,18 +98,12 @@ def copy_banks(
             for row, entry in enumerate(bank.rows):
                 if not keep(row, entry):
                     continue
-                key = (
-                    entry.get("source", ""),
-                    entry["image_id"],
-                    tuple(entry.get("box", ())),
-                    entry["category_id"],
-                )
+                key = row_key(entry)
                 if key in seen:
                     if not skip_duplicates:
                         raise BadInput(
                             f"{bank.folder}: patch {row} ({entry.get('category')} of "
-                            f"{entry.get('source')}) is also {seen[key]}; leave such patches out "
-                            "with --skip-duplicates"
+                            f"{entry.get('source')}) is also {seen[key]}; {SKIP_ADVICE}"
                         )
                     duplicates += 1
                     continue
@@ -153,9 +149,16 @@ class _ImageIds:
         key = (wanted, source)
         if key not in self._given:
             is_free = self._owner.get(wanted, source) == source
-            given = wanted if is_free else self._next
+            given = wanted if is_free else self._free()
             self.renumbered += not is_free
             self._given[key] = given
             self._owner[given] = source
             self._next = max(self._next, given + 1)
         return self._given[key]
+
+    def _free(self) -> int:
+        if self._next > _LARGEST_ID:
+            self._next = 0
+        while self._next in self._owner:
+            self._next += 1
+        return self._next

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 KIND = "rgan_patch_bank"
 VERSION = 3
 MANIFEST = "manifest.json"
@@ -23,3 +25,8 @@ FILES = (
     GRAPH_TRIPLES,
     GRAPH_ENDS,
 )
+
+
+def stored_box(box: Sequence[float]) -> list[float]:
+    """A box as the table holds it."""
+    return [round(edge, 6) for edge in box]

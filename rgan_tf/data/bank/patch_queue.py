@@ -13,6 +13,7 @@ from PIL import Image
 from rgan_tf.backbones import Backbone
 from rgan_tf.data.annotation import AnnotatedImage
 from rgan_tf.data.bank.contexts import Contexts
+from rgan_tf.data.bank.format import stored_box
 from rgan_tf.data.bank.graphs import BankGraph
 from rgan_tf.data.bank.writer import PatchBankWriter
 from rgan_tf.errors import CorruptData
@@ -93,7 +94,7 @@ class PatchQueue:
                     "category_id": ids[index],
                     "image_id": image.image_id,
                     "object_index": index,
-                    "box": [round(edge, 6) for edge in item.box],
+                    "box": stored_box(item.box),
                     "licence": image.licence,
                     "url": image.url,
                     "source": image.source,
@@ -180,7 +181,8 @@ def read_annotated(image: AnnotatedImage, *, turn: bool = False) -> np.ndarray:
 
     Args:
       image: names the file, and its size where that is known.
-      turn: as its EXIF tag says; annotated boxes refer to the pixels as stored.
+      turn: as its EXIF tag says. Annotated boxes refer to the pixels as stored, so without it an
+        image is turned only where its annotated size fits it turned and not as stored.
 
     Returns:
       uint8 [H, W, 3].
@@ -190,12 +192,22 @@ def read_annotated(image: AnnotatedImage, *, turn: bool = False) -> np.ndarray:
       CorruptData: if it is damaged, or of another shape than its annotation says.
     """
     pixels = read_image(image.path, apply_orientation=turn)
-    if image.width and image.height:
-        height, width = pixels.shape[:2]
-        stretch = width * image.height / (height * image.width)
-        if abs(stretch - 1) > _ASPECT_TOLERANCE:
-            raise CorruptData(
-                f"image {image.path}: is {width}x{height}, its annotation says "
-                f"{image.width}x{image.height}; not the annotated image"
-            )
-    return pixels
+    if _has_annotated_shape(pixels, image):
+        return pixels
+    turned = pixels if turn else read_image(image.path)
+    if _has_annotated_shape(turned, image):
+        return turned
+    height, width = pixels.shape[:2]
+    stored = "" if turned.shape == pixels.shape else " as stored, the other way by its EXIF tag"
+    raise CorruptData(
+        f"image {image.path}: is {width}x{height}{stored}, its annotation says "
+        f"{image.width}x{image.height}; not the annotated image"
+    )
+
+
+def _has_annotated_shape(pixels: np.ndarray, image: AnnotatedImage) -> bool:
+    if not (image.width and image.height):
+        return True
+    height, width = pixels.shape[:2]
+    stretch = width * image.height / (height * image.width)
+    return abs(stretch - 1) <= _ASPECT_TOLERANCE

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rgan_tf.data.annotation import AnnotatedImage, AnnotatedObject
 from rgan_tf.data.coco_annotations import CocoAnnotations, CocoFilter
+from rgan_tf.data.json_object import is_text
 from rgan_tf.errors import BadInput
 from rgan_tf.files import safe_join
 
@@ -60,12 +61,19 @@ def coco_source(
       licence: of images for which the file names none.
 
     Raises:
-      BadInput: if a file or folder is missing or not in that format, or nothing is left.
+      BadInput: if a file or folder is missing or not in that format, the share is none, or nothing
+        is left.
     """
-    file = CocoAnnotations(Path(annotations), Path(images), f"{Path(images).name}/")
+    if not 0 <= min_box_share < 1:
+        raise BadInput(f"--min-box-share must be a share in [0, 1), got {min_box_share}")
+    file = CocoAnnotations(Path(annotations), Path(images), f"{_name_of(Path(images))}/")
     file.count_unlisted()
     limits = CocoFilter(
-        min_box_share=min_box_share, min_objects=1, max_objects=2**31, require_stuff=False
+        min_box_share=min_box_share,
+        min_objects=1,
+        max_objects=2**31,
+        require_stuff=False,
+        keep_repeats=False,
     )
     found = (file.annotated(image, limits, 0) for image in file.listed)
     kept = tuple(
@@ -90,11 +98,13 @@ def folder_source(root: str | Path, *, licence: str = "", url: str = "") -> Bank
       url: where they are from.
 
     Raises:
-      BadInput: if there is no such folder, or no image in it, or a link leads out of it.
+      BadInput: if there is no such folder, or no image in it, or a link leads out of it, or a name
+        is no text.
     """
     root = Path(root)
     if not root.is_dir():
         raise BadInput(f"{root}: no such folder; name one that holds a folder per category")
+    own_name = _name_of(root)
     images, skipped = [], {}
     categories = []
     for folder in sorted(root.iterdir()):
@@ -113,15 +123,18 @@ def folder_source(root: str | Path, *, licence: str = "", url: str = "") -> Bank
                 skipped["file: no .png or .jpg"] = skipped.get("file: no .png or .jpg", 0) + 1
                 continue
             name = f"{folder.name}/{path.name}"
+            if not is_text(name):
+                raise BadInput(f"{path}: its name is not UTF-8; rename it")
+            provenance = f"{own_name}/{name}"
             images.append(
                 AnnotatedImage(
-                    image_id=image_id_of(name),
+                    image_id=image_id_of(provenance),
                     path=safe_join(root, name),
                     objects=(AnnotatedObject(category, _WHOLE, (0.5, 0.5)),),
                     relationships=(),
                     licence=licence,
                     url=url,
-                    source=name,
+                    source=provenance,
                 )
             )
         if len(images) > before:
@@ -129,6 +142,14 @@ def folder_source(root: str | Path, *, licence: str = "", url: str = "") -> Bank
     if not images:
         raise BadInput(f"{root}: no .png or .jpg in a folder of it; the folders are the categories")
     return BankSource(str(root), tuple(images), tuple(categories), skipped, turns=True)
+
+
+def _name_of(folder: Path) -> str:
+    """What tells the images of a folder from those of the same name in another one."""
+    name = folder.resolve().name
+    if not is_text(name):
+        raise BadInput(f"{folder}: its name is not UTF-8; rename it")
+    return name
 
 
 def image_id_of(name: str) -> int:

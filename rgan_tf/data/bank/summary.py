@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import collections
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -50,13 +50,30 @@ def summarise(bank: PatchBank) -> dict[str, Any]:
     }
 
 
-def draw_sample(bank: PatchBank) -> np.ndarray:
-    """A few patches of every category, evenly spaced through the bank: uint8 [h, w, 3]."""
+class Sample(NamedTuple):
+    """A picture of some patches.
+
+    Attributes:
+      picture: uint8 [h, w, 3].
+      shown: how many categories are on it.
+      present: how many the bank has patches of.
+    """
+
+    picture: np.ndarray
+    shown: int
+    present: int
+
+
+def draw_sample(bank: PatchBank) -> Sample:
+    """A few patches of every category, up to 60 of these, evenly spaced through the bank."""
     crops, names, captions = [], [], []
-    for category in np.unique(bank.category_ids)[:_MOST_CATEGORIES]:
+    present = np.unique(bank.category_ids)
+    shown = present[:_MOST_CATEGORIES]
+    for category in shown:
         rows = np.flatnonzero(bank.category_ids == category)
         for row in rows[:: max(1, len(rows) // _PER_CATEGORY)][:_PER_CATEGORY]:
             crops.append(np.asarray(bank.crops[row]))
             names.append(bank.vocabulary.object_name(int(category)))
             captions.append(f"id {row}")
-    return patch_sheet(crops, names, captions, columns=2 * _PER_CATEGORY)
+    picture = patch_sheet(crops, names, captions, columns=2 * _PER_CATEGORY)
+    return Sample(picture, len(shown), len(present))

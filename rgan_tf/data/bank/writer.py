@@ -27,9 +27,9 @@ from rgan_tf.data.bank.format import (
 )
 from rgan_tf.data.bank.graphs import BankGraph
 from rgan_tf.data.bank.growing_array import GrowingArray
-from rgan_tf.errors import BadInput, CorruptData
-from rgan_tf.files import describe_files, read_json, write_json_atomic
-from rgan_tf.seal import sealed
+from rgan_tf.errors import CorruptData
+from rgan_tf.files import describe_files, write_json_atomic
+from rgan_tf.seal import read_sealed, sealed
 from rgan_tf.vocabulary import Vocabulary
 
 PROGRESS = "progress.json"  # in the folder while the bank is being written
@@ -79,7 +79,8 @@ class PatchBankWriter:
         self.note: dict[str, Any] | None = None
         rows: dict[str, int] = {}
         if resume and (folder / PROGRESS).exists():
-            rows, self.note = _read_progress(folder / PROGRESS)
+            progress = read_sealed(folder / PROGRESS, advice=_AGAIN)
+            rows, self.note = progress["rows"], progress["note"]
         shapes = {
             CROPS: (np.uint8, (crop_size, crop_size, 3)),
             FEATURES: (np.float16, (feature_size,)),
@@ -169,7 +170,7 @@ class PatchBankWriter:
         for name, array in self._arrays.items():
             array.sync()
             rows[name] = array.rows
-        write_json_atomic(self._folder / PROGRESS, {"rows": rows, "note": note})
+        write_json_atomic(self._folder / PROGRESS, sealed({"rows": rows, "note": note}))
 
     def close(self) -> dict[str, Any]:
         """Writes the final headers, vocabulary and manifest; returns the manifest."""
@@ -200,25 +201,6 @@ class PatchBankWriter:
 
 def _alone(category_id: int) -> BankGraph:
     return BankGraph(np.array([category_id], np.int32), np.zeros([0, 3], np.int32))
-
-
-def _read_progress(path: Path) -> tuple[dict[str, int], dict[str, Any]]:
-    """The rows of every file and the note of the last checkpoint."""
-    try:
-        progress = read_json(path)
-    except BadInput as error:
-        raise CorruptData(f"{error}; {_AGAIN}") from error
-    progress = progress if isinstance(progress, dict) else {}
-    rows, note = progress.get("rows"), progress.get("note")
-    is_whole = isinstance(rows, dict) and isinstance(note, dict)
-    names = set(FILES) - {VOCABULARY}
-    if not is_whole or not all(_is_count(rows.get(name)) for name in names):
-        raise CorruptData(f"{path}: damaged; {_AGAIN}")
-    return rows, note
-
-
-def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and value >= 0
 
 
 def _open_table(path: Path, end: int | None):

@@ -1,0 +1,57 @@
+"""Trainings in processes of their own, for tests that kill them or need several."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+_COMMAND = """
+import sys
+import tensorflow as tf
+cpu, = tf.config.list_physical_devices("CPU")
+devices = int(sys.argv[1])
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * devices)
+from rgan_tf import cli
+sys.exit(cli.main(sys.argv[2:]))
+"""
+
+
+def start_training(
+    config: Path, data: Path, run: Path, *, devices: int = 1, environment: dict | None = None
+) -> subprocess.Popen:
+    """`rgan train` as a child process, with that many logical CPUs; its stderr goes to a file."""
+    words = ["train", config, "--data", data, "--run", run]
+    with open(f"{run}.stderr", "ab") as stderr:
+        return subprocess.Popen(
+            [sys.executable, "-c", _COMMAND, str(devices), *map(str, words)],
+            stdout=subprocess.DEVNULL,
+            stderr=stderr,
+            env={**os.environ, **(environment or {})},
+        )
+
+
+def finish(process: subprocess.Popen, run: Path, *, code: int = 0) -> None:
+    """Waits for a training and checks how it ended."""
+    found = process.wait(timeout=600)
+    assert found == code, f"{found}: {Path(f'{run}.stderr').read_text()[-3000:]}"
+
+
+def write_settings(path: Path, settings: dict, **sections: dict) -> Path:
+    """A config file: the settings, with some sections changed."""
+    for section, values in sections.items():
+        settings[section].update(values)
+    path.write_text(yaml.safe_dump(settings))
+    return path
+
+
+def weights_of(run: Path) -> dict[str, str]:
+    """Checksums of the weights of all stages."""
+    return {
+        stage: json.loads((run / stage / "stage.json").read_text())["weights_sha256"]
+        for stage in ("sg2im", "cooccurrence", "retrievegan")
+    }

@@ -1,0 +1,113 @@
+"""Killed at any moment, the same command goes on and ends with the very same weights."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.training.processes import finish, start_training, weights_of, write_settings
+
+EVERY = 4  # steps between checkpoints
+
+
+@pytest.fixture
+def config(tmp_path, tiny_settings):
+    def make(steps):
+        return write_settings(
+            tmp_path / "tiny.yaml",
+            tiny_settings,
+            sg2im={"steps": steps},
+            cooccurrence={"steps": steps},
+            training={
+                "steps": steps,
+                "deterministic": True,
+                "checkpoint_every_steps": EVERY,
+                "picture_every_steps": 1000,
+            },
+        )
+
+    return make
+
+
+def done(run: Path) -> int:
+    """Steps of all stages that a kill could not undo: those of the newest checkpoints."""
+    return sum(
+        max((int(path.name[5:]) for path in folder.glob("step-*")), default=0)
+        for folder in run.glob("*/checkpoints")
+    )
+
+
+def reported(run: Path) -> int:
+    """Steps of all stages that the processes have told of, the farthest each."""
+    farthest: dict[str, int] = {}
+    for line in Path(f"{run}.stderr").read_text().splitlines():
+        if line.startswith('{"stage"'):
+            record = json.loads(line)
+            farthest[record["stage"]] = max(record["step"], farthest.get(record["stage"], 0))
+    return sum(farthest.values())
+
+
+def writes(run: Path) -> bool:
+    """Whether a checkpoint is being written right now."""
+    return any(run.glob("*/checkpoints/.*.partial"))
+
+
+def kill_until_done(config, data, run, kills, seed) -> int:
+    """Starts the command again and again, kills it, and lets it end after the last kill.
+
+    Every second kill strikes while a checkpoint is written. Returns how many struck.
+    """
+    chance, struck = random.Random(seed), 0
+    while True:
+        process = start_training(config, data, run)
+        moment = time.monotonic() + chance.uniform(4.0, 20.0)
+        while process.poll() is None and struck < kills:
+            time.sleep(0.001)
+            if struck % 2 and not writes(run):
+                continue
+            if struck % 2 or time.monotonic() > moment:
+                process.send_signal(signal.SIGKILL)
+        if process.wait(timeout=600) == 0:
+            return struck
+        assert process.returncode == -signal.SIGKILL, Path(f"{run}.stderr").read_text()[-3000:]
+        struck += 1
+        # A line may be told before its checkpoint is whole, and intervals of lines are 2 steps.
+        assert reported(run) - done(run) <= EVERY + 2, "more than an interval was lost"
+
+
+def check_kills(config, data, folder, kills, seed):
+    straight, killed = folder / "straight", folder / "killed"
+    finish(start_training(config, data, straight), straight)
+    assert kill_until_done(config, data, killed, kills, seed) == kills
+    assert weights_of(killed) == weights_of(straight)
+    assert "continuing from" in Path(f"{killed}.stderr").read_text()
+    assert not writes(killed)  # nothing half-written stays
+
+
+def test_two_kills_end_bit_identical(config, tiny_world, tmp_path):
+    check_kills(config(6), tiny_world.folder, tmp_path, kills=2, seed=1)
+
+
+def test_another_seed_ends_with_other_weights(config, tiny_world, tmp_path):
+    """The comparison above can fail."""
+    runs = tmp_path / "one", tmp_path / "other"
+    path = config(1)
+    for seed, run in enumerate(runs):
+        path.write_text(
+            path.read_text().replace("checkpoint_every", f"seed: {seed}\n  checkpoint_every")
+        )
+        finish(start_training(path, tiny_world.folder, run), run)
+        path = config(1)
+    first, second = map(weights_of, runs)
+    assert all(first[stage] != second[stage] for stage in first)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_twenty_kills_end_bit_identical(config, tiny_world, tmp_path):
+    check_kills(config(40), tiny_world.folder, tmp_path, kills=20, seed=2)

@@ -1,0 +1,175 @@
+"""Who trains: one process or several, and that every row of a batch is trained on once."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from rgan_tf.data.pipeline import WHOLE, Share, scene_dataset
+from rgan_tf.errors import BadInput
+from tests.training.processes import finish, start_training, write_settings
+from training.workers import Workers, start_workers
+
+KEYS = ("image_id", "objects", "boxes", "triples", "image")
+
+
+def scenes(data, config, share, start_step=0):
+    return scene_dataset(
+        data, "train", config, batch_size=8, seed=3, start_step=start_step, share=share
+    )
+
+
+@pytest.mark.parametrize("total", [1, 2, 4, 8])
+@pytest.mark.parametrize("start_step", [0, 5])
+def test_shares_are_the_batch_without_gaps_or_repeats(tiny_world, tiny_config, total, start_step):
+    whole = list(scenes(tiny_world, tiny_config, WHOLE, start_step).take(3))
+    for pipelines in {1, total}:
+        count = total // pipelines
+        parts = [
+            list(
+                scenes(tiny_world, tiny_config, Share(p * count, count, total), start_step).take(
+                    3 * count
+                )
+            )
+            for p in range(pipelines)
+        ]
+        for number, batch in enumerate(whole):
+            for key in KEYS:
+                rows = [
+                    parts[p][number * count + part][key].numpy()
+                    for p in range(pipelines)
+                    for part in range(count)
+                ]
+                assert all(len(row) == 8 // total for row in rows)
+                np.testing.assert_array_equal(np.concatenate(rows), batch[key])
+
+
+def test_mirrored_rows_are_the_same_in_every_share(tiny_world, tiny_config):
+    import dataclasses
+
+    config = dataclasses.replace(tiny_config, data=dataclasses.replace(tiny_config.data, flip=True))
+    whole = next(iter(scenes(tiny_world, config, WHOLE)))
+    plain = next(iter(scenes(tiny_world, tiny_config, WHOLE)))
+    assert (whole["boxes"].numpy() != plain["boxes"].numpy()).any()
+    second = next(iter(scenes(tiny_world, config, Share(1, 1, 2))))
+    np.testing.assert_array_equal(second["boxes"], whole["boxes"][4:])
+    np.testing.assert_array_equal(second["image"], whole["image"][4:])
+
+
+@pytest.mark.parametrize("total", [3, 5])
+def test_a_batch_that_does_not_fall_into_parts_is_refused(tiny_world, tiny_config, total):
+    with pytest.raises(BadInput, match=f"8 does not fall into {total} equal parts"):
+        scenes(tiny_world, tiny_config, Share(0, 1, total))
+
+
+def test_two_replicas_get_their_rows_in_order(tiny_world, tiny_config, two_replicas):
+    workers = Workers(two_replicas, count=1, index=0)
+    assert workers.is_chief and workers.replicas == 2
+    dataset = workers.dataset(lambda share: scenes(tiny_world, tiny_config, share))
+    whole = next(iter(scenes(tiny_world, tiny_config, WHOLE)))
+    batch = next(iter(dataset))
+    rows = [part.numpy() for part in two_replicas.experimental_local_results(batch["image_id"])]
+    np.testing.assert_array_equal(np.concatenate(rows), whole["image_id"])
+
+
+def test_alone_there_is_nobody_to_ask():
+    workers = Workers(tf.distribute.get_strategy(), count=1, index=0)
+    assert workers.any(True) is True and workers.any(False) is False
+    workers.wait()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "no json",
+        "[]",
+        '{"cluster": {}}',
+        '{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 1}}',
+        '{"cluster": {"worker": ["a:1"], "ps": ["b:1"]}, "task": {"type": "worker", "index": 0}}',
+        '{"cluster": {"worker": ["a:1"]}, "task": {"type": "chief", "index": 0}}',
+    ],
+)
+def test_a_cluster_that_is_none_is_refused(text, monkeypatch):
+    monkeypatch.setenv("TF_CONFIG", text)
+    with pytest.raises(BadInput, match="TF_CONFIG: must"):
+        start_workers()
+
+
+@pytest.fixture
+def free_ports():
+    import socket
+
+    sockets = [socket.socket() for _ in range(2)]
+    for one in sockets:
+        one.bind(("127.0.0.1", 0))
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
+
+
+def stage_weights(run, stage):
+    record = json.loads((run / stage / "stage.json").read_text())
+    reader = tf.train.load_checkpoint(str(run / stage / record["weights"]))
+    return {
+        name: reader.get_tensor(name)
+        for name, kind in reader.get_variable_to_dtype_map().items()
+        if kind.is_floating
+    }
+
+
+def compare(run, other, atol):
+    for stage in ("sg2im", "cooccurrence", "retrievegan"):
+        ours, theirs = stage_weights(run, stage), stage_weights(other, stage)
+        assert ours.keys() == theirs.keys()
+        for name, value in ours.items():
+            np.testing.assert_allclose(value, theirs[name], atol=atol, rtol=0, err_msg=name)
+
+
+def settings_of(steps, joint):
+    # A small epsilon would turn rounding of tiny gradients into whole steps of Adam.
+    return {
+        "sg2im": {"steps": steps},
+        "cooccurrence": {"steps": steps},
+        "training": {"steps": joint, "checkpoint_every_steps": 1000, "log_every_steps": steps},
+    }
+
+
+def test_two_processes_equal_one(tiny_settings, tiny_world, tmp_path, free_ports):
+    """Two machines with one device each, on loopback, and one machine alone: 2 steps."""
+    config = write_settings(tmp_path / "tiny.yaml", tiny_settings, **settings_of(2, 2))
+    alone, together = tmp_path / "alone", tmp_path / "together"
+    finish(start_training(config, tiny_world.folder, alone), alone)
+    cluster = {"worker": [f"127.0.0.1:{port}" for port in free_ports]}
+    processes = [
+        start_training(
+            config,
+            tiny_world.folder,
+            together,
+            environment={
+                "TF_CONFIG": json.dumps(
+                    {"cluster": cluster, "task": {"type": "worker", "index": index}}
+                )
+            },
+        )
+        for index in range(2)
+    ]
+    for process in processes:
+        finish(process, together)
+    compare(together, alone, atol=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_one_two_and_four_replicas_agree_after_twenty_steps(tiny_settings, tiny_world, tmp_path):
+    config = write_settings(tmp_path / "tiny.yaml", tiny_settings, **settings_of(20, 20))
+    runs = {}
+    for devices in (1, 2, 4):
+        runs[devices] = tmp_path / f"run{devices}"
+        process = start_training(config, tiny_world.folder, runs[devices], devices=devices)
+        finish(process, runs[devices])
+    for devices in (2, 4):
+        compare(runs[devices], runs[1], atol=1e-5)
