@@ -142,6 +142,7 @@ class TrainingConfig:
     discriminator_learning_rate: float = 1e-3
     beta_1: float = 0.0
     beta_2: float = 0.9
+    epsilon: float = 1e-7  # of Adam; larger, and rounding of tiny gradients is magnified less
     ema_decay: float = 0.999
     loss_upper_bound: float = 1e6  # a step with a loss above it is skipped like one without number
     predicted_boxes: float = 0.0  # share of scenes generated in predicted boxes, at the end

@@ -101,6 +101,12 @@ def test_interruption_and_full_disk(command, capfd):
     ]
 
 
+def test_a_name_that_is_too_long_is_the_users(command, capfd, tmp_path):
+    assert command(lambda _: (tmp_path / ("x" * 300)).read_text()) == 2
+    out, err = capfd.readouterr()
+    assert out == "" and err.count("\n") == 1 and err.endswith("xxx: File name too long\n")
+
+
 @pytest.mark.parametrize("result", [None, [1], {"x": object()}])
 def test_a_wrong_result_is_a_bug(command, capfd, result):
     assert command(lambda _: result) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 
@@ -9,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rgan_tf import files
-from rgan_tf.errors import BadInput
+from rgan_tf import files, renames
+from rgan_tf.errors import BadInput, CorruptData
 
 
 def test_write_replaces_whole_files_and_leaves_nothing_beside(tmp_path):
@@ -181,3 +182,82 @@ def test_read_json_missing_folder_limit_and_double_keys(tmp_path):
 def test_read_json_accepts_a_byte_order_mark(tmp_path):
     (tmp_path / "a.json").write_bytes(b"\xef\xbb\xbf[1]")
     assert files.read_json(tmp_path / "a.json") == [1]
+
+
+def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path):
+    old = tmp_path / "old"
+    old.mkdir()
+    (old / "x").write_text("old")
+    with pytest.raises(ValueError):
+        with files.replaced_folder(old) as folder:
+            (folder / "x").write_text("new")
+            raise ValueError
+    assert (old / "x").read_text() == "old" and os.listdir(tmp_path) == ["old"]
+    with files.replaced_folder(old) as folder:
+        (folder / "x").write_text("new")
+        assert (old / "x").read_text() == "old"
+    assert (old / "x").read_text() == "new" and os.listdir(tmp_path) == ["old"]
+
+
+@pytest.mark.parametrize("code", [errno.EBUSY, errno.EXDEV])
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_mount_that_only_renaming_tells_is_refused(tmp_path, monkeypatch, code, at_once):
+    """As a folder mounted on its own disk."""
+
+    def busy(new, old):
+        raise OSError(code, os.strerror(code), str(old))
+
+    old = tmp_path / "old"
+    old.mkdir()
+    (old / "x").write_text("old")
+    monkeypatch.setattr(renames, "_exchange_at_once", busy if at_once else lambda *_: False)
+    monkeypatch.setattr(os, "rename", busy)
+    for written in (files.replaced_folder(old), files.atomic_folder(tmp_path / "new")):
+        with pytest.raises(BadInput, match="is a mount point .* name a folder inside it"):
+            with written as folder:
+                (folder / "x").write_text("new")
+    assert (old / "x").read_text() == "old" and os.listdir(tmp_path) == ["old"]
+
+
+def test_a_mount_that_shows_is_refused_before_the_work(tmp_path, monkeypatch):
+    monkeypatch.setattr(os.path, "ismount", lambda path: True)
+    (tmp_path / "old").mkdir()
+    for written in (files.replaced_folder, files.atomic_folder):
+        with pytest.raises(BadInput, match="is a mount point"), written(tmp_path / "old"):
+            pytest.fail("must refuse before the work starts")
+
+
+def test_where_folders_cannot_be_exchanged_at_once_two_steps_do(tmp_path, monkeypatch):
+    old, new = tmp_path / "old", tmp_path / "new"
+    for folder in (old, new):
+        folder.mkdir()
+        (folder / "x").write_text(folder.name)
+    monkeypatch.setattr(renames, "_exchange_at_once", lambda *_: False)
+    with pytest.raises(FileNotFoundError):
+        renames.exchange(tmp_path / "none", old)
+    assert (old / "x").read_text() == "old"
+    renames.exchange(new, old)
+    assert (old / "x").read_text() == "new" and os.listdir(tmp_path) == ["old"]
+
+
+def test_places_are_absolute_and_a_link_stays_one_only_as_the_name(tmp_path, monkeypatch):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    (tmp_path / "loop").symlink_to("loop")
+    monkeypatch.chdir(tmp_path / "real")
+    assert renames.new_place(".") == tmp_path / "real"
+    assert renames.new_place("..") == tmp_path
+    assert renames.new_place("../link/new") == tmp_path / "real" / "new"
+    assert renames.new_place("../link") == tmp_path / "link"
+    assert renames.real_place("../link") == tmp_path / "real"
+    with pytest.raises(BadInput, match="cannot be followed"):
+        renames.new_place("../loop/new")
+
+
+@pytest.mark.parametrize(
+    "entry", [None, 3, {}, {"bytes": 1}, {"sha256": ""}, {"bytes": "1", "sha256": ""}]
+)
+def test_a_description_that_is_none_is_damage(tmp_path, entry):
+    (tmp_path / "x").write_bytes(b"1")
+    with pytest.raises(CorruptData, match=r"manifest\.json: does not describe 'x'; do that"):
+        files.check_files(tmp_path, {"x": entry}, verify=False, advice="do that")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import struct
 import zlib
 
@@ -154,3 +155,10 @@ def test_grid_places_images_in_reading_order():
     assert (sheet[6:, 8:] == 255).all() and (sheet[0] == 255).all()
     with pytest.raises(ValueError, match="0 and 2"):
         images.grid([], 2)
+
+
+def test_what_is_no_regular_file_is_refused_unopened(tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")  # opened, it would be waited for
+    for path in (tmp_path / "pipe.png", "/dev/null"):
+        with pytest.raises(BadInput, match="is no regular file"):
+            images.read_image(path)

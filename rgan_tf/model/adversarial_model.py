@@ -87,7 +87,13 @@ class AdversarialModel(GuardedModel):
         settings = self.config.training
 
         def adam(rate: float) -> GatedAdam:
-            return GatedAdam(rate, beta_1=settings.beta_1, beta_2=settings.beta_2, guard=self.guard)
+            return GatedAdam(
+                rate,
+                beta_1=settings.beta_1,
+                beta_2=settings.beta_2,
+                epsilon=settings.epsilon,
+                guard=self.guard,
+            )
 
         self.generator_optimizer = generator_optimizer or adam(settings.generator_learning_rate)
         self.discriminator_optimizer = discriminator_optimizer or adam(

@@ -18,7 +18,7 @@ class GatedAdam(tf.keras.optimizers.Adam):
     gradients that are finite. The caller puts zeros in the place of those that are not.
 
     Args:
-      learning_rate, beta_1, beta_2: as for Keras's Adam.
+      learning_rate, beta_1, beta_2, epsilon: as for Keras's Adam.
       guard: its gate.
     """
 
@@ -28,10 +28,11 @@ class GatedAdam(tf.keras.optimizers.Adam):
         *,
         beta_1: float,
         beta_2: float,
+        epsilon: float = 1e-7,
         guard: UpdateGuard,
         **kwargs: Any,
     ):
-        super().__init__(learning_rate, beta_1=beta_1, beta_2=beta_2, **kwargs)
+        super().__init__(learning_rate, beta_1=beta_1, beta_2=beta_2, epsilon=epsilon, **kwargs)
         self.guard = guard
 
     def update_step(self, gradient: tf.Tensor, variable: tf.Variable) -> None:

@@ -56,7 +56,7 @@ def test_a_new_patch_is_retrieved_without_training(exported, tiny_world, folders
     assert made["patches"] == added["patches"] == first + NEW
 
     opened = open_model(model)
-    assert opened.provenance[first]["source"] == f"{CATEGORY}/0.png"
+    assert opened.provenance[first]["source"] == f"mine/{CATEGORY}/0.png"
     assert opened.provenance[first]["licence"] == "CC BY 4.0"
     batch = 40
     request = example_request(GENERATE, opened.sizes, batch)

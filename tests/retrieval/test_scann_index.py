@@ -14,6 +14,7 @@ from rgan_tf.retrieval import index_tuning
 from rgan_tf.retrieval.index import ANY_CATEGORY, Candidates, ExactIndex
 from rgan_tf.retrieval.index_tuning import build_index, recall_of, tune_scann
 from rgan_tf.retrieval.scann_index import ScannIndex, ScannSettings
+from rgan_tf.seal import SEAL, sealed
 
 ROWS, WIDTH, CATEGORIES, K = 3000, 16, 6, 8
 EVERYTHING = ScannSettings(leaves=20, leaves_to_search=20)
@@ -196,6 +197,29 @@ def test_a_damaged_index_is_refused_with_the_files_name(bank, index, tmp_path):
         ScannIndex.load(folder, *bank)
 
 
+@pytest.mark.parametrize(
+    ("name", "shape"), [("bin", [0]), ("bin", [2]), ("bin", [1, 1]), ("bin", None), ("npy", [0])]
+)
+def test_a_damaged_manifest_is_refused_before_scann_sees_it(bank, index, tmp_path, name, shape):
+    """ScaNN would end the process."""
+    folder = tmp_path / "index"
+    index.save(folder)
+    path = folder / "manifest.json"
+    manifest = json.loads(path.read_text())
+    entry = next(entry for part, entry in manifest["files"].items() if part.endswith(name))
+    entry["shape"] = shape
+    path.write_text(json.dumps(manifest))
+    with pytest.raises(CorruptData, match=r"manifest\.json: damaged .*; build the index again"):
+        ScannIndex.load(folder, *bank)
+    if name == "bin":
+        path.write_text(json.dumps(sealed(manifest)))
+        with pytest.raises(CorruptData, match=r"manifest\.json: wrong shape of part_\d+\.bin"):
+            ScannIndex.load(folder, *bank)
+    path.write_text(json.dumps({key: value for key, value in manifest.items() if key != SEAL}))
+    with pytest.raises(CorruptData, match=r"manifest\.json: damaged"):
+        ScannIndex.load(folder, *bank)
+
+
 def test_the_index_of_another_bank_or_no_index_is_refused(bank, index, tmp_path):
     folder = tmp_path / "index"
     index.save(folder)
@@ -273,3 +297,13 @@ def test_recall_by_hand():
     # 1 and 3 of three; 4, and 8 as near as 5, of two.
     assert recall_of(found, truth) == pytest.approx(4 / 5)
     assert recall_of(truth, truth) == 1
+    nothing = Candidates.empty(2, 3)
+    assert recall_of(nothing, nothing) == recall_of(found, nothing) == 1
+    assert recall_of(nothing, truth) == 0
+
+
+def test_a_bank_whose_patches_have_no_candidates_is_searched_faultlessly():
+    """As one of a single image."""
+    features, categories, images = clustered_bank(rows=30)
+    tuning = tune_scann(features, categories, np.zeros_like(images), k=K, queries=20)
+    assert tuning.recall == 1 and tuning.reached and len(tuning.trials) == 1

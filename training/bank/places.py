@@ -60,7 +60,8 @@ def free_place(out: str) -> Path:
     try:
         require_free(place)
     except BadInput as error:
-        raise BadInput(f"--out {error}, or use rgan bank add") from error
+        is_bank = (place / "manifest.json").is_file()
+        raise BadInput(f"--out {error}{', or use rgan bank add' if is_bank else ''}") from error
     return place
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import shutil
@@ -63,6 +64,8 @@ def _lock_file(path: Path, folder: Path) -> IO[str]:
     try:
         file = open(path, "a", encoding="utf-8")
     except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise
         raise BadInput(
             f"{folder}: cannot be made or changed: {path.parent} cannot be written to "
             f"({error.strerror}); name another place"

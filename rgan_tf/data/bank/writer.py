@@ -89,11 +89,14 @@ class PatchBankWriter:
             GRAPH_TRIPLES: (np.int32, (3,)),
             GRAPH_ENDS: (np.int64, (2,)),
         }
-        self._arrays = {
-            name: GrowingArray(folder / name, dtype, shape, rows.get(name))
-            for name, (dtype, shape) in shapes.items()
-        }
-        self._table = _open_table(folder / TABLE, rows.get(TABLE))
+        self._arrays: dict[str, GrowingArray] = {}
+        try:
+            for name, (dtype, shape) in shapes.items():
+                self._arrays[name] = GrowingArray(folder / name, dtype, shape, rows.get(name))
+            self._table = _open_table(folder / TABLE, rows.get(TABLE))
+        except BaseException:
+            self._abandon_arrays()
+            raise
 
     def __enter__(self) -> PatchBankWriter:
         return self
@@ -102,10 +105,13 @@ class PatchBankWriter:
         if kind is None:
             self.close()
             return
-        for array in self._arrays.values():
-            array.abandon()
+        self._abandon_arrays()
         with contextlib.suppress(OSError):  # a full disk refuses what is still in the buffer
             self._table.close()
+
+    def _abandon_arrays(self) -> None:
+        for array in self._arrays.values():
+            array.abandon()
 
     @property
     def rows(self) -> int:

@@ -1,0 +1,307 @@
+"""`rgan bank build` and `add`: nothing half-made stays, nothing is embedded twice."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from rgan_tf.data.bank.lock import bank_lock, building_folder
+from rgan_tf.data.patch_bank import PatchBank
+
+
+def names_in(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+@pytest.fixture
+def often(monkeypatch):
+    """Patches are embedded one by one, and a checkpoint follows the fourth picture."""
+    monkeypatch.setattr("rgan_tf.data.bank.patch_queue.EMBEDDING_BATCH", 1)
+    monkeypatch.setattr("rgan_tf.data.bank.build._CHECKPOINT_PATCHES", 1)
+
+
+@pytest.fixture
+def interrupted(rgan, folders, tmp_path, backbone, often):
+    """A build stopped at its fifth picture; its command."""
+
+    def stop():
+        if backbone.calls == 5:
+            raise KeyboardInterrupt
+
+    backbone.on_call = stop
+    words = ("bank", "build", "--folders", folders, "--out", tmp_path / "new")
+    assert rgan(*words).code == 75
+    backbone.on_call = lambda: None
+    backbone.calls = 0
+    return words
+
+
+def test_a_build_goes_on_where_it_stopped(interrupted, rgan, tmp_path, backbone):
+    done = rgan(*interrupted)
+    assert done.code == 0 and '"resumed_at": 4' in done.out and backbone.calls == 1
+    assert names_in(tmp_path) == {"mine", "new"}
+    PatchBank.open(tmp_path / "new").verify()
+
+
+def test_a_second_build_leaves_the_first_ones_files_alone(
+    interrupted, refused, tmp_path, content_of
+):
+    working = building_folder(tmp_path / "new")
+    # Before its first checkpoint a build has nothing that could be gone on from.
+    (working / "bank" / "progress.json").unlink()
+    before = content_of(working)
+    with bank_lock(tmp_path / "new"):
+        line = refused(*interrupted)
+        assert "another process is making or changing this bank" in line
+    assert content_of(working) == before
+
+
+@pytest.mark.parametrize("name", ["crops.npy", "table.jsonl", "graph_ends.npy"])
+@pytest.mark.parametrize("damage", ["missing", "short", "no header"])
+def test_what_was_begun_and_is_damaged_is_named(interrupted, refused, tmp_path, name, damage):
+    path = building_folder(tmp_path / "new") / "bank" / name
+    data = path.read_bytes()
+    path.unlink()
+    if damage == "short":
+        path.write_bytes(data[:-40])
+    elif damage == "no header":
+        path.write_bytes(bytes(len(data)) if name != "table.jsonl" else data[:-1])
+    line = refused(*interrupted, code=4)
+    assert str(path) in line and "delete the folder and start again" in line
+
+
+@pytest.mark.parametrize("content", [b"{", b"[]", b"{}", b'{"rows": {}, "note": {}}', None])
+def test_damaged_progress_is_named(interrupted, refused, tmp_path, content):
+    path = building_folder(tmp_path / "new") / "bank" / "progress.json"
+    path.write_bytes(
+        path.read_bytes().replace(b'"next"', b'"mext"') if content is None else content
+    )
+    line = refused(*interrupted, code=4)
+    assert f"{path}: damaged" in line and "delete the folder and start again" in line
+
+
+def test_a_finished_addition_is_not_embedded_again(
+    bank, more, rgan, refused, backbone, monkeypatch, content_of, tmp_path
+):
+    """A disk too full for the copy costs the copy only."""
+    before, words = content_of(bank), ("bank", "add", bank, "--folders", more)
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("rgan_tf.data.bank.edit.copy_banks", full)
+        assert f"{bank}: No space left" in refused(*words, code=1)
+    assert content_of(bank) == before
+    calls = backbone.calls
+    done = rgan(*words)
+    assert done.code == 0 and backbone.calls == calls
+    assert '"resumed_at": 2' in done.out and '"added": 2' in done.out
+    assert names_in(tmp_path) == {"bank", "mine", "more"}
+    PatchBank.open(bank).verify()
+
+
+def test_a_finished_bank_whose_name_was_taken_is_not_embedded_again(
+    folders, rgan, refused, backbone, tmp_path
+):
+    out = tmp_path / "new"
+    words = ("bank", "build", "--folders", folders, "--out", out)
+    backbone.on_call = lambda: (out / "x").mkdir(parents=True)
+    assert f"--out {out}" not in refused(*words)
+    shutil.rmtree(out)
+    assert rgan(*words).code == 0 and backbone.calls == 1
+    assert names_in(tmp_path) == {"mine", "new"}
+
+
+def test_a_finished_bank_that_is_damaged_is_refused(folders, refused, backbone, tmp_path):
+    out = tmp_path / "new"
+    words = ("bank", "build", "--folders", folders, "--out", out)
+    backbone.on_call = lambda: out.symlink_to("nowhere")
+    refused(*words)
+    out.unlink()
+    path = building_folder(out) / "bank" / "crops.npy"
+    path.write_bytes(path.read_bytes()[:-1])
+    line = refused(*words, code=4)
+    assert "crops.npy" in line and f"{building_folder(out)}: was finished and is damaged" in line
+    path.unlink()
+    other = ("bank", "build", "--folders", folders, "--out", out, "--source-licence", "BY")
+    assert "delete the folder" in refused(*other, code=4)
+
+
+def test_other_options_do_not_take_what_was_finished(folders, refused, backbone, tmp_path):
+    out = tmp_path / "new"
+    words = ("bank", "build", "--folders", folders, "--out", out)
+    backbone.on_call = lambda: out.symlink_to("nowhere")
+    refused(*words)
+    out.unlink()
+    assert "begun from other images or options" in refused(*words, "--source-licence", "BY")
+
+
+def test_fewer_bad_images_may_be_allowed_than_before(folders, refused, backbone, tmp_path):
+    (folders / "tree" / "0.png").write_bytes(b"")
+    out = tmp_path / "new"
+    words = ("bank", "build", "--folders", folders, "--out", out)
+    backbone.on_call = lambda: out.symlink_to("nowhere")
+    refused(*words, "--max-bad", 0.5)
+    out.unlink()
+    assert "--max-bad allows 0 such images, 1 were met" in refused(*words, code=4)
+
+
+def test_duplicates_are_found_before_anything_is_embedded(
+    bank, folders, rgan, refused, backbone, content_of, draw, tmp_path
+):
+    before, calls = content_of(bank), backbone.calls
+    line = refused("bank", "add", bank, "--folders", folders)
+    assert f"{folders}: house of mine/house/0.png is already patch 0 of {bank}" in line
+    done = rgan("bank", "add", bank, "--folders", folders, "--skip-duplicates")
+    assert done.code == 0 and '"added": 0' in done.out and '"duplicates": 5' in done.out
+    assert backbone.calls == calls and content_of(bank) == before
+    draw(folders / "tree" / "new.png", 40)
+    done = rgan("bank", "add", bank, "--folders", folders, "--skip-duplicates")
+    assert '"added": 1' in done.out and '"duplicates": 5' in done.out and '"images": 1' in done.out
+    assert names_in(tmp_path) == {"bank", "mine"}
+
+
+def test_duplicates_under_refused_licences_do_not_count(bank, folders, refused):
+    words = ("bank", "add", bank, "--folders", folders, "--licence", "BY")
+    assert "no image is left under BY" in refused(*words)
+
+
+def test_pictures_of_one_name_in_two_folders_are_two(bank, rgan, draw, tmp_path):
+    draw(tmp_path / "yours" / "house" / "0.png", 50)
+    assert rgan("bank", "add", bank, "--folders", tmp_path / "yours").code == 0
+    rows = list(PatchBank.open(bank).rows)
+    assert (rows[0]["source"], rows[5]["source"]) == ("mine/house/0.png", "yours/house/0.png")
+    assert rows[0]["image_id"] != rows[5]["image_id"]
+
+
+def test_the_folder_of_images_may_be_the_one_we_are_in(coco, rgan, tmp_path, monkeypatch):
+    monkeypatch.chdir(coco.images)
+    words = ("bank", "build", "--coco", coco.path, "--images", ".", "--out", tmp_path / "new")
+    assert rgan(*words).code == 0
+    assert PatchBank.open(tmp_path / "new").rows[0]["source"] == "photos/0.jpg"
+
+
+def test_what_is_annotated_twice_is_taken_once(coco, rgan, bank, tmp_path):
+    coco.content["annotations"].append(coco.content["annotations"][0])
+    coco.write()
+    words = ("--coco", coco.path, "--images", coco.images)
+    done = rgan("bank", "build", *words, "--out", tmp_path / "new")
+    assert done.code == 0 and '"object: annotated twice": 1' in done.out
+    assert len(PatchBank.open(tmp_path / "new")) == 3
+    assert '"added": 3' in rgan("bank", "add", bank, *words).out
+
+
+@pytest.mark.parametrize(
+    ("categories", "reason"),
+    [
+        (["tree", "tree "], "category 'tree' is there twice"),
+        (["tree", " "], "category '' is empty"),
+        (["__image__"], "category '__image__' is a name that the model itself uses"),
+    ],
+)
+def test_categories_that_cannot_be_are_named(draw, refused, tmp_path, categories, reason):
+    root = tmp_path / "odd"
+    for category in categories:
+        draw(root / category / "a.png", 1)
+    line = refused("bank", "build", "--folders", root, "--out", tmp_path / "new")
+    assert line == f"rgan bank: {root}: {line.split(f'{root}: ')[1]}" and reason in line
+    assert "rename it" in line and names_in(tmp_path) == {"odd"}
+
+
+@pytest.mark.parametrize("what", ["picture", "category", "root"])
+def test_names_that_are_no_text_are_refused(draw, refused, tmp_path, what):
+    bad = os.fsdecode(b"a\xff")
+    root = tmp_path / ("mine" if what != "root" else bad)
+    draw(root / ("tree" if what != "category" else bad) / "a.png", 1)
+    if what == "picture":
+        (root / "tree" / "a.png").rename(root / "tree" / f"{bad}.png")
+    line = refused("bank", "build", "--folders", root, "--out", tmp_path / "new")
+    assert "is not UTF-8; rename it" in line
+
+
+def test_a_path_that_is_no_text_can_hold_pictures_and_a_bad_one(draw, rgan, tmp_path):
+    root = tmp_path / os.fsdecode(b"a\xff") / "mine"
+    for name in "abc":
+        draw(root / "tree" / f"{name}.png", 1)
+    (root / "tree" / "b.png").write_bytes(b"")
+    words = ("bank", "build", "--folders", root, "--out", tmp_path / "new", "--max-bad", 0.5)
+    done = rgan(*words)
+    assert done.code == 0 and "udcff" in done.out
+
+
+@pytest.mark.parametrize("option", ["--source-licence", "--source-url"])
+def test_options_that_are_no_text_are_refused(folders, refused, tmp_path, option):
+    words = ("bank", "build", "--folders", folders, "--out", tmp_path / "new")
+    assert f"{option} 'a\\udcff': is not UTF-8" in refused(*words, option, os.fsdecode(b"a\xff"))
+
+
+@pytest.mark.parametrize("share", ["nan", "-1", "1", "inf"])
+def test_box_shares_that_are_none(coco, refused, tmp_path, share):
+    words = ("--coco", coco.path, "--images", coco.images, f"--min-box-share={share}")
+    line = refused("bank", "build", *words, "--out", tmp_path / "new")
+    assert "--min-box-share must be a share in [0, 1)" in line
+
+
+@pytest.mark.parametrize("what", ["link", "file", "full"])
+def test_a_name_that_is_taken_is_refused_before_any_work(
+    folders, refused, tmp_path, backbone, what
+):
+    out = tmp_path / "new"
+    if what == "link":
+        out.symlink_to("nowhere")
+    elif what == "file":
+        out.write_bytes(b"")
+    else:
+        (out / "x").mkdir(parents=True)
+    line = refused("bank", "build", "--folders", folders, "--out", out)
+    assert f"--out {out}: " in line and backbone.calls == 0
+    assert names_in(tmp_path) == {"mine", "new"}
+
+
+def test_like_a_folder_whose_manifest_is_no_object(folders, refused, tmp_path):
+    (tmp_path / "odd").mkdir()
+    (tmp_path / "odd" / "manifest.json").write_text("[]")
+    words = ("bank", "build", "--folders", folders, "--like", tmp_path / "odd")
+    assert "not a patch bank" in refused(*words, "--out", tmp_path / "new")
+
+
+def test_a_pipe_is_no_picture(folders, refused, tmp_path):
+    os.mkfifo(folders / "tree" / "x.png")
+    line = refused("bank", "build", "--folders", folders, "--out", tmp_path / "new")
+    assert "x.png: is no regular file" in line
+
+
+def turned(path: Path, draw) -> None:
+    from PIL import Image
+
+    exif = Image.Exif()
+    exif[0x112] = 6  # to be turned by 90 degrees
+    draw(path, 60, exif=exif, quality=95)
+
+
+def test_a_photograph_is_turned_where_only_so_its_annotation_fits(coco, rgan, draw, tmp_path):
+    """As where the annotator's program turned it. Else boxes refer to the pixels as stored."""
+    turned(coco.images / "0.jpg", draw)
+    words = ("bank", "build", "--coco", coco.path, "--images", coco.images, "--out")
+    assert rgan(*words, tmp_path / "stored").code == 0
+    shape = coco.content["images"][0]
+    shape["width"], shape["height"] = shape["height"], shape["width"]
+    coco.write()
+    assert rgan(*words, tmp_path / "turned").code == 0
+    stored, other = (PatchBank.open(tmp_path / name) for name in ("stored", "turned"))
+    assert (stored.crops[0] != other.crops[0]).any()
+    assert (stored.crops[-1] == other.crops[-1]).all()
+
+
+def test_a_photograph_that_fits_neither_way_is_refused_with_its_tag(coco, refused, draw, tmp_path):
+    turned(coco.images / "0.jpg", draw)
+    coco.content["images"][0]["width"] = 500
+    coco.write()
+    words = ("bank", "build", "--coco", coco.path, "--images", coco.images, "--out")
+    line = refused(*words, tmp_path / "new", code=4)
+    assert "is 60x40 as stored, the other way by its EXIF tag, its annotation says 500x40" in line
