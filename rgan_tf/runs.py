@@ -52,6 +52,16 @@ _OF_JOINT_STAGE = (
     "losses.cooccurrence",
     "losses.perceptual_",
 )
+# What decides whether the weights of the first two stages fit the networks at all.
+_SHAPES_OF_FIRST_STAGES = (
+    "data.image_size",
+    "data.max_",
+    "graph.",
+    "retrieval.backbone",
+    "cooccurrence.sizes",
+    "sg2im.layout_channels",
+    "sg2im.decoder_channels",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -225,13 +235,17 @@ def check_bank_fits(run: Run, name: str, bank: PatchBank) -> None:
         raise BadInput(f"{bank.folder}: the patch bank is empty; add patches")
 
 
-def check_stages_fit(source: Run, config: Config, data_fingerprint: str) -> None:
+def check_stages_fit(
+    source: Run, config: Config, data_fingerprint: str, *, as_they_are: bool = False
+) -> None:
     """Refuses to take the first two stages of a run where training them would give others.
 
     Args:
       source: the run to take them from.
       config: of the run that wants them; may differ in settings of the joint stage.
       data_fingerprint: of its data.
+      as_they_are: only networks and data must fit; for runs that vary what all stages read, and
+        are compared by their joint stage.
 
     Raises:
       BadInput: names what differs, or what is not trained.
@@ -244,9 +258,14 @@ def check_stages_fit(source: Run, config: Config, data_fingerprint: str) -> None
             f"{owner}: was trained on features of {source.config.retrieval.backbone}, not of "
             f"{config.retrieval.backbone}"
         )
-    difference = _difference(source.config, config, also=_OF_JOINT_STAGE)
+    if as_they_are:
+        difference = _difference(source.config, config, only=_SHAPES_OF_FIRST_STAGES)
+        advice = ""
+    else:
+        difference = _difference(source.config, config, also=_OF_JOINT_STAGE)
+        advice = "; to take them all the same, add --as-they-are"
     if difference:
-        raise BadInput(f"{owner}: was started with {difference}")
+        raise BadInput(f"{owner}: was started with {difference}{advice}")
     for stage, wanted in (
         ("sg2im", config.sg2im.steps),
         ("cooccurrence", config.cooccurrence.steps),
@@ -256,12 +275,13 @@ def check_stages_fit(source: Run, config: Config, data_fingerprint: str) -> None
             raise BadInput(f"{owner}: stage {stage} has {done or 0} steps, {wanted} are asked for")
 
 
-def take_stages(run: Run, source: Run) -> None:
+def take_stages(run: Run, source: Run, *, as_they_are: bool = False) -> None:
     """Copies the first two stages of another run; a stage that the run already has stays.
 
     Args:
       run: where they go.
       source: a run for which `check_stages_fit` raised nothing.
+      as_they_are: what it was told; kept in the stages' records.
     """
     for stage in STAGES[:2]:
         if run.stage_folder(stage).exists():
@@ -270,7 +290,8 @@ def take_stages(run: Run, source: Run) -> None:
         with atomic_folder(run.stage_folder(stage)) as partial:
             for path in source.stage_folder(stage).glob(f"{record['weights']}.*"):
                 shutil.copyfile(path, partial / path.name)
-            write_json_atomic(partial / "stage.json", {**record, "taken_from": str(source.folder)})
+            origin = {"taken_from": str(source.folder), "as_they_are": as_they_are}
+            write_json_atomic(partial / "stage.json", {**record, **origin})
 
 
 def checkpoint_identity(run: Run, stage: str) -> dict[str, str]:
@@ -347,16 +368,21 @@ def _read_vocabulary(path: Path) -> Vocabulary:
         raise CorruptData(f"{path}: damaged ({error}); restore it") from error
 
 
-def _difference(old: Config, new: Config, also: tuple[str, ...] = ()) -> str:
+def _difference(
+    old: Config, new: Config, also: tuple[str, ...] = (), only: tuple[str, ...] = ("",)
+) -> str:
     """The first setting in which two configs differ, apart from those that may change.
 
     Args:
       old, new: the configs.
       also: beginnings of further settings that may differ.
+      only: beginnings of the settings that are compared; all by default.
     """
     before, after = _flat(config_to_dict(old)), _flat(config_to_dict(new))
     for key, value in before.items():
-        if key not in _MAY_DIFFER and not key.startswith(also) and value != after[key]:
+        if key in _MAY_DIFFER or key.startswith(also) or not key.startswith(only):
+            continue
+        if value != after[key]:
             return f"{key} = {value}, asked for now {after[key]}"
     return ""
 

@@ -28,6 +28,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="RUN",
         help="take the first two stages from this run, which may differ in the joint stage only",
     )
+    parser.add_argument(
+        "--as-they-are",
+        action="store_true",
+        help="with --stages-from: take them even if training them with this config gave others",
+    )
     parser.add_argument("--max-steps", type=int, help="at most so many steps per stage")
     parser.add_argument("--dry-run", action="store_true", help="print the resolved config only")
     parser.add_argument(
@@ -46,6 +51,8 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
 
     overrides = list(args.overrides)
     config = load_config(config_path(args.config), overrides)
+    if args.as_they_are and not args.stages_from:
+        raise BadInput("--as-they-are: says how --stages-from is meant; name a run by it")
     if args.max_steps is not None:
         if args.max_steps < 1:
             raise BadInput(f"--max-steps {args.max_steps}: must be at least 1")
@@ -79,13 +86,13 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
     data, perceptual = open_inputs(config, args.data, args.weights_dir)
     source = open_run(args.stages_from) if args.stages_from else None
     if source is not None:
-        check_stages_fit(source, config, data.fingerprint)
+        check_stages_fit(source, config, data.fingerprint, as_they_are=args.as_they_are)
     with StopSignals() as stop, contextlib.ExitStack() as stack:
         if workers.is_chief:
             run = create_run(args.run, config, data)
             stack.enter_context(training_lock(run))
             if source is not None:
-                take_stages(run, source)
+                take_stages(run, source, as_they_are=args.as_they_are)
         workers.wait()
         run = open_run(args.run)
         training = Training(run, data, workers, stop, profile_at=args.profile)

@@ -251,6 +251,23 @@ def test_the_first_two_stages_can_be_taken_from_another_run(
     assert (tmp_path / "run" / "sg2im" / "stage.json").read_bytes() == before
 
 
+def test_stages_can_be_taken_as_they_are(trained_folder, config_file, tiny_world, tmp_path, rgan):
+    """For sweeps of what all stages read: only the joint stage is trained with it."""
+    words = ("train", config_file, "--data", tiny_world.folder, "--max-steps", 3)
+    words = (*words, "--stages-from", trained_folder, "--run", tmp_path / "run")
+    change = ("--set", "losses.adversarial_image=0.5")
+    reply = rgan(*words, *change)
+    assert reply.code == 2 and "add --as-they-are" in reply.err and not (tmp_path / "run").exists()
+    reply = rgan(*words, *change, "--as-they-are", "--set", "graph.width=16")
+    assert reply.code == 2 and "graph.width = 12" in reply.err and not (tmp_path / "run").exists()
+    reply = rgan(*words, *change, "--as-they-are")
+    assert reply.code == 0, reply.err
+    record = open_run(str(tmp_path / "run")).stage_record("sg2im")
+    assert record["as_they_are"] is True and record["taken_from"] == str(trained_folder)
+    reply = rgan("train", config_file, "--as-they-are", "--dry-run")
+    assert reply.code == 2 and "--stages-from" in reply.err
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -28,6 +28,10 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
       `images_per_second`, `step_seconds`, `input_images_per_second` (the pipeline alone, which
       searches the index for the candidates of every batch: nothing is remembered here),
       `candidate_search_images_per_second` (the search alone), `input_to_step_ratio`,
+      `part_milliseconds` (see `training.bench.step_parts`; with `input`, of the pipeline alone, and
+      `checkpoint`, of writing one), `guard_share` and `checkpoint_share` (of the step, and of the
+      time between two checkpoints), `step_gflop`, `achieved_gflops` (GFLOP/s), `ceiling_gflops` (of
+      this machine, measured here), `share_of_ceiling` (of the convolution's),
       `generator_gflop_per_image` (forward pass), `parameters`, `peak_memory_mb`.
     """
     import resource
@@ -44,7 +48,9 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
     from rgan_tf.model.bank_features import prefilter
     from rgan_tf.model.flops import count_flops
     from rgan_tf.model.networks import build_cooccurrence_embedding, build_sg2im_networks
+    from training.bench.ceiling import measured_ceilings
     from training.bench.joint_step import build_joint_step
+    from training.bench.step_parts import checkpoint_seconds, part_seconds, step_gflop
     from training.train import check_data_fits, config_path
 
     if args.steps < 1 or args.repetitions < 1:
@@ -94,6 +100,14 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
         objects = rng.integers(len(data.bank), size=[images, config.data.max_objects])
         search.append(timed(lambda objects=objects: source.ids_of(objects)))
         print(f"repetition {repetition + 1}: {joint[-1]:.3f} s per step", file=sys.stderr)
+    print("taking the step apart", file=sys.stderr)
+    batch = next(batches)
+    parts = part_seconds(model, batch, args.repetitions)
+    parts["input"] = statistics.median(alone)
+    parts["checkpoint"] = checkpoint_seconds(model, args.repetitions)
+    gflop, ceilings = step_gflop(model, batch), measured_ceilings(config.training.precision)
+    seconds = statistics.median(joint)
+    interval = seconds * config.training.checkpoint_every_steps
     return {
         "config": config.name,
         "batch_size": images,
@@ -102,6 +116,13 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
         "input_images_per_second": round(images / statistics.median(alone), 2),
         "candidate_search_images_per_second": round(images / statistics.median(search), 2),
         "input_to_step_ratio": round(statistics.median(joint) / statistics.median(alone), 2),
+        "part_milliseconds": {name: round(1e3 * value, 2) for name, value in parts.items()},
+        "guard_share": round(parts["guard"] / seconds, 5),
+        "checkpoint_share": round(parts["checkpoint"] / interval, 5),
+        "step_gflop": round(gflop, 2),
+        "achieved_gflops": round(gflop / seconds, 1),
+        "ceiling_gflops": {name: round(value, 1) for name, value in ceilings.items()},
+        "share_of_ceiling": round(gflop / seconds / ceilings["convolution"], 3),
         "generator_gflop_per_image": round(flops / 1e9, 3),
         "parameters": {
             "generator_side": _size(networks),

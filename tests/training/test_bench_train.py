@@ -1,0 +1,53 @@
+"""The bench of the training step: its parts, its arithmetic and what it is measured against."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+import tensorflow as tf
+
+from training.bench.ceiling import measured_ceilings, seconds_of
+
+
+def test_every_figure_is_there_and_consistent(config_file, tiny_world, rgan):
+    words = ("bench", "train", config_file, "--data", tiny_world.folder)
+    reply = rgan(*words, "--steps", 1, "--repetitions", 2)
+    assert reply.code == 0, reply.err
+    result = json.loads(reply.out)
+    parts = result["part_milliseconds"]
+    assert set(parts) == {
+        "retrieval",
+        "generator",
+        "discriminators",
+        "optimizer",
+        "guard",
+        "input",
+        "checkpoint",
+    }
+    assert all(value > 0 for value in parts.values())
+    seconds, batch = result["step_seconds"], result["batch_size"]
+    assert result["images_per_second"] == pytest.approx(batch / seconds, rel=0.01)
+    assert result["achieved_gflops"] == pytest.approx(result["step_gflop"] / seconds, rel=0.3)
+    # A step differentiates two generated images of each scene, and judges them beside the real one.
+    assert result["step_gflop"] > 4 * batch * result["generator_gflop_per_image"]
+    assert 0 < result["share_of_ceiling"] < 1
+    assert result["guard_share"] == pytest.approx(parts["guard"] / 1e3 / seconds, rel=0.05)
+    every = 500  # training.checkpoint_every_steps
+    share = parts["checkpoint"] / 1e3 / (every * seconds)
+    assert result["checkpoint_share"] == pytest.approx(share, rel=0.05, abs=1e-5)
+
+
+def test_a_known_duration_is_measured():
+    def work():
+        time.sleep(0.02)
+        return tf.constant(1.0)
+
+    assert 0.02 <= seconds_of(work, repetitions=3) < 0.2
+
+
+def test_ceilings_are_numbers_of_this_machine():
+    ceilings = measured_ceilings()
+    assert set(ceilings) == {"matmul", "convolution"}
+    assert all(1 < value < 1e7 for value in ceilings.values())

@@ -1,0 +1,177 @@
+"""The joint training step, taken apart: how long each part takes by itself."""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import tensorflow as tf
+
+from rgan_tf.losses.retrieval import draw_anchors
+from rgan_tf.model.flops import count_flops
+from rgan_tf.model.judgement import Judge, discriminator_terms, generator_terms
+from rgan_tf.model.retrievegan import RetrieveGAN
+from training.bench.ceiling import seconds_of
+from training.checkpoints import CheckpointFolder
+
+Batch = dict[str, tf.Tensor]
+
+
+def part_seconds(model: RetrieveGAN, batch: Batch, repetitions: int) -> dict[str, float]:
+    """Median seconds of each part, forward and backward, on one batch that lies ready.
+
+    The parts are cut where tensors are handed on, and each is a graph of its own: in the whole step
+    some of them share work or run side by side, so they need not add up to it.
+
+    Args:
+      model: compiled.
+      batch: of the pipeline.
+      repetitions: the median is taken of.
+
+    Returns:
+      `retrieval` (embedding, selection, both retrieval losses), `generator` (encoder, boxes,
+      patches to images, perceptual losses), `discriminators` (both, for real and generated images,
+      with the gradient to the images), `optimizer` (both updates and the moving average) and
+      `guard` (its verdict).
+    """
+    parts = {
+        "retrieval": _retrieval(model, batch),
+        "generator": _generator(model, batch),
+        "discriminators": _discriminators(model, batch),
+        "optimizer": _optimizer(model),
+        "guard": _guard(model),
+    }
+    return {name: seconds_of(tf.function(work), repetitions) for name, work in parts.items()}
+
+
+def checkpoint_seconds(model: RetrieveGAN, repetitions: int) -> float:
+    """Median seconds of writing one checkpoint to the temporary folder of this machine."""
+    times = []
+    with tempfile.TemporaryDirectory(prefix="rgan-bench-") as folder:
+        checkpoints = CheckpointFolder(Path(folder) / "checkpoints", model.state(), {})
+        for step in range(repetitions):
+            start = time.perf_counter()
+            checkpoints.save(step)
+            times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+def step_gflop(model: RetrieveGAN, batch: Batch) -> float:
+    """GFLOP of one step up to the gradients, as TensorFlow's profiler counts them."""
+
+    def gradients(values: Batch):
+        return model._part_gradients(values, tf.constant(0))[0]
+
+    return count_flops(gradients, batch) / 1e9
+
+
+def _retrieval(model: RetrieveGAN, batch: Batch) -> Callable[[], tf.Tensor]:
+    mask = batch["objects"] > 0  # [B, O]
+    seeds = tf.random.stateless_uniform([mask.shape[0], 2], [1, 2], None, None, tf.int32)  # [B, 2]
+    variables = model.networks.embedding.trainable_variables
+
+    def work() -> tf.Tensor:
+        with tf.GradientTape() as tape:
+            retrieved = model.retrieve(
+                batch,
+                mask,
+                seeds=seeds,
+                anchors=draw_anchors(mask, tf.constant([3, 4])),
+                temperature=tf.constant(0.5),
+                step=model.step,
+            )
+            total = tf.reduce_sum(retrieved.crops) + tf.reduce_sum(
+                retrieved.selection_loss + retrieved.cooccurrence_loss
+            )
+        return _norm(tape.gradient(total, variables))
+
+    return work
+
+
+def _generator(model: RetrieveGAN, batch: Batch) -> Callable[[], tf.Tensor]:
+    networks = model.networks
+    own = tf.cast(batch["patch_crops"], tf.float32) / 127.5 - 1.0  # [B, O, h, w, 3]
+    parts = (networks.encoder, networks.box_predictor, networks.generator)
+    variables = [variable for part in parts for variable in part.trainable_variables]
+    graph = {"objects": batch["objects"], "triples": batch["triples"]}
+
+    def work() -> tf.Tensor:
+        with tf.GradientTape() as tape:
+            encoding = networks.encoder(graph)
+            boxes = networks.predict_boxes(graph, encoding)  # [B, O, 4]
+            both = [tf.concat([part, part], axis=0) for part in encoding]
+            fakes = networks.generator(
+                tf.concat([own, own], axis=0),
+                type(encoding)(*both),
+                tf.concat([batch["boxes"]] * 2, axis=0),
+            )  # [2B, H, W, 3]
+            maps = model.perceptual.maps(batch["image"])
+            distances = [
+                model.perceptual.between(model.perceptual.maps(fake), maps)
+                for fake in tf.split(fakes, 2)
+            ]
+            total = tf.add_n([tf.reduce_sum(part) for part in (*distances, boxes)])
+        return _norm(tape.gradient(total, variables))
+
+    return work
+
+
+def _discriminators(model: RetrieveGAN, batch: Batch) -> Callable[[], tf.Tensor]:
+    judge = Judge(model.config, model.discriminators)
+    form, boxes = model.config.losses.adversarial, batch["boxes"]
+    objects, mask = batch["objects"], batch["objects"] > 0
+    fakes = [batch["image"][::-1], batch["image"] * 0.5]  # [B, H, W, 3] each
+    variables = model.discriminators.trainable_variables
+
+    def work() -> tf.Tensor:
+        with tf.GradientTape(persistent=True) as tape:
+            tape.watch(fakes)
+            of_real, *of_fakes = judge(
+                [batch["image"], *fakes],
+                [boxes] * 3,
+                lambda purpose: model.batch_seeds(purpose, tf.constant(0), objects.shape[0]),
+            )
+            ours = discriminator_terms(of_real, of_fakes, objects, mask, form=form)
+            theirs = generator_terms(of_fakes, objects, mask, form=form)
+            total = tf.add_n([tf.reduce_sum(term) for term in ours.values()])
+            of_generator = tf.add_n([tf.reduce_sum(term) for term in theirs.values()])
+        gradients = tape.gradient(total, variables, unconnected_gradients="zero")
+        return _norm(gradients) + _norm(tape.gradient(of_generator, fakes))
+
+    return work
+
+
+def _optimizer(model: RetrieveGAN) -> Callable[[], tf.Tensor]:
+    sides = (
+        (model.generator_optimizer, model.networks.trainable_variables),
+        (model.discriminator_optimizer, model.discriminators.trainable_variables),
+    )
+    gradients = [[tf.fill(v.shape, 1e-3) for v in variables] for _, variables in sides]
+
+    def work() -> tf.Tensor:
+        for (optimizer, variables), part in zip(sides, gradients, strict=True):
+            optimizer.apply_gradients(zip(part, variables, strict=True))
+        model._update_average()
+        return tf.constant(0.0)
+
+    return work
+
+
+def _guard(model: RetrieveGAN) -> Callable[[], tf.Tensor]:
+    variables = [*model.networks.trainable_variables, *model.discriminators.trainable_variables]
+    gradients = [tf.fill(variable.shape, 1e-3) for variable in variables]
+
+    def work() -> tf.Tensor:
+        is_sound = model.guard.judge(model.step, [tf.constant(1.0)] * 2, gradients)
+        model.guard.settle()
+        return tf.cast(is_sound, tf.float32)
+
+    return work
+
+
+def _norm(gradients) -> tf.Tensor:
+    """One number that depends on all of them, so that none is left out."""
+    return tf.add_n([tf.reduce_sum(tf.convert_to_tensor(gradient)) for gradient in gradients])
