@@ -11,7 +11,7 @@ import tensorflow as tf
 import rgan_tf
 
 ARGUMENTS = {
-    "BoxPredictor": {"hidden": 6, "minimum_size": 0.1},
+    "BoxPredictor": {"hidden": 6, "minimum_size": 0.1, "instance_codes": True},
     "CanvasDecoder": {"canvas_channels": 4, "canvas_blocks": 1, "decoder_channels": (4, 2)},
     "CooccurrenceEmbedding": {"sizes": (6, 3)},
     "CropEncoder": {"crop_size": 16, "channels": 4},

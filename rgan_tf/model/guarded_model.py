@@ -38,7 +38,7 @@ class GuardedModel(tf.keras.Model):
         super().__init__(**kwargs)
         self.guard = UpdateGuard(loss_upper_bound=loss_upper_bound, scales_loss=scales_loss)
         self._seed_of_run = seed
-        # What `train_step` returns is the same on all replicas; Keras would add it up over machines.
+        # What a step returns is the same on all replicas; Keras would add it up over machines.
         self.distribute_reduction_method = "first"
         first = tf.VariableAggregation.ONLY_FIRST_REPLICA
         self.step = tf.Variable(
