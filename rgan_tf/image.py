@@ -44,7 +44,9 @@ def read_image(path: str | Path, *, apply_orientation: bool = True) -> np.ndarra
         if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):  # a pipe would be waited for
             raise BadInput(f"image {path}: is no regular file; name a PNG or JPEG file")
         with open(path, "rb") as file:
-            data = file.read(MAX_FILE_BYTES + 1)
+            # Asked for more, `read` would first make room for it: 20 MiB for every small file.
+            size = os.fstat(file.fileno()).st_size
+            data = file.read(min(size, MAX_FILE_BYTES) + 1)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise BadInput(f"image {path}: {reason}; name a PNG or JPEG file") from error

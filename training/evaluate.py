@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 TASKS = ("images", "diversity", "layout", "retrieval", "cooccurrence")
+SYSTEMS = ("retrievegan", "sg2im", "pasted_canvas", "own_patches")
 _BATCH_SIZE = 16
 _PICTURE_SCENES = 12
 
@@ -16,6 +17,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", help="prepared data; default: what the run was trained on")
     parser.add_argument("--split", default="val", choices=("train", "val", "test", "all"))
     parser.add_argument("--only", choices=TASKS, help="run one task only")
+    parser.add_argument(
+        "--system",
+        action="append",
+        choices=SYSTEMS,
+        dest="systems",
+        help="judge the images of this system only; may be given several times",
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the random retrieval")
     parser.add_argument(
         "--out", help="folder for metrics and pictures; the run folder, none for a released run"
@@ -61,6 +69,7 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
             data,
             split,
             tasks=(args.only,) if args.only else TASKS,
+            compared=tuple(args.systems or SYSTEMS),
             seed=args.seed,
             metric_backbone=args.metric_backbone,
             weights_dir=args.weights_dir,

@@ -102,3 +102,13 @@ def test_damaged_weights(copied, rgan):
     reply = rgan("eval", "--run", copied, "--only", "layout")
     assert reply.code == 4 and path.name in reply.err.splitlines()[-1]
     assert not (copied / "metrics.jsonl").exists()
+
+
+def test_some_systems_only(copied, rgan, no_outside_weights):
+    words = ("--only", "images", "--system", "own_patches", "--system", "sg2im")
+    reply = rgan("eval", "--run", copied, *words)
+    assert reply.code == 0, reply.err
+    systems = {name.split("/")[0] for name in json.loads(reply.out)["val"] if "/" in name}
+    assert systems == {"own_patches", "sg2im", "floor"}
+    reply = rgan("eval", "--run", copied, "--system", "dalle")
+    assert reply.code == 2 and "invalid choice: 'dalle'" in reply.err

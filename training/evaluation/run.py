@@ -36,6 +36,7 @@ def evaluate_split(
     split: str,
     *,
     tasks: Sequence[str],
+    compared: Sequence[str],
     seed: int,
     metric_backbone: str,
     weights_dir: str | None,
@@ -43,6 +44,15 @@ def evaluate_split(
     picture_scenes: int,
 ) -> tuple[dict[str, Any], np.ndarray]:
     """Runs the tasks on one split.
+
+    Args:
+      run, data, split: what is evaluated.
+      tasks: names of tasks.
+      compared: names of the systems whose images are judged and shown.
+      seed: of the random retrieval.
+      metric_backbone, weights_dir: network of the distances, and where its weights are.
+      batch_size: scenes at once.
+      picture_scenes: rows of the picture.
 
     Returns:
       metric name -> value, and a picture of the first scenes under every system.
@@ -86,6 +96,7 @@ def evaluate_split(
     systems = systems_of(
         networks, sg2im, image_size=config.data.image_size, seed=seed, library=library
     )
+    systems = [system for system in systems if system.name in compared]
     metrics: dict[str, Any] = {}
     if "images" in tasks:
         other = "test" if split == "train" else "train"

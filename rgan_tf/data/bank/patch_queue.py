@@ -59,7 +59,8 @@ class PatchQueue:
         self.borrowed = 0
         self._workers = concurrent.futures.ThreadPoolExecutor(_AT_ONCE)
         self._waiting: collections.deque[_Batch] = collections.deque()
-        self._crops: list[np.ndarray] = []
+        # One tall picture of a batch's patches: turned into an array at once, not patch by patch.
+        self._strip = Image.new("RGB", (PATCH_SIZE, EMBEDDING_BATCH * PATCH_SIZE))
         self._rows: list[dict[str, Any]] = []
         self._places: list[tuple[int, int]] = []
 
@@ -86,7 +87,8 @@ class PatchQueue:
         number = self._bank.add_graph(graph)
         picture = Image.fromarray(pixels)
         for index, item in enumerate(image.objects):
-            self._crops.append(cut_patch(picture, item.box, PATCH_SIZE))
+            patch = _cut(picture, item.box, PATCH_SIZE)
+            self._strip.paste(patch, (0, len(self._rows) * PATCH_SIZE))
             self._places.append((number, positions[index]))
             self._rows.append(
                 {
@@ -101,7 +103,7 @@ class PatchQueue:
                     "style": item.style,
                 }
             )
-            if len(self._crops) == EMBEDDING_BATCH:
+            if len(self._rows) == EMBEDDING_BATCH:
                 self._submit()
 
     def flush(self) -> None:
@@ -117,13 +119,14 @@ class PatchQueue:
             self._workers.shutdown(cancel_futures=True)
 
     def _submit(self) -> None:
-        if not self._crops:
+        if not self._rows:
             return
         self._collect(_AT_ONCE)
-        crops = np.stack(self._crops)
+        shape = (EMBEDDING_BATCH, PATCH_SIZE, PATCH_SIZE, 3)
+        crops = np.array(self._strip).reshape(shape)[: len(self._rows)]
         features = self._workers.submit(embed_patches, self._backbone, crops)
         self._waiting.append(_Batch(crops, features, self._rows, self._places))
-        self._crops, self._rows, self._places = [], [], []
+        self._rows, self._places = [], []
 
     def _collect(self, left: int) -> None:
         """Appends what was submitted first, until only so many batches are left."""
@@ -160,6 +163,10 @@ def cut_patch(
     Returns:
       uint8 [size, size, 3].
     """
+    return np.asarray(_cut(picture, box, size))
+
+
+def _cut(picture: Image.Image, box: tuple[float, float, float, float], size: int) -> Image.Image:
     width, height = picture.size
     y0, x0, y1, x1 = box
     edges = (x0 * width, y0 * height, x1 * width, y1 * height)
@@ -173,7 +180,7 @@ def cut_patch(
         min(edges[2] - left, part.width),
         min(edges[3] - top, part.height),
     )
-    return np.asarray(part.resize((size, size), Image.Resampling.BILINEAR, box=inner))
+    return part.resize((size, size), Image.Resampling.BILINEAR, box=inner)
 
 
 def read_annotated(image: AnnotatedImage, *, turn: bool = False) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import tensorflow as tf
 
 from rgan_tf.graph.box_predictor import BoxPredictor
+from rgan_tf.model.networks import GraphNetworks
 from rgan_tf.vocabulary import Vocabulary
 from training.evaluation.layout import layout_metrics
 
@@ -21,7 +23,7 @@ def networks(boxes):
     table = tf.constant(boxes, tf.float32)
     return SimpleNamespace(
         encoder=lambda graph: SimpleNamespace(object_vectors=tf.cast(graph["objects"], tf.float32)),
-        box_predictor=lambda vectors, _: tf.gather(table, tf.cast(vectors[:, 0], tf.int32) - 2),
+        predict_boxes=lambda graph, _: tf.gather(table, graph["objects"][:, 0] - 2),
     )
 
 
@@ -106,5 +108,6 @@ def test_a_real_box_predictor_gets_what_it_needs(instance_codes):
         ),
         box_predictor=predictor,
     )
+    system.predict_boxes = partial(GraphNetworks.predict_boxes, system)
     metrics = layout_metrics(system, [isolated(2, 2, TRUE)], VOCABULARY)
     assert metrics["layout/box_collision"] == (0.0 if instance_codes else 1.0)
