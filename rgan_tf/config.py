@@ -332,6 +332,11 @@ def _rules(config: Config) -> list[tuple[str, bool]]:
             object_crop >= _SMALLEST_IMAGE,
         ),
         (
+            "training.jit_compile needs retrieval.candidates of at most retrieval.exact_candidates "
+            f"({exact}): patches that are read during a step cannot be compiled",
+            not config.training.jit_compile or config.retrieval.candidates <= exact,
+        ),
+        (
             f"retrieval.loaded_candidates must be at most retrieval.exact_candidates ({exact}), "
             f"got {loaded}",
             loaded <= exact,

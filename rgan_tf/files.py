@@ -124,6 +124,16 @@ def replaced_folder(path: str | Path) -> Iterator[Path]:
         _sync(path.parent)
 
 
+def sync_files(paths: Iterable[Path]) -> None:
+    """Flushes files to disk, and the folders that name them."""
+    folders = set()
+    for path in paths:
+        _sync(path)
+        folders.add(path.parent)
+    for folder in folders:
+        _sync(folder)
+
+
 def sha256_of(path: str | Path) -> str:
     """The sha256 of a file's bytes, in hexadecimal.
 

@@ -6,6 +6,9 @@
     RUN/<stage>/weights.*      inference weights of a stage (moving averages)
     RUN/<stage>/stage.json     steps done, seconds, figures of the stage
     RUN/<stage>/checkpoints/   everything training needs to continue
+    RUN/<stage>/rollbacks.json steps and scenes that training went back from, if it ever did
+    RUN/retrievegan/redraws/   embeddings that candidates were drawn anew with, if they are
+    RUN/pictures/              fixed scenes as training sees them
     RUN/logs/                  TensorBoard
     RUN/lock                   held by the process that trains
 
@@ -16,9 +19,11 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import fcntl
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,7 +34,14 @@ import tensorflow as tf
 from rgan_tf.config import Config, config_to_dict, config_to_yaml, load_config
 from rgan_tf.data.patch_bank import PatchBank
 from rgan_tf.errors import BadInput, CorruptData
-from rgan_tf.files import atomic_folder, read_json, sha256_of, write_bytes_atomic, write_json_atomic
+from rgan_tf.files import (
+    atomic_folder,
+    read_json,
+    sha256_of,
+    sync_files,
+    write_bytes_atomic,
+    write_json_atomic,
+)
 from rgan_tf.vocabulary import Vocabulary
 
 STAGES = ("sg2im", "cooccurrence", "retrievegan")
@@ -43,6 +55,11 @@ _MAY_DIFFER = {
     "training.log_every_steps",
     "training.picture_every_steps",
     "training.checkpoint_every_steps",
+    # They change how a step is computed and not what.
+    "training.accumulate_steps",
+    "training.jit_compile",
+    "training.loss_upper_bound",
+    "training.recompute",
 }
 # Settings that the first two stages do not look at.
 _OF_JOINT_STAGE = (
@@ -51,6 +68,7 @@ _OF_JOINT_STAGE = (
     "losses.selection",
     "losses.cooccurrence",
     "losses.perceptual_",
+    "training.predicted_boxes",
 )
 # What decides whether the weights of the first two stages fit the networks at all.
 _SHAPES_OF_FIRST_STAGES = (
@@ -325,7 +343,7 @@ def save_weights(run: Run, stage: str, networks: tf.keras.Model, **record: Any) 
     name = f"weights-{int(record.get('steps', 0))}"
     if name == previous:
         name += "b"
-    tf.train.Checkpoint(networks=networks).write(str(folder / name))
+    write_state(tf.train.Checkpoint(networks=networks), folder / name)
     data_file = folder / f"{name}.data-00000-of-00001"
     write_json_atomic(
         folder / "stage.json",
@@ -334,6 +352,20 @@ def save_weights(run: Run, stage: str, networks: tf.keras.Model, **record: Any) 
     for path in folder.glob("weights-*"):
         if path.name.split(".")[0] != name:
             path.unlink()
+
+
+def write_state(checkpoint: tf.train.Checkpoint, prefix: Path) -> None:
+    """Writes a checkpoint's files, flushed to disk.
+
+    Raises:
+      OSError: if the disk is full or refuses.
+    """
+    try:
+        checkpoint.write(str(prefix))
+    except tf.errors.OpError as error:  # TensorFlow reports a disk's troubles in its own way
+        number = errno.ENOSPC if "space" in str(error) else errno.EIO
+        raise OSError(number, os.strerror(number), str(prefix)) from error
+    sync_files(prefix.parent.glob(f"{prefix.name}.*"))
 
 
 def load_weights(run: Run, stage: str, networks: tf.keras.Model) -> None:

@@ -1,7 +1,8 @@
 """Seeds for stateless random operations.
 
-Every random number in the project is a function of (run seed, step, replica, purpose) and of
-nothing else, so that a run can stop at any step, continue, and still draw the same numbers.
+Every random number in the project is a function of (run seed, step, row of the batch, purpose) and
+of nothing else: a run can stop at any step, continue, and still draw the same numbers, and a batch
+can be split over replicas in any way.
 """
 
 from __future__ import annotations

@@ -20,10 +20,11 @@ from rgan_tf.files import (
     atomic_folder,
     check_files,
     describe_files,
-    read_json,
     replaced_folder,
     write_json_atomic,
 )
+from rgan_tf.runs import write_state
+from rgan_tf.seal import read_sealed, sealed
 
 KEPT = 3
 _MANIFEST = "manifest.json"
@@ -107,29 +108,22 @@ class CheckpointFolder:
 
     def _write(self, partial: Path, step: int) -> None:
         try:
-            self._checkpoint.write(str(partial / _STATE))
-        except tf.errors.OpError as error:  # TensorFlow reports a full disk in its own way
-            raise OSError(
-                28, "No space left on device or it refuses", str(self._path(step))
-            ) from error
+            write_state(self._checkpoint, partial / _STATE)
+        except OSError as error:  # named as the user will look for it
+            raise OSError(error.errno, error.strerror, str(self._path(step))) from error
         names = sorted(path.name for path in partial.iterdir())
-        write_json_atomic(
-            partial / _MANIFEST,
-            {
-                "kind": _KIND,
-                "version": _VERSION,
-                "step": step,
-                **self._identity,
-                "files": describe_files(partial, names),
-            },
-        )
+        manifest = {
+            "kind": _KIND,
+            "version": _VERSION,
+            "step": step,
+            **self._identity,
+            "files": describe_files(partial, names),
+        }
+        write_json_atomic(partial / _MANIFEST, sealed(manifest))
 
     def _read(self, path: Path) -> None:
-        try:
-            manifest = read_json(path / _MANIFEST)
-        except BadInput as error:
-            raise CorruptData(f"{path / _MANIFEST}: damaged; {_ADVICE}") from error
-        if not isinstance(manifest, dict) or manifest.get("kind") != _KIND:
+        manifest = read_sealed(path / _MANIFEST, advice=_ADVICE)
+        if manifest.get("kind") != _KIND:
             raise CorruptData(f"{path / _MANIFEST}: not of a checkpoint; {_ADVICE}")
         for key, value in {"version": _VERSION, **self._identity}.items():
             if manifest.get(key) != value:

@@ -14,7 +14,7 @@ import tensorflow as tf
 from rgan_tf.data.pipeline import Share
 from rgan_tf.model.guarded_model import GuardedModel
 from rgan_tf.runs import Run, checkpoint_identity, save_weights
-from training.callbacks.guarding import CollapseWatch, TroubleWatch
+from training.callbacks.guarding import CollapseWatch, FiniteWatch, TroubleWatch
 from training.callbacks.profiling import Profiling
 from training.callbacks.reports import ProgressLine, ScalarLog
 from training.callbacks.saving import Saving
@@ -39,6 +39,7 @@ class Stage:
       callbacks: given the first step, callbacks of this stage's own, in their order.
       record: given the step, entries of the stage's record.
       break_every_steps: `batches` is asked again so often; 0 = never.
+      forget_after: given a step that training went back to, deletes what is of later ones.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Stage:
     callbacks: Callable[[int], Sequence[StageCallback]] = lambda first_step: ()
     record: Callable[[int], dict[str, Any]] = lambda step: {}
     break_every_steps: int = 0
+    forget_after: Callable[[int], None] = lambda step: None
 
 
 def fit_stage(
@@ -95,6 +97,9 @@ def fit_stage(
                 scenes_of = functools.partial(scenes_of, seed=_data_seed(run, len(rollbacks)))
             rollbacks.add(trouble, scenes_of)
             first_step = checkpoints.restore_newest()
+            if workers.is_chief:
+                stage.forget_after(first_step)
+            workers.wait()
             profile_at = None
 
 
@@ -109,7 +114,12 @@ def _fit_from(
     profile_at: int | None,
 ) -> None:
     model, settings, last = stage.model, run.config.training, stage.steps
-    watch = CollapseWatch(first_step, last, adversarial=run.config.losses.adversarial)
+    watch = CollapseWatch(
+        first_step,
+        last,
+        adversarial=run.config.losses.adversarial,
+        warnings=run.stage_record(stage.name).get("warnings"),
+    )
 
     def save_networks(step: int) -> None:
         if not workers.is_chief:
@@ -137,20 +147,22 @@ def _fit_from(
         every_steps=settings.checkpoint_every_steps,
         stop=stop,
         is_finite=model.weights_are_finite,
-        is_sound=lambda: bool(model.guard.gate.numpy()),
+        is_sound=lambda: not int(model.guard.skipped_in_row.numpy()),
         any_process=workers.any,
         processes=workers.count,
     )
     callbacks: list[StageCallback] = [
-        saving,
         TroubleWatch(first_step, last, watched=model),
+        saving,
         watch,
         *stage.callbacks(first_step),
     ]
     logs = run.folder / "logs" / stage.name
     profiling = None
-    if workers.is_chief:
-        profiling = Profiling(first_step, last, folder=logs, at_step=profile_at)
+    if not workers.is_chief:
+        callbacks.append(FiniteWatch(first_step, last))
+    else:
+        profiling = Profiling(first_step, last, folder=logs, at_step=profile_at, signals=stop)
         callbacks += [
             profiling,
             ProgressLine(first_step, last, stage=stage.name, batch_size=stage.images_per_step),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,8 @@ class Redraws:
       bank: the retrievable patches, which are also those of the training scenes.
       source: candidates by the graph feature, of the training scenes.
       embedding: φ, being trained.
+      writes: False for processes that leave the disk to another one.
+      wait: returns when every process that trains along has called it.
     """
 
     def __init__(
@@ -41,6 +44,9 @@ class Redraws:
         bank: PatchBank,
         source: CandidateSource,
         embedding: tf.keras.layers.Layer,
+        *,
+        writes: bool = True,
+        wait: Callable[[], None] = lambda: None,
     ):
         self.every_steps = config.retrieval.redraw_every_steps
         self._folder = folder
@@ -48,6 +54,8 @@ class Redraws:
         self._bank = bank
         self._source = source
         self._embedding = embedding
+        self._writes = writes
+        self._wait = wait
 
     def candidates(self, step: int) -> CandidateSource:
         """What the scenes of a step read; to be asked where the weights are those of that step.
@@ -63,7 +71,10 @@ class Redraws:
         categories, images = (
             np.asarray(a) for a in (self._bank.category_ids, self._bank.image_ids)
         )
-        index = build_index(self._config.retrieval.index, embeddings, categories, images, k=k)
+        kind = self._config.retrieval.index
+        if kind == "auto" and self._config.training.deterministic:
+            kind = "exact"  # `auto` measures time, and time is never the same twice
+        index = build_index(kind, embeddings, categories, images, k=k)
         learned = IndexedCandidates(
             index, embeddings, categories, images, self._source.cooccurrence, k=k
         )
@@ -76,7 +87,7 @@ class Redraws:
 
     def _embeddings(self, last: int, step: int) -> np.ndarray:
         path = self._folder / f"step-{last}.npy"
-        if not path.exists():
+        if self._writes and not path.exists():
             if step != last:
                 raise CorruptData(
                     f"{path}: is missing, and step {step} reads candidates drawn with it; restore "
@@ -87,6 +98,7 @@ class Redraws:
             np.save(buffer, embeddings, allow_pickle=False)
             write_bytes_atomic(path, buffer.getvalue())
             self._forget(last)
+        self._wait()
         try:
             stored = np.load(path, allow_pickle=False)
         except (OSError, ValueError) as error:
@@ -95,10 +107,17 @@ class Redraws:
             raise CorruptData(f"{path}: not the embeddings of this bank; restore it or delete it")
         return stored.astype(np.float32)
 
+    def forget_after(self, step: int) -> None:
+        """Deletes the embeddings of later steps: training went back, and will make others."""
+        for path in self._folder.glob("step-*.npy"):
+            number = path.stem.removeprefix("step-")
+            if number.isdecimal() and int(number) > step:
+                path.unlink(missing_ok=True)
+
     def _forget(self, last: int) -> None:
         oldest = last - self.every_steps
         oldest -= _KEPT_CHECKPOINTS * self._config.training.checkpoint_every_steps
         for path in self._folder.glob("step-*.npy"):
             number = path.stem.removeprefix("step-")
             if number.isdecimal() and int(number) < oldest:
-                path.unlink()
+                path.unlink(missing_ok=True)

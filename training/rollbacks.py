@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from rgan_tf.errors import CorruptData, Diverged
+from rgan_tf.errors import BadInput, CorruptData, Diverged
 from rgan_tf.files import read_json, write_json_atomic
 
 SKIPPED_IN_ROW = 10
@@ -50,8 +50,13 @@ class Rollbacks:
         self._here = 0
         self._entries: list[dict[str, Any]] = []
         if path.exists():
-            content = read_json(path)
-            if not isinstance(content, list):
+            try:
+                content = read_json(path)
+            except BadInput as error:
+                raise CorruptData(f"{path}: damaged; restore it") from error
+            if not isinstance(content, list) or not all(
+                isinstance(entry, dict) and "at_step" in entry for entry in content
+            ):
                 raise CorruptData(f"{path}: not a record of roll-backs; restore it")
             self._entries = content
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -202,6 +203,8 @@ def run_retrievegan(training: Training, perceptual: PerceptualDistance) -> None:
         data.bank,
         tables["train"],
         networks.embedding,
+        writes=training.workers.is_chief,
+        wait=training.workers.wait,
     )
     fallbacks = int(fallback_objects(data.bank, data.bank).sum())
     steps = config.training.steps
@@ -225,6 +228,7 @@ def run_retrievegan(training: Training, perceptual: PerceptualDistance) -> None:
             callbacks=callbacks,
             record=lambda step: {**_earlier_weights(run), "fallback_objects": fallbacks},
             break_every_steps=redraws.every_steps,
+            forget_after=redraws.forget_after,
         )
     )
 
@@ -255,8 +259,10 @@ def training_scenes(
 
 def _begins(training: Training, stage: str, steps: int) -> bool:
     """Whether a stage has to be trained; initial weights are then those of the stage."""
-    training.workers.wait()  # what another process writes about the stage before is written
-    training.stop.obey(f"before stage {stage}")
+    # Asking also waits: what another process writes about the stage before is then written.
+    if training.workers.any(bool(training.stop.number)):
+        training.stop.number = training.stop.number or int(signal.SIGTERM)
+        training.stop.obey(f"before stage {stage}")
     record = training.run.stage_record(stage)
     if "weights" in record and record.get("steps", 0) >= steps:
         return False
@@ -307,7 +313,7 @@ def _pictures(
             picture_folder=run.folder / "pictures",
             every_steps=run.config.training.picture_every_steps,
             write_png=_write_png,
-            is_sound=lambda: bool(model.guard.gate.numpy()),
+            is_sound=lambda: not int(model.guard.skipped_in_row.numpy()),
         )
     ]
 

@@ -1,4 +1,4 @@
-"""Being told to stop: SIGTERM and SIGINT are remembered, and obeyed between two steps."""
+"""Signals are remembered, and obeyed between two steps: to stop, and to take a profile."""
 
 from __future__ import annotations
 
@@ -8,18 +8,20 @@ from rgan_tf.errors import Interrupted
 
 
 class StopSignals:
-    """While its block runs, the two signals set `number` instead of ending the process.
+    """While its block runs, SIGTERM, SIGINT and SIGUSR1 are noted instead of ending the process.
 
     Attributes:
-      number: the signal that came last, 0 = none.
+      number: the signal to stop that came last, 0 = none.
+      wants_profile: whether SIGUSR1 came; whoever takes the profile sets it back.
     """
 
     def __init__(self) -> None:
         self.number = 0
+        self.wants_profile = False
         self._previous: dict[int, object] = {}
 
     def __enter__(self) -> StopSignals:
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
             self._previous[number] = signal.signal(number, self._on_signal)
         return self
 
@@ -43,6 +45,9 @@ class StopSignals:
             )
 
     def _on_signal(self, number, frame) -> None:
+        if number == signal.SIGUSR1:
+            self.wants_profile = True
+            return
         if self.number == signal.SIGINT == number:
             raise KeyboardInterrupt  # asked twice: at once, whatever is lost
         self.number = number

@@ -51,6 +51,8 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
 
     overrides = list(args.overrides)
     config = load_config(config_path(args.config), overrides)
+    if args.profile is not None and args.profile < 0:
+        raise BadInput(f"--profile {args.profile}: must be a step, at least 0")
     if args.as_they_are and not args.stages_from:
         raise BadInput("--as-they-are: says how --stages-from is meant; name a run by it")
     if args.max_steps is not None:
@@ -88,12 +90,12 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
     if source is not None:
         check_stages_fit(source, config, data.fingerprint, as_they_are=args.as_they_are)
     with StopSignals() as stop, contextlib.ExitStack() as stack:
-        if workers.is_chief:
-            run = create_run(args.run, config, data)
-            stack.enter_context(training_lock(run))
-            if source is not None:
-                take_stages(run, source, as_they_are=args.as_they_are)
-        workers.wait()
+        with workers.together():
+            if workers.is_chief:
+                run = create_run(args.run, config, data)
+                stack.enter_context(training_lock(run))
+                if source is not None:
+                    take_stages(run, source, as_they_are=args.as_they_are)
         run = open_run(args.run)
         training = Training(run, data, workers, stop, profile_at=args.profile)
         run_sg2im(training)

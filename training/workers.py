@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import tensorflow as tf
 
@@ -50,6 +51,21 @@ class Workers:
     def wait(self) -> None:
         """Returns when every process has come here."""
         self.any(False)
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """Work after which all processes go on, or none does.
+
+        Raises:
+          BadInput: in the other processes, if one has failed; that one raises its own error.
+        """
+        try:
+            yield
+        except BaseException:
+            self.any(True)
+            raise
+        if self.any(False):
+            raise BadInput("another process of TF_CONFIG could not start; see what it printed")
 
     def dataset(
         self, make: Callable[[Share], tf.data.Dataset]

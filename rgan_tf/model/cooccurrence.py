@@ -72,7 +72,7 @@ class CooccurrenceModel(GuardedModel):
             share = total / tf.distribute.get_strategy().num_replicas_in_sync
         variables = self.embedding.trainable_variables
         gradients = dense(tape.gradient(share, variables))
-        is_sound = self.guard.judge(self.step, [total], gradients)
+        is_sound = self.guard.judge(self.step, [share], gradients)
         safe = zero_unless(is_sound, gradients)
         self.optimizer.apply_gradients(zip(safe, variables, strict=True))
         self.guard.settle()

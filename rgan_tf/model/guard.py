@@ -60,23 +60,22 @@ class UpdateGuard(tf.Module):
 
         Args:
           step: int64 scalar, for the record.
-          losses: scalars of this replica, not multiplied by the loss scale.
+          losses: scalars, this replica's shares of the losses, without the loss scale.
           gradients: of this replica, any shapes.
 
         Returns:
           Scalar bool, the same on every replica: whether the step is sound.
         """
-        losses = tf.stack([tf.cast(loss, tf.float32) for loss in losses])  # [L]
         total = tf.add_n([tf.reduce_sum(tf.cast(g, tf.float32)) for g in gradients])  # []
-        losses_fine = tf.reduce_all(
-            tf.math.is_finite(losses) & (losses <= self.loss_upper_bound)
-        )  # []
-        fine = losses_fine & tf.math.is_finite(total)  # []
+        is_bad = tf.cast(~tf.math.is_finite(total), tf.float32)  # []
+        # A loss that is no number on one replica is none in the sum, so the sums tell all.
+        told = tf.stack([*[tf.cast(loss, tf.float32) for loss in losses], is_bad])  # [L + 1]
         context = tf.distribute.get_replica_context()
-        bad = tf.stack([tf.cast(~losses_fine, tf.float32), tf.cast(~fine, tf.float32)])  # [2]
-        bad = context.all_reduce(tf.distribute.ReduceOp.SUM, bad)  # [2]
-        is_sound = bad[1] == 0  # []
-        is_overflow = ~is_sound & (bad[0] == 0) & (self.loss_scale > 1.0)  # []
+        told = context.all_reduce(tf.distribute.ReduceOp.SUM, told)  # [L + 1]
+        sums = told[:-1]  # [L]
+        losses_fine = tf.reduce_all(tf.math.is_finite(sums) & (sums <= self.loss_upper_bound))  # []
+        is_sound = losses_fine & (told[-1] == 0)  # []
+        is_overflow = losses_fine & ~is_sound & (self.loss_scale > 1.0)  # []
         self._record(tf.cast(step, tf.int64), is_sound, is_overflow)
         return is_sound
 

@@ -10,6 +10,8 @@ from rgan_tf.model.guard import UpdateGuard
 
 Gradients = list[tf.Tensor]
 
+SOUND_SHARE = "guard/sound_share"
+
 
 class GuardedModel(tf.keras.Model):
     """A model whose steps are counted, judged and reported.
@@ -46,6 +48,7 @@ class GuardedModel(tf.keras.Model):
         )
         self.detour = tf.Variable(0, trainable=False, name="detour", aggregation=first)
         self._trackers: dict[str, tf.keras.metrics.Mean] = {}
+        self.declare_metrics([SOUND_SHARE])
 
     def state(self) -> dict[str, tf.Module]:
         """What training needs to go on, by name: the content of a checkpoint."""
@@ -88,12 +91,14 @@ class GuardedModel(tf.keras.Model):
           is_sound: scalar bool.
 
         Returns:
-          name -> mean so far, with `guard/skipped`, the steps skipped since the beginning.
+          name -> mean so far, with `guard/skipped`, the steps skipped since the beginning, and
+          `guard/sound_share`, of the interval; where it is 0 the means mean nothing.
 
         Raises:
           KeyError: for a name that was not declared.
         """
         weight = tf.cast(is_sound, tf.float32)  # []
+        self._trackers[SOUND_SHARE].update_state(weight)
         for name, value in figures.items():
             if name not in self._trackers:
                 raise KeyError(f"metric {name} was not declared with declare_metrics")
@@ -131,9 +136,15 @@ def in_parts(
 
     Returns:
       The structure, summed over the parts.
+
+    Raises:
+      ValueError: if the batch does not fall into equal parts.
     """
     if parts == 1:
         return work(batch, first_row)
+    static = next(iter(batch.values())).shape[0]
+    if static is not None and static % parts:
+        raise ValueError(f"a batch of {static} rows does not fall into {parts} equal parts")
     rows = tf.shape(next(iter(batch.values())))[0] // parts
 
     def part(index: tf.Tensor) -> tuple:

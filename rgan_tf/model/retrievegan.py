@@ -109,7 +109,7 @@ class RetrieveGAN(AdversarialModel):
                 "retrieval/scale",
                 "retrieval/temperature",
                 "layout/predicted_share",
-                "layout/overlap",
+                "layout/generalised_iou",
                 *self.retrieve.monitors,
             ]
         )
@@ -189,7 +189,7 @@ class RetrieveGAN(AdversarialModel):
                 "retrieval/scale": networks.embedding.scale,
                 "retrieval/temperature": temperature,
                 "layout/predicted_share": self.predicted_share(),
-                "layout/overlap": 1.0 - tf.reduce_mean(losses_of_boxes["box_overlap"]),
+                "layout/generalised_iou": 1.0 - tf.reduce_mean(losses_of_boxes["box_overlap"]),
                 **retrieved.monitors,
             },
         )

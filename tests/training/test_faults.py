@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -202,11 +203,24 @@ def test_a_learning_rate_a_thousand_times_too_large_is_given_up(train, rate):
         assert "Traceback" not in reply.err
 
 
+def test_a_truncated_record_is_named_and_nothing_is_trained(
+    tiny_world, config_file, tmp_path, rgan
+):
+    data = shutil.copytree(tiny_world.folder, tmp_path / "data")
+    shard = sorted((data / "records").rglob("*train*"))[0]
+    shard = shard if shard.is_file() else sorted(p for p in shard.rglob("*") if p.is_file())[0]
+    shard.write_bytes(shard.read_bytes()[:-7])
+    reply = rgan("train", config_file, "--data", data, "--run", tmp_path / "run")
+    assert reply.code == 4 and reply.out == ""
+    assert shard.name in reply.err.splitlines()[-1]
+    assert not (tmp_path / "run").exists()
+
+
 def test_collapse_is_told_once_it_lasts(capsys):
     watch = CollapseWatch(0, 9000, adversarial="hinge", patience_steps=0)
     watch.step = 100
-    healthy = {"loss/discriminator/adversarial_image": 1.2, "layout/overlap": 0.5}
-    blind = {"loss/discriminator/adversarial_image": 2.001, "layout/overlap": 0.01}
+    healthy = {"loss/discriminator/adversarial_image": 1.2, "layout/generalised_iou": 0.3}
+    blind = {"loss/discriminator/adversarial_image": 2.001, "layout/generalised_iou": -0.2}
     for logs in [blind] * 4 + [healthy] + [blind] * 4:
         watch.on_epoch_end(0, logs)
     assert watch.warnings == []
@@ -214,8 +228,10 @@ def test_collapse_is_told_once_it_lasts(capsys):
         watch.on_epoch_end(0, blind)
     assert [warning["what"] for warning in watch.warnings] == [
         "the image discriminator tells nothing apart",
-        "predicted boxes hardly overlap the true ones",
+        "predicted boxes lie beside the true ones",
     ]
+    again = CollapseWatch(0, 9000, adversarial="hinge", warnings=watch.warnings)
+    assert again.warnings is watch.warnings  # those of an earlier process are kept
     assert capsys.readouterr().err.count("docs/training.md") == 2
 
 
@@ -226,6 +242,16 @@ def test_a_discriminator_that_is_never_wrong_is_told():
         watch.on_epoch_end(0, {"loss/discriminator/adversarial_object": 0.001})
     (warning,) = watch.warnings
     assert warning["what"] == "the object discriminator is never wrong"
+
+
+def test_intervals_without_a_sound_step_say_nothing():
+    watch = CollapseWatch(0, 9000, adversarial="hinge", patience_steps=0)
+    watch.step = 1
+    for _ in range(9):
+        watch.on_epoch_end(
+            0, {"loss/discriminator/adversarial_image": 0.0, "guard/sound_share": 0.0}
+        )
+    assert watch.warnings == []
 
 
 def test_nothing_is_told_in_the_beginning():

@@ -48,7 +48,8 @@ def test_a_process_that_does_not_write_counts_all_the_same(tmp_path):
     assert len(rollbacks) == 1 and not (tmp_path / "rollbacks.json").exists()
 
 
-def test_a_damaged_record_is_named(tmp_path):
-    (tmp_path / "rollbacks.json").write_text("{}")
+@pytest.mark.parametrize("text", ["{}", "[1, 2]", '[{"at_step": 3}', ""])
+def test_a_damaged_record_is_named(tmp_path, text):
+    (tmp_path / "rollbacks.json").write_text(text)
     with pytest.raises(CorruptData, match="rollbacks.json"):
         Rollbacks(tmp_path / "rollbacks.json")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from rgan_tf.model.guarded_model import GuardedModel
-from training.callbacks.stage import StageCallback
+from rgan_tf.model.guarded_model import SOUND_SHARE, GuardedModel
+from training.callbacks.stage import StageCallback, refuse_non_finite
 from training.rollbacks import SKIPPED_IN_ROW, Trouble
 
 _INTERVALS = 5  # so many in a row make a warning
@@ -16,7 +16,7 @@ _INTERVALS = 5  # so many in a row make a warning
 _BLIND = {"hinge": 2.0, "non_saturating": 1.3863}
 _BLIND_WITHIN = 0.005
 _OVERWHELMING = 0.02
-_BOXES_ASTRAY = 0.05  # mean overlap with the true boxes
+_BOXES_ASTRAY = -0.1  # mean generalised IoU; below 0 a box lies beside the true one
 
 
 class TroubleWatch(StageCallback):
@@ -37,12 +37,21 @@ class TroubleWatch(StageCallback):
             raise Trouble(self.step, [step for step in skipped if step >= 0])
 
 
+class FiniteWatch(StageCallback):
+    """Stops this process where the one that writes the logs stops, so that none has to wait."""
+
+    def on_epoch_end(self, epoch, logs=None):
+        refuse_non_finite(self.step, logs)
+
+
 class CollapseWatch(StageCallback):
     """Warns where training goes on and leads nowhere.
 
     * A discriminator is blind: its loss is that of saying 0 to everything.
     * A discriminator is overwhelming: it hardly costs anything, so the generator learns nothing.
-    * Predicted boxes are astray: they hardly overlap the true ones.
+    * Predicted boxes are astray: most lie beside the true ones.
+
+    Intervals in which every step was skipped say nothing.
 
     Each is told once it has lasted five logging intervals, and again only after it had ceased.
     A warning is a line on stderr and an entry of `warnings`, which end up in the stage's record.
@@ -50,20 +59,29 @@ class CollapseWatch(StageCallback):
     Args:
       first_step, total_steps: as for `StageCallback`.
       adversarial: form of the adversarial loss.
-      patience_steps: nothing is told before: every training begins with both.
+      patience_steps: nothing is told before: every training begins with all of it.
+      warnings: of an earlier process or road; new ones are added.
     """
 
     def __init__(
-        self, first_step: int, total_steps: int, *, adversarial: str, patience_steps: int = 500
+        self,
+        first_step: int,
+        total_steps: int,
+        *,
+        adversarial: str,
+        patience_steps: int = 500,
+        warnings: list[dict[str, Any]] | None = None,
     ):
         super().__init__(first_step, total_steps)
         self._blind = _BLIND[adversarial]
         self._patience_steps = patience_steps
         self._lasted: dict[str, int] = {}
-        self.warnings: list[dict[str, Any]] = []
+        self.warnings: list[dict[str, Any]] = [] if warnings is None else warnings
 
     def on_epoch_end(self, epoch, logs=None):
         logs = logs or {}
+        if not logs.get(SOUND_SHARE, 1.0):
+            return
         for part in ("image", "object"):
             loss = logs.get(f"loss/discriminator/adversarial_{part}")
             if loss is None:
@@ -71,9 +89,9 @@ class CollapseWatch(StageCallback):
             is_blind = abs(loss - self._blind) < _BLIND_WITHIN * self._blind
             self._note(f"the {part} discriminator tells nothing apart", is_blind)
             self._note(f"the {part} discriminator is never wrong", loss < _OVERWHELMING)
-        overlap = logs.get("layout/overlap")
+        overlap = logs.get("layout/generalised_iou")
         if overlap is not None:
-            self._note("predicted boxes hardly overlap the true ones", overlap < _BOXES_ASTRAY)
+            self._note("predicted boxes lie beside the true ones", overlap < _BOXES_ASTRAY)
 
     def _note(self, what: str, holds: bool) -> None:
         lasted = self._lasted.get(what, 0) + 1 if holds and self.step > self._patience_steps else 0

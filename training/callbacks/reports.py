@@ -10,6 +10,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
+from rgan_tf.model.guarded_model import SOUND_SHARE
 from training.callbacks.stage import StageCallback, refuse_non_finite
 
 
@@ -69,8 +70,11 @@ class ScalarLog(StageCallback):
         self._writer = tf.summary.create_file_writer(str(folder))
 
     def on_epoch_end(self, epoch, logs=None):
+        logs = logs or {}
+        if not logs.get(SOUND_SHARE, 1.0):  # nothing but zeros
+            logs = {name: value for name, value in logs.items() if name.startswith("guard/")}
         with self._writer.as_default(step=self.step):
-            for name, value in (logs or {}).items():
+            for name, value in logs.items():
                 tf.summary.scalar(name, value)
         self._writer.flush()
         refuse_non_finite(self.step, logs)

@@ -16,7 +16,8 @@ class Saving(StageCallback):
 
     When a signal asks to stop, the running step is finished, everything is saved, and `Interrupted`
     is raised; the same command then continues. State that is not finite is never saved: it would
-    replace the state to go back to. Nor is state saved while steps are being skipped.
+    replace the state to go back to. Nor is state saved while steps are being skipped; who is told
+    to stop meanwhile goes on from the checkpoint before.
 
     Args:
       first_step, total_steps: as for `StageCallback`.
@@ -24,7 +25,7 @@ class Saving(StageCallback):
       every_steps: so often.
       stop: tells whether to stop.
       is_finite: whether every weight is a number.
-      is_sound: whether the latest step was not skipped.
+      is_sound: whether the latest step was not skipped, or only for an overflow of float16.
       any_process: whether a flag is raised in any process that trains along.
       processes: how many there are.
     """
@@ -55,7 +56,7 @@ class Saving(StageCallback):
     def on_train_batch_end(self, batch, logs=None):
         super().on_train_batch_end(batch, logs)
         is_asked = self._is_asked()
-        if self._is_due() or is_asked:
+        if self._is_due() or (is_asked and self._is_sound()):
             self._save_now(logs)
         if is_asked:
             # Another process may have been told, and this one not.
@@ -66,7 +67,8 @@ class Saving(StageCallback):
         if self._processes == 1:
             return bool(self._stop.number)
         # Every process has to stop after the same step, or the others wait for it for ever.
-        return self.step % _AGREE_EVERY_STEPS == 0 and self._any_process(bool(self._stop.number))
+        asks = self.step % _AGREE_EVERY_STEPS == 0 or self.step == self.total_steps
+        return asks and self._any_process(bool(self._stop.number))
 
     def _is_due(self) -> bool:
         if self.step == self.total_steps:
