@@ -49,7 +49,10 @@ def plain(after_a_step, tiny_config):
         {"accumulate_steps": 4},
         {"recompute": True},
         {"jit_compile": True},
-        {"jit_compile": True, "accumulate_steps": 2, "recompute": True},
+        pytest.param(
+            {"jit_compile": True, "accumulate_steps": 2, "recompute": True},
+            marks=pytest.mark.slow,  # compiles for a minute
+        ),
     ],
     ids=str,
 )

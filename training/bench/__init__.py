@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from training.bench import embedding, prefilter, retrieval, selection, train
+from training.bench import boxes, embedding, prefilter, retrieval, selection, train
 
 TASKS = {
     "train": (train, "the joint training step and the generator's cost"),
     "retrieval": (retrieval, "retrieval among 10 to 4096 candidates, beside a plain layer"),
     "prefilter": (prefilter, "exact search and ScaNN on a bank of any size"),
     "embedding": (embedding, "building a patch bank, beside the backbone alone"),
+    "boxes": (boxes, "what instance codes and the overlap loss teach the box predictor"),
     "selection": (selection, "what each form of the selection loss teaches the patch embedding"),
 }
 
