@@ -145,6 +145,7 @@ class TrainingConfig:
     epsilon: float = 1e-7  # of Adam; larger, and rounding of tiny gradients is magnified less
     ema_decay: float = 0.999
     loss_upper_bound: float = 1e6  # a step with a loss above it is skipped like one without number
+    loss_jump: float = 20.0  # so is one whose loss is so many times 1 + its usual size
     predicted_boxes: float = 0.0  # share of scenes generated in predicted boxes, at the end
     predicted_boxes_from: float = 0.5  # share of the joint stage's steps after which it rises
     seed: int = 0
@@ -330,6 +331,10 @@ def _rules(config: Config) -> list[tuple[str, bool]]:
             f"discriminators.object_crop_size must be at least {_SMALLEST_IMAGE}, "
             f"got {object_crop}",
             object_crop >= _SMALLEST_IMAGE,
+        ),
+        (
+            f"training.loss_jump must be above 1, got {config.training.loss_jump}",
+            config.training.loss_jump > 1,
         ),
         (
             "training.jit_compile needs retrieval.candidates of at most retrieval.exact_candidates "

@@ -58,6 +58,7 @@ _MAY_DIFFER = {
     # They change how a step is computed and not what.
     "training.accumulate_steps",
     "training.jit_compile",
+    "training.loss_jump",
     "training.loss_upper_bound",
     "training.recompute",
 }

@@ -213,6 +213,7 @@ def raw_configs(draw):
         "training.ema_decay": FRACTION,
         "losses.perceptual_selected_share": FRACTION,
         "training.predicted_boxes": FRACTION,
+        "training.loss_jump": st.floats(1.5, 100),
         "training.predicted_boxes_from": FRACTION,
         "training.precision": st.sampled_from(["float32", "bfloat16", "float16"]),
         "discriminators.augmentation": st.sampled_from(["none", "color", "color,cutout"]),

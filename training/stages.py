@@ -110,6 +110,7 @@ def run_cooccurrence(training: Training) -> None:
             embedding,
             margin=settings.margin,
             loss_upper_bound=run.config.training.loss_upper_bound,
+            loss_jump=run.config.training.loss_jump,
         )
         optimizer = GatedAdam(settings.learning_rate, beta_1=0.9, beta_2=0.999, guard=model.guard)
         optimizer.build(embedding.trainable_variables)

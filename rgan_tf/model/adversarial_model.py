@@ -57,7 +57,9 @@ class AdversarialModel(GuardedModel):
     ):
         super().__init__(
             seed=config.training.seed,
+            losses=2,
             loss_upper_bound=config.training.loss_upper_bound,
+            loss_jump=config.training.loss_jump,
             scales_loss=config.training.precision == "float16",
             **kwargs,
         )

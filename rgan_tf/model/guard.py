@@ -9,20 +9,26 @@ import tensorflow as tf
 KEPT_STEPS = 16  # numbers of skipped steps that are remembered, for inspection
 _FIRST_SCALE = 2.0**15
 _SOUND_STEPS_TO_GROW = 2000
+_FORGETTING = 0.01  # share of a new loss in what is usual
 
 
 class UpdateGuard(tf.Module):
     """Judges every step before it changes anything, and scales the loss for float16.
 
-    A step is sound if every loss and every gradient on every replica is a finite number and no
-    loss exceeds the bound. The verdict is the same on all replicas and is kept in `gate`, which the
-    optimisers (`GatedAdam`) and the moving average read: at 0 they leave everything as it is.
+    A step is sound if every loss and every gradient on every replica is a finite number, and no
+    loss exceeds the bound or lies far above what it usually is. The verdict is the same on all
+    replicas and is kept in `gate`, which the optimisers (`GatedAdam`) and the moving average read:
+    at 0 they leave everything as it is.
 
     Sums stand for their parts: a sum with a part that is not finite is not finite. A sum of finite
     gradients beyond float32 counts as unsound too, as it should.
 
     Args:
+      losses: how many losses are judged.
       loss_upper_bound: a weighted loss above it is unsound; above 0.
+      loss_jump: so is one above `loss_jump * (1 + its usual size)`; above 1. What is usual is a
+        moving average over the sound steps. An exploding network need not leave the numbers: a
+        classifier's loss may grow to thousands and stay there.
       scales_loss: multiply the loss so that small float16 gradients survive (Micikevicius et al.,
         ICLR 2018). The factor doubles after 2000 sound steps and halves when gradients overflow;
         such a step is skipped like any other, and counted apart, since it is no sign of trouble.
@@ -34,16 +40,27 @@ class UpdateGuard(tf.Module):
       closed_steps: int64 variable, steps at which the gate was 0, overflows included.
       recent: [KEPT_STEPS] int64 variable, numbers of the latest unsound steps, -1 = none yet.
       loss_scale: float32 variable.
+      usual: [losses] float32 variable, the usual size of each.
 
     Raises:
-      ValueError: if the bound is not above 0.
+      ValueError: if a bound is out of range.
     """
 
-    def __init__(self, *, loss_upper_bound: float = 1e6, scales_loss: bool = False):
+    def __init__(
+        self,
+        *,
+        losses: int = 1,
+        loss_upper_bound: float = 1e6,
+        loss_jump: float = 20.0,
+        scales_loss: bool = False,
+    ):
         super().__init__(name="guard")
         if not loss_upper_bound > 0:
             raise ValueError(f"loss_upper_bound must be above 0, got {loss_upper_bound}")
+        if not loss_jump > 1:
+            raise ValueError(f"loss_jump must be above 1, got {loss_jump}")
         self.loss_upper_bound = loss_upper_bound
+        self.loss_jump = loss_jump
         self.scales_loss = scales_loss
         self.gate = _state(1.0, "gate")
         self.skipped = _state(tf.constant(0, tf.int64), "skipped")
@@ -51,7 +68,9 @@ class UpdateGuard(tf.Module):
         self.closed_steps = _state(tf.constant(0, tf.int64), "closed_steps")
         self.recent = _state(tf.fill([KEPT_STEPS], tf.constant(-1, tf.int64)), "recent")
         self.loss_scale = _state(_FIRST_SCALE if scales_loss else 1.0, "loss_scale")
+        self.usual = _state(tf.zeros([losses]), "usual")
         self._sound_steps = _state(tf.constant(0, tf.int64), "sound_steps")
+        self._judged = _state(tf.constant(0, tf.int64), "judged")
 
     def judge(
         self, step: tf.Tensor, losses: Sequence[tf.Tensor], gradients: Sequence[tf.Tensor]
@@ -73,9 +92,14 @@ class UpdateGuard(tf.Module):
         context = tf.distribute.get_replica_context()
         told = context.all_reduce(tf.distribute.ReduceOp.SUM, told)  # [L + 1]
         sums = told[:-1]  # [L]
-        losses_fine = tf.reduce_all(tf.math.is_finite(sums) & (sums <= self.loss_upper_bound))  # []
+        jump = self.loss_jump * (1.0 + self.usual)  # [L]
+        bound = tf.minimum(
+            tf.where(self._judged > 0, jump, self.loss_upper_bound), self.loss_upper_bound
+        )  # [L]; nothing is usual before the first step
+        losses_fine = tf.reduce_all(tf.math.is_finite(sums) & (sums <= bound))  # []
         is_sound = losses_fine & (told[-1] == 0)  # []
         is_overflow = losses_fine & ~is_sound & (self.loss_scale > 1.0)  # []
+        self._learn(sums, is_sound)
         self._record(tf.cast(step, tf.int64), is_sound, is_overflow)
         return is_sound
 
@@ -86,6 +110,13 @@ class UpdateGuard(tf.Module):
     def settle(self) -> None:
         """Ends the step: what was closed counts as closed. Called after the optimisers."""
         self.closed_steps.assign_add(tf.cast(self.gate == 0.0, tf.int64))
+
+    def _learn(self, losses: tf.Tensor, is_sound: tf.Tensor) -> None:
+        """Moves what is usual towards the losses of a sound step; the first ones count in full."""
+        share = tf.maximum(_FORGETTING, 1.0 / tf.cast(self._judged + 1, tf.float32))  # []
+        moved = self.usual + share * (tf.abs(losses) - self.usual)  # [L]
+        self.usual.assign(tf.where(is_sound, moved, self.usual))
+        self._judged.assign_add(tf.cast(is_sound, tf.int64))
 
     def _record(self, step: tf.Tensor, is_sound: tf.Tensor, is_overflow: tf.Tensor) -> None:
         is_skipped = ~is_sound & ~is_overflow  # []

@@ -18,8 +18,7 @@ class GuardedModel(tf.keras.Model):
 
     Args:
       seed: of the run.
-      loss_upper_bound: of the `UpdateGuard`.
-      scales_loss: likewise.
+      losses, loss_upper_bound, loss_jump, scales_loss: of the `UpdateGuard`.
 
     Attributes:
       step: int64 variable, batches seen, skipped ones included.
@@ -33,12 +32,19 @@ class GuardedModel(tf.keras.Model):
         self,
         *,
         seed: int = 0,
+        losses: int = 1,
         loss_upper_bound: float = 1e6,
+        loss_jump: float = 20.0,
         scales_loss: bool = False,
         **kwargs,
     ):
         super().__init__(**kwargs)
-        self.guard = UpdateGuard(loss_upper_bound=loss_upper_bound, scales_loss=scales_loss)
+        self.guard = UpdateGuard(
+            losses=losses,
+            loss_upper_bound=loss_upper_bound,
+            loss_jump=loss_jump,
+            scales_loss=scales_loss,
+        )
         self._seed_of_run = seed
         # What a step returns is the same on all replicas; Keras would add it up over machines.
         self.distribute_reduction_method = "first"

@@ -40,6 +40,37 @@ def test_what_is_sound(loss, gradient, sound):
     assert int(guard.skipped) == int(guard.closed_steps) == (0 if sound else 1)
 
 
+def test_a_loss_far_above_the_usual_is_unsound():
+    """Usual by hand: 2, then (2 + 4) / 2 = 3; the bound is 5 * (1 + 3) = 20."""
+    guard = UpdateGuard(loss_jump=5.0)
+    assert judge(guard, loss=2.0) and judge(guard, loss=-4.0)
+    assert float(guard.usual[0]) == pytest.approx(3.0)
+    assert not judge(guard, loss=20.1)
+    assert float(guard.usual[0]) == pytest.approx(3.0)  # what was skipped is not usual
+    assert judge(guard, loss=19.9)
+    with pytest.raises(ValueError, match="loss_jump must be above 1, got 1"):
+        UpdateGuard(loss_jump=1)
+
+
+def test_the_usual_moves_on_slowly():
+    guard = UpdateGuard()
+    for _ in range(200):
+        judge(guard, loss=1.0)
+    judge(guard, loss=11.0)
+    assert float(guard.usual[0]) == pytest.approx(1.0 + 0.01 * 10.0, rel=1e-4)
+
+
+def test_every_loss_has_its_own_usual():
+    guard = UpdateGuard(losses=2, loss_jump=2.0)
+
+    def both(first, second):
+        losses = [tf.constant(first), tf.constant(second)]
+        return bool(guard.judge(tf.constant(0), losses, [FINE]))
+
+    assert both(100.0, 1.0)
+    assert both(150.0, 1.0) and not both(1.0, 150.0)
+
+
 def test_counts_by_hand():
     guard = UpdateGuard()
     for step, gradient in enumerate([FINE, BAD, BAD, FINE, BAD]):

@@ -191,16 +191,19 @@ def make_toy_of_two(tiny_config, two_replicas):
 
 
 @pytest.mark.parametrize("rate", ["generator", "discriminator"])
-def test_a_learning_rate_a_thousand_times_too_large_is_given_up(train, rate):
-    rates = {"generator": 0.25 * 1000, "discriminator": 1e-3 * 1000}
+def test_a_learning_rate_a_thousand_times_too_large(train, rate):
+    rates = {"generator": 2.5e-4 * 1000, "discriminator": 1e-3 * 1000}
     reply, folder = train(f"training.{rate}_learning_rate={rates[rate]}")
-    record = open_run(str(folder)).stage_record("sg2im")
-    if reply.code == 0:  # it survived: then what it leaves are numbers, and the user is told
-        assert finite(folder) and record["steps"] == STEPS
+    if rate == "generator":
+        # Adam's steps are bounded, and so are images and boxes: bad weights, but numbers, and no
+        # loss that tells of them. What it leads to is the business of `CollapseWatch`.
+        assert reply.code == 0, reply.err
+        assert finite(folder)
     else:
         assert reply.code == 3, reply.err
-        assert "not finite" in reply.err.splitlines()[-1]
+        assert "not finite or too large" in reply.err.splitlines()[-1]
         assert "Traceback" not in reply.err
+        assert len(json.loads((folder / "sg2im" / "rollbacks.json").read_text())) == 3
 
 
 def test_a_truncated_record_is_named_and_nothing_is_trained(
