@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import tensorflow as tf
 import yaml
 
 _COMMAND = """
@@ -50,8 +52,18 @@ def write_settings(path: Path, settings: dict, **sections: dict) -> Path:
 
 
 def weights_of(run: Path) -> dict[str, str]:
-    """Checksums of the weights of all stages."""
-    return {
-        stage: json.loads((run / stage / "stage.json").read_text())["weights_sha256"]
-        for stage in ("sg2im", "cooccurrence", "retrievegan")
-    }
+    """A checksum of the weights of each stage, of the numbers alone.
+
+    The files hold names beside them, and Keras numbers layers by what a process made before.
+    """
+    return {stage: _checksum(run / stage) for stage in ("sg2im", "cooccurrence", "retrievegan")}
+
+
+def _checksum(folder: Path) -> str:
+    record = json.loads((folder / "stage.json").read_text())
+    reader = tf.train.load_checkpoint(str(folder / record["weights"]))
+    digest = hashlib.sha256()
+    for name in sorted(reader.get_variable_to_dtype_map()):
+        if not name.startswith("_CHECKPOINTABLE"):
+            digest.update(name.encode() + reader.get_tensor(name).tobytes())
+    return digest.hexdigest()
