@@ -81,10 +81,12 @@ def fit_stage(
     rollbacks = Rollbacks(folder / "rollbacks.json", writes=workers.is_chief)
     clock = _Clock(float(run.stage_record(stage.name).get("seconds", 0.0)))
     first_step = checkpoints.restore_newest()
-    workers.wait()
     if first_step is None:
         first_step = 0
         checkpoints.save(0)  # there is always something to go back to
+    elif workers.is_chief:
+        stage.forget_after(first_step)  # a process may have been killed while it went back
+    workers.wait()
     while True:
         model.detour.assign(len(rollbacks))
         try:
