@@ -93,6 +93,33 @@ def test_old_redraws_are_forgotten_when_no_checkpoint_can_need_them(redraws):
     assert left == [50, 60, 70, 80]  # 4 checkpoints of 5 steps, and one redraw before them
 
 
+def test_after_going_back_later_redraws_are_made_anew(redraws):
+    """Else the embedding of the road that led into trouble would be taken for the new one's."""
+    drawing, source = redraws
+    rows = np.arange(source.rows)
+    drawing.candidates(10), drawing.candidates(20)
+    drawing.forget_after(15)
+    assert [path.name for path in drawing._folder.iterdir()] == ["step-10.npy"]
+    before = (drawing._folder / "step-10.npy").read_bytes()
+    drawing._embedding.weight.assign(-3.0)
+    anew = drawing.candidates(20).ids_of(rows)
+    assert anew.shape == (source.rows, 6)
+    assert (drawing._folder / "step-10.npy").read_bytes() == before
+    stored = np.load(drawing._folder / "step-20.npy").astype(np.float32)
+    kept = np.load(drawing._folder / "step-10.npy").astype(np.float32)
+    np.testing.assert_allclose(stored, -3.0 * kept, rtol=2e-3)
+
+
+def test_a_process_that_does_not_write_waits_for_the_one_that_does(redraws):
+    drawing, _ = redraws
+    drawing._writes = False
+    waited = []
+    drawing._wait = lambda: waited.append(True)
+    with pytest.raises(CorruptData, match="step-10.npy"):
+        drawing.candidates(10)  # nobody has written it
+    assert waited == [True] and not drawing._folder.exists()
+
+
 def test_the_age_is_that_of_the_last_step(redraws):
     drawing, _ = redraws
     assert [drawing.age(step) for step in (1, 9, 10, 11, 20, 21)] == [1, 9, 10, 1, 10, 1]
