@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,17 @@ class CheckpointFolder:
             self._write(partial, step)
         for old in [s for s in self._steps() if s <= step][:-KEPT]:
             shutil.rmtree(self._path(old), ignore_errors=True)
+
+    def restore_each(self) -> Iterator[int]:
+        """Fills the state from every checkpoint in turn, the oldest first, and yields its step.
+
+        Raises:
+          CorruptData: at one that is damaged.
+          BadInput: at one that is of another config or data.
+        """
+        for step in self._steps():
+            self._read(self._path(step))
+            yield step
 
     def restore_newest(self) -> int | None:
         """Fills the state from the newest checkpoint that is whole.

@@ -51,9 +51,9 @@ def run_folder(settings_file, tiny_world, tmp_path_factory):
 
 def cache_of(folder, step):
     """The cache that the checkpoint of that step holds."""
-    path = folder / "retrievegan" / "checkpoints" / f"ckpt-{step}"
+    path = folder / "retrievegan" / "checkpoints" / f"step-{step:08d}" / "state"
     return tf.train.load_checkpoint(str(path)).get_tensor(
-        "model/cache/vectors/.ATTRIBUTES/VARIABLE_VALUE"
+        "cache/vectors/.ATTRIBUTES/VARIABLE_VALUE"
     )
 
 
@@ -86,10 +86,7 @@ def test_a_continued_run_keeps_its_cache(run_folder, settings_file, tiny_world, 
     copy = tmp_path / "run"
     shutil.copytree(run_folder, copy)
     stage = copy / "retrievegan"
-    for path in stage.glob("checkpoints/ckpt-3*"):
-        path.unlink()
-    state = stage / "checkpoints" / "checkpoint"
-    state.write_text('model_checkpoint_path: "ckpt-2"\nall_model_checkpoint_paths: "ckpt-2"\n')
+    shutil.rmtree(stage / "checkpoints" / "step-00000003")
     record = json.loads((stage / "stage.json").read_text())
     (stage / "stage.json").write_text(json.dumps({**record, "steps": 2}))
     done = rgan("train", settings_file, "--data", tiny_world.folder, "--run", copy)

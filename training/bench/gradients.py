@@ -29,8 +29,9 @@ from rgan_tf.model.networks import (
 from rgan_tf.model.retrievegan import RetrieveGAN
 from rgan_tf.retrieval.cache import EmbeddingCache
 from rgan_tf.retrieval.selector import GroupRetrieval
-from rgan_tf.runs import Run, load_weights, open_run
+from rgan_tf.runs import Run, checkpoint_identity, load_weights, open_run
 from rgan_tf.seeds import Purpose, derive_row_seeds
+from training.checkpoints import CheckpointFolder
 
 LOADED = (4, 8, 16)
 PARTS = ("total", "through_selection", "selection_loss")
@@ -74,8 +75,7 @@ def compare_gradients(
     data = PreparedData.open(data_folder or run.data)
     data.check_vocabulary(run.vocabulary, f"run {run_name}")
     folder = run.stage_folder("retrievegan") / "checkpoints"
-    manager_state = tf.train.get_checkpoint_state(str(folder))
-    if manager_state is None:
+    if not any(folder.glob("step-*")):
         raise BadInput(f"--run {run_name}: has no checkpoints of the joint stage in {folder}")
     config = _with_retrieval(run.config, candidates=candidates, exact_candidates=candidates)
     table = _candidates(run, data, config)
@@ -88,10 +88,11 @@ def compare_gradients(
         PerceptualDistance(load_backbone(config.losses.perceptual_backbone, weights_dir)),
     )
     aged, steps = [], []
-    for path in manager_state.all_model_checkpoint_paths:  # oldest first
-        tf.train.Checkpoint(model=model).restore(path).expect_partial()
+    state = {"step": model.step, "networks": model.networks}
+    identity = checkpoint_identity(run, "retrievegan")
+    for step in CheckpointFolder(folder, state, identity, writes=False).restore_each():
         aged.append(embed_rows(model.networks.embedding, data.bank.features))
-        steps.append(int(model.step.numpy()))
+        steps.append(step)
     scenes = scene_dataset(
         data,
         "train",
