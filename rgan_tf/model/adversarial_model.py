@@ -129,7 +129,7 @@ class AdversarialModel(GuardedModel):
         """
         raise NotImplementedError
 
-    def finish_step(self, is_sound: tf.Tensor) -> None:
+    def finish_step(self) -> None:
         """What a stage does after the weights' update, in replica context; nothing here."""
 
     def train_step(self, batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
@@ -156,7 +156,7 @@ class AdversarialModel(GuardedModel):
             safe = zero_unless(is_sound, gradients[side])
             optimizer.apply_gradients(zip(safe, networks.trainable_variables, strict=True))
         self._update_average()
-        self.finish_step(is_sound)
+        self.finish_step()
         self.guard.settle()
         self.step.assign_add(1)
         replicas = tf.distribute.get_strategy().num_replicas_in_sync

@@ -207,9 +207,8 @@ class RetrieveGAN(AdversarialModel):
         state = super().state()
         return state if self.cache is None else {**state, "cache": self.cache}
 
-    def finish_step(self, is_sound: tf.Tensor) -> None:
+    def finish_step(self) -> None:
         """Embeds the next rows of the bank again, where a cache is used."""
-        del is_sound  # the weights are, whatever the step was
         if self.cache is not None:
             self.retrieve.refresh(self.step)
 
