@@ -216,7 +216,7 @@ class AdversarialModel(GuardedModel):
         """Moves the average towards the networks; early steps move it faster."""
         step = tf.cast(self.step, tf.float32)
         decay = tf.minimum(self.config.training.ema_decay, (1.0 + step) / (10.0 + step))
-        share = (1.0 - decay) * self.guard.gate  # []
+        share = (1.0 - decay) * tf.cast(self.guard.gate, decay.dtype)  # []
         pairs = list(zip(self.average.variables, self.networks.variables, strict=True))
 
         def move(average, value, share):

@@ -24,13 +24,22 @@ sys.exit(cli.main(sys.argv[2:]))
 
 
 def start_training(
-    config: Path, data: Path, run: Path, *, devices: int = 1, environment: dict | None = None
+    config: Path,
+    data: Path,
+    run: Path,
+    *,
+    devices: int = 1,
+    environment: dict | None = None,
+    program: list[str | Path] | None = None,
 ) -> subprocess.Popen:
-    """`rgan train` as a child process, with that many logical CPUs; its stderr goes to a file."""
-    words = ["train", config, "--data", data, "--run", run]
+    """`rgan train` as a child process, with that many logical CPUs; its stderr goes to a file.
+
+    `program` is what is given to Python in front of the number of devices, if not `rgan` itself.
+    """
+    words = [*(program or ["-c", _COMMAND]), devices, "train", config, "--data", data, "--run", run]
     with open(f"{run}.stderr", "ab") as stderr:
         return subprocess.Popen(
-            [sys.executable, "-c", _COMMAND, str(devices), *map(str, words)],
+            [sys.executable, *map(str, words)],
             stdout=subprocess.DEVNULL,
             stderr=stderr,
             env={**os.environ, **(environment or {})},
