@@ -7,7 +7,7 @@ frozen features) and `random`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import tensorflow as tf
@@ -82,6 +82,28 @@ def retrieval_metrics(
         np.mean(1.0 / parts["valid"].sum(axis=2)[counted])
     )
     return metrics
+
+
+def chosen_patches(
+    networks: RetrievalNetworks,
+    scenes: Iterable[Batch],
+    *,
+    seed: int,
+    library: PatchLibrary | None = None,
+) -> Iterator[tuple[Batch, dict[str, np.ndarray]]]:
+    """What every selection chooses, with nothing locked.
+
+    Args:
+      networks, scenes, seed, library: as for `retrieval_metrics`.
+
+    Yields:
+      Each batch, and name in `SELECTIONS` -> [B, O] integer rows of the bank, -1 for no object.
+    """
+    generator = np.random.default_rng([seed, 1])
+    select = _Selector(networks, library)
+    for batch in scenes:
+        parts = _select_all(select, batch, seed, generator)
+        yield batch, {name: parts[f"{name}/ids"] for name in SELECTIONS}
 
 
 class _Selector:

@@ -1,0 +1,125 @@
+"""The key of a study: who chose what on the page. Participants do not get it.
+
+key.json holds, under a checksum, the two ways of choosing `a` and `b`, and every pair of the page
+with the side of `a`, the patches and the automatic figures of both sets.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rgan_tf.errors import BadInput, CorruptData
+from rgan_tf.seal import read_sealed, sealed
+from training.study.plan import Chosen, Pair
+
+KEY, PAGE = "key.json", "study.html"
+_KIND, _VERSION = "rgan_study", 1
+_ADVICE = "restore it, or make the study again with the same options"
+
+
+@dataclasses.dataclass(frozen=True)
+class KeyPair:
+    """What the key says of one pair of the page.
+
+    Attributes:
+      id: its name on the page.
+      left: "a" or "b".
+      repeats: id of the pair that it repeats, or None.
+      figures: "a" or "b" -> automatic figure -> value.
+    """
+
+    id: str
+    left: str
+    repeats: str | None
+    figures: dict[str, dict[str, float]]
+
+    def chosen(self, side: str) -> str:
+        """ "a" or "b", for "left" or "right"."""
+        return self.left if side == "left" else {"a": "b", "b": "a"}[self.left]
+
+
+@dataclasses.dataclass(frozen=True)
+class Key:
+    """An opened key.
+
+    Attributes:
+      page: id of the page.
+      names: "a" or "b" -> how to call that way of choosing.
+      pairs: id -> pair, in the order of the page.
+    """
+
+    page: str
+    names: dict[str, str]
+    pairs: dict[str, KeyPair]
+
+    @property
+    def originals(self) -> list[KeyPair]:
+        """The pairs that repeat no other; the preference is counted on these."""
+        return [pair for pair in self.pairs.values() if pair.repeats is None]
+
+
+def key_content(
+    page: str, sides: dict[str, dict[str, str]], pairs: Sequence[Pair], **origin: Any
+) -> dict[str, Any]:
+    """The JSON of a key.
+
+    Args:
+      page: id of the page.
+      sides: for "a" and "b", `name`, `run` and `selection`.
+      pairs: in the order of the page.
+      **origin: where the scenes are from.
+    """
+    content = {"kind": _KIND, "version": _VERSION, "page": page, **sides, **origin}
+    content["pairs"] = [
+        {
+            "id": pair.id,
+            "repeats": pair.repeats,
+            "image_id": pair.scene.image_id,
+            "left": pair.left,
+            "a": _set(pair.scene.a),
+            "b": _set(pair.scene.b),
+        }
+        for pair in pairs
+    ]
+    return sealed(content)
+
+
+def read_key(folder: str | Path) -> Key:
+    """Opens the key in a study folder.
+
+    Raises:
+      BadInput: if the folder is no study, or of another version.
+      CorruptData: if the key was changed or damaged.
+    """
+    path = Path(folder) / KEY
+    if not path.is_file():
+        raise BadInput(f"--study {folder}: has no {KEY}; name a folder made by rgan study make")
+    content = read_sealed(path, advice=_ADVICE)
+    if content.get("kind") != _KIND:
+        raise BadInput(f"{path}: not the key of a study; name a folder made by rgan study make")
+    if content.get("version") != _VERSION:
+        raise BadInput(
+            f"{path}: version {content.get('version')} of the key, this program reads {_VERSION}; "
+            "make the study again"
+        )
+    try:
+        pairs = [
+            KeyPair(
+                entry["id"],
+                entry["left"],
+                entry["repeats"],
+                {side: dict(entry[side]["figures"]) for side in ("a", "b")},
+            )
+            for entry in content["pairs"]
+        ]
+        names = {side: content[side]["name"] for side in ("a", "b")}
+        return Key(content["page"], names, {pair.id: pair for pair in pairs})
+    except (KeyError, TypeError, ValueError) as error:
+        raise CorruptData(f"{path}: lacks {error}; {_ADVICE}") from error
+
+
+def _set(chosen: Chosen) -> dict[str, Any]:
+    return {"ids": list(chosen.ids), "figures": chosen.figures}

@@ -1,0 +1,122 @@
+"""`rgan study make`: the page and its key."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from rgan_tf.data.prepared import PreparedData
+from rgan_tf.errors import BadInput
+from rgan_tf.files import atomic_folder, write_bytes_atomic, write_json_atomic
+from rgan_tf.progress import Progress
+from rgan_tf.renames import require_free
+from rgan_tf.runs import Run, check_bank_fits, open_run
+from training.study.key import KEY, PAGE, key_content
+from training.study.page import page_content, render_page
+from training.study.plan import most_repeats, plan_pairs, take_scenes
+from training.study.scenes import Side, scenes_of
+
+_REPEATED = 6  # one pair in so many is shown twice
+_MAX_SCENES = 500  # hours of answering, and a page that a phone still opens
+
+
+def make(args: argparse.Namespace) -> dict[str, Any]:
+    """Writes FOLDER/study.html for the participants and FOLDER/key.json for the report.
+
+    Raises:
+      BadInput: if options, runs and data do not fit each other, or no scene can be asked about.
+      CorruptData: if something is damaged.
+    """
+    _check_options(args)
+    require_free(Path(args.out))
+    run = open_run(args.run)
+    data = _open_data(args, run)
+    other = run if args.other is None else open_run(args.other)
+    if other is not run:
+        check_bank_fits(other, args.other, data.bank)
+    first, second = Side(run, args.systems[0]), Side(other, args.systems[1])
+
+    found = scenes_of(first, second, data, args.split, seed=args.seed)
+    with Progress("scenes read") as progress:
+        scenes, left_out = take_scenes(_counted(found, progress), args.scenes)
+    if not scenes:
+        raise BadInput(
+            f"--systems {' '.join(args.systems)}: chose the same patches in every scene of "
+            f"{args.split} with two objects or more; compare others"
+        )
+    repeats = len(scenes) // _REPEATED if args.repeats is None else args.repeats
+    repeats = min(repeats, most_repeats(len(scenes)))
+    pairs = plan_pairs(scenes, repeats, seed=args.seed)
+    page = page_content(pairs, lambda row: data.bank.crops[row])
+
+    names = _names(args)
+    sides = {
+        letter: {"name": name, "run": run_name, "selection": selection}
+        for letter, name, run_name, selection in zip(
+            "ab", names, (args.run, args.other or args.run), args.systems, strict=True
+        )
+    }
+    origin = {
+        "data": str(data.folder),
+        "data_fingerprint": data.fingerprint,
+        "split": args.split,
+        "seed": args.seed,
+        "left_out": vars(left_out),
+    }
+    with atomic_folder(args.out) as folder:
+        write_bytes_atomic(folder / PAGE, render_page(page).encode("utf-8"))
+        write_json_atomic(folder / KEY, key_content(page["page"], sides, pairs, **origin))
+        size = (folder / PAGE).stat().st_size
+    return {
+        "study": str(args.out),
+        "page": page["page"],
+        "file": str(Path(args.out) / PAGE),
+        "bytes": size,
+        "systems": names,
+        "scenes_asked": args.scenes,
+        "pairs": len(scenes),
+        "repeated_pairs": repeats,
+        "left_out": vars(left_out),
+    }
+
+
+def _check_options(args: argparse.Namespace) -> None:
+    if not 1 <= args.scenes <= _MAX_SCENES:
+        raise BadInput(f"--scenes {args.scenes}: must be from 1 to {_MAX_SCENES}")
+    most = most_repeats(args.scenes)
+    if args.repeats is not None and not 0 <= args.repeats <= most:
+        raise BadInput(f"--repeats {args.repeats}: must be from 0 to {most}, half of --scenes")
+    if not 0 <= args.seed < 2**31:
+        raise BadInput(f"--seed {args.seed}: must be at least 0 and below 2^31")
+    if args.other is None and args.systems[0] == args.systems[1]:
+        raise BadInput(f"--systems {' '.join(args.systems)}: name two that differ, or --other RUN")
+    if args.other is not None and args.systems[1] != "learned":
+        raise BadInput(
+            f"--other {args.other}: only learned depends on the run; name it second in --systems"
+        )
+
+
+def _open_data(args: argparse.Namespace, run: Run) -> PreparedData:
+    folder = args.data or run.data
+    if folder is None:
+        raise BadInput(f"--run {args.run}: holds no data; name a prepared folder with --data")
+    data = PreparedData.open(folder)
+    data.check_vocabulary(run.vocabulary, f"run {args.run}")
+    data.check_config(run.config)
+    if not data.record_count(args.split):
+        raise BadInput(f"--data {folder}: split {args.split} is empty; choose another")
+    return data
+
+
+def _names(args: argparse.Namespace) -> list[str]:
+    if args.other is None:
+        return list(args.systems)
+    runs = (args.run, args.other)
+    return [f"{name} of {run}" for name, run in zip(args.systems, runs, strict=True)]
+
+
+def _counted(scenes, progress: Progress):
+    for scene in scenes:
+        progress.advance()
+        yield scene

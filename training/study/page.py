@@ -1,0 +1,86 @@
+"""The page that a participant opens: one HTML file that needs nothing else."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rgan_tf.image import encode_png
+from training.study.plan import Chosen, Pair, Scene
+
+_STATIC = Path(__file__).parent / "static"
+
+
+def page_content(pairs: Sequence[Pair], crops: Callable[[int], np.ndarray]) -> dict[str, Any]:
+    """All that a page shows, without a word of who chose what.
+
+    Args:
+      pairs: the questions in order.
+      crops: row of the bank -> uint8 [S, S, 3].
+
+    Returns:
+      `page` (16 hexadecimal digits, a hash of the rest), `pairs` (each with id, objects,
+      relationships as text, labels of the patches, and the images on the left and on the right by
+      their number) and `images` (PNG data URIs in order of appearance).
+    """
+    numbers: dict[int, int] = {}
+
+    def images_of(chosen: Chosen) -> list[int]:
+        return [numbers.setdefault(row, len(numbers)) for row in chosen.ids]
+
+    shown = []
+    for pair in pairs:
+        scene = pair.scene
+        names = labels(scene.objects)
+        shown.append(
+            {
+                "id": pair.id,
+                "objects": names,
+                "relationships": _sentences(scene, names),
+                "labels": [names[i] for i in scene.shown],
+                "left": images_of(getattr(scene, pair.left)),
+                "right": images_of(getattr(scene, pair.right)),
+            }
+        )
+    content = {"pairs": shown, "images": [_data_uri(crops(row)) for row in numbers]}
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode("ascii")).hexdigest()
+    return {"page": digest[:16], **content}
+
+
+def render_page(content: dict[str, Any]) -> str:
+    """The HTML of a page."""
+    # Nothing inside the JSON can end the element that holds it.
+    data = json.dumps(content).replace("<", "\\u003c")
+    parts = {"STYLE": "study.css", "SCRIPT": "study.js"}
+    html = (_STATIC / "study.html").read_text(encoding="utf-8")
+    for name, file in parts.items():
+        html = html.replace(f"@@{name}@@", (_STATIC / file).read_text(encoding="utf-8"))
+    return html.replace("@@DATA@@", data)
+
+
+def labels(objects: Sequence[str]) -> list[str]:
+    """Names of objects, numbered where several have one name: tree 1, tree 2."""
+    total, seen = Counter(objects), Counter()
+    names = []
+    for name in objects:
+        seen[name] += 1
+        names.append(f"{name} {seen[name]}" if total[name] > 1 else name)
+    return names
+
+
+def _sentences(scene: Scene, names: Sequence[str]) -> list[str]:
+    return [
+        f"{names[subject]} {predicate} {names[target]}"
+        for subject, predicate, target in scene.relationships
+    ]
+
+
+def _data_uri(image: np.ndarray) -> str:
+    return "data:image/png;base64," + base64.b64encode(encode_png(image)).decode("ascii")

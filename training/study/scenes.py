@@ -1,0 +1,141 @@
+"""Scenes of a split, each with the patches that two ways of choosing give it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from rgan_tf.data.candidates import CandidateSource
+from rgan_tf.data.patch_reader import PatchReader
+from rgan_tf.data.pipeline import scene_dataset
+from rgan_tf.data.prepared import PreparedData
+from rgan_tf.metrics.retrieval import cooccurrence_distance, style_agreement
+from rgan_tf.model.bank_features import prefilter
+from rgan_tf.model.networks import (
+    build_cooccurrence_embedding,
+    build_retrieval_networks,
+    build_sg2im_networks,
+)
+from rgan_tf.model.patch_library import library_for
+from rgan_tf.runs import Run, load_weights
+from rgan_tf.scene_graph import decode_scene_graph
+from training.evaluation.retrieval import chosen_patches
+from training.study.plan import Chosen, Scene
+
+_CANDIDATES_AT_ONCE = 1024  # over the scenes of a batch, per object
+_MAX_BATCH = 16
+
+
+class Side(NamedTuple):
+    """One of the two ways of choosing.
+
+    Attributes:
+      run: whose networks choose.
+      selection: name in `training.evaluation.retrieval.SELECTIONS`.
+    """
+
+    run: Run
+    selection: str
+
+
+def scenes_of(
+    first: Side, second: Side, data: PreparedData, split: str, *, seed: int
+) -> Iterator[Scene]:
+    """The scenes of a split in a seeded order, read as they are asked for.
+
+    Both sides choose among the candidates of the first side's run, and that run's co-occurrence
+    embedding measures them. Objects without a candidate get no patch.
+
+    Args:
+      first, second: the two ways of choosing.
+      data, split: where the scenes are from.
+      seed: of the order of the scenes and of the noise of retrieval.
+
+    Raises:
+      BadInput: if a stage of a run is not trained.
+      CorruptData: if weights or data are damaged.
+    """
+    run = first.run
+    config = run.config
+    table = _candidates(run, data, split)
+    reader = PatchReader(data.bank, table.cooccurrence, crop_size=config.data.crop_size)
+    batch_size = max(1, min(_MAX_BATCH, _CANDIDATES_AT_ONCE // config.retrieval.candidates))
+
+    def choices(side: Side):
+        networks = build_retrieval_networks(
+            side.run.config, side.run.vocabulary, side.run.feature_size
+        )
+        load_weights(side.run, "retrievegan", networks)
+        batches = scene_dataset(
+            data,
+            split,
+            config,
+            batch_size=batch_size,
+            seed=seed,
+            repeat=False,
+            shuffle=True,
+            augment=False,
+            candidates=table,
+        )
+        library = library_for(config, networks, reader)
+        return chosen_patches(networks, batches, seed=seed, library=library)
+
+    if second.run is first.run:
+        both = ((batch, every, every) for batch, every in choices(first))
+    else:
+        both = (
+            (batch, one, other)
+            for (batch, one), (_, other) in zip(choices(first), choices(second), strict=True)
+        )
+    for batch, one, other in both:
+        yield from _scenes(batch, one[first.selection], other[second.selection], data, table)
+
+
+def _candidates(run: Run, data: PreparedData, split: str) -> CandidateSource:
+    sg2im = build_sg2im_networks(run.config, run.vocabulary)
+    load_weights(run, "sg2im", sg2im)
+    cooccurrence = build_cooccurrence_embedding(run.config, run.feature_size)
+    load_weights(run, "cooccurrence", cooccurrence)
+    encoder = run.stage_record("sg2im")["weights_sha256"]
+    return prefilter(run.config, data, [split], sg2im, cooccurrence, encoder=encoder)[split]
+
+
+def _scenes(
+    batch: dict[str, tf.Tensor],
+    first: np.ndarray,
+    second: np.ndarray,
+    data: PreparedData,
+    table: CandidateSource,
+) -> Iterator[Scene]:
+    """The scenes of one batch; the choices are [B, O] rows of the bank."""
+    for image_id, objects, triples, a, b in zip(
+        batch["image_id"].numpy(),
+        batch["objects"].numpy(),
+        batch["triples"].numpy(),
+        first,
+        second,
+        strict=True,
+    ):
+        graph = decode_scene_graph(objects, triples, None, data.vocabulary)
+        shown = np.flatnonzero(a >= 0)  # the objects that have a candidate
+        yield Scene(
+            image_id=int(image_id),
+            objects=tuple(graph["objects"]),
+            relationships=tuple(map(tuple, graph["relationships"])),
+            shown=tuple(shown.tolist()),
+            a=_chosen(a[shown], data, table),
+            b=_chosen(b[shown], data, table),
+        )
+
+
+def _chosen(ids: np.ndarray, data: PreparedData, table: CandidateSource) -> Chosen:
+    """A set of patches [P] with the figures that stand in for a person's judgement."""
+    mask = np.ones([1, len(ids)], bool)
+    figures = {"cooccurrence_distance": cooccurrence_distance(table.cooccurrence[ids][None], mask)}
+    styles = [data.bank.rows[int(row)]["style"] for row in ids]
+    if all(styles):
+        figures["style_agreement"] = style_agreement(np.array(styles)[None], mask)
+    return Chosen(tuple(ids.tolist()), figures)
