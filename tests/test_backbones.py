@@ -7,11 +7,19 @@ import tensorflow as tf
 
 from rgan_tf.backbones import load_backbone
 from rgan_tf.backbones.networks import CAFFE_MEAN_BGR, SPECS, build_squeezenet
-from rgan_tf.backbones.weights import save_layers
+from rgan_tf.backbones.weights import (
+    find_weights,
+    load_classifier,
+    load_layers_in_order,
+    save_layers,
+)
 from rgan_tf.errors import BadInput, CorruptData
 
 SQUEEZENET_FILE = "squeezenet_v1.1_keras_notop.h5"
 MOBILENET_FILE = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224.h5"
+MOBILENET_NO_TOP = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5"
+INCEPTION_FILE = "inception_v3_weights_tf_dim_ordering_tf_kernels.h5"
+INCEPTION_NO_TOP = "inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5"
 
 
 @pytest.fixture(autouse=True)
@@ -37,6 +45,21 @@ def random_weights(tmp_path_factory):
 @pytest.fixture(scope="module")
 def shipped():
     return load_backbone("mobilenet_v2")
+
+
+@pytest.fixture(scope="module")
+def full(weights_dir):
+    return load_backbone("mobilenet_v2", weights_dir)
+
+
+@pytest.fixture(scope="module")
+def reference(weights_dir):
+    """Keras' own MobileNetV2 for 128 px: pooled features and class probabilities."""
+    network = tf.keras.applications.MobileNetV2(
+        weights=f"{weights_dir}/{MOBILENET_FILE}", input_shape=(128, 128, 3)
+    )
+    pooled = network.get_layer("global_average_pooling2d").output
+    return tf.keras.Model(network.input, [pooled, network.output])
 
 
 @pytest.fixture
@@ -90,15 +113,10 @@ def test_truncated_file_gives_identical_features(shipped, images, tmp_path):
     np.testing.assert_array_equal(again.features(images), shipped.features(images))
 
 
-def test_full_file_agrees_with_keras_applications(weights_dir, shipped, images):
-    full = load_backbone("mobilenet_v2", weights_dir)
+def test_full_file_agrees_with_keras_applications(full, reference, shipped, images):
     np.testing.assert_array_equal(full.features(images), shipped.features(images))
-    reference = tf.keras.applications.MobileNetV2(
-        weights=f"{weights_dir}/{MOBILENET_FILE}", input_shape=(128, 128, 3)
-    )
     large = np.random.default_rng(1).integers(0, 256, [2, 128, 128, 3], dtype=np.uint8)
-    pooled = tf.keras.Model(reference.input, reference.get_layer("global_average_pooling2d").output)
-    expected = pooled(large / np.float32(127.5) - 1, training=False)
+    expected, _ = reference(large / np.float32(127.5) - 1, training=False)
     np.testing.assert_allclose(full.final_features(large), expected, rtol=1e-4, atol=1e-4)
     assert full.final_feature_size == 1280
 
@@ -207,3 +225,124 @@ def test_networks_can_be_read_inside_a_traced_function(random_weights):
     assert np.isfinite(total(tf.zeros([1, 32, 32, 3])).numpy())
     with pytest.raises(ValueError, match="32 px, got 31"):
         backbone.perceptual(tf.zeros([1, 31, 64, 3]))
+
+
+def test_class_probabilities_are_those_of_keras_applications(full, reference):
+    large = np.random.default_rng(1).integers(0, 256, [2, 128, 128, 3], dtype=np.uint8)
+    features, probabilities = full.final_outputs(large)
+    _, expected = reference(large / np.float32(127.5) - 1, training=False)
+    np.testing.assert_allclose(probabilities, expected, rtol=1e-3, atol=1e-6)
+    np.testing.assert_allclose(probabilities.numpy().sum(axis=1), 1, rtol=1e-5)
+    np.testing.assert_allclose(features, full.final_features(large), rtol=1e-4, atol=1e-5)
+    assert probabilities.shape == (2, 1000) and not full.classifier_network.trainable_variables
+    # Images of another size are resized in the same way for both.
+    halved, answer = full.final_outputs(large[:, ::2, ::2])
+    expected = full.final_features(large[:, ::2, ::2])
+    np.testing.assert_allclose(halved, expected, rtol=1e-4, atol=1e-5)
+    assert np.abs(answer - probabilities).max() > 1e-3
+
+
+def test_a_file_without_classifier_gives_features_alone(random_weights, images):
+    squeezenet = load_backbone("squeezenet", random_weights)
+    features, probabilities = squeezenet.final_outputs(images)
+    assert probabilities is None
+    np.testing.assert_array_equal(features, squeezenet.final_features(images))
+
+
+def test_of_two_files_the_one_with_a_classifier_makes_the_final_features(weights_dir, tmp_path):
+    (tmp_path / MOBILENET_NO_TOP).touch()
+    (tmp_path / MOBILENET_FILE).symlink_to(f"{weights_dir}/{MOBILENET_FILE}")
+    backbone = load_backbone("mobilenet_v2", tmp_path)
+    assert backbone._path(partial=False).name == MOBILENET_FILE
+    assert backbone._path(partial=True).name == MOBILENET_NO_TOP  # as before there was a choice
+
+
+def test_a_classifier_of_another_width_is_refused(weights_dir, random_weights):
+    path = weights_dir / MOBILENET_FILE
+    kernel, bias = load_classifier(path, 1280)
+    assert kernel.shape == (1280, 1000) and bias.shape == (1000,)
+    with pytest.raises(CorruptData, match=r"\(1280, 1000\).* not one of 1024 features"):
+        load_classifier(path, 1024)
+    assert load_classifier(random_weights / SQUEEZENET_FILE, 512) is None
+    with pytest.raises(CorruptData, match="not a usable weight file"):
+        load_classifier(random_weights / "missing.h5", 512)
+
+
+@pytest.fixture(scope="module")
+def inception():
+    """Keras' InceptionV3 with random weights that keep its maps alive."""
+    rng = np.random.default_rng(4)
+    network = tf.keras.applications.InceptionV3(weights=None)
+    for layer in network.layers:
+        if isinstance(layer, tf.keras.layers.Conv2D):
+            shape = layer.kernel.shape
+            layer.set_weights([rng.normal(size=shape) * np.sqrt(2 / np.prod(shape[:3]))])
+        elif isinstance(layer, tf.keras.layers.BatchNormalization):  # or all would be alike
+            beta, mean = rng.uniform(-0.2, 0.2, [2, *layer.beta.shape])
+            layer.set_weights([beta, mean, rng.uniform(0.5, 1.5, mean.shape)])
+    return network
+
+
+def _names(network):
+    return {layer.name for layer in network.layers if layer.weights}
+
+
+def test_inception_v3_is_read_whatever_keras_calls_its_layers(inception, tmp_path):
+    inception.save_weights(tmp_path / INCEPTION_FILE)
+    images = np.random.default_rng(4).integers(0, 256, [2, 299, 299, 3], dtype=np.uint8)
+    outputs = [inception.get_layer("avg_pool").output, inception.output]
+    expected, expected_probabilities = tf.keras.Model(inception.input, outputs)(
+        images / np.float32(127.5) - 1, training=False
+    )
+    assert np.std(expected, axis=0).max() > 3e-3 * np.max(expected)  # it sees the images
+    backbone = load_backbone("inception_v3", tmp_path)
+    features, probabilities = backbone.final_outputs(images)
+    assert features.shape == (2, 2048) and probabilities.shape == (2, 1000)
+    np.testing.assert_allclose(features, expected, atol=1e-4 * np.max(expected))
+    np.testing.assert_allclose(probabilities, expected_probabilities, rtol=1e-3, atol=1e-6)
+    (ours,) = (item for item in backbone.final_network.layers if isinstance(item, tf.keras.Model))
+    assert not _names(ours) & _names(inception)  # reading by name would have found nothing
+    with pytest.raises(BadInput, match="offers no retrieval features"):
+        backbone.features(images)
+
+
+def test_layers_in_order_are_all_there_or_refused(inception, tmp_path):
+    path = tmp_path / INCEPTION_NO_TOP
+    base = tf.keras.Model(inception.input, inception.get_layer("mixed0").output)
+    base.save_weights(path)
+    expected = [weights.copy() for weights in base.get_weights()]
+    base.set_weights([0 * weights for weights in expected])
+    load_layers_in_order(base, path)
+    for weights, wanted in zip(base.get_weights(), expected, strict=True):
+        np.testing.assert_array_equal(weights, wanted)
+    whole = tf.keras.Model(inception.input, inception.get_layer("mixed1").output)
+    with pytest.raises(CorruptData, match="its 24 layers are not the 38 of .*another network"):
+        load_layers_in_order(whole, path)
+    path.write_bytes(path.read_bytes()[:100_000])
+    with pytest.raises(CorruptData, match="not a usable weight file"):
+        load_layers_in_order(base, path)
+
+
+def test_maps_of_chosen_layers_are_those_of_the_perceptual_distance(random_weights):
+    backbone = load_backbone("squeezenet", random_weights)
+    images = np.random.default_rng(5).uniform(-1, 1, [2, 64, 64, 3]).astype(np.float32)
+    first, last = backbone.map_network(["conv1", "fire9"])((images + 1) * 127.5)
+    perceptual = backbone.perceptual(images)
+    np.testing.assert_allclose(first, perceptual[0], rtol=1e-5)
+    np.testing.assert_allclose(last, perceptual[-1], rtol=1e-5)
+
+
+def test_what_is_downloaded_is_the_file_that_is_offered(tmp_path, monkeypatch):
+    asked = []
+
+    def get_file(name, origin, cache_subdir):
+        asked.append((name, origin.rsplit("/", 1)[1]))
+        return tmp_path / name
+
+    monkeypatch.setattr(tf.keras.utils, "get_file", get_file)
+    spec = SPECS["mobilenet_v2"]
+    names = spec.classifier_files + spec.weight_files
+    found = find_weights("mobilenet_v2", names, tmp_path, spec.download)
+    assert asked == [(MOBILENET_NO_TOP, MOBILENET_NO_TOP)] and found.name == MOBILENET_NO_TOP
+    with pytest.raises(BadInput, match=f"{INCEPTION_FILE} or {INCEPTION_NO_TOP}"):
+        load_backbone("inception_v3", tmp_path)

@@ -8,8 +8,15 @@ from pathlib import Path
 import tensorflow as tf
 
 from rgan_tf.backbones.networks import SPECS, NetworkSpec, preprocess
-from rgan_tf.backbones.weights import find_weights, load_layers, save_layers
+from rgan_tf.backbones.weights import (
+    find_weights,
+    load_classifier,
+    load_layers,
+    load_layers_in_order,
+    save_layers,
+)
 from rgan_tf.errors import BadInput
+from rgan_tf.files import sha256_of
 
 MIN_PERCEPTUAL_SIDE = 32  # px; below it the deepest map of SqueezeNet has no pixel left
 
@@ -21,7 +28,7 @@ def load_backbone(name: str, weights_dir: str | Path | None = None) -> Backbone:
     shipped with a release, and last in the Keras Applications store.
 
     Args:
-      name: "mobilenet_v2", "squeezenet", "resnet50" or "vgg19".
+      name: "mobilenet_v2", "squeezenet", "resnet50", "vgg19" or "inception_v3".
       weights_dir: a folder with weight files, or None.
 
     Returns:
@@ -52,11 +59,21 @@ class Backbone:
         self.name = name
         self._spec = spec
         self._weights_dir = weights_dir
-        self._networks: dict[tuple[str, ...], tf.keras.Model] = {}
+        self._networks: dict[tuple[str, ...] | str, tf.keras.Model | None] = {}
         self._functions: dict[str, tf.types.experimental.GenericFunction] = {}
         self._path(partial=bool(spec.feature_layers))  # fails here, not in the middle of a run
         self.input_size = spec.feature_input_size
         self.perceptual_weights = spec.perceptual_weights
+
+    @property
+    def offers_features(self) -> bool:
+        """Whether there are retrieval features."""
+        return bool(self._spec.feature_layers)
+
+    @property
+    def weights_sha256(self) -> str:
+        """Of the file with every layer; what is computed with it depends on this."""
+        return sha256_of(self._path(partial=False))
 
     @property
     def feature_size(self) -> int:
@@ -83,6 +100,25 @@ class Backbone:
         partial = layers == self._spec.feature_layers
         return self._network(layers, None, partial, pool=False)
 
+    @property
+    def classifier_network(self) -> tf.keras.Model | None:
+        """Keras model [B, S, S, 3] float32 in 0..255 -> ([B, Df], [B, 1000] probabilities).
+
+        None where the weight file of the final features has no classifier.
+        """
+        if "classifier" not in self._networks:
+            with tf.init_scope():
+                self._networks["classifier"] = self._build_classifier()
+        return self._networks["classifier"]
+
+    def map_network(self, layers: Sequence[str]) -> tf.keras.Model:
+        """Keras model [B, H, W, 3] float32 in 0..255 -> list of the maps [B, h, w, C] of layers.
+
+        Args:
+          layers: at least 2 names of layers.
+        """
+        return self._network(layers, None, partial=False, pool=False)
+
     def features(self, images) -> tf.Tensor:
         """Retrieval features: the mean-pooled maps of several layers, side by side.
 
@@ -100,7 +136,8 @@ class Backbone:
 
         Args:
           images: [B, H, W, 3] uint8, or float32 in 0..255, RGB; always resized to one size (128
-            px) by antialiased bilinear interpolation, so that resolutions compare.
+            px; 299 px for InceptionV3) by antialiased bilinear interpolation, so that resolutions
+            compare.
 
         Returns:
           [B, Df] float32.
@@ -109,6 +146,29 @@ class Backbone:
           BadInput: if only a partial weight file is at hand.
         """
         return self._run("final", self.final_network, self._spec.final_input_size, images)
+
+    def final_outputs(self, images) -> tuple[tf.Tensor, tf.Tensor | None]:
+        """The final features and the network's answer, in one pass.
+
+        Args:
+          images: as for `final_features`.
+
+        Returns:
+          `final_features`, [B, Df] float32, and the probabilities of the 1000 classes of ImageNet,
+          [B, 1000] float32, or None where the weight file has no classifier. Of two files in one
+          folder the one with a classifier is read.
+
+        Raises:
+          BadInput: if only a partial weight file is at hand.
+          CorruptData: if the weight file is damaged.
+        """
+        network = self.classifier_network
+        if network is None:
+            return self.final_features(images), None
+        features, probabilities = self._run(
+            "classifier", network, self._spec.final_input_size, images
+        )
+        return features, probabilities
 
     def perceptual(self, images: tf.Tensor) -> list[tf.Tensor]:
         """The maps that the perceptual distance compares; differentiable in the images.
@@ -138,7 +198,7 @@ class Backbone:
         """
         save_layers(self._frozen(self._spec.feature_layers, partial=True), path)
 
-    def _run(self, key: str, network: tf.keras.Model, size: int, images) -> tf.Tensor:
+    def _run(self, key: str, network: tf.keras.Model, size: int, images):
         if key not in self._functions:
 
             def compute(images: tf.Tensor) -> tf.Tensor:
@@ -185,12 +245,27 @@ class Backbone:
     def _frozen(self, layers: tuple[str, ...], partial: bool) -> tf.keras.Model:
         whole = self._spec.build()
         base = tf.keras.Model(whole.input, [whole.get_layer(name).output for name in layers])
-        load_layers(base, self._path(partial))
+        load = load_layers_in_order if self._spec.is_numbered else load_layers
+        load(base, self._path(partial))
         base.trainable = False
         return base
+
+    def _build_classifier(self) -> tf.keras.Model | None:
+        base = self.final_network
+        weights = load_classifier(self._path(partial=False), self.final_feature_size)
+        if weights is None:
+            return None
+        layer = tf.keras.layers.Dense(len(weights[1]), activation="softmax", dtype="float32")
+        network = tf.keras.Model(base.input, [base.output, layer(base.output)])
+        layer.set_weights(weights)
+        network.trainable = False
+        return network
 
     def _path(self, partial: bool) -> Path:
         names = self._spec.weight_files
         if partial:
             names = names + self._spec.partial_weight_files
+        else:
+            # Final features and class probabilities come from one file, so that they agree.
+            names = tuple(dict.fromkeys(self._spec.classifier_files + names))
         return find_weights(self.name, names, self._weights_dir, self._spec.download)

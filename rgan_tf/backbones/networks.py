@@ -27,6 +27,10 @@ class NetworkSpec:
       final_input_size: px; images are resized to it for the final features.
       perceptual_layers: the maps that the perceptual distance compares.
       perceptual_weights: weight of each map's mean absolute difference.
+      classifier_files: those of `weight_files` that also hold the classifier: a softmax over the
+        1000 classes of ImageNet on the final features.
+      is_numbered: Keras numbers the layers as it makes them, so that their names are those of the
+        file only by chance; the weights are read in the order of the file.
     """
 
     build: Callable[[], tf.keras.Model]
@@ -40,6 +44,8 @@ class NetworkSpec:
     final_input_size: int
     perceptual_layers: tuple[str, ...]
     perceptual_weights: tuple[float, ...]
+    classifier_files: tuple[str, ...] = ()
+    is_numbered: bool = False
 
 
 def _balanced(*unrelated: float) -> tuple[float, ...]:
@@ -117,6 +123,7 @@ SPECS: dict[str, NetworkSpec] = {
         final_input_size=128,
         perceptual_layers=_MOBILENET_LAYERS,
         perceptual_weights=_balanced(0.959, 0.952, 0.848, 0.499),
+        classifier_files=("mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224.h5",),
     ),
     "squeezenet": NetworkSpec(
         build=build_squeezenet,
@@ -157,5 +164,24 @@ SPECS: dict[str, NetworkSpec] = {
         perceptual_layers=tuple(f"block{index}_conv1" for index in range(1, 6)),
         # The customary 1/32 .. 1 for pixels of unit deviation; those of Caffe are 58 times larger.
         perceptual_weights=tuple(weight / 58 for weight in (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1.0)),
+    ),
+    # As Keras has it; most published FIDs come from another training, the graph of 2015.
+    "inception_v3": NetworkSpec(
+        build=_application("InceptionV3"),
+        preprocessing="symmetric",
+        weight_files=(
+            "inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5",
+            "inception_v3_weights_tf_dim_ordering_tf_kernels.h5",
+        ),
+        partial_weight_files=(),
+        download=None,
+        feature_layers=(),
+        feature_input_size=299,
+        final_layer="mixed10",  # 2048
+        final_input_size=299,
+        perceptual_layers=(),
+        perceptual_weights=(),
+        classifier_files=("inception_v3_weights_tf_dim_ordering_tf_kernels.h5",),
+        is_numbered=True,
     ),
 }

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import h5py
+import numpy as np
 import tensorflow as tf
 
 from rgan_tf.errors import BadInput, CorruptData
 
 _DOWNLOAD_ROOT = "https://storage.googleapis.com/tensorflow/keras-applications"
+_CLASSIFIER = "predictions"  # what Keras Applications call the last layer
 
 
 def weight_places(weights_dir: str | Path | None) -> list[Path]:
@@ -41,7 +44,7 @@ def find_weights(
       name: the backbone, for the message.
       file_names: acceptable files; within one folder the first has precedence.
       weights_dir: the folder named by the user, or None.
-      download: path of `file_names[0]` below the Keras Applications store; None where the
+      download: path of one of the files below the Keras Applications store; None where the
         network is not offered there.
 
     Returns:
@@ -58,7 +61,7 @@ def find_weights(
     reason = "it is not offered for download"
     if download is not None:
         try:
-            return _fetch(file_names[0], download)
+            return _fetch(download)
         except Exception as error:  # noqa: BLE001  (get_file raises bare Exception, OSError, ...)
             reason = f"the download failed ({' '.join(str(error).split())[:120]})"
     wanted = " or ".join(file_names)
@@ -81,23 +84,64 @@ def load_layers(network: tf.keras.Model, path: Path) -> None:
       CorruptData: if the file cannot be read, or a layer is missing or has other shapes.
     """
     needed = {layer.name for layer in network.layers if layer.weights}
-    try:
-        with h5py.File(path, "r") as file:
-            group = file["model_weights"] if "layer_names" not in file.attrs else file
-            stored = {
-                name.decode() if isinstance(name, bytes) else name
-                for name in group.attrs["layer_names"]
-            }
-        missing = sorted(needed - stored)
+    with _open(path) as group:
+        missing = sorted(needed - set(_layer_names(group)))
         if missing:
             raise CorruptData(
                 f"{path}: {len(missing)} layers are missing, the first is {missing[0]}; "
                 "the file belongs to another network"
             )
         network.load_weights(str(path), by_name=True)
-    except (OSError, KeyError, ValueError) as error:
-        detail = " ".join(str(error).split())[:160]
-        raise CorruptData(f"{path}: not a usable weight file ({detail}); fetch it again") from error
+
+
+def load_layers_in_order(network: tf.keras.Model, path: Path) -> None:
+    """Loads the weights of every layer in the order of the file, whatever the layers are called.
+
+    Args:
+      network: a built Keras model without a classifier; that of the file is left out.
+      path: as for `load_layers`.
+
+    Raises:
+      CorruptData: if the file cannot be read, or holds other layers than the network.
+    """
+    layers = [layer for layer in network.layers if layer.weights]
+    with _open(path) as group:
+        names = [name for name in _layer_names(group) if name != _CLASSIFIER]
+        stored = [weights for name in names if (weights := _layer_weights(group, name))]
+    if [[weight.shape for weight in weights] for weights in stored] != [
+        [tuple(weight.shape) for weight in layer.weights] for layer in layers
+    ]:
+        raise CorruptData(
+            f"{path}: its {len(stored)} layers are not the {len(layers)} of {network.name}; "
+            "the file belongs to another network"
+        )
+    for layer, weights in zip(layers, stored, strict=True):
+        layer.set_weights(weights)
+
+
+def load_classifier(path: Path, width: int) -> tuple[np.ndarray, np.ndarray] | None:
+    """The last layer of a classifier, which makes class logits of pooled features.
+
+    Args:
+      path: as for `load_layers`.
+      width: D, of the features.
+
+    Returns:
+      Kernel [D, C] and bias [C], or None where the file ends before the classifier.
+
+    Raises:
+      CorruptData: if the file cannot be read or the layer has another shape.
+    """
+    with _open(path) as group:
+        if _CLASSIFIER not in _layer_names(group):
+            return None
+        weights = _layer_weights(group, _CLASSIFIER)
+    shapes = [weight.shape for weight in weights]
+    if len(shapes) != 2 or len(shapes[1]) != 1 or shapes[0] != (width, *shapes[1]):
+        raise CorruptData(
+            f"{path}: a classifier of the shapes {shapes} is not one of {width} features"
+        )
+    return weights[0], weights[1]
 
 
 def save_layers(network: tf.keras.Model, path: str | Path) -> None:
@@ -116,8 +160,33 @@ def save_layers(network: tf.keras.Model, path: str | Path) -> None:
         os.replace(temporary, path)
 
 
-def _fetch(file_name: str, download: str) -> Path:
+def _fetch(download: str) -> Path:
     """Downloads into Keras' own cache, where `tf.keras.applications` looks too."""
     return Path(
-        tf.keras.utils.get_file(file_name, f"{_DOWNLOAD_ROOT}/{download}", cache_subdir="models")
+        tf.keras.utils.get_file(
+            Path(download).name, f"{_DOWNLOAD_ROOT}/{download}", cache_subdir="models"
+        )
     )
+
+
+def _layer_names(group: h5py.Group) -> list[str]:
+    return [_text(name) for name in group.attrs["layer_names"]]
+
+
+def _layer_weights(group: h5py.Group, layer: str) -> list[np.ndarray]:
+    return [group[layer][_text(name)][()] for name in group[layer].attrs["weight_names"]]
+
+
+def _text(name: bytes | str) -> str:
+    return name.decode() if isinstance(name, bytes) else name
+
+
+@contextlib.contextmanager
+def _open(path: Path) -> Iterator[h5py.Group]:
+    """The group of a weight file that holds the layers; what goes wrong in it is `CorruptData`."""
+    try:
+        with h5py.File(path, "r") as file:
+            yield file["model_weights"] if "layer_names" not in file.attrs else file
+    except (OSError, KeyError, ValueError) as error:
+        detail = " ".join(str(error).split())[:160]
+        raise CorruptData(f"{path}: not a usable weight file ({detail}); fetch it again") from error

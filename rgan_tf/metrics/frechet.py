@@ -20,13 +20,13 @@ def frechet_name(backbone: str, count: int, split: str) -> str:
       split: where the real images come from.
     """
     stem = "fid" if backbone == "inception_v3" else f"fd_{backbone}_"
-    return f"{stem}{_short_count(count)}_{split}"
+    return f"{stem}{short_count(count)}_{split}"
 
 
 def kernel_name(backbone: str, count: int, split: str) -> str:
     """The kernel distance's name with its protocol, such as `kd_mobilenet_v2_1k_val`."""
     stem = "kid" if backbone == "inception_v3" else f"kd_{backbone}_"
-    return f"{stem}{_short_count(count)}_{split}"
+    return f"{stem}{short_count(count)}_{split}"
 
 
 class FeatureStatistics:
@@ -66,7 +66,7 @@ class FeatureStatistics:
         Raises:
           ValueError: if the width differs or a value is not finite; nothing is taken in then.
         """
-        features = _checked(features, self.size)
+        features = checked_features(features, self.size)
         if not len(features):
             return
         if not self.count:
@@ -160,29 +160,52 @@ def kernel_distance(first: np.ndarray, second: np.ndarray) -> float:
     Raises:
       ValueError: if the widths differ, a value is not finite or a set has fewer than 2 features.
     """
-    first = _checked(first, None)
-    second = _checked(second, first.shape[1])
+    first = checked_features(first, None)
+    second = checked_features(second, first.shape[1])
     if min(len(first), len(second)) < 2:
         raise ValueError(f"at least 2 features are needed, got {len(first)} and {len(second)}")
-    within = _kernel_sum(first, first) - _kernel(first, first, diagonal=True).sum()
+    within = _kernel_sum(first, first) - kernel_diagonal(first).sum()
     within /= len(first) * (len(first) - 1)
-    within_second = _kernel_sum(second, second) - _kernel(second, second, diagonal=True).sum()
+    within_second = _kernel_sum(second, second) - kernel_diagonal(second).sum()
     within_second /= len(second) * (len(second) - 1)
     between = _kernel_sum(first, second) / (len(first) * len(second))
     return float(within + within_second - 2.0 * between)
 
 
-def _kernel(first: np.ndarray, second: np.ndarray, *, diagonal: bool = False) -> np.ndarray:
-    dot = np.einsum("nd,nd->n", first, second) if diagonal else first @ second.T
-    return (dot / first.shape[1] + 1.0) ** 3
+def kernel_matrix(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """(x·y / D + 1)³ of all pairs.
+
+    Args:
+      first: [N, D] float64.
+      second: [M, D] float64.
+
+    Returns:
+      [N, M] float64.
+    """
+    return (first @ second.T / first.shape[1] + 1.0) ** 3  # [N, M]
+
+
+def kernel_diagonal(features: np.ndarray) -> np.ndarray:
+    """The kernel of every feature [N, D] with itself, [N] float64."""
+    return (np.einsum("nd,nd->n", features, features) / features.shape[1] + 1.0) ** 3  # [N]
 
 
 def _kernel_sum(first: np.ndarray, second: np.ndarray) -> float:
     starts = range(0, len(first), _BLOCK_ROWS)
-    return float(sum(_kernel(first[start : start + _BLOCK_ROWS], second).sum() for start in starts))
+    blocks = (first[start : start + _BLOCK_ROWS] for start in starts)  # each [rows, D]
+    return float(sum(kernel_matrix(block, second).sum() for block in blocks))
 
 
-def _checked(features: np.ndarray, size: int | None) -> np.ndarray:
+def checked_features(features: np.ndarray, size: int | None) -> np.ndarray:
+    """Features as [N, D] float64.
+
+    Args:
+      features: [N, D].
+      size: D if it is known.
+
+    Raises:
+      ValueError: if they have another shape or a value is not finite.
+    """
     features = np.asarray(features, np.float64)  # [N, D]
     if features.ndim != 2 or (size is not None and features.shape[1] != size):
         expected = f"[N, {size or 'D'}]"
@@ -194,5 +217,6 @@ def _checked(features: np.ndarray, size: int | None) -> np.ndarray:
     return features
 
 
-def _short_count(count: int) -> str:
+def short_count(count: int) -> str:
+    """The sample count as names have it: 5k for 5000, 1024 for 1024."""
     return f"{count // 1000}k" if count and count % 1000 == 0 else str(count)

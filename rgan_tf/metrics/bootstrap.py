@@ -1,0 +1,276 @@
+"""How far a number would move had other samples been drawn: bootstrap intervals and errors.
+
+Efron, Annals of Statistics 1979. Every function draws with replacement; the number of times a
+sample was drawn is its weight, so that nothing that costs much is computed twice.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from rgan_tf.metrics.frechet import checked_features, kernel_diagonal, kernel_matrix
+
+# Streams of random numbers; two purposes never share one.
+_MEAN, _FRECHET, _KERNEL = 101, 102, 103
+_BLOCK_ROWS = 1024  # rows of the kernel matrix in memory at a time
+
+
+def mean_interval(
+    values: np.ndarray, seed: int, resamples: int = 1000, level: float = 0.95
+) -> tuple[float, float]:
+    """Percentile interval of a mean.
+
+    Args:
+      values: [N], one number per independent unit (a scene, not an object in one), N at least 2.
+      seed: integer, at least 0.
+      resamples: how many means are drawn, at least 2.
+      level: share of the drawn means inside, in (0, 1).
+
+    Returns:
+      Lower and upper end. For few values it is too narrow: about sqrt((N - 1) / N) of its width.
+
+    Raises:
+      ValueError: if an argument is out of range or a value is not finite.
+    """
+    values = np.asarray(values, np.float64)
+    if values.ndim != 1 or len(values) < 2 or not np.isfinite(values).all():
+        raise ValueError(f"values must be at least 2 finite numbers, got {list(values.shape)}")
+    if not 0.0 < level < 1.0:
+        raise ValueError(f"level must be in (0, 1), got {level}")
+    rng = _generator(seed, _MEAN, resamples)
+    # One resample at a time: all of them at once would be resamples x N indices.
+    means = [values[rng.integers(len(values), size=len(values))].mean() for _ in range(resamples)]
+    tail = (1.0 - level) / 2.0
+    low, high = np.quantile(means, [tail, 1.0 - tail])
+    return float(low), float(high)
+
+
+def ratio_interval(
+    parts: np.ndarray, wholes: np.ndarray, seed: int, resamples: int = 1000, level: float = 0.95
+) -> tuple[float, float]:
+    """Percentile interval of sum(parts) / sum(wholes), such as a share of all objects.
+
+    Objects of one scene are not independent, so scenes are drawn and not objects.
+
+    Args:
+      parts: [N], per scene, such as the number of objects that are right.
+      wholes: [N], per scene, not negative and not all 0, such as the number of objects.
+      seed: integer, at least 0.
+      resamples: how many ratios are drawn, at least 2.
+      level: share of the drawn ratios inside, in (0, 1).
+
+    Returns:
+      Lower and upper end.
+
+    Raises:
+      ValueError: if an argument is out of range.
+    """
+    parts, wholes = np.asarray(parts, np.float64), np.asarray(wholes, np.float64)
+    if parts.ndim != 1 or parts.shape != wholes.shape or not len(parts):
+        raise ValueError(
+            f"parts {list(parts.shape)} and wholes {list(wholes.shape)} must both be [N]"
+        )
+    if not (np.isfinite(parts).all() and np.isfinite(wholes).all() and (wholes >= 0).all()):
+        raise ValueError("parts and wholes must be finite, and wholes not negative")
+    if not wholes.any():
+        raise ValueError("wholes must not all be 0")
+    if not 0.0 < level < 1.0:
+        raise ValueError(f"level must be in (0, 1), got {level}")
+    rng = _generator(seed, _MEAN, resamples)
+    ratios = []
+    for _ in range(resamples):
+        drawn = rng.integers(len(parts), size=len(parts))  # [N]
+        whole = wholes[drawn].sum()
+        if whole:  # nothing to count in any scene that was drawn
+            ratios.append(parts[drawn].sum() / whole)
+    tail = (1.0 - level) / 2.0
+    low, high = np.quantile(ratios, [tail, 1.0 - tail])
+    return float(low), float(high)
+
+
+def normal_interval(
+    estimate: float, standard_error: float, lowest: float | None = None
+) -> tuple[float, float]:
+    """estimate ± 1.96 standard errors, which is 95 % where errors are normal.
+
+    Args:
+      estimate: the number itself.
+      standard_error: at least 0, in the same unit.
+      lowest: the smallest possible value, such as 0 for a Fréchet distance, or None.
+    """
+    low, high = estimate - 1.96 * standard_error, estimate + 1.96 * standard_error
+    return (low if lowest is None else max(low, lowest)), high
+
+
+def frechet_standard_error(
+    first: np.ndarray, second: np.ndarray, resamples: int = 20, *, seed: int
+) -> float:
+    """Bootstrap standard error of `frechet_distance`, both sets drawn anew.
+
+    Report the distance ± 1.96 of it (`normal_interval`), never percentiles of the resampled
+    distances: a resample has fewer different features, so its distance is biased upwards and may
+    lie above the estimate altogether. The bias of the estimate itself is not in it either.
+
+    The distance needs the covariances only through tr(C1 + C2) and tr((C1 C2)^½), and the latter
+    is the sum of the singular values of X1 X2^T / sqrt((N - 1) (M - 1)) for centred features X.
+    So where a set has no more features than dimensions all is computed from the N x M matrix of
+    inner products, made once and weighted anew for each resample; otherwise from D x D covariances.
+    Of 1000 features of width 1280, a resample took a tenth of the time of `frechet_distance`.
+
+    In simulations of normal features the error was 1.0 to 1.2 times the true spread, or more where
+    the sets are alike (up to 2.5 times, with fewer features than dimensions): too large, not too
+    small. White features, which no network makes, are worse: 1.6 times for unlike sets.
+
+    Args:
+      first: [N, D], N at least 2.
+      second: [M, D], M at least 2.
+      resamples: at least 2. The relative error of a standard error from R of them is about
+        1 / sqrt(2 R): 16 % for 20.
+      seed: integer, at least 0.
+
+    Returns:
+      The standard deviation of the resampled distances, in the unit of the distance.
+
+    Raises:
+      ValueError: if the widths differ, a value is not finite or an argument is out of range.
+    """
+    first, second = _checked_pair(first, second)
+    centre = first.mean(axis=0)  # [D]; short vectors lose less to cancellation
+    first, second = first - centre, second - centre
+    rng = _generator(seed, _FRECHET, resamples)
+    uses_gram = min(len(first), len(second)) <= first.shape[1]
+    gram = first @ second.T if uses_gram else None  # [N, M]
+    distances = []
+    for _ in range(resamples):
+        weights, second_weights = _draw(rng, len(first)), _draw(rng, len(second))
+        distances.append(_weighted_distance(first, second, weights, second_weights, gram))
+    return float(np.std(distances, ddof=1))
+
+
+def kernel_standard_error(
+    first: np.ndarray, second: np.ndarray, resamples: int = 100, *, seed: int
+) -> float:
+    """Bootstrap standard error of `kernel_distance`, both sets drawn anew.
+
+    The kernel matrices are computed once, in blocks of rows, whatever the number of resamples: a
+    resample is a weighted mean of their entries. A feature that was drawn twice is not paired
+    with itself, which would add a bias that the distance does not have.
+
+    Args:
+      first: [N, D], N at least 2.
+      second: [M, D], M at least 2.
+      resamples: at least 2.
+      seed: integer, at least 0.
+
+    Returns:
+      The standard deviation of the resampled distances. Between two sets of one distribution it
+      is up to sqrt(3) times too large, as the leading term of the distance's variance vanishes
+      there and the bootstrap does not know it; an interval that includes 0 is then too wide.
+
+    Raises:
+      ValueError: if the widths differ, a value is not finite or an argument is out of range.
+    """
+    first, second = _checked_pair(first, second)
+    rng = _generator(seed, _KERNEL, resamples)
+    draws = [(_draw(rng, len(first)), _draw(rng, len(second))) for _ in range(resamples)]
+    weights = np.stack([draw[0] for draw in draws], axis=1)  # [N, R]
+    second_weights = np.stack([draw[1] for draw in draws], axis=1)  # [M, R]
+    between = _weighted_sums(first, second, weights, second_weights)  # [R]
+    distances = (
+        _weighted_within(first, weights)
+        + _weighted_within(second, second_weights)
+        - 2.0 * between / (len(first) * len(second))
+    )  # [R]
+    return float(np.std(distances, ddof=1))
+
+
+def _weighted_distance(
+    first: np.ndarray,
+    second: np.ndarray,
+    weights: np.ndarray,
+    second_weights: np.ndarray,
+    gram: np.ndarray | None,
+) -> float:
+    """`frechet_distance` of two sets in which feature i occurs weights[i] times."""
+    mean, trace = _moments(first, weights)
+    second_mean, second_trace = _moments(second, second_weights)
+    if gram is None:
+        root, second_root = (
+            _covariance_root(first - mean, weights),
+            _covariance_root(second - second_mean, second_weights),
+        )  # [D, D] each
+        cross = root @ second_root.T  # [D, D]
+    else:
+        cross = _centred_gram(gram, weights, second_weights)  # [n, m]
+    trace_of_root = np.linalg.svd(cross, compute_uv=False).sum()
+    shift = mean - second_mean  # [D]
+    return float(max(shift @ shift + trace + second_trace - 2.0 * trace_of_root, 0.0))
+
+
+def _moments(features: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, float]:
+    """Weighted mean [D] and trace of the weighted covariance."""
+    count = weights.sum()
+    mean = weights @ features / count  # [D]
+    lengths = np.einsum("nd,nd->n", features, features)  # [N]
+    return mean, float((weights @ lengths - count * (mean @ mean)) / (count - 1))
+
+
+def _covariance_root(centred: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """R [D, D] with R^T R = the weighted covariance, as for R = sqrt(w / (N - 1)) X."""
+    scaled = np.sqrt(weights / (weights.sum() - 1))[:, None] * centred  # [N, D]
+    return np.linalg.qr(scaled[weights > 0], mode="r")  # [min(n, D), D]
+
+
+def _centred_gram(gram: np.ndarray, weights: np.ndarray, second_weights: np.ndarray) -> np.ndarray:
+    """X1 X2^T / sqrt((N - 1) (M - 1)) of the features that were drawn, scaled and centred."""
+    rows, columns = np.flatnonzero(weights), np.flatnonzero(second_weights)
+    weights, second_weights = weights[rows], second_weights[columns]  # [n], [m]
+    count, second_count = weights.sum(), second_weights.sum()
+    drawn = gram[np.ix_(rows, columns)]  # [n, m]
+    drawn -= weights @ drawn / count
+    drawn -= (drawn @ second_weights / second_count)[:, None]
+    drawn *= np.sqrt(weights / (count - 1))[:, None]
+    drawn *= np.sqrt(second_weights / (second_count - 1))
+    return drawn
+
+
+def _weighted_within(features: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Mean kernel of all pairs of different features, weighted, [R]."""
+    sums = _weighted_sums(features, features, weights, weights)  # [R]
+    sums -= kernel_diagonal(features) @ weights**2  # [R]
+    return sums / (weights.sum(axis=0) ** 2 - (weights**2).sum(axis=0))
+
+
+def _weighted_sums(
+    first: np.ndarray, second: np.ndarray, weights: np.ndarray, second_weights: np.ndarray
+) -> np.ndarray:
+    """w^T K v for every column of weights, [R]."""
+    sums = np.zeros(weights.shape[1])  # [R]
+    for start in range(0, len(first), _BLOCK_ROWS):
+        rows = slice(start, start + _BLOCK_ROWS)
+        kernels = kernel_matrix(first[rows], second)  # [rows, M]
+        sums += (weights[rows] * (kernels @ second_weights)).sum(axis=0)
+    return sums
+
+
+def _draw(rng: np.random.Generator, count: int) -> np.ndarray:
+    """How often each of `count` samples is drawn, [count] float64; at least two differ."""
+    while True:
+        weights = np.bincount(rng.integers(count, size=count), minlength=count).astype(np.float64)
+        # One sample alone has no pair and no spread; it is all that is drawn in 1 of N^(N-1) cases.
+        if np.count_nonzero(weights) > 1:
+            return weights
+
+
+def _generator(seed: int, purpose: int, resamples: int) -> np.random.Generator:
+    if resamples < 2:
+        raise ValueError(f"resamples must be at least 2, got {resamples}")
+    return np.random.default_rng([seed, purpose])
+
+
+def _checked_pair(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    first = checked_features(first, None)
+    second = checked_features(second, first.shape[1])
+    if min(len(first), len(second)) < 2:
+        raise ValueError(f"at least 2 features are needed, got {len(first)} and {len(second)}")
+    return first, second

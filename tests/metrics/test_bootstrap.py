@@ -1,0 +1,194 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rgan_tf.metrics import bootstrap as module
+from rgan_tf.metrics.bootstrap import (
+    frechet_standard_error,
+    kernel_standard_error,
+    mean_interval,
+    normal_interval,
+)
+from rgan_tf.metrics.frechet import FeatureStatistics, frechet_distance, kernel_distance
+
+
+def _distance(first, second):
+    statistics = [FeatureStatistics(features.shape[1]) for features in (first, second)]
+    for one, features in zip(statistics, (first, second), strict=True):
+        one.add(features)
+    return frechet_distance(*statistics)
+
+
+def _repeated(features, weights):
+    return np.repeat(features, weights.astype(int), axis=0)
+
+
+def test_interval_of_a_mean_is_that_of_the_normal_limit():
+    values = np.random.default_rng(0).exponential(size=400)
+    low, high = mean_interval(values, seed=1, resamples=2000)
+    error = values.std() / np.sqrt(400)
+    assert low == pytest.approx(values.mean() - 1.96 * error, abs=0.2 * error)
+    assert high == pytest.approx(values.mean() + 1.96 * error, abs=0.2 * error)
+    narrow = mean_interval(values, seed=1, level=0.5)
+    assert narrow[1] - narrow[0] == pytest.approx(2 * 0.6745 * error, rel=0.15)
+
+
+def test_interval_covers_the_truth_as_often_as_it_says():
+    rng = np.random.default_rng(1)
+    hits = 0
+    for trial in range(200):
+        low, high = mean_interval(rng.normal(size=50), seed=trial, resamples=200)
+        hits += low <= 0 <= high
+    assert 0.88 <= hits / 200 <= 0.99
+
+
+def test_hand_worked_interval_of_two_values():
+    # Two draws of {0, 1}: means 0, 1/2, 1 with the probabilities 1/4, 1/2, 1/4.
+    assert mean_interval([0.0, 1.0], seed=0) == (0.0, 1.0)
+    assert mean_interval([0.0, 1.0], seed=0, level=0.4) == (0.5, 0.5)
+    assert mean_interval(np.full(9, 3.0), seed=0) == (3.0, 3.0)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.integers(0, 2**32 - 1),
+    st.tuples(st.integers(2, 12), st.integers(2, 12)),
+    st.integers(1, 16),
+    st.booleans(),
+)
+def test_weighted_distance_equals_the_distance_of_repeated_features(seed, sizes, width, gram):
+    rng = np.random.default_rng(seed)
+    first = rng.normal(size=[sizes[0], width]) + 2
+    second = rng.normal(size=[sizes[1], width]) * 0.5
+    weights, second_weights = module._draw(rng, sizes[0]), module._draw(rng, sizes[1])
+    inner = first @ second.T if gram else None  # right in general, wherever it is used
+    ours = module._weighted_distance(first, second, weights, second_weights, inner)
+    expected = _distance(_repeated(first, weights), _repeated(second, second_weights))
+    assert ours == pytest.approx(expected, rel=1e-6, abs=1e-5)
+
+
+@pytest.mark.parametrize(("count", "width"), [(30, 100), (100, 30)])
+def test_every_feature_once_is_the_distance_itself(count, width):
+    rng = np.random.default_rng(2)
+    first, second = rng.normal(size=[count, width]), rng.normal(size=[count + 5, width]) + 0.4
+    weights = np.ones(count), np.ones(count + 5)
+    for gram in (None, first @ second.T):
+        ours = module._weighted_distance(first, second, *weights, gram)
+        assert ours == pytest.approx(_distance(first, second), rel=1e-6)
+
+
+@pytest.mark.parametrize("count", [12, 60])  # fewer and more features than dimensions
+def test_error_is_the_spread_of_the_resampled_distances(count):
+    rng = np.random.default_rng(3)
+    first, second = rng.normal(size=[count, 20]), rng.normal(size=[count, 20]) * 2
+    draws = np.random.default_rng([7, module._FRECHET])
+    distances = []
+    for _ in range(5):
+        weights, second_weights = module._draw(draws, count), module._draw(draws, count)
+        distances.append(_distance(_repeated(first, weights), _repeated(second, second_weights)))
+    error = frechet_standard_error(first + 1e3, second + 1e3, 5, seed=7)
+    assert error == pytest.approx(np.std(distances, ddof=1), rel=1e-5)
+
+
+def test_errors_foretell_the_spread_over_new_samples():
+    rng = np.random.default_rng(4)
+
+    def draw():
+        return rng.normal(size=[150, 4]), rng.normal(size=[200, 4]) * 1.3 + 0.5
+
+    samples = [draw() for _ in range(150)]
+    for distance, error in (
+        (_distance, frechet_standard_error),
+        (kernel_distance, kernel_standard_error),
+    ):
+        spread = np.std([distance(*sample) for sample in samples])
+        errors = [error(*sample, resamples=20, seed=i) for i, sample in enumerate(samples[:30])]
+        assert np.mean(errors) == pytest.approx(spread, rel=0.25)
+
+
+def test_the_bootstrap_of_the_frechet_distance_is_biased_upwards():
+    rng = np.random.default_rng(5)
+    first, second = rng.normal(size=[40, 30]), rng.normal(size=[40, 30]) + 0.2
+    gram = first @ second.T
+    resampled = [
+        module._weighted_distance(first, second, module._draw(rng, 40), module._draw(rng, 40), gram)
+        for _ in range(20)
+    ]
+    assert min(resampled) > _distance(first, second)  # percentiles would exclude the estimate
+
+
+@pytest.mark.parametrize("block", [3, 1024])
+def test_kernel_error_equals_pairs_counted_one_by_one(block, monkeypatch):
+    monkeypatch.setattr(module, "_BLOCK_ROWS", block)
+    rng = np.random.default_rng(6)
+    first, second = rng.normal(size=[7, 3]), rng.normal(size=[8, 3]) + 1
+
+    def kernel(x, y):
+        return (x @ y / 3 + 1) ** 3
+
+    def within(features, weights):
+        pairs = [
+            (weights[i] * weights[j], kernel(features[i], features[j]))
+            for i in range(len(features))
+            for j in range(len(features))
+            if i != j
+        ]
+        return sum(w * k for w, k in pairs) / sum(w for w, _ in pairs)
+
+    draws = np.random.default_rng([9, module._KERNEL])
+    distances = []
+    for _ in range(4):
+        w, v = module._draw(draws, 7), module._draw(draws, 8)
+        between = sum(
+            w[i] * v[j] * kernel(first[i], second[j]) for i in range(7) for j in range(8)
+        ) / (w.sum() * v.sum())
+        distances.append(within(first, w) + within(second, v) - 2 * between)
+    error = kernel_standard_error(first, second, 4, seed=9)
+    assert error == pytest.approx(np.std(distances, ddof=1), rel=1e-9)
+
+
+def test_errors_shrink_with_the_root_of_the_count_and_depend_on_the_seed_alone():
+    rng = np.random.default_rng(7)
+    first, second = rng.normal(size=[1600, 3]), rng.normal(size=[1600, 3]) + 1
+    for error in (frechet_standard_error, kernel_standard_error):
+        few = error(first[:100], second[:100], 60, seed=1)
+        many = error(first, second, 60, seed=1)
+        assert few / many == pytest.approx(4, rel=0.5)
+        assert error(first[:100], second[:100], 60, seed=1) == few
+        assert error(first[:100], second[:100], 60, seed=2) != few
+    values = rng.normal(size=30)
+    assert mean_interval(values, seed=3) == mean_interval(values, seed=3)
+    assert mean_interval(values, seed=3) != mean_interval(values, seed=4)
+
+
+def test_two_features_still_have_an_error():
+    first, second = np.eye(2), np.array([[3.0, 0.0], [0.0, 1.0]])
+    assert np.isfinite(frechet_standard_error(first, second, 8, seed=0))
+    assert np.isfinite(kernel_standard_error(first, second, 8, seed=0))
+
+
+def test_normal_interval_by_hand():
+    assert normal_interval(10.0, 2.0) == (pytest.approx(6.08), pytest.approx(13.92))
+    assert normal_interval(1.0, 2.0, lowest=0.0) == (0.0, pytest.approx(4.92))
+
+
+def test_what_cannot_be_used_is_refused():
+    two, three = np.ones([2, 2]), np.ones([3, 3])
+    for error in (frechet_standard_error, kernel_standard_error):
+        with pytest.raises(ValueError, match=r"\[N, 2\], got \[3, 3\]"):
+            error(two, three, seed=0)
+        with pytest.raises(ValueError, match="got 1 and 2"):
+            error(two[:1], two, seed=0)
+        with pytest.raises(ValueError, match="resamples must be at least 2, got 1"):
+            error(two, two, 1, seed=0)
+        with pytest.raises(ValueError, match="finite"):
+            error(two * np.nan, two, seed=0)
+    with pytest.raises(ValueError, match="at least 2 finite numbers"):
+        mean_interval([1.0], seed=0)
+    with pytest.raises(ValueError, match="at least 2 finite numbers"):
+        mean_interval([1.0, np.nan], seed=0)
+    with pytest.raises(ValueError, match=r"level must be in \(0, 1\), got 95"):
+        mean_interval([1.0, 2.0], seed=0, level=95)
