@@ -48,6 +48,7 @@ class RetrievalConfig:
 
     backbone: str = "mobilenet_v2"
     candidates: int = 10  # K
+    choice: str = "learned"  # or, to compare with: nearest | nearest_random | own | noise
     index: str = "auto"  # auto | exact | scann; auto measures which is faster where a bank is large
     redraw_every_steps: int = 0  # half the candidates anew by the current embedding; 0: never
     exact_candidates: int = 32  # up to so many, all are loaded and embedded in every step
@@ -173,6 +174,7 @@ class Config:
 
 _CHOICES = {
     "retrieval.selection_loss": ("one_step", "iterative"),
+    "retrieval.choice": ("learned", "nearest", "nearest_random", "own", "noise"),
     "retrieval.index": ("auto", "exact", "scann"),
     "retrieval.backbone": ("mobilenet_v2", "resnet50", "squeezenet"),
     "losses.adversarial": ("hinge", "non_saturating"),
@@ -340,6 +342,11 @@ def _rules(config: Config) -> list[tuple[str, bool]]:
             "training.jit_compile needs retrieval.candidates of at most retrieval.exact_candidates "
             f"({exact}): patches that are read during a step cannot be compiled",
             not config.training.jit_compile or config.retrieval.candidates <= exact,
+        ),
+        (
+            f"retrieval.choice={config.retrieval.choice} needs retrieval.candidates of at most "
+            f"retrieval.exact_candidates ({exact})",
+            config.retrieval.choice == "learned" or config.retrieval.candidates <= exact,
         ),
         (
             f"retrieval.loaded_candidates must be at most retrieval.exact_candidates ({exact}), "

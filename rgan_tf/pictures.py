@@ -162,18 +162,20 @@ def comparison_grid(
     """
     gap = 8
     font, bold = _font(13), _font(17)
-    head = 26 + (30 if title else 0)
+    headings = [_two_lines(font, heading, cell) for heading, _ in columns]
+    lines = max(map(len, headings), default=1)
+    head = 10 + 16 * lines + (30 if title else 0)
     rows = max((len(images) for _, images in columns), default=0)
     width = gap + max(1, len(columns)) * (cell + gap)
     picture = Image.new("RGB", (width, head + rows * (cell + gap) + gap), _PAPER)
     draw = ImageDraw.Draw(picture)
     if title:
         draw.text((gap, 9), _fitted(bold, title, width - 2 * gap), fill=_INK, font=bold)
-    for i, (heading, images) in enumerate(columns):
+    for i, (_, images) in enumerate(columns):
         left = gap + i * (cell + gap)
-        text = _fitted(font, heading, cell)
-        indent = (cell - font.getlength(text)) / 2
-        draw.text((left + indent, head - 20), text, fill=_INK, font=font)
+        for number, text in enumerate(reversed(headings[i])):
+            indent = (cell - font.getlength(text)) / 2
+            draw.text((left + indent, head - 20 - 16 * number), text, fill=_INK, font=font)
         for j, image in enumerate(images):
             picture.paste(_scaled(image, cell), (left, head + j * (cell + gap)))
     return np.asarray(picture)
@@ -203,6 +205,16 @@ def _fitted(font: ImageFont.FreeTypeFont, text: str, width: float) -> str:
     while text and font.getlength(text + "…") > width:
         text = text[:-1]
     return text.rstrip() + "…"
+
+
+def _two_lines(font: ImageFont.FreeTypeFont, text: str, width: float) -> list[str]:
+    """The text in one line, or in two where it is wider than `width` px; each fits."""
+    words = text.split(" ")
+    count = len(words)
+    while count > 1 and font.getlength(" ".join(words[:count])) > width:
+        count -= 1
+    parts = [" ".join(words[:count]), " ".join(words[count:])]
+    return [_fitted(font, part, width) for part in parts if part] or [""]
 
 
 def _label_size(font: ImageFont.FreeTypeFont, text: str) -> tuple[float, float]:

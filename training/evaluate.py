@@ -6,8 +6,16 @@ import argparse
 from typing import Any
 
 TASKS = ("images", "diversity", "layout", "retrieval", "cooccurrence")
-SYSTEMS = ("retrievegan", "sg2im", "pasted_canvas", "own_patches")
-_BATCH_SIZE = 16
+SYSTEMS = (
+    "retrievegan",
+    "graph_nearest",
+    "pastegan_style",
+    "oracle_patches",
+    "layout2im_style",
+    "sg2im",
+    "pasted_canvas",
+    "own_patches",
+)
 _PICTURE_SCENES = 12
 
 
@@ -24,11 +32,42 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         dest="systems",
         help="judge the images of this system only; may be given several times",
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the random retrieval")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="of the random retrieval and of the intervals"
+    )
+    parser.add_argument(
+        "--resamples",
+        type=int,
+        default=20,
+        help="for the intervals of distances, and 50 times as many for means; 0: no intervals (20)",
+    )
     parser.add_argument(
         "--out", help="folder for metrics and pictures; the run folder, none for a released run"
     )
-    parser.add_argument("--metric-backbone", default="mobilenet_v2", help="of the distances")
+    parser.add_argument(
+        "--save-images", metavar="FOLDER", help="also write every judged image as PNG, by system"
+    )
+    parser.add_argument(
+        "--metric-backbone",
+        default="mobilenet_v2",
+        choices=("mobilenet_v2", "inception_v3"),
+        help="network of the distances and scores; inception_v3 makes them FID, KID, IS",
+    )
+    parser.add_argument(
+        "--diversity-network",
+        default="mobilenet_v2",
+        choices=(
+            "mobilenet_v2",
+            "squeezenet",
+            "vgg19",
+            "lpips_alex",
+            "lpips_squeeze",
+            "lpips_squeezenet_caffe",
+            "lpips_vgg",
+        ),
+        help="network of the distance between two samples of a graph; lpips_* with learned heads",
+    )
+    parser.add_argument("--batch-size", type=int, default=16, help="scenes at once (16)")
     parser.add_argument("--weights-dir", help="folder with backbone weight files")
 
 
@@ -39,11 +78,16 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
     from rgan_tf.data.prepared import PreparedData
     from rgan_tf.errors import BadInput
     from rgan_tf.runs import RELEASED_PREFIX, open_run
-    from training.evaluation.report import write_report
+    from training.evaluation.protocol import Protocol
+    from training.evaluation.report import image_keeper, write_report
     from training.evaluation.run import evaluate_split
 
     if not 0 <= args.seed < 2**31:
         raise BadInput(f"--seed {args.seed}: must be at least 0 and below 2^31")
+    if args.resamples < 0 or args.resamples == 1:
+        raise BadInput(f"--resamples {args.resamples}: must be 0 or at least 2")
+    if args.batch_size < 1:
+        raise BadInput(f"--batch-size {args.batch_size}: must be at least 1")
     if args.out and Path(args.out).exists() and not Path(args.out).is_dir():
         raise BadInput(f"--out {args.out}: is a file; name a folder")
     run = open_run(args.run)
@@ -64,17 +108,19 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
     for split in splits:
         if not data.record_count(split):
             raise BadInput(f"--data {folder}: split {split} is empty; choose another")
+        keep = image_keeper(args.save_images, split) if args.save_images else None
         metrics, picture = evaluate_split(
             run,
             data,
-            split,
+            Protocol(split, seed=args.seed, resamples=args.resamples),
             tasks=(args.only,) if args.only else TASKS,
-            compared=tuple(args.systems or SYSTEMS),
-            seed=args.seed,
+            compared=args.systems,
             metric_backbone=args.metric_backbone,
+            diversity_network=args.diversity_network,
             weights_dir=args.weights_dir,
-            batch_size=_BATCH_SIZE,
+            batch_size=args.batch_size,
             picture_scenes=_PICTURE_SCENES,
+            keep=keep,
         )
         if out is not None:
             write_report(

@@ -174,7 +174,7 @@ SPECS: dict[str, NetworkSpec] = {
             "inception_v3_weights_tf_dim_ordering_tf_kernels.h5",
         ),
         partial_weight_files=(),
-        download=None,
+        download="inception_v3/inception_v3_weights_tf_dim_ordering_tf_kernels.h5",
         feature_layers=(),
         feature_input_size=299,
         final_layer="mixed10",  # 2048

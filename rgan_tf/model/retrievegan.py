@@ -12,6 +12,7 @@ from rgan_tf.losses.perceptual import PerceptualDistance
 from rgan_tf.losses.retrieval import draw_anchors
 from rgan_tf.model.adversarial_model import AdversarialModel, LossTerms
 from rgan_tf.model.box_losses import box_losses
+from rgan_tf.model.choice import LEARNED, NOISE, FixedRetrieval, own_crops
 from rgan_tf.model.joint_retrieval import CachedRetrieval, ExactRetrieval
 from rgan_tf.model.judgement import (
     GRADIENT_PENALTY,
@@ -89,7 +90,10 @@ class RetrieveGAN(AdversarialModel):
         )
         self.perceptual = perceptual
         self.cache: EmbeddingCache | None = None
-        if config.retrieval.candidates > config.retrieval.exact_candidates:
+        self.retrieve: ExactRetrieval | CachedRetrieval | FixedRetrieval
+        if config.retrieval.choice != LEARNED:
+            self.retrieve = FixedRetrieval(config.retrieval.choice)
+        elif config.retrieval.candidates > config.retrieval.exact_candidates:
             if reader is None:
                 raise ValueError("more candidates than exact_candidates need a patch reader")
             self.cache = EmbeddingCache(
@@ -97,9 +101,7 @@ class RetrieveGAN(AdversarialModel):
                 width=config.retrieval.embedding_sizes[-1],
                 max_age_steps=config.retrieval.cache_max_age_steps,
             )
-            self.retrieve: ExactRetrieval | CachedRetrieval = CachedRetrieval(
-                config, networks.embedding, self.cache, reader
-            )
+            self.retrieve = CachedRetrieval(config, networks.embedding, self.cache, reader)
         else:
             self.retrieve = ExactRetrieval(config, networks.embedding)
         self.declare_metrics(
@@ -142,8 +144,10 @@ class RetrieveGAN(AdversarialModel):
             temperature=temperature,
             step=self.step,
         )
-        own_crops = tf.cast(batch["patch_crops"], tf.float32) / 127.5 - 1.0  # [B, O, h, w, 3]
-        own_crops *= tf.cast(mask, tf.float32)[:, :, None, None, None]
+        if self.config.retrieval.choice == NOISE:
+            own = retrieved.crops  # [B, O, h, w, 3]; a generator without patches sees none
+        else:
+            own = own_crops(batch, mask)  # [B, O, h, w, 3]
 
         in_predicted = self._in_predicted_boxes(row_seeds(Purpose.PREDICTED_BOXES))  # [B]
         layout = tf.where(
@@ -152,7 +156,7 @@ class RetrieveGAN(AdversarialModel):
             boxes,
         )  # [B, O, 4]
         fakes = self._generate(
-            tf.concat([retrieved.crops, own_crops], axis=0),
+            tf.concat([retrieved.crops, own], axis=0),
             _twice(encoding),
             tf.concat([layout, boxes], axis=0),
         )  # [2B, H, W, 3]

@@ -88,9 +88,20 @@ class ColorBackbone:
     name = "colors"
     perceptual_network = None
     perceptual_weights = (1.0,)
+    input_size = 8
+    offers_features = True
+    weights_sha256 = "none"
 
     def perceptual(self, images) -> list[tf.Tensor]:
         return [tf.nn.avg_pool2d(tf.cast(images, tf.float32), 4, 4, "VALID")]
+
+    def features(self, images) -> tf.Tensor:
+        return self.final_features(images)
+
+    def final_outputs(self, images) -> tuple[tf.Tensor, tf.Tensor]:
+        """Its two classes: how red an image is, and how little."""
+        features = self.final_features(images)
+        return features, tf.stack([features[:, 0], 1.0 - features[:, 0]], axis=1)
 
     def final_features(self, images) -> tf.Tensor:
         values = np.asarray(images, np.float64) / 255

@@ -13,7 +13,9 @@ from rgan_tf import runs
 @pytest.fixture
 def no_outside_weights(monkeypatch, color_backbone):
     """The distances need a whole network, whose weights are not in the repository."""
-    monkeypatch.setattr("training.evaluation.run.load_backbone", lambda *names: color_backbone)
+    for module in ("run", "diversity"):
+        name = f"training.evaluation.{module}.load_backbone"
+        monkeypatch.setattr(name, lambda *names: color_backbone)
 
 
 def test_everything_twice_is_the_same(trained, tmp_path, rgan, no_outside_weights, tiny_world):
@@ -109,6 +111,6 @@ def test_some_systems_only(copied, rgan, no_outside_weights):
     reply = rgan("eval", "--run", copied, *words)
     assert reply.code == 0, reply.err
     systems = {name.split("/")[0] for name in json.loads(reply.out)["val"] if "/" in name}
-    assert systems == {"own_patches", "sg2im", "floor"}
+    assert systems == {"own_patches", "sg2im", "floor", "real"}
     reply = rgan("eval", "--run", copied, "--system", "dalle")
     assert reply.code == 2 and "invalid choice: 'dalle'" in reply.err

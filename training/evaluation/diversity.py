@@ -2,44 +2,87 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from rgan_tf.backbones import Backbone
+from rgan_tf.backbones import load_backbone
 from rgan_tf.losses.perceptual import PerceptualDistance
+from rgan_tf.metrics.bootstrap import mean_interval
 from rgan_tf.metrics.diversity import diversity_name, sample_diversity
+from rgan_tf.metrics.lpips import load_lpips
+from rgan_tf.model.choice import LEARNED
 from rgan_tf.model.networks import RetrievalNetworks
 from rgan_tf.model.patch_library import PatchLibrary
 from rgan_tf.model.synthesis import synthesise
-from training.evaluation.systems import Batch, row_seeds
+from training.evaluation.protocol import INTERVAL, Protocol
+from training.evaluation.systems import NAMES, Batch, row_seeds
+
+
+class NamedDistance(NamedTuple):
+    """A distance of images and what a metric made of it is called.
+
+    Attributes:
+      name: says the network, and whether it is LPIPS.
+      measure: two arrays [B, H, W, 3] float32 in [-1, 1] -> [B].
+    """
+
+    name: str
+    measure: Callable[[Any, Any], Any]
+
+
+def load_distance(network: str, weights_dir: str | None) -> NamedDistance:
+    """The distance that diversity is measured with.
+
+    It should not be the network of the perceptual loss, which the generator was trained to please.
+
+    Args:
+      network: a backbone, or "lpips_" and a network of `metrics.lpips`.
+      weights_dir: folder with weight files, or None.
+
+    Raises:
+      BadInput: if it is not known or its weights are not at hand.
+    """
+    if network.startswith("lpips_"):
+        distance = load_lpips(network.removeprefix("lpips_"), weights_dir)
+        return NamedDistance(distance.name, distance)
+    perceptual = PerceptualDistance(load_backbone(network, weights_dir))
+    return NamedDistance(diversity_name(network), perceptual)
 
 
 def diversity_metrics(
     networks: RetrievalNetworks,
     scenes: Iterable[Batch],
-    backbone: Backbone,
+    distance: NamedDistance,
     *,
-    seed: int,
+    protocol: Protocol,
+    rule: str = LEARNED,
     library: PatchLibrary | None = None,
-) -> dict[str, float]:
+) -> dict[str, Any]:
     """Mean perceptual distance between two samples per graph, under both layouts.
 
     Args:
       networks: trained stage-3 networks.
       scenes: batches of a split with candidates.
-      backbone: whose maps are compared; part of the metric's name.
-      seed: of the first sample; the second has seed + 1.
+      distance: between images; part of the metric's name.
+      protocol: its seed is that of the first sample; the second has seed + 1.
+      rule: the run's `retrieval.choice`.
       library: the patches, where the batches do not carry them.
     """
-    distance = PerceptualDistance(backbone)
+    seed = protocol.seed
 
     @tf.function(reduce_retracing=True)
     def two_samples(batch: Batch, boxes: tf.Tensor | None) -> tf.Tensor:
         images = [
             synthesise(
-                networks, batch, row_seeds=row_seeds(batch, s), boxes=boxes, library=library
+                networks,
+                batch,
+                row_seeds=row_seeds(batch, s),
+                boxes=boxes,
+                rule=rule,
+                library=library,
             ).images
             for s in (seed, seed + 1)
         ]
@@ -49,10 +92,13 @@ def diversity_metrics(
     for batch in scenes:
         for layout, boxes in (("predicted", None), ("true", batch["boxes"])):
             samples = two_samples(batch, boxes).numpy()
-            values[layout].append(sample_diversity(samples, distance))
-    return {
-        f"retrievegan/{layout}_boxes/{diversity_name(backbone.name)}": float(
-            np.concatenate(parts).mean()
-        )
-        for layout, parts in values.items()
-    }
+            values[layout].append(sample_diversity(samples, distance.measure))
+    metrics: dict[str, Any] = {}
+    for layout, parts in values.items():
+        name = f"{NAMES[rule]}/{layout}_boxes/{distance.name}"
+        each = np.concatenate(parts)  # [scenes]
+        metrics[name] = float(each.mean())
+        if protocol.resamples and len(each) > 1:
+            interval = mean_interval(each, protocol.seed, protocol.mean_resamples)
+            metrics[name + INTERVAL] = list(interval)
+    return metrics

@@ -1,14 +1,20 @@
-"""Image quality: Fréchet and kernel distances of every system to the same real images."""
+"""Image quality: every system's images beside the same real ones, under one protocol."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from rgan_tf.backbones import Backbone
 from rgan_tf.image import float_to_uint8
+from rgan_tf.metrics.bootstrap import (
+    frechet_standard_error,
+    kernel_standard_error,
+    normal_interval,
+)
 from rgan_tf.metrics.frechet import (
     FeatureStatistics,
     frechet_distance,
@@ -16,59 +22,138 @@ from rgan_tf.metrics.frechet import (
     kernel_distance,
     kernel_name,
 )
-from training.evaluation.systems import Batch, System
+from rgan_tf.metrics.inception_score import ScoreStatistics, score_name
+from rgan_tf.metrics.precision_recall import precision_name, precision_recall, recall_name
+from training.evaluation.crops import CropJudge, CropTally
+from training.evaluation.protocol import INTERVAL, Protocol
+from training.evaluation.systems import Batch, Drawn, System
+
+Keep = Callable[[str, np.ndarray, np.ndarray], None]
+"""Given a system's title, image ids [B] and images [B, H, W, 3] uint8: what else is done with
+them."""
 
 
 def image_metrics(
     systems: list[System],
     scenes: Callable[[], Iterable[Batch]],
-    other_real: Iterable[Batch],
+    real: np.ndarray,
+    floor: np.ndarray,
     *,
     backbone: Backbone,
-    split: str,
-) -> dict[str, float]:
-    """Distances of every system's images to the real images of the split.
+    protocol: Protocol,
+    crop_judge: CropJudge | None = None,
+    keep: Keep | None = None,
+) -> dict[str, Any]:
+    """Fréchet and kernel distance, class score, precision, recall and crops of every system.
 
     Images are rounded to uint8 first, so that saving them as PNG changes nothing.
 
     Args:
       systems: what to compare.
       scenes: gives the split's batches, afresh at every call.
-      other_real: batches of real images that are not in the split, for the floor.
+      real: [N, D] float32, `real_features` of the split.
+      floor: [M, D] float32, of real images that are not in the split.
       backbone: the network whose last features are compared; part of the metrics' names.
-      split: name of the split; part of the metrics' names.
+      protocol: split, seed and resamples.
+      crop_judge: recognises the objects; None leaves them out.
+      keep: sees all images, such as to save them.
 
     Returns:
-      metric name -> value. `floor/real` is the distance between the two sets of real images.
+      metric name -> value, and name + `INTERVAL` -> [low, high]. `floor/real` is the distance
+      between the two sets of real images, at the count of the smaller one.
     """
-    real = _features(backbone, (batch["image"] for batch in scenes()))
-    floor = _features(backbone, (batch["image"] for batch in other_real))
-    metrics = _distances("floor/real", floor[: len(real)], real, backbone.name, split)
+    metrics: dict[str, Any] = {"images": len(real), "feature_size": real.shape[1]}
+    metrics["frechet_is_biased"] = bool(len(real) <= real.shape[1])
+    metrics |= _distances("floor/real", floor[: len(real)], real, backbone.name, protocol)
+    if crop_judge is not None:
+        judged = CropTally(crop_judge, backbone)
+        for batch in scenes():
+            judged.add(float_to_uint8(batch["image"].numpy()), batch["boxes"], batch["objects"])
+        metrics |= judged.metrics("real", backbone.name, protocol)
     for system in systems:
-        make = tf.function(system.images, reduce_retracing=True)
-        made = _features(backbone, (make(batch) for batch in scenes()))
-        name = f"{system.name}/{system.boxes}_boxes"
-        metrics |= _distances(name, made, real, backbone.name, split)
-    metrics["images"] = len(real)
-    statistics = _statistics(real)
-    metrics["frechet_is_biased"] = bool(statistics.is_biased)
+        metrics |= _judge(system, scenes(), real, backbone, protocol, crop_judge, keep)
     return metrics
 
 
-def _features(backbone: Backbone, images: Iterable[tf.Tensor]) -> np.ndarray:
-    blocks = [backbone.final_features(float_to_uint8(batch.numpy())).numpy() for batch in images]
+def real_features(backbone: Backbone, scenes: Iterable[Batch], count: int) -> np.ndarray:
+    """[count, D] float32, the final features of the first real images; fewer if there are fewer."""
+    blocks, found = [], 0
+    for batch in scenes:
+        images = float_to_uint8(batch["image"].numpy())[: count - found]  # [B, H, W, 3]
+        blocks.append(backbone.final_features(images).numpy())
+        found += len(images)
+        if found == count:
+            break
     return np.concatenate(blocks)
 
 
+def _judge(
+    system: System,
+    scenes: Iterable[Batch],
+    real: np.ndarray,
+    backbone: Backbone,
+    protocol: Protocol,
+    crop_judge: CropJudge | None,
+    keep: Keep | None,
+) -> dict[str, Any]:
+    """All figures of one system."""
+
+    @tf.function(reduce_retracing=True)
+    def draw(batch: Batch) -> Drawn:
+        return system.draw(batch)
+
+    count, filled = len(real), 0
+    features = np.empty(real.shape, np.float32)  # [N, D]
+    score: ScoreStatistics | None = None
+    crops = CropTally(crop_judge, backbone) if crop_judge is not None else None
+    for batch in scenes:
+        drawn = draw(batch)
+        images = float_to_uint8(drawn.images.numpy())  # [B, H, W, 3]
+        if keep is not None:
+            keep(system.title, batch["image_id"].numpy(), images)
+        found, classes = backbone.final_outputs(images)  # [B, D], [B, 1000]
+        features[filled : filled + len(images)] = found
+        filled += len(images)
+        if classes is not None and count >= protocol.score_splits:
+            score = score or ScoreStatistics(classes.shape[1], protocol.score_splits, count)
+            score.add(classes.numpy())
+        if crops is not None:
+            crops.add(images, drawn.boxes, batch["objects"])
+    name = system.title
+    metrics = _distances(name, features, real, backbone.name, protocol)
+    if score is not None:
+        mean, deviation = score.score()
+        metric = score_name(backbone.name, count, protocol.score_splits, protocol.split)
+        metrics[f"{name}/{metric}"] = mean
+        metrics[f"{name}/{metric}/deviation"] = deviation
+    if count > protocol.neighbours:
+        precision, recall = precision_recall(features, real, protocol.neighbours)
+        named = (backbone.name, count, protocol.neighbours, protocol.split)
+        metrics[f"{name}/{precision_name(*named)}"] = precision
+        metrics[f"{name}/{recall_name(*named)}"] = recall
+    if crops is not None:
+        metrics |= crops.metrics(name, backbone.name, protocol)
+    return metrics
+
+
 def _distances(
-    name: str, made: np.ndarray, real: np.ndarray, backbone: str, split: str
-) -> dict[str, float]:
-    return {
-        f"{name}/{frechet_name(backbone, len(made), split)}": frechet_distance(
-            _statistics(made), _statistics(real)
-        ),
-        f"{name}/{kernel_name(backbone, len(made), split)}": kernel_distance(made, real),
+    name: str, made: np.ndarray, real: np.ndarray, backbone: str, protocol: Protocol
+) -> dict[str, Any]:
+    frechet = f"{name}/{frechet_name(backbone, len(made), protocol.split)}"
+    kernel = f"{name}/{kernel_name(backbone, len(made), protocol.split)}"
+    metrics: dict[str, Any] = {
+        frechet: frechet_distance(_statistics(made), _statistics(real)),
+        kernel: kernel_distance(made, real),
     }
+    if not protocol.resamples:
+        return metrics
+    for metric, lowest, spread in (
+        (frechet, 0.0, frechet_standard_error),
+        (kernel, None, kernel_standard_error),
+    ):
+        error = spread(made, real, protocol.resamples, seed=protocol.seed)
+        metrics[metric + INTERVAL] = list(normal_interval(metrics[metric], error, lowest))
+    return metrics
 
 
 def _statistics(features: np.ndarray) -> FeatureStatistics:

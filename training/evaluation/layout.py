@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from rgan_tf.graph.interchangeable import match_interchangeable
+from rgan_tf.metrics.bootstrap import ratio_interval
 from rgan_tf.metrics.boxes import (
     box_collision,
+    box_iou,
     box_metrics,
     isolated_box_metrics,
     isolated_mask,
@@ -17,17 +20,22 @@ from rgan_tf.metrics.boxes import (
 )
 from rgan_tf.model.networks import RetrievalNetworks
 from rgan_tf.vocabulary import Vocabulary
+from training.evaluation.protocol import INTERVAL, Protocol
 from training.evaluation.systems import Batch
 
 
 def layout_metrics(
-    networks: RetrievalNetworks, scenes: Iterable[Batch], vocabulary: Vocabulary
-) -> dict[str, float | int | None]:
+    networks: RetrievalNetworks,
+    scenes: Iterable[Batch],
+    vocabulary: Vocabulary,
+    protocol: Protocol,
+) -> dict[str, Any]:
     """Box overlap, recall at 0.3 and 0.5, collisions, and the share of relationships that hold.
 
     The graph does not say which of several interchangeable objects is which, so predicted and
     true boxes are compared from left to right within each group (`match_interchangeable`). Where
-    a predictor gives a group one box, the comparison is the same as without.
+    a predictor gives a group one box, the comparison is the same as without. Intervals are over
+    scenes.
     """
 
     @tf.function(reduce_retracing=True)
@@ -53,4 +61,33 @@ def layout_metrics(
         **box_collision(predicted, boxes, objects),
         **relation_score(predicted, triples, vocabulary.predicates),
     }
+    if protocol.resamples:
+        metrics |= _intervals(predicted, boxes, objects > 0, triples, vocabulary, protocol)
     return {f"layout/{name}": value for name, value in metrics.items()}
+
+
+def _intervals(
+    predicted: np.ndarray,
+    boxes: np.ndarray,
+    mask: np.ndarray,
+    triples: np.ndarray,
+    vocabulary: Vocabulary,
+    protocol: Protocol,
+) -> dict[str, list[float]]:
+    """Of overlap and relation score: [low, high] each."""
+    overlap = np.where(mask, box_iou(predicted, boxes), 0.0).sum(axis=1)  # [G]
+    scores = [
+        relation_score(predicted[[row]], triples[[row]], vocabulary.predicates)
+        for row in range(len(predicted))
+    ]
+    counted = np.array([score["relation_count"] for score in scores])  # [G]
+    satisfied = np.array([(s["relation_score"] or 0.0) * s["relation_count"] for s in scores])
+    intervals = {}
+    for name, parts, wholes in (
+        ("box_iou", overlap, mask.sum(axis=1)),
+        ("relation_score", satisfied, counted),
+    ):
+        if wholes.any():
+            interval = ratio_interval(parts, wholes, protocol.seed, protocol.mean_resamples)
+            intervals[name + INTERVAL] = list(interval)
+    return intervals

@@ -24,12 +24,18 @@ def comparison(
     library: PatchLibrary | None = None,
 ) -> np.ndarray:
     """The same scenes under every system, one scene a row."""
-    made = synthesise(networks, batch, row_seeds=row_seeds(batch, seed), library=library)
+    made = synthesise(
+        networks,
+        batch,
+        row_seeds=row_seeds(batch, seed),
+        rule=run.config.retrieval.choice,
+        library=library,
+    )
     columns = [
         ("predicted layout", layouts(run, batch, made.boxes)),
         ("retrieved patches", patch_tiles(made.crops)),
     ]
     for system in systems:
         title = f"{system.name} ({system.boxes} boxes)".replace("_", " ")
-        columns.append((title, float_to_uint8(system.images(batch))))
+        columns.append((title, float_to_uint8(system.draw(batch).images)))
     return comparison_grid([*columns, ("real", float_to_uint8(batch["image"]))], cell=CELL)

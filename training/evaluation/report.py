@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from rgan_tf.errors import BadInput
 from rgan_tf.files import write_bytes_atomic
 from rgan_tf.image import encode_png
 
@@ -38,11 +40,37 @@ def write_report(
     writer = tf.summary.create_file_writer(str(out / "logs" / f"eval-{split}"))
     with writer.as_default(step=step):
         for name, value in metrics.items():
-            if value is not None:
+            if value is not None and not isinstance(value, list):
                 tf.summary.scalar(name, float(value))
         tf.summary.image(f"eval-{split}", picture[None])
     writer.close()
 
 
-def _plain(value: float | None) -> float | None:
+def image_keeper(folder: str | Path, split: str) -> Callable[[str, np.ndarray, np.ndarray], None]:
+    """Writes images as FOLDER/<split>/<system>/<boxes>/<image id>.png.
+
+    Args:
+      folder: made if missing.
+      split: the split that is evaluated.
+
+    Returns:
+      A function of a system's title, image ids [B] and images [B, H, W, 3] uint8.
+
+    Raises:
+      BadInput: if it holds images of this split already, which would be mixed with the new ones.
+    """
+    place = Path(folder) / split
+    if place.exists():
+        raise BadInput(f"--save-images {folder}: holds {split} already; name another folder")
+
+    def keep(title: str, image_ids: np.ndarray, images: np.ndarray) -> None:
+        for image_id, image in zip(image_ids.tolist(), images, strict=True):
+            write_bytes_atomic(place / title / f"{image_id}.png", encode_png(image))
+
+    return keep
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_plain(part) for part in value]
     return value if value is not None and math.isfinite(value) else None

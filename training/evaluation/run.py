@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
-from rgan_tf.backbones import load_backbone
+from rgan_tf.backbones import Backbone, load_backbone
 from rgan_tf.data.patch_reader import PatchReader
 from rgan_tf.data.pipeline import scene_dataset
 from rgan_tf.data.prepared import PreparedData
+from rgan_tf.errors import BadInput
 from rgan_tf.model.bank_features import prefilter
+from rgan_tf.model.choice import LEARNED
 from rgan_tf.model.cooccurrence import same_image_auc
 from rgan_tf.model.networks import (
     build_cooccurrence_embedding,
@@ -20,44 +23,57 @@ from rgan_tf.model.networks import (
 )
 from rgan_tf.model.patch_library import library_for
 from rgan_tf.runs import Run, load_weights
-from training.evaluation.diversity import diversity_metrics
-from training.evaluation.images import image_metrics
+from training.evaluation.crops import fit_crop_judge, training_crops
+from training.evaluation.diversity import diversity_metrics, load_distance
+from training.evaluation.images import Keep, image_metrics, real_features
 from training.evaluation.layout import layout_metrics
 from training.evaluation.pictures import comparison
+from training.evaluation.protocol import Protocol
+from training.evaluation.reference import ReferenceCache
 from training.evaluation.retrieval import retrieval_metrics
-from training.evaluation.systems import systems_of
+from training.evaluation.rule_retrieval import rule_metrics
+from training.evaluation.systems import Batch, systems_of
 
 _CANDIDATES_AT_ONCE = 128  # per object, at the full batch size
+_JUDGE_CROPS = 4000  # real crops that teach the judge of objects
 
 
 def evaluate_split(
     run: Run,
     data: PreparedData,
-    split: str,
+    protocol: Protocol,
     *,
     tasks: Sequence[str],
-    compared: Sequence[str],
-    seed: int,
+    compared: Sequence[str] | None,
     metric_backbone: str,
+    diversity_network: str,
     weights_dir: str | None,
     batch_size: int,
     picture_scenes: int,
+    keep: Keep | None = None,
 ) -> tuple[dict[str, Any], np.ndarray]:
     """Runs the tasks on one split.
 
     Args:
-      run, data, split: what is evaluated.
+      run, data: what is evaluated.
+      protocol: on which split, and how.
       tasks: names of tasks.
-      compared: names of the systems whose images are judged and shown.
-      seed: of the random retrieval.
-      metric_backbone, weights_dir: network of the distances, and where its weights are.
+      compared: names of the systems whose images are judged and shown; None takes all.
+      metric_backbone: network of the distances and the judge of objects.
+      diversity_network: see `load_distance`.
+      weights_dir: where their weights are.
       batch_size: scenes at once.
       picture_scenes: rows of the picture.
+      keep: sees all images of the task "images".
 
     Returns:
       metric name -> value, and a picture of the first scenes under every system.
+
+    Raises:
+      BadInput: if a system is asked for that this run has not.
     """
     config, vocabulary = run.config, run.vocabulary
+    split, seed, rule = protocol.split, protocol.seed, config.retrieval.choice
     sg2im = build_sg2im_networks(config, vocabulary)
     load_weights(run, "sg2im", sg2im)
     cooccurrence = build_cooccurrence_embedding(config, run.feature_size)
@@ -94,29 +110,102 @@ def evaluate_split(
     reader = PatchReader(data.bank, table.cooccurrence, crop_size=config.data.crop_size)
     library = library_for(config, networks, reader)
     systems = systems_of(
-        networks, sg2im, image_size=config.data.image_size, seed=seed, library=library
+        networks,
+        sg2im,
+        image_size=config.data.image_size,
+        seed=seed,
+        rule=rule,
+        library=library,
     )
-    systems = [system for system in systems if system.name in compared]
+    names = list(dict.fromkeys(system.name for system in systems))
+    for name in compared or ():
+        if name not in names:
+            raise BadInput(
+                f"--system {name}: a run with retrieval.choice={rule} has {', '.join(names)}"
+            )
+    systems = [system for system in systems if compared is None or system.name in compared]
     metrics: dict[str, Any] = {}
     if "images" in tasks:
-        other = "test" if split == "train" else "train"
-        metrics |= image_metrics(
+        metrics |= _image_task(
+            data,
+            config.data.image_size,
             systems,
             scenes,
-            scenes(other, None),
             backbone=load_backbone(metric_backbone, weights_dir),
-            split=split,
+            protocol=protocol,
+            keep=keep,
         )
     if "diversity" in tasks:
-        # Not the network of the perceptual loss: that one the generator was trained to please.
-        perceptual = load_backbone(metric_backbone, weights_dir)
-        metrics |= diversity_metrics(networks, scenes(), perceptual, seed=seed, library=library)
+        distance = load_distance(diversity_network, weights_dir)
+        metrics |= diversity_metrics(
+            networks, scenes(), distance, protocol=protocol, rule=rule, library=library
+        )
     if "layout" in tasks:
-        metrics |= layout_metrics(networks, scenes(candidates=None), vocabulary)
-    if "retrieval" in tasks:
+        metrics |= layout_metrics(networks, scenes(candidates=None), vocabulary, protocol)
+    if "retrieval" in tasks and rule == LEARNED:
         metrics |= retrieval_metrics(networks, scenes(), data, table, seed=seed, library=library)
+    elif "retrieval" in tasks:
+        metrics |= rule_metrics(rule, scenes(), data, split, table, seed=seed)
     if "cooccurrence" in tasks:
         auc = same_image_auc(cooccurrence, data.truth(split))
         metrics["cooccurrence/same_image_auc"] = auc
     first = next(iter(scenes().unbatch().batch(picture_scenes)))
     return metrics, comparison(run, systems, networks, first, seed=seed, library=library)
+
+
+def _image_task(
+    data: PreparedData,
+    image_size: int,
+    systems: list,
+    scenes: Callable[..., Iterable[Batch]],
+    *,
+    backbone: Backbone,
+    protocol: Protocol,
+    keep: Keep | None,
+) -> dict[str, Any]:
+    """What does not depend on the systems is taken from the data's cache."""
+    split, count = protocol.split, data.record_count(protocol.split)
+    other = "test" if split == "train" else "train"
+    cache = ReferenceCache(
+        data.folder,
+        {
+            "data": data.fingerprint,
+            "image_size": image_size,
+            "backbone": backbone.name,
+            "weights": backbone.weights_sha256,
+        },
+    )
+
+    def features(name: str) -> np.ndarray:
+        found = cache.get(
+            {"features": name, "count": count},
+            lambda: {"features": real_features(backbone, scenes(name, None), count)},
+        )
+        return found["features"]
+
+    def crops() -> dict[str, np.ndarray]:
+        found = training_crops(backbone, scenes("train", None), _JUDGE_CROPS)
+        return dict(zip(("features", "categories"), found, strict=True))
+
+    # Without retrieval features there is nothing to see crops with, as in InceptionV3.
+    judge = None
+    if backbone.offers_features:
+        judge = fit_crop_judge(**cache.get({"crops": _JUDGE_CROPS}, crops))
+    metrics = image_metrics(
+        systems,
+        scenes,
+        features(split),
+        features(other),
+        backbone=backbone,
+        protocol=protocol,
+        crop_judge=judge,
+        keep=keep,
+    )
+    if metrics["frechet_is_biased"]:
+        print(
+            f"eval: the Fréchet distances of {split} are biased upwards: {metrics['images']} "
+            f"images are not more than the {metrics['feature_size']} features; read the kernel "
+            "distance (kd, kid) beside them",
+            file=sys.stderr,
+        )
+    return metrics

@@ -2,17 +2,37 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
 import tensorflow as tf
 
 from rgan_tf.generator.sg2im import pasted_canvas
+from rgan_tf.model import choice
 from rgan_tf.model.networks import RetrievalNetworks, Sg2imNetworks
 from rgan_tf.model.patch_library import PatchLibrary
 from rgan_tf.model.synthesis import Synthesis, reconstruct, synthesise
 
 Batch = dict[str, tf.Tensor]
+
+NAMES = {
+    choice.LEARNED: "retrievegan",
+    choice.NEAREST: "graph_nearest",
+    choice.NEAREST_RANDOM: "pastegan_style",
+    choice.OWN: "oracle_patches",
+    choice.NOISE: "layout2im_style",
+}
+"""What the joint stage of a run is called in tables, by the run's `retrieval.choice`."""
+
+SYSTEMS = (*NAMES.values(), "sg2im", "pasted_canvas", "own_patches")
+
+
+class Drawn(NamedTuple):
+    """Images [B, H, W, 3] float32 in [-1, 1] and the layout [B, O, 4] they were drawn in."""
+
+    images: tf.Tensor
+    boxes: tf.Tensor
 
 
 class System(NamedTuple):
@@ -21,12 +41,17 @@ class System(NamedTuple):
     Attributes:
       name: what made the images.
       boxes: "predicted" or "true", the layout used.
-      images: batch -> [B, H, W, 3] float32 in [-1, 1].
+      draw: makes the images of a batch.
     """
 
     name: str
     boxes: str
-    images: Callable[[Batch], tf.Tensor]
+    draw: Callable[[Batch], Drawn]
+
+    @property
+    def title(self) -> str:
+        """As in the names of its metrics."""
+        return f"{self.name}/{self.boxes}_boxes"
 
 
 def systems_of(
@@ -35,46 +60,60 @@ def systems_of(
     *,
     image_size: int,
     seed: int,
+    rule: str = choice.LEARNED,
     library: PatchLibrary | None = None,
 ) -> list[System]:
     """Every system that the three trained stages offer, under both layouts.
 
     The pasted canvas shows the very patches that the generator received. Rows draw from
     (seed, image id), so a scene's result does not depend on its batch.
+
+    Args:
+      networks, sg2im: of the stages.
+      image_size: H = W, in px.
+      seed: of the random retrieval.
+      rule: the run's `retrieval.choice`.
+      library: the patches, where the batches do not carry them.
     """
 
-    def retrieved(batch: Batch, boxes: tf.Tensor | None) -> Synthesis:
+    def synthesised(batch: Batch, boxes: tf.Tensor | None) -> Synthesis:
         seeds = row_seeds(batch, seed)
-        return synthesise(networks, batch, row_seeds=seeds, boxes=boxes, library=library)
+        return synthesise(networks, batch, row_seeds=seeds, boxes=boxes, rule=rule, library=library)
 
-    def ours(batch: Batch, boxes: tf.Tensor | None) -> tf.Tensor:
-        return retrieved(batch, boxes).images
+    def generated(batch: Batch, boxes: tf.Tensor | None) -> Drawn:
+        made = synthesised(batch, boxes)
+        return Drawn(made.images, made.boxes)
 
-    def pasted(batch: Batch, boxes: tf.Tensor | None) -> tf.Tensor:
-        made = retrieved(batch, boxes)
+    def pasted(batch: Batch, boxes: tf.Tensor | None) -> Drawn:
+        made = synthesised(batch, boxes)
         canvas = pasted_canvas(made.crops, made.boxes, batch["objects"] > 0, image_size)
-        return tf.clip_by_value(canvas, -1.0, 1.0)  # rounding of the interpolation exceeds it
+        # Rounding of the interpolation exceeds the range.
+        return Drawn(tf.clip_by_value(canvas, -1.0, 1.0), made.boxes)
 
-    def parametric(batch: Batch, boxes: tf.Tensor | None) -> tf.Tensor:
+    def parametric(batch: Batch, boxes: tf.Tensor | None) -> Drawn:
         graph = {"objects": batch["objects"], "triples": batch["triples"]}
         encoding = sg2im.encoder(graph)
         if boxes is None:
             boxes = sg2im.predict_boxes(graph, encoding)  # [B, O, 4]
-        return sg2im.decoder(encoding.object_vectors, boxes, encoding.object_mask)
+        return Drawn(sg2im.decoder(encoding.object_vectors, boxes, encoding.object_mask), boxes)
 
-    both = [
-        System(name, layout, _with_layout(function, layout))
-        for name, function in (
-            ("retrievegan", ours),
-            ("sg2im", parametric),
-            ("pasted_canvas", pasted),
-        )
+    drawers = {NAMES[rule]: generated, "sg2im": parametric, "pasted_canvas": pasted}
+    if rule == choice.NOISE:
+        del drawers["pasted_canvas"]
+    systems = [
+        System(name, layout, functools.partial(_draw, draw, layout))
+        for name, draw in drawers.items()
         for layout in ("predicted", "true")
     ]
-    oracle = System(
-        "own_patches", "true", lambda batch: reconstruct(networks, batch, batch["boxes"])
-    )
-    return [*both, oracle]
+    if rule not in (choice.NOISE, choice.OWN):
+        systems.append(
+            System(
+                "own_patches",
+                "true",
+                lambda batch: Drawn(reconstruct(networks, batch, batch["boxes"]), batch["boxes"]),
+            )
+        )
+    return systems
 
 
 def row_seeds(batch: Batch, seed: int) -> tf.Tensor:
@@ -82,7 +121,5 @@ def row_seeds(batch: Batch, seed: int) -> tf.Tensor:
     return tf.cast((batch["image_id"] * 1_000_003 + seed) % (2**31 - 1), tf.int32)
 
 
-def _with_layout(function, layout: str) -> Callable[[Batch], tf.Tensor]:
-    if layout == "true":
-        return lambda batch: function(batch, batch["boxes"])
-    return lambda batch: function(batch, None)
+def _draw(draw: Callable[[Batch, tf.Tensor | None], Drawn], layout: str, batch: Batch) -> Drawn:
+    return draw(batch, batch["boxes"] if layout == "true" else None)

@@ -1,4 +1,4 @@
-"""Distances between systems' images and real ones, with features whose distances are known."""
+"""Figures of systems' images, with features whose distances are known."""
 
 from __future__ import annotations
 
@@ -6,32 +6,66 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from training.evaluation.images import image_metrics
-from training.evaluation.systems import System
+from rgan_tf.image import read_image
+from training.evaluation.crops import fit_crop_judge, training_crops
+from training.evaluation.images import image_metrics, real_features
+from training.evaluation.protocol import Protocol
+from training.evaluation.report import image_keeper
+from training.evaluation.systems import Drawn, System
+
+PROTOCOL = Protocol("val", resamples=4)
 
 
 def scenes(seed=0, batches=3, rows=4, brightness=0.0):
-    """Batches of random pictures, each of one hue and contrast of its own."""
+    """Batches of random pictures, each of one hue and contrast of its own, with two objects."""
     rng = np.random.default_rng(seed)
     found = []
-    for _ in range(batches):
+    for number in range(batches):
         base = rng.uniform(-0.5, 0.5, [rows, 1, 1, 3]) + brightness
         noise = rng.normal(size=[rows, 16, 16, 3]) * rng.uniform(0.05, 0.4, [rows, 1, 1, 3])
-        found.append({"image": tf.constant(np.clip(base + noise, -1, 1), tf.float32)})
+        image = np.clip(base + noise, -1, 1)
+        image[:, :8, :, 0] = 1.0  # the upper object is red
+        found.append(
+            {
+                "image": tf.constant(image, tf.float32),
+                "image_id": tf.range(number * rows, (number + 1) * rows, dtype=tf.int64),
+                "objects": tf.constant([[2, 3, 0]] * rows),
+                "boxes": tf.constant([[UPPER, LOWER, [0.0] * 4]] * rows),
+            }
+        )
     return found
+
+
+UPPER, LOWER = [0.0, 0.0, 0.5, 1.0], [0.5, 0.0, 1.0, 1.0]
+
+
+def system(name, boxes, change):
+    return System(name, boxes, lambda batch: Drawn(change(batch["image"]), batch["boxes"]))
+
+
+def judged(systems, real, other, backbone, protocol=PROTOCOL, **options):
+    count = sum(len(batch["image"]) for batch in real)
+    return image_metrics(
+        systems,
+        lambda: iter(real),
+        real_features(backbone, real, count),
+        real_features(backbone, other, count),
+        backbone=backbone,
+        protocol=protocol,
+        **options,
+    )
+
+
+COPY = system("copy", "true", lambda image: image)
+GREY = system("grey", "true", tf.zeros_like)
 
 
 @pytest.fixture(scope="module")
 def metrics(color_backbone):
-    systems = [
-        System("copy", "true", lambda batch: batch["image"]),
-        System("bright", "predicted", lambda batch: tf.minimum(batch["image"] + 0.3, 1.0)),
-        System("grey", "true", lambda batch: tf.zeros_like(batch["image"])),
-    ]
-    real = scenes()
-    return image_metrics(
-        systems, lambda: iter(real), scenes(1, batches=5), backbone=color_backbone, split="val"
-    )
+    bright = system("bright", "predicted", lambda image: tf.minimum(image + 0.3, 1.0))
+    judge = fit_crop_judge(*training_crops(color_backbone, scenes(7), 12))
+    systems = [COPY, bright, GREY]
+    return judged(systems, scenes(), scenes(1, batches=5), color_backbone, crop_judge=judge)
 
 
 def test_names_say_system_layout_backbone_count_and_split(metrics):
@@ -57,23 +91,87 @@ def test_the_worse_the_farther(metrics):
     assert bright > 0.05
 
 
+def test_intervals_hold_the_estimate_and_equal_sets_have_none(metrics):
+    low, high = metrics["grey/true_boxes/fd_colors_12_val/interval_95"]
+    assert 0 <= low < metrics["grey/true_boxes/fd_colors_12_val"] < high
+    assert metrics["copy/true_boxes/kd_colors_12_val/interval_95"][1] < high
+
+
+def test_objects_are_recognised_where_they_are_drawn(metrics):
+    assert metrics["copy/true_boxes/crop_accuracy_colors"] > 0.9
+    assert metrics["copy/true_boxes/crop_accuracy_colors"] == metrics["real/crop_accuracy_colors"]
+    assert metrics["grey/true_boxes/crop_accuracy_colors"] == 0.5  # all alike: one of two is right
+    assert metrics["grey/true_boxes/crop_count"] == 24
+
+
+def test_precision_recall_and_class_score(metrics):
+    assert metrics["copy/true_boxes/precision_k3_colors_12_val"] == 1.0
+    assert metrics["copy/true_boxes/recall_k3_colors_12_val"] == 1.0
+    assert metrics["grey/true_boxes/recall_k3_colors_12_val"] < 0.5
+    (score,) = [
+        m for n, m in metrics.items() if n.startswith("copy/") and "/cs_" in n and "dev" not in n
+    ]
+    assert 1.0 < score <= 2.0  # of two classes
+    (same,) = [
+        m for n, m in metrics.items() if n.startswith("grey/") and "/cs_" in n and "dev" not in n
+    ]
+    assert same == pytest.approx(1.0)
+
+
 def test_rounding_to_pixels_comes_first(color_backbone):
     """An error that a PNG cannot hold is no error."""
-    faint = System("faint", "true", lambda batch: batch["image"] * (1 - 1e-6))
+    faint = system("faint", "true", lambda image: image * (1 - 1e-6))
     real = []
     for batch in scenes():
         pixels = tf.cast((batch["image"] + 1) * 127.5 + 0.5, tf.uint8)
-        real.append({"image": tf.cast(pixels, tf.float32) / 127.5 - 1})
-    metrics = image_metrics(
-        [faint], lambda: iter(real), scenes(1), backbone=color_backbone, split="val"
-    )
+        real.append({**batch, "image": tf.cast(pixels, tf.float32) / 127.5 - 1})
+    metrics = judged([faint], real, scenes(1), color_backbone)
     assert metrics["faint/true_boxes/fd_colors_12_val"] == pytest.approx(0, abs=1e-9)
+
+
+def test_saving_and_loading_changes_no_metric(color_backbone, tmp_path):
+    bright = system("bright", "true", lambda image: tf.minimum(image + 0.3, 1.0))
+    keep = image_keeper(tmp_path, "val")
+    metrics = judged([bright], scenes(), scenes(1), color_backbone, keep=keep)
+    loaded = []
+    for batch in scenes():
+        paths = [
+            tmp_path / "val" / "bright" / "true_boxes" / f"{number}.png"
+            for number in batch["image_id"].numpy()
+        ]
+        pixels = np.stack([read_image(path) for path in paths])
+        loaded.append(tf.constant(pixels / 127.5 - 1, tf.float32))
+    again = System(
+        "bright", "true", lambda batch: Drawn(tf.gather(loaded, batch["number"]), batch["boxes"])
+    )
+    numbered = [{**batch, "number": tf.constant(n)} for n, batch in enumerate(scenes())]
+    assert judged([again], numbered, scenes(1), color_backbone) == metrics
+
+
+def test_order_and_batch_size_change_nothing(color_backbone):
+    whole = scenes()
+    rows = {name: tf.concat([batch[name] for batch in whole], axis=0)[::-1] for name in whole[0]}
+    split = [{name: value[i : i + 5] for name, value in rows.items()} for i in (0, 5, 10)]
+    protocol = Protocol("val", resamples=0)
+    one = judged([GREY, COPY], whole, scenes(1), color_backbone, protocol)
+    two = judged([GREY, COPY], split, scenes(1), color_backbone, protocol)
+    assert one.keys() == two.keys()
+    for name, value in one.items():
+        if "/cs_" in name:  # its parts are runs of the order
+            continue
+        assert two[name] == pytest.approx(value, rel=1e-4, abs=1e-7), name
 
 
 def test_few_images_are_said_to_be_biased(color_backbone):
     real = scenes(batches=1, rows=5)
-    metrics = image_metrics(
-        [], lambda: iter(real), scenes(1), backbone=color_backbone, split="test"
-    )
+    metrics = judged([], real, scenes(1), color_backbone, Protocol("test", resamples=0))
     assert metrics["frechet_is_biased"] is True
     assert metrics["images"] == 5 and "floor/real/fd_colors_5_test" in metrics
+
+
+def test_only_so_many_real_images_are_read(color_backbone):
+    def endless():
+        while True:
+            yield scenes()[0]
+
+    assert real_features(color_backbone, endless(), 6).shape == (6, 6)

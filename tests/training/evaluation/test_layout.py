@@ -13,8 +13,10 @@ from rgan_tf.graph.box_predictor import BoxPredictor
 from rgan_tf.model.networks import GraphNetworks
 from rgan_tf.vocabulary import Vocabulary
 from training.evaluation.layout import layout_metrics
+from training.evaluation.protocol import Protocol
 
 VOCABULARY = Vocabulary.from_categories(("sky", "tree"))
+NO_INTERVALS = Protocol("val", resamples=0)
 LEFT, BOX = VOCABULARY.predicate_id("left of"), np.zeros([4], np.float32)
 
 
@@ -51,7 +53,10 @@ def scores(metrics):
 
 def test_perfect_boxes_hold_every_relationship():
     metrics = layout_metrics(
-        networks([[*TRUE, BOX], [*TRUE, BOX]]), [batch(2, TRUE), batch(3, TRUE)], VOCABULARY
+        networks([[*TRUE, BOX], [*TRUE, BOX]]),
+        [batch(2, TRUE), batch(3, TRUE)],
+        VOCABULARY,
+        NO_INTERVALS,
     )
     assert all(name.startswith("layout/") for name in metrics)
     assert set(scores(metrics).values()) == {1.0}
@@ -62,7 +67,10 @@ def test_perfect_boxes_hold_every_relationship():
 
 def test_half_of_the_scenes_mirrored_is_half_of_everything():
     metrics = layout_metrics(
-        networks([[*TRUE, BOX], [*SWAPPED, BOX]]), [batch(2, TRUE), batch(3, TRUE)], VOCABULARY
+        networks([[*TRUE, BOX], [*SWAPPED, BOX]]),
+        [batch(2, TRUE), batch(3, TRUE)],
+        VOCABULARY,
+        NO_INTERVALS,
     )
     values = scores(metrics)
     assert all(value == pytest.approx(0.5) for value in values.values()), values
@@ -78,20 +86,24 @@ def isolated(first, second, boxes):
 def test_isolated_look_alikes_are_compared_from_left_to_right():
     scene = isolated(2, 2, TRUE)
     for predicted in (TRUE, SWAPPED):
-        metrics = layout_metrics(networks([[*predicted, BOX]]), [scene], VOCABULARY)
+        metrics = layout_metrics(networks([[*predicted, BOX]]), [scene], VOCABULARY, NO_INTERVALS)
         assert metrics["layout/box_iou"] == metrics["layout/box_iou_isolated"] == 1.0
         assert metrics["layout/box_count_isolated"] == 2
         assert metrics["layout/box_collision"] == 0.0
 
 
 def test_objects_that_differ_are_compared_one_to_one():
-    metrics = layout_metrics(networks([[*SWAPPED, BOX]]), [isolated(2, 3, TRUE)], VOCABULARY)
+    metrics = layout_metrics(
+        networks([[*SWAPPED, BOX]]), [isolated(2, 3, TRUE)], VOCABULARY, NO_INTERVALS
+    )
     assert metrics["layout/box_iou_isolated"] == 0.0
 
 
 def test_look_alikes_on_top_of_each_other_collide():
     predicted = [TRUE[0], TRUE[0], BOX]
-    metrics = layout_metrics(networks([predicted]), [isolated(2, 2, TRUE)], VOCABULARY)
+    metrics = layout_metrics(
+        networks([predicted]), [isolated(2, 2, TRUE)], VOCABULARY, NO_INTERVALS
+    )
     assert metrics["layout/box_collision"] == 1.0
     assert metrics["layout/box_iou"] == 0.5
 
@@ -109,5 +121,20 @@ def test_a_real_box_predictor_gets_what_it_needs(instance_codes):
         box_predictor=predictor,
     )
     system.predict_boxes = partial(GraphNetworks.predict_boxes, system)
-    metrics = layout_metrics(system, [isolated(2, 2, TRUE)], VOCABULARY)
+    metrics = layout_metrics(system, [isolated(2, 2, TRUE)], VOCABULARY, NO_INTERVALS)
     assert metrics["layout/box_collision"] == (0.0 if instance_codes else 1.0)
+
+
+def test_intervals_are_over_scenes_and_hold_the_value():
+    scenes = [batch(2, TRUE), batch(3, TRUE)] * 10
+    metrics = layout_metrics(
+        networks([[*TRUE, BOX], [*SWAPPED, BOX]]), scenes, VOCABULARY, Protocol("val", resamples=4)
+    )
+    for name in ("box_iou", "relation_score"):
+        low, high = metrics[f"layout/{name}/interval_95"]
+        assert metrics[f"layout/{name}"] == pytest.approx(0.5)
+        assert 0.2 < low < 0.5 < high < 0.8
+    sure = layout_metrics(
+        networks([[*TRUE, BOX], [*TRUE, BOX]]), scenes, VOCABULARY, Protocol("val", resamples=4)
+    )
+    assert sure["layout/box_iou/interval_95"] == [1.0, 1.0]

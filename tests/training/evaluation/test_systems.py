@@ -7,9 +7,11 @@ import pytest
 import tensorflow as tf
 
 from rgan_tf.data.candidates import CandidateTable
+from rgan_tf.model import choice
 from rgan_tf.model.networks import build_retrieval_networks, build_sg2im_networks
 from rgan_tf.runs import load_weights, open_run
-from training.evaluation.systems import row_seeds, systems_of
+from training import evaluate
+from training.evaluation.systems import NAMES, SYSTEMS, row_seeds, systems_of
 from training.pictures import fixed_scenes
 
 
@@ -31,7 +33,7 @@ def parts(tiny_world, trained_folder):
 def images(parts, seed=0, batch=None) -> dict[tuple[str, str], np.ndarray]:
     networks, sg2im, whole = parts
     systems = systems_of(networks, sg2im, image_size=32, seed=seed)
-    return {(s.name, s.boxes): s.images(batch or whole).numpy() for s in systems}
+    return {(s.name, s.boxes): s.draw(batch or whole).images.numpy() for s in systems}
 
 
 def test_three_systems_in_both_layouts_and_the_oracle(parts):
@@ -67,3 +69,23 @@ def test_seeds_come_from_the_image_and_the_seed():
     assert seeds[0] == seeds[2] and len(set(seeds)) == 4
     np.testing.assert_array_equal(row_seeds({"image_id": ids[1:2]}, 7), seeds[1:2])
     assert (row_seeds({"image_id": ids}, 8).numpy() != seeds).all()
+
+
+@pytest.mark.parametrize("rule", choice.CHOICES)
+def test_a_rule_names_its_system(parts, rule):
+    networks, sg2im, batch = parts
+    systems = systems_of(networks, sg2im, image_size=32, seed=0, rule=rule)
+    names = {system.name for system in systems}
+    assert NAMES[rule] in names and "sg2im" in names
+    assert ("pasted_canvas" in names) == (rule != choice.NOISE)
+    assert ("own_patches" in names) == (rule not in (choice.NOISE, choice.OWN))
+    for system in systems:
+        if system.name == NAMES[rule]:
+            drawn = system.draw(batch)
+            assert np.abs(drawn.images).max() <= 1.0
+            same = np.allclose(drawn.boxes, batch["boxes"])
+            assert same == (system.boxes == "true")
+
+
+def test_the_command_knows_every_system():
+    assert evaluate.SYSTEMS == SYSTEMS

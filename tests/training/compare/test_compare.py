@@ -1,0 +1,144 @@
+"""`rgan compare` end to end: with trainings and evaluations in this process, and their errors."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from rgan_tf import cli
+from rgan_tf.errors import BadInput, Interrupted
+from training.compare import steps as steps_module
+from training.compare.steps import Steps
+
+
+@pytest.fixture
+def calls(monkeypatch, color_backbone, capfd):
+    """Runs `rgan` commands in this process; what they were, in order."""
+    done = []
+    for module in ("run", "diversity"):
+        name = f"training.evaluation.{module}.load_backbone"
+        monkeypatch.setattr(name, lambda *names: color_backbone)
+
+    def run(self, words):
+        words = [str(word) for word in words]
+        done.append(words)
+        capfd.readouterr()
+        code = cli.main(words)
+        found = capfd.readouterr()
+        if code:
+            raise steps_module._ERRORS[code](found.err)
+        # The outer command has sent what goes to stdout to stderr.
+        return json.loads(found.err.splitlines()[-1])
+
+    monkeypatch.setattr(Steps, "_run", run)
+    return done
+
+
+@pytest.fixture
+def config(tmp_path, trained_folder):
+    """That of the trained run."""
+    return shutil.copy(trained_folder / "config.yaml", tmp_path / "tiny.yaml")
+
+
+def words(config, data, out, *more):
+    return ["compare", config, "--data", data, "--out", out, "--resamples", 2, *more]
+
+
+def test_a_trained_run_and_its_first_stage(
+    calls, config, copied, tiny_world, tmp_path, rgan, capfd
+):
+    out = tmp_path / "out"
+    (out / "runs").mkdir(parents=True)
+    shutil.move(copied, out / "runs" / "retrievegan")
+    systems = ("--systems", "retrievegan", "sg2im")
+    reply = rgan(*words(config, tiny_world.folder, out, *systems))
+    assert reply.code == 0, reply.err
+    assert [call[0] for call in calls] == ["train", "eval", "eval"]
+    rows = json.loads(reply.out)["rows"]
+    assert [row["system"] for row in rows] == ["retrievegan", "sg2im"]
+    for row in rows:
+        low, high = row["Fréchet, predicted boxes"]["interval"]
+        assert low <= row["Fréchet, predicted boxes"]["value"] <= high
+    assert rows[1]["style agreement"] is None
+    assert "retrievegan" in (out / "table.md").read_text()
+    with Image.open(out / "comparison.png") as picture:
+        assert picture.width > 4 * 128 and np.asarray(picture).std() > 10
+    whole = json.loads((out / "comparison.json").read_text())
+    assert set(whole["metrics"]) == {"retrievegan", "sg2im"}
+    before = {path: path.read_bytes() for path in out.rglob("*.json")}
+    # Everything is there: nothing is evaluated again, and the table is the same.
+    again = rgan(*words(config, tiny_world.folder, out, *systems))
+    assert json.loads(again.out) == json.loads(reply.out)
+    assert [call[0] for call in calls[3:]] == ["train"]
+    # Another protocol is another evaluation, beside the first.
+    other = rgan(*words(config, tiny_world.folder, out, "--systems", "sg2im", "--seed", 1))
+    assert other.code == 0 and calls[-1][0] == "eval"
+    for path, content in before.items():
+        if path.name == "result.json":
+            assert path.read_bytes() == content
+
+
+def test_runs_that_differ_share_the_first_stages(calls, config, copied, tiny_world, tmp_path, rgan):
+    out = tmp_path / "out"
+    (out / "runs").mkdir(parents=True)
+    shutil.move(copied, out / "runs" / "retrievegan")
+    reply = rgan(*words(config, tiny_world.folder, out, "--systems", "layout2im_style"))
+    assert reply.code == 0, reply.err
+    trained = [call for call in calls if call[0] == "train"][-1]
+    assert "retrieval.choice=noise" in trained and "--stages-from" in trained
+    record = json.loads((out / "runs/layout2im_style/sg2im/stage.json").read_text())
+    assert record["taken_from"].endswith("retrievegan")
+    (row,) = json.loads(reply.out)["rows"]
+    assert row["Fréchet, true boxes"] and row["style agreement"] is None
+
+
+def test_wrong_input_is_refused_before_anything_is_trained(
+    calls, config, tiny_world, tmp_path, rgan
+):
+    out = tmp_path / "out"
+    for more, message in (
+        (("--seed", -1), "--seed -1"),
+        (("--resamples", 1), "--resamples 1"),
+        (("--set", "training.steps=many"), "training.steps must be int"),
+    ):
+        reply = rgan(*words(config, tiny_world.folder, out, *more))
+        assert reply.code == 2 and message in reply.err
+    out.write_text("a file")
+    assert "is a file" in rgan(*words(config, tiny_world.folder, out)).err
+    assert not calls
+
+
+def test_a_child_is_believed_in_its_exit_code(tmp_path):
+    steps = Steps(tmp_path, "nowhere", [], weights_dir=None, count=1)
+    assert steps._run(["train", "procedural_64", "--dry-run"])["config"]["name"] == "procedural_64"
+    with pytest.raises(BadInput, match="train nothing.yaml ended with exit code 2"):
+        steps._run(["train", "nothing.yaml", "--dry-run"])
+
+
+def test_an_interrupted_child_ends_first(tmp_path, monkeypatch):
+    """A training that is told to stop has to save before we leave."""
+    child = (
+        "import signal, sys, time, pathlib\n"
+        "def stop(*_):\n"
+        "    time.sleep(0.5); pathlib.Path(sys.argv[1]).write_text('saved'); sys.exit(75)\n"
+        "signal.signal(signal.SIGTERM, stop); print('ready', file=sys.stderr); time.sleep(60)\n"
+    )
+    monkeypatch.setattr(steps_module, "_CHILD", child)
+    original = steps_module.subprocess.Popen.communicate
+
+    def interrupted(self, *args, **kwargs):
+        import time
+
+        time.sleep(1.0)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(steps_module.subprocess.Popen, "communicate", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        Steps(tmp_path, "d", [], weights_dir=None, count=1)._run([tmp_path / "saved"])
+    assert (tmp_path / "saved").read_text() == "saved"
+    monkeypatch.setattr(steps_module.subprocess.Popen, "communicate", original)
+    assert steps_module._ERRORS[75] is Interrupted

@@ -1,0 +1,68 @@
+"""Which rows a comparison has, and what is trained for them."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from rgan_tf.config import Config, config_from_dict
+from rgan_tf.model.choice import CHOICES
+from training.compare.entries import _SETTINGS, ABLATION, SYSTEMS, entries_of
+from training.evaluation.systems import NAMES
+
+
+def with_steps(first, joint):
+    config = Config()
+    return dataclasses.replace(
+        config,
+        sg2im=dataclasses.replace(config.sg2im, steps=first),
+        training=dataclasses.replace(config.training, steps=joint),
+    )
+
+
+def test_one_row_a_system_and_one_base():
+    entries = {entry.name: entry for entry in entries_of({"my.yaml": with_steps(9, 5)}, SYSTEMS)}
+    assert list(entries)[0] == "retrievegan" and set(entries) == set(SYSTEMS)
+    assert entries["retrievegan"].base is None
+    assert entries["pasted_canvas"].run == entries["sg2im"].run == "retrievegan"
+    for name in ("pastegan_style", "graph_nearest", "layout2im_style", "oracle_patches"):
+        assert entries[name].base == "retrievegan" and entries[name].run == name
+        assert entries[name].described == "5 steps"
+    assert entries["sg2im"].described == "9 steps"
+    assert entries["pasted_canvas"].described == "not trained"
+
+
+def test_sg2im_is_trained_as_long_as_the_others():
+    (entry,) = entries_of({"my.yaml": with_steps(5, 9)}, ["sg2im"])
+    assert "sg2im.steps=9" in entry.settings and entry.run == "sg2im" and entry.base is None
+
+
+def test_settings_are_of_the_config_and_names_of_the_evaluation():
+    for settings in _SETTINGS.values():
+        raw: dict = {}
+        for setting in settings:
+            key, value = setting.split("=")
+            section, name = key.split(".")
+            raw.setdefault(section, {})[name] = value if section == "retrieval" else float(value)
+        config_from_dict(raw)
+    for name, settings in _SETTINGS.items():
+        rule = dict(setting.split("=") for setting in settings).get("retrieval.choice")
+        assert rule is None or NAMES[rule] == name
+    assert set(NAMES) == set(CHOICES)
+
+
+def test_several_configs_share_nothing():
+    configs = {"a/x.yaml": with_steps(9, 5), "b/x.yaml": with_steps(9, 5)}
+    entries = entries_of(configs, ["retrievegan", "graph_nearest"])
+    assert [entry.name for entry in entries] == [
+        "x-retrievegan",
+        "x-graph_nearest",
+        "x_2-retrievegan",
+        "x_2-graph_nearest",
+    ]
+    assert [entry.base for entry in entries] == [None, "x-retrievegan", None, "x_2-retrievegan"]
+
+
+def test_the_ablation_is_retrievegan_without_losses():
+    entries = entries_of({"c.yaml": Config()}, ["retrievegan", *ABLATION])
+    assert {entry.system for entry in entries} == {"retrievegan"}
+    assert len({entry.settings for entry in entries}) == 4

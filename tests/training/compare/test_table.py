@@ -1,0 +1,61 @@
+"""The table by hand."""
+
+from __future__ import annotations
+
+from rgan_tf.config import Config
+from training.compare.entries import entries_of
+from training.compare.table import COLUMNS, markdown, rows_of
+
+SYSTEMS = ["retrievegan", "pasted_canvas", "oracle_patches"]
+METRICS = {
+    "retrievegan": {
+        "retrievegan/predicted_boxes/fd_mobilenet_v2_4_val": 20.4,
+        "retrievegan/predicted_boxes/fd_mobilenet_v2_4_val/interval_95": [18.0, 23.0],
+        "retrievegan/true_boxes/fd_mobilenet_v2_4_val": 19.0,
+        "retrieval/learned/style_agreement": 0.9,
+        "retrieval/random/style_agreement": 0.1,
+        "layout/box_iou_isolated": 0.1,
+        "layout/box_iou": 0.5,
+        "layout/relation_score": None,
+    },
+    "pasted_canvas": {
+        "pasted_canvas/predicted_boxes/fd_mobilenet_v2_4_val": 30.0,
+        "retrieval/learned/style_agreement": 0.9,
+    },
+    "oracle_patches": {
+        "oracle_patches/predicted_boxes/fd_mobilenet_v2_4_val": 1.0,
+        "retrieval/oracle_patches/style_agreement": 1.0,
+    },
+}
+
+
+def table():
+    entries = entries_of({"c": Config()}, SYSTEMS)
+    return rows_of(entries, METRICS), {entry.name: entry.described for entry in entries}
+
+
+def test_figures_are_taken_by_system_and_layout():
+    rows, _ = table()
+    ours, canvas, oracle = rows
+    assert ours["Fréchet, predicted boxes"] == {
+        "value": 20.4,
+        "interval": [18.0, 23.0],
+        "metric": "fd_mobilenet_v2_4_val",
+    }
+    assert ours["Fréchet, true boxes"]["value"] == 19.0
+    assert ours["box IoU"]["value"] == 0.5
+    assert ours["relationships"] is None and ours["kernel, true"] is None
+    assert canvas["style agreement"]["value"] == 0.9
+    assert oracle["style agreement"]["value"] == 1.0
+    assert {"system", *(column.title for column in COLUMNS)} == set(ours)
+
+
+def test_bold_is_the_best_that_does_not_see_the_truth():
+    rows, described = table()
+    lines = markdown(rows, split="val", described=described).splitlines()
+    head, _, ours, canvas, oracle = lines[:5]
+    assert "Fréchet, predicted boxes" in head and "kernel" not in head  # nobody has one
+    assert "| **20** [18, 23] |" in ours and "**0.90**" in ours
+    assert "| 30 |" in canvas and "**0.90**" in canvas
+    assert "**" not in oracle and "| 1 |" in oracle
+    assert "fd_mobilenet_v2_4_val" in lines[-1]

@@ -1,0 +1,108 @@
+"""`rgan compare`: systems under one budget and one judge, as one table and one picture."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from training.compare.entries import ABLATION, SYSTEMS
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the options."""
+    parser.add_argument("configs", nargs="+", metavar="CONFIG", help="YAML files or shipped names")
+    parser.add_argument("--data", required=True, help="folder made by `rgan prepare`")
+    parser.add_argument("--out", required=True, help="folder of runs, table and picture; continued")
+    parser.add_argument(
+        "--systems",
+        nargs="+",
+        choices=(*SYSTEMS, *ABLATION),
+        default=list(SYSTEMS),
+        metavar="SYSTEM",
+        help=f"rows per config: {', '.join((*SYSTEMS, *ABLATION))} (all but those without a loss)",
+    )
+    parser.add_argument(
+        "--ablation",
+        action="store_true",
+        help="only retrievegan and the same without its retrieval losses (the paper's table 2)",
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="SECTION.KEY=VALUE",
+        dest="overrides",
+        help="override one setting of every config; may be given several times",
+    )
+    parser.add_argument("--split", default="val", choices=("train", "val", "test"))
+    parser.add_argument("--seed", type=int, default=0, help="of the evaluation")
+    parser.add_argument("--resamples", type=int, default=20, help="as for `rgan eval` (20)")
+    parser.add_argument(
+        "--metric-backbone", default="mobilenet_v2", choices=("mobilenet_v2", "inception_v3")
+    )
+    parser.add_argument("--weights-dir", help="folder with backbone weight files")
+
+
+def main(args: argparse.Namespace) -> dict[str, Any]:
+    """Trains and evaluates what is missing; writes table.md, comparison.json, comparison.png."""
+    from pathlib import Path
+
+    from rgan_tf.config import load_config
+    from rgan_tf.data.prepared import PreparedData
+    from rgan_tf.errors import BadInput
+    from rgan_tf.files import write_bytes_atomic, write_json_atomic
+    from rgan_tf.image import encode_png
+    from training.compare.entries import entries_of
+    from training.compare.picture import comparison_picture
+    from training.compare.steps import Steps
+    from training.compare.table import markdown, rows_of
+    from training.train import config_path
+
+    if not 0 <= args.seed < 2**31:
+        raise BadInput(f"--seed {args.seed}: must be at least 0 and below 2^31")
+    if args.resamples < 0 or args.resamples == 1:
+        raise BadInput(f"--resamples {args.resamples}: must be 0 or at least 2")
+    systems = ["retrievegan", *ABLATION] if args.ablation else list(dict.fromkeys(args.systems))
+    configs = {name: load_config(config_path(name), args.overrides) for name in args.configs}
+    entries = entries_of(configs, systems)
+    data = PreparedData.open(args.data)
+    if not data.record_count(args.split):
+        raise BadInput(f"--data {args.data}: split {args.split} is empty; choose another")
+    out = Path(args.out)
+    if out.exists() and not out.is_dir():
+        raise BadInput(f"--out {out}: is a file; name a folder")
+
+    steps = Steps(out, args.data, args.overrides, weights_dir=args.weights_dir, count=len(entries))
+    evaluations = {}
+    for entry in entries:
+        steps.train(entry)
+    for entry in entries:
+        evaluations[entry.name] = steps.evaluate(
+            entry,
+            data.fingerprint,
+            split=args.split,
+            seed=args.seed,
+            resamples=args.resamples,
+            backbone=args.metric_backbone,
+        )
+    rows = rows_of(entries, {name: found.metrics for name, found in evaluations.items()})
+    steps_of = {entry.name: entry.described for entry in entries}
+    text = markdown(rows, split=args.split, described=steps_of)
+    picture = comparison_picture(
+        entries, evaluations, data, args.split, next(iter(configs.values()))
+    )
+    write_bytes_atomic(out / "table.md", text.encode())
+    write_bytes_atomic(out / "comparison.png", encode_png(picture))
+    result = {
+        "table": str(out / "table.md"),
+        "picture": str(out / "comparison.png"),
+        "rows": rows,
+    }
+    write_json_atomic(
+        out / "comparison.json",
+        {
+            **result,
+            "metrics": {name: found.metrics for name, found in evaluations.items()},
+        },
+    )
+    return result

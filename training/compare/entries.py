@@ -1,0 +1,112 @@
+"""The rows of a comparison: which run a system comes from, and how that run differs."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from rgan_tf.config import Config
+
+SYSTEMS = (
+    "retrievegan",
+    "pastegan_style",
+    "graph_nearest",
+    "layout2im_style",
+    "sg2im",
+    "pasted_canvas",
+    "oracle_patches",
+)
+ABLATION = ("no_selection_loss", "no_cooccurrence_loss", "no_retrieval_losses")
+"""RetrieveGAN without its losses, as in the paper's table 2."""
+
+SEES_THE_TRUTH = ("oracle_patches",)
+"""Systems that are given what no user has, and so are bounds and not rivals."""
+
+_SETTINGS: dict[str, tuple[str, ...]] = {
+    "pastegan_style": ("retrieval.choice=nearest_random",),
+    "graph_nearest": ("retrieval.choice=nearest",),
+    "layout2im_style": ("retrieval.choice=noise",),
+    "oracle_patches": ("retrieval.choice=own",),
+    "no_selection_loss": ("losses.selection=0",),
+    "no_cooccurrence_loss": ("losses.cooccurrence=0",),
+    "no_retrieval_losses": ("losses.selection=0", "losses.cooccurrence=0"),
+}
+_PARTS_OF_A_RUN = ("sg2im", "pasted_canvas")  # of retrievegan's, where that is there
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """One row.
+
+    Attributes:
+      name: of the row, unique.
+      system: what `rgan eval` calls it.
+      config: as the user named it.
+      run: name of the run folder it comes from.
+      settings: overrides of that run, beside those of all.
+      base: name of the run whose first two stages it takes; None trains its own.
+      described: how long what was trained.
+    """
+
+    name: str
+    system: str
+    config: str
+    run: str
+    settings: tuple[str, ...]
+    base: str | None
+    described: str
+
+
+def entries_of(configs: Mapping[str, Config], systems: Sequence[str]) -> list[Entry]:
+    """One row for every system of every config.
+
+    All systems of a config share the first two stages of its `retrievegan` run, and have as many
+    steps of the joint stage. sg2im is that first stage; where the joint stage is longer it is
+    trained for as many steps by itself.
+
+    Args:
+      configs: as the user named it -> resolved config.
+      systems: from `SYSTEMS` and `ABLATION`, without repeats.
+    """
+    entries = []
+    names = _short_names(list(configs))
+    for named, config in configs.items():
+        prefix = f"{names[named]}-" if len(configs) > 1 else ""
+        base = f"{prefix}retrievegan"
+        joint, first = config.training.steps, config.sg2im.steps
+        # The run with the shared stages comes first, wherever its row stands.
+        for system in sorted(systems, key=lambda name: name != "retrievegan"):
+            run, settings, described = f"{prefix}{system}", _SETTINGS.get(system, ()), ""
+            if system == "sg2im" and joint > first:
+                settings = (f"sg2im.steps={joint}", "cooccurrence.steps=0", "training.steps=0")
+                described = f"{joint} steps"
+            elif system in _PARTS_OF_A_RUN:
+                run = base
+                described = f"{first} steps" if system == "sg2im" else "not trained"
+            shares = run != base and system != "sg2im"
+            entries.append(
+                Entry(
+                    name=f"{prefix}{system}",
+                    system="retrievegan" if system in ABLATION else system,
+                    config=named,
+                    run=run,
+                    settings=settings,
+                    base=base if shares else None,
+                    described=described or f"{joint} steps",
+                )
+            )
+    return entries
+
+
+def _short_names(configs: list[str]) -> dict[str, str]:
+    """A name for folders and rows per config: its stem, numbered where two have the same."""
+    names: dict[str, str] = {}
+    for config in configs:
+        stem = re.sub(r"[^\w.+-]", "_", Path(config).stem) or "config"
+        name, number = stem, 2
+        while name in names.values():
+            name, number = f"{stem}_{number}", number + 1
+        names[config] = name
+    return names

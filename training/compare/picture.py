@@ -1,0 +1,65 @@
+"""The comparison as a picture: the same graphs down, the systems across."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from rgan_tf.config import Config
+from rgan_tf.data.prepared import PreparedData
+from rgan_tf.image import read_image
+from rgan_tf.pictures import comparison_grid, draw_layout
+from training.compare.entries import Entry
+from training.compare.steps import Evaluation
+
+SCENES = 8
+_CELL = 128  # px
+
+
+def comparison_picture(
+    entries: Sequence[Entry],
+    evaluations: Mapping[str, Evaluation],
+    data: PreparedData,
+    split: str,
+    config: Config,
+) -> np.ndarray:
+    """The first scenes of a split: the graph in its true layout, each system in predicted boxes,
+    the real image.
+
+    Args:
+      entries: one column each.
+      evaluations: name of an entry -> its images, saved by image id.
+      data, split: the scenes.
+      config: gives the sizes.
+
+    Returns:
+      uint8 [H, W, 3].
+    """
+    sizes = config.data
+    store = data.scenes(
+        split,
+        image_size=sizes.image_size,
+        max_objects=sizes.max_objects,
+        max_triples=sizes.max_triples,
+    )
+    rows = np.arange(min(SCENES, len(store.image_ids)))
+    columns = [("graph and true boxes", [_layout(data, store, row) for row in rows])]
+    for entry in entries:
+        folder = evaluations[entry.name].images / entry.system / "predicted_boxes"
+        if not folder.is_dir():
+            folder = folder.with_name("true_boxes")
+        images = [read_image(folder / f"{store.image_ids[row]}.png") for row in rows]
+        columns.append((entry.name.replace("_", " "), images))
+    return comparison_grid([*columns, ("real", list(store.images(rows)))], cell=_CELL)
+
+
+def _layout(data: PreparedData, store, row: int) -> np.ndarray:
+    count = int((store.objects[row] > 0).sum())
+    names = [data.vocabulary.object_name(int(value)) for value in store.objects[row, :count]]
+    relationships = [
+        (int(s), data.vocabulary.predicates[int(p)], int(o))
+        for s, p, o in store.triples[row]
+        if s >= 0
+    ]
+    return draw_layout(names, store.boxes[row, :count], 2 * _CELL, relationships)

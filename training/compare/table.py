@@ -1,0 +1,118 @@
+"""The comparison as a table: one row a system, one column a figure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from training.compare.entries import SEES_THE_TRUTH, Entry
+from training.evaluation.protocol import INTERVAL
+
+
+class Column(NamedTuple):
+    """One figure.
+
+    Attributes:
+      title: of the column.
+      start: how the metric's name may begin, after the system's.
+      boxes: "predicted" or "true"; "" for figures that know no layout.
+      better: "lower", "higher", or "" where neither is.
+      digits: after the point.
+    """
+
+    title: str
+    start: tuple[str, ...]
+    boxes: str
+    better: str
+    digits: int
+
+
+COLUMNS = (
+    Column("Fréchet, predicted boxes", ("fid", "fd_"), "predicted", "lower", 0),
+    Column("Fréchet, true boxes", ("fid", "fd_"), "true", "lower", 0),
+    Column("kernel, predicted", ("kid", "kd_"), "predicted", "lower", 3),
+    Column("kernel, true", ("kid", "kd_"), "true", "lower", 3),
+    Column("class score", ("is_", "cs_"), "predicted", "higher", 2),
+    Column("precision", ("precision_",), "predicted", "higher", 2),
+    Column("recall", ("recall_",), "predicted", "higher", 2),
+    Column("objects recognised", ("crop_accuracy_",), "predicted", "higher", 2),
+    Column("diversity", ("diversity_", "lpips_"), "predicted", "", 2),
+    Column("style agreement", ("style_agreement",), "", "higher", 2),
+    Column("box IoU", ("box_iou",), "", "higher", 2),
+    Column("relationships", ("relation_score",), "", "higher", 2),
+)
+
+
+def rows_of(
+    entries: Sequence[Entry], metrics: Mapping[str, Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """Per entry: `system`, and column title -> {"value", "interval", "metric"} or None.
+
+    Args:
+      entries: the rows.
+      metrics: name of an entry -> what `rgan eval` found.
+    """
+    return [
+        {
+            "system": entry.name,
+            **{column.title: _figure(entry, column, metrics[entry.name]) for column in COLUMNS},
+        }
+        for entry in entries
+    ]
+
+
+def markdown(rows: Sequence[dict[str, Any]], *, split: str, described: Mapping[str, str]) -> str:
+    """The table; bold is the best of those that do not see the truth."""
+    titles = [column.title for column in COLUMNS if any(row[column.title] for row in rows)]
+    columns = {column.title: column for column in COLUMNS}
+    rivals = [row for row in rows if not row["system"].endswith(SEES_THE_TRUTH)]
+    best = {title: _best(columns[title], rivals) for title in titles}
+    lines = [
+        "| " + " | ".join(["system", "trained", *titles]) + " |",
+        "|" + "---|" * (len(titles) + 2),
+    ]
+    for row in rows:
+        cells = [row["system"].replace("_", " "), described[row["system"]]]
+        for title in titles:
+            cells.append(_cell(row[title], columns[title], row in rivals, best[title]))
+        lines.append("| " + " | ".join(cells) + " |")
+    named = sorted({f["metric"] for row in rows for t in titles if (f := row[t])})
+    notes = ["", f"Split {split}. Metrics: {', '.join(named)}.", ""]
+    return "\n".join([*lines, *notes])
+
+
+def _figure(entry: Entry, column: Column, metrics: Mapping[str, Any]) -> dict[str, Any] | None:
+    if column.boxes:
+        place = f"{entry.system}/{column.boxes}_boxes/"
+    elif column.start == ("style_agreement",):
+        # The canvas shows the very patches of the learned choice.
+        learned = entry.system in ("retrievegan", "pasted_canvas")
+        place = f"retrieval/{'learned' if learned else entry.system}/"
+    else:
+        place = "layout/"
+    for name, value in metrics.items():
+        rest = name.removeprefix(place)
+        if name.startswith(place) and rest.startswith(column.start) and "/" not in rest:
+            if value is None or (column.start == ("box_iou",) and rest != "box_iou"):
+                continue
+            return {"value": value, "interval": metrics.get(name + INTERVAL), "metric": rest}
+    return None
+
+
+def _best(column: Column, rows: Sequence[dict[str, Any]]) -> float | None:
+    values = [row[column.title]["value"] for row in rows if row[column.title]]
+    if not values or not column.better:
+        return None
+    return min(values) if column.better == "lower" else max(values)
+
+
+def _cell(figure: dict[str, Any] | None, column: Column, is_rival: bool, best: float | None) -> str:
+    if figure is None:
+        return "-"
+    text = f"{figure['value']:.{column.digits}f}"
+    if is_rival and best is not None and text == f"{best:.{column.digits}f}":
+        text = f"**{text}**"
+    if figure["interval"]:
+        low, high = figure["interval"]
+        text += f" [{low:.{column.digits}f}, {high:.{column.digits}f}]"
+    return text

@@ -1,0 +1,109 @@
+"""Classification score: do the objects of an image look like what they are said to be?
+
+The judge is one for all systems: a linear discriminant on frozen features of crops that were cut
+out of real training images of the same resolution, in the same way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from rgan_tf.backbones import Backbone
+from rgan_tf.generator.layout import crop_objects
+from rgan_tf.image import float_to_uint8
+from rgan_tf.metrics.bootstrap import ratio_interval
+from rgan_tf.metrics.crop_classifier import LinearDiscriminant, crop_accuracy, fit_discriminant
+from training.evaluation.protocol import INTERVAL, Protocol
+from training.evaluation.systems import Batch
+
+CropJudge = LinearDiscriminant
+
+
+def training_crops(
+    backbone: Backbone, scenes: Iterable[Batch], count: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Features [N, Dx] float32 and categories [N] int32 of objects of real images.
+
+    Args:
+      backbone: sees the crops.
+      scenes: batches of training scenes.
+      count: stops at the batch in which so many are reached.
+    """
+    features: list[np.ndarray] = []
+    categories: list[np.ndarray] = []
+    for batch in scenes:
+        found, mask = _features(
+            backbone, float_to_uint8(batch["image"].numpy()), batch["boxes"], batch["objects"]
+        )
+        features.append(found)
+        categories.append(batch["objects"].numpy()[mask])
+        if sum(map(len, categories)) >= count:
+            break
+    return np.concatenate(features), np.concatenate(categories)
+
+
+def fit_crop_judge(features: np.ndarray, categories: np.ndarray) -> CropJudge:
+    """The judge of `training_crops`."""
+    return fit_discriminant(features, categories)
+
+
+class CropTally:
+    """Counts the objects of one system's images that the judge recognises.
+
+    Args:
+      judge: as fitted.
+      backbone: sees the crops.
+    """
+
+    def __init__(self, judge: CropJudge, backbone: Backbone):
+        self._judge = judge
+        self._backbone = backbone
+        self._predicted: list[np.ndarray] = []
+        self._categories: list[np.ndarray] = []
+        self._scenes: list[np.ndarray] = []
+        self._count = 0
+
+    def add(self, images: np.ndarray, boxes: tf.Tensor, objects: tf.Tensor) -> None:
+        """Takes in images [B, H, W, 3] uint8, the boxes [B, O, 4] they were drawn in, [B, O]."""
+        features, mask = _features(self._backbone, images, boxes, objects)
+        self._predicted.append(self._judge.predict(features))
+        self._categories.append(objects.numpy()[mask])
+        self._scenes.append(self._count + np.nonzero(mask)[0])
+        self._count += len(images)
+
+    def metrics(self, name: str, backbone: str, protocol: Protocol) -> dict[str, Any]:
+        """Accuracy over all objects, with an interval over scenes."""
+        predicted, categories, scenes = (
+            np.concatenate(part) for part in (self._predicted, self._categories, self._scenes)
+        )
+        figures = crop_accuracy(predicted, categories, self._judge.categories)
+        metric = f"{name}/crop_accuracy_{backbone}"
+        metrics: dict[str, Any] = {
+            metric: figures["crop_accuracy"],
+            f"{name}/crop_balanced_accuracy_{backbone}": figures["crop_balanced_accuracy"],
+            f"{name}/crop_count": figures["crop_count"],
+        }
+        is_known = np.isin(categories, self._judge.categories)  # [N]
+        if protocol.resamples and is_known.any():
+            right = np.bincount(
+                scenes, weights=is_known & (predicted == categories), minlength=self._count
+            )  # [scenes]
+            known = np.bincount(scenes, weights=is_known, minlength=self._count)  # [scenes]
+            metrics[metric + INTERVAL] = list(
+                ratio_interval(right, known, protocol.seed, protocol.mean_resamples)
+            )
+        return metrics
+
+
+def _features(
+    backbone: Backbone, images: np.ndarray, boxes: tf.Tensor, objects: tf.Tensor
+) -> tuple[np.ndarray, np.ndarray]:
+    """Features [N, Dx] of the crops of all objects, and which they are, [B, O] bool."""
+    mask = objects.numpy() > 0  # [B, O]
+    pixels = tf.cast(images, tf.float32) / 127.5 - 1.0  # [B, H, W, 3]
+    crops = crop_objects(pixels, boxes, backbone.input_size).numpy()[mask]  # [N, S, S, 3]
+    return backbone.features(float_to_uint8(crops)).numpy(), mask
