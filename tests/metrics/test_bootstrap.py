@@ -11,6 +11,7 @@ from rgan_tf.metrics.bootstrap import (
     kernel_standard_error,
     mean_interval,
     normal_interval,
+    ratio_interval,
 )
 from rgan_tf.metrics.frechet import FeatureStatistics, frechet_distance, kernel_distance
 
@@ -192,3 +193,33 @@ def test_what_cannot_be_used_is_refused():
         mean_interval([1.0, np.nan], seed=0)
     with pytest.raises(ValueError, match=r"level must be in \(0, 1\), got 95"):
         mean_interval([1.0, 2.0], seed=0, level=95)
+
+
+def test_a_ratio_s_interval_is_that_of_scenes():
+    parts, wholes = np.array([2.0, 0.0, 1.0, 3.0] * 8), np.array([4.0, 2.0, 2.0, 4.0] * 8)
+    low, high = ratio_interval(parts, wholes, 0)
+    assert 0.3 < low < parts.sum() / wholes.sum() < high < 0.7
+    # Where every scene has the same ratio there is nothing to be unsure of.
+    assert ratio_interval(wholes / 4, wholes, 0) == (0.25, 0.25)
+    # Few large scenes say less than many small ones with as many objects.
+    wide = ratio_interval(np.array([40.0, 0.0]), np.array([40.0, 40.0]), 0)
+    narrow = ratio_interval(np.array([1.0, 0.0] * 40), np.ones(80), 0)
+    assert wide[1] - wide[0] > 3 * (narrow[1] - narrow[0])
+    # Scenes without anything to count change nothing but the width.
+    empty = ratio_interval(np.append(wholes / 4, 0.0), np.append(wholes, 0.0), 0)
+    assert empty == (0.25, 0.25)
+
+
+@pytest.mark.parametrize(
+    ("parts", "wholes", "message"),
+    [
+        ([], [], "must both be"),
+        ([1.0], [1.0, 2.0], "must both be"),
+        ([1.0], [-1.0], "not negative"),
+        ([np.nan], [1.0], "finite"),
+        ([0.0], [0.0], "all be 0"),
+    ],
+)
+def test_a_ratio_of_nothing_is_refused(parts, wholes, message):
+    with pytest.raises(ValueError, match=message):
+        ratio_interval(np.array(parts), np.array(wholes), 0)

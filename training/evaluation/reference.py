@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from rgan_tf.errors import BadInput
 from rgan_tf.files import write_bytes_atomic
 
 _FOLDER = "evaluation"
@@ -53,14 +54,20 @@ class ReferenceCache:
             try:
                 with np.load(path, allow_pickle=False) as file:
                     return {name: file[name] for name in file.files}
-            except (OSError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+            except (
+                OSError,
+                EOFError,
+                ValueError,
+                KeyError,
+                zipfile.BadZipFile,
+                zlib.error,
+            ) as error:
                 print(f"{path}: cannot be read ({error}); computing it again", file=sys.stderr)
         arrays = compute()
         content = io.BytesIO()
         np.savez(content, **arrays)
         try:
             write_bytes_atomic(path, content.getvalue())
-        except OSError as error:
-            reason = error.strerror or error
-            print(f"{path}: cannot be kept for the next evaluation ({reason})", file=sys.stderr)
+        except (OSError, BadInput) as error:
+            print(f"{path}: cannot be kept for the next evaluation ({error})", file=sys.stderr)
         return arrays
