@@ -9,6 +9,8 @@ import numpy as np
 from rgan_tf.data.relations import relation_between
 from rgan_tf.vocabulary import GEOMETRIC_PREDICATES, PADDING
 
+_SMALL = 0.1  # of the image's area
+
 
 def box_iou(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Intersection over union.
@@ -54,6 +56,35 @@ def box_metrics(
         "box_recall_50": float((overlap >= 0.5).mean()),
         "box_count": int(overlap.size),
     }
+
+
+def box_area_ratio(
+    predicted: np.ndarray, target: np.ndarray, object_mask: np.ndarray
+) -> dict[str, float | None]:
+    """Are predicted boxes as large as the true ones?
+
+    Overlap alone does not tell: where a predictor cannot know the place, a box that is too large
+    overlaps more on average, and the object in it is drawn too large.
+
+    Args:
+      predicted: [B, O, 4] [y0, x0, y1, x1].
+      target: [B, O, 4].
+      object_mask: [B, O] bool, False = padding.
+
+    Returns:
+      `box_area_ratio`, sum of predicted areas over sum of true ones, and `box_area_ratio_small`,
+      over objects that cover less than a tenth of their image; None where there is no area.
+    """
+    mask = np.asarray(object_mask, bool)
+    areas, true_areas = _area(np.asarray(predicted))[mask], _area(np.asarray(target))[mask]
+    ratios: dict[str, float | None] = {}
+    for name, part in (
+        ("box_area_ratio", np.full(len(areas), True)),
+        ("box_area_ratio_small", true_areas < _SMALL),
+    ):
+        total = true_areas[part].sum()
+        ratios[name] = float(areas[part].sum() / total) if total > 0 else None
+    return ratios
 
 
 def isolated_mask(objects: np.ndarray, triples: np.ndarray) -> np.ndarray:

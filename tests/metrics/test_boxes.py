@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from rgan_tf.data.relations import geometric_relations
 from rgan_tf.metrics.boxes import (
+    box_area_ratio,
     box_collision,
     box_iou,
     box_metrics,
@@ -156,3 +157,14 @@ def test_true_boxes_satisfy_the_relations_made_from_their_centres(seed, count):
         for subject, predicate, target in geometric_relations(boxes, centres, rng)
     ]
     assert relation_score(boxes[None], np.array([triples]), PREDICATES)["relation_score"] == 1.0
+
+
+def test_areas_by_hand():
+    true = np.array([[[0.0, 0.0, 1.0, 0.5], [0.0, 0.0, 0.2, 0.2], [0.0, 0.0, 0.0, 0.0]]])
+    predicted = np.array([[[0.0, 0.0, 0.5, 0.5], [0.5, 0.5, 0.9, 0.7], [0.0, 0.0, 1.0, 1.0]]])
+    mask = np.array([[True, True, False]])
+    ratios = box_area_ratio(predicted, true, mask)
+    assert ratios["box_area_ratio"] == pytest.approx((0.25 + 0.08) / (0.5 + 0.04))
+    assert ratios["box_area_ratio_small"] == pytest.approx(2.0)
+    large = box_area_ratio(predicted, true, mask & [[True, False, False]])
+    assert large == {"box_area_ratio": 0.5, "box_area_ratio_small": None}

@@ -82,6 +82,7 @@ def _measure(config, data, args: argparse.Namespace) -> dict[str, Any]:
     from rgan_tf.model.box_losses import box_losses
     from rgan_tf.model.networks import GraphNetworks, empty_graph
     from training.evaluation.layout import layout_metrics
+    from training.evaluation.protocol import Protocol
 
     tf.keras.utils.set_random_seed(args.seed)
     networks = GraphNetworks(config, data.vocabulary)
@@ -117,5 +118,5 @@ def _measure(config, data, args: argparse.Namespace) -> dict[str, Any]:
     triples = drop_relations(held_out.triples, args.keep, np.random.default_rng(_VAL_SEED))
     batch = {"objects": held_out.objects, "boxes": held_out.boxes, "triples": triples}
     batches = tf.data.Dataset.from_tensor_slices(batch).batch(64)
-    metrics = layout_metrics(networks, batches, data.vocabulary)
+    metrics = layout_metrics(networks, batches, data.vocabulary, Protocol("val", resamples=0))
     return {name.removeprefix("layout/"): value for name, value in metrics.items()}

@@ -11,6 +11,7 @@ import tensorflow as tf
 from rgan_tf.graph.interchangeable import match_interchangeable
 from rgan_tf.metrics.bootstrap import ratio_interval
 from rgan_tf.metrics.boxes import (
+    box_area_ratio,
     box_collision,
     box_iou,
     box_metrics,
@@ -57,6 +58,7 @@ def layout_metrics(
     predicted, boxes, triples, objects = (np.concatenate(part) for part in parts.values())
     metrics = {
         **box_metrics(predicted, boxes, objects > 0),
+        **box_area_ratio(predicted, boxes, objects > 0),
         **isolated_box_metrics(predicted, boxes, isolated_mask(objects, triples)),
         **box_collision(predicted, boxes, objects),
         **relation_score(predicted, triples, vocabulary.predicates),

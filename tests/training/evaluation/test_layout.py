@@ -47,7 +47,7 @@ def scores(metrics):
     return {
         name: value
         for name, value in metrics.items()
-        if "count" not in name and "collision" not in name and value is not None
+        if not any(part in name for part in ("count", "collision", "area")) and value is not None
     }
 
 
