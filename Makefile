@@ -28,8 +28,9 @@ $(STAMP): setup.cfg pyproject.toml constraints.txt
 demo: $(STAMP)
 	$(RUN)/rgan demo
 
+# Two processes, each with whole files: most of a test's time is spent tracing, on one core.
 test: $(STAMP)
-	$(RUN)/python -m pytest $(PYTEST_ARGS)
+	$(RUN)/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
 
 test-slow: $(STAMP)
 	$(RUN)/python -m pytest -m slow $(PYTEST_ARGS)
