@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import shutil
 from types import SimpleNamespace
@@ -140,3 +141,10 @@ def test_what_does_not_fit_is_refused(exported, tmp_path, monkeypatch):
     (released / "run.json").write_text(json.dumps(record))
     (released / "vocabulary.json").write_text(json.dumps(other.to_json()))
     assert "another vocabulary" in refused(exported, tmp_path, run=released)
+
+    config = exported.run.config
+    ruled = dataclasses.replace(
+        config, retrieval=dataclasses.replace(config.retrieval, choice="nearest")
+    )
+    nearest = create_run(tmp_path / "nearest", ruled, exported.data)
+    assert "retrieval.choice=nearest" in refused(exported, tmp_path, run=nearest.folder)
