@@ -49,10 +49,11 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
     started = time.monotonic()
     check_destination(args.out)
     run = open_run(args.run)
-    if run.config.retrieval.choice != "learned":
+    rule = run.config.retrieval.choice
+    if rule != "learned":
         raise BadInput(
-            f"--run {args.run}: was trained with retrieval.choice={run.config.retrieval.choice}, to "
-            "be compared with; only runs that learn to retrieve can be exported"
+            f"--run {args.run}: was trained with retrieval.choice={rule}, to be compared with; "
+            "only runs that learn to retrieve can be exported"
         )
     if args.bank is not None and args.data is not None:
         raise BadInput("--bank and --data both name a bank; leave one")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import numpy as np
@@ -17,6 +18,7 @@ from rgan_tf.model.patch_library import PatchLibrary, library_for
 from rgan_tf.model.synthesis import reconstruct, synthesise
 from rgan_tf.pictures import comparison_grid, draw_layout
 from rgan_tf.runs import Run
+from training.patch_panels import patch_panel
 
 SCENES = 8
 CELL = 128  # px
@@ -68,13 +70,16 @@ def sg2im_pictures(
 def joint_pictures(
     run: Run, data: PreparedData, model: AdversarialModel, candidates: CandidateSource
 ) -> Callable[[], dict[str, np.ndarray]]:
-    """Layout, retrieved patches, generated, reconstructed and real image of fixed scenes."""
+    """Layout, retrieved patches, generated, reconstructed and real image of fixed scenes; and for
+    the first of them the images that the patches are from."""
     reader = PatchReader(data.bank, candidates.cooccurrence, crop_size=run.config.data.crop_size)
 
     def draw() -> dict[str, np.ndarray]:
         batch = fixed_scenes(run, data, held_out_split(data), candidates, SCENES)
         library = library_for(run.config, model.average, reader)
-        return {"retrievegan": joint_grid(run, model.average, batch, library)}
+        pictures = {"retrievegan": joint_grid(run, model.average, batch, library)}
+        panel = patch_panel(run, data, model.average, batch, library)
+        return pictures if panel is None else {**pictures, "sources": panel}
 
     return draw
 
@@ -87,8 +92,11 @@ def joint_grid(
 ) -> np.ndarray:
     """The picture grid of stage 3 for one batch."""
     rows = tf.range(tf.shape(batch["objects"])[0])
-    predicted = synthesise(networks, batch, row_seeds=rows, library=library)
-    true_layout = synthesise(networks, batch, row_seeds=rows, boxes=batch["boxes"], library=library)
+    make = functools.partial(
+        synthesise, networks, batch, row_seeds=rows, rule=run.config.retrieval.choice
+    )
+    predicted = make(library=library)
+    true_layout = make(boxes=batch["boxes"], library=library)
     rebuilt = reconstruct(networks, batch, batch["boxes"])
     return comparison_grid(
         [

@@ -20,7 +20,7 @@ from rgan_tf.errors import BadInput
 from rgan_tf.files import write_bytes_atomic
 from rgan_tf.image import encode_png
 from rgan_tf.losses.perceptual import PerceptualDistance
-from rgan_tf.model.bank_features import fallback_objects, prefilter
+from rgan_tf.model.bank_features import embed_rows, fallback_objects, prefilter
 from rgan_tf.model.cooccurrence import CooccurrenceModel, same_image_auc, triplet_dataset
 from rgan_tf.model.gated_adam import GatedAdam
 from rgan_tf.model.guarded_model import GuardedModel
@@ -33,6 +33,8 @@ from rgan_tf.model.networks import (
 from rgan_tf.model.retrievegan import RetrieveGAN
 from rgan_tf.model.sg2im import Sg2imModel
 from rgan_tf.runs import STAGES, Run, load_weights
+from training.callbacks.hyperparameters import Hyperparameters
+from training.callbacks.projector import Projector
 from training.callbacks.reports import IndexAge, Pictures
 from training.callbacks.stage import StageCallback
 from training.fitting import Stage, fit_stage
@@ -91,9 +93,10 @@ def run_sg2im(training: Training) -> None:
                 run, training.data, step, None, share=share, seed=seed
             ),
             scenes_of=lambda step, seed: _scenes_of(training, step, seed),
-            callbacks=lambda first_step: _pictures(
-                training, "sg2im", model, first_step, config.sg2im.steps, draw
-            ),
+            callbacks=lambda first_step: [
+                *_pictures(training, "sg2im", model, first_step, config.sg2im.steps, draw),
+                *_boards(training, "sg2im", first_step, config.sg2im.steps),
+            ],
         )
     )
 
@@ -145,6 +148,13 @@ def run_cooccurrence(training: Training) -> None:
             steps=settings.steps,
             images_per_step=settings.triplets_per_step,
             batches=batches,
+            callbacks=lambda first_step: _boards(
+                training,
+                "cooccurrence",
+                first_step,
+                settings.steps,
+                lambda rows: {"cooccurrence": embed_rows(embedding, data.bank.features[rows])},
+            ),
             record=record,
         )
     )
@@ -211,10 +221,18 @@ def run_retrievegan(training: Training, perceptual: PerceptualDistance) -> None:
     steps = config.training.steps
     draw = joint_pictures(run, data, model, tables[shown])
 
+    def embeddings(rows: np.ndarray) -> dict[str, np.ndarray]:
+        phi = embed_rows(model.average.embedding, data.bank.features[rows])
+        return {"phi": phi, "cooccurrence": cooccurrence_rows[rows]}
+
     def callbacks(first_step: int) -> list[StageCallback]:
         # The age is a figure of the interval and has to be there before the others read them.
         ages = [IndexAge(first_step, steps, age=redraws.age)] if redraws.every_steps else []
-        return [*ages, *_pictures(training, "retrievegan", model, first_step, steps, draw)]
+        return [
+            *ages,
+            *_pictures(training, "retrievegan", model, first_step, steps, draw),
+            *_boards(training, "retrievegan", first_step, steps, embeddings),
+        ]
 
     training.fit(
         Stage(
@@ -317,6 +335,37 @@ def _pictures(
             is_sound=lambda: not int(model.guard.skipped_in_row.numpy()),
         )
     ]
+
+
+def _boards(
+    training: Training,
+    stage: str,
+    first_step: int,
+    steps: int,
+    embeddings: Callable[[np.ndarray], dict[str, np.ndarray]] | None = None,
+) -> Sequence[StageCallback]:
+    """What TensorBoard shows beside scalars and pictures."""
+    if not training.workers.is_chief:
+        return []
+    run = training.run
+    logs = run.folder / "logs"
+    boards: list[StageCallback] = [
+        Hyperparameters(
+            first_step,
+            steps,
+            config=run.config,
+            trial=str(run.folder.resolve()),
+            stage=stage,
+            folder=logs,
+            figures=lambda: run.stage_record(stage),
+            is_last=stage == STAGES[-1],
+        )
+    ]
+    if embeddings is not None:
+        bank = training.data.bank
+        folder = logs / stage
+        boards.append(Projector(first_step, steps, bank=bank, embeddings=embeddings, folder=folder))
+    return boards
 
 
 def _write_png(path: Path, picture) -> None:

@@ -75,7 +75,7 @@ def test_the_pictures_of_both_stages(trained, tiny_world, table):
     networks = build_retrieval_networks(trained.config, trained.vocabulary, trained.feature_size)
     drawn = sg2im_pictures(trained, tiny_world, SimpleNamespace(average=sg2im))()
     drawn |= joint_pictures(trained, tiny_world, SimpleNamespace(average=networks), table)()
-    assert set(drawn) == {"sg2im", "retrievegan"}
+    assert set(drawn) == {"sg2im", "retrievegan", "sources"}
     rows = tiny_world.record_count("val")
     for picture, columns in ((drawn["sg2im"], 3), (drawn["retrievegan"], 6)):
         assert picture.dtype == np.uint8 and picture.ndim == 3

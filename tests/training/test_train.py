@@ -38,7 +38,8 @@ def test_three_stages_leave_weights_figures_and_pictures(trained, tiny_world):
         assert list((trained.folder / "logs" / stage).glob("events*"))
     assert 0 <= trained.stage_record("cooccurrence")["same_image_auc_train"] <= 1
     pictures = {path.name for path in (trained.folder / "pictures").iterdir()}
-    assert pictures == {"sg2im-0000003.png", "retrievegan-0000003.png"}
+    drawn = ("sg2im", "retrievegan", "sources")
+    assert pictures == {f"{name}-0000003.png" for name in drawn}
     assert trained.config.training.steps == 3  # --max-steps is part of the resolved config
     assert trained.data == tiny_world.folder.resolve()
     assert all(np.isfinite(value).all() for value in weights_of(trained.folder))
