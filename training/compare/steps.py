@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,6 +33,27 @@ class Evaluation(NamedTuple):
     images: Path
 
 
+class _Progress:
+    """Says what begins, and how long the rest may take if it goes on like this."""
+
+    def __init__(self, count: int):
+        self._left = count
+        self._seconds: list[float] = []
+
+    @contextlib.contextmanager
+    def of(self, text: str) -> Iterator[None]:
+        """Around one of the `count` pieces of work."""
+        rest = ""
+        if self._seconds:
+            mean = sum(self._seconds) / len(self._seconds)
+            rest = f", at most {mean * self._left / 60:.0f} min left of this kind"
+        print(f"compare: {text}{rest}", file=sys.stderr, flush=True)
+        started = time.monotonic()
+        yield
+        self._seconds.append(time.monotonic() - started)
+        self._left -= 1
+
+
 class Steps:
     """Runs `rgan train` and `rgan eval` for the entries of a comparison.
 
@@ -41,7 +65,7 @@ class Steps:
       data: prepared folder.
       overrides: of every config.
       weights_dir: folder with weight files, or None.
-      count: of entries, for the progress lines.
+      count: of entries, for the time that is left.
     """
 
     def __init__(
@@ -51,8 +75,9 @@ class Steps:
         self._data = data
         self._overrides = overrides
         self._weights = ["--weights-dir", weights_dir] if weights_dir else []
-        self._count = count
-        self._trained: list[str] = []
+        self._progress = {"training": _Progress(count), "evaluating": _Progress(count)}
+        self._started: set[str] = set()  # runs that have the first two stages
+        self._trained: set[str] = set()
 
     def run_folder(self, run: str) -> Path:
         """Where a run is."""
@@ -64,13 +89,15 @@ class Steps:
         Raises:
           RganError: as the training ended; the same command continues.
         """
-        if entry.base is not None and entry.base not in self._trained:
+        if entry.base is not None and entry.base not in self._started:
             base = Entry(entry.base, "", entry.config, entry.base, (), None, "")
             self._train(base, stages_only=True)
+            self._started.add(entry.base)
         if entry.run in self._trained:
             return
         self._train(entry, stages_only=False)
-        self._trained.append(entry.run)
+        self._started.add(entry.run)
+        self._trained.add(entry.run)
 
     def evaluate(
         self,
@@ -108,8 +135,10 @@ class Steps:
             number += 1
             folder = self._out / "evaluations" / f"{entry.name}-{number}"
             result = folder / "result.json"
-        self._say(f"evaluating {entry.name}")
-        with atomic_folder(folder) as partial:
+        with (
+            self._progress["evaluating"].of(f"evaluating {entry.name}"),
+            atomic_folder(folder) as partial,
+        ):
             words = ["eval", "--run", self.run_folder(entry.run), "--data", self._data]
             words += ["--split", split, "--system", entry.system, "--seed", seed]
             words += ["--resamples", resamples, "--metric-backbone", backbone, *self._weights]
@@ -128,11 +157,8 @@ class Steps:
             words += ["--set", setting]
         if entry.base is not None:
             words += ["--stages-from", self.run_folder(entry.base)]
-        self._say(f"training {entry.run}")
-        self._run(words)
-
-    def _say(self, text: str) -> None:
-        print(f"compare: {text} ({self._count} systems in all)", file=sys.stderr, flush=True)
+        with self._progress["training"].of(f"training {entry.run}"):
+            self._run(words)
 
     def _run(self, words: list[Any]) -> dict[str, Any]:
         """One `rgan` command; its progress goes to our stderr.

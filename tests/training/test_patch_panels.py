@@ -1,0 +1,121 @@
+"""Retrieved patches over their source images: the right image, and the box where the patch is."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from rgan_tf.data.candidates import CandidateTable
+from rgan_tf.model.networks import build_retrieval_networks
+from training import patch_panels
+from training.patch_panels import boxed, patch_panel
+from training.pictures import fixed_scenes, joint_pictures
+
+RED = (255, 0, 0)
+
+
+@pytest.fixture(scope="module")
+def shown(tiny_world, trained_folder):
+    """A run, its networks, and a batch whose objects have one candidate each."""
+    from rgan_tf.runs import open_run
+
+    run = open_run(str(trained_folder))
+    networks = build_retrieval_networks(run.config, run.vocabulary, run.feature_size)
+    rng = np.random.default_rng(3)
+    ids = rng.integers(0, len(tiny_world.bank), [len(tiny_world.truth("val")), 4])
+    table = CandidateTable(ids.astype(np.int32), np.zeros([len(tiny_world.bank), 8], np.float32))
+    return SimpleNamespace(
+        run=run,
+        networks=networks,
+        table=table,
+        batch=fixed_scenes(run, tiny_world, "val", table, 8),
+    )
+
+
+def record_sheets(monkeypatch):
+    sheets = []
+
+    def record(crops, labels, captions, cell, columns):
+        sheets.append(SimpleNamespace(crops=crops, labels=labels, captions=captions, n=columns))
+        return np.zeros([4, 4, 3], np.uint8)
+
+    monkeypatch.setattr(patch_panels, "patch_sheet", record)
+    return sheets
+
+
+def test_every_patch_lies_in_its_source_image_where_the_box_is(shown, tiny_world, monkeypatch):
+    sheets = record_sheets(monkeypatch)
+    patch_panel(shown.run, tiny_world, shown.networks, shown.batch)
+    objects = shown.batch["objects"].numpy()
+    assert len(sheets) == min(4, len(objects))
+    store = tiny_world.scenes("train", image_size=32, max_objects=6, max_triples=8)
+    for row, sheet in enumerate(sheets):
+        names = [shown.run.vocabulary.object_name(int(v)) for v in objects[row] if v]
+        assert sheet.n == len(names) and sheet.labels[: sheet.n] == names
+        assert len(sheet.crops) == len(sheet.captions) == 2 * sheet.n
+        for slot in range(sheet.n):
+            chosen = int(sheet.captions[slot].removeprefix("id "))
+            assert chosen in shown.batch["candidate_ids"].numpy()[row, slot]
+            entry = tiny_world.bank.rows[chosen]
+            assert sheet.captions[sheet.n + slot] == f"image {entry['image_id']}, {entry['style']}"
+            assert sheet.labels[sheet.n + slot] == entry["category"]
+            np.testing.assert_array_equal(
+                sheet.crops[slot], tiny_world.bank.crops_at(np.array(chosen), 16)
+            )
+            (at,) = np.flatnonzero(store.image_ids == entry["image_id"])
+            source = Image.fromarray(store.images(np.array([at]))[0])
+            plain = np.asarray(source.resize((112, 112), Image.Resampling.BICUBIC))
+            differs = (sheet.crops[sheet.n + slot] != plain).any(axis=2)
+            ys, xs = np.nonzero(differs)
+            found = np.array([ys.min(), xs.min(), ys.max(), xs.max()]) / 111
+            np.testing.assert_allclose(found, entry["box"], atol=0.01)
+
+
+def test_the_same_graphs_and_seeds_give_the_same_panel(shown, tiny_world):
+    first = patch_panel(shown.run, tiny_world, shown.networks, shown.batch)
+    second = patch_panel(shown.run, tiny_world, shown.networks, shown.batch)
+    np.testing.assert_array_equal(first, second)
+    assert first.dtype == np.uint8 and first.shape[1] > 112
+
+
+def test_it_comes_with_the_pictures_unless_no_patch_is_of_the_bank(shown, tiny_world, monkeypatch):
+    model = SimpleNamespace(average=shown.networks)
+    draw = joint_pictures(shown.run, tiny_world, model, shown.table)
+    assert set(draw()) == {"retrievegan", "sources"}
+    monkeypatch.setattr("training.pictures.patch_panel", lambda *_: None)
+    assert set(draw()) == {"retrievegan"}
+
+
+def test_a_rule_without_candidates_has_no_panel(shown, tiny_world, monkeypatch):
+    made = SimpleNamespace(choice=None)
+    monkeypatch.setattr(patch_panels, "synthesise", lambda *_, **__: made)
+    assert patch_panel(shown.run, tiny_world, shown.networks, shown.batch) is None
+
+
+def test_objects_without_a_patch_and_images_that_are_gone_are_grey(shown, tiny_world, monkeypatch):
+    sheets = record_sheets(monkeypatch)
+    choice = tf.fill(shown.batch["objects"].shape, -1)
+    made = SimpleNamespace(choice=choice)
+    monkeypatch.setattr(patch_panels, "synthesise", lambda *_, **__: made)
+    patch_panel(shown.run, tiny_world, shown.networks, shown.batch)
+    assert set(sheets[0].captions[: sheets[0].n]) == {"none"}
+    assert all((image == 127).all() for image in sheets[0].crops[sheets[0].n :])
+
+    made.choice = tf.zeros_like(choice)
+    gone = SimpleNamespace(image_ids=np.zeros([0], np.int64))
+    elsewhere = SimpleNamespace(bank=tiny_world.bank, scenes=lambda *_, **__: gone)
+    patch_panel(shown.run, elsewhere, shown.networks, shown.batch)
+    assert all((image == 127).all() for image in sheets[-1].crops[sheets[-1].n :])
+
+
+def test_a_box_is_drawn_on_its_edges_and_stays_inside():
+    image = np.zeros([8, 8, 3], np.uint8)
+    drawn = boxed(image, [0.25, 0.5, 0.75, 1.5], 101, RED)
+    red = (drawn == RED).all(axis=2)
+    ys, xs = np.nonzero(red)
+    assert (ys.min(), ys.max(), xs.min(), xs.max()) == (25, 75, 50, 100)
+    assert not drawn[35:65, 60:90].any() and not image.any()
