@@ -44,17 +44,12 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
     from rgan_tf.data.patch_bank import PatchBank
     from rgan_tf.data.prepared import PreparedData
     from rgan_tf.errors import BadInput
-    from rgan_tf.runs import check_bank_fits, open_run
+    from rgan_tf.runs import check_bank_fits, check_learns_retrieval, open_run
 
     started = time.monotonic()
     check_destination(args.out)
     run = open_run(args.run)
-    rule = run.config.retrieval.choice
-    if rule != "learned":
-        raise BadInput(
-            f"--run {args.run}: was trained with retrieval.choice={rule}, to be compared with; "
-            "only runs that learn to retrieve can be exported"
-        )
+    check_learns_retrieval(run, args.run)
     if args.bank is not None and args.data is not None:
         raise BadInput("--bank and --data both name a bank; leave one")
     if args.bank is not None:

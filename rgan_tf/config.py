@@ -345,8 +345,9 @@ def _rules(config: Config) -> list[tuple[str, bool]]:
         ),
         (
             f"retrieval.choice={config.retrieval.choice} needs retrieval.candidates of at most "
-            f"retrieval.exact_candidates ({exact})",
-            config.retrieval.choice == "learned" or config.retrieval.candidates <= exact,
+            f"retrieval.exact_candidates ({exact}) and no retrieval.redraw_every_steps",
+            config.retrieval.choice == "learned"
+            or (config.retrieval.candidates <= exact and not config.retrieval.redraw_every_steps),
         ),
         (
             f"retrieval.loaded_candidates must be at most retrieval.exact_candidates ({exact}), "

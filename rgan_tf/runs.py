@@ -71,6 +71,8 @@ _OF_JOINT_STAGE = (
     "losses.perceptual_",
     "training.predicted_boxes",
 )
+# A setting that runs began without, at the value that means what they did.
+_ADDED_LATER = ("retrieval.choice", "learned")
 # What decides whether the weights of the first two stages fit the networks at all.
 _SHAPES_OF_FIRST_STAGES = (
     "data.image_size",
@@ -254,6 +256,24 @@ def check_bank_fits(run: Run, name: str, bank: PatchBank) -> None:
         raise BadInput(f"{bank.folder}: the patch bank is empty; add patches")
 
 
+def check_learns_retrieval(run: Run, name: str) -> None:
+    """Refuses a run that chooses patches by a rule, to be compared with: its φ was never trained.
+
+    Args:
+      run: an opened run.
+      name: how the user called it.
+
+    Raises:
+      BadInput: if `retrieval.choice` is not learned.
+    """
+    rule = run.config.retrieval.choice
+    if rule != "learned":
+        raise BadInput(
+            f"--run {name}: was trained with retrieval.choice={rule}, to be compared with; name a "
+            "run that learned to retrieve"
+        )
+
+
 def check_stages_fit(
     source: Run, config: Config, data_fingerprint: str, *, as_they_are: bool = False
 ) -> None:
@@ -322,7 +342,7 @@ def checkpoint_identity(run: Run, stage: str) -> dict[str, str]:
     settings = {
         key: value
         for key, value in _flat(config_to_dict(run.config)).items()
-        if key not in _MAY_DIFFER
+        if key not in _MAY_DIFFER and (key, value) != _ADDED_LATER
     }
     text = json.dumps(settings, sort_keys=True)
     return {

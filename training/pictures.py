@@ -14,6 +14,7 @@ from rgan_tf.data.pipeline import scene_dataset
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.image import float_to_uint8
 from rgan_tf.model.adversarial_model import AdversarialModel
+from rgan_tf.model.choice import NOISE
 from rgan_tf.model.patch_library import PatchLibrary, library_for
 from rgan_tf.model.synthesis import reconstruct, synthesise
 from rgan_tf.pictures import comparison_grid, draw_layout
@@ -97,18 +98,16 @@ def joint_grid(
     )
     predicted = make(library=library)
     true_layout = make(boxes=batch["boxes"], library=library)
-    rebuilt = reconstruct(networks, batch, batch["boxes"])
-    return comparison_grid(
-        [
-            ("predicted layout", layouts(run, batch, predicted.boxes)),
-            ("retrieved patches", patch_tiles(predicted.crops)),
-            ("generated", float_to_uint8(predicted.images)),
-            ("true boxes", float_to_uint8(true_layout.images)),
-            ("reconstructed", float_to_uint8(rebuilt)),
-            ("real", float_to_uint8(batch["image"])),
-        ],
-        cell=CELL,
-    )
+    columns = [
+        ("predicted layout", layouts(run, batch, predicted.boxes)),
+        ("retrieved patches", patch_tiles(predicted.crops)),
+        ("generated", float_to_uint8(predicted.images)),
+        ("true boxes", float_to_uint8(true_layout.images)),
+    ]
+    if run.config.retrieval.choice != NOISE:  # whose generator has never seen a patch
+        rebuilt = reconstruct(networks, batch, batch["boxes"])
+        columns.append(("reconstructed", float_to_uint8(rebuilt)))
+    return comparison_grid([*columns, ("real", float_to_uint8(batch["image"]))], cell=CELL)
 
 
 def layouts(run: Run, batch: dict[str, tf.Tensor], boxes: tf.Tensor) -> list[np.ndarray]:

@@ -76,6 +76,11 @@ class Backbone:
         return sha256_of(self._path(partial=False))
 
     @property
+    def feature_weights_sha256(self) -> str:
+        """Of the file that the retrieval features are read from, which may hold fewer layers."""
+        return sha256_of(self._path(partial=True))
+
+    @property
     def feature_size(self) -> int:
         return int(self.feature_network.output_shape[-1])
 

@@ -54,7 +54,8 @@ def ratio_interval(
 
     Args:
       parts: [N], per scene, such as the number of objects that are right.
-      wholes: [N], per scene, not negative and not all 0, such as the number of objects.
+      wholes: [N], per scene, not negative and above 0 in at least two, such as the number of
+        objects.
       seed: integer, at least 0.
       resamples: how many ratios are drawn, at least 2.
       level: share of the drawn ratios inside, in (0, 1).
@@ -72,8 +73,8 @@ def ratio_interval(
         )
     if not (np.isfinite(parts).all() and np.isfinite(wholes).all() and (wholes >= 0).all()):
         raise ValueError("parts and wholes must be finite, and wholes not negative")
-    if not wholes.any():
-        raise ValueError("wholes must not all be 0")
+    if np.count_nonzero(wholes) < 2:
+        raise ValueError("at least two wholes must be above 0")
     if not 0.0 < level < 1.0:
         raise ValueError(f"level must be in (0, 1), got {level}")
     rng = _generator(seed, _MEAN, resamples)

@@ -217,7 +217,8 @@ def test_a_ratio_s_interval_is_that_of_scenes():
         ([1.0], [1.0, 2.0], "must both be"),
         ([1.0], [-1.0], "not negative"),
         ([np.nan], [1.0], "finite"),
-        ([0.0], [0.0], "all be 0"),
+        ([0.0, 0.0], [0.0, 0.0], "at least two"),
+        ([1.0, 0.0], [2.0, 0.0], "at least two"),
     ],
 )
 def test_a_ratio_of_nothing_is_refused(parts, wholes, message):

@@ -90,7 +90,7 @@ class ColorBackbone:
     perceptual_weights = (1.0,)
     input_size = 8
     offers_features = True
-    weights_sha256 = "none"
+    weights_sha256 = feature_weights_sha256 = "none"
 
     def perceptual(self, images) -> list[tf.Tensor]:
         return [tf.nn.avg_pool2d(tf.cast(images, tf.float32), 4, 4, "VALID")]

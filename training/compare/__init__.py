@@ -47,6 +47,7 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
     """Trains and evaluates what is missing; writes table.md, comparison.json, comparison.png."""
     from pathlib import Path
 
+    from rgan_tf.backbones import load_backbone
     from rgan_tf.config import load_config
     from rgan_tf.data.prepared import PreparedData
     from rgan_tf.errors import BadInput
@@ -56,7 +57,7 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
     from training.compare.picture import comparison_picture
     from training.compare.steps import Steps
     from training.compare.table import markdown, rows_of
-    from training.train import config_path
+    from training.train import check_data_fits, config_path
 
     if not 0 <= args.seed < 2**31:
         raise BadInput(f"--seed {args.seed}: must be at least 0 and below 2^31")
@@ -72,22 +73,36 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
     if out.exists() and not out.is_dir():
         raise BadInput(f"--out {out}: is a file; name a folder")
 
+    # What cannot be done is said before hours of training.
+    for entry in entries:
+        own = [*args.overrides, *entry.settings]
+        check_data_fits(load_config(config_path(entry.config), own), data)
+    for name, config in configs.items():
+        if config.retrieval.choice != "learned":
+            raise BadInput(
+                f"{name}: has retrieval.choice={config.retrieval.choice}; the systems that are "
+                "compared say how patches are chosen, so leave it out"
+            )
+    backbone_weights = load_backbone(args.metric_backbone, args.weights_dir).weights_sha256
+
     steps = Steps(out, args.data, args.overrides, weights_dir=args.weights_dir, count=len(entries))
-    evaluations = {}
     for entry in entries:
         steps.train(entry)
-    for entry in entries:
-        evaluations[entry.name] = steps.evaluate(
+    evaluations = {
+        entry.name: steps.evaluate(
             entry,
             data.fingerprint,
             split=args.split,
             seed=args.seed,
             resamples=args.resamples,
             backbone=args.metric_backbone,
+            backbone_weights=backbone_weights,
         )
+        for entry in entries
+    }
     rows = rows_of(entries, {name: found.metrics for name, found in evaluations.items()})
-    steps_of = {entry.name: entry.described for entry in entries}
-    text = markdown(rows, split=args.split, described=steps_of)
+    trained = {entry.name: steps.steps(entry) for entry in entries}
+    text = markdown(rows, split=args.split, steps=trained)
     picture = comparison_picture(
         entries, evaluations, data, args.split, next(iter(configs.values()))
     )

@@ -24,11 +24,12 @@ ABLATION = ("no_selection_loss", "no_cooccurrence_loss", "no_retrieval_losses")
 SEES_THE_TRUTH = ("oracle_patches",)
 """Systems that are given what no user has, and so are bounds and not rivals."""
 
+_NO_REDRAWS = "retrieval.redraw_every_steps=0"  # they follow an embedding, which is not learned
 _SETTINGS: dict[str, tuple[str, ...]] = {
-    "pastegan_style": ("retrieval.choice=nearest_random",),
-    "graph_nearest": ("retrieval.choice=nearest",),
-    "layout2im_style": ("retrieval.choice=noise",),
-    "oracle_patches": ("retrieval.choice=own",),
+    "pastegan_style": ("retrieval.choice=nearest_random", _NO_REDRAWS),
+    "graph_nearest": ("retrieval.choice=nearest", _NO_REDRAWS),
+    "layout2im_style": ("retrieval.choice=noise", _NO_REDRAWS),
+    "oracle_patches": ("retrieval.choice=own", _NO_REDRAWS),
     "no_selection_loss": ("losses.selection=0",),
     "no_cooccurrence_loss": ("losses.cooccurrence=0",),
     "no_retrieval_losses": ("losses.selection=0", "losses.cooccurrence=0"),
@@ -47,7 +48,8 @@ class Entry:
       run: name of the run folder it comes from.
       settings: overrides of that run, beside those of all.
       base: name of the run whose first two stages it takes; None trains its own.
-      described: how long what was trained.
+      steps: of the run's joint stage.
+      first_steps: of the first two stages of `base`.
     """
 
     name: str
@@ -56,7 +58,8 @@ class Entry:
     run: str
     settings: tuple[str, ...]
     base: str | None
-    described: str
+    steps: int
+    first_steps: tuple[int, int]
 
 
 def entries_of(configs: Mapping[str, Config], systems: Sequence[str]) -> list[Entry]:
@@ -78,14 +81,12 @@ def entries_of(configs: Mapping[str, Config], systems: Sequence[str]) -> list[En
         joint, first = config.training.steps, config.sg2im.steps
         # The run with the shared stages comes first, wherever its row stands.
         for system in sorted(systems, key=lambda name: name != "retrievegan"):
-            run, settings, described = f"{prefix}{system}", _SETTINGS.get(system, ()), ""
+            run, settings, steps = f"{prefix}{system}", _SETTINGS.get(system, ()), joint
             if system == "sg2im" and joint > first:
                 settings = (f"sg2im.steps={joint}", "cooccurrence.steps=0", "training.steps=0")
-                described = f"{joint} steps"
+                steps = 0
             elif system in _PARTS_OF_A_RUN:
                 run = base
-                described = f"{first} steps" if system == "sg2im" else "not trained"
-            shares = run != base and system != "sg2im"
             entries.append(
                 Entry(
                     name=f"{prefix}{system}",
@@ -93,8 +94,9 @@ def entries_of(configs: Mapping[str, Config], systems: Sequence[str]) -> list[En
                     config=named,
                     run=run,
                     settings=settings,
-                    base=base if shares else None,
-                    described=described or f"{joint} steps",
+                    base=base if run != base and system != "sg2im" else None,
+                    steps=steps,
+                    first_steps=(first, config.cooccurrence.steps),
                 )
             )
     return entries

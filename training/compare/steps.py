@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import signal
 import subprocess
@@ -18,6 +19,8 @@ from rgan_tf.runs import STAGES, open_run
 from training.compare.entries import Entry
 
 _ERRORS = {kind.exit_code: kind for kind in (BadInput, Diverged, CorruptData, Interrupted)}
+_VERSION = 1  # of what is evaluated; another one asks for it anew
+_FOUND_DONE = 60.0  # seconds in which a process finds that there is nothing to do
 _CHILD = "from rgan_tf.cli import console; console()"
 
 
@@ -44,9 +47,10 @@ class _Progress:
     def of(self, text: str) -> Iterator[None]:
         """Around one of the `count` pieces of work."""
         rest = ""
-        if self._seconds:
-            mean = sum(self._seconds) / len(self._seconds)
-            rest = f", at most {mean * self._left / 60:.0f} min left of this kind"
+        real = [seconds for seconds in self._seconds if seconds > _FOUND_DONE]
+        if real:
+            minutes = sum(real) / len(real) * self._left / 60
+            rest = f", about {minutes:.0f} min left if nothing of it is done yet"
         print(f"compare: {text}{rest}", file=sys.stderr, flush=True)
         started = time.monotonic()
         yield
@@ -76,7 +80,6 @@ class Steps:
         self._overrides = overrides
         self._weights = ["--weights-dir", weights_dir] if weights_dir else []
         self._progress = {"training": _Progress(count), "evaluating": _Progress(count)}
-        self._started: set[str] = set()  # runs that have the first two stages
         self._trained: set[str] = set()
 
     def run_folder(self, run: str) -> Path:
@@ -87,17 +90,55 @@ class Steps:
         """Trains the run of an entry, and before it the one whose stages it shares.
 
         Raises:
+          BadInput: if what is there was trained for longer, or on other first stages.
           RganError: as the training ended; the same command continues.
         """
-        if entry.base is not None and entry.base not in self._started:
-            base = Entry(entry.base, "", entry.config, entry.base, (), None, "")
-            self._train(base, stages_only=True)
-            self._started.add(entry.base)
         if entry.run in self._trained:
             return
-        self._train(entry, stages_only=False)
-        self._started.add(entry.run)
+        if entry.base is not None and not self._has_first_stages(entry):
+            base = dataclasses.replace(entry, run=entry.base, settings=("training.steps=0",))
+            self._train(dataclasses.replace(base, base=None))
+        self._train(entry)
+        self._check(entry)
         self._trained.add(entry.run)
+
+    def steps(self, entry: Entry) -> int | None:
+        """How many steps the weights of an entry's own stage were trained; None: it has none."""
+        if entry.system == "pasted_canvas":
+            return None
+        stage = "sg2im" if entry.system == "sg2im" else "retrievegan"
+        return open_run(str(self.run_folder(entry.run))).stage_record(stage)["steps"]
+
+    def _has_first_stages(self, entry: Entry) -> bool:
+        folder = self.run_folder(entry.base)
+        if not folder.exists():
+            return False
+        run = open_run(str(folder))
+        return all(
+            run.stage_record(stage).get("steps") == steps
+            for stage, steps in zip(STAGES, entry.first_steps, strict=False)
+        )
+
+    def _check(self, entry: Entry) -> None:
+        """Whether the run is what its row says."""
+        folder = self.run_folder(entry.run)
+        run = open_run(str(folder))
+        found = run.stage_record("retrievegan").get("steps")
+        if found != entry.steps:
+            raise BadInput(
+                f"{folder}: was trained for {found} joint steps, {entry.steps} are asked for; name "
+                "another --out, or remove it to train it anew"
+            )
+        if entry.base is None:
+            return
+        base = open_run(str(self.run_folder(entry.base)))
+        for stage in STAGES[:2]:
+            ours, theirs = (each.stage_record(stage)["weights_sha256"] for each in (run, base))
+            if ours != theirs:
+                raise BadInput(
+                    f"{folder}: has another stage {stage} than {base.folder}; remove it to train "
+                    "it anew on that one's"
+                )
 
     def evaluate(
         self,
@@ -108,6 +149,7 @@ class Steps:
         seed: int,
         resamples: int,
         backbone: str,
+        backbone_weights: str,
     ) -> Evaluation:
         """Figures and images of one entry; from disk where they are of these very weights.
 
@@ -123,6 +165,8 @@ class Steps:
             "seed": seed,
             "resamples": resamples,
             "backbone": backbone,
+            "backbone_weights": backbone_weights,
+            "version": _VERSION,
         }
         folder = self._out / "evaluations" / entry.name
         result = folder / "result.json"
@@ -147,13 +191,10 @@ class Steps:
             write_json_atomic(partial / "result.json", {"identity": identity, "metrics": metrics})
         return Evaluation(metrics, folder / "images" / split)
 
-    def _train(self, entry: Entry, *, stages_only: bool) -> None:
+    def _train(self, entry: Entry) -> None:
         words: list[Any] = ["train", entry.config, "--data", self._data]
         words += ["--run", self.run_folder(entry.run), *self._weights]
-        settings = [*self._overrides, *entry.settings]
-        if stages_only:
-            settings.append("training.steps=0")
-        for setting in settings:
+        for setting in [*self._overrides, *entry.settings]:
             words += ["--set", setting]
         if entry.base is not None:
             words += ["--stages-from", self.run_folder(entry.base)]
@@ -177,8 +218,9 @@ class Steps:
                 raise
         if process.returncode:
             kind = _ERRORS.get(process.returncode, RganError)
-            raise kind(
-                f"{' '.join(map(str, words[:2]))} ended with exit code {process.returncode}; the "
-                "lines above say why, and the same command continues from here"
-            )
+            what = f"{' '.join(map(str, words[:2]))} ended with exit code {process.returncode}"
+            if process.returncode < 0:
+                raise kind(f"{what}: it was killed; the same command continues from here")
+            advice = "" if kind in (BadInput, CorruptData) else "; the same command continues"
+            raise kind(f"{what}, the lines above say why{advice}")
         return json.loads(output.splitlines()[-1])

@@ -32,7 +32,7 @@ COLUMNS = (
     Column("Fréchet, true boxes", ("fid", "fd_"), "true", "lower", 0),
     Column("kernel, predicted", ("kid", "kd_"), "predicted", "lower", 3),
     Column("kernel, true", ("kid", "kd_"), "true", "lower", 3),
-    Column("class score", ("is_", "cs_"), "predicted", "higher", 2),
+    Column("class score", ("is", "cs_"), "predicted", "higher", 2),
     Column("precision", ("precision_",), "predicted", "higher", 2),
     Column("recall", ("recall_",), "predicted", "higher", 2),
     Column("objects recognised", ("crop_accuracy_",), "predicted", "higher", 2),
@@ -61,18 +61,24 @@ def rows_of(
     ]
 
 
-def markdown(rows: Sequence[dict[str, Any]], *, split: str, described: Mapping[str, str]) -> str:
-    """The table; bold is the best of those that do not see the truth."""
+def markdown(rows: Sequence[dict[str, Any]], *, split: str, steps: Mapping[str, int | None]) -> str:
+    """The table; bold is the best of those that do not see the truth.
+
+    Args:
+      rows: of `rows_of`.
+      split: what was evaluated.
+      steps: name of a system -> of its own stage; None for one that is not trained.
+    """
     titles = [column.title for column in COLUMNS if any(row[column.title] for row in rows)]
     columns = {column.title: column for column in COLUMNS}
     rivals = [row for row in rows if not row["system"].endswith(SEES_THE_TRUTH)]
     best = {title: _best(columns[title], rivals) for title in titles}
     lines = [
-        "| " + " | ".join(["system", "trained", *titles]) + " |",
+        "| " + " | ".join(["system", "steps", *titles]) + " |",
         "|" + "---|" * (len(titles) + 2),
     ]
     for row in rows:
-        cells = [row["system"].replace("_", " "), described[row["system"]]]
+        cells = [row["system"].replace("_", " "), str(steps[row["system"]] or "-")]
         for title in titles:
             cells.append(_cell(row[title], columns[title], row in rivals, best[title]))
         lines.append("| " + " | ".join(cells) + " |")
@@ -89,7 +95,8 @@ def _figure(entry: Entry, column: Column, metrics: Mapping[str, Any]) -> dict[st
         learned = entry.system in ("retrievegan", "pasted_canvas")
         place = f"retrieval/{'learned' if learned else entry.system}/"
     else:
-        place = "layout/"
+        # sg2im predicts boxes of its own, all others by the joint stage.
+        place = "sg2im/layout/" if entry.system == "sg2im" else "layout/"
     for name, value in metrics.items():
         rest = name.removeprefix(place)
         if name.startswith(place) and rest.startswith(column.start) and "/" not in rest:

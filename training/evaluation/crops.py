@@ -31,7 +31,7 @@ def training_crops(
     Args:
       backbone: sees the crops.
       scenes: batches of training scenes.
-      count: stops at the batch in which so many are reached.
+      count: at most so many.
     """
     features: list[np.ndarray] = []
     categories: list[np.ndarray] = []
@@ -43,12 +43,12 @@ def training_crops(
         categories.append(batch["objects"].numpy()[mask])
         if sum(map(len, categories)) >= count:
             break
-    return np.concatenate(features), np.concatenate(categories)
+    return np.concatenate(features)[:count], np.concatenate(categories)[:count]
 
 
-def fit_crop_judge(features: np.ndarray, categories: np.ndarray) -> CropJudge:
-    """The judge of `training_crops`."""
-    return fit_discriminant(features, categories)
+def fit_crop_judge(features: np.ndarray, categories: np.ndarray) -> CropJudge | None:
+    """The judge of `training_crops`; None where there is only one category to tell."""
+    return fit_discriminant(features, categories) if len(np.unique(categories)) > 1 else None
 
 
 class CropTally:
@@ -86,9 +86,10 @@ class CropTally:
             metric: figures["crop_accuracy"],
             f"{name}/crop_balanced_accuracy_{backbone}": figures["crop_balanced_accuracy"],
             f"{name}/crop_count": figures["crop_count"],
+            f"{name}/crop_unknown_count": figures["crop_unknown_count"],
         }
         is_known = np.isin(categories, self._judge.categories)  # [N]
-        if protocol.resamples and is_known.any():
+        if protocol.resamples and len(np.unique(scenes[is_known])) > 1:
             right = np.bincount(
                 scenes, weights=is_known & (predicted == categories), minlength=self._count
             )  # [scenes]

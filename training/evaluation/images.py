@@ -37,7 +37,7 @@ def image_metrics(
     systems: list[System],
     scenes: Callable[[], Iterable[Batch]],
     real: np.ndarray,
-    floor: np.ndarray,
+    floor: np.ndarray | None,
     *,
     backbone: Backbone,
     protocol: Protocol,
@@ -52,7 +52,7 @@ def image_metrics(
       systems: what to compare.
       scenes: gives the split's batches, afresh at every call.
       real: [N, D] float32, `real_features` of the split.
-      floor: [M, D] float32, of real images that are not in the split.
+      floor: [M, D] float32, of real images that are not in the split; None if there are none.
       backbone: the network whose last features are compared; part of the metrics' names.
       protocol: split, seed and resamples.
       crop_judge: recognises the objects; None leaves them out.
@@ -64,7 +64,9 @@ def image_metrics(
     """
     metrics: dict[str, Any] = {"images": len(real), "feature_size": real.shape[1]}
     metrics["frechet_is_biased"] = bool(len(real) <= real.shape[1])
-    metrics |= _distances("floor/real", floor[: len(real)], real, backbone.name, protocol)
+    if floor is not None:
+        count = min(len(floor), len(real))
+        metrics |= _distances("floor/real", floor[:count], real[:count], backbone.name, protocol)
     if crop_judge is not None:
         judged = CropTally(crop_judge, backbone)
         for batch in scenes():

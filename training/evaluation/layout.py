@@ -89,7 +89,7 @@ def _intervals(
         ("box_iou", overlap, mask.sum(axis=1)),
         ("relation_score", satisfied, counted),
     ):
-        if wholes.any():
+        if np.count_nonzero(wholes) > 1:
             interval = ratio_interval(parts, wholes, protocol.seed, protocol.mean_resamples)
             intervals[name + INTERVAL] = list(interval)
     return intervals

@@ -32,7 +32,7 @@ from training.evaluation.protocol import Protocol
 from training.evaluation.reference import ReferenceCache
 from training.evaluation.retrieval import retrieval_metrics
 from training.evaluation.rule_retrieval import rule_metrics
-from training.evaluation.systems import Batch, systems_of
+from training.evaluation.systems import Batch, system_names, systems_of
 
 _CANDIDATES_AT_ONCE = 128  # per object, at the full batch size
 _JUDGE_CROPS = 4000  # real crops that teach the judge of objects
@@ -74,6 +74,21 @@ def evaluate_split(
     """
     config, vocabulary = run.config, run.vocabulary
     split, seed, rule = protocol.split, protocol.seed, config.retrieval.choice
+    names = system_names(rule)
+    for name in compared or ():
+        if name not in names:
+            raise BadInput(
+                f"--system {name}: a run with retrieval.choice={rule} has {', '.join(names)}"
+            )
+    # What is missing is said before anything is computed.
+    backbone = distance = None
+    if "images" in tasks:
+        if data.record_count(split) < 2:
+            raise BadInput(f"--split {split}: has one image, and a distance needs two")
+        backbone = load_backbone(metric_backbone, weights_dir)
+        _ = backbone.weights_sha256
+    if "diversity" in tasks:
+        distance = load_distance(diversity_network, weights_dir)
     sg2im = build_sg2im_networks(config, vocabulary)
     load_weights(run, "sg2im", sg2im)
     cooccurrence = build_cooccurrence_embedding(config, run.feature_size)
@@ -117,31 +132,27 @@ def evaluate_split(
         rule=rule,
         library=library,
     )
-    names = list(dict.fromkeys(system.name for system in systems))
-    for name in compared or ():
-        if name not in names:
-            raise BadInput(
-                f"--system {name}: a run with retrieval.choice={rule} has {', '.join(names)}"
-            )
     systems = [system for system in systems if compared is None or system.name in compared]
     metrics: dict[str, Any] = {}
-    if "images" in tasks:
+    if backbone is not None:
         metrics |= _image_task(
             data,
-            config.data.image_size,
+            {"image_size": config.data.image_size, "max_objects": config.data.max_objects},
             systems,
             scenes,
-            backbone=load_backbone(metric_backbone, weights_dir),
+            backbone=backbone,
             protocol=protocol,
             keep=keep,
         )
-    if "diversity" in tasks:
-        distance = load_distance(diversity_network, weights_dir)
+    if distance is not None:
         metrics |= diversity_metrics(
             networks, scenes(), distance, protocol=protocol, rule=rule, library=library
         )
     if "layout" in tasks:
         metrics |= layout_metrics(networks, scenes(candidates=None), vocabulary, protocol)
+        if compared is not None and "sg2im" in compared:  # it predicts boxes of its own
+            found = layout_metrics(sg2im, scenes(candidates=None), vocabulary, protocol)
+            metrics |= {f"sg2im/{name}": value for name, value in found.items()}
     if "retrieval" in tasks and rule == LEARNED:
         metrics |= retrieval_metrics(networks, scenes(), data, table, seed=seed, library=library)
     elif "retrieval" in tasks:
@@ -155,7 +166,7 @@ def evaluate_split(
 
 def _image_task(
     data: PreparedData,
-    image_size: int,
+    sizes: dict[str, int],
     systems: list,
     scenes: Callable[..., Iterable[Batch]],
     *,
@@ -165,12 +176,13 @@ def _image_task(
 ) -> dict[str, Any]:
     """What does not depend on the systems is taken from the data's cache."""
     split, count = protocol.split, data.record_count(protocol.split)
-    other = "test" if split == "train" else "train"
+    others = [name for name in ("train", "test", "val") if name != split]
+    other = next((name for name in others if data.record_count(name)), None)
     cache = ReferenceCache(
         data.folder,
         {
             "data": data.fingerprint,
-            "image_size": image_size,
+            **sizes,
             "backbone": backbone.name,
             "weights": backbone.weights_sha256,
         },
@@ -187,15 +199,17 @@ def _image_task(
         found = training_crops(backbone, scenes("train", None), _JUDGE_CROPS)
         return dict(zip(("features", "categories"), found, strict=True))
 
-    # Without retrieval features there is nothing to see crops with, as in InceptionV3.
+    # Without retrieval features there is nothing to see crops with, as in InceptionV3; and a judge
+    # that was taught by the very scenes of the split would be no judge.
     judge = None
-    if backbone.offers_features:
-        judge = fit_crop_judge(**cache.get({"crops": _JUDGE_CROPS}, crops))
+    if backbone.offers_features and split != "train":
+        what = {"crops": _JUDGE_CROPS, "feature_weights": backbone.feature_weights_sha256}
+        judge = fit_crop_judge(**cache.get(what, crops))
     metrics = image_metrics(
         systems,
         scenes,
         features(split),
-        features(other),
+        features(other) if other is not None else None,
         backbone=backbone,
         protocol=protocol,
         crop_judge=judge,

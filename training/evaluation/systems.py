@@ -54,6 +54,16 @@ class System(NamedTuple):
         return f"{self.name}/{self.boxes}_boxes"
 
 
+def system_names(rule: str) -> list[str]:
+    """The systems of a run with this `retrieval.choice`."""
+    names = [NAMES[rule], "sg2im"]
+    if rule != choice.NOISE:
+        names.append("pasted_canvas")
+    if rule not in (choice.NOISE, choice.OWN):
+        names.append("own_patches")
+    return names
+
+
 def systems_of(
     networks: RetrievalNetworks,
     sg2im: Sg2imNetworks,
@@ -98,14 +108,14 @@ def systems_of(
         return Drawn(sg2im.decoder(encoding.object_vectors, boxes, encoding.object_mask), boxes)
 
     drawers = {NAMES[rule]: generated, "sg2im": parametric, "pasted_canvas": pasted}
-    if rule == choice.NOISE:
-        del drawers["pasted_canvas"]
+    names = system_names(rule)
     systems = [
         System(name, layout, functools.partial(_draw, draw, layout))
         for name, draw in drawers.items()
+        if name in names
         for layout in ("predicted", "true")
     ]
-    if rule not in (choice.NOISE, choice.OWN):
+    if "own_patches" in names:
         systems.append(
             System(
                 "own_patches",

@@ -11,7 +11,7 @@ from rgan_tf.errors import BadInput
 from rgan_tf.files import atomic_folder, write_bytes_atomic, write_json_atomic
 from rgan_tf.progress import Progress
 from rgan_tf.renames import require_free
-from rgan_tf.runs import Run, check_bank_fits, open_run
+from rgan_tf.runs import Run, check_bank_fits, check_learns_retrieval, open_run
 from training.study.key import KEY, PAGE, key_content
 from training.study.page import page_content, render_page
 from training.study.plan import most_repeats, plan_pairs, take_scenes
@@ -33,6 +33,8 @@ def make(args: argparse.Namespace) -> dict[str, Any]:
     run = open_run(args.run)
     data = _open_data(args, run)
     other = run if args.other is None else open_run(args.other)
+    for each, name in ((run, args.run), (other, args.other or args.run)):
+        check_learns_retrieval(each, name)
     if other is not run:
         check_bank_fits(other, args.other, data.bank)
     first, second = Side(run, args.systems[0]), Side(other, args.systems[1])

@@ -10,8 +10,10 @@ import pytest
 from PIL import Image
 
 from rgan_tf import cli
+from rgan_tf.config import load_config
 from rgan_tf.errors import BadInput, Interrupted
 from training.compare import steps as steps_module
+from training.compare.entries import SYSTEMS, entries_of
 from training.compare.steps import Steps
 
 
@@ -19,8 +21,8 @@ from training.compare.steps import Steps
 def calls(monkeypatch, color_backbone, capfd):
     """Runs `rgan` commands in this process; what they were, in order."""
     done = []
-    for module in ("run", "diversity"):
-        name = f"training.evaluation.{module}.load_backbone"
+    for module in ("training.evaluation.run", "training.evaluation.diversity", "rgan_tf.backbones"):
+        name = f"{module}.load_backbone"
         monkeypatch.setattr(name, lambda *names: color_backbone)
 
     def run(self, words):
@@ -96,6 +98,29 @@ def test_runs_that_differ_share_the_first_stages(calls, config, copied, tiny_wor
     assert row["Fréchet, true boxes"] and row["style agreement"] is None
 
 
+def test_what_is_there_is_what_the_row_says(calls, config, copied, tiny_world, tmp_path, rgan):
+    out = tmp_path / "out"
+    (out / "runs").mkdir(parents=True)
+    shutil.move(copied, out / "runs" / "retrievegan")
+    fewer = ("--systems", "retrievegan", "--set", "training.steps=2")
+    reply = rgan(*words(config, tiny_world.folder, out, *fewer))
+    assert reply.code == 2 and "was trained for 3 joint steps, 2 are asked for" in reply.err
+    # A run on another first stage than its base's.
+    ruled = out / "runs" / "graph_nearest"
+    shutil.copytree(out / "runs" / "retrievegan", ruled)
+    record = json.loads((ruled / "sg2im" / "stage.json").read_text())
+    steps = Steps(out, str(tiny_world.folder), [], weights_dir=None, count=1)
+    (entry,) = [
+        e
+        for e in entries_of({str(config): load_config(config)}, SYSTEMS)
+        if e.name == "graph_nearest"
+    ]
+    steps._check(entry)
+    (ruled / "sg2im" / "stage.json").write_text(json.dumps({**record, "weights_sha256": "0"}))
+    with pytest.raises(BadInput, match="another stage sg2im"):
+        steps._check(entry)
+
+
 def test_wrong_input_is_refused_before_anything_is_trained(
     calls, config, tiny_world, tmp_path, rgan
 ):
@@ -104,6 +129,9 @@ def test_wrong_input_is_refused_before_anything_is_trained(
         (("--seed", -1), "--seed -1"),
         (("--resamples", 1), "--resamples 1"),
         (("--set", "training.steps=many"), "training.steps must be int"),
+        (("--set", "retrieval.choice=own"), "leave it out"),
+        (("--set", "retrieval.candidates=99"), "retrieval.candidates of at most"),
+        (("--set", "training.batch_size=64"), "fewer than one batch of 64"),
     ):
         reply = rgan(*words(config, tiny_world.folder, out, *more))
         assert reply.code == 2 and message in reply.err

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
 from rgan_tf.config import Config
+from rgan_tf.metrics.diversity import diversity_name
+from rgan_tf.metrics.frechet import frechet_name, kernel_name
+from rgan_tf.metrics.inception_score import score_name
+from rgan_tf.metrics.precision_recall import precision_name, recall_name
 from training.compare.entries import entries_of
 from training.compare.table import COLUMNS, markdown, rows_of
 
@@ -31,7 +37,7 @@ METRICS = {
 
 def table():
     entries = entries_of({"c": Config()}, SYSTEMS)
-    return rows_of(entries, METRICS), {entry.name: entry.described for entry in entries}
+    return rows_of(entries, METRICS), {"retrievegan": 9, "pasted_canvas": None, "oracle_patches": 9}
 
 
 def test_figures_are_taken_by_system_and_layout():
@@ -51,11 +57,38 @@ def test_figures_are_taken_by_system_and_layout():
 
 
 def test_bold_is_the_best_that_does_not_see_the_truth():
-    rows, described = table()
-    lines = markdown(rows, split="val", described=described).splitlines()
+    rows, steps = table()
+    lines = markdown(rows, split="val", steps=steps).splitlines()
     head, _, ours, canvas, oracle = lines[:5]
     assert "Fréchet, predicted boxes" in head and "kernel" not in head  # nobody has one
     assert "| **20** [18, 23] |" in ours and "**0.90**" in ours
     assert "| 30 |" in canvas and "**0.90**" in canvas
     assert "**" not in oracle and "| 1 |" in oracle
     assert "fd_mobilenet_v2_4_val" in lines[-1]
+
+
+@pytest.mark.parametrize("backbone", ["mobilenet_v2", "inception_v3"])
+@pytest.mark.parametrize("count", [7, 5000])
+def test_every_column_knows_the_names_that_are_given(backbone, count):
+    """A column that matches nothing would vanish without a word."""
+    named = {
+        "Fréchet, predicted boxes": frechet_name(backbone, count, "val"),
+        "kernel, predicted": kernel_name(backbone, count, "val"),
+        "class score": score_name(backbone, count, 3, "val"),
+        "precision": precision_name(backbone, count, 3, "val"),
+        "recall": recall_name(backbone, count, 3, "val"),
+        "objects recognised": f"crop_accuracy_{backbone}",
+        "diversity": diversity_name(backbone),
+    }
+    metrics = {f"graph_nearest/predicted_boxes/{name}": 0.5 for name in named.values()}
+    (entry,) = entries_of({"c": Config()}, ["graph_nearest"])
+    (row,) = rows_of([entry], {"graph_nearest": metrics})
+    for title, name in named.items():
+        assert row[title]["metric"] == name
+
+
+def test_sg2im_has_boxes_of_its_own():
+    (entry,) = entries_of({"c": Config()}, ["sg2im"])
+    metrics = {"layout/box_iou": 0.1, "sg2im/layout/box_iou": 0.4, "layout/relation_score": 0.2}
+    (row,) = rows_of([entry], {"sg2im": metrics})
+    assert row["box IoU"]["value"] == 0.4 and row["relationships"] is None
