@@ -344,5 +344,16 @@ def test_what_is_downloaded_is_the_file_that_is_offered(tmp_path, monkeypatch):
     names = spec.classifier_files + spec.weight_files
     found = find_weights("mobilenet_v2", names, tmp_path, spec.download)
     assert asked == [(MOBILENET_NO_TOP, MOBILENET_NO_TOP)] and found.name == MOBILENET_NO_TOP
+    # Of InceptionV3 the file with the classifier is fetched: the Inception score needs it.
+    asked.clear()
+    load_backbone("inception_v3", tmp_path)
+    assert set(asked) == {(INCEPTION_FILE, INCEPTION_FILE)}
+
+
+def test_without_a_network_both_files_are_named(tmp_path, monkeypatch):
+    def get_file(*args, **kwargs):
+        raise OSError("no network")
+
+    monkeypatch.setattr(tf.keras.utils, "get_file", get_file)
     with pytest.raises(BadInput, match=f"{INCEPTION_FILE} or {INCEPTION_NO_TOP}"):
         load_backbone("inception_v3", tmp_path)

@@ -203,6 +203,8 @@ def raw_configs(draw):
         "retrieval.loaded_candidates": st.integers(1, 16),
         "retrieval.selection_loss": st.sampled_from(["one_step", "iterative"]),
         "retrieval.index": st.sampled_from(["auto", "exact", "scann"]),
+        # The other choices are not free to combine, see `test_every_choice_of_patches_is_kept`.
+        "retrieval.choice": st.just("learned"),
         "retrieval.backbone": st.sampled_from(["mobilenet_v2", "resnet50", "squeezenet"]),
         "losses.adversarial": st.sampled_from(["hinge", "non_saturating"]),
         "losses.perceptual_backbone": st.sampled_from(["squeezenet", "vgg19", "mobilenet_v2"]),
@@ -263,6 +265,19 @@ def test_any_unknown_key_is_refused(raw, section, key):
     raw.setdefault(section, {})[key] = 1
     with pytest.raises(BadInput, match="unknown key"):
         config_from_dict(raw)
+
+
+@pytest.mark.parametrize("choice", ["learned", "nearest", "nearest_random", "own", "noise"])
+def test_every_choice_of_patches_is_kept(choice):
+    config = config_from_dict({"retrieval": {"choice": choice}})
+    assert config_from_dict(config_to_dict(config)) == config
+    assert config.retrieval.choice == choice
+    wrong = {"choice": choice, "redraw_every_steps": 5}
+    if choice == "learned":
+        config_from_dict({"retrieval": wrong})
+    else:
+        with pytest.raises(BadInput, match="no retrieval.redraw_every_steps"):
+            config_from_dict({"retrieval": wrong})
 
 
 @pytest.mark.parametrize("name", SHIPPED)

@@ -33,7 +33,7 @@ def one_replica():
         patch.setattr(
             tf.distribute,
             "MirroredStrategy",
-            lambda devices=None: strategy(devices or ["CPU:0"]),
+            lambda devices=None, **options: strategy(devices or ["CPU:0"], **options),
         )
         yield
 
