@@ -52,7 +52,8 @@ class ReferenceCache:
         path = self._folder / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.npz"
         if path.is_file():
             try:
-                with np.load(path, allow_pickle=False) as file:
+                # Opened here: NumPy leaves a file that it cannot read open.
+                with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
                     return {name: file[name] for name in file.files}
             except (
                 OSError,
