@@ -172,9 +172,12 @@ class Config:
     training: TrainingConfig = TrainingConfig()
 
 
+PATCH_CHOICES = ("learned", "nearest", "nearest_random", "own", "noise")
+"""Values of `retrieval.choice`, see `model.choice`."""
+
 _CHOICES = {
     "retrieval.selection_loss": ("one_step", "iterative"),
-    "retrieval.choice": ("learned", "nearest", "nearest_random", "own", "noise"),
+    "retrieval.choice": PATCH_CHOICES,
     "retrieval.index": ("auto", "exact", "scann"),
     "retrieval.backbone": ("mobilenet_v2", "resnet50", "squeezenet"),
     "losses.adversarial": ("hinge", "non_saturating"),
@@ -366,6 +369,17 @@ def config_to_dict(config: Config) -> dict[str, Any]:
         return list(value) if isinstance(value, tuple) else value
 
     return plain(dataclasses.asdict(config))
+
+
+def flat_settings(config: Config) -> dict[str, Any]:
+    """`section.key` -> plain value, in the order of the config."""
+    flat: dict[str, Any] = {}
+    for key, value in config_to_dict(config).items():
+        if isinstance(value, dict):
+            flat |= {f"{key}.{name}": item for name, item in value.items()}
+        else:
+            flat[key] = value
+    return flat
 
 
 def config_to_yaml(config: Config) -> str:

@@ -31,7 +31,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from rgan_tf.config import Config, config_to_dict, config_to_yaml, load_config
+from rgan_tf.config import Config, config_to_yaml, flat_settings, load_config
 from rgan_tf.data.patch_bank import PatchBank
 from rgan_tf.errors import BadInput, CorruptData
 from rgan_tf.files import (
@@ -341,7 +341,7 @@ def checkpoint_identity(run: Run, stage: str) -> dict[str, str]:
     """
     settings = {
         key: value
-        for key, value in _flat(config_to_dict(run.config)).items()
+        for key, value in flat_settings(run.config).items()
         if key not in _MAY_DIFFER and (key, value) != _ADDED_LATER
     }
     text = json.dumps(settings, sort_keys=True)
@@ -431,20 +431,10 @@ def _difference(
       also: beginnings of further settings that may differ.
       only: beginnings of the settings that are compared; all by default.
     """
-    before, after = _flat(config_to_dict(old)), _flat(config_to_dict(new))
+    before, after = flat_settings(old), flat_settings(new)
     for key, value in before.items():
         if key in _MAY_DIFFER or key.startswith(also) or not key.startswith(only):
             continue
         if value != after[key]:
             return f"{key} = {value}, asked for now {after[key]}"
     return ""
-
-
-def _flat(nested: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat = {}
-    for key, value in nested.items():
-        if isinstance(value, dict):
-            flat.update(_flat(value, f"{prefix}{key}."))
-        else:
-            flat[prefix + key] = value
-    return flat

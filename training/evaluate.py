@@ -5,17 +5,9 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from training.evaluation.names import SYSTEMS
+
 TASKS = ("images", "diversity", "layout", "retrieval", "cooccurrence")
-SYSTEMS = (
-    "retrievegan",
-    "graph_nearest",
-    "pastegan_style",
-    "oracle_patches",
-    "layout2im_style",
-    "sg2im",
-    "pasted_canvas",
-    "own_patches",
-)
 _PICTURE_SCENES = 12
 
 
@@ -75,28 +67,26 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
     """Evaluates one split, or every one of them with `--split all`."""
     from pathlib import Path
 
-    from rgan_tf.data.prepared import PreparedData
     from rgan_tf.errors import BadInput
     from rgan_tf.runs import RELEASED_PREFIX, open_run
+    from training.evaluation.inputs import (
+        check_resamples,
+        check_seed,
+        check_split,
+        open_data_of,
+    )
     from training.evaluation.protocol import Protocol
     from training.evaluation.report import image_keeper, write_report
     from training.evaluation.run import evaluate_split
 
-    if not 0 <= args.seed < 2**31:
-        raise BadInput(f"--seed {args.seed}: must be at least 0 and below 2^31")
-    if args.resamples < 0 or args.resamples == 1:
-        raise BadInput(f"--resamples {args.resamples}: must be 0 or at least 2")
+    check_seed(args.seed)
+    check_resamples(args.resamples)
     if args.batch_size < 1:
         raise BadInput(f"--batch-size {args.batch_size}: must be at least 1")
     if args.out and Path(args.out).exists() and not Path(args.out).is_dir():
         raise BadInput(f"--out {args.out}: is a file; name a folder")
     run = open_run(args.run)
-    folder = args.data or run.data
-    if folder is None:
-        raise BadInput(f"--run {args.run}: holds no data; name a prepared folder with --data")
-    data = PreparedData.open(folder)
-    data.check_vocabulary(run.vocabulary, f"run {args.run}")
-    data.check_config(run.config)
+    data = open_data_of(run, args.run, args.data)
     if args.out:
         out = Path(args.out)
     elif args.run.startswith(RELEASED_PREFIX):
@@ -104,10 +94,13 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
     else:
         out = run.folder
     splits = ("train", "val", "test") if args.split == "all" else (args.split,)
-    result: dict[str, Any] = {"run": args.run, "data": str(folder), "seed": args.seed}
+    result: dict[str, Any] = {
+        "run": args.run,
+        "data": str(args.data or run.data),
+        "seed": args.seed,
+    }
     for split in splits:
-        if not data.record_count(split):
-            raise BadInput(f"--data {folder}: split {split} is empty; choose another")
+        check_split(data, split)
         keep = image_keeper(args.save_images, split) if args.save_images else None
         metrics, picture = evaluate_split(
             run,

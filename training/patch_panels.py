@@ -8,9 +8,8 @@ from PIL import Image, ImageDraw
 
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.image import grid
-from rgan_tf.model.patch_library import PatchLibrary
-from rgan_tf.model.synthesis import synthesise
 from rgan_tf.pictures import Color, category_color, patch_sheet
+from rgan_tf.retrieval.selector import chosen_rows
 from rgan_tf.runs import Run
 
 _SCENES = 4
@@ -20,41 +19,23 @@ _WHITE: Color = (255, 255, 255)
 
 
 def patch_panel(
-    run: Run,
-    data: PreparedData,
-    networks: tf.keras.Model,
-    batch: dict[str, tf.Tensor],
-    library: PatchLibrary | None = None,
-) -> np.ndarray | None:
-    """The patches that the first scenes of a batch retrieve, over the images they are cut from.
-
-    Row i draws from seed i, as in `joint_grid`, so these are the patches of its first rows.
+    run: Run, data: PreparedData, batch: dict[str, tf.Tensor], choice: tf.Tensor
+) -> np.ndarray:
+    """The patches that the first scenes of a batch took, over the images they are cut from.
 
     Args:
-      run, data, networks: what is shown.
+      run, data: what is shown.
       batch: scenes with candidates.
-      library: for batches without the candidates' own features.
+      choice: [B, O] int32, which candidate every object took, -1 = none.
 
     Returns:
-      uint8 [H, W, 3]: per scene, a row of patches over a row of sources. None where the run's rule
-      of choice takes no patch of the bank.
+      uint8 [H, W, 3]: per scene, a row of patches over a row of sources.
     """
-    batch = {name: value[:_SCENES] for name, value in batch.items()}
-    made = synthesise(
-        networks,
-        batch,
-        row_seeds=tf.range(tf.shape(batch["objects"])[0]),
-        rule=run.config.retrieval.choice,
-        library=library,
-    )
-    if made.choice is None:
-        return None
-    choice = made.choice.numpy()  # [B, O]
-    ids = np.take_along_axis(batch["candidate_ids"].numpy(), np.maximum(choice, 0)[..., None], 2)
-    chosen = np.where(choice >= 0, ids[..., 0], -1)  # [B, O]
+    chosen = chosen_rows(batch["candidate_ids"][:_SCENES], choice[:_SCENES]).numpy()  # [S, O]
+    objects_of = batch["objects"][:_SCENES].numpy()  # [S, O]
     sheets = [
         _sheet(run, data, rows[objects > 0], objects[objects > 0])
-        for rows, objects in zip(chosen, batch["objects"].numpy(), strict=True)
+        for rows, objects in zip(chosen, objects_of, strict=True)
     ]
     return grid(sheets, columns=1)
 

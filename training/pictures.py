@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import tensorflow as tf
@@ -15,10 +15,11 @@ from rgan_tf.data.prepared import PreparedData
 from rgan_tf.image import float_to_uint8
 from rgan_tf.model.adversarial_model import AdversarialModel
 from rgan_tf.model.choice import NOISE
-from rgan_tf.model.patch_library import PatchLibrary, library_for
-from rgan_tf.model.synthesis import reconstruct, synthesise
+from rgan_tf.model.patch_library import library_for
+from rgan_tf.model.synthesis import Synthesis, reconstruct, synthesise
 from rgan_tf.pictures import comparison_grid, draw_layout
 from rgan_tf.runs import Run
+from rgan_tf.vocabulary import Vocabulary
 from training.patch_panels import patch_panel
 
 SCENES = 8
@@ -57,7 +58,10 @@ def sg2im_pictures(
         return {
             "sg2im": comparison_grid(
                 [
-                    ("predicted layout", layouts(run, batch, boxes)),
+                    (
+                        "predicted layout",
+                        layouts(run.vocabulary, batch, boxes),
+                    ),
                     ("sg2im", float_to_uint8(image)),
                     ("real", float_to_uint8(batch["image"])),
                 ],
@@ -78,31 +82,37 @@ def joint_pictures(
     def draw() -> dict[str, np.ndarray]:
         batch = fixed_scenes(run, data, held_out_split(data), candidates, SCENES)
         library = library_for(run.config, model.average, reader)
-        pictures = {"retrievegan": joint_grid(run, model.average, batch, library)}
-        panel = patch_panel(run, data, model.average, batch, library)
-        return pictures if panel is None else {**pictures, "sources": panel}
+        make = functools.partial(
+            synthesise,
+            model.average,
+            batch,
+            row_seeds=tf.range(tf.shape(batch["objects"])[0]),
+            rule=run.config.retrieval.choice,
+            library=library,
+        )
+        predicted = make()
+        pictures = {"retrievegan": _joint_grid(run, model.average, batch, predicted, make)}
+        if predicted.choice is not None:  # else no patch is of the bank
+            pictures["sources"] = patch_panel(run, data, batch, predicted.choice)
+        return pictures
 
     return draw
 
 
-def joint_grid(
+def _joint_grid(
     run: Run,
     networks: tf.keras.Model,
     batch: dict[str, tf.Tensor],
-    library: PatchLibrary | None = None,
+    predicted: Synthesis,
+    make: Callable[..., Synthesis],
 ) -> np.ndarray:
-    """The picture grid of stage 3 for one batch."""
-    rows = tf.range(tf.shape(batch["objects"])[0])
-    make = functools.partial(
-        synthesise, networks, batch, row_seeds=rows, rule=run.config.retrieval.choice
-    )
-    predicted = make(library=library)
-    true_layout = make(boxes=batch["boxes"], library=library)
+    """The picture grid of stage 3 for one batch, given what it looks like in predicted boxes."""
+    drawn = layouts(run.vocabulary, batch, predicted.boxes)
     columns = [
-        ("predicted layout", layouts(run, batch, predicted.boxes)),
+        ("predicted layout", drawn),
         ("retrieved patches", patch_tiles(predicted.crops)),
         ("generated", float_to_uint8(predicted.images)),
-        ("true boxes", float_to_uint8(true_layout.images)),
+        ("true boxes", float_to_uint8(make(boxes=batch["boxes"]).images)),
     ]
     if run.config.retrieval.choice != NOISE:  # whose generator has never seen a patch
         rebuilt = reconstruct(networks, batch, batch["boxes"])
@@ -110,16 +120,27 @@ def joint_grid(
     return comparison_grid([*columns, ("real", float_to_uint8(batch["image"]))], cell=CELL)
 
 
-def layouts(run: Run, batch: dict[str, tf.Tensor], boxes: tf.Tensor) -> list[np.ndarray]:
-    """One layout drawing per scene."""
+def layouts(
+    vocabulary: Vocabulary, graphs: Mapping[str, np.ndarray | tf.Tensor], boxes: np.ndarray
+) -> list[np.ndarray]:
+    """One layout drawing per scene.
+
+    Args:
+      vocabulary: gives the names.
+      graphs: `objects` [B, O] and `triples` [B, T, 3] int32, such as a batch.
+      boxes: [B, O, 4] float32, the layout.
+    """
     drawings = []
-    for objects, triples, scene_boxes in zip(
-        batch["objects"].numpy(), batch["triples"].numpy(), boxes.numpy(), strict=True
+    for scene_objects, scene_triples, scene_boxes in zip(
+        np.asarray(graphs["objects"]),
+        np.asarray(graphs["triples"]),
+        np.asarray(boxes),
+        strict=True,
     ):
-        count = int(np.sum(objects > 0))
-        names = [run.vocabulary.object_name(int(value)) for value in objects[:count]]
+        count = int(np.sum(scene_objects > 0))
+        names = [vocabulary.object_name(int(value)) for value in scene_objects[:count]]
         relationships = [
-            (int(s), run.vocabulary.predicates[int(p)], int(o)) for s, p, o in triples if s >= 0
+            (int(s), vocabulary.predicates[int(p)], int(o)) for s, p, o in scene_triples if s >= 0
         ]
         drawings.append(draw_layout(names, scene_boxes[:count], 2 * CELL, relationships))
     return drawings

@@ -1,21 +1,10 @@
-"""The settings of a config as one flat table."""
+"""Which settings of a config are not the defaults."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from rgan_tf.config import Config, config_to_dict
-
-
-def flat_settings(config: Config) -> dict[str, Any]:
-    """`section.key` -> value, in the order of the config; sequences are lists."""
-    flat: dict[str, Any] = {}
-    for key, value in config_to_dict(config).items():
-        if isinstance(value, dict):
-            flat |= {f"{key}.{name}": item for name, item in value.items()}
-        else:
-            flat[key] = value
-    return flat
+from rgan_tf.config import Config, flat_settings
 
 
 def changed_settings(config: Config) -> dict[str, tuple[Any, Any]]:

@@ -20,7 +20,7 @@ from rgan_tf.errors import BadInput
 from rgan_tf.files import write_bytes_atomic
 from rgan_tf.image import encode_png
 from rgan_tf.losses.perceptual import PerceptualDistance
-from rgan_tf.model.bank_features import embed_rows, fallback_objects, prefilter
+from rgan_tf.model.bank_features import embed_rows, fallback_objects
 from rgan_tf.model.cooccurrence import CooccurrenceModel, same_image_auc, triplet_dataset
 from rgan_tf.model.gated_adam import GatedAdam
 from rgan_tf.model.guarded_model import GuardedModel
@@ -32,11 +32,12 @@ from rgan_tf.model.networks import (
 )
 from rgan_tf.model.retrievegan import RetrieveGAN
 from rgan_tf.model.sg2im import Sg2imModel
-from rgan_tf.runs import STAGES, Run, load_weights
+from rgan_tf.runs import STAGES, Run
 from training.callbacks.hyperparameters import Hyperparameters
 from training.callbacks.projector import Projector
 from training.callbacks.reports import IndexAge, Pictures
 from training.callbacks.stage import StageCallback
+from training.first_stages import load_first_stages
 from training.fitting import Stage, fit_stage
 from training.pictures import held_out_split, joint_pictures, sg2im_pictures
 from training.redraws import Redraws
@@ -176,18 +177,11 @@ def run_retrievegan(training: Training, perceptual: PerceptualDistance) -> None:
             )
     if not _begins(training, "retrievegan", config.training.steps):
         return
-    sg2im = build_sg2im_networks(config, run.vocabulary)
-    load_weights(run, "sg2im", sg2im)
-    cooccurrence = build_cooccurrence_embedding(config, run.feature_size)
-    load_weights(run, "cooccurrence", cooccurrence)
     shown = held_out_split(data)
-    tables = prefilter(
+    tables = load_first_stages(run).candidates(
         config,
         data,
         {"train", shown},
-        sg2im,
-        cooccurrence,
-        encoder=run.stage_record("sg2im")["weights_sha256"],
         progress=lambda line: print(line, file=sys.stderr, flush=True),
     )
     cooccurrence_rows = tables["train"].cooccurrence

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from rgan_tf.config import PATCH_CHOICES
 from rgan_tf.model.joint_retrieval import Retrieved
 from rgan_tf.retrieval.noise import draw_noise, stateless_uniform
+from rgan_tf.retrieval.selector import chosen_rows
 
-LEARNED = "learned"
-NEAREST = "nearest"
-NEAREST_RANDOM = "nearest_random"
-OWN = "own"
-NOISE = "noise"
-CHOICES = (LEARNED, NEAREST, NEAREST_RANDOM, OWN, NOISE)
+CHOICES = LEARNED, NEAREST, NEAREST_RANDOM, OWN, NOISE = PATCH_CHOICES
 """`learned`: the group retrieval. Among the candidates by their graph feature: `nearest` takes the
 first, `nearest_random` one of the first three, as PasteGAN does. `own` takes the patch that was cut
 out of the very image, which no user has: an upper bound. `noise` takes no patch; what varies is
@@ -131,5 +128,4 @@ def take_candidates(batch: dict[str, tf.Tensor], slots: tf.Tensor) -> tuple[tf.T
     crops = tf.gather(batch["candidate_crops"], index, batch_dims=2)  # [B, O, h, w, 3] uint8
     crops = tf.cast(crops, tf.float32) / 127.5 - 1.0  # [B, O, h, w, 3]
     crops *= tf.cast(is_there, tf.float32)[:, :, None, None, None]
-    ids = tf.gather(batch["candidate_ids"], index, batch_dims=2)  # [B, O]
-    return crops, tf.where(is_there, ids, -1)
+    return crops, chosen_rows(batch["candidate_ids"], slots)

@@ -16,6 +16,7 @@ from rgan_tf.retrieval.gumbel import GroupSelection, gumbel_group_select
 from rgan_tf.retrieval.selector import (
     GroupRetrieval,
     best_position,
+    chosen_rows,
     mix_patches,
     noise_and_scores,
 )
@@ -90,7 +91,7 @@ class ExactRetrieval:
         selection = self._select(candidates, valid, seeds, scale=scale, temperature=temperature)
         return Retrieved(
             mix_patches(selection.weights, batch["candidate_crops"]),
-            _chosen(batch["candidate_ids"], selection.choice),
+            chosen_rows(batch["candidate_ids"], selection.choice),
             selection_loss(
                 own,
                 candidates,
@@ -192,7 +193,7 @@ class CachedRetrieval:
         query = self._anchor_query(batch, anchors)[1]  # [B, D]
         return Retrieved(
             mix_patches(weights, patches.crops),
-            _chosen(shortlisted.ids, shortlisted.selection.choice),
+            chosen_rows(shortlisted.ids, shortlisted.selection.choice),
             self.selection_loss(batch, cached, object_mask, anchors),
             cooccurrence_loss(weights, patches.cooccurrence, object_mask),
             {
@@ -324,9 +325,3 @@ def signal_to_noise(
     squares = (distances - mean[:, tf.newaxis, tf.newaxis]) ** 2  # [B, O, K]
     variance = tf.reduce_sum(is_valid * squares, axis=[1, 2]) / count  # [B]
     return tf.stop_gradient(scale * tf.reduce_mean(tf.sqrt(variance)) / _NOISE_DEVIATION)
-
-
-def _chosen(ids: tf.Tensor, choice: tf.Tensor) -> tf.Tensor:
-    """Rows of the chosen candidates: [B, O, K] and [B, O] (-1 = none) -> [B, O]."""
-    chosen = tf.gather(ids, tf.maximum(choice, 0), batch_dims=2)  # [B, O]
-    return tf.where(choice >= 0, chosen, -1)

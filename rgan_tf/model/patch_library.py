@@ -8,6 +8,7 @@ from rgan_tf.config import Config
 from rgan_tf.data.patch_reader import PatchReader
 from rgan_tf.model.bank_features import embed_rows
 from rgan_tf.model.networks import RetrievalNetworks
+from rgan_tf.retrieval.selector import chosen_rows
 
 
 class PatchLibrary:
@@ -43,8 +44,7 @@ class PatchLibrary:
         Returns:
           [B, O, h, w, 3] float32 in [-1, 1]; 0 (mid grey) where there is none.
         """
-        chosen = tf.gather(ids, tf.maximum(choice, 0), batch_dims=2)  # [B, O]
-        chosen = tf.where(choice >= 0, chosen, -1)  # [B, O]
+        chosen = chosen_rows(ids, choice)  # [B, O]
         crops = tf.cast(self.reader.crops(chosen), tf.float32) / 127.5 - 1.0  # [B, O, h, w, 3]
         return crops * tf.cast(chosen >= 0, tf.float32)[:, :, None, None, None]
 

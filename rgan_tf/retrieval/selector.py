@@ -115,6 +115,20 @@ def best_candidate(embeddings: tf.Tensor, valid: tf.Tensor, scores: tf.Tensor) -
     return tf.gather(flat, best_position(valid, scores), batch_dims=1)  # [B, D]
 
 
+def chosen_rows(ids: tf.Tensor, choice: tf.Tensor) -> tf.Tensor:
+    """Rows of the bank that were chosen.
+
+    Args:
+      ids: [B, O, K] int32, rows of the candidates.
+      choice: [B, O] int32, position among the K, -1 = none.
+
+    Returns:
+      [B, O] int32, -1 = none.
+    """
+    chosen = tf.gather(ids, tf.maximum(choice, 0), batch_dims=2)  # [B, O]
+    return tf.where(choice >= 0, chosen, -1)
+
+
 def mix_patches(weights: tf.Tensor, crops: tf.Tensor) -> tf.Tensor:
     """The selected patch of each object: its crops, mixed with the selection weights (§3.5).
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,7 +12,8 @@ from PIL import Image
 
 from rgan_tf.data.candidates import CandidateTable
 from rgan_tf.model.networks import build_retrieval_networks
-from training import patch_panels
+from rgan_tf.model.synthesis import synthesise
+from training import patch_panels, pictures
 from training.patch_panels import boxed, patch_panel
 from training.pictures import fixed_scenes, joint_pictures
 
@@ -36,6 +38,12 @@ def shown(tiny_world, trained_folder):
     )
 
 
+def retrieved(shown):
+    """[B, O]: what the training pictures retrieve."""
+    rows = tf.range(len(shown.batch["objects"]))
+    return synthesise(shown.networks, shown.batch, row_seeds=rows).choice
+
+
 def record_sheets(monkeypatch):
     sheets = []
 
@@ -49,7 +57,7 @@ def record_sheets(monkeypatch):
 
 def test_every_patch_lies_in_its_source_image_where_the_box_is(shown, tiny_world, monkeypatch):
     sheets = record_sheets(monkeypatch)
-    patch_panel(shown.run, tiny_world, shown.networks, shown.batch)
+    patch_panel(shown.run, tiny_world, shown.batch, retrieved(shown))
     objects = shown.batch["objects"].numpy()
     assert len(sheets) == min(4, len(objects))
     store = tiny_world.scenes("train", image_size=32, max_objects=6, max_triples=8)
@@ -76,39 +84,42 @@ def test_every_patch_lies_in_its_source_image_where_the_box_is(shown, tiny_world
 
 
 def test_the_same_graphs_and_seeds_give_the_same_panel(shown, tiny_world):
-    first = patch_panel(shown.run, tiny_world, shown.networks, shown.batch)
-    second = patch_panel(shown.run, tiny_world, shown.networks, shown.batch)
+    first = patch_panel(shown.run, tiny_world, shown.batch, retrieved(shown))
+    second = patch_panel(shown.run, tiny_world, shown.batch, retrieved(shown))
     np.testing.assert_array_equal(first, second)
     assert first.dtype == np.uint8 and first.shape[1] > 112
 
 
-def test_it_comes_with_the_pictures_unless_no_patch_is_of_the_bank(shown, tiny_world, monkeypatch):
-    model = SimpleNamespace(average=shown.networks)
-    draw = joint_pictures(shown.run, tiny_world, model, shown.table)
-    assert set(draw()) == {"retrievegan", "sources"}
-    monkeypatch.setattr("training.pictures.patch_panel", lambda *_: None)
-    assert set(draw()) == {"retrievegan"}
+@pytest.mark.parametrize("rule", ["learned", "nearest", "own", "noise"])
+def test_it_comes_with_the_pictures_unless_no_patch_is_of_the_bank(shown, tiny_world, rule):
+    config = shown.run.config
+    retrieval = dataclasses.replace(config.retrieval, choice=rule)
+    run = dataclasses.replace(shown.run, config=dataclasses.replace(config, retrieval=retrieval))
+    drawn = joint_pictures(run, tiny_world, SimpleNamespace(average=shown.networks), shown.table)()
+    assert ("sources" in drawn) == (rule in ("learned", "nearest"))
+    assert "retrievegan" in drawn
 
 
-def test_a_rule_without_candidates_has_no_panel(shown, tiny_world, monkeypatch):
-    made = SimpleNamespace(choice=None)
-    monkeypatch.setattr(patch_panels, "synthesise", lambda *_, **__: made)
-    assert patch_panel(shown.run, tiny_world, shown.networks, shown.batch) is None
+def test_the_panel_shows_the_patches_of_the_grid(shown, tiny_world, monkeypatch):
+    """One synthesis for both, so one cannot show other patches than the other."""
+    taken = []
+    monkeypatch.setattr(
+        pictures, "patch_panel", lambda run, data, batch, choice: taken.append(choice)
+    )
+    joint_pictures(shown.run, tiny_world, SimpleNamespace(average=shown.networks), shown.table)()
+    np.testing.assert_array_equal(taken[0], retrieved(shown))
 
 
 def test_objects_without_a_patch_and_images_that_are_gone_are_grey(shown, tiny_world, monkeypatch):
     sheets = record_sheets(monkeypatch)
     choice = tf.fill(shown.batch["objects"].shape, -1)
-    made = SimpleNamespace(choice=choice)
-    monkeypatch.setattr(patch_panels, "synthesise", lambda *_, **__: made)
-    patch_panel(shown.run, tiny_world, shown.networks, shown.batch)
+    patch_panel(shown.run, tiny_world, shown.batch, choice)
     assert set(sheets[0].captions[: sheets[0].n]) == {"none"}
     assert all((image == 127).all() for image in sheets[0].crops[sheets[0].n :])
 
-    made.choice = tf.zeros_like(choice)
     gone = SimpleNamespace(image_ids=np.zeros([0], np.int64))
     elsewhere = SimpleNamespace(bank=tiny_world.bank, scenes=lambda *_, **__: gone)
-    patch_panel(shown.run, elsewhere, shown.networks, shown.batch)
+    patch_panel(shown.run, elsewhere, shown.batch, tf.zeros_like(choice))
     assert all((image == 127).all() for image in sheets[-1].crops[sheets[-1].n :])
 
 

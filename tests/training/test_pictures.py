@@ -48,7 +48,7 @@ def test_layouts_show_real_objects_only(trained, tiny_world, monkeypatch):
 
     monkeypatch.setattr("training.pictures.draw_layout", record)
     batch = fixed_scenes(trained, tiny_world, "val", None, 8)
-    assert len(layouts(trained, batch, batch["boxes"])) == len(batch["objects"])
+    assert len(layouts(trained.vocabulary, batch, batch["boxes"])) == len(batch["objects"])
     table = trained.vocabulary
     for (names, boxes, relationships), objects, triples in zip(
         seen, batch["objects"].numpy(), batch["triples"].numpy(), strict=True

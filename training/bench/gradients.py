@@ -11,27 +11,25 @@ import tensorflow as tf
 
 from rgan_tf.backbones import load_backbone
 from rgan_tf.config import Config
-from rgan_tf.data.candidates import CandidateSource
 from rgan_tf.data.patch_reader import PatchReader
 from rgan_tf.data.pipeline import scene_dataset
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.errors import BadInput
 from rgan_tf.losses.perceptual import PerceptualDistance
 from rgan_tf.losses.total import weighted_sum
-from rgan_tf.model.bank_features import embed_rows, prefilter
+from rgan_tf.model.bank_features import embed_rows
 from rgan_tf.model.joint_retrieval import CachedRetrieval
 from rgan_tf.model.networks import (
-    build_cooccurrence_embedding,
     build_discriminators,
     build_retrieval_networks,
-    build_sg2im_networks,
 )
 from rgan_tf.model.retrievegan import RetrieveGAN
 from rgan_tf.retrieval.cache import EmbeddingCache
 from rgan_tf.retrieval.selector import GroupRetrieval
-from rgan_tf.runs import Run, checkpoint_identity, load_weights, open_run
+from rgan_tf.runs import checkpoint_identity, open_run
 from rgan_tf.seeds import Purpose, derive_row_seeds
 from training.checkpoints import CheckpointFolder
+from training.first_stages import load_first_stages
 
 LOADED = (4, 8, 16)
 PARTS = ("total", "through_selection", "selection_loss")
@@ -78,7 +76,7 @@ def compare_gradients(
     if not any(folder.glob("step-*")):
         raise BadInput(f"--run {run_name}: has no checkpoints of the joint stage in {folder}")
     config = _with_retrieval(run.config, candidates=candidates, exact_candidates=candidates)
-    table = _candidates(run, data, config)
+    table = load_first_stages(run).candidates(config, data, ["train"])["train"]
     reader = PatchReader(data.bank, table.cooccurrence, crop_size=config.data.crop_size)
     model = RetrieveGAN(
         config,
@@ -140,15 +138,6 @@ def compare_gradients(
 
 def _with_retrieval(config: Config, **changes: Any) -> Config:
     return dataclasses.replace(config, retrieval=dataclasses.replace(config.retrieval, **changes))
-
-
-def _candidates(run: Run, data: PreparedData, config: Config) -> CandidateSource:
-    sg2im = build_sg2im_networks(config, run.vocabulary)
-    load_weights(run, "sg2im", sg2im)
-    cooccurrence = build_cooccurrence_embedding(config, run.feature_size)
-    load_weights(run, "cooccurrence", cooccurrence)
-    encoder = run.stage_record("sg2im")["weights_sha256"]
-    return prefilter(config, data, ["train"], sg2im, cooccurrence, encoder=encoder)["train"]
 
 
 def _cosines(model, config, scenes, cache, reader, temperature, loaded, first_step, run_exact):

@@ -66,20 +66,11 @@ def _compare(args: argparse.Namespace, run, data) -> dict[str, Any]:
 
     import tensorflow as tf
 
-    from rgan_tf.model.bank_features import prefilter
-    from rgan_tf.model.networks import (
-        build_cooccurrence_embedding,
-        build_retrieval_networks,
-        build_sg2im_networks,
-    )
-    from rgan_tf.runs import load_weights
+    from rgan_tf.model.networks import build_retrieval_networks
     from training.evaluation.retrieval import retrieval_metrics
+    from training.first_stages import load_first_stages
 
-    sg2im = build_sg2im_networks(run.config, run.vocabulary)
-    load_weights(run, "sg2im", sg2im)
-    cooccurrence = build_cooccurrence_embedding(run.config, run.feature_size)
-    load_weights(run, "cooccurrence", cooccurrence)
-    tables = prefilter(run.config, data, ["train", args.split], sg2im, cooccurrence)
+    tables = load_first_stages(run).candidates(run.config, data, ["train", args.split])
 
     results, others = {}, {}
     for name in args.variants:

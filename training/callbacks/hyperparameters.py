@@ -9,9 +9,9 @@ from typing import Any
 import tensorflow as tf
 from tensorboard.plugins.hparams import api_pb2, summary, summary_v2
 
-from rgan_tf.config import Config
+from rgan_tf.config import Config, flat_settings
 from training.callbacks.stage import StageCallback
-from training.settings import changed_settings, flat_settings
+from training.settings import changed_settings
 
 # (folder of the logs, tag) of the figures beside each config; the page shows their latest values,
 # whoever writes them, and leaves a cell empty where nobody has yet.

@@ -57,18 +57,16 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
     from training.compare.picture import comparison_picture
     from training.compare.steps import Steps
     from training.compare.table import markdown, rows_of
+    from training.evaluation.inputs import check_resamples, check_seed, check_split
     from training.train import check_data_fits, config_path
 
-    if not 0 <= args.seed < 2**31:
-        raise BadInput(f"--seed {args.seed}: must be at least 0 and below 2^31")
-    if args.resamples < 0 or args.resamples == 1:
-        raise BadInput(f"--resamples {args.resamples}: must be 0 or at least 2")
+    check_seed(args.seed)
+    check_resamples(args.resamples)
     systems = ["retrievegan", *ABLATION] if args.ablation else list(dict.fromkeys(args.systems))
     configs = {name: load_config(config_path(name), args.overrides) for name in args.configs}
     entries = entries_of(configs, systems)
     data = PreparedData.open(args.data)
-    if not data.record_count(args.split):
-        raise BadInput(f"--data {args.data}: split {args.split} is empty; choose another")
+    check_split(data, args.split)
     out = Path(args.out)
     if out.exists() and not out.is_dir():
         raise BadInput(f"--out {out}: is a file; name a folder")

@@ -9,12 +9,12 @@ import numpy as np
 from rgan_tf.config import Config
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.image import read_image
-from rgan_tf.pictures import comparison_grid, draw_layout
+from rgan_tf.pictures import comparison_grid
 from training.compare.entries import Entry
 from training.compare.steps import Evaluation
+from training.pictures import CELL, layouts
 
 SCENES = 8
-_CELL = 128  # px
 
 
 def comparison_picture(
@@ -44,22 +44,13 @@ def comparison_picture(
         max_triples=sizes.max_triples,
     )
     rows = np.arange(min(SCENES, len(store.image_ids)))
-    columns = [("graph and true boxes", [_layout(data, store, row) for row in rows])]
+    graphs = {"objects": store.objects[rows], "triples": store.triples[rows]}
+    drawn = layouts(data.vocabulary, graphs, store.boxes[rows])
+    columns = [("graph and true boxes", drawn)]
     for entry in entries:
         folder = evaluations[entry.name].images / entry.system / "predicted_boxes"
         if not folder.is_dir():
             folder = folder.with_name("true_boxes")
         images = [read_image(folder / f"{store.image_ids[row]}.png") for row in rows]
         columns.append((entry.name.replace("_", " "), images))
-    return comparison_grid([*columns, ("real", list(store.images(rows)))], cell=_CELL)
-
-
-def _layout(data: PreparedData, store, row: int) -> np.ndarray:
-    count = int((store.objects[row] > 0).sum())
-    names = [data.vocabulary.object_name(int(value)) for value in store.objects[row, :count]]
-    relationships = [
-        (int(s), data.vocabulary.predicates[int(p)], int(o))
-        for s, p, o in store.triples[row]
-        if s >= 0
-    ]
-    return draw_layout(names, store.boxes[row, :count], 2 * _CELL, relationships)
+    return comparison_grid([*columns, ("real", list(store.images(rows)))], cell=CELL)

@@ -17,8 +17,9 @@ from rgan_tf.model.choice import LEARNED
 from rgan_tf.model.networks import RetrievalNetworks
 from rgan_tf.model.patch_library import PatchLibrary
 from rgan_tf.model.synthesis import synthesise
+from training.evaluation.names import NAMES
 from training.evaluation.protocol import INTERVAL, Protocol
-from training.evaluation.systems import NAMES, Batch, row_seeds
+from training.evaluation.systems import Batch, row_seeds
 
 
 class NamedDistance(NamedTuple):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -63,17 +63,20 @@ def image_metrics(
       between the two sets of real images, at the count of the smaller one.
     """
     metrics: dict[str, Any] = {"images": len(real), "feature_size": real.shape[1]}
-    metrics["frechet_is_biased"] = bool(len(real) <= real.shape[1])
+    truth = _Real.of(real)
+    metrics["frechet_is_biased"] = truth.statistics.is_biased
     if floor is not None:
         count = min(len(floor), len(real))
-        metrics |= _distances("floor/real", floor[:count], real[:count], backbone.name, protocol)
+        metrics |= _distances(
+            "floor/real", floor[:count], _Real.of(real[:count]), backbone.name, protocol
+        )
     if crop_judge is not None:
         judged = CropTally(crop_judge, backbone)
         for batch in scenes():
             judged.add(float_to_uint8(batch["image"].numpy()), batch["boxes"], batch["objects"])
         metrics |= judged.metrics("real", backbone.name, protocol)
     for system in systems:
-        metrics |= _judge(system, scenes(), real, backbone, protocol, crop_judge, keep)
+        metrics |= _judge(system, scenes(), truth, backbone, protocol, crop_judge, keep)
     return metrics
 
 
@@ -92,7 +95,7 @@ def real_features(backbone: Backbone, scenes: Iterable[Batch], count: int) -> np
 def _judge(
     system: System,
     scenes: Iterable[Batch],
-    real: np.ndarray,
+    real: _Real,
     backbone: Backbone,
     protocol: Protocol,
     crop_judge: CropJudge | None,
@@ -104,8 +107,8 @@ def _judge(
     def draw(batch: Batch) -> Drawn:
         return system.draw(batch)
 
-    count, filled = len(real), 0
-    features = np.empty(real.shape, np.float32)  # [N, D]
+    count, filled = len(real.features), 0
+    features = np.empty(real.features.shape, np.float32)  # [N, D]
     score: ScoreStatistics | None = None
     crops = CropTally(crop_judge, backbone) if crop_judge is not None else None
     for batch in scenes:
@@ -129,7 +132,7 @@ def _judge(
         metrics[f"{name}/{metric}"] = mean
         metrics[f"{name}/{metric}/deviation"] = deviation
     if count > protocol.neighbours:
-        precision, recall = precision_recall(features, real, protocol.neighbours)
+        precision, recall = precision_recall(features, real.features, protocol.neighbours)
         named = (backbone.name, count, protocol.neighbours, protocol.split)
         metrics[f"{name}/{precision_name(*named)}"] = precision
         metrics[f"{name}/{recall_name(*named)}"] = recall
@@ -139,13 +142,13 @@ def _judge(
 
 
 def _distances(
-    name: str, made: np.ndarray, real: np.ndarray, backbone: str, protocol: Protocol
+    name: str, made: np.ndarray, real: _Real, backbone: str, protocol: Protocol
 ) -> dict[str, Any]:
     frechet = f"{name}/{frechet_name(backbone, len(made), protocol.split)}"
     kernel = f"{name}/{kernel_name(backbone, len(made), protocol.split)}"
     metrics: dict[str, Any] = {
-        frechet: frechet_distance(_statistics(made), _statistics(real)),
-        kernel: kernel_distance(made, real),
+        frechet: frechet_distance(_statistics(made), real.statistics),
+        kernel: kernel_distance(made, real.features),
     }
     if not protocol.resamples:
         return metrics
@@ -153,9 +156,20 @@ def _distances(
         (frechet, 0.0, frechet_standard_error),
         (kernel, None, kernel_standard_error),
     ):
-        error = spread(made, real, protocol.resamples, seed=protocol.seed)
+        error = spread(made, real.features, protocol.resamples, seed=protocol.seed)
         metrics[metric + INTERVAL] = list(normal_interval(metrics[metric], error, lowest))
     return metrics
+
+
+class _Real(NamedTuple):
+    """Features [N, D] of real images and their statistics, which all systems share."""
+
+    features: np.ndarray
+    statistics: FeatureStatistics
+
+    @classmethod
+    def of(cls, features: np.ndarray) -> _Real:
+        return cls(features, _statistics(features))
 
 
 def _statistics(features: np.ndarray) -> FeatureStatistics:

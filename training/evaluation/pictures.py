@@ -32,7 +32,10 @@ def comparison(
         library=library,
     )
     columns = [
-        ("predicted layout", layouts(run, batch, made.boxes)),
+        (
+            "predicted layout",
+            layouts(run.vocabulary, batch, made.boxes),
+        ),
         ("retrieved patches", patch_tiles(made.crops)),
     ]
     for system in systems:

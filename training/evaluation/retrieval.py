@@ -22,7 +22,7 @@ from rgan_tf.metrics.retrieval import (
 )
 from rgan_tf.model.networks import RetrievalNetworks
 from rgan_tf.model.patch_library import PatchLibrary
-from rgan_tf.retrieval.selector import GroupRetrieval
+from rgan_tf.retrieval.selector import GroupRetrieval, chosen_rows
 from rgan_tf.seeds import Purpose, derive_row_seeds
 from training.evaluation.systems import Batch, row_seeds
 
@@ -65,7 +65,7 @@ def retrieval_metrics(
         vectors = table.cooccurrence[np.maximum(chosen, 0)]  # [G, O, Dc]
         figures = {
             "cooccurrence_distance": cooccurrence_distance(vectors, mask),
-            "distinct_patches": _distinct(chosen, mask),
+            "distinct_patches": distinct_share(chosen, mask),
         }
         if has_styles:
             free = styles[np.maximum(chosen, 0)]
@@ -168,8 +168,9 @@ def _select_all(
         ]
         parts[f"{name}/scores"] = _scores(candidates.numpy(), own.numpy(), lock_object)
     for name, (free, with_lock) in choices.items():
-        parts[f"{name}/ids"] = _pick(ids, free)
-        parts[f"{name}/locked_ids"] = _pick(ids, np.where(locked >= 0, locked, with_lock))
+        parts[f"{name}/ids"] = chosen_rows(ids, free).numpy()
+        with_lock = np.where(locked >= 0, locked, with_lock)  # [B, O]
+        parts[f"{name}/locked_ids"] = chosen_rows(ids, with_lock).numpy()
     return parts
 
 
@@ -190,12 +191,6 @@ def _scores(candidates: np.ndarray, own: np.ndarray, anchor: np.ndarray) -> np.n
     return -np.linalg.norm(everything - query[:, None, None], axis=-1)
 
 
-def _pick(ids: np.ndarray, choice: np.ndarray) -> np.ndarray:
-    """Bank rows of the chosen candidates: [B, O, K], [B, O] -> [B, O]."""
-    picked = np.take_along_axis(ids, np.maximum(choice, 0)[..., None], axis=2)[..., 0]
-    return np.where(choice >= 0, picked, -1)
-
-
-def _distinct(ids: np.ndarray, mask: np.ndarray) -> float:
+def distinct_share(ids: np.ndarray, mask: np.ndarray) -> float:
     """Different patches over patches chosen: low when few patches are used again and again."""
     return float(len(np.unique(ids[mask])) / max(mask.sum(), 1))

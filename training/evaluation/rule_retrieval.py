@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import numpy as np
-import tensorflow as tf
 
 from rgan_tf.data.candidates import CandidateSource
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.metrics.retrieval import cooccurrence_distance, style_agreement
 from rgan_tf.model.choice import NOISE, OWN, fixed_slots
+from rgan_tf.retrieval.selector import chosen_rows
 from rgan_tf.seeds import Purpose, derive_row_seeds
-from training.evaluation.systems import NAMES, Batch, row_seeds
+from training.evaluation.names import NAMES
+from training.evaluation.retrieval import distinct_share
+from training.evaluation.systems import Batch, row_seeds
 
 
 def rule_metrics(
@@ -49,7 +51,7 @@ def rule_metrics(
     if rule != OWN:
         vectors = table.cooccurrence[np.maximum(ids, 0)]  # [G, O, Dc]
         metrics[f"{name}/cooccurrence_distance"] = cooccurrence_distance(vectors, mask)
-    metrics[f"{name}/distinct_patches"] = float(len(np.unique(ids[mask])) / max(mask.sum(), 1))
+    metrics[f"{name}/distinct_patches"] = distinct_share(ids, mask)
     return metrics
 
 
@@ -59,5 +61,4 @@ def _chosen(rule: str, batch: Batch, seed: int) -> np.ndarray:
         return batch["patch_rows"].numpy()
     seeds = derive_row_seeds(row_seeds(batch, seed), Purpose.GUMBEL_NOISE)  # [B, 2]
     slots = fixed_slots(rule, batch["candidate_valid"], seeds)  # [B, O]
-    ids = tf.gather(batch["candidate_ids"], tf.maximum(slots, 0), batch_dims=2)  # [B, O]
-    return tf.where(slots >= 0, ids, -1).numpy()
+    return chosen_rows(batch["candidate_ids"], slots).numpy()

@@ -13,26 +13,23 @@ from rgan_tf.data.patch_reader import PatchReader
 from rgan_tf.data.pipeline import scene_dataset
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.errors import BadInput
-from rgan_tf.model.bank_features import prefilter
 from rgan_tf.model.choice import LEARNED
 from rgan_tf.model.cooccurrence import same_image_auc
-from rgan_tf.model.networks import (
-    build_cooccurrence_embedding,
-    build_retrieval_networks,
-    build_sg2im_networks,
-)
+from rgan_tf.model.networks import build_retrieval_networks
 from rgan_tf.model.patch_library import library_for
 from rgan_tf.runs import Run, load_weights
 from training.evaluation.crops import fit_crop_judge, training_crops
 from training.evaluation.diversity import diversity_metrics, load_distance
 from training.evaluation.images import Keep, image_metrics, real_features
 from training.evaluation.layout import layout_metrics
+from training.evaluation.names import system_names
 from training.evaluation.pictures import comparison
 from training.evaluation.protocol import Protocol
 from training.evaluation.reference import ReferenceCache
 from training.evaluation.retrieval import retrieval_metrics
 from training.evaluation.rule_retrieval import rule_metrics
-from training.evaluation.systems import Batch, system_names, systems_of
+from training.evaluation.systems import Batch, systems_of
+from training.first_stages import load_first_stages
 
 _CANDIDATES_AT_ONCE = 128  # per object, at the full batch size
 _JUDGE_CROPS = 4000  # real crops that teach the judge of objects
@@ -89,20 +86,11 @@ def evaluate_split(
         _ = backbone.weights_sha256
     if "diversity" in tasks:
         distance = load_distance(diversity_network, weights_dir)
-    sg2im = build_sg2im_networks(config, vocabulary)
-    load_weights(run, "sg2im", sg2im)
-    cooccurrence = build_cooccurrence_embedding(config, run.feature_size)
-    load_weights(run, "cooccurrence", cooccurrence)
+    first_stages = load_first_stages(run)
+    sg2im = first_stages.sg2im
     networks = build_retrieval_networks(config, vocabulary, run.feature_size)
     load_weights(run, "retrievegan", networks)
-    table = prefilter(
-        config,
-        data,
-        [split],
-        sg2im,
-        cooccurrence,
-        encoder=run.stage_record("sg2im")["weights_sha256"],
-    )[split]
+    table = first_stages.candidates(config, data, [split])[split]
 
     # The embeddings of so many candidates at a time, whatever their number per object.
     scenes_per_batch = min(
@@ -158,7 +146,7 @@ def evaluate_split(
     elif "retrieval" in tasks:
         metrics |= rule_metrics(rule, scenes(), data, split, table, seed=seed)
     if "cooccurrence" in tasks:
-        auc = same_image_auc(cooccurrence, data.truth(split))
+        auc = same_image_auc(first_stages.cooccurrence, data.truth(split))
         metrics["cooccurrence/same_image_auc"] = auc
     first = next(iter(scenes().unbatch().batch(picture_scenes)))
     return metrics, comparison(run, systems, networks, first, seed=seed, library=library)

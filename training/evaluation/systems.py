@@ -13,19 +13,9 @@ from rgan_tf.model import choice
 from rgan_tf.model.networks import RetrievalNetworks, Sg2imNetworks
 from rgan_tf.model.patch_library import PatchLibrary
 from rgan_tf.model.synthesis import Synthesis, reconstruct, synthesise
+from training.evaluation.names import NAMES, system_names
 
 Batch = dict[str, tf.Tensor]
-
-NAMES = {
-    choice.LEARNED: "retrievegan",
-    choice.NEAREST: "graph_nearest",
-    choice.NEAREST_RANDOM: "pastegan_style",
-    choice.OWN: "oracle_patches",
-    choice.NOISE: "layout2im_style",
-}
-"""What the joint stage of a run is called in tables, by the run's `retrieval.choice`."""
-
-SYSTEMS = (*NAMES.values(), "sg2im", "pasted_canvas", "own_patches")
 
 
 class Drawn(NamedTuple):
@@ -52,16 +42,6 @@ class System(NamedTuple):
     def title(self) -> str:
         """As in the names of its metrics."""
         return f"{self.name}/{self.boxes}_boxes"
-
-
-def system_names(rule: str) -> list[str]:
-    """The systems of a run with this `retrieval.choice`."""
-    names = [NAMES[rule], "sg2im"]
-    if rule != choice.NOISE:
-        names.append("pasted_canvas")
-    if rule not in (choice.NOISE, choice.OWN):
-        names.append("own_patches")
-    return names
 
 
 def systems_of(

@@ -6,12 +6,12 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from rgan_tf.data.prepared import PreparedData
 from rgan_tf.errors import BadInput
 from rgan_tf.files import atomic_folder, write_bytes_atomic, write_json_atomic
 from rgan_tf.progress import Progress
 from rgan_tf.renames import require_free
-from rgan_tf.runs import Run, check_bank_fits, check_learns_retrieval, open_run
+from rgan_tf.runs import check_bank_fits, check_learns_retrieval, open_run
+from training.evaluation.inputs import check_seed, check_split, open_data_of
 from training.study.key import KEY, PAGE, key_content
 from training.study.page import page_content, render_page
 from training.study.plan import most_repeats, plan_pairs, take_scenes
@@ -31,7 +31,8 @@ def make(args: argparse.Namespace) -> dict[str, Any]:
     _check_options(args)
     require_free(Path(args.out))
     run = open_run(args.run)
-    data = _open_data(args, run)
+    data = open_data_of(run, args.run, args.data)
+    check_split(data, args.split)
     other = run if args.other is None else open_run(args.other)
     for each, name in ((run, args.run), (other, args.other or args.run)):
         check_learns_retrieval(each, name)
@@ -89,26 +90,13 @@ def _check_options(args: argparse.Namespace) -> None:
     most = most_repeats(args.scenes)
     if args.repeats is not None and not 0 <= args.repeats <= most:
         raise BadInput(f"--repeats {args.repeats}: must be from 0 to {most}, half of --scenes")
-    if not 0 <= args.seed < 2**31:
-        raise BadInput(f"--seed {args.seed}: must be at least 0 and below 2^31")
+    check_seed(args.seed)
     if args.other is None and args.systems[0] == args.systems[1]:
         raise BadInput(f"--systems {' '.join(args.systems)}: name two that differ, or --other RUN")
     if args.other is not None and args.systems[1] != "learned":
         raise BadInput(
             f"--other {args.other}: only learned depends on the run; name it second in --systems"
         )
-
-
-def _open_data(args: argparse.Namespace, run: Run) -> PreparedData:
-    folder = args.data or run.data
-    if folder is None:
-        raise BadInput(f"--run {args.run}: holds no data; name a prepared folder with --data")
-    data = PreparedData.open(folder)
-    data.check_vocabulary(run.vocabulary, f"run {args.run}")
-    data.check_config(run.config)
-    if not data.record_count(args.split):
-        raise BadInput(f"--data {folder}: split {args.split} is empty; choose another")
-    return data
 
 
 def _names(args: argparse.Namespace) -> list[str]:

@@ -13,16 +13,12 @@ from rgan_tf.data.patch_reader import PatchReader
 from rgan_tf.data.pipeline import scene_dataset
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.metrics.retrieval import cooccurrence_distance, style_agreement
-from rgan_tf.model.bank_features import prefilter
-from rgan_tf.model.networks import (
-    build_cooccurrence_embedding,
-    build_retrieval_networks,
-    build_sg2im_networks,
-)
+from rgan_tf.model.networks import build_retrieval_networks
 from rgan_tf.model.patch_library import library_for
 from rgan_tf.runs import Run, load_weights
 from rgan_tf.scene_graph import decode_scene_graph
 from training.evaluation.retrieval import chosen_patches
+from training.first_stages import load_first_stages
 from training.study.plan import Chosen, Scene
 
 _CANDIDATES_AT_ONCE = 1024  # over the scenes of a batch, per object
@@ -60,7 +56,7 @@ def scenes_of(
     """
     run = first.run
     config = run.config
-    table = _candidates(run, data, split)
+    table = load_first_stages(run).candidates(config, data, [split])[split]
     reader = PatchReader(data.bank, table.cooccurrence, crop_size=config.data.crop_size)
     batch_size = max(1, min(_MAX_BATCH, _CANDIDATES_AT_ONCE // config.retrieval.candidates))
 
@@ -92,15 +88,6 @@ def scenes_of(
         )
     for batch, one, other in both:
         yield from _scenes(batch, one[first.selection], other[second.selection], data, table)
-
-
-def _candidates(run: Run, data: PreparedData, split: str) -> CandidateSource:
-    sg2im = build_sg2im_networks(run.config, run.vocabulary)
-    load_weights(run, "sg2im", sg2im)
-    cooccurrence = build_cooccurrence_embedding(run.config, run.feature_size)
-    load_weights(run, "cooccurrence", cooccurrence)
-    encoder = run.stage_record("sg2im")["weights_sha256"]
-    return prefilter(run.config, data, [split], sg2im, cooccurrence, encoder=encoder)[split]
 
 
 def _scenes(

@@ -9,7 +9,7 @@ import yaml
 from rgan_tf.config import Config, config_from_dict
 from rgan_tf.model.choice import CHOICES
 from training.compare.entries import _SETTINGS, ABLATION, SYSTEMS, entries_of
-from training.evaluation.systems import NAMES
+from training.evaluation.names import NAMES
 
 
 def with_steps(first, joint):

@@ -10,8 +10,8 @@ from rgan_tf.data.candidates import CandidateTable
 from rgan_tf.model import choice
 from rgan_tf.model.networks import build_retrieval_networks, build_sg2im_networks
 from rgan_tf.runs import load_weights, open_run
-from training import evaluate
-from training.evaluation.systems import NAMES, SYSTEMS, row_seeds, systems_of
+from training.evaluation.names import NAMES, SYSTEMS, system_names
+from training.evaluation.systems import row_seeds, systems_of
 from training.pictures import fixed_scenes
 
 
@@ -87,5 +87,6 @@ def test_a_rule_names_its_system(parts, rule):
             assert same == (system.boxes == "true")
 
 
-def test_the_command_knows_every_system():
-    assert evaluate.SYSTEMS == SYSTEMS
+def test_every_choice_has_a_name_and_the_command_knows_it():
+    assert set(NAMES) == set(choice.CHOICES)
+    assert {name for rule in NAMES for name in system_names(rule)} == set(SYSTEMS)

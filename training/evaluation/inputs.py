@@ -1,0 +1,58 @@
+"""What the commands that judge runs are given, checked in one place."""
+
+from __future__ import annotations
+
+from rgan_tf.data.prepared import PreparedData
+from rgan_tf.errors import BadInput
+from rgan_tf.runs import Run
+
+
+def check_seed(seed: int) -> None:
+    """Refuses a seed that is no int32.
+
+    Raises:
+      BadInput: names the option.
+    """
+    if not 0 <= seed < 2**31:
+        raise BadInput(f"--seed {seed}: must be at least 0 and below 2^31")
+
+
+def check_resamples(resamples: int) -> None:
+    """Refuses a number of resamples that gives no spread.
+
+    Raises:
+      BadInput: names the option.
+    """
+    if resamples < 0 or resamples == 1:
+        raise BadInput(f"--resamples {resamples}: must be 0 or at least 2")
+
+
+def open_data_of(run: Run, name: str, folder: str | None) -> PreparedData:
+    """The data that a run is judged on.
+
+    Args:
+      run: an opened run.
+      name: how the user called it.
+      folder: as given by --data; None takes what the run was trained on.
+
+    Raises:
+      BadInput: if there is none, or it does not fit the run.
+      CorruptData: if it is damaged.
+    """
+    place = folder or run.data
+    if place is None:
+        raise BadInput(f"--run {name}: holds no data; name a prepared folder with --data")
+    data = PreparedData.open(place)
+    data.check_vocabulary(run.vocabulary, f"run {name}")
+    data.check_config(run.config)
+    return data
+
+
+def check_split(data: PreparedData, split: str) -> None:
+    """Refuses an empty split.
+
+    Raises:
+      BadInput: names data and split.
+    """
+    if not data.record_count(split):
+        raise BadInput(f"--data {data.folder}: split {split} is empty; choose another")

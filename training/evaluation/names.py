@@ -1,0 +1,24 @@
+"""What the systems are called in tables; known without TensorFlow, for the command's help."""
+
+from __future__ import annotations
+
+NAMES = {
+    "learned": "retrievegan",
+    "nearest": "graph_nearest",
+    "nearest_random": "pastegan_style",
+    "own": "oracle_patches",
+    "noise": "layout2im_style",
+}
+"""The joint stage of a run, by the run's `retrieval.choice`."""
+
+SYSTEMS = (*NAMES.values(), "sg2im", "pasted_canvas", "own_patches")
+
+
+def system_names(rule: str) -> list[str]:
+    """The systems of a run with this `retrieval.choice`."""
+    names = [NAMES[rule], "sg2im"]
+    if rule != "noise":
+        names.append("pasted_canvas")
+    if rule not in ("noise", "own"):
+        names.append("own_patches")
+    return names
