@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,7 @@ from rgan_tf.files import check_files, read_json
 from rgan_tf.seal import check_seal
 from rgan_tf.vocabulary import IMAGE, Vocabulary
 
+_ROWS_AT_ONCE = 512  # crops resized at a time
 _CACHE_BYTES = 2**30  # arrays up to this size are kept in memory
 _VERIFIED_BYTES = 2**29  # banks up to this size are compared with their checksums when opened
 _ADVICE = "restore it, or make the bank again"
@@ -91,6 +93,7 @@ class PatchBank:
         self.rows = PatchTable(folder / TABLE, columns[:, 2])
         self.fingerprint = fingerprint
         self._resized: dict[int, np.ndarray] = {}
+        self._resizing = threading.Lock()
 
     @classmethod
     def open(cls, folder: str | Path, *, verify: bool | None = None) -> PatchBank:
@@ -230,11 +233,12 @@ class PatchBank:
 
     def _resized_crops(self, size: int) -> np.ndarray | None:
         """All crops in that size, resized once; None where they would fill the memory."""
-        if size not in self._resized:
-            if len(self) * size * size * 3 > _CACHE_BYTES:
-                return self.crops if size == self.crop_size else None
-            self._resized[size] = resize_crops(np.asarray(self.crops), size)
-        return self._resized[size]
+        if len(self) * size * size * 3 > _CACHE_BYTES:
+            return self.crops if size == self.crop_size else None
+        with self._resizing:  # two readers of a pipeline would both do it
+            if size not in self._resized:
+                self._resized[size] = resize_crops(np.asarray(self.crops), size)
+            return self._resized[size]
 
 
 def _bytes_of(manifest: dict[str, Any]) -> int:
@@ -246,17 +250,23 @@ def _bytes_of(manifest: dict[str, Any]) -> int:
 
 
 def resize_crops(crops: np.ndarray, size: int) -> np.ndarray:
-    """Resizes square crops, averaging over areas: uint8 [n, S, S, 3] -> [n, size, size, 3]."""
+    """Resizes square crops, averaging over areas: uint8 [n, S, S, 3] -> [n, size, size, 3].
+
+    Done in blocks: sums of a whole bank would take many times its size.
+    """
     stored = crops.shape[1]
     if size == stored:
         return crops
+    result = np.empty((len(crops), size, size, 3), np.uint8)
     if stored % size == 0:
         step = stored // size
-        blocks = crops.reshape(len(crops), size, step, size, step, 3)
-        sums = blocks.sum(axis=(2, 4), dtype=np.uint32)
-        return ((sums + step * step // 2) // (step * step)).astype(np.uint8)
+        for start in range(0, len(crops), _ROWS_AT_ONCE):
+            block = crops[start : start + _ROWS_AT_ONCE]
+            parts = block.reshape(len(block), size, step, size, step, 3)
+            sums = parts.sum(axis=(2, 4), dtype=np.uint32)
+            result[start : start + len(block)] = (sums + step * step // 2) // (step * step)
+        return result
     filter_ = Image.Resampling.BOX if size < stored else Image.Resampling.BILINEAR
-    result = np.empty((len(crops), size, size, 3), np.uint8)
     for index, crop in enumerate(crops):
         result[index] = np.asarray(Image.fromarray(crop).resize((size, size), filter_))
     return result

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -127,6 +129,32 @@ def test_manifests_that_lie(folder):
     path.write_text("[]")
     with pytest.raises(BadInput, match="not a patch bank"):
         PatchBank.open(folder)
+
+
+def test_blocks_of_crops_are_resized_as_all_at_once(monkeypatch):
+    crops = np.random.default_rng(0).integers(0, 256, [7, 8, 8, 3], np.uint8)
+    whole = resize_crops(crops, 4)
+    monkeypatch.setattr("rgan_tf.data.patch_bank._ROWS_AT_ONCE", 3)
+    np.testing.assert_array_equal(resize_crops(crops, 4), whole)
+    means = crops.reshape(7, 4, 2, 4, 2, 3).mean(axis=(2, 4))
+    np.testing.assert_array_equal(whole, np.floor(means + 0.5))
+
+
+def test_two_readers_resize_a_bank_once(folder, monkeypatch):
+    calls = []
+
+    def slow(crops, size):
+        calls.append(size)
+        time.sleep(0.2)
+        return resize_crops(crops, size)
+
+    monkeypatch.setattr("rgan_tf.data.patch_bank.resize_crops", slow)
+    bank = PatchBank.open(folder)
+    size = bank.crop_size // 2
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(lambda _: bank.crops_at(np.arange(len(bank)), size), range(2))
+    np.testing.assert_array_equal(first, second)
+    assert calls == [size]
 
 
 def test_no_pickle_is_ever_loaded(folder):
