@@ -49,7 +49,7 @@ def main(model: str, requests_path: str, replies_path: str, allow: Sequence[str]
         for field, value in reply.items():
             array = value.numpy()
             if array.dtype == object:  # npz holds no strings of bytes without pickle
-                for row, content in enumerate(array):
+                for row, content in enumerate(array.ravel()):
                     data = np.frombuffer(content, np.uint8)
                     replies[f"{endpoint}/{field}/{row}"] = data
             else:

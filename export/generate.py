@@ -9,6 +9,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from export.signatures import MODES, SAMPLE
+
 _DEFAULT_SAMPLES = 4
 _MAX_SAMPLES = 1000
 
@@ -23,7 +25,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seed", type=int, default=0, help="of sample 1; sample i has seed+i-1")
     parser.add_argument(
-        "--deterministic", action="store_true", help="retrieve without noise: one image per graph"
+        "--mode",
+        choices=MODES,
+        default=MODES[SAMPLE],
+        help="draw a compatible group of patches; the best group without noise; or each object's "
+        "nearest patch by itself; the last two make one image per graph (sample)",
+    )
+    parser.add_argument(
+        "--temperature", type=float, default=1.0, help="of the draw; higher varies more (1)"
     )
     parser.add_argument(
         "--licence",
@@ -41,7 +50,7 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
     from rgan_tf.files import atomic_folder
 
     started = time.monotonic()
-    seeds = sample_seeds(args.samples, args.seed, args.deterministic)
+    draws = read_draws(args.mode, args.samples, args.seed, args.temperature)
     licences = LicenceFilter.parse(args.licence)
     requests = read_requests(args.graph, open_model(args.model), licences)
     model = requests.model
@@ -49,9 +58,9 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
     with atomic_folder(args.out) as folder:
         answer = load_endpoints(model)
         for request in requests.rows:
-            for seed in seeds:
-                reply = answer(request, seed)
-                samples.append(write_sample(folder, len(samples) + 1, request, reply, seed, model))
+            for draw in draws:
+                reply = answer(request, draw)
+                samples.append(write_sample(folder, len(samples) + 1, request, reply, draw, model))
         write_overview(folder, samples)
     fallbacks = sum(sample.fallbacks for sample in samples)
     if fallbacks:
@@ -72,27 +81,35 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def sample_seeds(samples: int | None, first: int, deterministic: bool) -> list[int]:
-    """The seed of every sample of a graph; a negative one where nothing is drawn.
+def read_draws(mode: str, samples: int | None, first: int, temperature: float):
+    """The `Draw` of every sample of a graph.
+
+    Args:
+      mode: name of a mode.
+      samples: how many, None for the usual number.
+      first: seed of the first sample.
+      temperature: of all.
 
     Raises:
-      BadInput: if a number is out of range.
+      BadInput: if a number is out of range, or does not go with the mode.
     """
-    from export.signatures import DETERMINISTIC, MAX_SEED
+    from export.requests import Draw
+    from export.signatures import MAX_SEED, MAX_TEMPERATURE
     from rgan_tf.errors import BadInput
 
-    if deterministic:
+    number = MODES.index(mode)
+    if not 0.0 < temperature <= MAX_TEMPERATURE:  # NaN is not
+        raise BadInput(f"--temperature {temperature:g}: must be in (0, {MAX_TEMPERATURE:g}]")
+    if number != SAMPLE:
         if samples not in (None, 1):
-            raise BadInput(
-                f"--samples {samples}: without noise all are the same; leave it or --deterministic"
-            )
-        return [DETERMINISTIC]
+            raise BadInput(f"--samples {samples}: with --mode {mode} all are the same; leave it")
+        return [Draw(mode=number)]
     samples = _DEFAULT_SAMPLES if samples is None else samples
     if not 1 <= samples <= _MAX_SAMPLES:
         raise BadInput(f"--samples {samples}: must be in [1, {_MAX_SAMPLES}]")
     if not 0 <= first <= MAX_SEED - samples + 1:
         raise BadInput(f"--seed {first}: must be in [0, {MAX_SEED - samples + 1}]")
-    return list(range(first, first + samples))
+    return [Draw(SAMPLE, seed, temperature) for seed in range(first, first + samples)]
 
 
 def read_requests(graph_path: str | Path, model, licences):
@@ -126,7 +143,7 @@ def load_endpoints(model):
     """Loads the SavedModel.
 
     Returns:
-      A function of (`Request`, seed) that answers with one row of NumPy values by field name.
+      A function of (`Request`, `Draw`) that answers with one row of NumPy values by field name.
       Rows go one by one: what a sample looks like then depends on nothing but itself.
 
     Raises:
@@ -150,8 +167,8 @@ def load_endpoints(model):
         reason = " ".join(str(error).split())[:160]
         raise CorruptData(f"{model.folder}: damaged ({reason}); export the model again") from error
 
-    def answer(request, seed: int) -> dict[str, Any]:
-        fields = {**request.fields, "seed": np.int32(seed)}
+    def answer(request, draw) -> dict[str, Any]:
+        fields = {**request.fields, **draw.fields}
         tensors = {name: tf.constant(value[np.newaxis]) for name, value in fields.items()}
         reply = loaded.signatures[request.endpoint](**tensors)
         return {name: value.numpy()[0] for name, value in reply.items()}

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from export.model_folder import ModelFolder
-from export.signatures import GENERATE, GENERATE_WITH_PATCHES
+from export.signatures import GENERATE, GENERATE_WITH_PATCHES, MODES, SAMPLE
 from rgan_tf.data.licences import LicenceFilter, licence_code
 from rgan_tf.errors import BadInput
 from rgan_tf.image import read_image, resize_image
@@ -17,8 +17,41 @@ from rgan_tf.scene_graph import SceneGraph, encode_scene_graph
 
 
 @dataclasses.dataclass(frozen=True)
+class Draw:
+    """How the patches of one row are retrieved.
+
+    Attributes:
+      mode: one of the numbers of `export.signatures.MODES`.
+      seed: of the draw; 0 where nothing is drawn.
+      temperature: of the draw.
+    """
+
+    mode: int = SAMPLE
+    seed: int = 0
+    temperature: float = 1.0
+
+    @property
+    def fields(self) -> dict[str, np.ndarray]:
+        """Its values by field name."""
+        return {
+            "mode": np.int32(self.mode),
+            "seed": np.int32(self.seed),
+            "temperature": np.float32(self.temperature),
+        }
+
+    def describe(self) -> dict[str, Any]:
+        """As JSON; seed and temperature are null where nothing is drawn."""
+        is_drawn = self.mode == SAMPLE
+        return {
+            "mode": MODES[self.mode],
+            "seed": self.seed if is_drawn else None,
+            "temperature": self.temperature if is_drawn else None,
+        }
+
+
+@dataclasses.dataclass(frozen=True)
 class Request:
-    """One row of a request, without its seed.
+    """One row of a request, without its `Draw`.
 
     Attributes:
       graph: what it was made from.

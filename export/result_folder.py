@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from export.model_folder import ModelFolder
-from export.requests import Request
+from export.requests import Draw, Request
 from export.signatures import NO_SCORE
 from rgan_tf.files import write_json_atomic
 from rgan_tf.image import decode_image, encode_png, grid
@@ -45,7 +46,7 @@ def write_sample(
     number: int,
     request: Request,
     reply: dict[str, Any],
-    seed: int,
+    draw: Draw,
     model: ModelFolder,
 ) -> Sample:
     """Writes image, layout, patches and JSON of one sample.
@@ -55,7 +56,7 @@ def write_sample(
       number: of the sample; names the files.
       request: what was asked.
       reply: one row, values by field name.
-      seed: of the row; negative without noise.
+      draw: how its patches were retrieved.
       model: that answered.
     """
     name = f"sample-{number:04d}"
@@ -63,8 +64,8 @@ def write_sample(
     count = len(graph.objects)
     boxes = reply["boxes"][:count]
     layout = draw_layout(graph.objects, boxes, _LAYOUT_SIDE, graph.relationships)
-    crops = list(reply["patch_crops"][:count])
-    description = describe_sample(request, reply, seed, model)
+    crops = _read_crops(reply["patch_crops_bytes"][:count], model.sizes.crop)
+    description = describe_sample(request, reply, draw, model)
     captions = [_caption(item["patch"]) for item in description["objects"]]
     (folder / f"{name}.png").write_bytes(reply["image_bytes"])
     (folder / f"{name}-layout.png").write_bytes(encode_png(layout))
@@ -77,9 +78,9 @@ def write_sample(
 
 
 def describe_sample(
-    request: Request, reply: dict[str, Any], seed: int, model: ModelFolder
+    request: Request, reply: dict[str, Any], draw: Draw, model: ModelFolder
 ) -> dict[str, Any]:
-    """How a sample came about: graph, seed, and per object its box and its patch.
+    """How a sample came about: graph, draw, and per object its box and its patch.
 
     `category_found` says whether the patch is of the object's category; a patch of the user's own
     counts as such.
@@ -111,7 +112,7 @@ def describe_sample(
         )
     return {
         "graph": request.index,
-        "seed": seed if seed >= 0 else None,
+        **draw.describe(),
         "model_version": model.version,
         "model_weights": model.manifest.get("weights"),
         "objects": objects,
@@ -128,6 +129,12 @@ def write_overview(folder: Path, samples: list[Sample]) -> None:
     ]
     picture = comparison_grid(columns, cell=_OVERVIEW_CELL)
     (folder / "overview.png").write_bytes(encode_png(picture))
+
+
+def _read_crops(files: Sequence[bytes], side: int) -> list[np.ndarray]:
+    """[side, side, 3] uint8 each; black where an object got no patch."""
+    blank = np.zeros([side, side, 3], np.uint8)
+    return [decode_image(content, "patch_crops_bytes") if content else blank for content in files]
 
 
 def _is_fallback(item: dict[str, Any]) -> bool:

@@ -11,39 +11,38 @@ import numpy as np
 import tensorflow as tf
 
 from export.served_bank import ServedBank
+from export.served_pixels import encode_crops, encode_images, for_pixels, resize_own_patches
 from export.served_search import ServedSearch
+from export.served_selection import Candidates, select
 from export.signatures import (
+    ENCODE,
     GENERATE,
     GENERATE_WITH_PATCHES,
     INPUTS,
     NO_SCORE,
     OWN_PATCH,
     RETRIEVE,
+    RETRIEVE_ONLY,
     Sizes,
 )
 from export.validation import checked_request
+from rgan_tf.graph.encoder import GraphEncoding
 from rgan_tf.model.networks import GraphNetworks, RetrievalNetworks
 from rgan_tf.retrieval.distance import l2_distance
-from rgan_tf.retrieval.gumbel import GroupSelection, gumbel_group_select
-from rgan_tf.retrieval.noise import draw_noise
-from rgan_tf.retrieval.selector import best_candidate
-from rgan_tf.seeds import Purpose, derive_row_seeds
 
 
-class Candidates(NamedTuple):
-    """Patches an object can take: K from the pre-filter, and in slot K the one it is locked to.
+class Retrieval(NamedTuple):
+    """What was retrieved, and what the generator needs of the way there.
 
     Attributes:
-      ids: [B, O, K + 1] int32.
-      valid: [B, O, K + 1] bool; slot K is valid where an object is locked.
-      distances: [B, O, K + 1] float32, in the pre-filter.
-      embeddings: [B, O, K + 1, D] float32.
+      reply: values by field name, as `retrieve` answers.
+      encoding: of the graphs, by the joint model.
+      pixels: [B, O, h, w, 3] float32 in [-1, 1], the patches; 0 where no object is.
     """
 
-    ids: tf.Tensor
-    valid: tf.Tensor
-    distances: tf.Tensor
-    embeddings: tf.Tensor
+    reply: dict[str, tf.Tensor]
+    encoding: GraphEncoding
+    pixels: tf.Tensor
 
 
 class ServedModel(tf.Module):
@@ -93,22 +92,39 @@ class ServedModel(tf.Module):
         for name, function in (
             (GENERATE, self.generate),
             (GENERATE_WITH_PATCHES, self.generate_with_patches),
+            (RETRIEVE_ONLY, self.retrieve),
+            (ENCODE, self.encode),
         ):
             archive.add_endpoint(name, function, self.input_signature(name))
         return archive
 
-    def generate(self, objects, triples, boxes, boxes_given, patch_ids, seed, licences_refused):
+    # The arguments are spelt out, because they become the names of the signature's fields.
+
+    def generate(
+        self,
+        objects,
+        triples,
+        boxes,
+        boxes_given,
+        patch_ids,
+        mode,
+        seed,
+        temperature,
+        licences_refused,
+    ):
         """Scene graphs to images; arguments and result as in `export.signatures`."""
-        request = {
-            "objects": objects,
-            "triples": triples,
-            "boxes": boxes,
-            "boxes_given": boxes_given,
-            "patch_ids": patch_ids,
-            "seed": seed,
-            "licences_refused": licences_refused,
-        }
-        return self._generate(self._checked(request), None, None)
+        request = self._checked(
+            objects=objects,
+            triples=triples,
+            boxes=boxes,
+            boxes_given=boxes_given,
+            patch_ids=patch_ids,
+            mode=mode,
+            seed=seed,
+            temperature=temperature,
+            licences_refused=licences_refused,
+        )
+        return self._generate(request)
 
     def generate_with_patches(
         self,
@@ -117,73 +133,127 @@ class ServedModel(tf.Module):
         boxes,
         boxes_given,
         patch_ids,
+        mode,
         seed,
+        temperature,
         licences_refused,
         own_patches,
         own_given,
     ):
         """As `generate`, with patches that are not in the bank."""
-        request = {
-            "objects": objects,
-            "triples": triples,
-            "boxes": boxes,
-            "boxes_given": boxes_given,
-            "patch_ids": patch_ids,
-            "seed": seed,
-            "licences_refused": licences_refused,
-            "own_patches": own_patches,
-            "own_given": own_given,
-        }
-        request = self._checked(request)
-        return self._generate(request, request["own_patches"], request["own_given"])
+        request = self._checked(
+            objects=objects,
+            triples=triples,
+            boxes=boxes,
+            boxes_given=boxes_given,
+            patch_ids=patch_ids,
+            mode=mode,
+            seed=seed,
+            temperature=temperature,
+            licences_refused=licences_refused,
+            own_patches=own_patches,
+            own_given=own_given,
+        )
+        return self._generate(request)
 
-    def _checked(self, request: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    def retrieve(
+        self,
+        objects,
+        triples,
+        boxes,
+        boxes_given,
+        patch_ids,
+        mode,
+        seed,
+        temperature,
+        licences_refused,
+    ):
+        """As `generate`, without making an image."""
+        request = self._checked(
+            objects=objects,
+            triples=triples,
+            boxes=boxes,
+            boxes_given=boxes_given,
+            patch_ids=patch_ids,
+            mode=mode,
+            seed=seed,
+            temperature=temperature,
+            licences_refused=licences_refused,
+        )
+        return self._retrieve(request).reply
+
+    def encode(self, objects, triples, boxes, boxes_given):
+        """Boxes, and the features by which the bank is searched."""
+        request = self._checked(
+            objects=objects, triples=triples, boxes=boxes, boxes_given=boxes_given
+        )
+        encoding = self.networks.encoder(_graph_of(request))
+        mask = tf.cast(encoding.object_mask, tf.float32)[..., tf.newaxis]  # [B, O, 1]
+        return {
+            "boxes": self._boxes(request, encoding),
+            "graph_features": self._queries(_graph_of(request)) * mask,
+        }
+
+    def _checked(self, **request: tf.Tensor) -> dict[str, tf.Tensor]:
         return checked_request(request, self.sizes, self.bank.licence_ids)
 
-    def _generate(
-        self,
-        request: dict[str, tf.Tensor],
-        own_patches: tf.Tensor | None,
-        own_given: tf.Tensor | None,
-    ) -> dict[str, tf.Tensor]:
-        graph = {"objects": request["objects"], "triples": request["triples"]}
-        encoding = self.networks.encoder(graph)
-        mask = encoding.object_mask  # [B, O]
+    def _generate(self, request: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        reply, encoding, pixels = self._retrieve(request)
+        images = self.networks.generator(pixels, encoding, reply["boxes"])  # [B, H, W, 3]
+        return {"image_bytes": encode_images(images), **reply}
+
+    def _boxes(self, request: dict[str, tf.Tensor], encoding: GraphEncoding) -> tf.Tensor:
+        """[B, O, 4]: the given box, or else the predicted one; 0 where no object is."""
         boxes = tf.where(
             request["boxes_given"][..., tf.newaxis],
             request["boxes"],
-            self.networks.predict_boxes(graph, encoding),
+            self.networks.predict_boxes(_graph_of(request), encoding),
         )  # [B, O, 4]
-        boxes *= tf.cast(mask, tf.float32)[..., tf.newaxis]  # [B, O, 4]
+        return boxes * tf.cast(encoding.object_mask, tf.float32)[..., tf.newaxis]
 
+    def _retrieve(self, request: dict[str, tf.Tensor]) -> Retrieval:
+        graph = _graph_of(request)
+        encoding = self.networks.encoder(graph)
         candidates = self._candidates(
-            graph, mask, request["patch_ids"], request["licences_refused"]
+            graph, encoding.object_mask, request["patch_ids"], request["licences_refused"]
         )
-        if own_patches is not None:
-            candidates = self._with_own_patches(candidates, own_patches, own_given)
-        selection = self._select(candidates, request["seed"])
+        has_own = "own_given" in request
+        if has_own:
+            candidates = self._with_own_patches(
+                candidates, request["own_patches"], request["own_given"]
+            )
+        selection = select(candidates, request, self.networks.embedding.scale)
 
         chosen = selection.choice >= 0  # [B, O]
         slot = tf.maximum(selection.choice, 0)  # [B, O]
         patch_ids = tf.gather(candidates.ids, slot, batch_dims=2)  # [B, O]
         scores = tf.gather(candidates.distances, slot, batch_dims=2)  # [B, O]
         crops = tf.gather(self.bank.crops, tf.maximum(patch_ids, 0))  # [B, O, h, w, 3]
-        if own_patches is not None:
-            own_crops = resize_own_patches(own_patches, self.sizes.crop)  # [B, O, h, w, 3]
-            crops = tf.where(_for_pixels(own_given), own_crops, crops)  # [B, O, h, w, 3]
-        crops = tf.where(_for_pixels(chosen), crops, tf.zeros_like(crops))  # [B, O, h, w, 3]
-
+        if has_own:
+            own_crops = resize_own_patches(
+                request["own_patches"], self.sizes.crop
+            )  # [B, O, h, w, 3]
+            crops = tf.where(for_pixels(request["own_given"]), own_crops, crops)
         pixels = tf.cast(crops, tf.float32) / 127.5 - 1.0  # [B, O, h, w, 3]
-        pixels = tf.where(_for_pixels(chosen), pixels, 0.0)  # [B, O, h, w, 3]
-        images = self.networks.generator(pixels, encoding, boxes)  # [B, H, W, 3]
-        return {
-            "image_bytes": encode_images(images),
-            "boxes": boxes,
-            "patch_ids": tf.where(chosen, patch_ids, RETRIEVE),
-            "patch_scores": tf.where(chosen, scores, NO_SCORE),
-            "patch_crops": crops,
-            "order": selection.order,
-        }
+        return Retrieval(
+            reply={
+                "boxes": self._boxes(request, encoding),
+                "patch_ids": tf.where(chosen, patch_ids, RETRIEVE),
+                "patch_scores": tf.where(chosen, scores, NO_SCORE),
+                "patch_crops_bytes": encode_crops(crops, chosen),
+                "order": selection.order,
+            },
+            encoding=encoding,
+            pixels=tf.where(for_pixels(chosen), pixels, 0.0),
+        )
+
+    def _queries(self, graph: dict[str, tf.Tensor]) -> tf.Tensor:
+        """[B, O, W] graph features, rounded as those of the bank were stored.
+
+        What training saw was rounded alike.
+        """
+        queries = self.prefilter.encoder(graph).object_vectors  # [B, O, W]
+        return tf.cast(tf.cast(queries, tf.float16), tf.float32)
 
     def _candidates(
         self,
@@ -193,9 +263,7 @@ class ServedModel(tf.Module):
         licences_refused: tf.Tensor,
     ) -> Candidates:
         """K nearest patches per object, and the patch that the request locks it to."""
-        queries = self.prefilter.encoder(graph).object_vectors  # [B, O, W]
-        # As the features of the bank were stored; what training saw was rounded alike.
-        queries = tf.cast(tf.cast(queries, tf.float16), tf.float32)  # [B, O, W]
+        queries = self._queries(graph)  # [B, O, W]
         ids, valid, distances = self.search.search(
             queries, graph["objects"], licences_refused
         )  # [B, O, K] each
@@ -244,57 +312,6 @@ class ServedModel(tf.Module):
         embeddings = self.networks.embedding(tf.cast(rounded, tf.float32))  # [B*O, D]
         return tf.reshape(embeddings, [-1, patches.shape[1], embeddings.shape[-1]])  # [B, O, D]
 
-    def _select(self, candidates: Candidates, seed: tf.Tensor) -> GroupSelection:
-        """Algorithm 1 with one seed per row, or without noise where the seed is negative."""
-        valid = candidates.valid  # [B, O, K + 1]
-        objects, k = valid.shape[1], valid.shape[2] - 1
-        # Drawn for the K slots of the pre-filter, as in training: the extra slot is never open.
-        gumbel, scores = draw_noise(
-            derive_row_seeds(tf.maximum(seed, 0), Purpose.GUMBEL_NOISE), [objects, k]
-        )  # [B, O, K] twice
-        random = (seed >= 0)[:, tf.newaxis, tf.newaxis]  # [B, 1, 1]
-        gumbel = tf.where(random, gumbel, 0.0)  # [B, O, K]
-        # Without noise the first query is the best candidate of the pre-filter.
-        scores = tf.where(random, scores, -candidates.distances[:, :, :k])  # [B, O, K]
-        locked = tf.where(valid[:, :, k], k, -1)  # [B, O]
-        return gumbel_group_select(
-            candidates.embeddings,
-            valid,
-            best_candidate(candidates.embeddings[:, :, :k], valid[:, :, :k], scores),
-            tf.pad(gumbel, [[0, 0], [0, 0], [0, 1]]),
-            scale=self.networks.embedding.scale,
-            locked=locked,
-        )
 
-
-def resize_own_patches(patches: tf.Tensor, size: int) -> tf.Tensor:
-    """Own patches in the generator's size, averaged over areas bit for bit as those of the bank.
-
-    Args:
-      patches: uint8 [B, O, S, S, 3].
-      size: side of the result in px; must divide S.
-
-    Returns:
-      uint8 [B, O, size, size, 3].
-
-    Raises:
-      ValueError: if `size` does not divide S.
-    """
-    objects, stored = patches.shape[1], patches.shape[2]
-    if stored % size:
-        raise ValueError(f"patches of {stored} px cannot be averaged to {size} px")
-    step = stored // size
-    blocks = tf.reshape(tf.cast(patches, tf.int32), [-1, size, step, size, step, 3])
-    area = step * step
-    averaged = (tf.reduce_sum(blocks, axis=[2, 4]) + area // 2) // area  # [B*O, h, w, 3]
-    return tf.reshape(tf.cast(averaged, tf.uint8), [-1, objects, size, size, 3])
-
-
-def encode_images(images: tf.Tensor) -> tf.Tensor:
-    """[B, H, W, 3] float32 in [-1, 1] -> [B] PNG files."""
-    pixels = tf.cast(tf.clip_by_value(tf.round((images + 1.0) * 127.5), 0.0, 255.0), tf.uint8)
-    return tf.map_fn(tf.io.encode_png, pixels, fn_output_signature=tf.string)
-
-
-def _for_pixels(per_object: tf.Tensor) -> tf.Tensor:
-    return per_object[:, :, tf.newaxis, tf.newaxis, tf.newaxis]  # [B, O, 1, 1, 1]
+def _graph_of(request: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    return {name: request[name] for name in ("objects", "triples")}

@@ -20,18 +20,23 @@ from rgan_tf.scene_graph import MAX_FILE_BYTES, MAX_OBJECTS, MAX_RELATIONSHIPS
 
 GENERATE = "serving_default"
 GENERATE_WITH_PATCHES = "generate_with_patches"
+RETRIEVE_ONLY = "retrieve"
+ENCODE = "encode"
 
 RETRIEVE = -1  # patch_ids: let the model choose; in the reply: no object here
+SAMPLE, DETERMINISTIC, NEAREST = range(3)  # mode
+MODES = ("sample", "deterministic", "nearest")  # their names, by number
+MAX_TEMPERATURE = 100.0
 OWN_PATCH = -2  # patch_ids of the reply: the patch that came with the request
 NO_SCORE = -1.0  # patch_scores: the patch was not found by the pre-filter
-DETERMINISTIC = -1  # seed: this, or any negative number, retrieves without noise
 MAX_SEED = 2**31 - 1
 EXACT, SCANN = "exact", "scann"
 INDICES = (EXACT, SCANN)  # how the graph searches its bank; the first needs nothing but TensorFlow
 
-MAX_BATCH = 8  # rows per request that a server should allow
+ALLOWED_BATCHES = (1, 2, 4, 8)  # rows that a server should run at once
+MAX_BATCH = ALLOWED_BATCHES[-1]  # rows per request that a server should allow
 
-VERSION = 2
+VERSION = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,6 +66,7 @@ class Sizes:
       crop: side of the patches that the generator reads, px.
       own_patch: side of a patch that comes with a request, px.
       image: side of the image, px.
+      width: W, length of a graph feature.
       patches: N, rows of the patch bank.
       num_objects: rows of the object vocabulary, reserved ids included.
       num_predicates: rows of the predicate vocabulary, reserved id included.
@@ -72,6 +78,7 @@ class Sizes:
     crop: int
     own_patch: int
     image: int
+    width: int
     patches: int
     num_objects: int
     num_predicates: int
@@ -82,7 +89,7 @@ class Sizes:
         return tuple(getattr(self, size) if isinstance(size, str) else size for size in field.shape)
 
 
-GENERATE_INPUTS = (
+GRAPH_INPUTS = (
     Field("objects", "int32", ("objects",), "category ids, 0 where there is no object"),
     Field(
         "triples",
@@ -92,8 +99,24 @@ GENERATE_INPUTS = (
     ),
     Field("boxes", "float32", ("objects", 4), "y0, x0, y1, x1 as fractions; used where given"),
     Field("boxes_given", "bool", ("objects",), "whether `boxes` overrides the predicted box"),
+)
+RETRIEVE_INPUTS = (
+    *GRAPH_INPUTS,
     Field("patch_ids", "int32", ("objects",), "row of the patch bank to use, -1 to retrieve one"),
-    Field("seed", "int32", (), "of this row's retrieval; negative retrieves without noise"),
+    Field(
+        "mode",
+        "int32",
+        (),
+        "0 draws a compatible group, 1 takes the best group without noise, 2 takes for each object "
+        "the patch nearest by graph feature, whatever the others are",
+    ),
+    Field("seed", "int32", (), "of this row's draw; used in mode 0"),
+    Field(
+        "temperature",
+        "float32",
+        (),
+        "of this row's draw, as trained at 1; higher varies more; used in mode 0",
+    ),
     Field(
         "licences_refused",
         "bool",
@@ -110,9 +133,11 @@ OWN_PATCH_INPUTS = (
     ),
     Field("own_given", "bool", ("objects",), "whether `own_patches` is used for the object"),
 )
-GENERATE_OUTPUTS = (
-    Field("image_bytes", "bytes", (), "the image as PNG"),
-    Field("boxes", "float32", ("objects", 4), "y0, x0, y1, x1 of the layout; 0 where no object"),
+BOXES_OUTPUT = Field(
+    "boxes", "float32", ("objects", 4), "y0, x0, y1, x1 of the layout; 0 where no object"
+)
+RETRIEVE_OUTPUTS = (
+    BOXES_OUTPUT,
     Field(
         "patch_ids",
         "int32",
@@ -125,7 +150,7 @@ GENERATE_OUTPUTS = (
         ("objects",),
         "distance of the patch in the pre-filter; -1 for an own patch and where no object is",
     ),
-    Field("patch_crops", "uint8", ("objects", "crop", "crop", 3), "the patches, RGB"),
+    Field("patch_crops_bytes", "bytes", ("objects",), "the patches as PNG; empty where no object"),
     Field(
         "order",
         "int32",
@@ -133,11 +158,28 @@ GENERATE_OUTPUTS = (
         "positions of the objects in the order of retrieval, then -1; locked ones are absent",
     ),
 )
+GENERATE_OUTPUTS = (Field("image_bytes", "bytes", (), "the image as PNG"), *RETRIEVE_OUTPUTS)
+ENCODE_OUTPUTS = (
+    BOXES_OUTPUT,
+    Field(
+        "graph_features",
+        "float32",
+        ("objects", "width"),
+        "what the pre-filter compares with those of the patches; 0 where no object",
+    ),
+)
 INPUTS = {
-    GENERATE: GENERATE_INPUTS,
-    GENERATE_WITH_PATCHES: GENERATE_INPUTS + OWN_PATCH_INPUTS,
+    GENERATE: RETRIEVE_INPUTS,
+    GENERATE_WITH_PATCHES: RETRIEVE_INPUTS + OWN_PATCH_INPUTS,
+    RETRIEVE_ONLY: RETRIEVE_INPUTS,
+    ENCODE: GRAPH_INPUTS,
 }
-OUTPUTS = {GENERATE: GENERATE_OUTPUTS, GENERATE_WITH_PATCHES: GENERATE_OUTPUTS}
+OUTPUTS = {
+    GENERATE: GENERATE_OUTPUTS,
+    GENERATE_WITH_PATCHES: GENERATE_OUTPUTS,
+    RETRIEVE_ONLY: RETRIEVE_OUTPUTS,
+    ENCODE: ENCODE_OUTPUTS,
+}
 
 
 def describe(sizes: Sizes) -> dict[str, Any]:
@@ -163,7 +205,9 @@ def describe(sizes: Sizes) -> dict[str, Any]:
             "relationships": min(sizes.triples, MAX_RELATIONSHIPS),
             "graph_bytes": MAX_FILE_BYTES,
             "seed": MAX_SEED,
+            "temperature": MAX_TEMPERATURE,
         },
+        "modes": list(MODES),
         "endpoints": {
             name: {"inputs": fields(INPUTS[name]), "outputs": fields(OUTPUTS[name])}
             for name in INPUTS
@@ -190,7 +234,7 @@ def sizes_from_description(description: Any, source: str) -> Sizes:
 
 def empty_request(endpoint: str, sizes: Sizes, batch: int) -> dict[str, np.ndarray]:
     """A request without objects: every field in its type and shape, padded."""
-    padding = {"triples": -1, "patch_ids": RETRIEVE}
+    padding = {"triples": -1, "patch_ids": RETRIEVE, "temperature": 1.0}
     return {
         field.name: np.full(
             (batch, *sizes.shape_of(field)), padding.get(field.name, 0), np.dtype(field.dtype)
@@ -200,7 +244,7 @@ def empty_request(endpoint: str, sizes: Sizes, batch: int) -> dict[str, np.ndarr
 
 
 def example_request(endpoint: str, sizes: Sizes, batch: int) -> dict[str, np.ndarray]:
-    """A small valid request, for checks and warm-up; row i has seed i.
+    """A small valid request, for checks and warm-up; row i has seed i in mode 0.
 
     Args:
       endpoint: a key of `INPUTS`.
@@ -216,8 +260,9 @@ def example_request(endpoint: str, sizes: Sizes, batch: int) -> dict[str, np.nda
         request["triples"][:, 0] = [0, 1, 1]
     request["boxes"][:, 0] = [0.0, 0.0, 1.0, 1.0]
     request["boxes_given"][:, 0] = True
-    request["seed"][:] = np.arange(batch)
-    request["licences_refused"][-1, -1] = sizes.licences > 1
+    if "seed" in request:
+        request["seed"][:] = np.arange(batch)
+        request["licences_refused"][-1, -1] = sizes.licences > 1
     if endpoint == GENERATE_WITH_PATCHES:
         request["own_given"][:, present - 1] = True
         shade = np.arange(sizes.own_patch, dtype=np.uint8)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from export.signatures import RETRIEVE, Sizes
+from export.signatures import MAX_TEMPERATURE, MODES, RETRIEVE, Sizes
 from rgan_tf.vocabulary import IMAGE, IN_IMAGE, PADDING
 
 
@@ -34,7 +34,6 @@ def checked_request(
         request = {name: tf.identity(value) for name, value in request.items()}
     objects, triples = request["objects"], request["triples"]  # [B, O], [B, T, 3]
     boxes, given = request["boxes"], request["boxes_given"]  # [B, O, 4], [B, O]
-    patch_ids = request["patch_ids"]  # [B, O]
     present = objects != PADDING  # [B, O]
 
     known = ~present | ((objects > IMAGE) & (objects < sizes.num_objects))  # [B, O]
@@ -50,11 +49,6 @@ def checked_request(
         connects &= tf.gather(present, index, batch_dims=1)  # [B, T]
     named = (predicate > IN_IMAGE) & (predicate < sizes.num_predicates)  # [B, T]
     y0, x0, y1, x1 = tf.unstack(boxes, axis=-1)  # [B, O] each
-    # Clipped as above.
-    locked = tf.clip_by_value(patch_ids, 0, sizes.patches - 1)  # [B, O]
-    refused = (patch_ids >= 0) & tf.gather(
-        request["licences_refused"], tf.gather(patch_licences, locked), batch_dims=1
-    )  # [B, O]
     # Written so that NaN fails every comparison.
     ordered = (0.0 <= y0) & (y0 < y1) & (y1 <= 1.0) & (0.0 <= x0) & (x0 < x1) & (x1 <= 1.0)
 
@@ -74,23 +68,48 @@ def checked_request(
             ~given | ordered, "boxes: need 0 <= y0 < y1 <= 1 and 0 <= x0 < x1 <= 1 where given"
         ),
         _require(~given | present, "boxes_given: set where there is no object"),
+    ]
+    if "patch_ids" in request:
+        checks += _retrieval_checks(request, present, sizes, patch_licences)
+    if "own_given" in request:
+        own = request["own_given"]  # [B, O]
+        checks += [
+            _require(~own | present, "own_given: set where there is no object"),
+            _require(~own | (request["patch_ids"] < 0), "own_given: set together with patch_ids"),
+        ]
+    with tf.control_dependencies(checks):
+        request = {name: tf.identity(value) for name, value in request.items()}
+    request["boxes"] = tf.where(given[..., tf.newaxis], request["boxes"], 0.0)  # [B, O, 4]
+    return request
+
+
+def _retrieval_checks(
+    request: dict[str, tf.Tensor], present: tf.Tensor, sizes: Sizes, patch_licences: tf.Tensor
+) -> list[tf.Operation]:
+    """Those of what is asked of the retrieval; `present` [B, O] says where objects are."""
+    patch_ids = request["patch_ids"]  # [B, O]
+    mode, temperature = request["mode"], request["temperature"]  # [B], [B]
+    # Clipped, because a gather must not fail before the message that says why.
+    locked = tf.clip_by_value(patch_ids, 0, sizes.patches - 1)  # [B, O]
+    refused = (patch_ids >= 0) & tf.gather(
+        request["licences_refused"], tf.gather(patch_licences, locked), batch_dims=1
+    )  # [B, O]
+    names = ", ".join(f"{number} ({name})" for number, name in enumerate(MODES))
+    return [
         _require(
             (patch_ids >= RETRIEVE) & (patch_ids < sizes.patches),
             f"patch_ids: must be -1 or in [0, {sizes.patches})",
         ),
         _require((patch_ids < 0) | present, "patch_ids: set where there is no object"),
         _require(~refused, "patch_ids: names a patch whose licence is refused by licences_refused"),
+        _require((mode >= 0) & (mode < len(MODES)), f"mode: must be {names}"),
+        _require(request["seed"] >= 0, "seed: must not be negative"),
+        # Written so that NaN fails.
+        _require(
+            (temperature > 0.0) & (temperature <= MAX_TEMPERATURE),
+            f"temperature: must be in (0, {MAX_TEMPERATURE:g}]",
+        ),
     ]
-    if "own_given" in request:
-        own = request["own_given"]  # [B, O]
-        checks += [
-            _require(~own | present, "own_given: set where there is no object"),
-            _require(~own | (patch_ids < 0), "own_given: set together with patch_ids"),
-        ]
-    with tf.control_dependencies(checks):
-        request = {name: tf.identity(value) for name, value in request.items()}
-    request["boxes"] = tf.where(given[..., tf.newaxis], request["boxes"], 0.0)  # [B, O, 4]
-    return request
 
 
 def _require(holds: tf.Tensor, message: str) -> tf.Operation:
@@ -104,7 +123,7 @@ def _require(holds: tf.Tensor, message: str) -> tf.Operation:
 
 def _equal_batches(request: dict[str, tf.Tensor]) -> list[tf.Operation]:
     rows = tf.shape(request["objects"])[0]
-    return [
+    return [tf.debugging.Assert(rows > 0, ["objects: at least one row is needed, got", rows])] + [
         tf.debugging.Assert(
             tf.shape(value)[0] == rows,
             [f"{name}: first dimension differs from that of objects:", tf.shape(value)[0], rows],

@@ -12,6 +12,8 @@ import pytest
 import tensorflow as tf
 
 from export import generate
+from export.requests import Draw
+from export.signatures import NEAREST, SAMPLE
 from rgan_tf.errors import BadInput, CorruptData
 from rgan_tf.image import encode_png, read_image
 
@@ -33,7 +35,14 @@ def run(exported, write_graph, tmp_path, monkeypatch):
     monkeypatch.setattr(tf.saved_model, "load", load_once)
 
     def call(
-        graph=GRAPH, out="out", samples=2, seed=7, deterministic=False, model=None, licence=None
+        graph=GRAPH,
+        out="out",
+        samples=2,
+        seed=7,
+        mode="sample",
+        temperature=1.0,
+        model=None,
+        licence=None,
     ):
         arguments = argparse.Namespace(
             graph=str(write_graph(graph)),
@@ -41,7 +50,8 @@ def run(exported, write_graph, tmp_path, monkeypatch):
             out=str(tmp_path / out),
             samples=samples,
             seed=seed,
-            deterministic=deterministic,
+            mode=mode,
+            temperature=temperature,
             licence=licence,
         )
         call.result = generate.main(arguments)
@@ -66,7 +76,8 @@ def test_writes_everything_and_the_same_bytes_again(run, exported):
     assert read_image(first / "sample-0001.png").shape == (32, 32, 3)
 
     sample = json.loads((first / "sample-0002.json").read_text())
-    assert sample["seed"] == 8 and sample["relationships"] == GRAPH["relationships"]
+    assert sample["relationships"] == GRAPH["relationships"]
+    assert (sample["mode"], sample["seed"], sample["temperature"]) == ("sample", 8, 1.0)
     for item, category in zip(sample["objects"], GRAPH["objects"], strict=True):
         x0, y0, x1, y1 = item["box"]
         assert item["category"] == category and not item["box_given"]
@@ -90,12 +101,14 @@ def test_other_seeds_choose_other_patches_and_sample_i_has_seed_plus_i(run):
     assert choices(run(out="tail", samples=3, seed=3), 3) == choices(long, 6)[3:]
 
 
-def test_deterministic_makes_one_image_per_graph(run):
-    folder = run([GRAPH, {"objects": ["water"]}], samples=None, deterministic=True)
+@pytest.mark.parametrize("mode", ["deterministic", "nearest"])
+def test_modes_without_a_draw_make_one_image_per_graph(run, mode):
+    folder = run([GRAPH, {"objects": ["water"]}], samples=None, mode=mode)
     assert len(list(folder.glob("sample-*.json"))) == 2
     second = json.loads((folder / "sample-0002.json").read_text())
-    assert second["seed"] is None and second["graph"] == 1
-    again = run([GRAPH], out="alone", samples=None, deterministic=True, seed=99)
+    assert second["graph"] == 1 and second["mode"] == mode
+    assert second["seed"] is None and second["temperature"] is None
+    again = run([GRAPH], out="alone", samples=None, mode=mode, seed=99)
     name = "sample-0001.png"
     assert (again / name).read_bytes() == (folder / name).read_bytes()
 
@@ -172,7 +185,12 @@ def test_damaged_files_are_corrupt_data(run, tmp_path, exported):
         ({"samples": 0}, "--samples 0"),
         ({"seed": -1}, "--seed -1"),
         ({"seed": 2**31 - 1}, "--seed 2147483647"),
-        ({"deterministic": True}, "without noise"),
+        ({"mode": "deterministic"}, "--samples 2: with --mode deterministic all are the same"),
+        ({"mode": "nearest", "samples": 3}, "--samples 3: with --mode nearest"),
+        ({"temperature": 0.0}, r"--temperature 0: must be in \(0, 100\]"),
+        ({"temperature": -1.0}, "--temperature -1"),
+        ({"temperature": 100.5}, "--temperature 100.5"),
+        ({"temperature": float("nan")}, "--temperature nan"),
         ({"model": "nowhere"}, "no exported model"),
     ],
 )
@@ -190,5 +208,26 @@ def test_a_folder_with_content_is_left_alone(run, tmp_path):
     assert list((tmp_path / "out").iterdir()) == [tmp_path / "out" / "letter.txt"]
 
 
-def test_the_largest_last_seed_is_allowed():
-    assert generate.sample_seeds(2, 2**31 - 2, False) == [2**31 - 2, 2**31 - 1]
+def test_the_largest_last_seed_and_temperature_are_allowed():
+    draws = generate.read_draws("sample", 2, 2**31 - 2, 100.0)
+    assert draws == [Draw(SAMPLE, 2**31 - 2, 100.0), Draw(SAMPLE, 2**31 - 1, 100.0)]
+
+
+def test_draws_by_mode():
+    assert [draw.seed for draw in generate.read_draws("sample", None, 5, 2.0)] == [5, 6, 7, 8]
+    for samples in (None, 1):
+        assert generate.read_draws("nearest", samples, 5, 2.0) == [Draw(mode=NEAREST)]
+
+
+def test_the_temperature_reaches_the_model(run):
+    """Of equal seeds, which one differs tells nothing; that the samples do not all agree does."""
+
+    def choices(folder):
+        samples = [json.loads(path.read_text()) for path in sorted(folder.glob("sample-*.json"))]
+        assert {sample["temperature"] for sample in samples} == {temperature}
+        return [[item["patch"]["id"] for item in sample["objects"]] for sample in samples]
+
+    found = []
+    for temperature, out in ((0.01, "cold"), (100.0, "hot")):
+        found.append(choices(run(out=out, samples=8, seed=0, temperature=temperature)))
+    assert found[0] != found[1]

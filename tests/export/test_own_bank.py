@@ -68,7 +68,7 @@ def test_a_new_patch_is_retrieved_without_training(exported, tiny_world, folders
     assert chosen & new, "no new patch was retrieved"
     row, column = np.argwhere(np.isin(reply["patch_ids"].numpy(), list(new)))[0]
     number = int(reply["patch_ids"].numpy()[row, column]) - first
-    crop = reply["patch_crops"].numpy()[row, column]
+    crop = tf.io.decode_png(reply["patch_crops_bytes"].numpy()[row, column]).numpy()
     np.testing.assert_array_equal(crop, np.broadcast_to((250, 80 * number, 10), crop.shape))
 
     out = tmp_path / "out"

@@ -13,14 +13,16 @@ import pytest
 from export import saved_model
 from export.model_folder import EXTRA, open_model
 from export.publish import publish
+from export.serving_files import FILES
+from export.signatures import GENERATE, INPUTS
 from rgan_tf.errors import BadInput, CorruptData
 from rgan_tf.runs import create_run
 from rgan_tf.vocabulary import Vocabulary
 
 
-def arguments(run, out, data=None, index="exact"):
+def arguments(run, out, data=None, index="exact", name="retrievegan"):
     return argparse.Namespace(
-        run=str(run), out=str(out), data=data, bank=None, weights_dir=None, index=index
+        run=str(run), out=str(out), data=data, bank=None, weights_dir=None, index=index, name=name
     )
 
 
@@ -88,7 +90,8 @@ def test_a_model_that_answers_otherwise_is_not_published(exported):
         return {**reply, "patch_ids": reply["patch_ids"] + 1}
 
     archive = SimpleNamespace(
-        serving_default=other, generate_with_patches=exported.archive.generate_with_patches
+        **{name: getattr(exported.archive, name) for name in INPUTS if name != GENERATE},
+        serving_default=other,
     )
     with pytest.raises(saved_model.CheckFailed, match="serving_default retrieves other patches"):
         saved_model.check_fresh(exported.version, archive, exported.served.sizes)
@@ -110,11 +113,18 @@ def test_the_next_export_is_version_2(exported, monkeypatch, tmp_path):
     assert result["index"] == "exact"
     assert result["patches"] == len(exported.data.bank) and result["megabytes"] > 1
     assert open_model(model).version == "2" and open_model(model / "1").version == "1"
+    assert result["serving"]["written"] == list(FILES) and result["serving"]["kept"] == []
+    assert sorted(path.name for path in (model / "serving").iterdir()) == sorted(FILES)
+    # The stock image cannot load a model with ScaNN's operations.
+    scann = saved_model.main(arguments(exported.run.folder, tmp_path / "scann", index="scann"))
+    assert scann["serving"] is None and not (tmp_path / "scann" / "serving").exists()
 
 
-def refused(exported, tmp_path, run=None, data=None, out=None):
+def refused(exported, tmp_path, run=None, data=None, out=None, **options):
     with pytest.raises(BadInput) as caught:
-        saved_model.main(arguments(run or exported.run.folder, out or tmp_path / "model", data))
+        saved_model.main(
+            arguments(run or exported.run.folder, out or tmp_path / "model", data, **options)
+        )
     assert not (tmp_path / "model").exists()
     message = str(caught.value)
     assert "\n" not in message
@@ -127,6 +137,7 @@ def test_what_does_not_fit_is_refused(exported, tmp_path, monkeypatch):
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "letter.txt").touch()
     assert "holds no version" in refused(exported, tmp_path, out=tmp_path / "full")
+    assert "--name 'a/b'" in refused(exported, tmp_path, name="a/b")
 
     untrained = create_run(tmp_path / "untrained", exported.run.config, exported.data)
     assert "stage sg2im has no weights" in refused(exported, tmp_path, run=untrained.folder)

@@ -21,7 +21,7 @@ def requests(endpoint, sizes, batch=6):
     known = sizes.num_objects - 2
     for row in range(batch):
         request["objects"][row, :3] = [2 + (3 * row + i) % known for i in range(3)]
-    request["seed"][::2] = DETERMINISTIC
+    request["mode"][::2] = DETERMINISTIC
     request["licences_refused"][:] = False
     request["licences_refused"][1, 0] = request["licences_refused"][2, 1:] = True
     return request
@@ -68,7 +68,8 @@ def arguments(exported_scann, tmp_path):
         out=str(tmp_path / "out"),
         samples=1,
         seed=0,
-        deterministic=False,
+        mode="sample",
+        temperature=1.0,
         licence=None,
     )
 
@@ -108,6 +109,7 @@ def test_the_command_names_the_index_and_refuses_what_misses_its_recall(
         bank=None,
         weights_dir=None,
         index="scann",
+        name="retrievegan",
     )
     with pytest.raises(BadInput, match="--index scann"):
         saved_model.main(arguments)

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from export.served_model import resize_own_patches
+from export.served_pixels import resize_own_patches
 from export.signatures import (
     DETERMINISTIC,
     GENERATE,
     GENERATE_WITH_PATCHES,
     OWN_PATCH,
+    SAMPLE,
     empty_request,
 )
 from rgan_tf.data.patch_bank import resize_crops
@@ -71,7 +72,8 @@ def test_equals_the_library(exported, library, ask, deterministic, boxes_given):
     request = empty_request(GENERATE, exported.model.sizes, rows)
     request["objects"] = library["objects"].numpy()
     request["triples"] = library["triples"].numpy()
-    request["seed"] = np.full([rows], DETERMINISTIC, np.int32) if deterministic else seeds.numpy()
+    request["seed"] = seeds.numpy()
+    request["mode"][:] = DETERMINISTIC if deterministic else SAMPLE
     if boxes_given:
         request["boxes"] = library["boxes"].numpy()
         request["boxes_given"] = request["objects"] > 0
@@ -101,10 +103,10 @@ def test_patches_are_of_the_bank(exported, scene, ask):
     reply, size = ask(GENERATE, **scene()), exported.model.sizes.crop
     ids = reply["patch_ids"][0]
     assert (ids[:3] >= 0).all() and (ids[3:] == -1).all()
-    np.testing.assert_array_equal(
-        reply["patch_crops"][0, :3], exported.data.bank.crops_at(ids[:3], size)
-    )
-    assert not reply["patch_crops"][0, 3:].any() and not reply["boxes"][0, 3:].any()
+    crops = [tf.io.decode_png(content).numpy() for content in reply["patch_crops_bytes"][0, :3]]
+    np.testing.assert_array_equal(crops, exported.data.bank.crops_at(ids[:3], size))
+    assert reply["patch_crops_bytes"][0, 3:].tolist() == [b""] * 3
+    assert not reply["boxes"][0, 3:].any()
     assert (reply["patch_scores"][0, :3] >= 0).all() and (reply["patch_scores"][0, 3:] == -1).all()
     # Same category first, others only where it has fewer than K patches.
     categories = [row["category"] for row in exported.model.provenance]
@@ -118,7 +120,7 @@ def test_a_row_does_not_depend_on_its_batch(exported, library, ask):
     alone["objects"] = library["objects"].numpy()[:1]
     alone["triples"] = library["triples"].numpy()[:1]
     alone["seed"][:] = 9
-    other = {**alone, "objects": library["objects"].numpy()[1:], "seed": np.int32([DETERMINISTIC])}
+    other = {**alone, "objects": library["objects"].numpy()[1:], "mode": np.int32([DETERMINISTIC])}
     other["triples"] = library["triples"].numpy()[1:]
     expected = ask(GENERATE, **alone)
     for position in (0, 3, 7):
@@ -158,7 +160,7 @@ def test_a_locked_patch_comes_back_and_steers_the_others(exported, scene, ask):
         reply = ask(GENERATE, **request)
         assert reply["patch_ids"][0, 2] == locked
         np.testing.assert_array_equal(
-            reply["patch_crops"][0, 2],
+            tf.io.decode_png(reply["patch_crops_bytes"][0, 2]).numpy(),
             exported.data.bank.crops_at(np.array(locked), exported.model.sizes.crop),
         )
         assert sorted(reply["order"][0, :2]) == [0, 1] and (reply["order"][0, 2:] == -1).all()
@@ -180,7 +182,7 @@ def test_an_own_patch_is_embedded_as_the_bank_is(exported, scene, ask):
     expected, reply = ask(GENERATE, **by_id), ask(GENERATE_WITH_PATCHES, **by_pixels)
     assert reply["patch_ids"][0, 1] == OWN_PATCH and reply["patch_scores"][0, 1] == -1
     np.testing.assert_array_equal(reply["patch_ids"][0, [0, 2]], expected["patch_ids"][0, [0, 2]])
-    np.testing.assert_array_equal(reply["patch_crops"], expected["patch_crops"])
+    np.testing.assert_array_equal(reply["patch_crops_bytes"], expected["patch_crops_bytes"])
     assert reply["image_bytes"][0] == expected["image_bytes"][0]
 
 

@@ -1,0 +1,31 @@
+"""Loading the SavedModel of an exported version."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import tensorflow as tf
+
+from export.model_folder import ModelFolder
+from export.signatures import SCANN
+from rgan_tf.errors import BadInput, CorruptData
+
+
+def load_saved_model(model: ModelFolder) -> Any:
+    """What `tf.saved_model.load` gives.
+
+    Raises:
+      BadInput: if the model needs ScaNN, which is not to be had.
+      CorruptData: if TensorFlow cannot read the model.
+    """
+    if model.manifest.get("index") == SCANN:
+        try:  # TensorFlow knows the operations from then on
+            importlib.import_module("rgan_tf.adapters.scann")
+        except BadInput as error:
+            raise BadInput(f"--model {model.folder}: {error}") from error
+    try:
+        return tf.saved_model.load(str(model.folder))
+    except (tf.errors.OpError, OSError, ValueError) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise CorruptData(f"{model.folder}: damaged ({reason}); export the model again") from error
