@@ -6,9 +6,12 @@
     VERSION/assets.extra/licences.json     codes in the order of the field licences_refused
     VERSION/assets.extra/config.yaml       the resolved config of the run
     VERSION/assets.extra/provenance.jsonl  line i: where patch i is from
+    VERSION/assets.extra/model_card.md     for people (`export.model_card`)
+    VERSION/assets.extra/tf_serving_warmup_requests  made before the first answer (`export.warmup`)
     VERSION/assets.extra/manifest.json     origin, and size and checksum of every file
 
-TensorFlow Serving ignores `assets.extra`. Imports no TensorFlow.
+Of `assets.extra`, TensorFlow Serving reads the warm-up requests and ignores the rest. What lies
+beside the versions is described in `export.serving_files`. Imports no TensorFlow.
 """
 
 from __future__ import annotations
@@ -134,10 +137,10 @@ def write_extra(
     provenance: Iterable[dict[str, Any]],
     origin: dict[str, Any],
 ) -> None:
-    """Writes `assets.extra` into a version whose SavedModel is already there.
+    """Writes the rest of `assets.extra`, and last the manifest, which covers all that is there.
 
     Args:
-      folder: of the version.
+      folder: of the version, with its SavedModel.
       vocabulary: of the model.
       sizes: of the model.
       licences: codes, in the order of the field.
@@ -146,7 +149,7 @@ def write_extra(
       origin: what else the manifest should say.
     """
     extra = folder / EXTRA
-    extra.mkdir()
+    extra.mkdir(exist_ok=True)
     write_json_atomic(extra / "vocabulary.json", vocabulary.to_json())
     write_json_atomic(extra / "signature.json", describe(sizes))
     write_json_atomic(extra / "licences.json", list(licences))

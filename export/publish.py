@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Callable
 from pathlib import Path
 
+from export.serving_files import is_serving_folder
 from rgan_tf.errors import BadInput
 from rgan_tf.files import atomic_folder
 
@@ -32,8 +33,13 @@ def check_destination(model: str | Path) -> None:
         raise BadInput(f"--out {folder}: is a file; name a folder for the versions of a model")
     if not folder.is_dir():
         return
-    # A hidden name is what an export that was killed left behind; no server looks at it.
-    foreign = [path for path in folder.iterdir() if not path.name.startswith(".")]
+    # A hidden name is what an export that was killed left behind; no server looks at it. The
+    # server's files may outlive the versions.
+    foreign = [
+        path
+        for path in folder.iterdir()
+        if not path.name.startswith(".") and not is_serving_folder(path)
+    ]
     if foreign and not versions(folder):
         raise BadInput(
             f"--out {folder}: is not empty and holds no version of a model; name another folder"

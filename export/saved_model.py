@@ -13,10 +13,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from export.signatures import INDICES
+from export.serving_files import DEFAULT_NAME
+from export.signatures import EXACT, INDICES
 
 _CHECK_TIMEOUT_S = 900
-_CHECK_BATCHES = (1, 2)
+_CHECK_BATCHES = (1, 2, 2, 1)
 _PIXEL_TOLERANCE = 1  # of 255; another process may add up in another order
 
 
@@ -36,18 +37,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="how the model searches its bank; scann needs a server with ScaNN's operations "
         "(exact)",
     )
+    parser.add_argument(
+        "--name",
+        default=DEFAULT_NAME,
+        help=f"of the model in the server's files, as clients ask for it ({DEFAULT_NAME})",
+    )
 
 
 def main(args: argparse.Namespace) -> dict[str, Any]:
     """Exports and returns where the version is."""
     from export.publish import check_destination, publish
+    from export.serving_files import check_name, check_serving_folder, write_serving_files
     from rgan_tf.data.patch_bank import PatchBank
     from rgan_tf.data.prepared import PreparedData
     from rgan_tf.errors import BadInput
     from rgan_tf.runs import check_bank_fits, check_learns_retrieval, open_run
 
     started = time.monotonic()
+    check_name(args.name)
     check_destination(args.out)
+    check_serving_folder(args.out)
     run = open_run(args.run)
     check_learns_retrieval(run, args.run)
     if args.bank is not None and args.data is not None:
@@ -67,11 +76,15 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
         lambda folder: write_version(folder, archive, served, licences, run, bank),
         lambda folder: check_fresh(folder, archive, served.sizes, allow=served.search.packages),
     )
+    # The stock image has no operations of ScaNN: its files would start a server that fails.
+    is_stock = args.index == EXACT
+    serving = write_serving_files(args.out, args.name) if is_stock else None
     total = sum(path.stat().st_size for path in version.rglob("*") if path.is_file())
     return {
         "version": int(version.name),
         "path": str(version),
         "index": args.index,
+        "serving": serving,
         "patches": served.sizes.patches,
         "megabytes": round(total / 1e6, 1),
         "seconds": round(time.monotonic() - started, 1),
@@ -129,6 +142,7 @@ def build_served_model(run, bank, weights_dir: str | None, index: str = INDICES[
         crop=config.data.crop_size,
         own_patch=bank.crop_size,
         image=config.data.image_size,
+        width=features.shape[1],
         patches=len(bank),
         num_objects=vocabulary.num_objects,
         num_predicates=vocabulary.num_predicates,
@@ -154,11 +168,32 @@ def build_served_model(run, bank, weights_dir: str | None, index: str = INDICES[
 
 def write_version(folder: Path, archive, served, licences: tuple[str, ...], run, bank) -> None:
     """Writes the SavedModel and what travels with it."""
-    from export.model_folder import write_extra
+    from export.model_card import MODEL_CARD_FILE, model_card, read_newest_metrics
+    from export.model_folder import EXTRA, write_extra
+    from export.warmup import write_warmup
     from rgan_tf.config import config_to_yaml
+    from rgan_tf.files import write_bytes_atomic
+    from rgan_tf.runs import STAGES
 
     with contextlib.redirect_stdout(io.StringIO()):  # pages of resource handles
         archive.write_out(str(folder))
+    write_warmup(folder, served.sizes)
+    search = served.search.describe()
+    card = model_card(
+        config_name=run.config.name,
+        sizes=served.sizes,
+        vocabulary=run.vocabulary,
+        weights=run.fingerprint(),
+        steps={
+            stage: run.stage_record(stage)["steps"] for stage in STAGES if run.stage_record(stage)
+        },
+        data_fingerprint=run.data_fingerprint,
+        bank_fingerprint=bank.fingerprint,
+        patch_licences=(row.get("licence") or "" for row in bank.rows),
+        index=search["index"],
+        metrics=read_newest_metrics(run.folder),
+    )
+    write_bytes_atomic(folder / EXTRA / MODEL_CARD_FILE, card.encode("utf-8"))
     write_extra(
         folder,
         vocabulary=run.vocabulary,
@@ -170,7 +205,7 @@ def write_version(folder: Path, archive, served, licences: tuple[str, ...], run,
             "config": run.config.name,
             "weights": run.fingerprint(),
             "bank": bank.fingerprint,
-            **served.search.describe(),
+            **search,
         },
     )
 
@@ -191,7 +226,7 @@ def check_fresh(folder: Path, archive, sizes, allow: tuple[str, ...] = ()) -> No
     import tensorflow as tf
 
     from export import fresh_check
-    from export.signatures import INPUTS, example_request
+    from export.signatures import INPUTS, OUTPUTS, example_request
 
     requests = {
         f"{endpoint}/{field}": value
@@ -222,8 +257,15 @@ def check_fresh(folder: Path, archive, sizes, allow: tuple[str, ...] = ()) -> No
             if name.startswith(f"{endpoint}/")
         }
         expected = getattr(archive, endpoint)(**{k: tf.constant(v) for k, v in request.items()})
-        if not np.array_equal(replies[f"{endpoint}/patch_ids"], expected["patch_ids"].numpy()):
+        names = {field.name for field in OUTPUTS[endpoint]}
+        if "patch_ids" in names and not np.array_equal(
+            replies[f"{endpoint}/patch_ids"], expected["patch_ids"].numpy()
+        ):
             raise CheckFailed(f"{endpoint} retrieves other patches there")
+        if not np.allclose(replies[f"{endpoint}/boxes"], expected["boxes"].numpy(), atol=1e-4):
+            raise CheckFailed(f"{endpoint} places the objects elsewhere there")
+        if "image_bytes" not in names:
+            continue
         for row, content in enumerate(expected["image_bytes"].numpy()):
             here = tf.io.decode_png(content).numpy().astype(int)
             there = tf.io.decode_png(replies[f"{endpoint}/image_bytes/{row}"].tobytes()).numpy()

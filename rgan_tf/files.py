@@ -24,6 +24,7 @@ from rgan_tf.renames import (
     refuse_mount,
     rename_to_free,
     require_free,
+    sync,
 )
 
 _BLOCK = 1 << 20  # bytes read at a time when hashing
@@ -53,7 +54,7 @@ def write_bytes_atomic(path: str | Path, data: bytes) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    _sync(path.parent)
+    sync(path.parent)
 
 
 def write_json_atomic(path: str | Path, value: Any) -> None:
@@ -86,13 +87,13 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
         yield temporary
         for folder, _, names in os.walk(temporary):
             for name in names:
-                _sync(Path(folder) / name)
-            _sync(Path(folder))
+                sync(Path(folder) / name)
+            sync(Path(folder))
         rename_to_free(temporary, path)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
-    _sync(path.parent)
+    sync(path.parent)
 
 
 @contextlib.contextmanager
@@ -118,20 +119,20 @@ def replaced_folder(path: str | Path) -> Iterator[Path]:
         yield temporary
         for folder, _, names in os.walk(temporary):
             for name in names:
-                _sync(Path(folder) / name)
-            _sync(Path(folder))
+                sync(Path(folder) / name)
+            sync(Path(folder))
         exchange(temporary, path)
-        _sync(path.parent)
+        sync(path.parent)
 
 
 def sync_files(paths: Iterable[Path]) -> None:
     """Flushes files to disk, and the folders that name them."""
     folders = set()
     for path in paths:
-        _sync(path)
+        sync(path)
         folders.add(path.parent)
     for folder in folders:
-        _sync(folder)
+        sync(folder)
 
 
 def sha256_of(path: str | Path) -> str:
@@ -287,11 +288,3 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         twice = next(name for name in names if names.count(name) > 1)
         raise ValueError(f"key {twice[:40]!r} is given twice")
     return result
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

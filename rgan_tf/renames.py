@@ -51,15 +51,31 @@ def new_place(path: str | Path) -> Path:
 
 
 def make_parent(path: Path) -> None:
-    """Makes the folder that `path` is to lie in.
+    """Makes the folder that `path` is to lie in; it and those above it outlast a crash.
 
     Raises:
       BadInput: if something else is in the way, or it may not be made.
     """
     try:
+        missing = [folder for folder in path.parents if not folder.exists()]
         path.parent.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError, PermissionError) as error:
         raise BadInput(f"{path}: {path.parent} cannot be made a folder; name another") from error
+    for folder in missing:
+        sync(folder.parent)  # which names it
+
+
+def sync(path: Path) -> None:
+    """Flushes a file, or the names in a folder, to disk.
+
+    Raises:
+      OSError: if the disk refuses.
+    """
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def require_free(path: Path) -> None:

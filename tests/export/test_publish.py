@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import pytest
 
 from export.publish import check_destination, publish, versions
@@ -67,3 +70,38 @@ def test_other_content_is_refused_and_leftovers_are_not(tmp_path):
         publish(tmp_path, write, accept)
     with pytest.raises(BadInput, match="is a file"):
         publish(tmp_path / "holiday.jpg", write, accept)
+
+
+def test_everything_is_on_disk_before_it_has_its_name(tmp_path, monkeypatch):
+    """A power cut after the rename must not leave a version with empty files."""
+    events, fsync, rename = [], os.fsync, os.rename
+    model = tmp_path / "deep" / "model"
+
+    def note_fsync(descriptor):
+        events.append(("sync", Path(os.readlink(f"/proc/self/fd/{descriptor}"))))
+        fsync(descriptor)
+
+    def note_rename(source, target):
+        events.append(("rename", Path(source), Path(target)))
+        rename(source, target)
+
+    def write_version(folder):
+        write(folder)
+        for name in ("variables", "assets.extra", "assets"):
+            (folder / name).mkdir()
+        (folder / "variables" / "variables.index").write_bytes(b"index")
+        (folder / "variables" / "variables.data-00000-of-00001").write_bytes(b"data")
+        (folder / "assets.extra" / "manifest.json").write_bytes(b"{}")
+
+    monkeypatch.setattr(os, "fsync", note_fsync)
+    monkeypatch.setattr(os, "rename", note_rename)
+    version = publish(model, write_version, accept)
+    (at,) = [place for place, event in enumerate(events) if event[0] == "rename"]
+    _, temporary, target = events[at]
+    assert target == version == model / "1"
+    before = {path for _, path in events[:at]}
+    wanted = {temporary / path.relative_to(version) for path in version.rglob("*")}
+    assert len(wanted) == 7 and wanted | {temporary} <= before
+    assert [path for _, path in events[at + 1 :]] == [model]
+    # The folders made for it are named on disk too, or the version would hang in the air.
+    assert {tmp_path, tmp_path / "deep"} <= before

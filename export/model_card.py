@@ -1,0 +1,198 @@
+"""`assets.extra/model_card.md`: what a model is and cannot do, for whoever finds it in a folder.
+
+Only what the run and the bank at hand say of themselves. Imports no TensorFlow.
+"""
+
+from __future__ import annotations
+
+import collections
+import fnmatch
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from export.signatures import INPUTS, Sizes, describe
+from rgan_tf.data.licences import licence_code
+from rgan_tf.errors import BadInput
+from rgan_tf.files import parse_json
+from rgan_tf.vocabulary import Vocabulary
+
+MODEL_CARD_FILE = "model_card.md"
+METRICS_FILE = "metrics.jsonl"
+
+# Names of the figures of `rgan eval` that are shown, where they were measured.
+_HEADLINES = (
+    "floor/real/fd_*",
+    "retrievegan/*_boxes/fd_*",
+    "layout/box_iou",
+    "layout/relation_score",
+    "retrieval/learned/style_agreement",
+    "retrieval/learned/gt_recall@1",
+    "cooccurrence/same_image_auc",
+)
+_SPREADS = ("/interval_95", "/deviation")  # endings of what belongs to another figure
+_PURPOSES = {
+    "serving_default": "a scene graph to an image and the patches it is made of",
+    "generate_with_patches": "the same, with patches of your own",
+    "retrieve": "layout and patches without the image",
+    "encode": "layout and the features by which the bank is searched",
+}
+
+
+def read_newest_metrics(run_folder: Path) -> dict[str, Any] | None:
+    """The newest evaluation that is recorded in a run folder.
+
+    Args:
+      run_folder: holds `metrics.jsonl`, or does not.
+
+    Returns:
+      `split`, `step` and the figures by name; None if there is none that can be read.
+    """
+    path = run_folder / METRICS_FILE
+    if not path.is_file():
+        return None
+    for line in reversed(path.read_bytes().split(b"\n")):
+        try:
+            record = parse_json(line, METRICS_FILE)
+        except BadInput:  # a blank line, or one that a killed process left half-written
+            continue
+        if isinstance(record, dict) and isinstance(record.get("split"), str):
+            return record
+    return None
+
+
+def model_card(
+    *,
+    config_name: str,
+    sizes: Sizes,
+    vocabulary: Vocabulary,
+    weights: str,
+    steps: Mapping[str, int],
+    data_fingerprint: str,
+    bank_fingerprint: str,
+    patch_licences: Iterable[str],
+    index: str,
+    metrics: Mapping[str, Any] | None,
+) -> str:
+    """The card as Markdown.
+
+    Args:
+      config_name: of the run.
+      sizes: of the model.
+      vocabulary: of the model.
+      weights: fingerprint of the weights of all stages.
+      steps: done by each stage, by its name.
+      data_fingerprint: of the prepared data that the run was trained on.
+      bank_fingerprint: of the bank whose patches are in the model.
+      patch_licences: name of the licence of every patch, as the bank's table has it.
+      index: how the model searches its bank.
+      metrics: the newest evaluation, or None.
+    """
+    limits = describe(sizes)["limits"]
+    counts = collections.Counter(name or "" for name in patch_licences)
+    lines = [
+        f"# {_plain(config_name)}",
+        "",
+        "RetrieveGAN: takes a scene graph (objects and how they lie to each other), retrieves a "
+        "real image patch for every object from a bank inside the model, and makes one image of "
+        "them.",
+        "",
+        "| | |",
+        "|---|---|",
+        f"| config | {_plain(config_name)} |",
+        f"| image | {sizes.image} x {sizes.image} px, from patches of {sizes.crop} px |",
+        f"| objects per graph | at most {limits['objects']} |",
+        f"| relationships per graph | at most {limits['relationships']} |",
+        f"| graphs per request | at most {limits['batch']} |",
+        f"| temperature | above 0, at most {limits['temperature']:g} |",
+        f"| search of the bank | {_plain(index)} |",
+        f"| weights | `{weights}` |",
+        f"| patch bank | `{bank_fingerprint}` |",
+        f"| patches | {sum(counts.values())} |",
+        "",
+        "## Training",
+        "",
+        f"Trained on prepared data with fingerprint `{data_fingerprint}`. Steps: "
+        + (", ".join(f"{stage} {count}" for stage, count in steps.items()) or "not recorded")
+        + ". The patches above are what images are made of; they may come from other data.",
+        "",
+        "## Evaluation",
+        "",
+        *_evaluation(metrics, steps.get("retrievegan")),
+        "",
+        "## Licences of the patches",
+        "",
+        "| licence | code | patches |",
+        "|---|---|---|",
+        *(
+            f"| {_plain(name) or 'not stated'} | {licence_code(name)} | {count} |"
+            for name, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+        ),
+        "",
+        "Images reproduce parts of their patches: what these licences ask (naming the author, no "
+        "commercial use and so on) holds for the images. Replies name their patches; "
+        "`provenance.jsonl`, beside this file, says for each where it is from.",
+        "",
+        "## Categories",
+        "",
+        ", ".join(_plain(name) for name in vocabulary.categories) + ".",
+        "",
+        "Relationships: " + ", ".join(_plain(name) for name in vocabulary.predicates[1:]) + ".",
+        "",
+        "## What it cannot do",
+        "",
+        "* It knows no other categories and relationships than these.",
+        "* It makes images of this one size, of no more objects than stated.",
+        "* It has no safety filter: neither the bank nor the images were checked for content.",
+        "* It does not clear rights: the licences of the patches carry over to the images.",
+        "",
+        "## How to ask it",
+        "",
+        "```",
+        "rgan generate GRAPH.json --model MODEL --out OUT",
+        "```",
+        "",
+        "Or load this version in TensorFlow or TensorFlow Serving; `signature.json`, beside this "
+        "file, describes every field.",
+        "",
+        *(f"* `{endpoint}`: {_PURPOSES[endpoint]}" for endpoint in INPUTS),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _evaluation(metrics: Mapping[str, Any] | None, step: int | None) -> list[str]:
+    if metrics is None:
+        return ["No evaluation is recorded with the run that this model was made from."]
+    shown = [
+        (name, value)
+        for name, value in metrics.items()
+        if any(fnmatch.fnmatchcase(name, pattern) for pattern in _HEADLINES)
+        and not name.endswith(_SPREADS)
+    ]
+    of_step = metrics.get("step")
+    lines = [f"The newest that is recorded with the run: split {_plain(metrics['split'])}, "]
+    if of_step == step:
+        lines[0] += f"the weights of step {of_step}, which are those of this model."
+    else:
+        lines[0] += f"the weights of step {of_step}. This model has those of step {step}."
+    if not shown:
+        return [*lines, "It measured none of the headline figures."]
+    return [
+        *lines,
+        "",
+        "| figure | value |",
+        "|---|---|",
+        *(f"| `{name}` | {_number(value)} |" for name, value in shown),
+    ]
+
+
+def _number(value: Any) -> str:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return "not measurable" if value is None else _plain(str(value))
+    return f"{value:.4g}"
+
+
+def _plain(text: str) -> str:
+    """Text from elsewhere on one line, without what Markdown and HTML would act upon."""
+    line = " ".join(text.split())
+    return "".join(f"\\{c}" if c in "\\`*_[]<>|#" else c for c in line)
