@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import mmap
 import threading
 from pathlib import Path
 from typing import Any
@@ -238,6 +239,8 @@ class PatchBank:
         with self._resizing:  # two readers of a pipeline would both do it
             if size not in self._resized:
                 self._resized[size] = resize_crops(np.asarray(self.crops), size)
+                if size != self.crop_size:
+                    _give_back(self.crops)
             return self._resized[size]
 
 
@@ -247,6 +250,13 @@ def _bytes_of(manifest: dict[str, Any]) -> int:
     entries = files.values() if isinstance(files, dict) else ()
     sizes = [entry.get("bytes") for entry in entries if isinstance(entry, dict)]
     return sum(size for size in sizes if isinstance(size, int))
+
+
+def _give_back(array: np.ndarray) -> None:
+    """Frees the memory of what was read of a mapped file; it is read again when it is needed."""
+    mapping = getattr(array, "_mmap", None)
+    if mapping is not None and hasattr(mapping, "madvise"):  # not on Windows
+        mapping.madvise(mmap.MADV_DONTNEED)
 
 
 def resize_crops(crops: np.ndarray, size: int) -> np.ndarray:

@@ -16,7 +16,7 @@ from typing import Any
 
 from rgan_tf.config import Config
 from rgan_tf.data.patch_bank import PatchBank
-from rgan_tf.data.scenes import SceneStore
+from rgan_tf.data.scenes import IMAGE_CACHE_BYTES, SceneStore
 from rgan_tf.errors import BadInput, CorruptData
 from rgan_tf.files import check_files, read_json
 from rgan_tf.vocabulary import Vocabulary
@@ -50,21 +50,34 @@ class PreparedData:
     """
 
     def __init__(
-        self, folder: Path, manifest: dict[str, Any], vocabulary: Vocabulary, fingerprint: str
+        self,
+        folder: Path,
+        manifest: dict[str, Any],
+        vocabulary: Vocabulary,
+        fingerprint: str,
+        image_cache_bytes: int,
     ):
         self.folder = folder
         self.manifest = manifest
         self.vocabulary = vocabulary
         self.fingerprint = fingerprint
+        self._image_cache_bytes = image_cache_bytes
         self._banks: dict[str, PatchBank] = {}
         self._scenes: dict[tuple, SceneStore] = {}
 
     @classmethod
-    def open(cls, folder: str | Path) -> PreparedData:
+    def open(
+        cls, folder: str | Path, *, image_cache_bytes: int = IMAGE_CACHE_BYTES
+    ) -> PreparedData:
         """Opens a folder and checks that all of it is there.
 
         Sizes are compared here, checksums of a bank when it is first used, those of records by
         TensorFlow as they are read; `verify` compares all of them at once.
+
+        Args:
+          folder: made by `rgan prepare`.
+          image_cache_bytes: images of a split up to this size together are kept in memory; 0 for
+            who reads them once or twice.
 
         Raises:
           BadInput: if it is not a folder made by `rgan prepare`, or of another version.
@@ -99,7 +112,7 @@ class PreparedData:
                 "prepare the data again"
             )
         fingerprint = hashlib.sha256(path.read_bytes()).hexdigest()
-        return cls(folder, manifest, vocabulary, fingerprint)
+        return cls(folder, manifest, vocabulary, fingerprint, image_cache_bytes)
 
     @property
     def image_size(self) -> int:
@@ -149,6 +162,7 @@ class PreparedData:
                 image_size=image_size,
                 max_objects=max_objects,
                 max_triples=max_triples,
+                cache_bytes=self._image_cache_bytes,
             )
         return self._scenes[key]
 

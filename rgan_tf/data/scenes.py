@@ -11,7 +11,7 @@ from rgan_tf.data.records import Scene, read_image_bytes, read_scenes, record_of
 from rgan_tf.errors import CorruptData
 from rgan_tf.image import decode_image, resize_image
 
-_CACHE_BYTES = 2**30  # images up to this size together are kept in memory
+IMAGE_CACHE_BYTES = 2**30  # images up to this size together are kept in memory
 
 
 class SceneStore:
@@ -47,7 +47,7 @@ class SceneStore:
         image_size: int,
         max_objects: int,
         max_triples: int,
-        cache_bytes: int = _CACHE_BYTES,
+        cache_bytes: int = IMAGE_CACHE_BYTES,
     ):
         self.image_size = image_size
         self.image_ids = np.zeros([expected], np.int64)

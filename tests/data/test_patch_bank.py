@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -155,6 +156,28 @@ def test_two_readers_resize_a_bank_once(folder, monkeypatch):
         first, second = pool.map(lambda _: bank.crops_at(np.arange(len(bank)), size), range(2))
     np.testing.assert_array_equal(first, second)
     assert calls == [size]
+
+
+def _resident_kilobytes(path: Path) -> int:
+    """How much of a mapped file is counted as memory of this process."""
+    total, is_of_file = 0, False
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        if "-" in line.split(" ", 1)[0]:  # begins a mapping
+            is_of_file = line.endswith(str(path))
+        elif is_of_file and line.startswith("Rss:"):
+            total += int(line.split()[1])
+    return total
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps").is_file(), reason="needs Linux")
+def test_a_resized_bank_does_not_hold_the_file_in_memory(folder):
+    bank = PatchBank.open(folder)
+    path = folder / "crops.npy"
+    before = bank.crops_at(np.arange(len(bank)), bank.crop_size)  # in its own size it is read
+    assert _resident_kilobytes(path) > 0
+    bank.crops_at(np.arange(len(bank)), bank.crop_size // 2)
+    assert _resident_kilobytes(path) == 0
+    np.testing.assert_array_equal(bank.crops[:], before[:])  # and can be read again
 
 
 def test_no_pickle_is_ever_loaded(folder):

@@ -242,6 +242,17 @@ def test_images_are_the_same_with_and_without_memory_for_them(prepared):
     assert kept.images(chosen).shape == (4, 16, 16, 3)
 
 
+@pytest.mark.parametrize("limit, is_kept", [({}, True), ({"image_cache_bytes": 0}, False)])
+def test_who_opens_the_data_says_whether_images_stay_in_memory(prepared, limit, is_kept):
+    data = PreparedData.open(prepared.folder, **limit)
+    scenes = data.scenes("train", image_size=16, max_objects=4, max_triples=8)
+    decoded = []
+    reading = scenes._decoded
+    scenes._decoded = lambda *place: decoded.append(place) or reading(*place)
+    assert scenes.images(np.array([2, 5])).shape == (2, 16, 16, 3)
+    assert len(decoded) == (0 if is_kept else 2)
+
+
 def test_graphs_that_fit_are_left_alone():
     triples = np.array([[2, 5, 0], [1, 4, 2]], np.int32)
     rng = np.random.default_rng(0)

@@ -42,7 +42,7 @@ def open_data_of(run: Run, name: str, folder: str | None) -> PreparedData:
     place = folder or run.data
     if place is None:
         raise BadInput(f"--run {name}: holds no data; name a prepared folder with --data")
-    data = PreparedData.open(place)
+    data = PreparedData.open(place, image_cache_bytes=0)
     data.check_vocabulary(run.vocabulary, f"run {name}")
     data.check_config(run.config)
     return data
