@@ -223,14 +223,8 @@ class PatchBank:
         ids = np.asarray(ids)
         result = np.zeros((*ids.shape, self.feature_size), np.float32)
         present = ids >= 0
-        result[present] = self._float_features[ids[present]]
+        result[present] = self.features[ids[present]]
         return result
-
-    @functools.cached_property
-    def _float_features(self) -> np.ndarray:
-        if self.features.size * 4 > _CACHE_BYTES:
-            return self.features
-        return self.features.astype(np.float32)
 
     def _resized_crops(self, size: int) -> np.ndarray | None:
         """All crops in that size, resized once; None where they would fill the memory."""

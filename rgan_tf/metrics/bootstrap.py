@@ -12,7 +12,8 @@ from rgan_tf.metrics.frechet import checked_features, kernel_diagonal, kernel_ma
 
 # Streams of random numbers; two purposes never share one.
 _MEAN, _FRECHET, _KERNEL = 101, 102, 103
-_BLOCK_ROWS = 1024  # rows of the kernel matrix in memory at a time
+_BLOCK_ROWS = 256  # rows of the kernel matrix in memory at a time
+_ROOT_ROWS = 2048  # features added to the root of a covariance at a time
 
 
 def mean_interval(
@@ -137,7 +138,8 @@ def frechet_standard_error(
     """
     first, second = _checked_pair(first, second)
     centre = first.mean(axis=0)  # [D]; short vectors lose less to cancellation
-    first, second = first - centre, second - centre
+    first = first - centre
+    second = second - centre  # one by one: the one before is given up in between
     rng = _generator(seed, _FRECHET, resamples)
     uses_gram = min(len(first), len(second)) <= first.shape[1]
     gram = first @ second.T if uses_gram else None  # [N, M]
@@ -197,8 +199,8 @@ def _weighted_distance(
     second_mean, second_trace = _moments(second, second_weights)
     if gram is None:
         root, second_root = (
-            _covariance_root(first - mean, weights),
-            _covariance_root(second - second_mean, second_weights),
+            _covariance_root(first, mean, weights),
+            _covariance_root(second, second_mean, second_weights),
         )  # [D, D] each
         cross = root @ second_root.T  # [D, D]
     else:
@@ -216,10 +218,19 @@ def _moments(features: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, flo
     return mean, float((weights @ lengths - count * (mean @ mean)) / (count - 1))
 
 
-def _covariance_root(centred: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """R [D, D] with R^T R = the weighted covariance, as for R = sqrt(w / (N - 1)) X."""
-    scaled = np.sqrt(weights / (weights.sum() - 1))[:, None] * centred  # [N, D]
-    return np.linalg.qr(scaled[weights > 0], mode="r")  # [min(n, D), D]
+def _covariance_root(features: np.ndarray, mean: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """R [D, D] with R^T R = the weighted covariance, as for R = sqrt(w / (N - 1)) (X - mean).
+
+    Block by block: the root of what came before stands for it.
+    """
+    rows = np.flatnonzero(weights)  # [n]
+    scale = np.sqrt(weights[rows] / (weights.sum() - 1))[:, None]  # [n, 1]
+    root = np.empty((0, features.shape[1]))
+    for start in range(0, len(rows), _ROOT_ROWS):
+        block = slice(start, start + _ROOT_ROWS)
+        scaled = (features[rows[block]] - mean) * scale[block]  # [rows, D]
+        root = np.linalg.qr(np.concatenate([root, scaled]), mode="r")  # [min(n, D), D]
+    return root
 
 
 def _centred_gram(gram: np.ndarray, weights: np.ndarray, second_weights: np.ndarray) -> np.ndarray:

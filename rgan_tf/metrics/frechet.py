@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-_BLOCK_ROWS = 1024  # rows of the kernel matrix in memory at a time
+_BLOCK_ROWS = 256  # rows of the kernel matrix in memory at a time
 
 
 def frechet_name(backbone: str, count: int, split: str) -> str:

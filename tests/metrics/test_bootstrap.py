@@ -121,6 +121,17 @@ def test_the_bootstrap_of_the_frechet_distance_is_biased_upwards():
     assert min(resampled) > _distance(first, second)  # percentiles would exclude the estimate
 
 
+@pytest.mark.parametrize("rows", [1, 5, 2048])
+def test_a_root_made_in_blocks_is_that_of_the_weighted_covariance(rows, monkeypatch):
+    monkeypatch.setattr(module, "_ROOT_ROWS", rows)
+    rng = np.random.default_rng(8)
+    features, weights = rng.normal(size=[12, 4]) + 3, module._draw(rng, 12)
+    assert (weights == 0).any() and (weights > 1).any()
+    repeated = np.repeat(features, weights.astype(int), axis=0)
+    root = module._covariance_root(features, repeated.mean(axis=0), weights)
+    np.testing.assert_allclose(root.T @ root, np.cov(repeated, rowvar=False), atol=1e-12)
+
+
 @pytest.mark.parametrize("block", [3, 1024])
 def test_kernel_error_equals_pairs_counted_one_by_one(block, monkeypatch):
     monkeypatch.setattr(module, "_BLOCK_ROWS", block)
