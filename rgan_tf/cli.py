@@ -54,6 +54,7 @@ COMMANDS = (
     Command("compare", "training.compare", "systems under one budget and one judge, as one table"),
     Command("export", "export.saved_model", "write a run as a self-contained SavedModel"),
     Command("generate", "export.generate", "make images from a scene graph"),
+    Command("serve", "export.server", "answer requests over REST and gRPC"),
     Command("bench", "training.bench", "measure the speed of training and generation"),
     Command("demo", "export.demo", "the whole way on the built-in world, in a few minutes"),
 )

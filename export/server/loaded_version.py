@@ -1,0 +1,101 @@
+"""One version of a model in memory."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
+
+from export.model_folder import open_model
+from export.publish import SAVED_MODEL_FILE
+from export.saved_model_loading import load_saved_model
+from export.service_errors import InvalidRequest, ServiceError
+from export.signatures import ALLOWED_BATCHES, INPUTS, Field, example_request
+from export.wire import TensorSpec
+
+_MESSAGE = 1000  # characters that are passed on
+# "assertion failed: [objects: every id must be ...; wrong in row] [1]"
+_ASSERTION = re.compile(r"assertion failed: ((?:\[[^\]]*\][^\[]*)+)")
+
+
+class LoadedVersion:
+    """A checked, loaded and warm version; answers from any thread.
+
+    Attributes:
+      number: of the version.
+      specs: what each field of a signature must be, by signature and field.
+      signature_defs: of the SavedModel, by name.
+
+    Args:
+      folder: of the version.
+
+    Raises:
+      BadInput, CorruptData: if it is not a whole exported model.
+    """
+
+    def __init__(self, folder: Path):
+        model = open_model(folder)
+        self.number = int(model.version) if model.version.isdigit() else 1
+        self.specs: dict[str, dict[str, TensorSpec]] = {
+            name: {field.name: _spec_of(field, model.sizes) for field in fields}
+            for name, fields in INPUTS.items()
+        }
+        self.signature_defs = _read_signature_defs(folder)
+        self._sizes = model.sizes
+        self._loaded = load_saved_model(model)  # owns the variables that the signatures read
+
+    def warm_up(self) -> None:
+        """Answers every kind of request once: what is made at the first one is there then."""
+        for name in self.specs:
+            for rows in ALLOWED_BATCHES:
+                self.run(name, example_request(name, self._sizes, rows))
+
+    def run(self, signature: str, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Answers a request.
+
+        Args:
+          signature: a name in `specs`.
+          arrays: [rows, ...] by field name, of the kinds and shapes of `specs`.
+
+        Returns:
+          Arrays [rows, ...] by field name; binary ones of dtype object.
+
+        Raises:
+          InvalidRequest: as the model says it, naming field and row.
+          ServiceError: if the model fails.
+        """
+        tensors = {name: tf.constant(value) for name, value in arrays.items()}
+        try:
+            reply = self._loaded.signatures[signature](**tensors)
+        except tf.errors.InvalidArgumentError as error:
+            raise InvalidRequest(reason_of(error)) from error
+        except tf.errors.OpError as error:
+            raise ServiceError(f"the model failed: {reason_of(error)}") from error
+        return {name: value.numpy() for name, value in sorted(reply.items())}
+
+
+def reason_of(error: tf.errors.OpError) -> str:
+    """What an operation complains about, without where in the graph it is; one line."""
+    text = " ".join(str(error.message).split())
+    found = _ASSERTION.search(text)
+    if found:
+        return re.sub(r"[\[\]]", "", found.group(1)).strip()[:_MESSAGE]
+    return text[:_MESSAGE]
+
+
+def _spec_of(field: Field, sizes: Any) -> TensorSpec:
+    return TensorSpec(field.dtype, sizes.shape_of(field))
+
+
+def _read_signature_defs(folder: Path) -> dict[str, Any]:
+    content = saved_model_pb2.SavedModel()
+    content.ParseFromString((folder / SAVED_MODEL_FILE).read_bytes())
+    return {
+        name: definition
+        for name, definition in content.meta_graphs[0].signature_def.items()
+        if name in INPUTS
+    }

@@ -1,0 +1,214 @@
+"""The REST paths of TensorFlow Serving, and those by which a server is watched.
+
+    POST /v1/models/NAME[/versions/N]:predict    see `export.wire`
+    GET  /v1/models/NAME[/versions/N]            state of the versions
+    GET  /v1/models/NAME[/versions/N]/metadata   fields of the endpoints
+    GET  /healthz                                200 while the process lives
+    GET  /readyz                                 200 while requests are answered
+    GET  /monitoring/prometheus/metrics          counters
+
+Whatever goes wrong is {"error": "one line"} with a status of HTTP.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import re
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, NamedTuple
+
+from aiohttp import web
+from google.protobuf import json_format
+from tensorflow_serving.apis import get_model_metadata_pb2
+
+from export.server.service import DEFAULT_TIMEOUT_S, MAX_REQUEST_BYTES, Service
+from export.service_errors import InvalidRequest, NotFound, Overloaded, ServiceError, TooLarge
+from export.serving_files import METRICS_PATH
+from export.wire import Call, dump_reply, parse_call, read_tensors
+from rgan_tf.errors import BadInput
+
+TIMEOUT_HEADER = "X-Request-Timeout-Ms"
+_PREFIX = "/v1/models/"
+_PATH = re.compile(
+    r"(?P<name>[^/:]+)(?:/versions/(?P<version>\d{1,18})|/labels/(?P<label>[^/:]+))?"
+    r"(?P<verb>:[a-z]+|/metadata)?"
+)
+_PREDICT, _METADATA = ":predict", "/metadata"
+_LARGE_BYTES = 64 * 2**10  # bodies from here on are read beside the event loop
+_RETRY_AFTER_S = 1
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class _Target(NamedTuple):
+    name: str
+    version: int | None
+    verb: str
+
+
+def build_rest(service: Service, max_rows: int) -> web.Application:
+    """The application; it serves when a runner is put around it.
+
+    Args:
+      service: that answers.
+      max_rows: of a request.
+    """
+    rest = _Rest(service, max_rows)
+    app = web.Application(client_max_size=MAX_REQUEST_BYTES, middlewares=[_errors_as_json])
+    app.router.add_route("*", _PREFIX + "{path:.*}", rest.model)
+    app.router.add_get("/healthz", rest.healthz)
+    app.router.add_get("/readyz", rest.readyz)
+    app.router.add_get(METRICS_PATH, rest.metrics)
+    return app
+
+
+class _Rest:
+    """Handlers."""
+
+    def __init__(self, service: Service, max_rows: int):
+        self._service = service
+        self._max_rows = max_rows
+
+    async def model(self, request: web.Request) -> web.Response:
+        target = _target_of(request.match_info["path"])
+        if target.verb not in ("", _PREDICT, _METADATA):
+            raise InvalidRequest(f"{target.verb[:80]}: this model has :predict")
+        method = "POST" if target.verb == _PREDICT else "GET"
+        if request.method != method:
+            raise web.HTTPMethodNotAllowed(request.method, [method])
+        if target.verb == _PREDICT:
+            return await self._predict(request, target)
+        self._service.check_name(target.name)
+        if target.verb == _METADATA:
+            return web.json_response(self._metadata(target))
+        return web.json_response(self._status(target))
+
+    async def healthz(self, request: web.Request) -> web.Response:
+        return web.json_response({"status": "alive"})
+
+    async def readyz(self, request: web.Request) -> web.Response:
+        if not self._service.is_ready:
+            raise Overloaded("no version is served, or the server is stopping")
+        return web.json_response({"status": "ready", "version": self._service.versions.newest})
+
+    async def metrics(self, request: web.Request) -> web.Response:
+        telemetry = self._service.telemetry
+        return web.Response(body=telemetry.text(), headers={"Content-Type": telemetry.content_type})
+
+    async def _predict(self, request: web.Request, target: _Target) -> web.Response:
+        started = time.monotonic()
+        with self._service.counted("rest") as signature:
+            timeout_s = _timeout_of(request)
+            version = self._service.find(target.name, target.version)
+            self._service.check_room()  # before anything is read
+            call = await self._read_call(request, timeout_s)
+            signature.append(call.signature)
+            reply = await self._service.predict(
+                version,
+                call.signature,
+                lambda specs: read_tensors(call.fields, specs, max_rows=self._max_rows),
+                started + timeout_s,
+            )
+            body = dump_reply(reply, by_row=call.by_row)
+        return web.Response(body=body, content_type="application/json")
+
+    async def _read_call(self, request: web.Request, timeout_s: float) -> Call:
+        try:
+            body = await asyncio.wait_for(request.read(), timeout_s)
+        except TimeoutError:
+            raise InvalidRequest(f"no whole request within {timeout_s:g} s") from None
+        except web.HTTPRequestEntityTooLarge:
+            raise TooLarge(f"the request is larger than {MAX_REQUEST_BYTES} bytes") from None
+        except (web.RequestPayloadError, ValueError) as error:
+            raise InvalidRequest(f"the request cannot be read: {str(error)[:80]}") from error
+        try:
+            if len(body) < _LARGE_BYTES:
+                return parse_call(body)
+            return await asyncio.to_thread(parse_call, body)
+        except BadInput as error:
+            raise InvalidRequest(str(error)) from error
+
+    def _status(self, target: _Target) -> dict[str, Any]:
+        states = self._service.versions.states
+        if target.version is not None:
+            if target.version not in states:
+                raise NotFound(f"version {target.version} of {target.name!r} is not known")
+            states = {target.version: states[target.version]}
+        return {
+            "model_version_status": [
+                {
+                    "version": str(number),
+                    "state": state.state,
+                    "status": {
+                        "error_code": "UNKNOWN" if state.error else "OK",
+                        "error_message": state.error,
+                    },
+                }
+                for number, state in sorted(states.items(), reverse=True)
+            ]
+        }
+
+    def _metadata(self, target: _Target) -> dict[str, Any]:
+        version = self._service.find(target.name, target.version)
+        definitions = get_model_metadata_pb2.SignatureDefMap(signature_def=version.signature_defs)
+        return {
+            "model_spec": {
+                "name": self._service.name,
+                "signature_name": "",
+                "version": str(version.number),
+            },
+            "metadata": {
+                "signature_def": json_format.MessageToDict(
+                    definitions,
+                    preserving_proto_field_name=True,
+                    including_default_value_fields=True,
+                )
+            },
+        }
+
+
+def _target_of(path: str) -> _Target:
+    match = _PATH.fullmatch(path)
+    if not match:
+        raise NotFound(
+            f"{_PREFIX}{path[:80]}: no such path; there is {_PREFIX}NAME[/versions/N][:predict]"
+        )
+    if match["label"]:
+        raise NotFound(f"label {match['label'][:80]!r}: versions have no labels here")
+    version = None if match["version"] is None else int(match["version"])
+    return _Target(match["name"], version, match["verb"] or "")
+
+
+def _timeout_of(request: web.Request) -> float:
+    text = request.headers.get(TIMEOUT_HEADER)
+    if text is None:
+        return DEFAULT_TIMEOUT_S
+    try:
+        milliseconds = float(text)
+    except ValueError:
+        milliseconds = math.nan
+    if not 0.0 < milliseconds < math.inf:
+        raise InvalidRequest(f"{TIMEOUT_HEADER}: must be a positive number, got {text[:40]!r}")
+    return min(milliseconds / 1000.0, DEFAULT_TIMEOUT_S)
+
+
+@web.middleware
+async def _errors_as_json(request: web.Request, handler: Handler) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except ServiceError as error:
+        headers = {"Retry-After": str(_RETRY_AFTER_S)} if error.is_retryable else None
+        return _error(str(error), error.http_status, headers)
+    except web.HTTPException as error:
+        kept = {name: error.headers[name] for name in ("Allow",) if name in error.headers}
+        return _error(f"{request.method} {request.path[:80]}: {error.reason}", error.status, kept)
+    except Exception as error:
+        logging.getLogger(__name__).exception("%s %s failed", request.method, request.path[:80])
+        return _error(repr(error)[:200], ServiceError.http_status)
+
+
+def _error(message: str, status: int, headers: dict[str, str] | None = None) -> web.Response:
+    return web.json_response({"error": " ".join(message.split())}, status=status, headers=headers)

@@ -1,0 +1,151 @@
+"""Start, watch and stop of a server."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from export.server.batching import Batcher
+from export.server.grpc_service import build_grpc, set_health
+from export.server.loaded_version import LoadedVersion
+from export.server.ports import address_of, listen, refusal
+from export.server.rest import build_rest
+from export.server.service import Service
+from export.server.telemetry import Telemetry
+from export.server.versions import Versions
+from export.signatures import MAX_BATCH
+from rgan_tf.errors import Interrupted
+
+
+def serve(args: argparse.Namespace) -> dict[str, Any]:
+    """Serves until a signal to stop.
+
+    Args:
+      args: of `rgan serve`, checked.
+
+    Returns:
+      What is printed as the result.
+
+    Raises:
+      BadInput: if a port cannot be had, or no version can be served.
+    """
+    return asyncio.run(_Server(args).run())
+
+
+class _Server:
+    """One run of the server."""
+
+    def __init__(self, args: argparse.Namespace):
+        self._args = args
+        self._versions = Versions(Path(args.model), LoadedVersion, keep=args.keep_versions)
+
+    async def run(self) -> dict[str, Any]:
+        started = time.monotonic()
+        args = self._args
+        telemetry = Telemetry(
+            max_rows=MAX_BATCH,
+            waiting_rows=lambda: batcher.waiting_rows,
+            newest_version=lambda: self._versions.newest,
+        )
+        batcher = Batcher(
+            max_rows=MAX_BATCH, max_waiting=args.queue_rows, observe=telemetry.observe_batch
+        )
+        service = Service(args.name, self._versions, batcher, telemetry)
+        stop = _stop_signals()
+
+        listener = listen(args.host, args.rest_port, "--rest-port")
+        rest_port = listener.getsockname()[1]
+        runner = web.AppRunner(
+            build_rest(service, MAX_BATCH),
+            access_log=None,
+            handler_cancellation=True,  # nobody waits for the answer of a client that left
+            shutdown_timeout=args.grace_s,
+        )
+        await runner.setup()
+        server, health = build_grpc(service, MAX_BATCH)
+        try:
+            await set_health(health, is_serving=False)
+            grpc_port = _add_port(server, args.host, args.grpc_port)
+            await web.SockSite(runner, listener).start()
+            await server.start()
+            if not await self._load_first(stop):
+                raise Interrupted("stopped before a version was loaded")
+            await set_health(health, is_serving=True)
+            print(
+                f"rgan serve: version {self._versions.newest} of {args.name} at "
+                f"http://{address_of(args.host, rest_port)} and "
+                f"grpc://{address_of(args.host, grpc_port)} after "
+                f"{time.monotonic() - started:.1f} s",
+                file=sys.stderr,
+                flush=True,
+            )
+            watch = asyncio.create_task(self._watch())
+            await stop.wait()
+            watch.cancel()
+            logging.getLogger(__name__).info("stopping: requests that are here are answered still")
+            service.stop()
+            await set_health(health, is_serving=False)
+        finally:
+            # Both at once: no new connections from here on, and what is there has its time.
+            await asyncio.gather(server.stop(args.grace_s), runner.cleanup())
+            await batcher.close()
+        return {
+            "version": self._versions.newest,
+            "rest_port": rest_port,
+            "grpc_port": grpc_port,
+            "answered": telemetry.answered,
+            "seconds": round(time.monotonic() - started, 1),
+        }
+
+    async def _load_first(self, stop: asyncio.Event) -> bool:
+        """Loads what is there; False if a signal to stop came first."""
+        loading = asyncio.create_task(asyncio.to_thread(self._versions.refresh))
+        stopping = asyncio.create_task(stop.wait())
+        await asyncio.wait({loading, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        await loading  # a thread cannot be interrupted
+        if stop.is_set():
+            return False
+        self._versions.check_any()
+        return True
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(self._args.poll_s)
+            try:
+                await asyncio.to_thread(self._versions.refresh)
+            except Exception:  # whatever it is, what is loaded is served on
+                logging.getLogger(__name__).exception("looking for new versions failed")
+
+
+def _stop_signals() -> asyncio.Event:
+    """Set by SIGTERM and SIGINT; a second one ends the process at once."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def on_signal() -> None:
+        stop.set()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal)
+    return stop
+
+
+def _add_port(server, host: str, port: int) -> int:
+    try:
+        bound = server.add_insecure_port(address_of(host, port))
+    except RuntimeError as error:
+        raise refusal(host, port, "--grpc-port", error) from error
+    if not bound:
+        raise refusal(host, port, "--grpc-port", OSError())
+    return bound

@@ -1,0 +1,54 @@
+"""Fields of a gRPC request as arrays, checked before anything is allocated for them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import tensorflow as tf
+
+from export.wire import TensorSpec, check_fields, check_rows
+from rgan_tf.errors import BadInput
+
+
+def read_protos(
+    inputs: Mapping[str, tf.compat.v1.TensorProto],
+    specs: Mapping[str, TensorSpec],
+    *,
+    max_rows: int,
+) -> dict[str, np.ndarray]:
+    """Turns tensor protos into arrays, and refuses what does not fit.
+
+    Args:
+      inputs: by field name.
+      specs: what is expected, by name.
+      max_rows: of a request.
+
+    Returns:
+      Arrays [rows, ...] by name.
+
+    Raises:
+      BadInput: naming the field, what it has and what it needs.
+    """
+    check_fields(inputs, specs)
+    arrays = {name: _read_proto(name, inputs[name], spec, max_rows) for name, spec in specs.items()}
+    check_rows(arrays, max_rows)
+    return arrays
+
+
+def _read_proto(name: str, proto, spec: TensorSpec, max_rows: int) -> np.ndarray:
+    needed = tf.as_dtype(spec.dtype)
+    if proto.dtype != needed.as_datatype_enum:
+        raise BadInput(f"{name}: has type number {proto.dtype}, needs {needed.name}")
+    shape = tuple(dimension.size for dimension in proto.tensor_shape.dim)
+    if proto.tensor_shape.unknown_rank or not shape or shape[1:] != spec.shape:
+        wanted = ", ".join(["batch", *map(str, spec.shape)])
+        raise BadInput(f"{name}: has shape {list(shape)[:8]}, needs [{wanted}]")
+    if not 0 <= shape[0] <= max_rows:
+        raise BadInput(f"{name}: has {shape[0]} rows; a request has 1 to {max_rows}")
+    try:
+        array = tf.make_ndarray(proto)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise BadInput(f"{name}: content does not fill its shape {list(shape)}") from error
+    # A byte that is neither 0 nor 1 is not a truth value to those who read it later.
+    return array.view(np.uint8) != 0 if array.dtype == bool else array

@@ -1,0 +1,161 @@
+"""Which versions of a model are served: the newest whole one, swapped without a gap."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+from export.publish import SAVED_MODEL_FILE, versions
+from export.service_errors import NotFound, Overloaded
+from rgan_tf.errors import BadInput, RganError
+
+LOADING, AVAILABLE, END = "LOADING", "AVAILABLE", "END"
+_REMEMBERED = 64  # versions whose state is told
+
+
+class Version(Protocol):
+    """What is served."""
+
+    number: int
+
+    def warm_up(self) -> None:
+        """Makes the first requests as fast as the others."""
+
+
+@dataclasses.dataclass(frozen=True)
+class State:
+    """Of one version.
+
+    Attributes:
+      state: LOADING, AVAILABLE or END, as TensorFlow Serving calls them.
+      error: why it is not available; empty if nothing is wrong.
+    """
+
+    state: str
+    error: str = ""
+
+
+class Versions:
+    """The versions of a model folder that are in memory.
+
+    A version is served after it was opened, checked against its manifest, loaded and warmed up, and
+    the one before is given up only then. One that cannot be loaded, such as a half-copied one, is
+    looked at again when something in its folder has changed.
+
+    Args:
+      model: folder of versions, which is watched; or one version, which stays.
+      load: folder -> a loaded version.
+      keep: how many of the newest are served.
+    """
+
+    def __init__(self, model: Path, load: Callable[[Path], Version], *, keep: int = 1):
+        self._model = model
+        self._load = load
+        self._keep = keep
+        self._loaded: dict[int, Any] = {}
+        self._refused: dict[int, tuple] = {}
+        self.states: dict[int, State] = {}
+
+    @property
+    def newest(self) -> int | None:
+        """The number of the version that answers if none is named."""
+        return max(self._loaded, default=None)
+
+    def get(self, number: int | None) -> Any:
+        """A loaded version; the newest for None.
+
+        Raises:
+          NotFound: if that version is not served.
+          Overloaded: if none is yet.
+        """
+        loaded = self._loaded
+        if not loaded:
+            raise Overloaded("no version of the model is loaded yet")
+        number = max(loaded) if number is None else number
+        if number not in loaded:
+            served = ", ".join(map(str, sorted(loaded)))
+            raise NotFound(f"version {number} is not served; served: {served}")
+        return loaded[number]
+
+    def refresh(self) -> None:
+        """Looks at the folder and loads and gives up what has to be.
+
+        Takes as long as loading takes; call it from a thread of its own, and never twice at once.
+        """
+        wanted: list[int] = []
+        for folder in self._folders():
+            if len(wanted) == self._keep:
+                break
+            number = _number_of(folder)
+            if number in self._loaded or self._try(number, folder):
+                wanted.append(number)
+        if not wanted:  # what is in memory is better than nothing
+            return
+        # New dictionaries, because other threads read the old ones. Requests that have a version
+        # already keep it alive until they are answered.
+        given_up = set(self._loaded) - set(wanted)
+        self._loaded = {number: self._loaded[number] for number in wanted}
+        for number in sorted(given_up):
+            self._note(number, State(END))
+            logging.getLogger(__name__).info("version %d is no longer served", number)
+
+    def check_any(self) -> None:
+        """Whether there is something to serve.
+
+        Raises:
+          BadInput: if there is not; with the reason of the newest version.
+        """
+        if self._loaded:
+            return
+        reasons = [state.error for _, state in sorted(self.states.items()) if state.error]
+        if reasons:
+            raise BadInput(f"--model {self._model}: no version can be served: {reasons[-1]}")
+        raise BadInput(f"--model {self._model}: no exported model; make one with rgan export")
+
+    def _folders(self) -> list[Path]:
+        if (self._model / SAVED_MODEL_FILE).is_file():
+            return [self._model]
+        return versions(self._model)[::-1]
+
+    def _try(self, number: int, folder: Path) -> bool:
+        look = _look_of(folder)
+        if self._refused.get(number) == look:
+            return False
+        self._note(number, State(LOADING))
+        try:
+            version = self._load(folder)
+            version.warm_up()
+        except Exception as error:  # noqa: BLE001 - no version may take down the one before it
+            reason = str(error) if isinstance(error, (RganError, OSError)) else repr(error)[:200]
+            self._refused[number] = look
+            self._note(number, State(END, reason))
+            logging.getLogger(__name__).warning("version %d is not served: %s", number, reason)
+            return False
+        self._refused.pop(number, None)
+        self._loaded = {**self._loaded, number: version}
+        self._note(number, State(AVAILABLE))
+        logging.getLogger(__name__).info("version %d is served", number)
+        return True
+
+    def _note(self, number: int, state: State) -> None:
+        newest = sorted({*self.states, number})[-_REMEMBERED:]
+        self.states = {known: state if known == number else self.states[known] for known in newest}
+
+
+def _number_of(folder: Path) -> int:
+    return int(folder.name) if folder.name.isdigit() else 1
+
+
+def _look_of(folder: Path) -> tuple:
+    """Changes when something is added to the folder or written in it."""
+    entries = []
+    for path in sorted(folder.rglob("*")):
+        try:
+            status = path.stat()
+        except OSError:  # taken away meanwhile
+            continue
+        entries.append((str(path.relative_to(folder)), status.st_size, status.st_mtime_ns))
+    return tuple(entries)

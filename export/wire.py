@@ -1,0 +1,278 @@
+"""Requests and replies as JSON, as TensorFlow Serving's REST interface has them.
+
+    {"signature_name": NAME, "inputs": {FIELD: [row, ...], ...}}     columns; answered by "outputs"
+    {"signature_name": NAME, "instances": [{FIELD: row, ...}, ...]}  rows; answered by "predictions"
+
+Binary values are {"b64": "..."}. A reply with one field only has the values without the field's
+name. Imports no TensorFlow; used by server and client.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from export.signatures import GENERATE
+from rgan_tf.errors import BadInput
+
+_BYTES = "bytes"
+# What numbers of JSON may become; whether they fit is checked apart.
+_KINDS = {"bool": "b", "int32": "iu", "uint8": "iu", "float32": "iuf"}
+_SHOWN = 60  # characters of a value in a message
+_TOP_KEYS = {"signature_name", "inputs", "instances"}
+
+
+class TensorSpec(NamedTuple):
+    """What a field must be.
+
+    Attributes:
+      dtype: NumPy name; "bytes" for binary strings.
+      shape: dimensions after the batch.
+    """
+
+    dtype: str
+    shape: tuple[int, ...]
+
+
+class Call(NamedTuple):
+    """A request as it was sent.
+
+    Attributes:
+      signature: name.
+      fields: raw values, by field name; lists with a value per row.
+      by_row: whether the reply must come by row.
+    """
+
+    signature: str
+    fields: dict[str, Any]
+    by_row: bool
+
+
+def parse_call(body: bytes) -> Call:
+    """Reads the body of a predict request.
+
+    Raises:
+      BadInput: naming what is wrong; the values are not looked at yet.
+    """
+    try:
+        # NaN is let through as TensorFlow Serving does; the model itself refuses it by field.
+        value = json.loads(body)
+    except RecursionError as error:
+        raise BadInput("JSON: nested too deeply") from error
+    except ValueError as error:  # also bytes that are not UTF-8, numbers of thousands of digits
+        raise BadInput(f"JSON: {str(error).splitlines()[0][:_SHOWN]}") from error
+    if not isinstance(value, dict):
+        raise BadInput('JSON: must be an object with "inputs" or "instances"')
+    unknown = sorted(set(value) - _TOP_KEYS)
+    if unknown:
+        raise BadInput(f"JSON: unknown key {_shown(unknown[0])}")
+    signature = value.get("signature_name", GENERATE)
+    if not isinstance(signature, str):
+        raise BadInput("signature_name: must be a string")
+    if ("inputs" in value) == ("instances" in value):
+        raise BadInput('JSON: give either "inputs" (by column) or "instances" (by row)')
+    if "inputs" in value:
+        if not isinstance(value["inputs"], dict):
+            raise BadInput("inputs: must be an object with a list of rows per field")
+        return Call(signature, value["inputs"], by_row=False)
+    return Call(signature, _columns_of(value["instances"]), by_row=True)
+
+
+def read_tensors(
+    fields: Mapping[str, Any], specs: Mapping[str, TensorSpec], *, max_rows: int
+) -> dict[str, np.ndarray]:
+    """Turns raw values into arrays, and refuses what does not fit.
+
+    Args:
+      fields: lists or arrays by name.
+      specs: what is expected, by name.
+      max_rows: of a request.
+
+    Returns:
+      Arrays [rows, ...] by name.
+
+    Raises:
+      BadInput: naming the field, what it has and what it needs.
+    """
+    check_fields(fields, specs)
+    arrays = {name: _read_tensor(name, fields[name], spec) for name, spec in specs.items()}
+    check_rows(arrays, max_rows)
+    return arrays
+
+
+def check_fields(fields: Mapping[str, Any], specs: Mapping[str, TensorSpec]) -> None:
+    """Whether all fields are there and no others.
+
+    Raises:
+      BadInput: naming one that is not.
+    """
+    for name in fields:
+        if name not in specs:
+            raise BadInput(f"{_shown(name)}: no such field; there are {', '.join(sorted(specs))}")
+    missing = sorted(set(specs) - set(fields))
+    if missing:
+        raise BadInput(f"{missing[0]}: is missing")
+
+
+def check_rows(arrays: Mapping[str, np.ndarray], max_rows: int) -> None:
+    """Whether all have as many rows, and not too many.
+
+    Raises:
+      BadInput: naming a field that has not.
+    """
+    first, *others = arrays
+    rows = len(arrays[first])
+    for name in others:
+        if len(arrays[name]) != rows:
+            raise BadInput(
+                f"{name}: has {len(arrays[name])} rows and {first} {rows}; they must be equal"
+            )
+    if not 1 <= rows <= max_rows:
+        raise BadInput(f"{first}: has {rows} rows; a request has 1 to {max_rows}")
+
+
+def dump_reply(reply: Mapping[str, np.ndarray], *, by_row: bool) -> bytes:
+    """The body of a reply; arrays [rows, ...] by field name, binary ones of dtype object."""
+    columns = {name: _values_of(array) for name, array in reply.items()}
+    if not by_row:
+        outputs = columns if len(columns) != 1 else next(iter(columns.values()))
+        return _dump({"outputs": outputs})
+    if len(columns) == 1:
+        return _dump({"predictions": next(iter(columns.values()))})
+    rows = zip(*columns.values(), strict=True)
+    return _dump({"predictions": [dict(zip(columns, row, strict=True)) for row in rows]})
+
+
+def dump_call(signature: str, arrays: Mapping[str, np.ndarray]) -> bytes:
+    """The body of a request, by column."""
+    inputs = {name: _values_of(array) for name, array in arrays.items()}
+    return _dump({"signature_name": signature, "inputs": inputs})
+
+
+def parse_reply(body: bytes, specs: Mapping[str, TensorSpec], rows: int) -> dict[str, np.ndarray]:
+    """Reads the body of a reply by column.
+
+    Args:
+      body: as `dump_reply` writes it with `by_row` False.
+      specs: of the fields that are expected; others are ignored.
+      rows: that were asked for.
+
+    Returns:
+      Arrays [rows, ...]; binary ones of dtype object.
+
+    Raises:
+      BadInput: if it is not such a reply.
+    """
+    try:
+        outputs = json.loads(body)["outputs"]
+        if len(specs) == 1 and not isinstance(outputs, dict):
+            outputs = {next(iter(specs)): outputs}
+        arrays = {name: _read_tensor(name, outputs[name], spec) for name, spec in specs.items()}
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise BadInput(f"reply: not that of a predict request ({error!r:.80})") from error
+    for name, array in arrays.items():
+        if len(array) != rows:
+            raise BadInput(f"reply: {name} has {len(array)} rows, {rows} were asked for")
+    return arrays
+
+
+def _columns_of(instances: Any) -> dict[str, list[Any]]:
+    if not isinstance(instances, list) or not instances:
+        raise BadInput("instances: must be a list with at least one row")
+    columns: dict[str, list[Any]] = {}
+    for number, row in enumerate(instances):
+        if not isinstance(row, dict):
+            raise BadInput(f"instances[{number}]: must be an object with a value per field")
+        if number and row.keys() != columns.keys():
+            raise BadInput(f"instances[{number}]: has other fields than instances[0]")
+        for name, value in row.items():
+            columns.setdefault(name, []).append(value)
+    return columns
+
+
+def _read_tensor(name: str, value: Any, spec: TensorSpec) -> np.ndarray:
+    if spec.dtype == _BYTES:
+        array = _read_bytes(name, value, len(spec.shape) + 1)
+    else:
+        array = _read_numbers(name, value, spec.dtype)
+    if array.ndim == 0 or array.shape[1:] != spec.shape:
+        needed = ", ".join(["batch", *map(str, spec.shape)])
+        raise BadInput(f"{name}: has shape {list(array.shape)}, needs [{needed}]")
+    return array
+
+
+def _read_numbers(name: str, value: Any, dtype: str) -> np.ndarray:
+    if isinstance(value, np.ndarray):
+        if value.dtype != dtype:
+            raise BadInput(f"{name}: is {value.dtype}, needs {dtype}")
+        return value
+    if not isinstance(value, list):
+        raise BadInput(f"{name}: must be a list with a value per row")
+    try:
+        array = np.array(value)
+    except (ValueError, OverflowError, RecursionError) as error:
+        raise BadInput(f"{name}: must be numbers in equal lists") from error
+    if array.size == 0:
+        return array.astype(dtype)
+    # Several kinds in one list become the widest, booleans among numbers their 0 and 1.
+    if array.dtype.kind not in _KINDS[dtype] or (dtype != "bool" and _has_bool(value)):
+        raise BadInput(f"{name}: must be {dtype} in equal lists")
+    if dtype in ("int32", "uint8"):
+        limits = np.iinfo(dtype)
+        if array.min() < limits.min or array.max() > limits.max:
+            raise BadInput(f"{name}: a number does not fit {dtype}")
+    with np.errstate(over="ignore"):  # becomes infinite, which the model refuses where it counts
+        return array.astype(dtype)
+
+
+def _has_bool(value: Any) -> bool:
+    if isinstance(value, list):
+        return any(map(_has_bool, value))
+    return isinstance(value, bool)
+
+
+def _read_bytes(name: str, value: Any, rank: int) -> np.ndarray:
+    flat: list[bytes] = []
+
+    def walk(item: Any, depth: int) -> tuple[int, ...]:
+        if depth == rank:
+            if not isinstance(item, dict) or set(item) != {"b64"}:
+                raise BadInput(f'{name}: binary values must be {{"b64": "..."}}')
+            try:
+                flat.append(base64.b64decode(item["b64"], validate=True))
+            except (TypeError, ValueError, binascii.Error) as error:
+                raise BadInput(f"{name}: is not base64") from error
+            return ()
+        if not isinstance(item, list):
+            raise BadInput(f"{name}: must be lists of binary values")
+        shapes = {walk(part, depth + 1) for part in item}
+        if len(shapes) > 1:
+            raise BadInput(f"{name}: lists must be of equal length")
+        return (len(item), *(shapes.pop() if shapes else ()))
+
+    shape = walk(value, 0)
+    array = np.empty(len(flat), object)
+    array[:] = flat
+    return array.reshape(shape)
+
+
+def _values_of(array: np.ndarray) -> list[Any]:
+    if array.dtype != object:
+        return array.tolist()
+    flat = [{"b64": base64.b64encode(content).decode("ascii")} for content in array.ravel()]
+    boxed = np.empty(len(flat), object)
+    boxed[:] = flat
+    return boxed.reshape(array.shape).tolist()
+
+
+def _dump(value: Any) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode("ascii")
+
+
+def _shown(value: Any) -> str:
+    return repr(value)[:_SHOWN]
