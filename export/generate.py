@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import importlib
+import contextlib
 import logging
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -40,23 +41,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="CODES",
         help="retrieve only patches under these, such as BY,BY-SA,public-domain; may be repeated",
     )
+    parser.add_argument(
+        "--server",
+        metavar="URL",
+        help="http://HOST:PORT or grpc://HOST:PORT that makes the images; of --model, only "
+        "assets.extra is needed then",
+    )
+    parser.add_argument("--name", help="of the model at the server (retrievegan)")
+    parser.add_argument("--timeout-s", type=float, help="for a request to the server (30)")
 
 
 def main(args: argparse.Namespace) -> dict[str, Any]:
     """Generates and returns where the pictures are."""
-    from export.model_folder import open_model
+    from export.model_folder import open_contract, open_model
     from export.result_folder import write_overview, write_sample
     from rgan_tf.data.licences import LicenceFilter
+    from rgan_tf.errors import BadInput
     from rgan_tf.files import atomic_folder
 
     started = time.monotonic()
     draws = read_draws(args.mode, args.samples, args.seed, args.temperature)
     licences = LicenceFilter.parse(args.licence)
-    requests = read_requests(args.graph, open_model(args.model), licences)
+    for option in ("name", "timeout_s"):
+        if args.server is None and getattr(args, option) is not None:
+            raise BadInput(f"--{option.replace('_', '-')}: goes with --server; name one")
+    opened = open_model(args.model) if args.server is None else open_contract(args.model)
+    requests = read_requests(args.graph, opened, licences)
     model = requests.model
     samples = []
-    with atomic_folder(args.out) as folder:
-        answer = load_endpoints(model)
+    with atomic_folder(args.out) as folder, _answering(args, model) as answer:
         for request in requests.rows:
             for draw in draws:
                 reply = answer(request, draw)
@@ -153,19 +166,9 @@ def load_endpoints(model):
     import numpy as np
     import tensorflow as tf
 
-    from export.signatures import SCANN
-    from rgan_tf.errors import BadInput, CorruptData
+    from export.saved_model_loading import load_saved_model
 
-    if model.manifest.get("index") == SCANN:
-        try:  # TensorFlow knows the operations from then on
-            importlib.import_module("rgan_tf.adapters.scann")
-        except BadInput as error:
-            raise BadInput(f"--model {model.folder}: {error}") from error
-    try:
-        loaded = tf.saved_model.load(str(model.folder))
-    except (tf.errors.OpError, OSError, ValueError) as error:
-        reason = " ".join(str(error).split())[:160]
-        raise CorruptData(f"{model.folder}: damaged ({reason}); export the model again") from error
+    loaded = load_saved_model(model)
 
     def answer(request, draw) -> dict[str, Any]:
         fields = {**request.fields, **draw.fields}
@@ -174,3 +177,17 @@ def load_endpoints(model):
         return {name: value.numpy()[0] for name, value in reply.items()}
 
     return answer
+
+
+@contextlib.contextmanager
+def _answering(args: argparse.Namespace, model) -> Iterator[Any]:
+    """What answers a (`Request`, `Draw`): a server where one is named, else the model itself."""
+    if args.server is None:
+        yield load_endpoints(model)
+        return
+    from export.client import DEFAULT_NAME, DEFAULT_TIMEOUT_S, connect
+
+    name = DEFAULT_NAME if args.name is None else args.name
+    timeout_s = DEFAULT_TIMEOUT_S if args.timeout_s is None else args.timeout_s
+    with connect(args.server, model.folder, name=name, timeout_s=timeout_s) as client:
+        yield client.generate

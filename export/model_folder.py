@@ -19,7 +19,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,10 @@ EXTRA = "assets.extra"
 KIND = "rgan_model"
 VERSION = 2
 
-_NEEDED = ("vocabulary.json", "signature.json", "licences.json", "provenance.jsonl")
+_NEEDED = tuple(
+    f"{EXTRA}/{name}"
+    for name in ("vocabulary.json", "signature.json", "licences.json", "provenance.jsonl")
+)
 _ADVICE = "export the model again"
 _PROVENANCE_KEYS = ("category", "source", "image_id", "box", "licence", "url")
 
@@ -67,6 +70,11 @@ class ModelFolder:
     def version(self) -> str:
         """Its number, as the folder is named."""
         return self.folder.name
+
+    @property
+    def number(self) -> int:
+        """The version as a number; 1 where the folder is not named by one."""
+        return int(self.version) if self.version.isdigit() else 1
 
     @functools.cached_property
     def provenance(self) -> list[dict[str, Any]]:
@@ -99,8 +107,25 @@ def open_model(path: str | Path) -> ModelFolder:
       BadInput: if there is no model.
       CorruptData: if a file is missing or damaged; names the file.
     """
+    return _open(path, _check_content)
+
+
+def open_contract(path: str | Path) -> ModelFolder:
+    """As `open_model`, for who asks a server: of the version, only `assets.extra` has to be there.
+
+    Args:
+      path: a folder of versions, or one of the versions.
+
+    Raises:
+      BadInput: if there is no model.
+      CorruptData: if a file of `assets.extra` is missing or damaged; names the file.
+    """
+    return _open(path, _check_extra)
+
+
+def _open(path: str | Path, check: Callable[[Path, dict[str, Any]], None]) -> ModelFolder:
     folder = Path(path)
-    if not (folder / SAVED_MODEL_FILE).is_file():
+    if not (folder / EXTRA).is_dir() and not (folder / SAVED_MODEL_FILE).is_file():
         found = versions(folder)
         if not found:
             raise BadInput(f"--model {folder}: no exported model; make one with rgan export")
@@ -112,7 +137,7 @@ def open_model(path: str | Path) -> ModelFolder:
         manifest = read_json(extra / "manifest.json")
         if manifest["kind"] != KIND or manifest["version"] != VERSION:
             raise BadInput(f"--model {folder}: of another version; {_ADVICE}")
-        _check_content(folder, manifest["files"])
+        check(folder, manifest["files"])
         sizes = sizes_from_description(
             read_json(extra / "signature.json"), str(extra / "signature.json")
         )
@@ -174,11 +199,16 @@ def write_extra(
 
 
 def _check_content(folder: Path, described: dict[str, Any]) -> None:
-    needed = [SAVED_MODEL_FILE, *(f"{EXTRA}/{name}" for name in _NEEDED)]
+    needed = [SAVED_MODEL_FILE, *_NEEDED]
     check_files(folder, described, needed, verify=False, advice=_ADVICE)
     # TensorFlow checks every tensor of the variables when it loads them.
     rest = {name: entry for name, entry in described.items() if not _is_variable(name)}
     check_files(folder, rest, verify=True, advice=_ADVICE)
+
+
+def _check_extra(folder: Path, described: dict[str, Any]) -> None:
+    extra = {name: entry for name, entry in described.items() if name.startswith(f"{EXTRA}/")}
+    check_files(folder, extra, _NEEDED, verify=True, advice=_ADVICE)
 
 
 def _is_variable(name: str) -> bool:

@@ -16,11 +16,13 @@ class ServiceError(RganError):
       grpc_name: of the status code.
       http_status: number.
       is_retryable: whether the same request may succeed a moment later.
+      retry_after_s: seconds that the server wants to be left alone for; None if it did not say.
     """
 
     grpc_name = "INTERNAL"
     http_status = 500
     is_retryable = False
+    retry_after_s: float | None = None
 
 
 class InvalidRequest(ServiceError):

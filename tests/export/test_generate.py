@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import shutil
 from types import SimpleNamespace
@@ -16,6 +15,7 @@ from export.requests import Draw
 from export.signatures import NEAREST, SAMPLE
 from rgan_tf.errors import BadInput, CorruptData
 from rgan_tf.image import encode_png, read_image
+from tests.export.arguments import generate_arguments
 
 GRAPH = {
     "objects": ["sky", "grass", "tree"],
@@ -43,16 +43,18 @@ def run(exported, write_graph, tmp_path, monkeypatch):
         temperature=1.0,
         model=None,
         licence=None,
+        **others,
     ):
-        arguments = argparse.Namespace(
-            graph=str(write_graph(graph)),
-            model=str(model or exported.folder),
-            out=str(tmp_path / out),
+        arguments = generate_arguments(
+            write_graph(graph),
+            model or exported.folder,
+            tmp_path / out,
             samples=samples,
             seed=seed,
             mode=mode,
             temperature=temperature,
             licence=licence,
+            **others,
         )
         call.result = generate.main(arguments)
         return tmp_path / out
@@ -192,6 +194,10 @@ def test_damaged_files_are_corrupt_data(run, tmp_path, exported):
         ({"temperature": 100.5}, "--temperature 100.5"),
         ({"temperature": float("nan")}, "--temperature nan"),
         ({"model": "nowhere"}, "no exported model"),
+        ({"name": "mine"}, "--name: goes with --server"),
+        ({"timeout_s": 3.0}, "--timeout-s: goes with --server"),
+        ({"server": "ftp://127.0.0.1:21"}, "must be http://HOST:PORT or grpc://HOST:PORT"),
+        ({"server": "http://127.0.0.1:1", "model": "nowhere"}, "no exported model"),
     ],
 )
 def test_bad_options_are_refused(run, options, message):

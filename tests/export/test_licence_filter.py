@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 
 import numpy as np
@@ -13,6 +12,7 @@ from export import generate
 from export.signatures import DETERMINISTIC, GENERATE, empty_request
 from rgan_tf.errors import BadInput
 from rgan_tf.image import encode_png
+from tests.export.arguments import generate_arguments
 
 OBJECTS = ["sky", "grass", "tree"]
 GRAPH = {"objects": OBJECTS, "relationships": [[0, "above", 1]]}
@@ -77,14 +77,11 @@ def run(exported, write_graph, tmp_path):
     """`rgan generate` with these licences; returns the result and the samples' JSON."""
 
     def call(licence, graph=GRAPH, samples=3):
-        arguments = argparse.Namespace(
-            graph=str(write_graph(graph)),
-            model=str(exported.folder),
-            out=str(tmp_path / "out"),
+        arguments = generate_arguments(
+            write_graph(graph),
+            exported.folder,
+            tmp_path / "out",
             samples=samples,
-            seed=0,
-            mode="sample",
-            temperature=1.0,
             licence=licence,
         )
         result = generate.main(arguments)

@@ -1,0 +1,85 @@
+"""gRPC to a server."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+import grpc
+import numpy as np
+import tensorflow as tf
+from tensorflow_serving.apis import predict_pb2
+
+from export.client.replies import MAX_REPLY_BYTES, checked_reply, output_specs
+from export.service_errors import BadReply, TooLarge, Unreachable, error_of_grpc
+from export.signatures import Sizes
+
+_PREDICT = "/tensorflow.serving.PredictionService/Predict"
+_OPTIONS = (
+    ("grpc.max_receive_message_length", MAX_REPLY_BYTES),
+    ("grpc.max_send_message_length", MAX_REPLY_BYTES),
+    ("grpc.enable_retries", 0),  # the client repeats itself, within its own deadline
+    ("grpc.enable_http_proxy", 0),
+    # Else a server that was away is not looked for again for up to two minutes.
+    ("grpc.max_reconnect_backoff_ms", 1000),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+)
+_SIZE_WORDS = "larger than max"  # how gRPC says that a message is too large
+
+
+class GrpcTransport:
+    """One channel for all threads.
+
+    Args:
+      host, port: of the server.
+      name: of the model.
+      version: number; None for the newest.
+      sizes: of the model.
+    """
+
+    def __init__(self, host: str, port: int, name: str, version: int | None, sizes: Sizes):
+        self._place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        self._name = name
+        self._version = version
+        self._sizes = sizes
+        self._channel = grpc.insecure_channel(self._place, _OPTIONS)
+        self._predict = self._channel.unary_unary(
+            _PREDICT,
+            request_serializer=predict_pb2.PredictRequest.SerializeToString,
+            response_deserializer=predict_pb2.PredictResponse.FromString,
+        )
+
+    def call(
+        self, signature: str, arrays: Mapping[str, np.ndarray], timeout_s: float
+    ) -> dict[str, np.ndarray]:
+        """One attempt; see `export.client.Transport`."""
+        deadline = time.monotonic() + timeout_s
+        request = predict_pb2.PredictRequest()
+        request.model_spec.name = self._name
+        request.model_spec.signature_name = signature
+        if self._version is not None:
+            request.model_spec.version.value = self._version
+        for name, array in arrays.items():
+            request.inputs[name].CopyFrom(tf.make_tensor_proto(array))
+        try:
+            response = self._predict(request, timeout=max(0.001, deadline - time.monotonic()))
+        except grpc.RpcError as error:
+            raise self._error(error.code(), error.details() or "") from error
+        try:
+            reply = {name: tf.make_ndarray(proto) for name, proto in response.outputs.items()}
+        except (TypeError, ValueError) as error:
+            raise BadReply(f"reply: {' '.join(str(error).split())[:200]}") from error
+        rows = len(next(iter(arrays.values())))
+        return checked_reply(reply, output_specs(signature, self._sizes), rows)
+
+    def close(self) -> None:
+        """Closes the channel."""
+        self._channel.close()
+
+    def _error(self, code: grpc.StatusCode, details: str) -> Exception:
+        message = " ".join(details.split())[:1000] or code.name
+        if code == grpc.StatusCode.RESOURCE_EXHAUSTED and _SIZE_WORDS in details:
+            return TooLarge(message)
+        if code == grpc.StatusCode.UNAVAILABLE and "connect" in details:
+            return Unreachable(f"{self._place}: {message}")
+        return error_of_grpc(code.name, message)
