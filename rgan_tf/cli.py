@@ -37,13 +37,47 @@ class Command:
       module: a module with `add_arguments(parser)` and `main(arguments) -> dict`, which imports
         nothing slow before `main` is called.
       help: one line.
+      tasks: subcommands of its own, of which one is chosen; then it has no module.
     """
 
     name: str
     module: str
     help: str
+    tasks: tuple[Command, ...] = ()
 
 
+_BENCHES = (
+    Command("train", "training.bench.train", "the joint training step and the generator's cost"),
+    Command(
+        "retrieval",
+        "training.bench.retrieval",
+        "retrieval among 10 to 4096 candidates, beside a plain layer",
+    ),
+    Command(
+        "prefilter", "training.bench.prefilter", "exact search and ScaNN on a bank of any size"
+    ),
+    Command(
+        "embedding",
+        "training.bench.embedding",
+        "building a patch bank, beside the backbone alone",
+    ),
+    Command(
+        "boxes",
+        "training.bench.boxes",
+        "what instance codes and the overlap loss teach the box predictor",
+    ),
+    Command(
+        "selection",
+        "training.bench.selection",
+        "what each form of the selection loss teaches the patch embedding",
+    ),
+    Command("serve", "export.bench.serve", "any server under requests at rising rates"),
+    Command(
+        "server",
+        "export.bench.server",
+        "rgan serve beside the bare SavedModel, in overload and after a kill",
+    ),
+)
 COMMANDS = (
     Command("prepare", "training.prepare", "turn images into records and a patch bank"),
     Command("bank", "training.bank", "build, change, check and index banks of patches"),
@@ -55,7 +89,7 @@ COMMANDS = (
     Command("export", "export.saved_model", "write a run as a self-contained SavedModel"),
     Command("generate", "export.generate", "make images from a scene graph"),
     Command("serve", "export.server", "answer requests over REST and gRPC"),
-    Command("bench", "training.bench", "measure the speed of training and generation"),
+    Command("bench", "", "measure the speed of training, retrieval and serving", _BENCHES),
     Command("demo", "export.demo", "the whole way on the built-in world, in a few minutes"),
 )
 
@@ -106,6 +140,9 @@ def main(argv: Sequence[str] | None = None, commands: Sequence[Command] = COMMAN
             raise BadInput(f"name a command: {', '.join(c.name for c in commands)}")
         command = next(c for c in commands if c.name == arguments.command)
         name = f"rgan {command.name}"
+        if command.tasks:
+            command = next(task for task in command.tasks if task.name == arguments.task)
+            name = f"{name} {command.name}"
         _quiet_start()
         with _stdout_for_result() as stream:
             result = importlib.import_module(command.module).main(arguments)
@@ -143,14 +180,24 @@ def _build_parser(argv: Sequence[str], commands: Sequence[Command]) -> argparse.
     )
     parser.add_argument("--version", action="store_true", help="print the version and leave")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND")
-    chosen = next((argument for argument in argv if not argument.startswith("-")), None)
+    words = [argument for argument in argv if not argument.startswith("-")]
+    _add_commands(subparsers, commands, words)
+    return parser
+
+
+def _add_commands(subparsers: Any, commands: Sequence[Command], words: list[str]) -> None:
+    """Declares commands, and the arguments of the one that the first word names."""
     for command in commands:
         subparser = subparsers.add_parser(
             command.name, help=command.help, description=command.help, allow_abbrev=False
         )
-        if command.name == chosen:
+        if command.name not in words[:1]:
+            continue
+        if command.tasks:
+            tasks = subparser.add_subparsers(dest="task", required=True, metavar="TASK")
+            _add_commands(tasks, command.tasks, words[1:])
+        else:
             importlib.import_module(command.module).add_arguments(subparser)
-    return parser
 
 
 def _version() -> str:

@@ -21,8 +21,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--queue-rows",
         type=int,
-        default=16,
-        help="rows that may wait; what comes then is refused at once (16)",
+        default=8,
+        help="rows that may wait; what comes then is refused at once (8)",
     )
     parser.add_argument(
         "--keep-versions", type=int, default=1, help="how many of the newest are served (1)"

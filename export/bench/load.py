@@ -1,0 +1,146 @@
+"""Requests that come whether or not the ones before are answered: an open loop."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import math
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+
+from export.service_errors import DeadlineExceeded, Overloaded, ServiceError
+
+REJECTED, LATE, ANSWERED = "rejected", "deadline_exceeded", "answered"
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """Of one request.
+
+    Attributes:
+      kind: ANSWERED, REJECTED, LATE, or the name of another error.
+      due_s: when it should have been sent, from the start.
+      seconds: from then until the outcome, so that what delays the sending counts too.
+      reply_s: from its sending until the outcome.
+    """
+
+    kind: str
+    due_s: float
+    seconds: float
+    reply_s: float
+
+
+def run_load(
+    call: Callable[[int], object],
+    *,
+    rate: float,
+    seconds: float,
+    seed: int,
+    max_in_flight: int,
+    tick: Callable[[], None] = lambda: None,
+) -> tuple[list[Outcome], int]:
+    """Sends requests at random moments, independent of each other (a Poisson process).
+
+    Args:
+      call: sends request number i and waits; raises `ServiceError`.
+      rate: requests per second on average.
+      seconds: for which requests are sent; all answers are waited for.
+      seed: of the moments.
+      max_in_flight: requests that this process has under way at most.
+      tick: called before each request.
+
+    Returns:
+      Outcomes in the order in which they came, and the number of requests that were not sent
+      because too many were under way: the load was then less than it should have been.
+    """
+    gaps = np.random.default_rng(seed).exponential(
+        1.0 / rate, max(16, int(2 * rate * seconds) + 64)
+    )
+    moments = np.cumsum(gaps)
+    outcomes: list[Outcome] = []
+    free = threading.Semaphore(max_in_flight)
+    not_sent = 0
+    start = time.monotonic()
+
+    def send(number: int, due: float) -> None:
+        sent = time.monotonic() - start
+        kind = ANSWERED
+        try:
+            call(number)
+        except Overloaded:
+            kind = REJECTED
+        except DeadlineExceeded:
+            kind = LATE
+        except ServiceError as error:
+            kind = type(error).__name__
+        finally:
+            free.release()
+        now = time.monotonic() - start
+        outcomes.append(Outcome(kind, due, now - due, now - sent))
+
+    with ThreadPoolExecutor(max_in_flight) as pool:
+        for number, due in enumerate(moments[moments < seconds].tolist()):
+            tick()
+            time.sleep(max(0.0, start + due - time.monotonic()))
+            if free.acquire(blocking=False):
+                pool.submit(send, number, due)
+            else:
+                not_sent += 1
+    return outcomes, not_sent
+
+
+def summary(
+    outcomes: Sequence[Outcome], not_sent: int, *, rate: float, seconds: float, rows: int
+) -> dict[str, Any]:
+    """The figures of a load.
+
+    Args:
+      outcomes, not_sent: of `run_load`.
+      rate, seconds: of it.
+      rows: of each request.
+
+    Returns:
+      `rate` and `seconds` as asked; counts `sent`, `answered`, `rejected`, `deadline_exceeded`,
+      `not_sent` and `errors` by name; `rows_per_s`, answered until the last answer;
+      `latency_ms` of what was answered, from the moment at which it should have been sent;
+      `rejection_ms` of what was rejected, from its sending. Percentiles of nothing are null.
+    """
+    counts = collections.Counter(outcome.kind for outcome in outcomes)
+    answered = [outcome for outcome in outcomes if outcome.kind == ANSWERED]
+    end = max([seconds, *(outcome.due_s + outcome.seconds for outcome in answered)])
+    return {
+        "rate": rate,
+        "seconds": seconds,
+        "sent": len(outcomes),
+        "answered": counts[ANSWERED],
+        "rejected": counts[REJECTED],
+        "deadline_exceeded": counts[LATE],
+        "not_sent": not_sent,
+        "errors": {
+            kind: count
+            for kind, count in sorted(counts.items())
+            if kind not in (ANSWERED, REJECTED, LATE)
+        },
+        "rows_per_s": round(rows * counts[ANSWERED] / end, 2),
+        "latency_ms": percentiles([outcome.seconds for outcome in answered]),
+        "rejection_ms": percentiles(
+            [outcome.reply_s for outcome in outcomes if outcome.kind == REJECTED]
+        ),
+    }
+
+
+def percentiles(seconds: Sequence[float]) -> dict[str, float | None]:
+    """p50, p95, p99 and the largest, in milliseconds: the smallest value that so many reach."""
+    ordered = sorted(seconds)
+
+    def at(share: float) -> float | None:
+        if not ordered:
+            return None
+        return round(1000.0 * ordered[max(0, math.ceil(share * len(ordered)) - 1)], 2)
+
+    return {"p50": at(0.5), "p95": at(0.95), "p99": at(0.99), "max": at(1.0)}

@@ -1,0 +1,106 @@
+"""`rgan bench serve`: any server under requests at rising rates, in an open loop."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from functools import partial
+from typing import Any
+
+from export.signatures import ENCODE, GENERATE, RETRIEVE_ONLY
+
+_SEEDS_PER_RATE = 1_000_000
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the options."""
+    parser.add_argument("--server", required=True, help="http://HOST:PORT or grpc://HOST:PORT")
+    parser.add_argument("--model", required=True, help="exported model, or its assets.extra alone")
+    parser.add_argument("--name", default="retrievegan", help="of the model at the server")
+    parser.add_argument(
+        "--signature",
+        choices=(GENERATE, RETRIEVE_ONLY, ENCODE),
+        default=GENERATE,
+        help=f"endpoint ({GENERATE})",
+    )
+    parser.add_argument("--graph", help="JSON file; without it, drawn graphs with all objects")
+    parser.add_argument("--rows", type=int, default=1, help="of each request (1)")
+    parser.add_argument(
+        "--rates",
+        type=float,
+        nargs="+",
+        default=[2.0, 5.0, 10.0, 20.0, 40.0],
+        metavar="RATE",
+        help="requests per second (2 5 10 20 40)",
+    )
+    parser.add_argument("--seconds", type=float, default=10.0, help="at each rate (10)")
+    parser.add_argument("--timeout-s", type=float, default=5.0, help="of each request (5)")
+    parser.add_argument(
+        "--max-in-flight", type=int, default=512, help="requests that wait here at most (512)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of moments, graphs and patches")
+
+
+def main(args: argparse.Namespace) -> dict[str, Any]:
+    """Sends requests at each rate and counts what becomes of them; nothing is sent twice.
+
+    Returns:
+      `rates`: for each the figures of `export.bench.load.summary`.
+
+    Raises:
+      BadInput: if an option is out of range or does not fit the model.
+      ServiceError: if the server does not answer the first request.
+    """
+    from export.bench.load import run_load, summary
+    from export.bench.requests import full_request, requests_of_graph
+    from export.client import connect
+    from export.signatures import MAX_BATCH
+    from rgan_tf.errors import BadInput
+    from rgan_tf.progress import Progress
+
+    if not 1 <= args.rows <= MAX_BATCH:
+        raise BadInput(f"--rows {args.rows}: must be in [1, {MAX_BATCH}]")
+    for rate in args.rates:
+        if not 0.0 < rate <= 10_000.0:  # NaN is not
+            raise BadInput(f"--rates {rate:g}: must be in (0, 10000]")
+    if not 0.0 < args.seconds < math.inf:
+        raise BadInput(f"--seconds {args.seconds:g}: must be above 0")
+    if not 1 <= args.max_in_flight <= 4096:
+        raise BadInput(f"--max-in-flight {args.max_in_flight}: must be in [1, 4096]")
+    if not 0 <= args.seed < 1000:
+        raise BadInput(f"--seed {args.seed}: must be in [0, 1000)")
+
+    with connect(
+        args.server, args.model, name=args.name, timeout_s=args.timeout_s, is_retrying=False
+    ) as client:
+        if args.graph:
+            of_seed = requests_of_graph(args.signature, client.contract, args.graph, args.rows)
+        else:
+            of_seed = partial(full_request, args.signature, client.contract, args.rows)
+
+        def request_of(number: int) -> dict[str, Any]:
+            return of_seed(args.seed * _SEEDS_PER_RATE + number)
+
+        client.predict(args.signature, request_of(0))  # says at once what is wrong
+        results = []
+        expected = sum(args.rates) * args.seconds
+        with Progress("requests", math.ceil(expected)) as progress:
+            for place, rate in enumerate(args.rates):
+                outcomes, not_sent = run_load(
+                    lambda number: client.predict(args.signature, request_of(number)),
+                    rate=rate,
+                    seconds=args.seconds,
+                    seed=args.seed * 1000 + place,
+                    max_in_flight=args.max_in_flight,
+                    tick=progress.advance,
+                )
+                results.append(
+                    summary(outcomes, not_sent, rate=rate, seconds=args.seconds, rows=args.rows)
+                )
+    return {
+        "server": args.server,
+        "signature": args.signature,
+        "rows": args.rows,
+        "timeout_s": args.timeout_s,
+        "rates": results,
+    }

@@ -1,0 +1,84 @@
+"""`rgan bench server`: `rgan serve` beside the bare SavedModel, in overload and after a kill."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+_CLIENTS = 2  # of a closed loop: one request runs while the next is on its way
+_NOMINAL = 0.8  # of what the server can answer
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the options."""
+    parser.add_argument("--model", required=True, help="exported model")
+    parser.add_argument("--seconds", type=float, default=10.0, help="of each measurement (10)")
+    parser.add_argument("--rounds", type=int, default=3, help="of the throughput (3)")
+    parser.add_argument("--overload-s", type=float, default=60.0, help="of the overload (60)")
+    parser.add_argument("--overload", type=float, default=10.0, help="times the nominal rate (10)")
+    parser.add_argument("--queue-rows", type=int, default=None, help="as in rgan serve")
+
+
+def main(args: argparse.Namespace) -> dict[str, Any]:
+    """Starts servers of its own and measures them, one after the other.
+
+    Clients run on this machine too and take their share of it. Every graph has as many objects as
+    fit.
+
+    Returns:
+      `latency`: milliseconds of one request of one row after the other, by protocol.
+      `throughput`: rows per second in requests of 8 rows, medians of the rounds: of the SavedModel
+      called in this process, of the server by protocol, and their ratios.
+      `overload`: one-row requests in an open loop, see `export.bench.load`: at the nominal rate,
+      which is 0.8 of what the server answers in a closed loop, and at many times that;
+      `recovery_s`: from the end of the overload until five answers in a row were as fast as 99 %
+      of those at the nominal rate.
+      `restart`: after SIGKILL, seconds until the first answer, and of these the loading.
+      `stop`: what the server said at the end.
+
+    Raises:
+      BadInput: if a number is out of range or there is no model.
+    """
+    from export.bench.server_parts import (
+        measure_latency,
+        measure_overload,
+        measure_restart,
+        measure_throughput,
+    )
+    from export.bench.server_process import ServerProcess
+    from export.model_folder import open_model
+    from rgan_tf.errors import BadInput
+
+    if not (args.seconds > 0 and args.overload_s > 0 and args.overload > 1):
+        raise BadInput("rgan bench server: need --seconds and --overload-s > 0, --overload > 1")
+    if args.rounds < 1:
+        raise BadInput(f"--rounds {args.rounds}: must be at least 1")
+    model = open_model(args.model)
+    queue = () if args.queue_rows is None else ("--queue-rows", str(args.queue_rows))
+    server = ServerProcess(Path(args.model), *queue)
+    try:
+        result: dict[str, Any] = {
+            "model": str(model.folder),
+            "patches": model.sizes.patches,
+            "objects": model.sizes.objects,
+            "image_px": model.sizes.image,
+            "latency_ms": measure_latency(server, model, args.seconds),
+            "throughput": measure_throughput(
+                server, model, args.seconds, args.rounds, clients=_CLIENTS
+            ),
+            "overload": measure_overload(
+                server,
+                model,
+                args.seconds,
+                nominal=_NOMINAL,
+                times=args.overload,
+                overload_s=args.overload_s,
+            ),
+        }
+        server, result["restart"] = measure_restart(server, Path(args.model), model, queue)
+        result["stop"] = server.stop()
+    except BaseException:
+        server.kill()
+        raise
+    return result
