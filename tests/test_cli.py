@@ -157,7 +157,15 @@ def test_version_and_help_of_a_command(command, capfd):
     assert out.startswith("rgan_tf ") and "--size" in out
 
 
-@pytest.mark.parametrize("argv", [[], *([entry.name] for entry in cli.COMMANDS)])
+# Words and entry of every command that does something.
+LEAVES = [
+    ([entry.name, *([task.name] if entry.tasks else [])], task)
+    for entry in cli.COMMANDS
+    for task in entry.tasks or (entry,)
+]
+
+
+@pytest.mark.parametrize("argv", [[], ["bench"], *(words for words, _ in LEAVES)])
 def test_help_is_quick_and_loads_nothing_slow(argv):
     script = (
         "import sys, time; start = time.perf_counter()\n"
@@ -176,10 +184,33 @@ def test_help_is_quick_and_loads_nothing_slow(argv):
     assert wall < 3
 
 
-@pytest.mark.parametrize("entry", cli.COMMANDS, ids=lambda entry: entry.name)
+@pytest.mark.parametrize("entry", [entry for _, entry in LEAVES], ids=lambda entry: entry.name)
 def test_every_command_has_its_two_functions(entry):
     module = importlib.import_module(entry.module)
     assert callable(module.add_arguments) and callable(module.main)
+
+
+def test_a_task_of_a_command_is_named_in_its_errors(monkeypatch, capfd):
+    def main(arguments):
+        raise BadInput(f"--size {arguments.size}: too small")
+
+    for name in ("fake_task", "other_task"):
+        module = types.ModuleType(name)
+        module.add_arguments = lambda parser: parser.add_argument("--size", type=int, default=8)
+        module.main = main if name == "fake_task" else None
+        monkeypatch.setitem(sys.modules, name, module)
+    tasks = (cli.Command("small", "fake_task", "a"), cli.Command("large", "other_task", "b"))
+    table = (cli.Command("try", "", "for this test", tasks),)
+    assert cli.main(["try", "small", "--size", "3"], table) == 2
+    assert capfd.readouterr().err == "rgan try small: --size 3: too small\n"
+    for words, message in (
+        (["try"], "TASK"),
+        (["try", "huge"], "invalid choice: 'huge'"),
+        (["try", "small", "--colour"], "--colour"),
+    ):
+        assert cli.main(words, table) == 2
+        err = capfd.readouterr().err
+        assert message in err and err.count("\n") == 1
 
 
 def _console(body: str) -> subprocess.Popen:
