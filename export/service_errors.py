@@ -99,6 +99,7 @@ _BY_GRPC = {
     "UNIMPLEMENTED": Unsupported,
     "RESOURCE_EXHAUSTED": Overloaded,
     "UNAVAILABLE": Overloaded,
+    "CANCELLED": Unreachable,  # by a server that stops: this client cancels nothing
     "DEADLINE_EXCEEDED": DeadlineExceeded,
 }
 

@@ -24,6 +24,7 @@ _BYTES = "bytes"
 # What numbers of JSON may become; whether they fit is checked apart.
 _KINDS = {"bool": "b", "int32": "iu", "uint8": "iu", "float32": "iuf"}
 _SHOWN = 60  # characters of a value in a message
+_MAX_RANK = 8  # dimensions that are looked at
 _TOP_KEYS = {"signature_name", "inputs", "instances"}
 
 
@@ -100,6 +101,9 @@ def read_tensors(
       BadInput: naming the field, what it has and what it needs.
     """
     check_fields(fields, specs)
+    for name in specs:  # before anything is made of millions of them
+        if isinstance(fields[name], list) and len(fields[name]) > max_rows:
+            raise BadInput(f"{name}: has {len(fields[name])} rows; a request has 1 to {max_rows}")
     arrays = {name: _read_tensor(name, fields[name], spec) for name, spec in specs.items()}
     check_rows(arrays, max_rows)
     return arrays
@@ -198,29 +202,38 @@ def _columns_of(instances: Any) -> dict[str, list[Any]]:
 def _read_tensor(name: str, value: Any, spec: TensorSpec) -> np.ndarray:
     if spec.dtype == _BYTES:
         array = _read_bytes(name, value, len(spec.shape) + 1)
-    else:
-        array = _read_numbers(name, value, spec.dtype)
-    if array.ndim == 0 or array.shape[1:] != spec.shape:
-        needed = ", ".join(["batch", *map(str, spec.shape)])
-        raise BadInput(f"{name}: has shape {list(array.shape)}, needs [{needed}]")
-    return array
-
-
-def _read_numbers(name: str, value: Any, dtype: str) -> np.ndarray:
+        _check_shape(name, array.shape, spec)
+        return array
     if isinstance(value, np.ndarray):
-        if value.dtype != dtype:
-            raise BadInput(f"{name}: is {value.dtype}, needs {dtype}")
+        if value.dtype != spec.dtype:
+            raise BadInput(f"{name}: is {value.dtype}, needs {spec.dtype}")
+        _check_shape(name, value.shape, spec)
         return value
     if not isinstance(value, list):
         raise BadInput(f"{name}: must be a list with a value per row")
-    try:
-        array = np.array(value)
-    except (ValueError, OverflowError, RecursionError) as error:
-        raise BadInput(f"{name}: must be numbers in equal lists") from error
+    return _read_numbers(name, value, spec)
+
+
+def _check_shape(name: str, shape: tuple[int, ...], spec: TensorSpec) -> None:
+    if not shape or shape[1:] != spec.shape:
+        needed = ", ".join(["batch", *map(str, spec.shape)])
+        raise BadInput(f"{name}: has shape {list(shape)}, needs [{needed}]")
+
+
+def _read_numbers(name: str, value: list[Any], spec: TensorSpec) -> np.ndarray:
+    dtype = spec.dtype
+    # NumPy is given only what fits: of strings and of lists in lists it makes arrays that are far
+    # larger than the request was.
+    shape = _shape_of(value)
+    _check_shape(name, shape, spec)
+    types = _types_in(name, value, shape)
+    if not types <= {int, float, bool}:
+        raise BadInput(f"{name}: must be {dtype} in equal lists")
+    array = np.array(value)
     if array.size == 0:
-        return array.astype(dtype)
+        return array.reshape(shape).astype(dtype)
     # Several kinds in one list become the widest, booleans among numbers their 0 and 1.
-    if array.dtype.kind not in _KINDS[dtype] or (dtype != "bool" and _has_bool(value)):
+    if array.dtype.kind not in _KINDS[dtype] or (dtype != "bool" and bool in types):
         raise BadInput(f"{name}: must be {dtype} in equal lists")
     if dtype in ("int32", "uint8"):
         limits = np.iinfo(dtype)
@@ -230,10 +243,29 @@ def _read_numbers(name: str, value: Any, dtype: str) -> np.ndarray:
         return array.astype(dtype)
 
 
-def _has_bool(value: Any) -> bool:
-    if isinstance(value, list):
-        return any(map(_has_bool, value))
-    return isinstance(value, bool)
+def _shape_of(value: Any) -> tuple[int, ...]:
+    """That of nested lists, going by the first of each; eight dimensions at most."""
+    shape: list[int] = []
+    while isinstance(value, list) and len(shape) < _MAX_RANK:
+        shape.append(len(value))
+        value = value[0] if value else None
+    return tuple(shape)
+
+
+def _types_in(name: str, value: list[Any], shape: tuple[int, ...]) -> set[type]:
+    """Those of the values in lists that all have this shape.
+
+    Raises:
+      BadInput: if one has not.
+    """
+    if len(shape) == 1:
+        return set(map(type, value))
+    types: set[type] = set()
+    for part in value:
+        if not isinstance(part, list) or len(part) != shape[1]:
+            raise BadInput(f"{name}: must be numbers in equal lists")
+        types |= _types_in(name, part, shape[1:])
+    return types
 
 
 def _read_bytes(name: str, value: Any, rank: int) -> np.ndarray:

@@ -127,11 +127,12 @@ class Batcher:
 
     def _next_batch(self) -> list[_Job]:
         now = time.monotonic()
-        while self._waiting and self._waiting[0].deadline <= now:
-            self._waiting.popleft()  # its own wait ends with the deadline
         batch: list[_Job] = []
         rows = 0
         for job in list(self._waiting):
+            if job.deadline <= now:
+                self._waiting.remove(job)  # its own wait ends with the deadline
+                continue
             if batch and not job.goes_with(batch[0]):
                 continue
             if batch and rows + job.rows > self._max_rows:
@@ -149,7 +150,8 @@ class Batcher:
                 _fail(jobs[0], error)
                 return
             for job in jobs:
-                await self._answer([job])
+                if not job.answer.done():  # else its client has left since, or its time is over
+                    await self._answer([job])
             return
         except Exception as error:  # noqa: BLE001 - whatever it is, somebody waits for an answer
             failure = error if isinstance(error, ServiceError) else ServiceError(repr(error)[:200])

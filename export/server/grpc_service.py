@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import grpc
+import numpy as np
 import tensorflow as tf
 from google.protobuf.message import DecodeError, Message
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2_grpc
 from tensorflow_serving.apis import (
     get_model_metadata_pb2,
     get_model_status_pb2,
@@ -22,10 +23,12 @@ from tensorflow_serving.apis import (
     predict_pb2,
 )
 
+from export.server.health import Health
 from export.server.loaded_version import LoadedVersion
 from export.server.service import DEFAULT_TIMEOUT_S, MAX_REQUEST_BYTES, Service
 from export.server.tensors import read_protos
 from export.service_errors import InvalidRequest, NotFound, ServiceError
+from export.wire import TensorSpec
 
 PREDICTION_SERVICE = "tensorflow.serving.PredictionService"
 MODEL_SERVICE = "tensorflow.serving.ModelService"
@@ -41,9 +44,7 @@ _LABEL_CHARACTERS = 80
 Answer = Callable[[Any, grpc.aio.ServicerContext], Awaitable[Message]]
 
 
-def build_grpc(
-    service: Service, max_rows: int
-) -> tuple[grpc.aio.Server, health.aio.HealthServicer]:
+def build_grpc(service: Service, max_rows: int) -> tuple[grpc.aio.Server, Health]:
     """The server, without a port, and its health service, which says NOT_SERVING until it is told.
 
     Args:
@@ -66,23 +67,15 @@ def build_grpc(
     models = {
         "GetModelStatus": _handler(get_model_status_pb2.GetModelStatusRequest, handlers.status)
     }
-    health_servicer = health.aio.HealthServicer()
-    health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
+    health = Health([PREDICTION_SERVICE, MODEL_SERVICE])
+    health_pb2_grpc.add_HealthServicer_to_server(health, server)
     server.add_generic_rpc_handlers(
         (
             grpc.method_handlers_generic_handler(PREDICTION_SERVICE, prediction),
             grpc.method_handlers_generic_handler(MODEL_SERVICE, models),
         )
     )
-    return server, health_servicer
-
-
-async def set_health(servicer: health.aio.HealthServicer, *, is_serving: bool) -> None:
-    """Tells the health service, for the server as a whole and for both services."""
-    status = health_pb2.HealthCheckResponse
-    state = status.SERVING if is_serving else status.NOT_SERVING
-    for name in (health.OVERALL_HEALTH, PREDICTION_SERVICE, MODEL_SERVICE):
-        await servicer.set(name, state)
+    return server, health
 
 
 class _Handlers:
@@ -100,12 +93,12 @@ class _Handlers:
             left = context.time_remaining()
             deadline = time.monotonic() + (DEFAULT_TIMEOUT_S if left is None else left)
             version = self._find(request.model_spec)
-            reply = await self._service.predict(
-                version,
-                request.model_spec.signature_name,
-                lambda specs: read_protos(request.inputs, specs, max_rows=self._max_rows),
-                deadline,
-            )
+
+            async def read(specs: Mapping[str, TensorSpec]) -> dict[str, np.ndarray]:
+                return read_protos(request.inputs, specs, max_rows=self._max_rows)
+
+            name = request.model_spec.signature_name
+            reply = await self._service.predict(version, name, read, deadline)
             wanted = set(request.output_filter) or set(reply)
             unknown = sorted(wanted - set(reply))
             if unknown:

@@ -18,8 +18,9 @@ from export.signatures import ALLOWED_BATCHES, INPUTS, Field, example_request
 from export.wire import TensorSpec
 
 _MESSAGE = 1000  # characters that are passed on
-# "assertion failed: [objects: every id must be ...; wrong in row] [1]"
-_ASSERTION = re.compile(r"assertion failed: ((?:\[[^\]]*\][^\[]*)+)")
+# "assertion failed: [objects: an id must be in [2, 9); wrong in row] [1] [[{{node A}}]] [Op:B]"
+_ASSERTION = "assertion failed: "
+_PLACE = re.compile(r"\s*(?:\[\[\{\{|\[Op:)")
 
 
 class LoadedVersion:
@@ -39,7 +40,7 @@ class LoadedVersion:
 
     def __init__(self, folder: Path):
         model = open_model(folder)
-        self.number = int(model.version) if model.version.isdigit() else 1
+        self.number = model.number
         self.specs: dict[str, dict[str, TensorSpec]] = {
             name: {field.name: _spec_of(field, model.sizes) for field in fields}
             for name, fields in INPUTS.items()
@@ -80,10 +81,10 @@ class LoadedVersion:
 
 def reason_of(error: tf.errors.OpError) -> str:
     """What an operation complains about, without where in the graph it is; one line."""
-    text = " ".join(str(error.message).split())
-    found = _ASSERTION.search(text)
-    if found:
-        return re.sub(r"[\[\]]", "", found.group(1)).strip()[:_MESSAGE]
+    text = _PLACE.split(" ".join(str(error.message).split()), maxsplit=1)[0]
+    assertion = text.partition(_ASSERTION)[2].strip()
+    if assertion:
+        text = assertion.removeprefix("[").removesuffix("]").replace("] [", " ")
     return text[:_MESSAGE]
 
 

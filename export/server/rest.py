@@ -17,28 +17,40 @@ import logging
 import math
 import re
 import time
+import zlib
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 from google.protobuf import json_format
 from tensorflow_serving.apis import get_model_metadata_pb2
 
 from export.server.service import DEFAULT_TIMEOUT_S, MAX_REQUEST_BYTES, Service
-from export.service_errors import InvalidRequest, NotFound, Overloaded, ServiceError, TooLarge
+from export.service_errors import (
+    DeadlineExceeded,
+    InvalidRequest,
+    NotFound,
+    Overloaded,
+    ServiceError,
+    TooLarge,
+)
 from export.serving_files import METRICS_PATH
-from export.wire import Call, dump_reply, parse_call, read_tensors
+from export.signatures import GENERATE
+from export.wire import dump_reply, parse_call, read_tensors
 from rgan_tf.errors import BadInput
 
 TIMEOUT_HEADER = "X-Request-Timeout-Ms"
 _PREFIX = "/v1/models/"
 _PATH = re.compile(
-    r"(?P<name>[^/:]+)(?:/versions/(?P<version>\d{1,18})|/labels/(?P<label>[^/:]+))?"
+    r"(?P<name>[^/:]+)(?:/versions/(?P<version>[0-9]{1,18})|/labels/(?P<label>[^/:]+))?"
     r"(?P<verb>:[a-z]+|/metadata)?"
 )
 _PREDICT, _METADATA = ":predict", "/metadata"
 _LARGE_BYTES = 64 * 2**10  # bodies from here on are read beside the event loop
 _RETRY_AFTER_S = 1
+_GZIP = 31  # of zlib's `wbits`
+_TOO_LARGE = f"the request is larger than {MAX_REQUEST_BYTES} bytes"
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -56,6 +68,7 @@ def build_rest(service: Service, max_rows: int) -> web.Application:
       service: that answers.
       max_rows: of a request.
     """
+    logging.getLogger("aiohttp.server").addFilter(_is_worth_a_line)
     rest = _Rest(service, max_rows)
     app = web.Application(client_max_size=MAX_REQUEST_BYTES, middlewares=[_errors_as_json])
     app.router.add_route("*", _PREFIX + "{path:.*}", rest.model)
@@ -104,32 +117,38 @@ class _Rest:
             timeout_s = _timeout_of(request)
             version = self._service.find(target.name, target.version)
             self._service.check_room()  # before anything is read
-            call = await self._read_call(request, timeout_s)
-            signature.append(call.signature)
+            body = await self._read_body(request, timeout_s)
+            try:
+                call = await _maybe_beside(len(body), parse_call, body)
+            except BadInput as error:
+                raise InvalidRequest(str(error)) from error
+            signature.append(call.signature or GENERATE)
             reply = await self._service.predict(
                 version,
                 call.signature,
-                lambda specs: read_tensors(call.fields, specs, max_rows=self._max_rows),
+                lambda specs: _maybe_beside(
+                    len(body), read_tensors, call.fields, specs, max_rows=self._max_rows
+                ),
                 started + timeout_s,
             )
-            body = dump_reply(reply, by_row=call.by_row)
-        return web.Response(body=body, content_type="application/json")
+            content = dump_reply(reply, by_row=call.by_row)
+        return web.Response(body=content, content_type="application/json")
 
-    async def _read_call(self, request: web.Request, timeout_s: float) -> Call:
+    async def _read_body(self, request: web.Request, timeout_s: float) -> bytes:
         try:
             body = await asyncio.wait_for(request.read(), timeout_s)
         except TimeoutError:
-            raise InvalidRequest(f"no whole request within {timeout_s:g} s") from None
+            raise DeadlineExceeded(f"no whole request within {timeout_s:g} s") from None
         except web.HTTPRequestEntityTooLarge:
-            raise TooLarge(f"the request is larger than {MAX_REQUEST_BYTES} bytes") from None
-        except (web.RequestPayloadError, ValueError) as error:
+            raise TooLarge(_TOO_LARGE) from None
+        except (web.RequestPayloadError, ConnectionError, ValueError) as error:
             raise InvalidRequest(f"the request cannot be read: {str(error)[:80]}") from error
-        try:
-            if len(body) < _LARGE_BYTES:
-                return parse_call(body)
-            return await asyncio.to_thread(parse_call, body)
-        except BadInput as error:
-            raise InvalidRequest(str(error)) from error
+        encoding = request.headers.get("Content-Encoding", "").lower()
+        if encoding in ("", "identity"):
+            return body
+        if encoding != "gzip":
+            raise InvalidRequest(f"Content-Encoding: must be gzip, got {encoding[:40]!r}")
+        return await asyncio.to_thread(_unpacked, body)
 
     def _status(self, target: _Target) -> dict[str, Any]:
         states = self._service.versions.states
@@ -193,6 +212,31 @@ def _timeout_of(request: web.Request) -> float:
     if not 0.0 < milliseconds < math.inf:
         raise InvalidRequest(f"{TIMEOUT_HEADER}: must be a positive number, got {text[:40]!r}")
     return min(milliseconds / 1000.0, DEFAULT_TIMEOUT_S)
+
+
+def _unpacked(body: bytes) -> bytes:
+    unpacker = zlib.decompressobj(wbits=_GZIP)
+    try:
+        content = unpacker.decompress(body, MAX_REQUEST_BYTES + 1)
+    except zlib.error as error:
+        raise InvalidRequest(f"the request is not gzip: {str(error)[:80]}") from error
+    if len(content) > MAX_REQUEST_BYTES:
+        raise TooLarge(_TOO_LARGE)
+    if not unpacker.eof or unpacker.unused_data:
+        raise InvalidRequest("the request is not gzip from its first to its last byte")
+    return content
+
+
+async def _maybe_beside(size: int, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Calls the function, beside the event loop if `size` says that it takes long."""
+    if size < _LARGE_BYTES:
+        return function(*args, **kwargs)
+    return await asyncio.to_thread(function, *args, **kwargs)
+
+
+def _is_worth_a_line(record: logging.LogRecord) -> bool:
+    """False for bytes that are no HTTP: anybody could fill the log with tracebacks."""
+    return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
 
 
 @web.middleware

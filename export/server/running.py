@@ -14,7 +14,7 @@ from typing import Any
 from aiohttp import web
 
 from export.server.batching import Batcher
-from export.server.grpc_service import build_grpc, set_health
+from export.server.grpc_service import build_grpc
 from export.server.loaded_version import LoadedVersion
 from export.server.ports import address_of, listen, refusal
 from export.server.rest import build_rest
@@ -23,6 +23,8 @@ from export.server.telemetry import Telemetry
 from export.server.versions import Versions
 from export.signatures import MAX_BATCH
 from rgan_tf.errors import Interrupted
+
+_LAST_CALL_S = 0.5  # after a signal to stop, in which requests are still taken
 
 
 def serve(args: argparse.Namespace) -> dict[str, Any]:
@@ -68,17 +70,17 @@ class _Server:
             access_log=None,
             handler_cancellation=True,  # nobody waits for the answer of a client that left
             shutdown_timeout=args.grace_s,
+            auto_decompress=False,  # done within limits, and with errors of ours
         )
         await runner.setup()
         server, health = build_grpc(service, MAX_BATCH)
         try:
-            await set_health(health, is_serving=False)
             grpc_port = _add_port(server, args.host, args.grpc_port)
             await web.SockSite(runner, listener).start()
             await server.start()
             if not await self._load_first(stop):
                 raise Interrupted("stopped before a version was loaded")
-            await set_health(health, is_serving=True)
+            await health.set(is_serving=True)
             print(
                 f"rgan serve: version {self._versions.newest} of {args.name} at "
                 f"http://{address_of(args.host, rest_port)} and "
@@ -92,7 +94,10 @@ class _Server:
             watch.cancel()
             logging.getLogger(__name__).info("stopping: requests that are here are answered still")
             service.stop()
-            await set_health(health, is_serving=False)
+            await health.set(is_serving=False)
+            # What a client had sent by now is not yet read, and gRPC would cancel it.
+            await asyncio.sleep(min(_LAST_CALL_S, args.grace_s))
+            await health.end_watches()
         finally:
             # Both at once: no new connections from here on, and what is there has its time.
             await asyncio.gather(server.stop(args.grace_s), runner.cleanup())
@@ -135,6 +140,7 @@ def _stop_signals() -> asyncio.Event:
         stop.set()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_DFL)  # that of SIGINT would wait for threads
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal)

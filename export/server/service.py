@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 import numpy as np
@@ -20,7 +20,7 @@ from rgan_tf.errors import BadInput
 DEFAULT_TIMEOUT_S = 30.0  # for requests that name no deadline, and the longest over REST
 MAX_REQUEST_BYTES = 16 * 2**20
 
-ReadFields = Callable[[Mapping[str, TensorSpec]], dict[str, np.ndarray]]
+ReadFields = Callable[[Mapping[str, TensorSpec]], Awaitable[dict[str, np.ndarray]]]
 
 
 class Service:
@@ -101,7 +101,7 @@ class Service:
             raise InvalidRequest(f"signature_name: {signature[:80]!r} is none of {names}")
         self.check_room()
         try:
-            arrays = read(version.specs[signature])
+            arrays = await read(version.specs[signature])
         except BadInput as error:
             raise InvalidRequest(str(error)) from error
         return await self._batcher.run(version, signature, arrays, deadline)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -9,6 +10,10 @@ import tensorflow as tf
 
 from export.wire import TensorSpec, check_fields, check_rows
 from rgan_tf.errors import BadInput
+
+# Where a proto has its values if not as raw bytes.
+_VALUES = {"bool": "bool_val", "int32": "int_val", "uint8": "int_val", "float32": "float_val"}
+_MAX_BYTE = 255
 
 
 def read_protos(
@@ -46,6 +51,12 @@ def _read_proto(name: str, proto, spec: TensorSpec, max_rows: int) -> np.ndarray
         raise BadInput(f"{name}: has shape {list(shape)[:8]}, needs [{wanted}]")
     if not 0 <= shape[0] <= max_rows:
         raise BadInput(f"{name}: has {shape[0]} rows; a request has 1 to {max_rows}")
+    values = getattr(proto, _VALUES[spec.dtype])
+    # Before TensorFlow makes Python's numbers of them, millions if so many were sent.
+    if not proto.tensor_content and len(values) > math.prod(shape):
+        raise BadInput(f"{name}: has {len(values)} values, more than its shape {list(shape)}")
+    if spec.dtype == "uint8" and values and not 0 <= min(values) <= max(values) <= _MAX_BYTE:
+        raise BadInput(f"{name}: a number does not fit uint8")  # else it would be cut to 8 bits
     try:
         array = tf.make_ndarray(proto)
     except (TypeError, ValueError, OverflowError) as error:

@@ -14,6 +14,7 @@ from rgan_tf.errors import BadInput, RganError
 
 LOADING, AVAILABLE, END = "LOADING", "AVAILABLE", "END"
 _REMEMBERED = 64  # versions whose state is told
+_MAX_NUMBER = 2**63 - 1  # that gRPC can name
 
 
 class Version(Protocol):
@@ -118,7 +119,8 @@ class Versions:
     def _folders(self) -> list[Path]:
         if (self._model / SAVED_MODEL_FILE).is_file():
             return [self._model]
-        return versions(self._model)[::-1]
+        found = versions(self._model)[::-1]
+        return [folder for folder in found if int(folder.name) <= _MAX_NUMBER]
 
     def _try(self, number: int, folder: Path) -> bool:
         look = _look_of(folder)

@@ -384,6 +384,7 @@ def test_a_request_over_grpc(rpc, contract, arrays):
         ("NOT_FOUND", NotFound),
         ("DEADLINE_EXCEEDED", DeadlineExceeded),
         ("INTERNAL", ServiceError),
+        ("DATA_LOSS", ServiceError),
     ],
 )
 def test_errors_over_grpc_have_types_and_the_servers_words(rpc, arrays, code, error):
@@ -398,10 +399,11 @@ def test_a_busy_server_over_grpc_is_asked_again_and_a_slow_one_is_not(rpc, contr
     rpc.script += [
         grpc_refuse(codes.UNAVAILABLE),
         grpc_refuse(codes.RESOURCE_EXHAUSTED),
+        grpc_refuse(codes.CANCELLED),  # what a server that stops does to what it has not read
         grpc_good(contract),
     ]
     rpc.connect().predict(RETRIEVE_ONLY, arrays)
-    assert len(rpc.seen) == 3
+    assert len(rpc.seen) == 4
     rpc.script.append(grpc_refuse(codes.RESOURCE_EXHAUSTED, "Received message larger than max"))
     with pytest.raises(TooLarge):
         rpc.connect().predict(RETRIEVE_ONLY, arrays)

@@ -1,0 +1,70 @@
+"""gRPC's health service, for the server as a whole and for each of its services.
+
+That of the package grpcio-health-checking keeps a server from stopping while anybody watches.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+_WHOLE = ""  # the name by which the server as a whole is asked for
+_Response = health_pb2.HealthCheckResponse
+
+
+class Health(health_pb2_grpc.HealthServicer):
+    """Says NOT_SERVING until it is told otherwise.
+
+    Args:
+      services: full names.
+    """
+
+    def __init__(self, services: Sequence[str]):
+        self._services = {_WHOLE, *services}
+        self._is_serving = False
+        self._is_over = False
+        self._changed = asyncio.Condition()
+
+    async def set(self, *, is_serving: bool) -> None:
+        """Tells all who watch."""
+        async with self._changed:
+            self._is_serving = is_serving
+            self._changed.notify_all()
+
+    async def end_watches(self) -> None:
+        """Lets every `Watch` end after it has told the last change."""
+        async with self._changed:
+            self._is_over = True
+            self._changed.notify_all()
+
+    async def Check(
+        self, request: health_pb2.HealthCheckRequest, context: grpc.aio.ServicerContext
+    ) -> _Response:
+        """The state now; NOT_FOUND for a service that is not here."""
+        if request.service not in self._services:
+            await context.abort(grpc.StatusCode.NOT_FOUND, f"no service {request.service[:80]!r}")
+        return self._response(request.service)
+
+    async def Watch(
+        self, request: health_pb2.HealthCheckRequest, context: grpc.aio.ServicerContext
+    ) -> AsyncIterator[_Response]:
+        """The state now and every change of it, until the server stops."""
+        told: _Response | None = None
+        while True:
+            async with self._changed:
+                while not self._is_over and self._response(request.service) == told:
+                    await self._changed.wait()
+                is_over, response = self._is_over, self._response(request.service)
+            if response != told:
+                yield response
+                told = response
+            if is_over:
+                return
+
+    def _response(self, service: str) -> _Response:
+        if service not in self._services:
+            return _Response(status=_Response.SERVICE_UNKNOWN)
+        return _Response(status=_Response.SERVING if self._is_serving else _Response.NOT_SERVING)
