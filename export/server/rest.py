@@ -19,6 +19,8 @@ import re
 import time
 import zlib
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, NamedTuple
 
 from aiohttp import web
@@ -71,6 +73,7 @@ def build_rest(service: Service, max_rows: int) -> web.Application:
     logging.getLogger("aiohttp.server").addFilter(_is_worth_a_line)
     rest = _Rest(service, max_rows)
     app = web.Application(client_max_size=MAX_REQUEST_BYTES, middlewares=[_errors_as_json])
+    app.on_cleanup.append(rest.close)
     app.router.add_route("*", _PREFIX + "{path:.*}", rest.model)
     app.router.add_get("/healthz", rest.healthz)
     app.router.add_get("/readyz", rest.readyz)
@@ -84,6 +87,22 @@ class _Rest:
     def __init__(self, service: Service, max_rows: int):
         self._service = service
         self._max_rows = max_rows
+        # One: large bodies take much memory while they are read, and each thread keeps some.
+        self._reading = ThreadPoolExecutor(1, "reading")
+
+    async def close(self, app: web.Application) -> None:
+        """At the end of the application."""
+        self._reading.shutdown()
+
+    async def _beside(self, function: Callable[..., Any], *args: Any) -> Any:
+        """Calls the function beside the event loop."""
+        return await asyncio.get_running_loop().run_in_executor(self._reading, function, *args)
+
+    async def _read(self, size: int, function: Callable[..., Any], *args: Any) -> Any:
+        """Calls the function, beside the event loop if so many bytes take long."""
+        if size < _LARGE_BYTES:
+            return function(*args)
+        return await self._beside(function, *args)
 
     async def model(self, request: web.Request) -> web.Response:
         target = _target_of(request.match_info["path"])
@@ -119,15 +138,18 @@ class _Rest:
             self._service.check_room()  # before anything is read
             body = await self._read_body(request, timeout_s)
             try:
-                call = await _maybe_beside(len(body), parse_call, body)
+                call = await self._read(len(body), parse_call, body)
             except BadInput as error:
                 raise InvalidRequest(str(error)) from error
             signature.append(call.signature or GENERATE)
             reply = await self._service.predict(
                 version,
                 call.signature,
-                lambda specs: _maybe_beside(
-                    len(body), read_tensors, call.fields, specs, max_rows=self._max_rows
+                lambda specs: self._read(
+                    len(body),
+                    partial(read_tensors, max_rows=self._max_rows),
+                    call.fields,
+                    specs,
                 ),
                 started + timeout_s,
             )
@@ -148,7 +170,7 @@ class _Rest:
             return body
         if encoding != "gzip":
             raise InvalidRequest(f"Content-Encoding: must be gzip, got {encoding[:40]!r}")
-        return await asyncio.to_thread(_unpacked, body)
+        return await self._beside(_unpacked, body)
 
     def _status(self, target: _Target) -> dict[str, Any]:
         states = self._service.versions.states
@@ -225,13 +247,6 @@ def _unpacked(body: bytes) -> bytes:
     if not unpacker.eof or unpacker.unused_data:
         raise InvalidRequest("the request is not gzip from its first to its last byte")
     return content
-
-
-async def _maybe_beside(size: int, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """Calls the function, beside the event loop if `size` says that it takes long."""
-    if size < _LARGE_BYTES:
-        return function(*args, **kwargs)
-    return await asyncio.to_thread(function, *args, **kwargs)
 
 
 def _is_worth_a_line(record: logging.LogRecord) -> bool:
