@@ -6,12 +6,12 @@
     VERSION/assets.extra/licences.json     codes in the order of the field licences_refused
     VERSION/assets.extra/config.yaml       the resolved config of the run
     VERSION/assets.extra/provenance.jsonl  line i: where patch i is from
-    VERSION/assets.extra/model_card.md     for people (`export.model_card`)
-    VERSION/assets.extra/tf_serving_warmup_requests  made before the first answer (`export.warmup`)
+    VERSION/assets.extra/model_card.md     for people (`export.publishing.model_card`)
+    VERSION/assets.extra/tf_serving_warmup_requests  for a server (`export.publishing.warmup`)
     VERSION/assets.extra/manifest.json     origin, and size and checksum of every file
 
 Of `assets.extra`, TensorFlow Serving reads the warm-up requests and ignores the rest. What lies
-beside the versions is described in `export.serving_files`. Imports no TensorFlow.
+beside the versions is described in `export.publishing.serving_files`. Imports no TensorFlow.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from export.publish import SAVED_MODEL_FILE, versions
+from export.publishing.publish import SAVED_MODEL_FILE, versions
 from export.signatures import Sizes, describe, sizes_from_description
 from rgan_tf.data.licences import CODES
 from rgan_tf.errors import BadInput, CorruptData

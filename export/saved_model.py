@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from export.serving_files import DEFAULT_NAME
+from export.publishing.serving_files import DEFAULT_NAME
 from export.signatures import EXACT, INDICES
 
 _CHECK_TIMEOUT_S = 900
@@ -46,8 +46,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> dict[str, Any]:
     """Exports and returns where the version is."""
-    from export.publish import check_destination, publish
-    from export.serving_files import check_name, check_serving_folder, write_serving_files
+    from export.publishing.publish import check_destination, publish
+    from export.publishing.serving_files import (
+        check_name,
+        check_serving_folder,
+        write_serving_files,
+    )
     from rgan_tf.data.patch_bank import PatchBank
     from rgan_tf.data.prepared import PreparedData
     from rgan_tf.errors import BadInput
@@ -108,9 +112,9 @@ def build_served_model(run, bank, weights_dir: str | None, index: str = INDICES[
     """
     import numpy as np
 
-    from export.served_bank import BankArrays, ServedBank, licence_table
-    from export.served_model import ServedModel
-    from export.served_search import build_served_search
+    from export.served.bank import BankArrays, ServedBank, licence_table
+    from export.served.model import ServedModel
+    from export.served.search import build_served_search
     from export.signatures import Sizes
     from rgan_tf.backbones import load_backbone
     from rgan_tf.model.bank_features import embed_rows
@@ -168,9 +172,9 @@ def build_served_model(run, bank, weights_dir: str | None, index: str = INDICES[
 
 def write_version(folder: Path, archive, served, licences: tuple[str, ...], run, bank) -> None:
     """Writes the SavedModel and what travels with it."""
-    from export.model_card import MODEL_CARD_FILE, model_card, read_newest_metrics
     from export.model_folder import EXTRA, write_extra
-    from export.warmup import write_warmup
+    from export.publishing.model_card import MODEL_CARD_FILE, model_card, read_newest_metrics
+    from export.publishing.warmup import write_warmup
     from rgan_tf.config import config_to_yaml
     from rgan_tf.files import write_bytes_atomic
     from rgan_tf.runs import STAGES
@@ -225,7 +229,7 @@ def check_fresh(folder: Path, archive, sizes, allow: tuple[str, ...] = ()) -> No
     import numpy as np
     import tensorflow as tf
 
-    from export import fresh_check
+    from export.publishing import fresh_check
     from export.signatures import INPUTS, OUTPUTS, example_request
 
     requests = {

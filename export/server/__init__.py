@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> dict[str, Any]:
     """Serves until SIGTERM or SIGINT; returns what was answered."""
-    from export.serving_files import check_name
+    from export.publishing.serving_files import check_name
     from rgan_tf.errors import BadInput
 
     check_name(args.name)

@@ -11,7 +11,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
 from export.model_folder import open_model
-from export.publish import SAVED_MODEL_FILE
+from export.publishing.publish import SAVED_MODEL_FILE
 from export.saved_model_loading import load_saved_model
 from export.service_errors import InvalidRequest, ServiceError
 from export.signatures import ALLOWED_BATCHES, INPUTS, Field, example_request

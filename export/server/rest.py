@@ -28,6 +28,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from google.protobuf import json_format
 from tensorflow_serving.apis import get_model_metadata_pb2
 
+from export.publishing.serving_files import METRICS_PATH
 from export.server.service import DEFAULT_TIMEOUT_S, MAX_REQUEST_BYTES, Service
 from export.service_errors import (
     DeadlineExceeded,
@@ -37,7 +38,6 @@ from export.service_errors import (
     ServiceError,
     TooLarge,
 )
-from export.serving_files import METRICS_PATH
 from export.signatures import GENERATE
 from export.wire import dump_reply, parse_call, read_tensors
 from rgan_tf.errors import BadInput

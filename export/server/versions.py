@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
-from export.publish import SAVED_MODEL_FILE, versions
+from export.publishing.publish import SAVED_MODEL_FILE, versions
 from export.service_errors import NotFound, Overloaded
 from rgan_tf.errors import BadInput, RganError
 

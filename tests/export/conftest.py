@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from export import saved_model
 from export.model_folder import open_model
-from export.publish import publish
+from export.publishing.publish import publish
 from rgan_tf.config import Config, config_from_dict
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.model.networks import build_retrieval_networks, build_sg2im_networks

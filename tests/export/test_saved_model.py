@@ -12,8 +12,8 @@ import pytest
 
 from export import saved_model
 from export.model_folder import EXTRA, open_model
-from export.publish import publish
-from export.serving_files import FILES
+from export.publishing.publish import publish
+from export.publishing.serving_files import FILES
 from export.signatures import GENERATE, INPUTS
 from rgan_tf.errors import BadInput, CorruptData
 from rgan_tf.runs import create_run

@@ -8,8 +8,8 @@ import tensorflow as tf
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
 from export.model_folder import EXTRA
+from export.publishing.warmup import MAX_RECORDS, WARMUP_FILE, write_warmup
 from export.signatures import ALLOWED_BATCHES, INPUTS, OUTPUTS, Sizes, example_request
-from export.warmup import MAX_RECORDS, WARMUP_FILE, write_warmup
 
 SIZES = Sizes(3, 2, 8, 16, 16, 4, 5, 6, 3, 2)
 

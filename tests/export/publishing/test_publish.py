@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from export.publish import check_destination, publish, versions
+from export.publishing.publish import check_destination, publish, versions
 from rgan_tf.errors import BadInput
 
 

@@ -10,10 +10,11 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from export.served_bank import ServedBank
-from export.served_pixels import encode_crops, encode_images, for_pixels, resize_own_patches
-from export.served_search import ServedSearch
-from export.served_selection import Candidates, select
+from export.served.bank import ServedBank
+from export.served.pixels import encode_crops, encode_images, for_pixels, resize_own_patches
+from export.served.search import ServedSearch
+from export.served.selection import Candidates, select
+from export.served.validation import checked_request
 from export.signatures import (
     ENCODE,
     GENERATE,
@@ -25,7 +26,6 @@ from export.signatures import (
     RETRIEVE_ONLY,
     Sizes,
 )
-from export.validation import checked_request
 from rgan_tf.graph.encoder import GraphEncoding
 from rgan_tf.model.networks import GraphNetworks, RetrievalNetworks
 from rgan_tf.retrieval.distance import l2_distance

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable
 from pathlib import Path
 
-from export.serving_files import is_serving_folder
+from export.publishing.serving_files import is_serving_folder
 from rgan_tf.errors import BadInput
 from rgan_tf.files import atomic_folder
 

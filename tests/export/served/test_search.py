@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from export.served_bank import BankArrays, ServedBank, licence_table
-from export.served_search import build_served_search
+from export.served.bank import BankArrays, ServedBank, licence_table
+from export.served.search import build_served_search
 from rgan_tf.errors import BadInput
 from rgan_tf.retrieval import index_tuning
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from export.served_bank import BankArrays, ServedBank
+from export.served.bank import BankArrays, ServedBank
 from export.signatures import EXACT, SCANN
 from rgan_tf.errors import BadInput
 from rgan_tf.retrieval.distance import l2_distance

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from export.serving_files import FILES
+from export.publishing.serving_files import FILES
 from export.signatures import (
     ALLOWED_BATCHES,
     INPUTS,
@@ -20,7 +20,7 @@ from export.signatures import (
 )
 from rgan_tf.scene_graph import MAX_FILE_BYTES, MAX_OBJECTS, MAX_RELATIONSHIPS
 
-PAGE = (Path(__file__).parents[2] / "docs" / "serving.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[3] / "docs" / "serving.md").read_text(encoding="utf-8")
 LETTERS = {"objects": "O", "triples": "T", "licences": "L", "width": "W", "own_patch": "S"}
 
 

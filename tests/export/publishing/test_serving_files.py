@@ -12,9 +12,9 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, te
 from google.protobuf.wrappers_pb2 import DESCRIPTOR as WRAPPERS
 from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
-from export import serving_files
-from export.publish import check_destination, publish, versions
-from export.serving_files import FILES, write_serving_files
+from export.publishing import serving_files
+from export.publishing.publish import check_destination, publish, versions
+from export.publishing.serving_files import FILES, write_serving_files
 from export.signatures import ALLOWED_BATCHES, MAX_BATCH
 from rgan_tf.errors import BadInput
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from export.served_pixels import resize_own_patches
+from export.served.pixels import resize_own_patches
 from export.signatures import (
     DETERMINISTIC,
     GENERATE,

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from export.model_card import MODEL_CARD_FILE, model_card, read_newest_metrics
 from export.model_folder import EXTRA
+from export.publishing.model_card import MODEL_CARD_FILE, model_card, read_newest_metrics
 from export.signatures import INPUTS, Sizes
 from rgan_tf.vocabulary import Vocabulary
 

@@ -1,0 +1,1 @@
+"""The graph that an exported model runs: checks, retrieval, generation, PNG."""
