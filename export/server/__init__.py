@@ -6,6 +6,7 @@ For one machine without Docker. A client of one works with the other.
 from __future__ import annotations
 
 import argparse
+import time
 from typing import Any
 
 _MAX_PORT = 65535
@@ -21,8 +22,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--queue-rows",
         type=int,
-        default=8,
-        help="rows that may wait; what comes then is refused at once (8)",
+        default=4,
+        help="rows that may wait; what comes then is refused at once (4)",
     )
     parser.add_argument(
         "--keep-versions", type=int, default=1, help="how many of the newest are served (1)"
@@ -37,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> dict[str, Any]:
     """Serves until SIGTERM or SIGINT; returns what was answered."""
+    started = time.monotonic()
     from export.publishing.serving_files import check_name
     from rgan_tf.errors import BadInput
 
@@ -63,4 +65,4 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
 
     from export.server.running import serve
 
-    return serve(args)
+    return serve(args, started)

@@ -157,8 +157,12 @@ class _Rest:
         return web.Response(body=content, content_type="application/json")
 
     async def _read_body(self, request: web.Request, timeout_s: float) -> bytes:
+        if (request.content_length or 0) > MAX_REQUEST_BYTES:
+            raise TooLarge(_TOO_LARGE)
         try:
-            body = await asyncio.wait_for(request.read(), timeout_s)
+            # `wait_for` would leave the body of a request that fails to the garbage collector.
+            async with asyncio.timeout(timeout_s):
+                body = await request.read()
         except TimeoutError:
             raise DeadlineExceeded(f"no whole request within {timeout_s:g} s") from None
         except web.HTTPRequestEntityTooLarge:

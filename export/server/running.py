@@ -27,11 +27,12 @@ from rgan_tf.errors import Interrupted
 _LAST_CALL_S = 0.5  # after a signal to stop, in which requests are still taken
 
 
-def serve(args: argparse.Namespace) -> dict[str, Any]:
+def serve(args: argparse.Namespace, started: float) -> dict[str, Any]:
     """Serves until a signal to stop.
 
     Args:
       args: of `rgan serve`, checked.
+      started: when the command began, on the clock of `time.monotonic`.
 
     Returns:
       What is printed as the result.
@@ -39,7 +40,7 @@ def serve(args: argparse.Namespace) -> dict[str, Any]:
     Raises:
       BadInput: if a port cannot be had, or no version can be served.
     """
-    return asyncio.run(_Server(args).run())
+    return asyncio.run(_Server(args).run(started))
 
 
 class _Server:
@@ -49,8 +50,7 @@ class _Server:
         self._args = args
         self._versions = Versions(Path(args.model), LoadedVersion, keep=args.keep_versions)
 
-    async def run(self) -> dict[str, Any]:
-        started = time.monotonic()
+    async def run(self, started: float) -> dict[str, Any]:
         args = self._args
         telemetry = Telemetry(
             max_rows=MAX_BATCH,
