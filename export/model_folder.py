@@ -73,8 +73,9 @@ class ModelFolder:
 
     @property
     def number(self) -> int:
-        """The version as a number; 1 where the folder is not named by one."""
-        return int(self.version) if self.version.isdigit() else 1
+        """By which a server that has this version alone calls it: 1 where its name is no number."""
+        is_number = self.version.isascii() and self.version.isdigit()
+        return int(self.version) if is_number else 1
 
     @functools.cached_property
     def provenance(self) -> list[dict[str, Any]]:

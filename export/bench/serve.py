@@ -9,7 +9,8 @@ from typing import Any
 
 from export.signatures import ENCODE, GENERATE, RETRIEVE_ONLY
 
-_SEEDS_PER_RATE = 1_000_000
+_MOST_ROWS = 1_000_000  # of a run; each has a seed of its own
+_SEEDS_PER_RUN = 2 * _MOST_ROWS  # the moments are random, and so is the number of requests
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,7 +46,8 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
     """Sends requests at each rate and counts what becomes of them; nothing is sent twice.
 
     Returns:
-      `rates`: for each the figures of `export.bench.load.summary`.
+      The options that the figures depend on, and `rates`: for each the figures of
+      `export.bench.load.summary`.
 
     Raises:
       BadInput: if an option is out of range or does not fit the model.
@@ -65,6 +67,12 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
             raise BadInput(f"--rates {rate:g}: must be in (0, 10000]")
     if not 0.0 < args.seconds < math.inf:
         raise BadInput(f"--seconds {args.seconds:g}: must be above 0")
+    expected = sum(args.rates) * args.seconds
+    if expected * args.rows > _MOST_ROWS:
+        raise BadInput(
+            f"--rates for --seconds {args.seconds:g}: {expected * args.rows:.0f} rows in all; "
+            f"must be at most {_MOST_ROWS}"
+        )
     if not 1 <= args.max_in_flight <= 4096:
         raise BadInput(f"--max-in-flight {args.max_in_flight}: must be in [1, 4096]")
     if not 0 <= args.seed < 1000:
@@ -78,29 +86,35 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
         else:
             of_seed = partial(full_request, args.signature, client.contract, args.rows)
 
-        def request_of(number: int) -> dict[str, Any]:
-            return of_seed(args.seed * _SEEDS_PER_RATE + number)
+        def ask(number: int) -> None:
+            client.predict(args.signature, of_seed(args.seed * _SEEDS_PER_RUN + number * args.rows))
 
-        client.predict(args.signature, request_of(0))  # says at once what is wrong
+        ask(0)  # says at once what is wrong
         results = []
-        expected = sum(args.rates) * args.seconds
+        asked = 1
         with Progress("requests", math.ceil(expected)) as progress:
             for place, rate in enumerate(args.rates):
                 outcomes, not_sent = run_load(
-                    lambda number: client.predict(args.signature, request_of(number)),
+                    lambda number, asked=asked: ask(asked + number),
                     rate=rate,
                     seconds=args.seconds,
                     seed=args.seed * 1000 + place,
                     max_in_flight=args.max_in_flight,
                     tick=progress.advance,
                 )
+                asked += len(outcomes) + not_sent
                 results.append(
                     summary(outcomes, not_sent, rate=rate, seconds=args.seconds, rows=args.rows)
                 )
     return {
         "server": args.server,
+        "name": args.name,
+        "version": client.contract.version,
         "signature": args.signature,
         "rows": args.rows,
+        "graph": args.graph,
         "timeout_s": args.timeout_s,
+        "max_in_flight": args.max_in_flight,
+        "seed": args.seed,
         "rates": results,
     }

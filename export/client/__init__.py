@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import random
+import re
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -28,6 +29,8 @@ from rgan_tf.errors import BadInput
 DEFAULT_NAME = "retrievegan"
 DEFAULT_TIMEOUT_S = 30.0
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.05, 1.0
+_LONGEST_TIMEOUT_S = 86_400.0  # sockets and gRPC take no arbitrary number
+_UNUSABLE_IN_HOST = re.compile(r"[\x00-\x20\x7f]")
 
 Arrays = dict[str, np.ndarray]
 
@@ -62,19 +65,22 @@ def connect(
       model: exported model, a version of it, or a folder with a copy of its `assets.extra` alone:
         names, sizes and provenance come from there.
       name: of the model at the server.
-      timeout_s: for a request with all attempts, above 0.
-      is_pinned: ask for the version of `model`, to which alone patch ids and provenance belong.
-        Otherwise the server's newest is asked, whatever it is.
+      timeout_s: for a request with all attempts, in (0, 86400].
+      is_pinned: ask for the version of `model`, to which alone patch ids and provenance belong;
+        its folder must be named by its number then. Otherwise the server's newest is asked,
+        whatever it is.
       is_retrying: repeat what the server refused because it was busy, or did not get.
 
     Raises:
       BadInput: if an argument is not usable or there is no model.
       CorruptData: if its description is damaged.
     """
-    if not 0.0 < timeout_s < float("inf"):
+    if not 0.0 < timeout_s:  # NaN is not
         raise BadInput(f"timeout {timeout_s:g} s: must be above 0")
+    _check_timeout(timeout_s)
+    _check_name(name)
     contract = open_contract(model)
-    version = contract.number if is_pinned else None
+    version = _number_of(contract) if is_pinned else None
     transport = _transport(url, name, version, contract)
     return Client(transport, contract, timeout_s=timeout_s, is_retrying=is_retrying)
 
@@ -138,7 +144,8 @@ class Client:
         Args:
           signature: one of `export.signatures.INPUTS`.
           arrays: [rows, ...] by field name.
-          timeout_s: instead of the client's.
+          timeout_s: instead of the client's, at most 86400; DeadlineExceeded where it is not
+            above 0.
 
         Returns:
           Arrays [rows, ...] by field name; binary ones of dtype object.
@@ -149,8 +156,11 @@ class Client:
         """
         if signature not in INPUTS:
             raise BadInput(f"endpoint {signature!r}: must be one of {', '.join(INPUTS)}")
-        read_tensors(arrays, input_specs(signature, self.contract), max_rows=MAX_BATCH)
-        deadline = self._clock() + (self._timeout_s if timeout_s is None else timeout_s)
+        timeout_s = self._timeout_s if timeout_s is None else timeout_s
+        _check_timeout(timeout_s)
+        specs = input_specs(signature, self.contract)
+        arrays = read_tensors(arrays, specs, max_rows=MAX_BATCH)
+        deadline = self._clock() + timeout_s
         wait_s = _FIRST_WAIT_S
         while True:
             left = deadline - self._clock()
@@ -194,13 +204,47 @@ def input_specs(signature: str, contract: ModelFolder) -> dict[str, TensorSpec]:
     }
 
 
+def _check_timeout(timeout_s: float) -> None:
+    if not timeout_s <= _LONGEST_TIMEOUT_S:  # NaN is not
+        raise BadInput(f"timeout {timeout_s:g} s: must be at most {_LONGEST_TIMEOUT_S:g}")
+
+
+def _check_name(name: str) -> None:
+    try:
+        is_name = bool(name.encode("utf-8"))
+    except UnicodeEncodeError:
+        is_name = False
+    if not is_name:
+        raise BadInput(f"name {name[:80]!r}: must be that of a model at the server")
+
+
+def _number_of(contract: ModelFolder) -> int:
+    """The version's number. One that is made up would fit another version's patch ids."""
+    name = contract.folder.resolve().name  # also where the folder is given as "." or by a link
+    if not (name.isascii() and name.isdigit()):
+        raise BadInput(
+            f"--model {contract.folder}: its folder must be named by the number of the version, "
+            "as rgan export named it, to ask the server for that version"
+        )
+    return int(name)
+
+
+def _is_host(host: str) -> bool:
+    try:
+        host.encode("idna")  # what the look-up does with it
+    except UnicodeError:
+        return False
+    return not _UNUSABLE_IN_HOST.search(host)
+
+
 def _transport(url: str, name: str, version: int | None, contract: ModelFolder) -> Transport:
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
     except ValueError:
         host = port = None
-    is_plain = host and port and not (parts.query or parts.fragment or parts.username)
+    is_plain = host and port and _is_host(host)
+    is_plain = is_plain and not (parts.query or parts.fragment or parts.username)
     if not is_plain or parts.path not in ("", "/") or parts.scheme not in ("http", "grpc"):
         raise BadInput(f"server {url[:80]!r}: must be http://HOST:PORT or grpc://HOST:PORT")
     if parts.scheme == "http":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping
 
@@ -10,7 +11,14 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2
 
-from export.client.replies import MAX_REPLY_BYTES, checked_reply, output_specs
+from export.client.replies import (
+    MAX_REPLY_BYTES,
+    check_kind,
+    check_names,
+    check_values,
+    checked_reply,
+    output_specs,
+)
 from export.service_errors import BadReply, TooLarge, Unreachable, error_of_grpc
 from export.signatures import Sizes
 
@@ -25,6 +33,11 @@ _OPTIONS = (
     ("grpc.initial_reconnect_backoff_ms", 100),
 )
 _SIZE_WORDS = "larger than max"  # how gRPC says that a message is too large
+# How it says that a connection did not come about or broke; the code is that of a busy server.
+_BROKEN = re.compile(
+    r"failed to connect|errors resolving|Socket closed|Connection reset|Broken pipe|"
+    r"Connection refused|No route to host|Network is unreachable|GOAWAY"
+)
 
 
 class GrpcTransport:
@@ -65,12 +78,23 @@ class GrpcTransport:
             response = self._predict(request, timeout=max(0.001, deadline - time.monotonic()))
         except grpc.RpcError as error:
             raise self._error(error.code(), error.details() or "") from error
-        try:
-            reply = {name: tf.make_ndarray(proto) for name, proto in response.outputs.items()}
-        except (TypeError, ValueError) as error:
-            raise BadReply(f"reply: {' '.join(str(error).split())[:200]}") from error
+        specs = output_specs(signature, self._sizes)
         rows = len(next(iter(arrays.values())))
-        return checked_reply(reply, output_specs(signature, self._sizes), rows)
+        check_names(response.outputs, specs)
+        try:
+            reply = {}
+            for name, spec in specs.items():
+                proto = response.outputs[name]
+                shape = tuple(dim.size for dim in proto.tensor_shape.dim)
+                # A value can stand for all of a tensor: a few bytes may become any size.
+                dtype = np.dtype(tf.as_dtype(proto.dtype).as_numpy_dtype)
+                check_kind(name, dtype, shape, spec, rows)
+                reply[name] = tf.make_ndarray(proto)
+        except (TypeError, ValueError) as error:
+            raise BadReply(f"reply: {name}: {' '.join(str(error).split())[:200]}") from error
+        reply = checked_reply(reply, specs, rows)
+        check_values(reply, self._sizes)
+        return reply
 
     def close(self) -> None:
         """Closes the channel."""
@@ -80,6 +104,6 @@ class GrpcTransport:
         message = " ".join(details.split())[:1000] or code.name
         if code == grpc.StatusCode.RESOURCE_EXHAUSTED and _SIZE_WORDS in details:
             return TooLarge(message)
-        if code == grpc.StatusCode.UNAVAILABLE and "connect" in details:
+        if code == grpc.StatusCode.UNAVAILABLE and _BROKEN.search(details):
             return Unreachable(f"{self._place}: {message}")
         return error_of_grpc(code.name, message)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
 from export.service_errors import BadReply
-from export.signatures import OUTPUTS, Sizes
+from export.signatures import OUTPUTS, OWN_PATCH, Sizes
 from export.wire import TensorSpec
 
 MAX_REPLY_BYTES = 256 * 2**20
@@ -33,14 +33,54 @@ def checked_reply(
     Raises:
       BadReply: naming a field that is missing or of another kind.
     """
+    check_names(arrays, specs)
     for name, spec in specs.items():
-        if name not in arrays:
-            raise BadReply(f"reply: {name} is missing; is it a model of this contract?")
-        array = arrays[name]
-        dtype = "object" if spec.dtype == "bytes" else spec.dtype
-        if array.dtype != dtype or array.shape != (rows, *spec.shape):
-            raise BadReply(
-                f"reply: {name} is {array.dtype} {list(array.shape)}, expected {spec.dtype} "
-                f"{[rows, *spec.shape]}"
-            )
+        check_kind(name, arrays[name].dtype, arrays[name].shape, spec, rows)
     return {name: arrays[name] for name in specs}
+
+
+def check_names(found: Iterable[str], specs: Mapping[str, TensorSpec]) -> None:
+    """Whether all expected fields are there.
+
+    Raises:
+      BadReply: naming one that is not.
+    """
+    missing = sorted(set(specs) - set(found))
+    if missing:
+        raise BadReply(f"reply: {missing[0]} is missing; is it a model of this contract?")
+
+
+def check_kind(
+    name: str, dtype: np.dtype, shape: tuple[int, ...], spec: TensorSpec, rows: int
+) -> None:
+    """Whether a field is what it must be; can be asked before its values are unpacked.
+
+    Raises:
+      BadReply: if it is not.
+    """
+    expected = "object" if spec.dtype == "bytes" else spec.dtype
+    if dtype != expected or shape != (rows, *spec.shape):
+        raise BadReply(
+            f"reply: {name} is {dtype} {list(shape)}, expected {spec.dtype} {[rows, *spec.shape]}"
+        )
+
+
+def check_values(reply: Mapping[str, np.ndarray], sizes: Sizes) -> None:
+    """Whether the values of a checked reply can be those of the model.
+
+    A server may have another model under the name and number; provenance is then not the patches'.
+
+    Raises:
+      BadReply: naming a field that refers to what is not there, or is no number.
+    """
+    for name, array in reply.items():
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise BadReply(f"reply: {name} has values that are not finite")
+    limits = {"patch_ids": (OWN_PATCH, sizes.patches), "order": (-1, sizes.objects)}
+    for name, (lowest, end) in limits.items():
+        array = reply.get(name)
+        if array is not None and not ((lowest <= array) & (array < end)).all():
+            raise BadReply(
+                f"reply: {name} has values outside [{lowest}, {end}); does the server have another "
+                "model under this name?"
+            )

@@ -1,4 +1,4 @@
-"""REST to a server; imports no TensorFlow."""
+"""REST to a server, each attempt one request; imports no TensorFlow."""
 
 from __future__ import annotations
 
@@ -12,14 +12,9 @@ from urllib.parse import quote
 
 import numpy as np
 
-from export.client.replies import MAX_REPLY_BYTES, output_specs
-from export.service_errors import (
-    BadReply,
-    DeadlineExceeded,
-    ServiceError,
-    Unreachable,
-    error_of_http,
-)
+from export.client.replies import MAX_REPLY_BYTES, check_values, output_specs
+from export.client.rest_connection import RestConnection
+from export.service_errors import BadReply, DeadlineExceeded, Unreachable, error_of_http
 from export.signatures import Sizes
 from export.wire import dump_call, parse_reply
 from rgan_tf.errors import BadInput
@@ -27,12 +22,10 @@ from rgan_tf.errors import BadInput
 TIMEOUT_HEADER = "X-Request-Timeout-Ms"  # TensorFlow Serving does not look at it
 _BLOCK = 2**16
 _SHOWN = 200
-# What a server does to a connection that it has closed while nobody used it.
-_STALE = (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError)
 
 
 class RestTransport:
-    """Keeps one connection per thread.
+    """Keeps as many connections as were in use at once, whatever the threads.
 
     Args:
       host, port: of the server.
@@ -46,9 +39,9 @@ class RestTransport:
         part = "" if version is None else f"/versions/{version}"
         self._path = f"/v1/models/{quote(name, safe='')}{part}:predict"
         self._sizes = sizes
-        self._local = threading.local()
         self._lock = threading.Lock()
-        self._connections: list[http.client.HTTPConnection] = []
+        self._is_closed = False
+        self._idle: list[RestConnection] = []
 
     def call(
         self, signature: str, arrays: Mapping[str, np.ndarray], timeout_s: float
@@ -64,54 +57,46 @@ class RestTransport:
             raise error
         rows = len(next(iter(arrays.values())))
         try:
-            return parse_reply(content, output_specs(signature, self._sizes), rows)
+            reply = parse_reply(content, output_specs(signature, self._sizes), rows)
         except BadInput as error:
             raise BadReply(str(error)) from error
+        check_values(reply, self._sizes)
+        return reply
 
     def close(self) -> None:
-        """Closes the connections of all threads."""
+        """Closes the connections; those in use when they are given back."""
         with self._lock:
-            for connection in self._connections:
+            self._is_closed = True
+            for connection in self._idle:
                 connection.close()
-            self._connections.clear()
+            self._idle.clear()
 
     def _post(self, body: bytes, deadline: float) -> tuple[int, str | None, bytes]:
-        connection = self._connection()
-        was_open = connection.sock is not None
+        connection = self._take()
+        connection.deadline = deadline
+        is_whole = False
         try:
-            try:
-                return self._exchange(connection, body, deadline)
-            except _STALE:
-                connection.close()
-                if not was_open:
-                    raise
-                return self._exchange(connection, body, deadline)
+            answer = self._exchange(connection, body)
+            is_whole = True
+            return answer
         except TimeoutError as error:
-            connection.close()
             raise DeadlineExceeded("no answer within the deadline") from error
         except (OSError, http.client.HTTPException) as error:
-            connection.close()
             reason = " ".join(str(error).split()) or type(error).__name__
             raise Unreachable(f"{self._host}:{self._port}: {reason[:_SHOWN]}") from error
-        except ServiceError:
-            connection.close()  # what is left of the answer is not wanted
-            raise
+        finally:
+            if not is_whole:
+                connection.close()  # what is left of the answer is not wanted
+            self._give_back(connection)
 
-    def _exchange(
-        self, connection: http.client.HTTPConnection, body: bytes, deadline: float
-    ) -> tuple[int, str | None, bytes]:
-        _limit(connection, deadline)
-        left_ms = max(1, round(1000.0 * (deadline - time.monotonic())))
+    def _exchange(self, connection: RestConnection, body: bytes) -> tuple[int, str | None, bytes]:
+        connection.limit()
+        left_ms = max(1, round(1000.0 * (connection.deadline - time.monotonic())))
         headers = {"Content-Type": "application/json", TIMEOUT_HEADER: str(left_ms)}
         connection.request("POST", self._path, body, headers)
-        _limit(connection, deadline)
         response = connection.getresponse()
         content = bytearray()
-        while True:  # each block may take what is left of the time, and not longer
-            _limit(connection, deadline)
-            block = response.read1(_BLOCK)
-            if not block:
-                break
+        while block := response.read1(_BLOCK):
             content += block
             if len(content) > MAX_REPLY_BYTES:
                 raise BadReply(f"reply: is larger than {MAX_REPLY_BYTES} bytes")
@@ -120,28 +105,22 @@ class RestTransport:
         response.close()  # else the connection takes no further request
         return response.status, response.headers.get("Retry-After"), bytes(content)
 
-    def _connection(self) -> http.client.HTTPConnection:
-        connection = getattr(self._local, "connection", None)
+    def _take(self) -> RestConnection:
+        """The connection that was used last, opened anew where the server has closed it since."""
+        with self._lock:
+            connection = self._idle.pop() if self._idle else None
         if connection is None:
-            connection = http.client.HTTPConnection(self._host, self._port)
-            self._local.connection = connection
-            with self._lock:
-                self._connections.append(connection)
+            return RestConnection(self._host, self._port)
+        if connection.is_stale:
+            connection.close()
         return connection
 
-
-def _limit(connection: http.client.HTTPConnection, deadline: float) -> None:
-    """Gives the next wait on the connection what is left of the time.
-
-    Raises:
-      TimeoutError: if nothing is left.
-    """
-    left = deadline - time.monotonic()
-    if left <= 0:
-        raise TimeoutError
-    connection.timeout = left
-    if connection.sock is not None:
-        connection.sock.settimeout(left)
+    def _give_back(self, connection: RestConnection) -> None:
+        with self._lock:
+            if self._is_closed or connection.sock is None:
+                connection.close()
+            else:
+                self._idle.append(connection)
 
 
 def _message_of(status: int, content: bytes) -> str:

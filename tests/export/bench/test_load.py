@@ -101,3 +101,12 @@ def test_kinds_of_errors_and_moments():
     assert moments == sorted(outcome.due_s for outcome in again)
     gaps = np.diff(moments)
     assert gaps.std() > 0.5 * gaps.mean()  # not one after the other like a clock
+
+
+def test_a_bug_in_a_call_is_not_lost():
+    def call(number):
+        if number == 2:
+            raise ZeroDivisionError("in call 2")
+
+    with pytest.raises(ZeroDivisionError, match="in call 2"):
+        run_load(call, rate=200.0, seconds=0.3, seed=0, max_in_flight=50)

@@ -202,6 +202,19 @@ def test_more_than_16_mib_is_413(server, extra, status):
     assert (str(LIMIT) in reply.error) == (status == 413)
 
 
+def test_what_is_too_large_is_not_kept(server):
+    """Neither what says so in its header nor what turns out to be when it has been read."""
+    body = b"x" * (LIMIT + 1)
+    before = server.rss_mb
+    for _ in range(40):
+        assert server.post(body).status == 413
+        connection = server.connect()
+        connection.request("POST", PREDICT, iter([body]), encode_chunked=True)
+        assert connection.getresponse().status == 413
+        connection.close()
+    assert server.rss_mb < before + 100
+
+
 def test_gzip_is_read(server, good):
     body = json.dumps(good).encode()
     packed = server.post(gzip.compress(body), headers={"Content-Encoding": "gzip"})
