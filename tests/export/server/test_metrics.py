@@ -73,13 +73,18 @@ def test_every_request_is_counted_once_by_what_became_of_it(server, tools, chang
     with pytest.raises(grpc.RpcError):
         server.prediction.Predict(request)
 
-    assert changes("rgan_requests_total") == {
+    counted = changes("rgan_requests_total")
+    # Its time may be over before its signature was read.
+    late = [
+        counted.pop(_request("rest", name, "DEADLINE_EXCEEDED"), 0) for name in (ENCODE, "unknown")
+    ]
+    assert sum(late) == 1
+    assert counted == {
         _request("rest", ENCODE, "OK"): 3,
         _request("rest", GENERATE, "OK"): 2,
         _request("rest", ENCODE, "INVALID_ARGUMENT"): 1,
         _request("rest", "unknown", "INVALID_ARGUMENT"): 2,
         _request("rest", "unknown", "NOT_FOUND"): 1,
-        _request("rest", ENCODE, "DEADLINE_EXCEEDED"): 1,
         _request("rest", "unknown", "RESOURCE_EXHAUSTED"): 1,
         _request("grpc", GENERATE, "OK"): 2,
         _request("grpc", GENERATE, "INVALID_ARGUMENT"): 2,
