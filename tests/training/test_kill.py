@@ -60,7 +60,8 @@ def writes(run: Path) -> bool:
 def kill_until_done(config, data, run, kills, seed) -> int:
     """Starts the command again and again, kills it, and lets it end after the last kill.
 
-    Every second kill strikes while a checkpoint is written. Returns how many struck.
+    Every second kill strikes while a checkpoint is written, and the last when one is whole already.
+    Returns how many struck.
     """
     chance, struck = random.Random(seed), 0
     while True:
@@ -69,6 +70,8 @@ def kill_until_done(config, data, run, kills, seed) -> int:
         while process.poll() is None and struck < kills:
             time.sleep(0.001)
             if struck % 2 and not writes(run):
+                continue
+            if struck == kills - 1 and not done(run):  # there must be something to continue from
                 continue
             if struck % 2 or time.monotonic() > moment:
                 process.send_signal(signal.SIGKILL)

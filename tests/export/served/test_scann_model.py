@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from export import generate, saved_model
+from export import generate, saved_model, saved_model_loading
 from export.signatures import DETERMINISTIC, GENERATE, GENERATE_WITH_PATCHES, example_request
 from rgan_tf.errors import BadInput
+from tests.export.arguments import generate_arguments
 
 
 def requests(endpoint, sizes, batch=6):
@@ -62,21 +63,12 @@ def test_a_fresh_process_loads_it_with_scann_and_only_with_it(exported, exported
 def arguments(exported_scann, tmp_path):
     graph = tmp_path / "graph.json"
     graph.write_text(json.dumps({"objects": ["sky", "grass"], "relationships": []}))
-    return argparse.Namespace(
-        graph=str(graph),
-        model=str(exported_scann.folder),
-        out=str(tmp_path / "out"),
-        samples=1,
-        seed=0,
-        mode="sample",
-        temperature=1.0,
-        licence=None,
-    )
+    return generate_arguments(graph, exported_scann.folder, tmp_path / "out", samples=1)
 
 
 def test_generate_imports_scann_by_itself(arguments, tmp_path, monkeypatch):
     imported = []
-    monkeypatch.setattr(generate.importlib, "import_module", imported.append)
+    monkeypatch.setattr(saved_model_loading.importlib, "import_module", imported.append)
     result = generate.main(arguments)
     assert imported == ["rgan_tf.adapters.scann"]
     assert result["images"] == [str(tmp_path / "out" / "sample-0001.png")]
