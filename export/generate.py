@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from export.signatures import MODES, SAMPLE
+from export.signatures import DEFAULT_NAME, MODES, SAMPLE
 
 _DEFAULT_SAMPLES = 4
 _MAX_SAMPLES = 1000
@@ -185,7 +185,7 @@ def _answering(args: argparse.Namespace, model) -> Iterator[Any]:
     if args.server is None:
         yield load_endpoints(model)
         return
-    from export.client import DEFAULT_NAME, DEFAULT_TIMEOUT_S, connect
+    from export.client import DEFAULT_TIMEOUT_S, connect
 
     name = DEFAULT_NAME if args.name is None else args.name
     timeout_s = DEFAULT_TIMEOUT_S if args.timeout_s is None else args.timeout_s

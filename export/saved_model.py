@@ -13,8 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from export.publishing.serving_files import DEFAULT_NAME
-from export.signatures import EXACT, INDICES
+from export.signatures import DEFAULT_NAME, EXACT, INDICES
 
 _CHECK_TIMEOUT_S = 900
 _CHECK_BATCHES = (1, 2, 2, 1)
@@ -260,7 +259,9 @@ def check_fresh(folder: Path, archive, sizes, allow: tuple[str, ...] = ()) -> No
             for name, value in requests.items()
             if name.startswith(f"{endpoint}/")
         }
-        expected = getattr(archive, endpoint)(**{k: tf.constant(v) for k, v in request.items()})
+        expected = getattr(archive, endpoint)(
+            *(tf.constant(request[field.name]) for field in INPUTS[endpoint])
+        )
         names = {field.name for field in OUTPUTS[endpoint]}
         if "patch_ids" in names and not np.array_equal(
             replies[f"{endpoint}/patch_ids"], expected["patch_ids"].numpy()

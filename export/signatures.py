@@ -37,6 +37,7 @@ ALLOWED_BATCHES = (1, 2, 4, 8)  # rows that a server should run at once
 MAX_BATCH = ALLOWED_BATCHES[-1]  # rows per request that a server should allow
 
 VERSION = 3
+DEFAULT_NAME = "retrievegan"  # of a model at a server
 
 
 @dataclasses.dataclass(frozen=True)

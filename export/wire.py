@@ -12,13 +12,16 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from export.signatures import GENERATE
+from export.signatures import GENERATE, Field, Sizes
 from rgan_tf.errors import BadInput
+
+# Milliseconds after which an answer is of no use; TensorFlow Serving does not look at it.
+TIMEOUT_HEADER = "X-Request-Timeout-Ms"
 
 _BYTES = "bytes"
 # What numbers of JSON may become; whether they fit is checked apart.
@@ -38,6 +41,11 @@ class TensorSpec(NamedTuple):
 
     dtype: str
     shape: tuple[int, ...]
+
+
+def specs_of(fields: Iterable[Field], sizes: Sizes) -> dict[str, TensorSpec]:
+    """What each field of a model must be, by name."""
+    return {field.name: TensorSpec(field.dtype, sizes.shape_of(field)) for field in fields}
 
 
 class Call(NamedTuple):
@@ -202,19 +210,24 @@ def _columns_of(instances: Any) -> dict[str, list[Any]]:
 def _read_tensor(name: str, value: Any, spec: TensorSpec) -> np.ndarray:
     if spec.dtype == _BYTES:
         array = _read_bytes(name, value, len(spec.shape) + 1)
-        _check_shape(name, array.shape, spec)
+        check_shape(name, array.shape, spec)
         return array
     if isinstance(value, np.ndarray):
         if value.dtype != spec.dtype:
             raise BadInput(f"{name}: is {value.dtype}, needs {spec.dtype}")
-        _check_shape(name, value.shape, spec)
+        check_shape(name, value.shape, spec)
         return value
     if not isinstance(value, list):
         raise BadInput(f"{name}: must be a list with a value per row")
     return _read_numbers(name, value, spec)
 
 
-def _check_shape(name: str, shape: tuple[int, ...], spec: TensorSpec) -> None:
+def check_shape(name: str, shape: tuple[int, ...], spec: TensorSpec) -> None:
+    """Whether a field has the dimensions that it needs, rows apart.
+
+    Raises:
+      BadInput: if not.
+    """
     if not shape or shape[1:] != spec.shape:
         needed = ", ".join(["batch", *map(str, spec.shape)])
         raise BadInput(f"{name}: has shape {list(shape)}, needs [{needed}]")
@@ -225,7 +238,7 @@ def _read_numbers(name: str, value: list[Any], spec: TensorSpec) -> np.ndarray:
     # NumPy is given only what fits: of strings and of lists in lists it makes arrays that are far
     # larger than the request was.
     shape = _shape_of(value)
-    _check_shape(name, shape, spec)
+    check_shape(name, shape, spec)
     types = _types_in(name, value, shape)
     if not types <= {int, float, bool}:
         raise BadInput(f"{name}: must be {dtype} in equal lists")

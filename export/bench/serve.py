@@ -7,7 +7,7 @@ import math
 from functools import partial
 from typing import Any
 
-from export.signatures import ENCODE, GENERATE, RETRIEVE_ONLY
+from export.signatures import DEFAULT_NAME, ENCODE, GENERATE, RETRIEVE_ONLY
 
 _MOST_ROWS = 1_000_000  # of a run; each has a seed of its own
 _SEEDS_PER_RUN = 2 * _MOST_ROWS  # the moments are random, and so is the number of requests
@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options."""
     parser.add_argument("--server", required=True, help="http://HOST:PORT or grpc://HOST:PORT")
     parser.add_argument("--model", required=True, help="exported model, or its assets.extra alone")
-    parser.add_argument("--name", default="retrievegan", help="of the model at the server")
+    parser.add_argument("--name", default=DEFAULT_NAME, help="of the model at the server")
     parser.add_argument(
         "--signature",
         choices=(GENERATE, RETRIEVE_ONLY, ENCODE),

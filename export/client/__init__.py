@@ -22,11 +22,10 @@ import numpy as np
 from export.model_folder import ModelFolder, open_contract
 from export.requests import Draw, Request
 from export.service_errors import DeadlineExceeded, ServiceError
-from export.signatures import INPUTS, MAX_BATCH
-from export.wire import TensorSpec, read_tensors
+from export.signatures import DEFAULT_NAME, INPUTS, MAX_BATCH
+from export.wire import read_tensors, specs_of
 from rgan_tf.errors import BadInput
 
-DEFAULT_NAME = "retrievegan"
 DEFAULT_TIMEOUT_S = 30.0
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.05, 1.0
 _LONGEST_TIMEOUT_S = 86_400.0  # sockets and gRPC take no arbitrary number
@@ -158,7 +157,7 @@ class Client:
             raise BadInput(f"endpoint {signature!r}: must be one of {', '.join(INPUTS)}")
         timeout_s = self._timeout_s if timeout_s is None else timeout_s
         _check_timeout(timeout_s)
-        specs = input_specs(signature, self.contract)
+        specs = specs_of(INPUTS[signature], self.contract.sizes)
         arrays = read_tensors(arrays, specs, max_rows=MAX_BATCH)
         deadline = self._clock() + timeout_s
         wait_s = _FIRST_WAIT_S
@@ -194,14 +193,6 @@ class Client:
         fields = {**request.fields, **draw.fields}
         arrays = {name: np.asarray(value)[np.newaxis] for name, value in fields.items()}
         return {name: rows[0] for name, rows in self.predict(request.endpoint, arrays).items()}
-
-
-def input_specs(signature: str, contract: ModelFolder) -> dict[str, TensorSpec]:
-    """What each field of a request must be."""
-    return {
-        field.name: TensorSpec(field.dtype, contract.sizes.shape_of(field))
-        for field in INPUTS[signature]
-    }
 
 
 def _check_timeout(timeout_s: float) -> None:

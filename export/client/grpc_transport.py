@@ -17,10 +17,10 @@ from export.client.replies import (
     check_names,
     check_values,
     checked_reply,
-    output_specs,
 )
 from export.service_errors import BadReply, TooLarge, Unreachable, error_of_grpc
-from export.signatures import Sizes
+from export.signatures import OUTPUTS, Sizes
+from export.wire import specs_of
 
 _PREDICT = "/tensorflow.serving.PredictionService/Predict"
 _OPTIONS = (
@@ -78,7 +78,7 @@ class GrpcTransport:
             response = self._predict(request, timeout=max(0.001, deadline - time.monotonic()))
         except grpc.RpcError as error:
             raise self._error(error.code(), error.details() or "") from error
-        specs = output_specs(signature, self._sizes)
+        specs = specs_of(OUTPUTS[signature], self._sizes)
         rows = len(next(iter(arrays.values())))
         check_names(response.outputs, specs)
         try:

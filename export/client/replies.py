@@ -7,17 +7,10 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from export.service_errors import BadReply
-from export.signatures import OUTPUTS, OWN_PATCH, Sizes
+from export.signatures import OWN_PATCH, Sizes
 from export.wire import TensorSpec
 
 MAX_REPLY_BYTES = 256 * 2**20
-
-
-def output_specs(signature: str, sizes: Sizes) -> dict[str, TensorSpec]:
-    """By field name."""
-    return {
-        field.name: TensorSpec(field.dtype, sizes.shape_of(field)) for field in OUTPUTS[signature]
-    }
 
 
 def checked_reply(

@@ -12,14 +12,13 @@ from urllib.parse import quote
 
 import numpy as np
 
-from export.client.replies import MAX_REPLY_BYTES, check_values, output_specs
+from export.client.replies import MAX_REPLY_BYTES, check_values
 from export.client.rest_connection import RestConnection
 from export.service_errors import BadReply, DeadlineExceeded, Unreachable, error_of_http
-from export.signatures import Sizes
-from export.wire import dump_call, parse_reply
+from export.signatures import OUTPUTS, Sizes
+from export.wire import TIMEOUT_HEADER, dump_call, parse_reply, specs_of
 from rgan_tf.errors import BadInput
 
-TIMEOUT_HEADER = "X-Request-Timeout-Ms"  # TensorFlow Serving does not look at it
 _BLOCK = 2**16
 _SHOWN = 200
 
@@ -57,7 +56,7 @@ class RestTransport:
             raise error
         rows = len(next(iter(arrays.values())))
         try:
-            reply = parse_reply(content, output_specs(signature, self._sizes), rows)
+            reply = parse_reply(content, specs_of(OUTPUTS[signature], self._sizes), rows)
         except BadInput as error:
             raise BadReply(str(error)) from error
         check_values(reply, self._sizes)

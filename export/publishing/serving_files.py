@@ -21,7 +21,6 @@ from rgan_tf.errors import BadInput
 from rgan_tf.files import write_bytes_atomic
 
 SERVING = "serving"
-DEFAULT_NAME = "retrievegan"
 MODELS, BATCHING, MONITORING = "models.config", "batching.config", "monitoring.config"
 COMPOSE = "docker-compose.yml"
 FILES = (MODELS, BATCHING, MONITORING, COMPOSE)

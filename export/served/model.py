@@ -5,6 +5,7 @@ Nothing in the graph touches files or Python.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -30,6 +31,8 @@ from rgan_tf.graph.encoder import GraphEncoding
 from rgan_tf.model.networks import GraphNetworks, RetrievalNetworks
 from rgan_tf.retrieval.distance import l2_distance
 
+Fields = dict[str, tf.Tensor]  # by field name
+
 
 class Retrieval(NamedTuple):
     """What was retrieved, and what the generator needs of the way there.
@@ -40,7 +43,7 @@ class Retrieval(NamedTuple):
       pixels: [B, O, h, w, 3] float32 in [-1, 1], the patches; 0 where no object is.
     """
 
-    reply: dict[str, tf.Tensor]
+    reply: Fields
     encoding: GraphEncoding
     pixels: tf.Tensor
 
@@ -89,104 +92,26 @@ class ServedModel(tf.Module):
         layer that reads GraphTensors would need tensorflow_gnn for loading.
         """
         archive = tf.keras.export.ExportArchive()
-        for name, function in (
-            (GENERATE, self.generate),
-            (GENERATE_WITH_PATCHES, self.generate_with_patches),
-            (RETRIEVE_ONLY, self.retrieve),
-            (ENCODE, self.encode),
+        for name, answer in (
+            (GENERATE, self._generate),
+            (GENERATE_WITH_PATCHES, self._generate),
+            (RETRIEVE_ONLY, lambda request: self._retrieve(request).reply),
+            (ENCODE, self._encode),
         ):
-            archive.add_endpoint(name, function, self.input_signature(name))
+            archive.add_endpoint(name, self._endpoint(name, answer), self.input_signature(name))
         return archive
 
-    # The arguments are spelt out, because they become the names of the signature's fields.
+    def _endpoint(self, name: str, answer: Callable[[Fields], Fields]) -> Callable[..., Fields]:
+        """A function of the endpoint's fields, in their order, that checks them and answers."""
+        names = [field.name for field in INPUTS[name]]
 
-    def generate(
-        self,
-        objects,
-        triples,
-        boxes,
-        boxes_given,
-        patch_ids,
-        mode,
-        seed,
-        temperature,
-        licences_refused,
-    ):
-        """Scene graphs to images; arguments and result as in `export.signatures`."""
-        request = self._checked(
-            objects=objects,
-            triples=triples,
-            boxes=boxes,
-            boxes_given=boxes_given,
-            patch_ids=patch_ids,
-            mode=mode,
-            seed=seed,
-            temperature=temperature,
-            licences_refused=licences_refused,
-        )
-        return self._generate(request)
+        def endpoint(*fields: tf.Tensor) -> Fields:  # named in the signature as their specs are
+            request = dict(zip(names, fields, strict=True))
+            return answer(checked_request(request, self.sizes, self.bank.licence_ids))
 
-    def generate_with_patches(
-        self,
-        objects,
-        triples,
-        boxes,
-        boxes_given,
-        patch_ids,
-        mode,
-        seed,
-        temperature,
-        licences_refused,
-        own_patches,
-        own_given,
-    ):
-        """As `generate`, with patches that are not in the bank."""
-        request = self._checked(
-            objects=objects,
-            triples=triples,
-            boxes=boxes,
-            boxes_given=boxes_given,
-            patch_ids=patch_ids,
-            mode=mode,
-            seed=seed,
-            temperature=temperature,
-            licences_refused=licences_refused,
-            own_patches=own_patches,
-            own_given=own_given,
-        )
-        return self._generate(request)
+        return endpoint
 
-    def retrieve(
-        self,
-        objects,
-        triples,
-        boxes,
-        boxes_given,
-        patch_ids,
-        mode,
-        seed,
-        temperature,
-        licences_refused,
-    ):
-        """As `generate`, without making an image."""
-        request = self._checked(
-            objects=objects,
-            triples=triples,
-            boxes=boxes,
-            boxes_given=boxes_given,
-            patch_ids=patch_ids,
-            mode=mode,
-            seed=seed,
-            temperature=temperature,
-            licences_refused=licences_refused,
-        )
-        return self._retrieve(request).reply
-
-    def encode(self, objects, triples, boxes, boxes_given):
-        """Boxes, and the features by which the bank is searched."""
-        request = self._checked(
-            objects=objects, triples=triples, boxes=boxes, boxes_given=boxes_given
-        )
+    def _encode(self, request: Fields) -> Fields:
         encoding = self.networks.encoder(_graph_of(request))
         mask = tf.cast(encoding.object_mask, tf.float32)[..., tf.newaxis]  # [B, O, 1]
         return {
@@ -194,15 +119,12 @@ class ServedModel(tf.Module):
             "graph_features": self._queries(_graph_of(request)) * mask,
         }
 
-    def _checked(self, **request: tf.Tensor) -> dict[str, tf.Tensor]:
-        return checked_request(request, self.sizes, self.bank.licence_ids)
-
-    def _generate(self, request: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    def _generate(self, request: Fields) -> Fields:
         reply, encoding, pixels = self._retrieve(request)
         images = self.networks.generator(pixels, encoding, reply["boxes"])  # [B, H, W, 3]
         return {"image_bytes": encode_images(images), **reply}
 
-    def _boxes(self, request: dict[str, tf.Tensor], encoding: GraphEncoding) -> tf.Tensor:
+    def _boxes(self, request: Fields, encoding: GraphEncoding) -> tf.Tensor:
         """[B, O, 4]: the given box, or else the predicted one; 0 where no object is."""
         boxes = tf.where(
             request["boxes_given"][..., tf.newaxis],
@@ -211,7 +133,7 @@ class ServedModel(tf.Module):
         )  # [B, O, 4]
         return boxes * tf.cast(encoding.object_mask, tf.float32)[..., tf.newaxis]
 
-    def _retrieve(self, request: dict[str, tf.Tensor]) -> Retrieval:
+    def _retrieve(self, request: Fields) -> Retrieval:
         graph = _graph_of(request)
         encoding = self.networks.encoder(graph)
         candidates = self._candidates(
@@ -247,7 +169,7 @@ class ServedModel(tf.Module):
             pixels=tf.where(for_pixels(chosen), pixels, 0.0),
         )
 
-    def _queries(self, graph: dict[str, tf.Tensor]) -> tf.Tensor:
+    def _queries(self, graph: Fields) -> tf.Tensor:
         """[B, O, W] graph features, rounded as those of the bank were stored.
 
         What training saw was rounded alike.
@@ -257,7 +179,7 @@ class ServedModel(tf.Module):
 
     def _candidates(
         self,
-        graph: dict[str, tf.Tensor],
+        graph: Fields,
         mask: tf.Tensor,
         patch_ids: tf.Tensor,
         licences_refused: tf.Tensor,
@@ -313,5 +235,5 @@ class ServedModel(tf.Module):
         return tf.reshape(embeddings, [-1, patches.shape[1], embeddings.shape[-1]])  # [B, O, D]
 
 
-def _graph_of(request: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+def _graph_of(request: Fields) -> Fields:
     return {name: request[name] for name in ("objects", "triples")}

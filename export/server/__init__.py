@@ -9,13 +9,17 @@ import argparse
 import time
 from typing import Any
 
+from export.signatures import DEFAULT_NAME
+
 _MAX_PORT = 65535
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments of `rgan serve`."""
     parser.add_argument("--model", required=True, help="folder of versions, or one version")
-    parser.add_argument("--name", default="retrievegan", help="by which clients ask (retrievegan)")
+    parser.add_argument(
+        "--name", default=DEFAULT_NAME, help=f"by which clients ask ({DEFAULT_NAME})"
+    )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen at (127.0.0.1)")
     parser.add_argument("--rest-port", type=int, default=8501, help="0 takes a free one (8501)")
     parser.add_argument("--grpc-port", type=int, default=8500, help="0 takes a free one (8500)")

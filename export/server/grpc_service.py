@@ -28,6 +28,7 @@ from export.server.loaded_version import LoadedVersion
 from export.server.service import DEFAULT_TIMEOUT_S, MAX_REQUEST_BYTES, Service
 from export.server.tensors import read_protos
 from export.service_errors import InvalidRequest, NotFound, ServiceError
+from export.signatures import GENERATE
 from export.wire import TensorSpec
 
 PREDICTION_SERVICE = "tensorflow.serving.PredictionService"
@@ -89,7 +90,7 @@ class _Handlers:
         self, request: predict_pb2.PredictRequest, context: grpc.aio.ServicerContext
     ) -> predict_pb2.PredictResponse:
         with self._service.counted("grpc") as signature:
-            signature.append(request.model_spec.signature_name or "serving_default")
+            signature.append(request.model_spec.signature_name or GENERATE)
             left = context.time_remaining()
             deadline = time.monotonic() + (DEFAULT_TIMEOUT_S if left is None else left)
             version = self._find(request.model_spec)

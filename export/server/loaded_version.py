@@ -14,8 +14,8 @@ from export.model_folder import open_model
 from export.publishing.publish import SAVED_MODEL_FILE
 from export.saved_model_loading import load_saved_model
 from export.service_errors import InvalidRequest, ServiceError
-from export.signatures import ALLOWED_BATCHES, INPUTS, Field, example_request
-from export.wire import TensorSpec
+from export.signatures import ALLOWED_BATCHES, INPUTS, example_request
+from export.wire import TensorSpec, specs_of
 
 _MESSAGE = 1000  # characters that are passed on
 # "assertion failed: [objects: an id must be in [2, 9); wrong in row] [1] [[{{node A}}]] [Op:B]"
@@ -42,8 +42,7 @@ class LoadedVersion:
         model = open_model(folder)
         self.number = model.number
         self.specs: dict[str, dict[str, TensorSpec]] = {
-            name: {field.name: _spec_of(field, model.sizes) for field in fields}
-            for name, fields in INPUTS.items()
+            name: specs_of(fields, model.sizes) for name, fields in INPUTS.items()
         }
         self.signature_defs = _read_signature_defs(folder)
         self._sizes = model.sizes
@@ -86,10 +85,6 @@ def reason_of(error: tf.errors.OpError) -> str:
     if assertion:
         text = assertion.removeprefix("[").removesuffix("]").replace("] [", " ")
     return text[:_MESSAGE]
-
-
-def _spec_of(field: Field, sizes: Any) -> TensorSpec:
-    return TensorSpec(field.dtype, sizes.shape_of(field))
 
 
 def _read_signature_defs(folder: Path) -> dict[str, Any]:

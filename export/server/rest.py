@@ -39,10 +39,9 @@ from export.service_errors import (
     TooLarge,
 )
 from export.signatures import GENERATE
-from export.wire import dump_reply, parse_call, read_tensors
+from export.wire import TIMEOUT_HEADER, dump_reply, parse_call, read_tensors
 from rgan_tf.errors import BadInput
 
-TIMEOUT_HEADER = "X-Request-Timeout-Ms"
 _PREFIX = "/v1/models/"
 _PATH = re.compile(
     r"(?P<name>[^/:]+)(?:/versions/(?P<version>[0-9]{1,18})|/labels/(?P<label>[^/:]+))?"

@@ -8,12 +8,13 @@ from collections.abc import Mapping
 import numpy as np
 import tensorflow as tf
 
-from export.wire import TensorSpec, check_fields, check_rows
+from export.wire import TensorSpec, check_fields, check_rows, check_shape
 from rgan_tf.errors import BadInput
 
 # Where a proto has its values if not as raw bytes.
 _VALUES = {"bool": "bool_val", "int32": "int_val", "uint8": "int_val", "float32": "float_val"}
 _MAX_BYTE = 255
+_MAX_RANK = 8  # more dimensions than any field has
 
 
 def read_protos(
@@ -46,9 +47,7 @@ def _read_proto(name: str, proto, spec: TensorSpec, max_rows: int) -> np.ndarray
     if proto.dtype != needed.as_datatype_enum:
         raise BadInput(f"{name}: has type number {proto.dtype}, needs {needed.name}")
     shape = tuple(dimension.size for dimension in proto.tensor_shape.dim)
-    if proto.tensor_shape.unknown_rank or not shape or shape[1:] != spec.shape:
-        wanted = ", ".join(["batch", *map(str, spec.shape)])
-        raise BadInput(f"{name}: has shape {list(shape)[:8]}, needs [{wanted}]")
+    check_shape(name, () if proto.tensor_shape.unknown_rank else shape[:_MAX_RANK], spec)
     if not 0 <= shape[0] <= max_rows:
         raise BadInput(f"{name}: has {shape[0]} rows; a request has 1 to {max_rows}")
     values = getattr(proto, _VALUES[spec.dtype])

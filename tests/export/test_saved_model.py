@@ -85,8 +85,8 @@ def test_a_model_that_needs_another_package_is_not_published(exported, tmp_path)
 
 
 def test_a_model_that_answers_otherwise_is_not_published(exported):
-    def other(**request):
-        reply = exported.archive.serving_default(**request)
+    def other(*fields):
+        reply = exported.archive.serving_default(*fields)
         return {**reply, "patch_ids": reply["patch_ids"] + 1}
 
     archive = SimpleNamespace(

@@ -6,16 +6,15 @@ import numpy as np
 import pytest
 
 from export.bench.requests import full_request, requests_of_graph
-from export.client import input_specs
 from export.signatures import ENCODE, GENERATE, INPUTS, RETRIEVE_ONLY
-from export.wire import read_tensors
+from export.wire import read_tensors, specs_of
 from rgan_tf.errors import BadInput
 
 
 @pytest.mark.parametrize("signature", [GENERATE, RETRIEVE_ONLY, ENCODE])
 def test_full_requests_have_all_objects(exported, signature, ask):
     request = full_request(signature, exported.model, 3, 5)
-    read_tensors(request, input_specs(signature, exported.model), max_rows=8)
+    read_tensors(request, specs_of(INPUTS[signature], exported.model.sizes), max_rows=8)
     assert (request["objects"] > 1).all()
     assert (request["triples"][:, 0, 1] > 0).all()
     reply = ask(signature, **request)  # the model itself refuses what is wrong

@@ -10,9 +10,8 @@ import pytest
 import tensorflow as tf
 
 from export import generate
-from export.client import input_specs
-from export.signatures import GENERATE
-from export.wire import dump_reply, read_tensors
+from export.signatures import GENERATE, INPUTS
+from export.wire import dump_reply, read_tensors, specs_of
 from rgan_tf import cli
 from tests.export.arguments import generate_arguments
 from tests.export.client.scripted import send
@@ -26,7 +25,7 @@ def answering(exported, rest, contract):
 
     def script(times: int, change=lambda reply: None):
         def answer(handler):
-            specs = input_specs(GENERATE, contract)
+            specs = specs_of(INPUTS[GENERATE], contract.sizes)
             arrays = read_tensors(rest.seen[-1].body["inputs"], specs, max_rows=8)
             tensors = {name: tf.constant(value) for name, value in arrays.items()}
             reply = exported.signatures[GENERATE](**tensors)
