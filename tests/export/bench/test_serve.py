@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import threading
-from concurrent.futures import ThreadPoolExecutor
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import grpc
 import numpy as np
 import pytest
 import tensorflow as tf
-from tensorflow_serving.apis import prediction_service_pb2_grpc
 
 from export.model_folder import open_contract
 from export.signatures import RETRIEVE_ONLY
-from export.wire import dump_reply
 from rgan_tf import cli
-from tests.export.client.scripted import grpc_good, reply_arrays
+from tests.export.client.scripted import good, grpc_good, grpc_server, refuse, rest_server
 
 _EVERY = 3  # request of which one is refused; never the first, which must be answered
 
@@ -41,52 +36,23 @@ class _Counter:
             return refuse
 
 
-@contextlib.contextmanager
 def _rest(contract, counter: _Counter):
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+    def answer(handler, body):
+        seeds = body["inputs"]["seed"]
+        is_refused = counter.is_refused(seeds)
+        (refuse(503, "full") if is_refused else good(contract, rows=len(seeds)))(handler)
 
-        def do_POST(self):
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            seeds = body["inputs"]["seed"]
-            status = 503 if counter.is_refused(seeds) else 200
-            reply = reply_arrays(RETRIEVE_ONLY, contract.sizes, len(seeds))
-            answer = b'{"error": "full"}' if status == 503 else dump_reply(reply, by_row=False)
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(answer)))
-            self.end_headers()
-            self.wfile.write(answer)
-
-        def log_message(self, *args):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
+    return rest_server(answer)
 
 
-@contextlib.contextmanager
 def _grpc(contract, counter: _Counter):
-    class Predictions(prediction_service_pb2_grpc.PredictionServiceServicer):
-        def Predict(self, request, context):
-            seeds = tf.make_ndarray(request.inputs["seed"]).tolist()
-            if counter.is_refused(seeds):
-                context.abort(grpc.StatusCode.UNAVAILABLE, "full")
-            return grpc_good(contract, rows=len(seeds))(context)
+    def answer(request, context):
+        seeds = tf.make_ndarray(request.inputs["seed"]).tolist()
+        if counter.is_refused(seeds):
+            context.abort(grpc.StatusCode.UNAVAILABLE, "full")
+        return grpc_good(contract, rows=len(seeds))(context)
 
-    server = grpc.server(ThreadPoolExecutor(4))
-    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(Predictions(), server)
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    try:
-        yield f"grpc://127.0.0.1:{port}"
-    finally:
-        server.stop(None)
+    return grpc_server(answer)
 
 
 @pytest.mark.parametrize("serving", [_rest, _grpc])

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import grpc
 import numpy as np
 import tensorflow as tf
-from tensorflow_serving.apis import predict_pb2
+from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 from export.signatures import OUTPUTS, RETRIEVE_ONLY
 from export.wire import dump_reply
@@ -79,3 +83,44 @@ def grpc_sleep(seconds: float) -> Callable:
         return predict_pb2.PredictResponse()
 
     return answer
+
+
+@contextlib.contextmanager
+def rest_server(answer: Callable) -> Iterator[str]:
+    """A server over REST, at the address that it gives; `answer` gets the handler and the body."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self):
+            answer(self, json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+
+        def log_message(self, *args):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@contextlib.contextmanager
+def grpc_server(answer: Callable) -> Iterator[str]:
+    """As `rest_server`, over gRPC; `answer` gets the request and the context."""
+
+    class Predictions(prediction_service_pb2_grpc.PredictionServiceServicer):
+        def Predict(self, request, context):
+            return answer(request, context)
+
+    server = grpc.server(ThreadPoolExecutor(4))
+    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(Predictions(), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        yield f"grpc://127.0.0.1:{port}"
+    finally:
+        server.stop(None)
