@@ -76,6 +76,7 @@ class _Server:
         server, health = build_grpc(service, MAX_BATCH)
         try:
             grpc_port = _add_port(server, args.host, args.grpc_port)
+            self._versions.announce()
             await web.SockSite(runner, listener).start()
             await server.start()
             if not await self._load_first(stop):

@@ -81,6 +81,11 @@ class Versions:
             raise NotFound(f"version {number} is not served; served: {served}")
         return loaded[number]
 
+    def announce(self) -> None:
+        """Tells which versions the first `refresh` begins with, before there is anybody to ask."""
+        for folder in self._folders()[: self._keep]:
+            self._note(_number_of(folder), State(LOADING))
+
     def refresh(self) -> None:
         """Looks at the folder and loads and gives up what has to be.
 

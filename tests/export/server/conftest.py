@@ -36,6 +36,19 @@ from export.signatures import OUTPUTS, example_request
 
 NAME = "retrievegan"
 _COMMAND = "import sys; from rgan_tf.cli import console; sys.argv[0] = 'rgan'; console()"
+_HELD = """
+import os, sys, time
+from export.server.loaded_version import LoadedVersion
+
+gate, warm_up = sys.argv.pop(1), LoadedVersion.warm_up
+
+def wait_and_warm_up(self):
+    while not os.path.exists(gate):
+        time.sleep(0.02)
+    warm_up(self)
+
+LoadedVersion.warm_up = wait_and_warm_up
+"""
 _READY = re.compile(
     r"rgan serve: version (\d+) of (\S+) at http://(\S+):(\d+) and grpc://\S+:(\d+)"
 )
@@ -67,10 +80,22 @@ class Reply:
 
 
 class Server:
-    """A process that serves a model; `is_ready` says whether it got so far."""
+    """A process that serves a model; `is_ready` says whether it got so far.
 
-    def __init__(self, model: Path, *args: str, rest_port: int = 0, grpc_port: int = 0):
-        command = [sys.executable, "-c", _COMMAND, "serve", "--model", str(model)]
+    With a `gate` it is loading until a file of that name exists.
+    """
+
+    def __init__(
+        self,
+        model: Path,
+        *args: str,
+        rest_port: int = 0,
+        grpc_port: int = 0,
+        gate: Path | None = None,
+    ):
+        command = [sys.executable, "-c"]
+        command += [_HELD + _COMMAND, str(gate)] if gate else [_COMMAND]
+        command += ["serve", "--model", str(model)]
         command += ["--rest-port", str(rest_port), "--grpc-port", str(grpc_port), *args]
         self.process = subprocess.Popen(
             command,
@@ -329,8 +354,8 @@ def tools(exported) -> Tools:
 def _servers() -> Iterator[Callable[..., Server]]:
     started: list[Server] = []
 
-    def start(model: Path, *args: str, wait: bool = True, **ports: int) -> Server:
-        server = Server(model, *args, **ports)
+    def start(model: Path, *args: str, wait: bool = True, **others: Any) -> Server:
+        server = Server(model, *args, **others)
         started.append(server)
         return server.wait_ready() if wait else server
 

@@ -155,18 +155,13 @@ def test_without_a_whole_model_it_says_why_and_ends(refused, exported, tmp_path,
 # How it stops
 
 
-@pytest.mark.parametrize(
-    "signals, code, seconds",
-    [
-        # A thread that loads cannot be interrupted: the model is waited for, and not served.
-        ([signal.SIGTERM], 75, 60),
-        ([signal.SIGTERM, signal.SIGINT], -signal.SIGINT, 20),
-    ],
-)
-def test_a_signal_while_it_loads_ends_it_soon(start_server, exported, signals, code, seconds):
+@pytest.fixture
+def loading(start_server, exported, tmp_path):
+    """A server that answers and has no version as long as its gate is not there."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    server = start_server(exported.folder, wait=False, rest_port=port)
+    gate = tmp_path / "gate"
+    server = start_server(exported.folder, wait=False, rest_port=port, gate=gate)
 
     def listens() -> bool:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
@@ -174,18 +169,43 @@ def test_a_signal_while_it_loads_ends_it_soon(start_server, exported, signals, c
         return False
 
     wait_until(listens)
+    return server, gate
+
+
+def test_while_it_loads_it_says_so(loading):
+    server, gate = loading
     for path, status in (("/healthz", 200), ("/readyz", 503)):
         assert server.get(path).status == status
     early = server.post(b"{}")
     assert early.status == 503 and int(early.headers["Retry-After"]) >= 1
     (state,) = server.get("/v1/models/retrievegan").json["model_version_status"]
     assert (state["version"], state["state"]) == ("1", "LOADING")
-    started = time.monotonic()
-    for number in signals:
-        server.process.send_signal(number)
-        time.sleep(0.3)
-    assert server.ended() == (code, None)
-    assert time.monotonic() - started < seconds
+    gate.touch()
+    server.wait_ready()
+    assert server.get("/readyz").status == 200
+
+
+def test_a_signal_while_it_loads_ends_it_when_it_has_loaded(loading):
+    """A thread that loads cannot be interrupted: the model is waited for, and not served."""
+    server, gate = loading
+    server.process.send_signal(signal.SIGTERM)
+    time.sleep(0.5)
+    assert server.process.poll() is None and server.get("/readyz").status == 503
+    gate.touch()
+    assert server.ended() == (75, None)
+    assert "Traceback" not in server.log and not server.is_ready
+
+
+def test_a_second_signal_while_it_loads_ends_it_at_once(loading):
+    server, _ = loading
+    server.process.send_signal(signal.SIGTERM)
+
+    def ended() -> bool:
+        server.process.send_signal(signal.SIGINT)
+        return server.process.poll() is not None
+
+    wait_until(ended)
+    assert server.ended() == (-signal.SIGINT, None)
     assert "Traceback" not in server.log and not server.is_ready
 
 

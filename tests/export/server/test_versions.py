@@ -96,6 +96,26 @@ def test_nothing_is_served_before_the_first_look(make, put):
             versions.get(number)
 
 
+def test_what_will_be_loaded_is_told_before_it_is_begun(make, put, loader):
+    for number in (2, 10, 9):
+        put(number)
+    versions = make(keep=2)
+    versions.announce()
+    assert versions.states == {9: State(LOADING), 10: State(LOADING)} and not loader.asked
+    with pytest.raises(Overloaded):
+        versions.get(10)
+    versions.refresh()
+    assert versions.states == {9: State(AVAILABLE), 10: State(AVAILABLE)}
+
+
+def test_of_nothing_nothing_is_told(make):
+    versions = make()
+    versions.announce()
+    assert versions.states == {}
+    with pytest.raises(BadInput, match="no exported model"):
+        versions.check_any()
+
+
 def test_the_newest_by_number_wins_and_is_warm(make, put, loader):
     for number in (2, 10, 9):
         put(number)
