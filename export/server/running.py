@@ -19,6 +19,7 @@ from export.server.loaded_version import LoadedVersion
 from export.server.ports import address_of, listen, refusal
 from export.server.rest import build_rest
 from export.server.service import Service
+from export.server.settling import Settling
 from export.server.telemetry import Telemetry
 from export.server.versions import Versions
 from export.signatures import MAX_BATCH
@@ -49,6 +50,7 @@ class _Server:
     def __init__(self, args: argparse.Namespace):
         self._args = args
         self._versions = Versions(Path(args.model), LoadedVersion, keep=args.keep_versions)
+        self._settling = Settling()
 
     async def run(self, started: float) -> dict[str, Any]:
         args = self._args
@@ -113,7 +115,7 @@ class _Server:
 
     async def _load_first(self, stop: asyncio.Event) -> bool:
         """Loads what is there; False if a signal to stop came first."""
-        loading = asyncio.create_task(asyncio.to_thread(self._versions.refresh))
+        loading = asyncio.create_task(asyncio.to_thread(self._refresh))
         stopping = asyncio.create_task(stop.wait())
         await asyncio.wait({loading, stopping}, return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
@@ -127,9 +129,13 @@ class _Server:
         while True:
             await asyncio.sleep(self._args.poll_s)
             try:
-                await asyncio.to_thread(self._versions.refresh)
+                await asyncio.to_thread(self._refresh)
             except Exception:  # whatever it is, what is loaded is served on
                 logging.getLogger(__name__).exception("looking for new versions failed")
+
+    def _refresh(self) -> None:
+        self._versions.refresh()
+        self._settling.look(self._versions.loaded)
 
 
 def _stop_signals() -> asyncio.Event:

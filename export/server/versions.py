@@ -65,6 +65,11 @@ class Versions:
         """The number of the version that answers if none is named."""
         return max(self._loaded, default=None)
 
+    @property
+    def loaded(self) -> tuple[Any, ...]:
+        """The versions that answer."""
+        return tuple(self._loaded.values())
+
     def get(self, number: int | None) -> Any:
         """A loaded version; the newest for None.
 

@@ -89,7 +89,9 @@ def test_another_seed_is_another_answer(in_process, make, tools):
         tools.assert_same(first, in_process(GENERATE, fields))
 
 
-def _storm(server, tools, make, clients: int, each: int) -> collections.Counter:
+def _storm(
+    server, tools, make, clients: int, each: int, patience_s: float = 60.0
+) -> collections.Counter:
     """Many clients at once over both protocols; every answer is that of the request alone."""
     kinds = [
         (endpoint, make(endpoint, mode, rows, locked=number % 2 == 1, number=number))
@@ -117,13 +119,14 @@ def _storm(server, tools, make, clients: int, each: int) -> collections.Counter:
             body = bodies[place % len(kinds)]
             if (number + place) % 2:
                 reply, refusals = tools.patiently(
-                    lambda body=body: server.post(body, connection=connection)
+                    lambda body=body: server.post(body, connection=connection), patience_s
                 )
                 assert reply.status == 200, reply.body[:300]
                 got = tools.arrays_of(endpoint, reply.json["outputs"])
             else:
                 got, refusals = tools.patiently(
-                    lambda endpoint=endpoint, fields=fields: server.predict_grpc(endpoint, fields)
+                    lambda endpoint=endpoint, fields=fields: server.predict_grpc(endpoint, fields),
+                    patience_s,
                 )
             tools.assert_same(alone[place % len(kinds)], got)
             with lock:
@@ -142,7 +145,17 @@ def test_many_clients_at_once_each_get_their_own(server, tools, make):
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_very_many_clients_at_once_each_get_their_own(server, tools, make):
+def test_very_many_clients_at_once_each_get_their_own(start_server, exported, tools, make):
+    """With a queue that holds them all, nobody has to ask twice."""
+    server = start_server(exported.folder, "--queue-rows", "192")
     counts = _storm(server, tools, make, clients=64, each=200)
-    assert counts["answers"] == 12_800
+    assert counts == {"answers": 12_800, "refusals": 0}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_with_a_short_queue_the_patient_get_their_own(server, tools, make):
+    """Those who just got an answer ask again at once and often come first, so it takes patience."""
+    counts = _storm(server, tools, make, clients=64, each=20, patience_s=600.0)
+    assert counts["answers"] == 1280
     assert counts["refusals"]  # else the queue was never full

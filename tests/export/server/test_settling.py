@@ -1,0 +1,88 @@
+"""What the garbage collector walks while versions come and go."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+
+import pytest
+
+from export.server.settling import Settling
+
+
+class Model:
+    """Its parts refer to one another, as those of a model do."""
+
+    def __init__(self):
+        self.parts = Parts()
+
+
+class Parts:
+    def __init__(self):
+        self.itself = self
+
+
+@pytest.fixture(autouse=True)
+def no_collector_but_ours():
+    """Nothing is collected by chance, and nothing stays set aside after the test."""
+    gc.disable()
+    yield
+    gc.unfreeze()
+    gc.enable()
+
+
+def is_walked(thing) -> bool:
+    return any(other is thing for other in gc.get_objects())
+
+
+def test_a_version_is_set_aside_once():
+    settling, first = Settling(), Model()
+    assert is_walked(first.parts)
+    assert settling.look([first])
+    assert not is_walked(first.parts) and gc.get_freeze_count() > 1000
+    later = Parts()
+    assert not settling.look([first])
+    assert is_walked(later) and not is_walked(first.parts)
+
+
+def test_without_a_version_all_that_is_there_stays_walked():
+    assert not Settling().look([])
+    assert gc.get_freeze_count() == 0
+
+
+def test_what_is_given_up_is_collected_before_the_next_is_set_aside():
+    settling, first, second = Settling(), Model(), Model()
+    settling.look([first])
+    parts = weakref.ref(first.parts)
+    del first
+    gc.collect()
+    assert parts() is not None, "what is set aside is not collected by itself"
+    assert settling.look([second])
+    assert parts() is None and not is_walked(second.parts)
+
+
+def test_while_a_version_that_was_given_up_answers_nothing_is_set_aside():
+    settling, first, second = Settling(), Model(), Model()
+    settling.look([first])
+    assert not settling.look([second])
+    assert is_walked(first.parts) and is_walked(second.parts)
+    del first
+    assert settling.look([second]) and not settling.look([second])
+    assert not is_walked(second.parts)
+
+
+def test_one_that_comes_back_loaded_anew_is_another():
+    settling, first = Settling(), Model()
+    settling.look([first])
+    del first
+    again = Model()
+    assert settling.look([again]) and not is_walked(again.parts)
+
+
+def test_several_versions_are_told_from_some_of_them():
+    settling, first, second = Settling(), Model(), Model()
+    settling.look([first])
+    assert settling.look([first, second])
+    assert not settling.look([second, first])
+    del first
+    assert settling.look([second])
