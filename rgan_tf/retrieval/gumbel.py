@@ -18,6 +18,9 @@ EPSILON = float(np.finfo(np.float32).tiny)
 _LOG_EPSILON = float(np.log(EPSILON))
 _LOWEST = float(np.finfo(np.float32).min)
 
+GRADIENTS = WITHIN_GROUP, EXPECTED, PAPER = "within_group", "expected", "paper"
+"""What `gumbel_group_select` relaxes for the gradient; see there."""
+
 
 class GroupSelection(NamedTuple):
     """What `gumbel_group_select` chose.
@@ -44,6 +47,7 @@ def gumbel_group_select(
     temperature: tf.Tensor | float = 1.0,
     straight_through: bool = True,
     locked: tf.Tensor | None = None,
+    gradient: str = WITHIN_GROUP,
 ) -> GroupSelection:
     """Chooses one candidate per object, each choice conditioned on all earlier ones.
 
@@ -53,9 +57,20 @@ def gumbel_group_select(
     steps; the log-mask of closed objects is kept apart from the scores, which every new query
     changes. The precision policy has no say: the arithmetic is float32, on the soft path float64.
 
-    With `straight_through` the forward weights are exactly one-hot and the gradient is that of the
-    soft choice. Without it the weights are the soft ones, normalised within each object, because
-    their raw sum drops some objects and counts others twice.
+    With `straight_through` the forward weights are exactly one-hot, whatever the gradient is. The
+    gradient is that of relaxed weights, of one of three kinds:
+
+      * `within_group`: the object is chosen by the hard maximum, and equation 2 is taken over the
+        candidates of this object only. No weight moves between objects, as in the forward pass,
+        so a loss of nothing but an object's total weight has gradient 0. Use a temperature near 1.
+      * `expected`: the same without the noise and the temperature: the probabilities with which the
+        object's candidates win. Where the loss is linear in an object's weights this is the
+        gradient of its expectation for a given query, free of the noise's variance.
+      * `paper`: equation 2 over all candidates of all objects.
+
+    Without `straight_through` the weights are the soft ones of equation 2 over everything,
+    normalised within each object, because their raw sum drops some objects and counts others
+    twice.
 
     Args:
       features: [B, O, K, D] float, embedded candidates; O must be static.
@@ -67,12 +82,14 @@ def gumbel_group_select(
       straight_through: one-hot weights with the soft gradient, or the soft weights themselves.
       locked: [B, O] int32, the candidate that is fixed for this object, -1 (or one that is not
         valid) where it is free. Locked features count from the start and form the first query.
+      gradient: "within_group", "expected" or "paper"; has no part in the forward pass, and none at
+        all without `straight_through`.
 
     Returns:
       The selection. In soft mode `order` and `choice` are the hard decisions of the soft path.
 
     Raises:
-      ValueError: if the number of objects is not static.
+      ValueError: if the number of objects is not static, or for another `gradient`.
     """
     return relaxed_group_select(
         features,
@@ -83,7 +100,53 @@ def gumbel_group_select(
         temperature=temperature,
         straight_through=straight_through,
         locked=locked,
+        gradient=gradient,
     )[0]
+
+
+def selection_probabilities(
+    features: tf.Tensor,
+    valid: tf.Tensor,
+    query: tf.Tensor,
+    selection: GroupSelection,
+    *,
+    scale: tf.Tensor | float,
+) -> tf.Tensor:
+    """With which probability each candidate would have been chosen, where its object's turn came.
+
+    At the turn of an object the query is the mean of what was selected before. Given this query,
+    and that it is the object's turn, Gumbel noise lets candidate k win with the probability
+    softmax_k(-scale * |feature - query|).
+
+    Args:
+      features: [B, O, K, D] float, as given to `gumbel_group_select`.
+      valid: [B, O, K] bool.
+      query: [B, D] float, the first query.
+      selection: of these features, without locked objects; its order and choice are taken as they
+        are, without gradient.
+      scale: scalar above 0.
+
+    Returns:
+      [B, O, K] float32; sums to 1 for each object that was chosen, else 0. The gradient reaches the
+      features both as candidates and, through the queries, as selected patches.
+    """
+    features = tf.cast(features, tf.float32)  # [B, O, K, D]
+    objects = features.shape[1]
+    turn = tf.one_hot(selection.order, objects)  # [B, step, O]
+    chosen = tf.gather(features, tf.maximum(selection.choice, 0), batch_dims=2)  # [B, O, D]
+    in_turn = tf.matmul(turn, chosen)  # [B, step, D]
+    before = tf.cumsum(in_turn, axis=1, exclusive=True)  # [B, step, D]
+    counts = tf.range(objects, dtype=tf.float32)[:, tf.newaxis]  # [step, 1]
+    queries = tf.where(
+        counts > 0,
+        before / tf.maximum(counts, 1.0),
+        tf.cast(query, tf.float32)[:, tf.newaxis],
+    )  # [B, step, D]
+    queries = tf.matmul(turn, queries, transpose_a=True)  # [B, O, D], at each object's turn
+    distance = l2_distance(features, queries[:, :, tf.newaxis])  # [B, O, K]
+    has_turn = tf.reduce_any(turn > 0, axis=1)  # [B, O]
+    open_ones = valid & has_turn[:, :, tf.newaxis]  # [B, O, K]
+    return _masked_softmax(-scale * distance, open_ones, 1.0, axes=(2,))[0]  # [B, O, K]
 
 
 def relaxed_group_select(
@@ -96,14 +159,17 @@ def relaxed_group_select(
     temperature: tf.Tensor | float = 1.0,
     straight_through: bool = True,
     locked: tf.Tensor | None = None,
+    gradient: str = WITHIN_GROUP,
 ) -> tuple[GroupSelection, tf.Tensor]:
     """`gumbel_group_select`, and how near every candidate came to being chosen.
 
     Returns:
-      The selection, and [B, O, K]: the sum over all steps of the relaxed weights of equation 2. A
-      candidate's share of it is its share of the gradient. Without `straight_through` these are
-      the weights of the selection.
+      The selection, and [B, O, K]: the sum over all steps of the relaxed weights. A candidate's
+      share of it is its share of the gradient. Without `straight_through` these are the weights of
+      the selection.
     """
+    if gradient not in GRADIENTS:
+        raise ValueError(f"gradient must be one of {', '.join(GRADIENTS)}, got {gradient!r}")
     # On the soft path each step divides the rounding of the step before by the temperature; at
     # scale 10 and temperature 0.1 float32 leaves errors above 1e-5 after five steps.
     kind = tf.float32 if straight_through else tf.float64
@@ -146,8 +212,8 @@ def relaxed_group_select(
         # log π up to a constant per row, which softmax and argmax ignore. Counting from the nearest
         # candidate, not the normaliser, keeps the digits that a low temperature magnifies.
         nearest = _lowest(distance, selectable)  # [B, 1, 1]
-        logits = gumbel - scale * (distance - nearest) + log_mask[:, :, tf.newaxis]  # [B, O, K]
-        shares, log_shares = _masked_softmax(logits, selectable, temperature)  # [B, O, K] twice
+        drawback = scale * (distance - nearest)  # [B, O, K]
+        logits = gumbel - drawback + log_mask[:, :, tf.newaxis]  # [B, O, K]
 
         # Closed objects are left out here as well: a closed one far ahead in score could otherwise
         # outweigh log ε and be chosen twice.
@@ -162,7 +228,15 @@ def relaxed_group_select(
         choice = tf.where(is_chosen, chosen_candidate[:, tf.newaxis], choice)  # [B, O]
 
         active = tf.cast(is_active, kind)[:, tf.newaxis, tf.newaxis]  # [B, 1, 1]
-        shares *= active  # [B, O, K]
+        if gradient == PAPER or not straight_through:
+            shares, log_shares = _masked_softmax(logits, selectable, temperature)  # [B, O, K] twice
+            shares *= active  # [B, O, K]
+        else:
+            in_group = selectable & is_chosen[:, :, tf.newaxis]  # [B, O, K]
+            if gradient == WITHIN_GROUP:
+                shares, _ = _masked_softmax(logits, in_group, temperature, axes=(2,))  # [B, O, K]
+            else:
+                shares, _ = _masked_softmax(-drawback, in_group, 1.0, axes=(2,))  # [B, O, K]
         if straight_through:
             hard = (
                 tf.cast(is_chosen, kind)[:, :, tf.newaxis]

@@ -6,7 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from rgan_tf.retrieval.gumbel import GroupSelection, gumbel_group_select
+from rgan_tf.retrieval.gumbel import WITHIN_GROUP, GroupSelection, gumbel_group_select
 from rgan_tf.retrieval.noise import draw_noise
 
 
@@ -20,6 +20,8 @@ class GroupRetrieval(tf.keras.layers.Layer):
 
     Args:
       straight_through: exactly one-hot weights with the soft gradient, or soft weights.
+      gradient: of the one-hot weights: "within_group", "expected" or "paper", see
+        `gumbel_group_select`.
 
     Call args:
       candidate_embeddings: [B, O, K, D] float.
@@ -36,10 +38,13 @@ class GroupRetrieval(tf.keras.layers.Layer):
       `GroupSelection`, always float32.
     """
 
-    def __init__(self, *, straight_through: bool = True, **kwargs: Any) -> None:
+    def __init__(
+        self, *, straight_through: bool = True, gradient: str = WITHIN_GROUP, **kwargs: Any
+    ) -> None:
         kwargs.setdefault("autocast", False)  # half precision would decide between near ties
         super().__init__(**kwargs)
         self.straight_through = straight_through
+        self.gradient = gradient
 
     def call(
         self,
@@ -65,11 +70,13 @@ class GroupRetrieval(tf.keras.layers.Layer):
             temperature=temperature,
             straight_through=self.straight_through,
             locked=locked,
+            gradient=self.gradient,
         )
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments."""
-        return {**super().get_config(), "straight_through": self.straight_through}
+        own = {"straight_through": self.straight_through, "gradient": self.gradient}
+        return {**super().get_config(), **own}
 
 
 def noise_and_scores(

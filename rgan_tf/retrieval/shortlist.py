@@ -5,7 +5,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from rgan_tf.retrieval.distance import unit_distance
-from rgan_tf.retrieval.gumbel import relaxed_group_select
+from rgan_tf.retrieval.gumbel import WITHIN_GROUP, relaxed_group_select
 
 
 def likely_slots(
@@ -19,6 +19,7 @@ def likely_slots(
     temperature: tf.Tensor | float,
     straight_through: bool = True,
     locked: tf.Tensor | None = None,
+    gradient: str = WITHIN_GROUP,
 ) -> tf.Tensor:
     """The candidates that a group selection among all of them gives the most weight.
 
@@ -33,7 +34,7 @@ def likely_slots(
       query: [B, D] float, the first query.
       gumbel: [B, O, K] float.
       count: m, how many to keep; at most K.
-      scale, temperature, straight_through, locked: as for `gumbel_group_select`.
+      scale, temperature, straight_through, locked, gradient: as for `gumbel_group_select`.
 
     Returns:
       [B, O, m] int32, different positions among the K. Where an object has fewer valid candidates,
@@ -50,6 +51,7 @@ def likely_slots(
         temperature=temperature,
         straight_through=straight_through,
         locked=locked,
+        gradient=gradient,
     )
     rank = tf.where(valid, relaxed, -1.0)  # [B, O, K], at most O
     highest = float(valid.shape[1] + 1)

@@ -30,8 +30,12 @@ def select_plainly(
     locked=None,
     closes_group=True,
     follow=None,
+    gradient="paper",
 ) -> PlainResult:
     """One graph. `closes_group=False` is equation (3) in place of (4).
+
+    `gradient`: what the soft weights of a step are: those over everything, or those of the chosen
+    object's group, with the noise or without it.
 
     `follow`: the steps of an earlier result; then every step takes that one-hot choice, plus the
     change of the soft weights since: the function whose derivative straight-through promises.
@@ -75,6 +79,12 @@ def select_plainly(
         if follow is not None:
             hard, soft_before = follow[t]
             o, k = np.unravel_index(np.argmax(hard), hard.shape)
+        if gradient != "paper":
+            powers = logits[o] / temperature if gradient == "within_group" else score[o]
+            group = np.exp(powers - powers.max())
+            soft = np.zeros_like(soft)
+            soft[o] = group / group.sum()
+        if follow is not None:
             step_weights = hard + soft - soft_before
         else:
             step_weights = hard if straight_through else soft
