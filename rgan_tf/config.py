@@ -55,12 +55,16 @@ class RetrievalConfig:
     loaded_candidates: int = 8  # above that, so many are loaded; the rest count by cached vectors
     cache_max_age_steps: int = 500  # a cached vector is never older than so many steps
     embedding_sizes: tuple[int, ...] = (512, 256, 128)  # layers of the patch embedding; last is D
+    embedding_start: str = "random"  # random | frozen: whitened features plus layers from zero
     straight_through: bool = True
+    gradient: str = "within_group"  # of straight-through weights: within_group | expected | paper
     initial_scale: float = 10.0  # multiplies the distances; learned
     temperature_start: float = 1.0
-    temperature_end: float = 0.1
+    temperature_end: float = 1.0  # the choice does not depend on it, and a low one blurs gradients
     temperature_anneal_fraction: float = 1 / 3  # of the joint stage's steps
     selection_loss: str = "one_step"  # one_step | iterative
+    cooccurrence_loss: str = "expected"  # expected | sampled; in expectation it has no noise
+    shared_pixels: bool = False  # whether overlapping objects teach which patches fit together
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,6 +74,7 @@ class CooccurrenceConfig:
     sizes: tuple[int, ...] = (512, 128)
     margin: float = 0.2
     same_category_negatives: float = 0.5  # share of the negatives
+    shared_pixels: bool = False  # whether overlapping patches of one image are positives as well
     triplets_per_step: int = 64
     steps: int = 2000
     learning_rate: float = 1e-3
@@ -147,6 +152,8 @@ class TrainingConfig:
     ema_decay: float = 0.999
     loss_upper_bound: float = 1e6  # a step with a loss above it is skipped like one without number
     loss_jump: float = 20.0  # so is one whose loss is so many times 1 + its usual size
+    relit_patches: float = 0.0  # share of reconstructions whose own patches get lights of their own
+    exchanged_patches: float = 0.0  # share of reconstructions with some patches retrieved instead
     predicted_boxes: float = 0.0  # share of scenes generated in predicted boxes, at the end
     predicted_boxes_from: float = 0.5  # share of the joint stage's steps after which it rises
     seed: int = 0
@@ -177,6 +184,9 @@ PATCH_CHOICES = ("learned", "nearest", "nearest_random", "own", "noise")
 
 _CHOICES = {
     "retrieval.selection_loss": ("one_step", "iterative"),
+    "retrieval.embedding_start": ("random", "frozen"),
+    "retrieval.gradient": ("within_group", "expected", "paper"),
+    "retrieval.cooccurrence_loss": ("expected", "sampled"),
     "retrieval.choice": PATCH_CHOICES,
     "retrieval.index": ("auto", "exact", "scann"),
     "retrieval.backbone": ("mobilenet_v2", "resnet50", "squeezenet"),
@@ -198,6 +208,8 @@ _MAY_BE_ZERO = {
     "training.seed",
     "training.predicted_boxes",
     "training.predicted_boxes_from",
+    "training.relit_patches",
+    "training.exchanged_patches",
     "discriminators.gradient_penalty",
     "generator.attention_weight",
     "generator.canvas_blocks",
@@ -208,6 +220,8 @@ _AT_MOST_ONE = {
     "training.ema_decay",
     "training.predicted_boxes",
     "training.predicted_boxes_from",
+    "training.relit_patches",
+    "training.exchanged_patches",
     "losses.perceptual_selected_share",
 }
 _BELOW_ONE = {"training.beta_1", "training.beta_2"}  # at 1 Adam divides by zero
@@ -217,12 +231,19 @@ _SMALLEST_IMAGE = 32  # px; the perceptual networks have no pixel left below it
 _EXPONENT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
 
 
-def load_config(path: str | Path, overrides: typing.Sequence[str] = ()) -> Config:
+def load_config(
+    path: str | Path,
+    overrides: typing.Sequence[str] = (),
+    *,
+    missing: typing.Mapping[str, Any] | None = None,
+) -> Config:
     """Reads a YAML config and applies `section.key=value` overrides.
 
     Args:
       path: a YAML file.
       overrides: strings as given to `--set`; values are parsed as YAML.
+      missing: `section.key` -> value of settings that the file may lack, where it is not the
+        default; for files that were written before there was such a setting.
 
     Returns:
       The resolved, validated config.
@@ -239,6 +260,10 @@ def load_config(path: str | Path, overrides: typing.Sequence[str] = ()) -> Confi
         raise BadInput(f"config {path}: not YAML ({_one_line(error)})") from error
     if not isinstance(raw, dict):
         raise BadInput(f"config {path}: expected sections of keys, got {type(raw).__name__}")
+    for key, value in (missing or {}).items():
+        section, _, name = key.partition(".")
+        if isinstance(raw.setdefault(section, {}), dict):
+            raw[section].setdefault(name, value)
     for override in overrides:
         key, separator, text = override.partition("=")
         if not separator:

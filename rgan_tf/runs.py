@@ -70,9 +70,20 @@ _OF_JOINT_STAGE = (
     "losses.cooccurrence",
     "losses.perceptual_",
     "training.predicted_boxes",
+    "training.relit_patches",
+    "training.exchanged_patches",
 )
-# A setting that runs began without, at the value that means what they did.
-_ADDED_LATER = ("retrieval.choice", "learned")
+# Settings that runs began without, at the values that mean what those runs did.
+_ADDED_LATER = {
+    "retrieval.choice": "learned",
+    "retrieval.embedding_start": "random",
+    "retrieval.gradient": "paper",
+    "retrieval.cooccurrence_loss": "sampled",
+    "retrieval.shared_pixels": True,
+    "cooccurrence.shared_pixels": True,
+    "training.relit_patches": 0.0,
+    "training.exchanged_patches": 0.0,
+}
 # What decides whether the weights of the first two stages fit the networks at all.
 _SHAPES_OF_FIRST_STAGES = (
     "data.image_size",
@@ -213,7 +224,7 @@ def open_run(name: str) -> Run:
         data = record["data"]
         return Run(
             folder=folder,
-            config=load_config(folder / "config.yaml"),
+            config=load_config(folder / "config.yaml", missing=_ADDED_LATER),
             vocabulary=_read_vocabulary(folder / "vocabulary.json"),
             feature_size=int(record["feature_size"]),
             data=Path(data) if data else None,
@@ -342,7 +353,7 @@ def checkpoint_identity(run: Run, stage: str) -> dict[str, str]:
     settings = {
         key: value
         for key, value in flat_settings(run.config).items()
-        if key not in _MAY_DIFFER and (key, value) != _ADDED_LATER
+        if key not in _MAY_DIFFER and not (key in _ADDED_LATER and value == _ADDED_LATER[key])
     }
     text = json.dumps(settings, sort_keys=True)
     return {

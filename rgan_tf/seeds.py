@@ -26,6 +26,8 @@ class Purpose(enum.IntEnum):
     IMAGE_AUGMENTATION = 8
     CROP_AUGMENTATION = 9
     PREDICTED_BOXES = 10
+    RELIT_PATCHES = 11
+    EXCHANGED_PATCHES = 12
 
 
 def derive_seed(run_seed, step, replica, purpose: Purpose) -> tf.Tensor:

@@ -127,6 +127,7 @@ def run_cooccurrence(training: Training) -> None:
             same_category_share=settings.same_category_negatives,
             seed=seed,
             start_step=step,
+            shared_pixels=settings.shared_pixels,
         )
         # Every replica is given the whole batch, see `CooccurrenceModel`.
         return triplets.flat_map(

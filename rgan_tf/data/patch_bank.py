@@ -197,6 +197,11 @@ class PatchBank:
         """Hidden appearance labels of the procedural world; for evaluation only."""
         return [row["style"] for row in self.rows]
 
+    @functools.cached_property
+    def boxes(self) -> np.ndarray:
+        """[N, 4] float64 [y0, x0, y1, x1], fractions: where in its image each patch was cut out."""
+        return np.array([row["box"] for row in self.rows], np.float64).reshape(-1, 4)
+
     def crops_at(self, ids: np.ndarray, size: int) -> np.ndarray:
         """Crops in another size.
 

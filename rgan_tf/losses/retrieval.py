@@ -34,6 +34,23 @@ def draw_anchors(
     return tf.argmax(tf.where(object_mask, uniform, -1.0), axis=-1, output_type=tf.int32)  # [B]
 
 
+def sharing_pixels(boxes: tf.Tensor) -> tf.Tensor:
+    """Which objects of a scene show the same pixels, because their boxes overlap.
+
+    An own patch that overlaps the query's is recognised by what both show, and no candidate from
+    another image ever offers this cue; so such pairs are kept out of the selection loss.
+
+    Args:
+      boxes: [B, O, 4] float [y0, x0, y1, x1]; all zeros for padding.
+
+    Returns:
+      [B, O, O] bool, symmetric; False where boxes only touch, and for padding.
+    """
+    top_left = tf.maximum(boxes[:, :, tf.newaxis, :2], boxes[:, tf.newaxis, :, :2])  # [B, O, O, 2]
+    bottom_right = tf.minimum(boxes[:, :, tf.newaxis, 2:], boxes[:, tf.newaxis, :, 2:])
+    return tf.reduce_all(bottom_right > top_left, axis=-1)  # [B, O, O]
+
+
 def selection_loss(
     ground_truth: tf.Tensor,
     candidates: tf.Tensor,
@@ -45,11 +62,12 @@ def selection_loss(
     form: str = "one_step",
     teacher_forcing: bool = True,
     left_out: tuple[tf.Tensor, tf.Tensor] | None = None,
+    sharing: tf.Tensor | None = None,
 ) -> tf.Tensor:
     """Ground-truth selection loss: given one true patch, the other true patches should win.
 
     Each object's group is its true patch and its candidates. The loss is the mean, over the objects
-    other than the anchor, of the cross-entropy of the true patch within its group, scored by the
+    that count, of the cross-entropy of the true patch within its group, scored by the
     scaled distance to the query. `one_step`: the query is the anchor's true patch throughout.
     `iterative`: objects are visited as Algorithm 1 without noise would, and the query is the mean
     of what was selected before (of the true patches, with `teacher_forcing`).
@@ -87,15 +105,26 @@ def selection_loss(
     anchor_feature = tf.gather(ground_truth, anchors, batch_dims=1)  # [B, D]
     num_objects = object_mask.shape[1]
     is_anchor = tf.one_hot(anchors, num_objects, True, False, dtype=tf.bool)  # [B, O]
-    is_counted = object_mask & ~is_anchor  # [B, O]
+    is_other = object_mask & ~is_anchor  # [B, O]
+    if sharing is None:
+        sharing = tf.zeros([1, num_objects, num_objects], tf.bool)  # [1, O, O]
+    sharing = tf.broadcast_to(sharing, [tf.shape(anchors)[0], num_objects, num_objects])
     if form == "one_step":
         logits = _logits(features, is_entry, anchor_feature, scale)  # [B, O, 1+K]
         losses = _cross_entropy(logits, left_out, anchor_feature, scale)  # [B, O]
+        counted = tf.cast(is_other & ~_touched(sharing, is_anchor), tf.float32)  # [B, O]
     else:
-        losses = _iterative_losses(
-            features, is_entry, anchor_feature, is_counted, scale, teacher_forcing, left_out
-        )  # [B, O]
-    counted = tf.cast(is_counted, tf.float32)  # [B, O]
+        losses, counted = _iterative_losses(
+            features,
+            is_entry,
+            anchor_feature,
+            is_anchor,
+            is_other,
+            sharing,
+            scale,
+            teacher_forcing,
+            left_out,
+        )  # [B, O] twice
     number = tf.reduce_sum(counted, axis=-1)  # [B]
     return tf.reduce_sum(losses * counted, axis=-1) / tf.maximum(number, 1.0)  # [B]
 
@@ -128,6 +157,43 @@ def cooccurrence_loss(
     return total / tf.maximum(number, 1.0)  # [B]
 
 
+def expected_cooccurrence_loss(
+    probabilities: tf.Tensor, candidate_cooccurrence: tf.Tensor, object_mask: tf.Tensor
+) -> tf.Tensor:
+    """Equation 5 in expectation: what `cooccurrence_loss` is on average, without its noise.
+
+    For every pair of objects i, j the distance is averaged over all pairs of candidates k, l with
+    their probabilities: sum_kl p_ik p_jl |c_ik - c_jl|. The candidates of different objects count
+    as independent, given the queries that the probabilities belong to.
+
+    Args:
+      probabilities: [B, O, K] float, from `selection_probabilities`; sum to 1 per object, or are
+        all 0 where it has no candidate.
+      candidate_cooccurrence: [B, O, K, Dc] float, frozen embeddings of the candidates, of length 1.
+      object_mask: [B, O] bool.
+
+    Returns:
+      [B] float32, per example; 0 where there is no pair.
+    """
+    probabilities = tf.cast(probabilities, tf.float32)  # [B, O, K]
+    embeddings = tf.stop_gradient(tf.cast(candidate_cooccurrence, tf.float32))  # [B, O, K, Dc]
+    batch, objects, candidates = (tf.shape(probabilities)[axis] for axis in range(3))
+    flat = tf.reshape(embeddings, [batch, objects * candidates, embeddings.shape[-1]])
+    squares = 2.0 - 2.0 * tf.matmul(flat, flat, transpose_b=True)  # [B, O*K, O*K]
+    distances = tf.sqrt(tf.maximum(squares, 0.0))  # [B, O*K, O*K]
+    # Each object's candidates against all others', and then the mean over the others.
+    weights = tf.reshape(probabilities, [batch, objects * candidates, 1])  # [B, O*K, 1]
+    of_object = tf.eye(objects)[:, tf.newaxis] * probabilities[..., tf.newaxis]  # [B, O, K, O]
+    of_object = tf.reshape(of_object, [batch, objects * candidates, objects])  # [B, O*K, O]
+    between = tf.matmul(distances, of_object)  # [B, O*K, O]
+    between = tf.reshape(weights * between, [batch, objects, candidates, objects])
+    means = tf.reduce_sum(between, axis=2)  # [B, O, O]
+    present = tf.cast(object_mask & (tf.reduce_sum(probabilities, axis=-1) > 0), tf.float32)
+    pairs = present[:, :, tf.newaxis] * present[:, tf.newaxis] * (1.0 - tf.eye(objects))
+    number = tf.reduce_sum(pairs, axis=[1, 2])  # [B]
+    return tf.reduce_sum(means * pairs, axis=[1, 2]) / tf.maximum(number, 1.0)  # [B]
+
+
 def _logits(features, is_entry, query, scale):
     distance = l2_distance(features, query[:, tf.newaxis, tf.newaxis])  # [B, O, 1+K]
     return tf.where(is_entry, -scale * distance, _LOWEST)  # [B, O, 1+K]
@@ -144,12 +210,22 @@ def _cross_entropy(logits, left_out, query, scale):
     return -tf.nn.log_softmax(logits)[:, :, 0]  # [B, O]
 
 
-def _iterative_losses(features, is_entry, query, is_counted, scale, teacher_forcing, left_out):
-    """Cross-entropy of each object at the step that visits it; [B, O], 0 for uncounted ones."""
+def _touched(sharing, members):
+    """[B, O] bool: which objects share pixels with one of the members [B, O] bool."""
+    return tf.reduce_any(sharing & members[:, tf.newaxis], axis=-1)
+
+
+def _iterative_losses(
+    features, is_entry, query, is_anchor, is_other, sharing, scale, teacher_forcing, left_out
+):
+    """Cross-entropy of each object at the step that visits it, and which of them count.
+
+    Both [B, O] float32, 0 for objects that are never visited.
+    """
     num_objects, group_size = features.shape[1], tf.shape(features)[2]
-    is_open = is_counted  # [B, O]
+    is_open, members = is_other, is_anchor  # [B, O] each
     selected_sum, count = query, tf.ones(tf.shape(query)[:1])  # [B, D], [B]
-    losses = tf.zeros(tf.shape(is_counted))  # [B, O]
+    losses = counted = tf.zeros(tf.shape(is_other))  # [B, O]
     for _ in range(num_objects - 1):
         mean = selected_sum / count[:, tf.newaxis]  # [B, D]
         logits = _logits(features, is_entry, mean, scale)  # [B, O, 1+K]
@@ -157,6 +233,7 @@ def _iterative_losses(features, is_entry, query, is_counted, scale, teacher_forc
         visited = tf.one_hot(tf.argmax(best, axis=-1), num_objects)  # [B, O]
         visited *= tf.cast(is_open, tf.float32)  # [B, O]; nothing once all are visited
         losses += _cross_entropy(logits, left_out, mean, scale) * visited  # [B, O]
+        counted += visited * tf.cast(~_touched(sharing, members), tf.float32)  # [B, O]
         if teacher_forcing:
             patches = features[:, :, 0]  # [B, O, D]
         else:
@@ -165,4 +242,5 @@ def _iterative_losses(features, is_entry, query, is_counted, scale, teacher_forc
         selected_sum += tf.einsum("bo,bod->bd", visited, patches)  # [B, D]
         count += tf.reduce_sum(visited, axis=-1)  # [B]
         is_open &= visited == 0  # [B, O]
-    return losses
+        members |= visited > 0  # [B, O]
+    return losses, counted

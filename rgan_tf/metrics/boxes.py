@@ -30,6 +30,24 @@ def box_iou(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return np.where(union > 0, intersection / np.where(union > 0, union, 1.0), 0.0)
 
 
+def shared_share(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """How much of the smaller of two boxes both of them cover.
+
+    Args:
+      first, second: [..., 4] [y0, x0, y1, x1], broadcastable.
+
+    Returns:
+      [...] float64 in [0, 1]; 0 where they only touch, or a box is empty.
+    """
+    first, second = np.asarray(first, np.float64), np.asarray(second, np.float64)
+    sides = np.minimum(first[..., 2:], second[..., 2:]) - np.maximum(
+        first[..., :2], second[..., :2]
+    )
+    both = np.prod(np.maximum(sides, 0.0), axis=-1)  # [...]
+    smaller = np.minimum(_area(first), _area(second))  # [...]
+    return np.divide(both, smaller, out=np.zeros_like(both), where=smaller > 0)
+
+
 def box_metrics(
     predicted: np.ndarray, target: np.ndarray, object_mask: np.ndarray
 ) -> dict[str, float]:

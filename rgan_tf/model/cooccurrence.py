@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from rgan_tf.adapters.addons import triplet_semihard
 from rgan_tf.errors import BadInput
+from rgan_tf.metrics.boxes import shared_share
 from rgan_tf.model.guarded_model import GuardedModel, dense, zero_unless
 from rgan_tf.retrieval.distance import l2_distance
 from rgan_tf.retrieval.embedding import CooccurrenceEmbedding
@@ -22,6 +23,7 @@ class PatchFeatures(Protocol):
     features: np.ndarray  # [N, Dx] float
     image_ids: np.ndarray  # [N] integers
     category_ids: np.ndarray  # [N] integers
+    boxes: np.ndarray  # [N, 4] float [y0, x0, y1, x1]
 
 
 class CooccurrenceModel(GuardedModel):
@@ -110,32 +112,48 @@ class TripletSampler:
       category_ids: [N] integers.
       same_category_share: of the negatives, in [0, 1]. Where the category has no patch in another
         image, any other patch serves.
+      boxes: [N, 4] [y0, x0, y1, x1]. With them, anchor and positive do not overlap: two patches
+        that show the same pixels are recognised by these, whether they fit together or not.
 
     Raises:
-      BadInput: if no image has two patches, or all patches are from one image.
+      BadInput: if no image has two such patches, or all patches are from one image.
       ValueError: if the share is out of range.
     """
 
     def __init__(
-        self, image_ids: np.ndarray, category_ids: np.ndarray, *, same_category_share: float = 0.5
+        self,
+        image_ids: np.ndarray,
+        category_ids: np.ndarray,
+        *,
+        same_category_share: float = 0.5,
+        boxes: np.ndarray | None = None,
     ) -> None:
         if not 0 <= same_category_share <= 1:
             raise ValueError(f"same_category_share must be in [0, 1], got {same_category_share}")
         self._share = same_category_share
         self._images = _Groups(np.asarray(image_ids))
         self._categories = _Groups(np.asarray(category_ids))
-        self._eligible = np.flatnonzero(self._images.sizes[self._images.codes] >= 2)
+        if boxes is None:
+            self._partners = None
+            self._eligible = np.flatnonzero(self._images.sizes[self._images.codes] >= 2)
+        else:
+            self._partners = _Partners(self._images, np.asarray(boxes))
+            self._eligible = self._partners.rows
         if not len(self._eligible) or len(self._images.sizes) < 2:
+            apart = "" if boxes is None else " that do not overlap"
             raise BadInput(
-                "co-occurrence: the patch bank needs an image with two patches and a second image; "
-                "prepare more images"
+                f"co-occurrence: the patch bank needs an image with two patches{apart} and a "
+                "second image; prepare more images"
             )
 
     def draw(self, count: int, generator: np.random.Generator) -> np.ndarray:
         """Draws `count` triplets: [count, 3] int64 rows (anchor, positive, negative)."""
         anchors = generator.choice(self._eligible, count)
         images = self._images.codes[anchors]
-        positives = self._images.draw(images, generator, skip=anchors)
+        if self._partners is None:
+            positives = self._images.draw(images, generator, skip=anchors)
+        else:
+            positives = self._partners.draw(anchors, generator)
         negatives = generator.integers(len(self._images.codes), size=count)
         wants_same = generator.random(count) < self._share
         same = self._categories.draw(self._categories.codes[positives], generator)
@@ -168,6 +186,7 @@ def triplet_dataset(
     same_category_share: float,
     seed: int,
     start_step: int = 0,
+    shared_pixels: bool = False,
 ) -> tf.data.Dataset:
     """Endless batches of triplets; batch k depends on the seed and on k only.
 
@@ -177,6 +196,7 @@ def triplet_dataset(
       same_category_share: see `TripletSampler`.
       seed: of the run.
       start_step: the first batch's k, to continue a run.
+      shared_pixels: whether patches that overlap are anchor and positive as well.
 
     Returns:
       Dataset of `anchors`, `positives`, `negatives` [M, Dx] float32 and `labels` [M] int64, the
@@ -186,7 +206,12 @@ def triplet_dataset(
       BadInput: if the bank cannot give triplets.
     """
     features, image_ids = bank.features, np.asarray(bank.image_ids, np.int64)
-    sampler = TripletSampler(image_ids, bank.category_ids, same_category_share=same_category_share)
+    sampler = TripletSampler(
+        image_ids,
+        bank.category_ids,
+        same_category_share=same_category_share,
+        boxes=None if shared_pixels else bank.boxes,
+    )
     width = features.shape[1]
 
     def batch(step):
@@ -211,8 +236,9 @@ def same_image_auc(
 ) -> float:
     """How well closeness tells "same image": ranking AUC on patches held out from training.
 
-    Compares the distances of pairs from one image with those of pairs from two images whose second
-    patches have the same category, so that knowing which categories go together does not help.
+    Compares the distances of pairs from one image, which do not overlap, with those of pairs from
+    two images whose second patches have the same category, so that knowing which categories go
+    together does not help.
 
     Args:
       embedding: maps [M, Dx] features to [M, Dc] vectors; `lambda x: x` for the bare features.
@@ -227,7 +253,9 @@ def same_image_auc(
     Raises:
       BadInput: if the bank cannot give triplets.
     """
-    sampler = TripletSampler(bank.image_ids, bank.category_ids, same_category_share=1.0)
+    sampler = TripletSampler(
+        bank.image_ids, bank.category_ids, same_category_share=1.0, boxes=bank.boxes
+    )
     rows = sampler.draw(triplets, np.random.default_rng(seed))
     rows = rows[sampler.same_category(rows)]
     if not len(rows):
@@ -247,15 +275,42 @@ def same_image_auc(
     return float(np.mean((farther + 0.5 * tied) / len(ordered)))
 
 
+class _Partners:
+    """Of every patch, those of its image that it does not overlap."""
+
+    def __init__(self, images: _Groups, boxes: np.ndarray) -> None:
+        pairs = [np.empty([0, 2], np.int64)]
+        # In the order of their images, row i meets row i + 1, then row i + 2, and so on.
+        order = images.order
+        for gap in range(1, int(images.sizes.max(initial=1))):
+            first, second = order[:-gap], order[gap:]
+            alike = images.codes[first] == images.codes[second]
+            first, second = first[alike], second[alike]
+            apart = shared_share(boxes[first], boxes[second]) == 0
+            both = np.stack([first[apart], second[apart]], axis=1)
+            pairs += [both, both[:, ::-1]]
+        everything = np.concatenate(pairs)
+        everything = everything[np.lexsort((everything[:, 1], everything[:, 0]))]
+        self.rows, self._starts, self._counts = np.unique(
+            everything[:, 0], return_index=True, return_counts=True
+        )
+        self._partners = everything[:, 1]
+
+    def draw(self, anchors: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+        """A partner of each anchor, evenly; anchors are among `rows`."""
+        places = np.searchsorted(self.rows, anchors)
+        return self._partners[self._starts[places] + generator.integers(self._counts[places])]
+
+
 class _Groups:
     """Rows by the value they share, for drawing rows of a given value."""
 
     def __init__(self, values: np.ndarray) -> None:
         _, self.codes, self.sizes = np.unique(values, return_inverse=True, return_counts=True)
-        self._order = np.argsort(self.codes, kind="stable")
+        self.order = np.argsort(self.codes, kind="stable")
         self._starts = np.cumsum(self.sizes) - self.sizes
-        self._position = np.empty_like(self._order)  # of a row within its group
-        self._position[self._order] = np.arange(len(values)) - self._starts[self.codes[self._order]]
+        self._position = np.empty_like(self.order)  # of a row within its group
+        self._position[self.order] = np.arange(len(values)) - self._starts[self.codes[self.order]]
 
     def draw(
         self, codes: np.ndarray, generator: np.random.Generator, skip: np.ndarray | None = None
@@ -266,4 +321,4 @@ class _Groups:
             position = generator.integers(sizes)
         else:
             position = (self._position[skip] + 1 + generator.integers(sizes - 1)) % sizes
-        return self._order[self._starts[codes] + position]
+        return self.order[self._starts[codes] + position]

@@ -6,15 +6,24 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from rgan_tf.config import Config
+from rgan_tf.config import Config, RetrievalConfig
 from rgan_tf.data.patch_reader import PatchReader
-from rgan_tf.losses.retrieval import cooccurrence_loss, selection_loss
+from rgan_tf.losses.retrieval import (
+    cooccurrence_loss,
+    expected_cooccurrence_loss,
+    selection_loss,
+    sharing_pixels,
+)
 from rgan_tf.retrieval.cache import EmbeddingCache
 from rgan_tf.retrieval.distance import unit_distance
 from rgan_tf.retrieval.embedding import PatchEmbedding
-from rgan_tf.retrieval.gumbel import GroupSelection, gumbel_group_select
+from rgan_tf.retrieval.gumbel import (
+    GroupSelection,
+    gumbel_group_select,
+    selection_probabilities,
+)
 from rgan_tf.retrieval.selector import (
-    GroupRetrieval,
+    best_candidate,
     best_position,
     chosen_rows,
     mix_patches,
@@ -62,7 +71,6 @@ class ExactRetrieval:
     def __init__(self, config: Config, embedding: PatchEmbedding):
         self._config = config
         self._embedding = embedding
-        self._select = GroupRetrieval(straight_through=config.retrieval.straight_through)
 
     def __call__(
         self,
@@ -87,8 +95,25 @@ class ExactRetrieval:
         valid = batch["candidate_valid"]  # [B, O, K]
         candidates = self._embedding(batch["candidate_features"])  # [B, O, K, D]
         own = self._embedding(batch["patch_features"])  # [B, O, D]
-        scale = self._embedding.scale  # []
-        selection = self._select(candidates, valid, seeds, scale=scale, temperature=temperature)
+        settings, scale = self._config.retrieval, self._embedding.scale
+        gumbel, scores = noise_and_scores(valid, seeds)  # [B, O, K] twice
+        query = best_candidate(candidates, valid, scores)  # [B, D]
+        selection = gumbel_group_select(
+            candidates,
+            valid,
+            query,
+            gumbel,
+            scale=scale,
+            temperature=temperature,
+            straight_through=settings.straight_through,
+            gradient=settings.gradient,
+        )
+        related = batch["candidate_cooccurrence"]  # [B, O, K, Dc]
+        if settings.cooccurrence_loss == "expected":
+            chances = selection_probabilities(candidates, valid, query, selection, scale=scale)
+            cooccurrence = expected_cooccurrence_loss(chances, related, object_mask)  # [B]
+        else:
+            cooccurrence = cooccurrence_loss(selection.weights, related, object_mask)  # [B]
         return Retrieved(
             mix_patches(selection.weights, batch["candidate_crops"]),
             chosen_rows(batch["candidate_ids"], selection.choice),
@@ -99,9 +124,10 @@ class ExactRetrieval:
                 object_mask,
                 anchors,
                 scale=scale,
-                form=self._config.retrieval.selection_loss,
+                form=settings.selection_loss,
+                sharing=sharing_objects(settings, batch["boxes"]),
             ),
-            cooccurrence_loss(selection.weights, batch["candidate_cooccurrence"], object_mask),
+            cooccurrence,
             {
                 "retrieval/signal_to_noise": signal_to_noise(
                     candidates, valid, tf.gather(own, anchors, batch_dims=1), scale
@@ -117,11 +143,13 @@ class Shortlisted(NamedTuple):
       selection: over the m; `choice` is a position among the m.
       ids: [B, O, m] int32, rows in the bank, -1 where there are fewer than m.
       slots: [B, O, m] int32, positions among the K.
+      probabilities: [B, O, m] float32, of `selection_probabilities`; without locked objects.
     """
 
     selection: GroupSelection
     ids: tf.Tensor
     slots: tf.Tensor
+    probabilities: tf.Tensor
 
 
 class CachedRetrieval:
@@ -191,11 +219,17 @@ class CachedRetrieval:
         patches = self._reader.load(shortlisted.ids)
         age = tf.where(valid, self._cache.age(ids, step), 0)  # [B, O, K]
         query = self._anchor_query(batch, anchors)[1]  # [B, D]
+        if self._config.retrieval.cooccurrence_loss == "expected":
+            cooccurrence = expected_cooccurrence_loss(
+                shortlisted.probabilities, patches.cooccurrence, object_mask
+            )  # [B]
+        else:
+            cooccurrence = cooccurrence_loss(weights, patches.cooccurrence, object_mask)  # [B]
         return Retrieved(
             mix_patches(weights, patches.crops),
             chosen_rows(shortlisted.ids, shortlisted.selection.choice),
             self.selection_loss(batch, cached, object_mask, anchors),
-            cooccurrence_loss(weights, patches.cooccurrence, object_mask),
+            cooccurrence,
             {
                 "retrieval/signal_to_noise": signal_to_noise(
                     cached, valid, query, self._embedding.scale
@@ -240,20 +274,25 @@ class CachedRetrieval:
             temperature=temperature,
             straight_through=settings.straight_through,
             locked=locked,
+            gradient=settings.gradient,
         )  # [B, O, m]
         kept_ids, kept_valid = take_slots(ids, slots), take_slots(valid, slots)  # [B, O, m] each
         kept_ids = tf.where(kept_valid, kept_ids, -1)  # [B, O, m]
+        embeddings = self._embed_rows(kept_ids)  # [B, O, m, D]
+        query = self._embed_rows(first_ids)[:, 0]  # [B, D]
         selection = gumbel_group_select(
-            self._embed_rows(kept_ids),
+            embeddings,
             kept_valid,
-            self._embed_rows(first_ids)[:, 0],
+            query,
             take_slots(gumbel, slots),
             scale=scale,
             temperature=temperature,
             straight_through=settings.straight_through,
             locked=None if locked is None else positions_in_slots(locked, slots),
+            gradient=settings.gradient,
         )
-        return Shortlisted(selection, kept_ids, slots)
+        chances = selection_probabilities(embeddings, kept_valid, query, selection, scale=scale)
+        return Shortlisted(selection, kept_ids, slots, chances)
 
     def selection_loss(
         self,
@@ -288,6 +327,7 @@ class CachedRetrieval:
             scale=self._embedding.scale,
             form=self._config.retrieval.selection_loss,
             left_out=(cached, valid & ~is_in_slots(slots, ids.shape[2])),
+            sharing=sharing_objects(settings, batch["boxes"]),
         )
 
     def _anchor_query(
@@ -300,6 +340,11 @@ class CachedRetrieval:
     def _embed_rows(self, ids: tf.Tensor) -> tf.Tensor:
         """Embeds rows of the bank with the current weights: [...] int32 -> [..., D] float32."""
         return self._embedding(self._reader.features(ids))
+
+
+def sharing_objects(settings: RetrievalConfig, boxes: tf.Tensor) -> tf.Tensor | None:
+    """[B, O, O] bool, the pairs that the selection loss leaves out; None if it takes them all."""
+    return None if settings.shared_pixels else sharing_pixels(boxes)
 
 
 def signal_to_noise(

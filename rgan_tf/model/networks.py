@@ -109,6 +109,7 @@ class RetrievalNetworks(GraphNetworks):
         self.embedding = PatchEmbedding(
             sizes=config.retrieval.embedding_sizes,
             initial_scale=config.retrieval.initial_scale,
+            start=config.retrieval.embedding_start,
         )
         with _precision(precision):
             self.generator = PatchGenerator(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import tensorflow as tf
 
 from rgan_tf.config import Config
@@ -13,7 +15,12 @@ from rgan_tf.losses.retrieval import draw_anchors
 from rgan_tf.model.adversarial_model import AdversarialModel, LossTerms
 from rgan_tf.model.box_losses import box_losses
 from rgan_tf.model.choice import LEARNED, NOISE, FixedRetrieval, own_crops
-from rgan_tf.model.joint_retrieval import CachedRetrieval, ExactRetrieval
+from rgan_tf.model.joint_retrieval import (
+    CachedRetrieval,
+    ExactRetrieval,
+    Retrieved,
+    sharing_objects,
+)
 from rgan_tf.model.judgement import (
     GRADIENT_PENALTY,
     Judge,
@@ -22,6 +29,7 @@ from rgan_tf.model.judgement import (
     generator_terms,
 )
 from rgan_tf.model.networks import Discriminators, RetrievalNetworks
+from rgan_tf.model.own_patches import outside, relit, uniform_per_object
 from rgan_tf.model.recompute import recomputed
 from rgan_tf.retrieval.cache import EmbeddingCache
 from rgan_tf.retrieval.temperature import exponential_temperature
@@ -40,6 +48,8 @@ GENERATOR_TERMS = (
     "perceptual_object",
 )
 """The nine losses of equation (7) and `box_overlap`; the names of their config weights."""
+
+_EXCHANGED = 0.4  # share of the objects of a scene in which some are exchanged
 
 
 class RetrieveGAN(AdversarialModel):
@@ -131,7 +141,7 @@ class RetrieveGAN(AdversarialModel):
 
         temperature = self.temperature()  # []
         anchors = draw_anchors(
-            mask,
+            self._anchor_mask(mask, boxes),
             derive_seed(self.run_seed, self.step, 0, Purpose.SELECTION_ANCHOR),
             first_row=first_row,
             total_rows=self.config.training.batch_size,
@@ -148,6 +158,7 @@ class RetrieveGAN(AdversarialModel):
             own = retrieved.crops  # [B, O, h, w, 3]; a generator without patches sees none
         else:
             own = own_crops(batch, mask)  # [B, O, h, w, 3]
+        own, kept = self._disagreeing(own, retrieved, mask, row_seeds)  # [B, O]: still its own
 
         in_predicted = self._in_predicted_boxes(row_seeds(Purpose.PREDICTED_BOXES))  # [B]
         layout = tf.where(
@@ -167,21 +178,27 @@ class RetrieveGAN(AdversarialModel):
             [real, selected, reconstructed], [boxes, layout, boxes], row_seeds
         )
         real_maps = self.perceptual.maps(real)
+        target, target_maps = real, real_maps
+        if self.config.training.exchanged_patches:
+            # Where a patch is another one, there is nothing to agree with but the image itself.
+            share = outside(boxes, mask & ~kept, self.config.data.image_size)  # [B, H, W, 1]
+            target = share * real + (1.0 - share) * tf.stop_gradient(reconstructed)  # [B, H, W, 3]
+            target_maps = self.perceptual.maps(target)
         # In other boxes than the true ones the images are not meant to agree.
         comparable = tf.cast(~in_predicted, tf.float32)  # [B]
         generator = {
             **generator_terms(of_fakes, objects, mask, form=form),
             "selection": retrieved.selection_loss,
             "cooccurrence": retrieved.cooccurrence_loss,
-            "reconstruction": reconstruction_loss(reconstructed, real),
+            "reconstruction": reconstruction_loss(reconstructed, target),
             **losses_of_boxes,
             "perceptual_image": self.perceptual.between(
-                self.perceptual.maps(reconstructed), real_maps
+                self.perceptual.maps(reconstructed), target_maps
             )
             + settings.perceptual_selected_share
             * comparable
             * self.perceptual.between(self.perceptual.maps(selected), real_maps),
-            "perceptual_object": self._object_distance(of_fakes[1].crops, of_real.crops, mask),
+            "perceptual_object": self._object_distance(of_fakes[1].crops, of_real.crops, kept),
         }
         discriminator = discriminator_terms(of_real, of_fakes, objects, mask, form=form)
         if GRADIENT_PENALTY in self.discriminator_weights:
@@ -238,6 +255,46 @@ class RetrieveGAN(AdversarialModel):
         length = max(settings.steps - start, 1.0)
         return settings.predicted_boxes * tf.clip_by_value(rise / length, 0.0, 1.0)
 
+    def _disagreeing(
+        self,
+        own: tf.Tensor,
+        retrieved: Retrieved,
+        mask: tf.Tensor,
+        row_seeds: Callable[[Purpose], tf.Tensor],
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Own patches as the reconstruction path is given them, see `own_patches`.
+
+        Returns:
+          [B, O, h, w, 3] float32, and [B, O] bool: which of the objects still have their own.
+        """
+        settings = self.config.training
+        if settings.relit_patches:
+            seeds = row_seeds(Purpose.RELIT_PATCHES)  # [B, 2]
+            is_relit = _drawn(seeds, settings.relit_patches)[:, None, None, None, None]
+            present = tf.cast(mask, tf.float32)[:, :, None, None, None]  # [B, O, 1, 1, 1]
+            own = tf.where(is_relit, relit(own, seeds) * present, own)  # [B, O, h, w, 3]
+        if not settings.exchanged_patches:
+            return own, mask
+        seeds = row_seeds(Purpose.EXCHANGED_PATCHES)  # [B, 2]
+        some = uniform_per_object(seeds, mask.shape[1], 1)[..., 0] < _EXCHANGED  # [B, O]
+        exchanged = some & _drawn(seeds, settings.exchanged_patches)[:, tf.newaxis]  # [B, O]
+        exchanged &= mask & (retrieved.choice_ids >= 0)  # [B, O]
+        own = tf.where(exchanged[:, :, None, None, None], retrieved.crops, own)
+        return own, mask & ~exchanged
+
+    def _anchor_mask(self, mask: tf.Tensor, boxes: tf.Tensor) -> tf.Tensor:
+        """[B, O] bool: objects whose patch can be the query of the selection loss.
+
+        One that shares pixels with all others would teach nothing.
+        """
+        sharing = sharing_objects(self.config.retrieval, boxes)  # [B, O, O]
+        if sharing is None:
+            return mask
+        itself = tf.cast(tf.eye(mask.shape[1]), tf.bool)  # [O, O]
+        apart = mask[:, tf.newaxis] & ~sharing & ~itself  # [B, O, O]
+        useful = mask & tf.reduce_any(apart, axis=-1)  # [B, O]
+        return tf.where(tf.reduce_any(useful, axis=-1, keepdims=True), useful, mask)
+
     def _object_distance(self, crops: tf.Tensor, target: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
         """Perceptual distance of object crops: [B, O, S, S, 3] twice -> [B]."""
         shape = [-1, *crops.shape[2:]]
@@ -246,9 +303,7 @@ class RetrieveGAN(AdversarialModel):
 
     def _in_predicted_boxes(self, seeds: tf.Tensor) -> tf.Tensor:
         """[B] bool: which rows of this step are generated in their predicted boxes."""
-        # 24 bits of a row's own seed, as a number in [0, 1).
-        bits = tf.bitwise.bitwise_and(seeds[:, 0], 0xFFFFFF)  # [B]
-        return tf.cast(bits, tf.float32) / 2.0**24 < self.predicted_share()  # [B]
+        return _drawn(seeds, self.predicted_share())
 
     def _generate(self, crops: tf.Tensor, encoding: GraphEncoding, boxes: tf.Tensor) -> tf.Tensor:
         """[B, H, W, 3]; with `recompute`, its inner values are computed again for the gradient."""
@@ -270,6 +325,13 @@ class RetrieveGAN(AdversarialModel):
             encoding.predicate_vectors,
             boxes,
         )
+
+
+def _drawn(seeds: tf.Tensor, share: tf.Tensor | float) -> tf.Tensor:
+    """[B] bool: which rows belong to a share of them, by their own seeds [B, 2]."""
+    # 24 bits of the seed, as a number in [0, 1).
+    bits = tf.bitwise.bitwise_and(seeds[:, 0], 0xFFFFFF)  # [B]
+    return tf.cast(bits, tf.float32) / 2.0**24 < share  # [B]
 
 
 def _twice(encoding: GraphEncoding) -> GraphEncoding:

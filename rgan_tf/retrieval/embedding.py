@@ -17,7 +17,9 @@ class _UnitNormPerceptron(tf.keras.layers.Layer):
     then normalised per vector, so that the width of the backbone's output has no say in the scale.
     """
 
-    def __init__(self, *, sizes: Sequence[int], **kwargs: Any) -> None:
+    def __init__(
+        self, *, sizes: Sequence[int], last_kernel: str = "glorot_uniform", **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         if not sizes or min(sizes) < 1:
             raise ValueError(f"sizes must be positive integers, got {tuple(sizes)}")
@@ -27,7 +29,7 @@ class _UnitNormPerceptron(tf.keras.layers.Layer):
             tf.keras.layers.Dense(size, activation="relu", kernel_initializer="he_normal")
             for size in self.sizes[:-1]
         ]
-        self._output = tf.keras.layers.Dense(self.sizes[-1])
+        self._output = tf.keras.layers.Dense(self.sizes[-1], kernel_initializer=last_kernel)
 
     def build(self, input_shape: Any) -> None:
         """Creates all weights for features of width `input_shape[-1]`."""
@@ -67,15 +69,21 @@ class _UnitNormPerceptron(tf.keras.layers.Layer):
     def call(self, features: tf.Tensor) -> tf.Tensor:
         """Embeds [..., Dx] features to [..., D] float32 vectors of length 1."""
         width = features.shape[-1]
-        vectors = self.standardise(tf.reshape(features, [-1, width]))  # [M, Dx]
+        standard = self.standardise(tf.reshape(features, [-1, width]))  # [M, Dx]
+        vectors = standard  # [M, Dx]
         for layer in self._hidden:
             vectors = layer(vectors)  # [M, size]
         vectors = tf.cast(self._output(vectors), tf.float32)  # [M, D]
+        vectors += self._base(standard)  # [M, D]
         vectors = tf.math.l2_normalize(vectors, axis=-1)  # [M, D]
         shape = tf.concat([tf.shape(features)[:-1], [self.sizes[-1]]], axis=0)
         vectors = tf.reshape(vectors, shape)  # [..., D]
         vectors.set_shape([*features.shape[:-1], self.sizes[-1]])
         return vectors
+
+    def _base(self, standard: tf.Tensor) -> tf.Tensor | float:
+        """What the last layer's output [M, D] is added to; nothing, unless a subclass says so."""
+        return 0.0
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments."""
@@ -92,6 +100,9 @@ class PatchEmbedding(_UnitNormPerceptron):
     Args:
       sizes: widths of the fully-connected layers, the last one D. Each at least 1.
       initial_scale: initial α, above 0.
+      start: "random", or "frozen": the layers start at zero and are added to the principal
+        components of the frozen features, whitened half way, which `set_statistics` computes. So
+        φ starts where the backbone is and can only learn what improves on it.
 
     Call args:
       features: [..., Dx] float, frozen backbone features.
@@ -100,16 +111,25 @@ class PatchEmbedding(_UnitNormPerceptron):
       [..., D] float32, unit norm.
 
     Raises:
-      ValueError: if a size is below 1 or `initial_scale` is not above 0.
+      ValueError: if a size is below 1, `initial_scale` is not above 0, or for another `start`.
     """
 
     def __init__(
-        self, *, sizes: Sequence[int] = (512, 256, 128), initial_scale: float = 10.0, **kwargs: Any
+        self,
+        *,
+        sizes: Sequence[int] = (512, 256, 128),
+        initial_scale: float = 10.0,
+        start: str = "random",
+        **kwargs: Any,
     ) -> None:
-        super().__init__(sizes=sizes, **kwargs)
+        if start not in ("random", "frozen"):
+            raise ValueError(f"start must be random or frozen, got {start!r}")
+        last_kernel = "zeros" if start == "frozen" else "glorot_uniform"
+        super().__init__(sizes=sizes, last_kernel=last_kernel, **kwargs)
         if initial_scale <= 0:
             raise ValueError(f"initial_scale must be above 0, got {initial_scale}")
         self.initial_scale = float(initial_scale)
+        self.start = start
 
     def build(self, input_shape: Any) -> None:
         """Creates all weights, the logarithm of the scale among them."""
@@ -120,7 +140,43 @@ class PatchEmbedding(_UnitNormPerceptron):
             dtype=tf.float32,
             experimental_autocast=False,
         )
+        if self.start == "frozen":
+            self._components = self.add_weight(
+                "components",
+                [int(input_shape[-1]), self.sizes[-1]],
+                initializer="glorot_uniform",
+                trainable=False,
+                dtype=tf.float32,
+                experimental_autocast=False,
+            )
         super().build(input_shape)
+
+    def set_statistics(self, features: np.ndarray) -> None:
+        """See the base class; computes the principal components as well, if φ starts there."""
+        super().set_statistics(features)
+        if self.start == "frozen":
+            standard = self.standardise(tf.constant(features, tf.float32)).numpy()
+            self._components.assign(_half_whitening(standard, self.sizes[-1]))
+
+    def _base(self, standard: tf.Tensor) -> tf.Tensor | float:
+        return standard @ self._components if self.start == "frozen" else 0.0  # [M, D]
+
+    def untrained(self, seed: int) -> PatchEmbedding:
+        """This φ as it was before training: the same statistics and start, layers drawn anew.
+
+        Args:
+          seed: of the layers.
+        """
+        other = type(self).from_config(self.get_config())
+        other.build((None, int(self._mean.shape[0])))
+        for variable, mine in zip(other.variables, self.variables, strict=True):
+            if not mine.trainable:
+                variable.assign(mine)
+        kernels = [v for v in other.trainable_variables if len(v.shape) == 2]
+        for number, kernel in enumerate(kernels):
+            if np.any(kernel):  # φ that starts at frozen features has a last layer of zeros
+                kernel.assign(tf.keras.initializers.HeNormal(seed + number)(kernel.shape))
+        return other
 
     @property
     def scale(self) -> tf.Tensor:
@@ -129,7 +185,8 @@ class PatchEmbedding(_UnitNormPerceptron):
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments."""
-        return {**super().get_config(), "initial_scale": self.initial_scale}
+        own = {"initial_scale": self.initial_scale, "start": self.start}
+        return {**super().get_config(), **own}
 
 
 @tf.keras.utils.register_keras_serializable(package="rgan_tf")
@@ -151,3 +208,25 @@ class CooccurrenceEmbedding(_UnitNormPerceptron):
 
     def __init__(self, *, sizes: Sequence[int] = (512, 128), **kwargs: Any) -> None:
         super().__init__(sizes=sizes, **kwargs)
+
+
+def _half_whitening(vectors: np.ndarray, width: int) -> np.ndarray:
+    """Maps vectors to their first principal components, each divided by the root of its deviation.
+
+    Half way between plain projection, which leaves everything to a few directions of large
+    variance, and whitening, which raises the noise of small ones to their height.
+
+    Args:
+      vectors: [N, Dx].
+      width: D. Where Dx is smaller, the last columns are 0.
+
+    Returns:
+      [Dx, D] float32; mapped vectors have a mean square length of 1.
+    """
+    variances, directions = np.linalg.eigh(np.cov(np.asarray(vectors, np.float64).T))
+    order = np.argsort(variances)[::-1][:width]
+    kept = np.maximum(variances[order], 1e-6)
+    result = np.zeros([vectors.shape[1], width])
+    result[:, : len(order)] = directions[:, order] * kept**-0.25
+    length = np.sqrt(np.mean(np.sum((vectors @ result) ** 2, axis=1)))
+    return (result / max(length, 1e-6)).astype(np.float32)

@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from rgan_tf.losses.retrieval import cooccurrence_loss, draw_anchors, selection_loss
+from rgan_tf.losses.retrieval import (
+    cooccurrence_loss,
+    draw_anchors,
+    expected_cooccurrence_loss,
+    selection_loss,
+    sharing_pixels,
+)
 
 
 def softmax_loss(distances, own, scale):
@@ -57,6 +63,54 @@ def test_what_is_left_out_counts_in_the_loss_and_receives_no_gradient():
     # Teacher-forced, only the order of the visits could differ; nothing else is approximate.
     iterative, _ = loss_and_gradients("iterative", candidates, (others, is_left_out))
     assert (iterative.numpy() > loss_and_gradients("iterative", candidates)[0].numpy()).all()
+
+
+def test_sharing_pixels():
+    boxes = tf.constant(
+        [[[0.0, 0.0, 0.5, 0.5], [0.4, 0.4, 1.0, 1.0], [0.0, 0.5, 0.4, 1.0], [0.0] * 4]]
+    )
+    expected = np.eye(4, dtype=bool)
+    expected[0, 1] = expected[1, 0] = True  # boxes 0 and 2, 1 and 2 only touch
+    expected[3, 3] = False  # padding has no pixel
+    np.testing.assert_array_equal(sharing_pixels(boxes)[0], expected)
+
+
+def test_objects_that_share_pixels_with_the_query_do_not_count():
+    own = tf.constant([[[0.0], [1.0], [5.0]]])  # anchor: object 0
+    candidates = tf.constant([[[[9.0]], [[2.0]], [[3.0]]]])
+    arguments = (own, candidates, tf.fill([1, 3, 1], True), tf.fill([1, 3], True), [0])
+
+    def loss(form, *pairs):
+        sharing = np.eye(3, dtype=bool)
+        for first, second in pairs:
+            sharing[first, second] = sharing[second, first] = True
+        return selection_loss(*arguments, scale=0.5, form=form, sharing=tf.constant(sharing[None]))
+
+    second = softmax_loss([5, 3], 0, 0.5)
+    np.testing.assert_allclose(loss("one_step", (0, 1)), [second], rtol=1e-6)
+    np.testing.assert_allclose(loss("one_step", (0, 1), (0, 2)), [0.0])
+    # Object 1 is visited first and joins the query, so object 2 no longer counts beside it.
+    first = softmax_loss([1, 2], 0, 0.5)
+    np.testing.assert_allclose(loss("iterative", (1, 2)), [first], rtol=1e-6)
+    np.testing.assert_allclose(loss("one_step", (1, 2)), [(first + second) / 2], rtol=1e-6)
+
+
+def test_expected_cooccurrence_is_the_mean_of_the_sampled_one():
+    rng = np.random.default_rng(0)
+    vectors = tf.math.l2_normalize(tf.constant(rng.normal(size=(1, 3, 2, 4)), tf.float32), -1)
+    probabilities = np.array([[[0.2, 0.8], [0.6, 0.4], [0.0, 0.0]]], np.float32)
+    mask = tf.fill([1, 3], True)
+    mean = 0.0
+    for first in range(2):
+        for second in range(2):
+            weights = np.zeros((1, 3, 2), np.float32)
+            weights[0, 0, first] = weights[0, 1, second] = 1
+            share = probabilities[0, 0, first] * probabilities[0, 1, second]
+            mean += share * cooccurrence_loss(weights, vectors, mask).numpy()
+    loss = expected_cooccurrence_loss(probabilities, vectors, mask)
+    np.testing.assert_allclose(loss, mean, rtol=1e-5)
+    nothing = expected_cooccurrence_loss(np.zeros_like(probabilities), vectors, mask)
+    np.testing.assert_array_equal(nothing, [0.0])
 
 
 @pytest.mark.parametrize("teacher_forcing", [True, False])

@@ -62,7 +62,38 @@ def test_config_round_trip(layer):
     assert type(again) is type(layer) and again.get_config() == layer.get_config()
 
 
-@pytest.mark.parametrize("options", [{"sizes": ()}, {"sizes": (4, 0)}, {"initial_scale": 0.0}])
+def test_frozen_start_is_the_whitened_backbone_and_learns_from_there():
+    rng = np.random.default_rng(4)
+    features = (rng.normal(size=(300, 3)) @ rng.normal(size=(3, 12)) * 2).astype(np.float32)
+    features += rng.normal(size=features.shape).astype(np.float32)
+    layer = PatchEmbedding(sizes=(6, 4), start="frozen")
+    layer.set_statistics(features)
+    standard = layer.standardise(features).numpy()
+    variances, directions = np.linalg.eigh(np.cov(standard.T.astype(np.float64)))
+    plain = standard @ (directions[:, :-5:-1] / variances[:-5:-1] ** 0.25)
+    plain /= np.linalg.norm(plain, axis=1, keepdims=True)
+    start = layer(features).numpy()
+    np.testing.assert_allclose(start @ start.T, plain @ plain.T, atol=1e-4)  # up to signs
+    assert not [v for v in layer.trainable_variables if "components" in v.name]
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(layer(features)[:, 0])
+    kernel = layer._output.kernel
+    assert np.abs(tape.gradient(loss, kernel)).max() > 0
+    other = PatchEmbedding(sizes=(6, 4), start="random")
+    other.set_statistics(features)
+    assert np.abs(other(features).numpy() @ other(features).numpy().T - plain @ plain.T).max() > 0.5
+
+
+def test_frozen_start_with_fewer_features_than_dimensions():
+    layer = PatchEmbedding(sizes=(6,), start="frozen")
+    layer.set_statistics(np.random.default_rng(0).normal(size=(50, 4)))
+    vectors = layer(np.random.default_rng(1).normal(size=(7, 4)))
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "options", [{"sizes": ()}, {"sizes": (4, 0)}, {"initial_scale": 0.0}, {"start": "cold"}]
+)
 def test_arguments_out_of_range_are_refused(options):
     with pytest.raises(ValueError, match="got"):
         PatchEmbedding(**options)

@@ -1,0 +1,82 @@
+"""Own patches made as unlike each other as retrieved ones are, with the real image as the target.
+
+A scene's own patches agree wherever they overlap, in light and in content, so the reconstruction
+path alone never asks the generator to mend light or to decide whose pixel it is. Two remedies, not
+in the paper: every own patch gets a light and a cut of its own (`relit`), and some are exchanged
+for retrieved ones (`exchanged`), the real image remaining the target elsewhere.
+"""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from rgan_tf.augmentation import change_colors
+from rgan_tf.generator.layout import box_coverage
+from rgan_tf.retrieval.noise import stateless_uniform
+
+EXPOSURE = 0.5  # a factor of up to e^0.5 on the light, either way
+WHITE_BALANCE = 0.15  # likewise, on each channel
+SATURATION = (0.5, 1.5)  # factor on the distance from the grey of the pixel
+CONTRAST = (0.7, 1.3)  # factor on the distance from the mean of the patch
+SMALLEST_CUT = 0.75  # of the patch's sides
+MIRRORED = 0.25  # share of patches
+_NUMBERS = 11  # that one patch draws
+
+
+def relit(crops: tf.Tensor, seeds: tf.Tensor) -> tf.Tensor:
+    """Gives every patch its own exposure, white balance, saturation, contrast, cut and direction.
+
+    Args:
+      crops: [B, O, h, w, 3] float32 in [-1, 1].
+      seeds: [B, 2] int32, one per row.
+
+    Returns:
+      [B, O, h, w, 3] float32 in [-1, 1].
+    """
+    objects, height, width = crops.shape[1:4]
+    draws = uniform_per_object(seeds, objects, _NUMBERS)  # [B, O, _NUMBERS]
+    draws = tf.reshape(draws, [-1, _NUMBERS])  # [B*O, _NUMBERS]
+    flat = tf.reshape(crops, [-1, height, width, 3])  # [B*O, h, w, 3]
+    gains = EXPOSURE * (2 * draws[:, :1] - 1) + WHITE_BALANCE * (2 * draws[:, 1:4] - 1)
+    light = (flat + 1.0) * tf.exp(gains)[:, tf.newaxis, tf.newaxis]  # [B*O, h, w, 3], from 0
+    coloured = change_colors(
+        light - 1.0,
+        tf.zeros_like(draws[:, 4]),
+        SATURATION[0] + draws[:, 4] * (SATURATION[1] - SATURATION[0]),
+        CONTRAST[0] + draws[:, 5] * (CONTRAST[1] - CONTRAST[0]),
+    )  # [B*O, h, w, 3]
+    sides = SMALLEST_CUT + draws[:, 6:8] * (1 - SMALLEST_CUT)  # [B*O, 2]
+    corner = draws[:, 8:10] * (1 - sides)  # [B*O, 2]
+    boxes = tf.concat([corner, corner + sides], axis=1)  # [B*O, 4]
+    mirrored = draws[:, 10:] < MIRRORED  # [B*O, 1]
+    boxes = tf.where(mirrored, tf.gather(boxes, [0, 3, 2, 1], axis=1), boxes)  # [B*O, 4]
+    cut = tf.image.crop_and_resize(
+        coloured, boxes, tf.range(tf.shape(flat)[0]), [height, width]
+    )  # [B*O, h, w, 3]
+    return tf.reshape(tf.clip_by_value(cut, -1.0, 1.0), tf.shape(crops))
+
+
+def uniform_per_object(seeds: tf.Tensor, objects: int, numbers: int) -> tf.Tensor:
+    """Uniform numbers from [0, 1), a row's from its own seed: [B, 2] -> [B, objects, numbers]."""
+    return tf.map_fn(
+        lambda seed: stateless_uniform([objects, numbers], seed),
+        seeds,
+        fn_output_signature=tf.TensorSpec([objects, numbers], tf.float32),
+    )
+
+
+def outside(boxes: tf.Tensor, exchanged: tf.Tensor, size: int) -> tf.Tensor:
+    """Pixels that no exchanged object may cover: where the real image is still the target.
+
+    Args:
+      boxes: [B, O, 4] float32 [y0, x0, y1, x1].
+      exchanged: [B, O] bool.
+      size: side of the images, px.
+
+    Returns:
+      [B, size, size, 1] float32, 1 outside, 0 inside.
+    """
+    rows, columns = box_coverage(boxes, size, size)  # 2 x [B, O, S]
+    inside = (rows > 0)[..., :, tf.newaxis] & (columns > 0)[..., tf.newaxis, :]  # [B, O, S, S]
+    covered = tf.reduce_any(inside & exchanged[:, :, tf.newaxis, tf.newaxis], axis=1)  # [B, S, S]
+    return 1.0 - tf.cast(covered, tf.float32)[..., tf.newaxis]
