@@ -1,8 +1,10 @@
 """Retrieval: are the chosen patches compatible, beside simpler ways of choosing?
 
-Every figure is given for four selections among the same candidates: `learned` (the group
-retrieval), `graph_nearest` (the pre-filter's first), `backbone` (Algorithm 1 on standardised
-frozen features) and `random`.
+Every figure is given for five selections among the same candidates: `learned` (the group
+retrieval), `untrained` (φ as it was before training), `backbone` (Algorithm 1 on standardised
+frozen features), `graph_nearest` (the pre-filter's first) and `random`. The first three run
+Algorithm 1 twice at the same distance scale, the learned one: with its Gumbel noise, as a user's
+samples are drawn, and without noise (`..._without_noise`), from the same first patches.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import tensorflow as tf
 
 from rgan_tf.data.candidates import CandidateSource
 from rgan_tf.data.prepared import PreparedData
+from rgan_tf.metrics.boxes import shared_share
 from rgan_tf.metrics.retrieval import (
     cooccurrence_distance,
     ground_truth_recall_at_1,
@@ -22,12 +25,21 @@ from rgan_tf.metrics.retrieval import (
 )
 from rgan_tf.model.networks import RetrievalNetworks
 from rgan_tf.model.patch_library import PatchLibrary
-from rgan_tf.retrieval.selector import GroupRetrieval, chosen_rows
+from rgan_tf.retrieval.gumbel import gumbel_group_select
+from rgan_tf.retrieval.selector import best_candidate, chosen_rows, noise_and_scores
 from rgan_tf.seeds import Purpose, derive_row_seeds
 from training.evaluation.systems import Batch, row_seeds
 
-SELECTIONS = ("learned", "graph_nearest", "backbone", "random")
-_DECIDED = 1000.0  # distance scale at which frozen features outweigh the noise
+SELECTIONS = ("learned", "untrained", "backbone", "graph_nearest", "random")
+EMBEDDED = SELECTIONS[:3]
+_WITHOUT_NOISE = "_without_noise"
+OVERLAPS = {
+    "": 0.0,
+    "_sharing_0_to_0.25": 0.25,
+    "_sharing_0.25_to_0.75": 0.75,
+    "_sharing_0.75_to_1": 1.0,
+}
+"""Classes of pairs by `shared_share`: what their figures' names end in, and their highest share."""
 
 
 def retrieval_metrics(
@@ -41,6 +53,11 @@ def retrieval_metrics(
 ) -> dict[str, float]:
     """Style agreement, locked style match, ground-truth recall and co-occurrence distance.
 
+    `gt_recall@1` counts the objects that share no pixel with the object whose own patch is the
+    query: patches of overlapping boxes show the same pixels, and candidates of other images never
+    do. `gt_recall@1_sharing_...` has it for those that do, by how much of the smaller box they
+    share, `gt_recall@1_all` for all.
+
     Styles are known on the procedural world only; elsewhere their figures are left out.
 
     Args:
@@ -52,36 +69,66 @@ def retrieval_metrics(
       library: for batches without the candidates' features.
     """
     generator = np.random.default_rng([seed, 1])
-    select = _Selector(networks, library)
+    select = _Selector(networks, library, seed)
     blocks = [_select_all(select, batch, seed, generator) for batch in scenes]
     parts = {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
 
     styles = np.asarray(data.bank.styles)
     has_styles = bool(len(styles)) and all(styles)
-    mask, counted = parts["mask"], parts["counted"]  # [G, O] each
+    pairs = _pairs_to_count(parts)
     metrics: dict[str, float] = {}
     for name in SELECTIONS:
-        chosen = parts[f"{name}/ids"]  # [G, O]
-        vectors = table.cooccurrence[np.maximum(chosen, 0)]  # [G, O, Dc]
-        figures = {
-            "cooccurrence_distance": cooccurrence_distance(vectors, mask),
-            "distinct_patches": distinct_share(chosen, mask),
-        }
-        if has_styles:
-            free = styles[np.maximum(chosen, 0)]
-            locked = styles[np.maximum(parts[f"{name}/locked_ids"], 0)]
-            figures["style_agreement"] = style_agreement(free, mask)
-            figures["locked_style_match"] = locked_style_match(locked, mask, parts["lock_object"])
-        if f"{name}/scores" in parts:
-            own = np.zeros(mask.shape, np.int32)  # the own patch stands in slot 0
-            figures["gt_recall@1"] = ground_truth_recall_at_1(
-                parts[f"{name}/scores"], parts["valid"], own, counted
+        figures = _figures_of_choice(name, parts, styles if has_styles else None, table)
+        if name in EMBEDDED:
+            quiet = _figures_of_choice(
+                name + _WITHOUT_NOISE, parts, styles if has_styles else None, table
             )
+            figures |= {f"{figure}{_WITHOUT_NOISE}": value for figure, value in quiet.items()}
+            own = np.zeros(parts["mask"].shape, np.int32)  # the own patch stands in slot 0
+            figures |= {
+                f"gt_recall@1{suffix}": ground_truth_recall_at_1(
+                    parts[f"{name}/scores"], parts["valid"], own, counted
+                )
+                for suffix, counted in pairs.items()
+            }
         metrics |= {f"retrieval/{name}/{figure}": value for figure, value in figures.items()}
-    metrics["retrieval/random/gt_recall@1"] = float(
-        np.mean(1.0 / parts["valid"].sum(axis=2)[counted])
-    )
+    chances = 1.0 / np.maximum(parts["valid"].sum(axis=2), 1)  # [G, O]
+    for suffix, counted in pairs.items():
+        chance = float(np.mean(chances[counted])) if counted.any() else float("nan")
+        metrics[f"retrieval/random/gt_recall@1{suffix}"] = chance
+        metrics[f"retrieval/pairs{suffix or '_disjoint'}"] = int(counted.sum())
     return metrics
+
+
+def _pairs_to_count(parts: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Suffix of the recall's name -> [G, O] bool: which objects count, by what they share."""
+    shared, lowest = parts["shared"], -1.0
+    pairs = {"_all": parts["counted"]}
+    for name, highest in OVERLAPS.items():
+        pairs[name] = parts["counted"] & (shared > lowest) & (shared <= highest)
+        lowest = highest
+    return {name: counted for name, counted in pairs.items() if counted.any() or not name}
+
+
+def _figures_of_choice(
+    name: str,
+    parts: dict[str, np.ndarray],
+    styles: np.ndarray | None,
+    table: CandidateSource,
+) -> dict[str, float]:
+    """What one way of choosing chose, free and with one patch locked."""
+    mask, chosen = parts["mask"], parts[f"{name}/ids"]  # [G, O] each
+    vectors = table.cooccurrence[np.maximum(chosen, 0)]  # [G, O, Dc]
+    figures = {
+        "cooccurrence_distance": cooccurrence_distance(vectors, mask),
+        "distinct_patches": distinct_share(chosen, mask),
+    }
+    if styles is not None:
+        free = styles[np.maximum(chosen, 0)]
+        locked = styles[np.maximum(parts[f"{name}/locked_ids"], 0)]
+        figures["style_agreement"] = style_agreement(free, mask)
+        figures["locked_style_match"] = locked_style_match(locked, mask, parts["lock_object"])
+    return figures
 
 
 def chosen_patches(
@@ -100,7 +147,7 @@ def chosen_patches(
       Each batch, and name in `SELECTIONS` -> [B, O] integer rows of the bank, -1 for no object.
     """
     generator = np.random.default_rng([seed, 1])
-    select = _Selector(networks, library)
+    select = _Selector(networks, library, seed)
     for batch in scenes:
         parts = _select_all(select, batch, seed, generator)
         yield batch, {name: parts[f"{name}/ids"] for name in SELECTIONS}
@@ -109,10 +156,10 @@ def chosen_patches(
 class _Selector:
     """Algorithm 1 on the learned embedding and on frozen backbone features."""
 
-    def __init__(self, networks: RetrievalNetworks, library: PatchLibrary | None):
+    def __init__(self, networks: RetrievalNetworks, library: PatchLibrary | None, seed: int):
         self._embedding = networks.embedding
+        self._untrained = networks.embedding.untrained(seed)
         self._library = library
-        self._retrieval = GroupRetrieval()
 
     def embed(self, batch: Batch) -> dict[str, list[tf.Tensor]]:
         """Both kinds of embedding of the candidates [B, O, K, D] and own patches [B, O, D]."""
@@ -126,16 +173,24 @@ class _Selector:
     def _embed(self, candidates: tf.Tensor, own: tf.Tensor) -> dict[str, list[tf.Tensor]]:
         features = [candidates, own]
         frozen = [tf.math.l2_normalize(self._embedding.standardise(x), -1) for x in features]
-        return {"learned": [self._embedding(x) for x in features], "backbone": frozen}
+        return {
+            "learned": [self._embedding(x) for x in features],
+            "untrained": [self._untrained(x) for x in features],
+            "backbone": frozen,
+        }
 
     @tf.function
-    def choose(self, embeddings, valid, seeds, scale, locked) -> tf.Tensor:
-        """[B, O] int32 candidate of every object."""
-        return self._retrieval(embeddings, valid, seeds, scale=scale, locked=locked).choice
-
-    def scale(self, name: str) -> tf.Tensor:
-        """The distance scale of one kind of embedding."""
-        return self._embedding.scale if name == "learned" else tf.constant(_DECIDED)
+    def choose(self, embeddings, valid, seeds, locked, noise) -> tf.Tensor:
+        """[B, O] int32 candidate of every object; `noise` multiplies the Gumbel noise."""
+        gumbel, scores = noise_and_scores(valid, seeds)  # [B, O, K] twice
+        return gumbel_group_select(
+            embeddings,
+            valid,
+            best_candidate(embeddings, valid, scores),
+            gumbel * noise,
+            scale=self._embedding.scale,
+            locked=locked,
+        ).choice
 
 
 def _select_all(
@@ -150,6 +205,7 @@ def _select_all(
     locked = np.full(mask.shape, -1, np.int32)  # [B, O]
     locked[np.arange(len(locked)), lock_object] = lock_choice
     embedded = selector.embed(batch)
+    boxes = batch["boxes"].numpy()  # [B, O, 4]
 
     random = np.where(valid, generator.random(valid.shape), -1.0).argmax(axis=2)  # [B, O]
     choices = {"graph_nearest": [np.zeros_like(random)] * 2, "random": [random] * 2}
@@ -157,15 +213,21 @@ def _select_all(
         "mask": mask,
         "lock_object": np.where(mask.any(axis=1), lock_object, -1),
         "counted": mask & (np.arange(mask.shape[1]) != lock_object[:, None]),
+        "shared": shared_share(boxes[np.arange(len(boxes)), lock_object][:, None], boxes),  # [B, O]
         "valid": np.concatenate([mask[..., None], valid], axis=2),  # [B, O, 1 + K]
     }
     for name, (candidates, own) in embedded.items():
-        choices[name] = [
-            selector.choose(
-                candidates, batch["candidate_valid"], seeds, selector.scale(name), tf.constant(lock)
-            ).numpy()
-            for lock in (np.full_like(locked, -1), locked)
-        ]
+        for suffix, noise in (("", 1.0), (_WITHOUT_NOISE, 0.0)):
+            choices[name + suffix] = [
+                selector.choose(
+                    candidates,
+                    batch["candidate_valid"],
+                    seeds,
+                    tf.constant(lock),
+                    tf.constant(noise),
+                ).numpy()
+                for lock in (np.full_like(locked, -1), locked)
+            ]
         parts[f"{name}/scores"] = _scores(candidates.numpy(), own.numpy(), lock_object)
     for name, (free, with_lock) in choices.items():
         parts[f"{name}/ids"] = chosen_rows(ids, free).numpy()

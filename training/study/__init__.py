@@ -10,7 +10,7 @@ import argparse
 from typing import Any
 
 # Those of `training.evaluation.retrieval`, which is slow to import.
-SELECTIONS = ("learned", "graph_nearest", "backbone", "random")
+SELECTIONS = ("learned", "untrained", "backbone", "graph_nearest", "random")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

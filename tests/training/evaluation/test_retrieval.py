@@ -13,6 +13,7 @@ from rgan_tf.retrieval.embedding import PatchEmbedding
 from training.evaluation.retrieval import SELECTIONS, retrieval_metrics
 
 STYLES, SIZE = 2, 8
+APART = np.array([[0, 0.25 * i, 1, 0.25 * i + 0.25] for i in range(4)], np.float32)
 
 
 class StyleEmbedding:
@@ -25,6 +26,9 @@ class StyleEmbedding:
 
     def standardise(self, features):
         return features[..., STYLES:]
+
+    def untrained(self, seed):
+        return self.standardise
 
 
 def world(scenes=40, objects=3, k=2, knows=True, seed=0):
@@ -48,6 +52,7 @@ def world(scenes=40, objects=3, k=2, knows=True, seed=0):
         "candidate_ids": tf.constant(ids, tf.int32),
         "candidate_features": tf.constant(features(bank_styles[ids])),
         "patch_features": tf.constant(features(own_styles)),
+        "boxes": tf.tile(tf.constant(APART[:objects])[None], [scenes, 1, 1]),
     }
     names = np.array(["day", "night"])
     data = SimpleNamespace(bank=SimpleNamespace(styles=names[bank_styles].tolist()))
@@ -71,7 +76,7 @@ def test_an_embedding_that_knows_the_style_keeps_to_it():
 
 def test_every_other_way_of_choosing_is_chance():
     metrics = measure(*world(scenes=300))
-    for name in ("graph_nearest", "backbone", "random"):
+    for name in ("graph_nearest", "backbone", "untrained", "random"):
         assert metrics[f"retrieval/{name}/style_agreement"] == pytest.approx(0.5, abs=0.07)
         assert metrics[f"retrieval/{name}/locked_style_match"] == pytest.approx(0.5, abs=0.09)
         # Half of the pairs differ, and are then the root of 2 apart.
@@ -101,6 +106,48 @@ def test_recall_by_hand():
             break
     # Of the two objects that did not give the query, both win when object 2 gave it, else one.
     assert recalls == {0.5, 1.0}
+
+
+def test_recall_counts_objects_that_share_no_pixel_with_the_query_by_themselves():
+    batch, data, table = world(scenes=60, objects=3)
+    own = np.zeros([60, 3, SIZE], np.float32)
+    candidates = np.zeros([60, 3, 2, SIZE], np.float32)
+    own[..., 0] = 1.0
+    candidates[:, :2, :, 1] = 1.0  # objects 0 and 1 know each other, object 2 ties with all
+    candidates[:, 2, :, 0] = 1.0
+    boxes = np.tile(APART[:3], (60, 1, 1))
+    boxes[:, 1] = [0.5, 0.1, 1.0, 0.2]  # half of 0's box covers it: it shares all of its pixels
+    batch |= {
+        "patch_features": tf.constant(own),
+        "candidate_features": tf.constant(candidates),
+        "boxes": tf.constant(boxes),
+    }
+    metrics = measure(batch, data, table)
+    # Without shared pixels: 2 is lost, seen from 0 or 1; 0 and 1 win, seen from 2.
+    assert metrics["retrieval/learned/gt_recall@1_sharing_0.75_to_1"] == 1.0
+    assert 0.3 < metrics["retrieval/learned/gt_recall@1"] < 0.7
+    assert metrics["retrieval/learned/gt_recall@1_all"] == pytest.approx(2 / 3, abs=0.1)
+    shared, apart = (
+        metrics["retrieval/pairs_sharing_0.75_to_1"],
+        metrics["retrieval/pairs_disjoint"],
+    )
+    assert shared + apart == metrics["retrieval/pairs_all"] == 120
+    assert "retrieval/learned/gt_recall@1_sharing_0_to_0.25" not in metrics
+
+
+def test_every_row_gets_the_same_noise_and_is_reported_without_it():
+    class Faint(StyleEmbedding):
+        """Knows the style, but its distances are lost in the noise."""
+
+        scale = tf.constant(0.1)
+
+    metrics = measure(*world(scenes=300), embedding=Faint())
+    noisy = metrics["retrieval/learned/style_agreement"]
+    assert noisy == pytest.approx(0.5, abs=0.1)
+    assert metrics["retrieval/learned/style_agreement_without_noise"] == 1.0
+    for name in ("backbone", "untrained"):
+        figure = metrics[f"retrieval/{name}/style_agreement_without_noise"]
+        assert figure == pytest.approx(0.5, abs=0.1)
 
 
 def test_same_seed_same_figures_and_other_seeds_other_ones():
