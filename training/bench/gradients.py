@@ -35,6 +35,12 @@ LOADED = (4, 8, 16)
 PARTS = ("total", "through_selection", "selection_loss")
 
 
+def has_checkpoints(run_name: str) -> bool:
+    """Whether a run still has checkpoints of its joint stage."""
+    folder = open_run(run_name).stage_folder("retrievegan") / "checkpoints"
+    return any(folder.glob("step-*"))
+
+
 def compare_gradients(
     run_name: str,
     data_folder: str | None,
@@ -73,7 +79,7 @@ def compare_gradients(
     data = PreparedData.open(data_folder or run.data)
     data.check_vocabulary(run.vocabulary, f"run {run_name}")
     folder = run.stage_folder("retrievegan") / "checkpoints"
-    if not any(folder.glob("step-*")):
+    if not has_checkpoints(run_name):
         raise BadInput(f"--run {run_name}: has no checkpoints of the joint stage in {folder}")
     config = _with_retrieval(run.config, candidates=candidates, exact_candidates=candidates)
     table = load_first_stages(run).candidates(config, data, ["train"])["train"]

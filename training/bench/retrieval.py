@@ -17,14 +17,36 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--gradients",
         action="store_true",
-        help="instead: truncated against full gradient, and cached against fresh embeddings",
+        help="instead: the gradients that a selection can have, and where the run has checkpoints "
+        "also truncated against full gradient and cached against fresh embeddings",
     )
-    parser.add_argument("--run", help="trained run with checkpoints, for --gradients")
+    parser.add_argument("--run", help="trained run, for --gradients")
+    parser.add_argument("--draws", type=int, default=16, help="of the noise, for --gradients")
+    parser.add_argument(
+        "--untrained", action="store_true", help="for --gradients: φ as it was before training"
+    )
     parser.add_argument(
         "--candidates", type=int, default=128, help="K of the full gradient, for --gradients"
     )
     parser.add_argument("--batches", type=int, default=8, help="for --gradients")
     parser.add_argument("--weights-dir", help="folder with backbone weight files")
+
+
+def _compare_gradients(args: argparse.Namespace) -> dict[str, Any]:
+    from rgan_tf.errors import BadInput
+    from training.bench.estimators import compare_estimators
+    from training.bench.gradients import compare_gradients, has_checkpoints
+
+    if not args.run:
+        raise BadInput("rgan bench retrieval --gradients: name a trained run with --run")
+    shared = {"batches": args.batches, "weights_dir": args.weights_dir}
+    result = compare_estimators(
+        args.run, args.data, draws=args.draws, untrained=args.untrained, **shared
+    )
+    if not args.untrained and has_checkpoints(args.run):
+        truncation = compare_gradients(args.run, args.data, candidates=args.candidates, **shared)
+        result["truncation"] = truncation
+    return result
 
 
 def main(args: argparse.Namespace) -> dict[str, Any]:
@@ -44,17 +66,7 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
     if min(args.repetitions, args.steps, args.batches, args.candidates) < 1:
         raise BadInput("rgan bench retrieval: counts must be at least 1")
     if args.gradients:
-        from training.bench.gradients import compare_gradients
-
-        if not args.run:
-            raise BadInput("rgan bench retrieval --gradients: name a trained run with --run")
-        return compare_gradients(
-            args.run,
-            args.data,
-            candidates=args.candidates,
-            batches=args.batches,
-            weights_dir=args.weights_dir,
-        )
+        return _compare_gradients(args)
 
     from training.bench.retrieval_cases import naive_megabytes, run_case
 

@@ -1,0 +1,211 @@
+"""The gradients that a straight-through selection can have, compared on a trained run."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from rgan_tf.backbones import load_backbone
+from rgan_tf.config import Config
+from rgan_tf.data.pipeline import scene_dataset
+from rgan_tf.data.prepared import PreparedData
+from rgan_tf.errors import BadInput
+from rgan_tf.losses.perceptual import PerceptualDistance
+from rgan_tf.losses.retrieval import draw_anchors
+from rgan_tf.model.joint_retrieval import ExactRetrieval
+from rgan_tf.model.networks import RetrievalNetworks, build_retrieval_networks
+from rgan_tf.retrieval.gumbel import EXPECTED, PAPER, WITHIN_GROUP
+from rgan_tf.runs import load_weights, open_run
+from rgan_tf.seeds import Purpose, derive_batch_seeds
+from training.first_stages import load_first_stages
+
+ESTIMATORS = ((WITHIN_GROUP, 1.0), (WITHIN_GROUP, 0.1), (EXPECTED, 1.0), (PAPER, 1.0), (PAPER, 0.1))
+OBJECTIVES = ("perceptual", "cooccurrence_sampled", "cooccurrence_expected")
+_STEP = 0.03  # length of the step of the descent, as a share of the length of φ's weights
+
+
+def compare_estimators(
+    run_name: str,
+    data_folder: str | None,
+    *,
+    batches: int,
+    draws: int,
+    untrained: bool = False,
+    weights_dir: str | None = None,
+) -> dict[str, Any]:
+    """How large, how steady and how useful each gradient is, on the same scenes and noise.
+
+    Args:
+      run_name: a trained run; its φ, encoder and generator are used.
+      data_folder: prepared data; None takes what the run was trained on.
+      batches: of the run's batch size, from the training split.
+      draws: of the noise, per batch; the first half of them make the long average.
+      untrained: takes φ as it was before training.
+      weights_dir: of the perceptual backbone.
+
+    Returns:
+      objective -> estimator -> `norm`: mean length of the gradient of one draw; `cosine`: mean
+      cosine of one draw of the second half to the average over the first half; `descent`: by how
+      much the sampled objective changes, with the noise of the second half, after a step of one
+      length along the average. The objectives are the perceptual distance of the generated images
+      and the two forms of the co-occurrence loss.
+
+    Raises:
+      BadInput: if there are fewer than two draws, or the run does not fit the data.
+    """
+    if draws < 2:
+        raise BadInput("rgan bench retrieval: --draws must be at least 2")
+    run = open_run(run_name)
+    if not (data_folder or run.data):
+        raise BadInput(f"--run {run_name}: ships without data; name some with --data")
+    data = PreparedData.open(data_folder or run.data)
+    data.check_vocabulary(run.vocabulary, f"run {run_name}")
+    config = run.config
+    settings = dataclasses.replace(
+        config.retrieval, exact_candidates=config.retrieval.candidates, straight_through=True
+    )
+    config = dataclasses.replace(config, retrieval=settings)
+    networks = build_retrieval_networks(config, run.vocabulary, run.feature_size)
+    load_weights(run, "retrievegan", networks)
+    if untrained:
+        networks.embedding.set_weights(networks.embedding.untrained(0).get_weights())
+    table = load_first_stages(run).candidates(config, data, ["train"])["train"]
+    scenes = scene_dataset(
+        data,
+        "train",
+        config,
+        batch_size=config.training.batch_size,
+        seed=config.training.seed,
+        candidates=table,
+    )
+    scenes = list(scenes.take(batches))
+    perceptual = PerceptualDistance(load_backbone(config.losses.perceptual_backbone, weights_dir))
+    result: dict[str, Any] = {
+        "run": run_name,
+        "untrained": untrained,
+        "batches": batches,
+        "draws": draws,
+        "scale": round(float(networks.embedding.scale), 2),
+        "estimators": {name: {} for name in OBJECTIVES},
+    }
+    for gradient, temperature in ESTIMATORS:
+        probe = _Probe(config, networks, perceptual, gradient, temperature)
+        figures = probe.figures(scenes, draws)
+        for objective, values in figures.items():
+            result["estimators"][objective][f"{gradient}, temperature {temperature:g}"] = values
+        print(f"{gradient}, temperature {temperature:g}: done", file=sys.stderr, flush=True)
+    return result
+
+
+class _Probe:
+    """One estimator: objectives and their gradients of φ, for given scenes and noise."""
+
+    def __init__(
+        self,
+        config: Config,
+        networks: RetrievalNetworks,
+        perceptual: PerceptualDistance,
+        gradient: str,
+        temperature: float,
+    ):
+        self._config, self._networks, self._perceptual = config, networks, perceptual
+        self._temperature = temperature
+        self._variables = [v for v in networks.embedding.trainable_variables if v.shape.rank > 0]
+        settings = dataclasses.replace(config.retrieval, gradient=gradient)
+        self._retrieve = {
+            form: ExactRetrieval(
+                dataclasses.replace(
+                    config, retrieval=dataclasses.replace(settings, cooccurrence_loss=form)
+                ),
+                networks.embedding,
+            )
+            for form in ("sampled", "expected")
+        }
+
+    def figures(self, scenes: list, draws: int) -> dict[str, dict[str, float]]:
+        """See `compare_estimators`."""
+        half = draws // 2
+        gradients = np.array(
+            [
+                [self._flat(self.gradients(batch, tf.constant(draw))) for draw in range(draws)]
+                for batch in scenes
+            ]
+        )  # [batches, draws, objectives, weights]
+        means = gradients[:, :half].mean(axis=(0, 1))  # [objectives, weights]
+        result = {}
+        for index, name in enumerate(OBJECTIVES):
+            of_batch = gradients[:, :half, index].mean(axis=1, keepdims=True)
+            cosines = _cosine(gradients[:, half:, index], of_batch)
+            result[name] = {
+                "norm": float(f"{np.linalg.norm(gradients[:, :, index], axis=-1).mean():.3g}"),
+                "cosine": round(float(cosines.mean()), 3),
+                "descent": float(f"{self._descent(scenes, half, draws, index, means[index]):.3g}"),
+            }
+        return result
+
+    @tf.function
+    def objectives(self, batch: dict[str, tf.Tensor], draw: tf.Tensor) -> list[tf.Tensor]:
+        """The means over the batch, in the order of `OBJECTIVES`."""
+        graph = {"objects": batch["objects"], "triples": batch["triples"]}
+        encoding = self._networks.encoder(graph)
+        mask = encoding.object_mask  # [B, O]
+        rows = tf.shape(mask)[0]
+        seeds = derive_batch_seeds(0, draw, Purpose.GUMBEL_NOISE, total_rows=rows)  # [B, 2]
+        retrieved = {
+            form: retrieve(
+                batch,
+                mask,
+                seeds=seeds,
+                anchors=draw_anchors(mask, tf.constant([0, 0])),
+                temperature=tf.constant(self._temperature),
+                step=draw,
+            )
+            for form, retrieve in self._retrieve.items()
+        }
+        images = self._networks.generator(retrieved["sampled"].crops, encoding, batch["boxes"])
+        distance = self._perceptual.between(
+            self._perceptual.maps(images), self._perceptual.maps(batch["image"])
+        )  # [B]
+        losses = [distance, *(retrieved[form].cooccurrence_loss for form in self._retrieve)]
+        return [tf.reduce_mean(loss) for loss in losses]
+
+    @tf.function
+    def gradients(self, batch: dict[str, tf.Tensor], draw: tf.Tensor) -> list[list[tf.Tensor]]:
+        """Of each objective, by φ's weights."""
+        with tf.GradientTape(persistent=True) as tape:
+            losses = self.objectives(batch, draw)
+        return [tape.gradient(loss, self._variables) for loss in losses]
+
+    def _flat(self, gradients: list[list[tf.Tensor]]) -> np.ndarray:
+        return np.array([np.concatenate([g.numpy().ravel() for g in part]) for part in gradients])
+
+    def _descent(self, scenes, first: int, last: int, objective: int, direction) -> float:
+        """Change of an objective, mean over scenes and draws, after a step against `direction`."""
+
+        def measured() -> float:
+            values = [
+                self.objectives(batch, tf.constant(draw))[objective].numpy()
+                for batch in scenes
+                for draw in range(first, last)
+            ]
+            return float(np.mean(values))
+
+        before, start = [v.numpy() for v in self._variables], measured()
+        length = np.sqrt(sum((value**2).sum() for value in before))
+        step = direction * (_STEP * length / max(np.linalg.norm(direction), 1e-30))
+        for variable, value in zip(self._variables, before, strict=True):
+            part, step = np.split(step, [value.size])
+            variable.assign(value - part.reshape(value.shape))
+        end = measured()
+        for variable, value in zip(self._variables, before, strict=True):
+            variable.assign(value)
+        return end - start
+
+
+def _cosine(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    lengths = np.linalg.norm(first, axis=-1) * np.linalg.norm(second, axis=-1)
+    return (first * second).sum(axis=-1) / np.maximum(lengths, 1e-300)
