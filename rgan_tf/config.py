@@ -91,6 +91,9 @@ class GeneratorConfig:
     canvas_blocks: int = 3
     decoder_channels: tuple[int, ...] = (64, 32)  # one entry per doubling from a quarter
     attention_weight: float = 1.0  # lambda_attn of equation (9)
+    composition: bool = False  # keep the patches' pixels: gain and bias of them beside the image
+    masks: bool = False  # a soft mask of each patch: an object is not its box
+    skip: bool = False  # finer maps of the patches for the decoder's first doubling
 
 
 @dataclasses.dataclass(frozen=True)
@@ -235,15 +238,15 @@ def load_config(
     path: str | Path,
     overrides: typing.Sequence[str] = (),
     *,
-    missing: typing.Mapping[str, Any] | None = None,
+    where_missing: typing.Mapping[str, Any] | None = None,
 ) -> Config:
     """Reads a YAML config and applies `section.key=value` overrides.
 
     Args:
       path: a YAML file.
       overrides: strings as given to `--set`; values are parsed as YAML.
-      missing: `section.key` -> value of settings that the file may lack, where it is not the
-        default; for files that were written before there was such a setting.
+      where_missing: `section.key` -> value for keys that the file does not name, in place of their
+        defaults.
 
     Returns:
       The resolved, validated config.
@@ -260,10 +263,12 @@ def load_config(
         raise BadInput(f"config {path}: not YAML ({_one_line(error)})") from error
     if not isinstance(raw, dict):
         raise BadInput(f"config {path}: expected sections of keys, got {type(raw).__name__}")
-    for key, value in (missing or {}).items():
-        section, _, name = key.partition(".")
-        if isinstance(raw.setdefault(section, {}), dict):
-            raw[section].setdefault(name, value)
+    for key, value in (where_missing or {}).items():
+        section, leaf = key.split(".")
+        if raw.get(section) is None:
+            raw[section] = {}
+        if isinstance(raw[section], dict):  # anything else is refused below
+            raw[section].setdefault(leaf, value)
     for override in overrides:
         key, separator, text = override.partition("=")
         if not separator:

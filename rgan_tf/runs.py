@@ -73,9 +73,13 @@ _OF_JOINT_STAGE = (
     "training.relit_patches",
     "training.exchanged_patches",
 )
-# Settings that runs began without, at the values that mean what those runs did.
+# Settings that runs began without, at the values that mean what they did. What a new run gets is
+# another matter: that is the default in `config`.
 _ADDED_LATER = {
     "retrieval.choice": "learned",
+    "generator.composition": False,
+    "generator.masks": False,
+    "generator.skip": False,
     "retrieval.embedding_start": "random",
     "retrieval.gradient": "paper",
     "retrieval.cooccurrence_loss": "sampled",
@@ -224,7 +228,7 @@ def open_run(name: str) -> Run:
         data = record["data"]
         return Run(
             folder=folder,
-            config=load_config(folder / "config.yaml", missing=_ADDED_LATER),
+            config=load_config(folder / "config.yaml", where_missing=_ADDED_LATER),
             vocabulary=_read_vocabulary(folder / "vocabulary.json"),
             feature_size=int(record["feature_size"]),
             data=Path(data) if data else None,
@@ -353,7 +357,7 @@ def checkpoint_identity(run: Run, stage: str) -> dict[str, str]:
     settings = {
         key: value
         for key, value in flat_settings(run.config).items()
-        if key not in _MAY_DIFFER and not (key in _ADDED_LATER and value == _ADDED_LATER[key])
+        if key not in _MAY_DIFFER and (key, value) not in _ADDED_LATER.items()
     }
     text = json.dumps(settings, sort_keys=True)
     return {

@@ -12,7 +12,13 @@ import rgan_tf
 
 ARGUMENTS = {
     "BoxPredictor": {"hidden": 6, "minimum_size": 0.1, "instance_codes": True},
-    "CanvasDecoder": {"canvas_channels": 4, "canvas_blocks": 1, "decoder_channels": (4, 2)},
+    "CanvasDecoder": {
+        "canvas_channels": 4,
+        "canvas_blocks": 1,
+        "decoder_channels": (4, 2),
+        "skip": True,
+        "composition": True,
+    },
     "CooccurrenceEmbedding": {"sizes": (6, 3)},
     "CropEncoder": {"crop_size": 16, "channels": 4},
     "GroupRetrieval": {"straight_through": False},
@@ -20,7 +26,15 @@ ARGUMENTS = {
     "ObjectDiscriminator": {"num_objects": 7, "channels": (4,), "spectral_normalization": False},
     "ObjectImageFuser": {"channels": 4, "attention_weight": 0.5},
     "PatchEmbedding": {"sizes": (6, 3), "initial_scale": 3.0},
-    "PatchGenerator": {"image_size": 32, "crop_size": 16, "crop_channels": 4},
+    "PatchGenerator": {
+        "image_size": 32,
+        "crop_size": 16,
+        "crop_channels": 4,
+        "composition": True,
+        "masks": True,
+        "skip": True,
+    },
+    "PatchMask": {"channels": 4},
     "RefinerLayer": {"channels": 4, "hidden": 6},
     "ResidualBlock": {"channels": 4},
     "SceneGraphEncoder": {"num_objects": 5, "num_predicates": 3, "width": 4, "layers": 1},

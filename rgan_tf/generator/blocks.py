@@ -31,17 +31,18 @@ def convolution(
       strides: stride in both directions.
       use_bias: whether a bias is added.
       gain: factor on the initial standard deviation; above 0, so that gradients pass from the
-        first step on.
+        first step on, or 0 for a kernel of zeros: its output starts at 0, itself it learns at once.
     """
+    scaled = tf.keras.initializers.VarianceScaling(
+        2.0 * gain**2 or 1.0, mode="fan_in", distribution="truncated_normal"
+    )
     return tf.keras.layers.Conv2D(
         filters,
         size,
         strides=strides,
         padding="same",
         use_bias=use_bias,
-        kernel_initializer=tf.keras.initializers.VarianceScaling(
-            2.0 * gain**2, mode="fan_in", distribution="truncated_normal"
-        ),
+        kernel_initializer=scaled if gain else "zeros",
         name=name,
     )
 

@@ -1,14 +1,27 @@
-"""Patch to feature map."""
+"""Patch to feature maps."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
 from rgan_tf.generator import blocks
 
 MAP_SIZE = 8  # side of every crop map
+
+
+class CropMaps(NamedTuple):
+    """What is known of every patch.
+
+    Attributes:
+      maps: [N, 8, 8, channels], the crop maps.
+      fine: [N, 16, 16, channels / 2] activated, what the last halving reads. Of crops of 16 px and
+        less it is the crop itself: they have no map between it and the last.
+    """
+
+    maps: tf.Tensor
+    fine: tf.Tensor
 
 
 @tf.keras.utils.register_keras_serializable(package="rgan_tf")
@@ -26,7 +39,7 @@ class CropEncoder(tf.keras.layers.Layer):
       crops: [N, crop_size, crop_size, 3] float32 in [-1, 1].
 
     Returns:
-      [N, 8, 8, channels] float32.
+      `CropMaps`.
 
     Raises:
       ValueError: if crop_size is not 8 times a power of two or channels < 1.
@@ -48,11 +61,12 @@ class CropEncoder(tf.keras.layers.Layer):
         ] or [blocks.convolution(channels, 3, name="convolution_0")]
         self.block = blocks.ResidualBlock(channels=channels, name="block")
 
-    def call(self, crops: tf.Tensor) -> tf.Tensor:
-        values = self.convolutions[0](crops)  # [N, h, w, c]
-        for layer in self.convolutions[1:]:
-            values = layer(blocks.activate(values))  # [N, h, w, c]
-        return self.block(values)  # [N, 8, 8, channels]
+    def call(self, crops: tf.Tensor) -> CropMaps:
+        fine = crops  # [N, crop_size, crop_size, 3]
+        for layer in self.convolutions[:-1]:
+            fine = blocks.activate(layer(fine))  # [N, h, w, c]
+        values = self.convolutions[-1](fine)  # [N, 8, 8, channels]
+        return CropMaps(maps=self.block(values), fine=fine)
 
     def get_config(self) -> dict[str, Any]:
         return {

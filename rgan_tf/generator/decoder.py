@@ -8,19 +8,32 @@ from typing import Any
 import tensorflow as tf
 
 from rgan_tf.generator import blocks
+from rgan_tf.generator.composition import Composition
+
+_PIXEL_LIMIT = 0.95  # of colours before the inverse of tanh, which is infinite at 1
 
 
 @tf.keras.utils.register_keras_serializable(package="rgan_tf")
 class CanvasDecoder(tf.keras.layers.Layer):
     """Residual blocks at the resolution of the canvas, then doublings up to the image.
 
+    With a composition the image is tanh(gain * atanh(0.95 * colours) + bias), gain and bias per
+    pixel and colour; the bias is what would be the image without it. In this scale, the logarithm
+    of the odds of a brightness, a bias is exposure and white balance, a gain is contrast, and
+    nothing can leave [-1, 1] or be cut off there. The last stage sees the composition too, so that
+    both may follow its edges. All of it starts at zero: at first the image is the one without.
+
     Args:
       canvas_channels: channels of the canvas, at least 1.
       canvas_blocks: residual blocks before the first doubling, at least 0.
       decoder_channels: channels after each doubling, at least one entry.
+      skip: whether there are further features for the first doubling.
+      composition: whether there are patches at full resolution.
 
     Call args:
       canvas: [B, S, S, canvas_channels] float32.
+      skip: [B, 2 S, 2 S, .] float32; None without.
+      composition: `Composition` of the size of the image; None without.
 
     Returns:
       [B, S * 2^n, S * 2^n, 3] float32 in [-1, 1], n = len(decoder_channels).
@@ -35,6 +48,8 @@ class CanvasDecoder(tf.keras.layers.Layer):
         canvas_channels: int,
         canvas_blocks: int,
         decoder_channels: Sequence[int],
+        skip: bool = False,
+        composition: bool = False,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
@@ -46,6 +61,8 @@ class CanvasDecoder(tf.keras.layers.Layer):
         self.canvas_channels = canvas_channels
         self.canvas_blocks = canvas_blocks
         self.decoder_channels = decoder_channels
+        self.skip = skip
+        self.composition = composition
         self.blocks = [
             blocks.ResidualBlock(channels=canvas_channels, name=f"block_{index}")
             for index in range(canvas_blocks)
@@ -59,15 +76,38 @@ class CanvasDecoder(tf.keras.layers.Layer):
         ]
         # Small at first, so that tanh starts unsaturated.
         self.to_image = blocks.convolution(3, 3, gain=0.1, name="to_image")
+        if skip:
+            self.from_skip = blocks.convolution(
+                decoder_channels[0], 3, use_bias=False, gain=0.3, name="from_skip"
+            )
+        if composition:
+            self.from_composition = blocks.convolution(
+                decoder_channels[-1], 3, use_bias=False, gain=0.0, name="from_composition"
+            )
+            self.to_gain = blocks.convolution(3, 3, gain=0.0, name="to_gain")
 
-    def call(self, canvas: tf.Tensor) -> tf.Tensor:
+    def call(
+        self,
+        canvas: tf.Tensor,
+        skip: tf.Tensor | None = None,
+        composition: Composition | None = None,
+    ) -> tf.Tensor:
         values = canvas  # [B, S, S, C]
         for block in self.blocks:
             values = block(values)  # [B, S, S, C]
-        for widen, block in self.stages:
-            values = block(widen(blocks.upsample(blocks.activate(values))))  # [B, 2s, 2s, c]
-        image = self.to_image(blocks.activate(values))  # [B, H, W, 3]
-        return tf.tanh(tf.cast(image, tf.float32))  # [B, H, W, 3]
+        for index, (widen, block) in enumerate(self.stages):
+            values = widen(blocks.upsample(blocks.activate(values)))  # [B, 2s, 2s, c]
+            if self.skip and index == 0:
+                values += self.from_skip(skip)  # [B, 2S, 2S, c]
+            if self.composition and index == len(self.stages) - 1:
+                values += self.from_composition(tf.concat(composition, axis=-1))  # [B, H, W, c]
+            values = block(values)  # [B, 2s, 2s, c]
+        values = blocks.activate(values)  # [B, H, W, c]
+        image = tf.cast(self.to_image(values), tf.float32)  # [B, H, W, 3]
+        if self.composition:
+            gain = tf.cast(self.to_gain(values), tf.float32)  # [B, H, W, 3]
+            image += gain * tf.atanh(_PIXEL_LIMIT * composition.colours)  # [B, H, W, 3]
+        return tf.tanh(image)  # [B, H, W, 3]
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -75,4 +115,6 @@ class CanvasDecoder(tf.keras.layers.Layer):
             "canvas_channels": self.canvas_channels,
             "canvas_blocks": self.canvas_blocks,
             "decoder_channels": list(self.decoder_channels),
+            "skip": self.skip,
+            "composition": self.composition,
         }

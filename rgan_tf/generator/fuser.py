@@ -2,14 +2,63 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
 from rgan_tf.generator import blocks
-from rgan_tf.generator.layout import box_coverage, warp_to_boxes
+from rgan_tf.generator.layout import box_coverage, warp_planes, warp_to_boxes
 
 _OUTSIDE = -1e9  # attention logit of a pixel outside the box
+
+
+class Fusion(NamedTuple):
+    """The canvas, and by what it was decided.
+
+    Attributes:
+      canvas: [B, S, S, C].
+      scores: [B, O, h, w, 1] float32, t_i of equation (8) before it is warped into the box; with
+        it `object_weights` gives M_i at any resolution.
+    """
+
+    canvas: tf.Tensor
+    scores: tf.Tensor
+
+
+def object_weights(
+    scores: tf.Tensor,
+    boxes: tf.Tensor,
+    object_mask: tf.Tensor,
+    size: int,
+    masks: tf.Tensor | None = None,
+) -> tf.Tensor:
+    """The weights M_i of equation (8) on a canvas of any size: whose pixel is it?
+
+    Args:
+      scores: [B, O, h, w, 1] float32 t_i, as in `Fusion`.
+      boxes: [B, O, 4] float32 [y0, x0, y1, x1] in [0, 1].
+      object_mask: [B, O] bool.
+      size: side of the canvas, a Python integer.
+      masks: [B, O, size, size] float32 logits of soft masks in their boxes; None for none.
+
+    Returns:
+      [B, O, size, size] float32. The weights of a pixel sum to 1 over the objects if any box
+      covers it, else they are 0.
+    """
+    logits = warp_planes(scores, boxes, size, size)[:, :, 0]  # [B, O, S, S]
+    if masks is not None:
+        logits += tf.math.log_sigmoid(masks)  # [B, O, S, S]
+    rows, columns = box_coverage(boxes, size, size)  # 2 x [B, O, S]
+    rows *= tf.cast(object_mask, rows.dtype)[..., tf.newaxis]  # [B, O, S]
+    covered = rows[..., :, tf.newaxis] * columns[..., tf.newaxis, :]  # [B, O, S, S]
+    logits = tf.where(covered > 0, logits, _OUTSIDE)  # [B, O, S, S]
+    return tf.nn.softmax(logits, axis=1) * covered  # [B, O, S, S]
+
+
+def weighted_sum(weights: tf.Tensor, features: tf.Tensor) -> tf.Tensor:
+    """Sum over objects: [B, O, S, S] weights, [B, O, S, S, C] features -> [B, S, S, C]."""
+    weights = tf.cast(weights, features.dtype)  # [B, O, S, S]
+    return tf.reduce_sum(weights[..., tf.newaxis] * features, axis=1)  # [B, S, S, C]
 
 
 @tf.keras.utils.register_keras_serializable(package="rgan_tf")
@@ -26,7 +75,9 @@ class ObjectImageFuser(tf.keras.layers.Layer):
     Differs from the paper as printed: t_i is divided by sqrt(C) (PasteGAN's code); objects whose
     box does not cover a pixel take no part in its softmax, and a pixel that no box covers gets no
     attention term; x_img, the concatenation of the image node's map and vector, passes through a
-    linear map of its own to have the channels of M_attn.
+    linear map of its own to have the channels of M_attn. With soft masks s_i, which are not in the
+    paper, t_i becomes t_i + log s_i: at pixels of its box that are not the object, a patch yields
+    to the others. What one box alone covers stays its own, whatever its mask.
 
     f, q and l are 1 x 1 convolutions without bias. They are linear, so they are applied before
     the warp, on small maps, and t_i is contracted there too: equal to the equations, and cheaper.
@@ -43,9 +94,10 @@ class ObjectImageFuser(tf.keras.layers.Layer):
       boxes: [B, O, 4] float32 [y0, x0, y1, x1] in [0, 1].
       object_mask: [B, O] bool.
       size: side of the canvas, a Python integer.
+      masks: [B, O, size, size] float32 logits of soft masks in their boxes; None for none.
 
     Returns:
-      [B, size, size, C] float32.
+      `Fusion`.
 
     Raises:
       ValueError: if an argument is out of range.
@@ -77,30 +129,23 @@ class ObjectImageFuser(tf.keras.layers.Layer):
         boxes: tf.Tensor,
         object_mask: tf.Tensor,
         size: int,
-    ) -> tf.Tensor:
-        weights, features = self.attention(
-            maps[:, :-1], object_vectors, relation_vectors, boxes, object_mask, size
-        )  # [B, O, S, S], [B, O, S, S, C]
-        weights = tf.cast(weights, features.dtype)  # [B, O, S, S]
-        attended = tf.reduce_sum(weights[..., tf.newaxis] * features, axis=1)  # [B, S, S, C]
+        masks: tf.Tensor | None = None,
+    ) -> Fusion:
+        scores, features = self.scores(maps[:, :-1], object_vectors, relation_vectors)
+        weights = object_weights(scores, boxes, object_mask, size, masks)  # [B, O, S, S]
+        features = warp_to_boxes(features, boxes, size, size)  # [B, O, S, S, C]
+        attended = weighted_sum(weights, features)  # [B, S, S, C]
         image = self.image_map(maps[:, -1])  # [B, h, w, C]
         image += self.image_vector(image_vector)[:, tf.newaxis, tf.newaxis]  # [B, h, w, C]
         whole = tf.zeros_like(boxes[:, :1]) + tf.constant([0.0, 0.0, 1.0, 1.0])  # [B, 1, 4]
         image = warp_to_boxes(image[:, tf.newaxis], whole, size, size)[:, 0]  # [B, S, S, C]
-        return self.attention_weight * attended + image
+        return Fusion(self.attention_weight * attended + image, scores)
 
-    def attention(
-        self,
-        maps: tf.Tensor,
-        object_vectors: tf.Tensor,
-        relation_vectors: tf.Tensor,
-        boxes: tf.Tensor,
-        object_mask: tf.Tensor,
-        size: int,
+    def scores(
+        self, maps: tf.Tensor, object_vectors: tf.Tensor, relation_vectors: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """The weights M_i [B, O, size, size] and the features l(x_i) [B, O, size, size, C].
+        """t_i [B, O, h, w, 1] float32 and the features l(x_i) [B, O, h, w, C], not yet warped.
 
-        The weights of a pixel sum to 1 over the objects if any box covers it, else they are 0.
         `maps` is [B, O, h, w, D], without the image; the rest as in `call`.
         """
         objects, height, width, depth = maps.shape[1:]
@@ -109,17 +154,10 @@ class ObjectImageFuser(tf.keras.layers.Layer):
         both += self.vector_features(object_vectors)[:, :, tf.newaxis, tf.newaxis]
         keys, values = tf.split(both, 2, axis=-1)  # 2 x [B, O, h, w, C]
         query = self.query(relation_vectors) / self.channels**0.5  # [B, O, C]
-        logits = tf.reduce_sum(
+        scores = tf.reduce_sum(
             keys * query[:, :, tf.newaxis, tf.newaxis], axis=-1, keepdims=True
         )  # [B, O, h, w, 1]
-        logits = tf.cast(logits, tf.float32)  # [B, O, h, w, 1]; softmax in float32
-        logits = warp_to_boxes(logits, boxes, size, size)[..., 0]  # [B, O, S, S]
-        rows, columns = box_coverage(boxes, size, size)  # 2 x [B, O, S]
-        rows *= tf.cast(object_mask, rows.dtype)[..., tf.newaxis]  # [B, O, S]
-        covered = rows[..., :, tf.newaxis] * columns[..., tf.newaxis, :]  # [B, O, S, S]
-        logits = tf.where(covered > 0, logits, _OUTSIDE)  # [B, O, S, S]
-        weights = tf.nn.softmax(logits, axis=1) * covered  # [B, O, S, S]
-        return weights, warp_to_boxes(values, boxes, size, size)
+        return tf.cast(scores, tf.float32), values  # softmax in float32
 
     def get_config(self) -> dict[str, Any]:
         return {

@@ -3,15 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from rgan_tf.generator.crop_encoder import CropEncoder
+from rgan_tf.generator import blocks
+from rgan_tf.generator.composition import Composition, compose
+from rgan_tf.generator.crop_encoder import CropEncoder, CropMaps
 from rgan_tf.generator.decoder import CanvasDecoder
-from rgan_tf.generator.fuser import ObjectImageFuser
+from rgan_tf.generator.fuser import ObjectImageFuser, object_weights, weighted_sum
+from rgan_tf.generator.layout import warp_planes, warp_to_boxes
+from rgan_tf.generator.masks import PatchMask
 from rgan_tf.generator.refiner import RefinerLayer
 from rgan_tf.graph.encoder import GraphEncoding
+
+
+class Fused(NamedTuple):
+    """What the decoder reads: all objects put together, on canvases of the image's shape.
+
+    Attributes:
+      canvas: [B, S, S, canvas_channels], S = image_size / 4, equation (9).
+      skip: [B, 2 S, 2 S, .], None without the skip.
+      composition: of the size of the image, None without it.
+      mask_logits: [B, O, h, w, 1] float32, over each patch and not in its box; None without masks.
+    """
+
+    canvas: tf.Tensor
+    skip: tf.Tensor | None
+    composition: Composition | None
+    mask_logits: tf.Tensor | None
 
 
 @tf.keras.utils.register_keras_serializable(package="rgan_tf")
@@ -20,7 +40,9 @@ class PatchGenerator(tf.keras.layers.Layer):
 
     Differs from the paper (which follows PasteGAN): the canvas lies at a quarter of the image's
     resolution, nothing is normalised over the batch, and the image node starts from a zero map
-    (PasteGAN: from the map of a zero crop).
+    (PasteGAN: from the map of a zero crop). Not in the paper, and off unless asked for: the
+    composition of the patches' pixels, soft masks, and the skip. All three put objects together by
+    the attention of equation (8), computed anew at their resolution.
 
     Args:
       image_size: side of the images in px, a multiple of 4.
@@ -32,6 +54,9 @@ class PatchGenerator(tf.keras.layers.Layer):
       canvas_blocks: residual blocks on the canvas.
       decoder_channels: channels after each of the two doublings.
       attention_weight: lambda_attn of equation (9).
+      composition: keep the patches' pixels, see `CanvasDecoder`.
+      masks: weigh each patch by a soft mask of its own, see `PatchMask`.
+      skip: hand the crop encoder's finer maps to the decoder's first doubling.
 
     Call args:
       crops: [B, O, crop_size, crop_size, 3] float32 in [-1, 1], one patch per object.
@@ -57,6 +82,9 @@ class PatchGenerator(tf.keras.layers.Layer):
         canvas_blocks: int = 3,
         decoder_channels: Sequence[int] = (64, 32),
         attention_weight: float = 1.0,
+        composition: bool = False,
+        masks: bool = False,
+        skip: bool = False,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
@@ -76,6 +104,9 @@ class PatchGenerator(tf.keras.layers.Layer):
             "canvas_blocks": canvas_blocks,
             "decoder_channels": list(decoder_channels),
             "attention_weight": attention_weight,
+            "composition": composition,
+            "masks": masks,
+            "skip": skip,
         }
         self.crop_encoder = CropEncoder(
             crop_size=crop_size, channels=crop_channels, name="crop_encoder"
@@ -91,30 +122,76 @@ class PatchGenerator(tf.keras.layers.Layer):
             canvas_channels=canvas_channels,
             canvas_blocks=canvas_blocks,
             decoder_channels=decoder_channels,
+            skip=skip,
+            composition=composition,
             name="decoder",
         )
+        if masks:
+            self.patch_mask = PatchMask(channels=max(crop_channels // 4, 1), name="patch_mask")
+        if skip:
+            # A linear map before the warp, so that few channels are warped.
+            self.skip_features = blocks.convolution(
+                max(decoder_channels[0] // 4, 1), 1, use_bias=False, name="skip_features"
+            )
 
     def call(self, crops: tf.Tensor, encoding: GraphEncoding, boxes: tf.Tensor) -> tf.Tensor:
-        return self.decoder(self.canvas(crops, encoding, boxes))  # [B, H, W, 3]
+        fused = self.fuse(crops, encoding, boxes)
+        return self.decoder(fused.canvas, fused.skip, fused.composition)  # [B, H, W, 3]
 
     def canvas(self, crops: tf.Tensor, encoding: GraphEncoding, boxes: tf.Tensor) -> tf.Tensor:
         """The canvas of equation (9), [B, image_size / 4, image_size / 4, canvas_channels]."""
+        return self.fuse(crops, encoding, boxes).canvas
+
+    def fuse(self, crops: tf.Tensor, encoding: GraphEncoding, boxes: tf.Tensor) -> Fused:
+        """All that comes before the decoder; arguments as in `call`."""
         objects = crops.shape[1]
-        maps = self.crop_encoder(tf.reshape(crops, [-1, *crops.shape[2:]]))  # [B * O, 8, 8, C]
-        maps = tf.reshape(maps, [-1, objects, *maps.shape[1:]])  # [B, O, 8, 8, C]
+
+        def by_object(values: tf.Tensor) -> tf.Tensor:
+            return tf.reshape(values, [-1, objects, *values.shape[1:]])
+
+        crop_maps = self.crop_encoder(tf.reshape(crops, [-1, *crops.shape[2:]]))
+        maps = by_object(crop_maps.maps)  # [B, O, 8, 8, C]
         # Padded objects need no mask here: no edge touches them, and the fuser leaves them out.
         maps = tf.concat([maps, tf.zeros_like(maps[:, :1])], axis=1)  # [B, O + 1, 8, 8, C]
         for layer in self.refiner:
             maps = layer(maps, encoding.predicate_vectors, encoding.triples)
-        return self.fuser(
+        mask_logits = None
+        if self.settings["masks"]:
+            mask_logits = by_object(self._mask_logits(crop_maps, encoding))  # [B, O, h, w, 1]
+
+        def masks_at(size: int) -> tf.Tensor | None:
+            if mask_logits is None:
+                return None
+            return warp_planes(mask_logits, boxes, size, size)[:, :, 0]  # [B, O, size, size]
+
+        canvas_size = self.settings["image_size"] // 4
+        canvas, scores = self.fuser(
             maps,
             encoding.object_vectors,
             encoding.image_vector,
             encoding.predicate_vectors[:, -objects:],  # [B, O, W] relations with the image
             boxes,
             encoding.object_mask,
-            self.settings["image_size"] // 4,
-        )  # [B, S, S, canvas_channels]
+            canvas_size,
+            masks_at(canvas_size),
+        )  # [B, S, S, canvas_channels], [B, O, 8, 8, 1]
+        skip, composition = None, None
+        if self.settings["skip"]:
+            size = 2 * canvas_size
+            weights = object_weights(scores, boxes, encoding.object_mask, size, masks_at(size))
+            features = by_object(self.skip_features(crop_maps.fine))  # [B, O, h, w, c]
+            features = warp_to_boxes(features, boxes, size, size)  # [B, O, 2S, 2S, c]
+            skip = weighted_sum(weights, features)  # [B, 2S, 2S, c]
+        if self.settings["composition"]:
+            size = self.settings["image_size"]
+            masks = masks_at(size)  # [B, O, H, W]
+            weights = object_weights(scores, boxes, encoding.object_mask, size, masks)
+            composition = compose(crops, weights, boxes, masks)
+        return Fused(canvas, skip, composition, mask_logits)
+
+    def _mask_logits(self, crop_maps: CropMaps, encoding: GraphEncoding) -> tf.Tensor:
+        vectors = encoding.object_vectors  # [B, O, W]
+        return self.patch_mask(crop_maps, tf.reshape(vectors, [-1, vectors.shape[-1]]))
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), **self.settings}

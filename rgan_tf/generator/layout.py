@@ -31,6 +31,27 @@ def warp_to_boxes(maps: tf.Tensor, boxes: tf.Tensor, height: int, width: int) ->
     return _resample(maps, rows, columns, (h, w, channels), (height, width))
 
 
+def warp_planes(maps: tf.Tensor, boxes: tf.Tensor, height: int, width: int) -> tf.Tensor:
+    """As `warp_to_boxes`, channels first: cheaper where there are few, up to a third of the time.
+
+    Args:
+      maps: [B, O, h, w, C] float32.
+      boxes: [B, O, 4] float32, [y0, x0, y1, x1] in [0, 1].
+      height: H of the canvas.
+      width: W of the canvas.
+
+    Returns:
+      [B, O, C, H, W] float32, exactly 0 outside the boxes.
+    """
+    h, w = maps.shape[2:4]
+    rows = _box_matrix(boxes[..., 0], boxes[..., 2], height, h)  # [B, O, H, h]
+    columns = _box_matrix(boxes[..., 1], boxes[..., 3], width, w)  # [B, O, W, w]
+    rows, columns = tf.cast(rows, maps.dtype), tf.cast(columns, maps.dtype)
+    planes = tf.transpose(maps, [0, 1, 4, 2, 3])  # [B, O, C, h, w]
+    strips = tf.matmul(rows[:, :, tf.newaxis], planes)  # [B, O, C, H, w]
+    return tf.matmul(strips, columns[:, :, tf.newaxis], transpose_b=True)  # [B, O, C, H, W]
+
+
 def box_coverage(boxes: tf.Tensor, height: int, width: int) -> tuple[tf.Tensor, tf.Tensor]:
     """Which rows and columns of a canvas belong to each box.
 

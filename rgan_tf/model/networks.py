@@ -122,6 +122,9 @@ class RetrievalNetworks(GraphNetworks):
                 canvas_blocks=generator.canvas_blocks,
                 decoder_channels=generator.decoder_channels,
                 attention_weight=generator.attention_weight,
+                composition=generator.composition,
+                masks=generator.masks,
+                skip=generator.skip,
             )
 
     def build_variables(self, config: Config, feature_size: int) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from rgan_tf.generator.fuser import ObjectImageFuser
+from rgan_tf.generator.fuser import ObjectImageFuser, object_weights
 from rgan_tf.generator.layout import warp_to_boxes
 
 _SIZE, _CHANNELS, _DEPTH, _WIDTH = 8, 5, 3, 4
@@ -54,7 +54,7 @@ def test_canvas_equals_equations_8_and_9_pixel_by_pixel():
     inputs = _inputs()
     layer = _fuser(attention_weight=0.7)
 
-    canvas = layer(**inputs, size=_SIZE).numpy()
+    canvas = layer(**inputs, size=_SIZE).canvas.numpy()
 
     both = np.concatenate([layer.map_features.kernel[0, 0], layer.vector_features.kernel])
     f, l_map = both[:, :_CHANNELS], both[:, _CHANNELS:]
@@ -97,14 +97,8 @@ def test_canvas_equals_equations_8_and_9_pixel_by_pixel():
 
 def test_pixel_weights_sum_to_one_exactly_where_a_box_covers():
     inputs = _inputs()
-    weights, _ = _fuser().attention(
-        inputs["maps"][:, :-1],
-        inputs["object_vectors"],
-        inputs["relation_vectors"],
-        inputs["boxes"],
-        inputs["object_mask"],
-        _SIZE,
-    )
+    scores = _fuser()(**inputs, size=_SIZE).scores
+    weights = object_weights(scores, inputs["boxes"], inputs["object_mask"], _SIZE)
     centres = (np.arange(_SIZE) + 0.5) / _SIZE
     covered = np.zeros([_SIZE, _SIZE], bool)
     for y0, x0, y1, x1 in _BOXES[0, :3]:
@@ -120,8 +114,8 @@ def test_moving_one_box_changes_only_pixels_in_its_old_or_new_place():
     moved = _BOXES.copy()
     moved[0, 1] = [0.6, 0.6, 0.9, 0.95]
 
-    before = layer(**inputs, size=_SIZE).numpy()[0]
-    after = layer(**{**inputs, "boxes": tf.constant(moved)}, size=_SIZE).numpy()[0]
+    before = layer(**inputs, size=_SIZE).canvas.numpy()[0]
+    after = layer(**{**inputs, "boxes": tf.constant(moved)}, size=_SIZE).canvas.numpy()[0]
 
     touched = np.zeros([_SIZE, _SIZE], bool)
     centres = (np.arange(_SIZE) + 0.5) / _SIZE
@@ -137,7 +131,35 @@ def test_without_objects_only_the_image_feature_remains():
     inputs, layer = _inputs(), _fuser()
     empty = {**inputs, "object_mask": tf.zeros([1, 4], tf.bool)}
     off = _fuser(attention_weight=0.0)
-    np.testing.assert_allclose(layer(**empty, size=_SIZE), off(**inputs, size=_SIZE), atol=1e-5)
+    np.testing.assert_allclose(
+        layer(**empty, size=_SIZE).canvas, off(**inputs, size=_SIZE).canvas, atol=1e-5
+    )
+
+
+def test_masks_that_are_all_alike_change_nothing_and_an_empty_one_yields_its_pixels():
+    inputs, layer = _inputs(), _fuser()
+    plain = layer(**inputs, size=_SIZE)
+    even = layer(**inputs, size=_SIZE, masks=tf.zeros([1, 4, _SIZE, _SIZE]))
+    np.testing.assert_allclose(even.canvas, plain.canvas, atol=1e-5)
+
+    where = (inputs["boxes"], inputs["object_mask"], _SIZE)
+    emptied = tf.tile(tf.constant([0.0, -40.0, 0.0, 0.0])[None, :, None, None], [1, 1, 8, 8])
+    before = object_weights(plain.scores, *where)[0].numpy()
+    after = object_weights(plain.scores, *where, emptied)[0].numpy()
+    shared = (before[1] > 0) & (before[1] < 1)
+    assert shared.any()
+    assert after[1][shared].max() < 1e-6
+    # Those that remain share what it leaves, in the ratio that they had.
+    np.testing.assert_allclose(
+        after[0][shared], before[0][shared] / (before[0] + before[2])[shared], atol=1e-5
+    )
+    # A mask of one half against one of one quarter: odds of 2 to 1 where the scores are equal.
+    halves = tf.tile(
+        tf.constant([0.0, -np.log(3.0), 0.0, 0.0], tf.float32)[None, :, None, None], [1, 1, 8, 8]
+    )
+    odds = object_weights(tf.zeros_like(plain.scores), *where, halves)[0].numpy()
+    np.testing.assert_allclose(odds[0, 2, 2], 2 / 3, atol=1e-6)  # boxes 0 and 1
+    np.testing.assert_allclose(odds[1, 2, 2], 1 / 3, atol=1e-6)
 
 
 def test_serialisation_round_trip():
@@ -145,7 +167,10 @@ def test_serialisation_round_trip():
     copy = tf.keras.layers.deserialize(tf.keras.layers.serialize(layer))
     copy(**_inputs(), size=_SIZE)
     copy.set_weights(layer.get_weights())
-    np.testing.assert_array_equal(copy(**_inputs(1), size=_SIZE), layer(**_inputs(1), size=_SIZE))
+    for ours, theirs in zip(
+        copy(**_inputs(1), size=_SIZE), layer(**_inputs(1), size=_SIZE), strict=True
+    ):
+        np.testing.assert_array_equal(ours, theirs)
     assert copy.get_config() == layer.get_config()
 
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from rgan_tf.generator.layout import box_coverage, crop_objects, warp_to_boxes
+from rgan_tf.generator.layout import box_coverage, crop_objects, warp_planes, warp_to_boxes
 
 
 def _bilinear(values, y, x):
@@ -44,6 +44,16 @@ def test_warp_equals_a_plain_bilinear_loop():
                         (x - x0) / (x1 - x0) * 4 - 0.5,
                     )
                 np.testing.assert_allclose(warped[0, index, row, column], expected, atol=1e-5)
+
+
+def test_planes_are_what_is_warped_with_the_channels_first():
+    maps = tf.random.stateless_normal([2, 3, 4, 5, 3], [0, 1])
+    boxes = tf.constant([[[0.1, 0.2, 0.9, 0.75], [0, 0, 1, 1], [0.5, 0.25, 0.5, 0.25]]] * 2)
+    planes = warp_planes(maps, boxes, 16, 20)
+    assert planes.shape == (2, 3, 3, 16, 20)
+    np.testing.assert_allclose(
+        tf.transpose(planes, [0, 1, 3, 4, 2]), warp_to_boxes(maps, boxes, 16, 20), atol=1e-6
+    )
 
 
 def test_crop_equals_a_plain_bilinear_loop_when_it_enlarges():
