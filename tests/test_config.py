@@ -280,6 +280,17 @@ def test_every_choice_of_patches_is_kept(choice):
             config_from_dict({"retrieval": wrong})
 
 
+def test_what_a_file_does_not_name_can_be_given(write):
+    given = {"generator.masks": True, "graph.width": 7}
+    path = write("graph: {width: 9}\ngenerator:\n")
+    config = load_config(path, where_missing=given)
+    assert config.generator.masks and config.graph.width == 9
+    assert not load_config(path).generator.masks
+    assert not load_config(path, ["generator.masks=false"], where_missing=given).generator.masks
+    with pytest.raises(BadInput, match="generator must be a section"):
+        load_config(write("generator: 3"), where_missing=given)
+
+
 @pytest.mark.parametrize("name", SHIPPED)
 def test_shipped_configs_load_and_are_named_like_their_files(name):
     config = load_config(CONFIG_FOLDER / f"{name}.yaml")

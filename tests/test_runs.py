@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import tensorflow as tf
+import yaml
 
 from rgan_tf import runs
 from rgan_tf.config import config_from_dict
@@ -57,6 +58,27 @@ def test_opens_what_was_created(run, tiny_config, data):
         assert opened.data == data.folder.resolve()
         assert opened.data_fingerprint == "f1"
         assert opened.stage_record("sg2im") == {}
+
+
+def test_a_run_from_before_a_setting_keeps_what_it_did(run, tiny_settings, monkeypatch):
+    """Whatever the default has become: it says what new runs do."""
+    identity = runs.checkpoint_identity(run, "retrievegan")
+    tiny_settings["generator"]["masks"] = True
+    asked = dataclasses.replace(run, config=config_from_dict(tiny_settings))
+    assert runs.checkpoint_identity(asked, "retrievegan") != identity
+
+    path = run.folder / "config.yaml"
+    old = yaml.safe_load(path.read_text())
+    for key, value in runs._ADDED_LATER.items():
+        section, leaf = key.split(".")
+        assert old[section].pop(leaf) == value
+    path.write_text(yaml.safe_dump(old))
+    opened = open_run(str(run.folder))
+    assert runs.checkpoint_identity(opened, "retrievegan") == identity
+    assert not opened.config.generator.masks
+    # What fills the gap is that table and not the default.
+    monkeypatch.setattr(runs, "_ADDED_LATER", {"generator.masks": True})
+    assert open_run(str(run.folder)).config.generator.masks
 
 
 def test_continues_with_more_steps(run, tiny_settings, data):

@@ -31,6 +31,9 @@ TINY = {
         "canvas_channels": 8,
         "canvas_blocks": 1,
         "decoder_channels": [8, 8],
+        "composition": True,
+        "masks": True,
+        "skip": True,
     },
     "sg2im": {"layout_channels": 8, "decoder_channels": [8, 8]},
     "training": {"batch_size": 4},
@@ -44,6 +47,12 @@ def make_run(folder: Path, config: Config, data: PreparedData, seed: int = 3):
     save_weights(run, "sg2im", build_sg2im_networks(config, run.vocabulary), steps=0)
     networks = build_retrieval_networks(config, run.vocabulary, run.feature_size)
     networks.embedding.set_statistics(data.bank.features)
+    # What starts at zero would have no say in the images.
+    rng = np.random.default_rng(seed)
+    generator = networks.generator
+    generator.set_weights(
+        [w if w.any() else 0.3 * rng.normal(size=w.shape) for w in generator.get_weights()]
+    )
     save_weights(run, "retrievegan", networks, steps=0)
     return run
 

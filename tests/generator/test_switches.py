@@ -79,11 +79,15 @@ def trained(encoding) -> PatchGenerator:
     tf.keras.utils.set_random_seed(3)
     layer = PatchGenerator(**_SMALL, **_ALL)
     layer(_crops(), encoding, _BOXES)
+    _leave_the_start(layer)
+    return layer
+
+
+def _leave_the_start(layer: PatchGenerator) -> None:
     rng = np.random.default_rng(4)
     layer.set_weights(
         [w if w.any() else rng.normal(size=w.shape) * 0.5 for w in layer.get_weights()]
     )
-    return layer
 
 
 def test_composition_starts_as_the_decoder_alone_to_the_bit(plain, encoding):
@@ -208,9 +212,7 @@ def test_padded_objects_have_no_influence_and_no_gradient(trained, encoding):
 def test_a_row_does_not_depend_on_its_batch(trained, encoding):
     together = trained(_crops(), encoding, _BOXES)
     alone = type(encoding)(*(values[1:] for values in encoding))
-    np.testing.assert_allclose(
-        trained(_crops()[1:], alone, _BOXES[1:])[0], together[1], atol=1e-5
-    )
+    np.testing.assert_allclose(trained(_crops()[1:], alone, _BOXES[1:])[0], together[1], atol=1e-5)
 
 
 @pytest.mark.parametrize("crop_size", [8, 16, 64])
@@ -220,15 +222,18 @@ def test_every_size_of_patches_is_taken(encoding, crop_size):
     assert images.shape == (2, 32, 32, 3) and np.all(np.isfinite(images))
 
 
-def test_compiled_by_xla_values_and_gradients_are_the_same(trained, encoding):
+def test_compiled_by_xla_values_and_gradients_are_the_same(encoding):
+    layer = PatchGenerator(**{**_SMALL, "refiner_layers": 0, "canvas_blocks": 0}, **_ALL)
+    layer(_crops(), encoding, _BOXES)
+    _leave_the_start(layer)
     crops, boxes = _crops(), tf.constant(_BOXES)
 
     def both(crops, boxes):
         with tf.GradientTape() as tape:
             tape.watch(crops)
-            images = trained(crops, encoding, boxes)
+            images = layer(crops, encoding, boxes)
             loss = tf.reduce_mean(images**2)
-        return images, tape.gradient(loss, [crops, trained.patch_mask.to_logits.kernel])
+        return images, tape.gradient(loss, [crops, layer.patch_mask.to_logits.kernel])
 
     plain, compiled = both(crops, boxes), tf.function(both, jit_compile=True)(crops, boxes)
     for ours, theirs in zip(tf.nest.flatten(compiled), tf.nest.flatten(plain), strict=True):
@@ -260,8 +265,7 @@ def test_serialisation_round_trip(trained, encoding):
     )
 
 
-def test_what_each_switch_costs():
-    """In operations of the default generator; the program counts the exact ones."""
+def test_all_switches_together_stay_within_a_tenth_of_the_operations():
     encoder = SceneGraphEncoder(num_objects=10, num_predicates=7)
     encoding = encoder({"objects": tf.fill([1, 8], 2), "triples": tf.fill([1, 16, 3], -1)})
     crops, boxes = tf.zeros([1, 8, 32, 32, 3]), tf.zeros([1, 8, 4]) + [0.0, 0.0, 1.0, 1.0]
@@ -271,9 +275,7 @@ def test_what_each_switch_costs():
         generator(crops, encoding, boxes)
         return count_flops(generator, crops, encoding, boxes)
 
-    off = flops()
-    for name in _ALL:
-        assert 1.0 < flops(**{name: True}) / off < 1.1, name
+    assert 1.0 < flops(**_ALL) / flops() < 1.1
 
 
 def test_a_batch_is_learned_better_with_its_pixels(encoder):
@@ -286,7 +288,7 @@ def test_a_batch_is_learned_better_with_its_pixels(encoder):
 
     def after_a_hundred_steps(**switches) -> float:
         tf.keras.utils.set_random_seed(1)
-        layer = PatchGenerator(**_SMALL, **switches)
+        layer = PatchGenerator(**{**_SMALL, "refiner_layers": 0}, **switches)
         layer(crops, encoding, _BOXES)
         optimizer = tf.keras.optimizers.Adam(5e-3)
         variables = layer.trainable_variables
