@@ -12,6 +12,7 @@ from rgan_tf.generator.masks import PatchMask
 from rgan_tf.graph.encoder import SceneGraphEncoder
 from rgan_tf.model.flops import count_flops
 from rgan_tf.model.networks import _precision
+from rgan_tf.model.recompute import recomputed
 
 _OBJECTS = np.array([[4, 7, 2, 0], [3, 5, 6, 0]], np.int32)
 _TRIPLES = np.array([[[0, 1, 1], [2, 3, 0]], [[0, 2, 1], [-1, -1, -1]]], np.int32)
@@ -238,6 +239,27 @@ def test_compiled_by_xla_values_and_gradients_are_the_same(encoding):
     plain, compiled = both(crops, boxes), tf.function(both, jit_compile=True)(crops, boxes)
     for ours, theirs in zip(tf.nest.flatten(compiled), tf.nest.flatten(plain), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-5)
+
+
+def test_recomputed_values_and_gradients_are_the_same(trained, encoding):
+    crops, variables = _crops(), trained.trainable_variables
+
+    @tf.function
+    def both(recompute):
+        def generate(crops):
+            return trained(crops, encoding, tf.constant(_BOXES))
+
+        with tf.GradientTape() as tape:
+            tape.watch(crops)
+            images = (recomputed(generate) if recompute else generate)(crops)
+            loss = tf.reduce_mean(images**2)
+        return images, tape.gradient(loss, [crops, *variables])
+
+    again, remembered = both(True), both(False)
+    for ours, theirs in zip(tf.nest.flatten(again), tf.nest.flatten(remembered), strict=True):
+        np.testing.assert_allclose(
+            tf.convert_to_tensor(ours), tf.convert_to_tensor(theirs), rtol=1e-4, atol=1e-6
+        )
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
