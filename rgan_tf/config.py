@@ -116,11 +116,13 @@ class DiscriminatorConfig:
     augmentation: str = "none"  # of real and generated images: color,translation,cutout or some
     gradient_penalty: float = 0.0  # gamma of R1, on real images and crops; 0: off
     gradient_penalty_every_steps: int = 8  # computed so often, and weighted so much more
+    feature: bool = False  # heads on the maps of losses.perceptual_backbone too; joint stage
+    feature_channels: int = 64  # of the maps after fixed random mixing, and of the heads
 
 
 @dataclasses.dataclass(frozen=True)
 class LossConfig:
-    """Form of the adversarial loss, the nine weights of equation (7), and one of our own."""
+    """Form of the adversarial loss, the nine weights of equation (7), and two of our own."""
 
     adversarial: str = "hinge"  # hinge | non_saturating
     perceptual_backbone: str = "squeezenet"
@@ -128,6 +130,7 @@ class LossConfig:
     cooccurrence: float = 1e-4
     adversarial_image: float = 1.0
     adversarial_object: float = 1.0
+    adversarial_feature: float = 0.1  # where discriminators.feature is on; not in the paper
     reconstruction: float = 1.0
     box: float = 10.0
     box_overlap: float = 0.0  # 1 - generalised IoU of the predicted boxes; not in the paper
@@ -386,6 +389,12 @@ def _rules(config: Config) -> list[tuple[str, bool]]:
             f"retrieval.loaded_candidates must be at most retrieval.exact_candidates ({exact}), "
             f"got {loaded}",
             loaded <= exact,
+        ),
+        (
+            "discriminators.feature with losses.perceptual_backbone=mobilenet_v2: that network "
+            "judges the images; choose squeezenet or vgg19",
+            not config.discriminators.feature
+            or config.losses.perceptual_backbone != "mobilenet_v2",
         ),
     ]
 

@@ -69,6 +69,8 @@ _OF_JOINT_STAGE = (
     "losses.selection",
     "losses.cooccurrence",
     "losses.perceptual_",
+    "losses.adversarial_feature",
+    "discriminators.feature",
     "training.predicted_boxes",
     "training.relit_patches",
     "training.exchanged_patches",
@@ -77,6 +79,9 @@ _OF_JOINT_STAGE = (
 # another matter: that is the default in `config`.
 _ADDED_LATER = {
     "retrieval.choice": "learned",
+    "discriminators.feature": False,
+    "discriminators.feature_channels": 64,
+    "losses.adversarial_feature": 0.1,
     "generator.composition": False,
     "generator.masks": False,
     "generator.skip": False,

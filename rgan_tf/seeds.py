@@ -28,6 +28,7 @@ class Purpose(enum.IntEnum):
     PREDICTED_BOXES = 10
     RELIT_PATCHES = 11
     EXCHANGED_PATCHES = 12
+    FEATURE_MIXING = 16
 
 
 def derive_seed(run_seed, step, replica, purpose: Purpose) -> tf.Tensor:

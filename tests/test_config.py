@@ -219,6 +219,8 @@ def raw_configs(draw):
         "training.predicted_boxes_from": FRACTION,
         "training.precision": st.sampled_from(["float32", "bfloat16", "float16"]),
         "discriminators.augmentation": st.sampled_from(["none", "color", "color,cutout"]),
+        # Not free to combine, see `test_maps_of_the_judge_are_not_judged`.
+        "discriminators.feature": st.just(False),
     }
     by_kind = {
         int: st.integers(1, 10**6),
@@ -289,6 +291,19 @@ def test_what_a_file_does_not_name_can_be_given(write):
     assert not load_config(path, ["generator.masks=false"], where_missing=given).generator.masks
     with pytest.raises(BadInput, match="generator must be a section"):
         load_config(write("generator: 3"), where_missing=given)
+
+
+@pytest.mark.parametrize("backbone", ["squeezenet", "vgg19", "mobilenet_v2"])
+def test_maps_of_the_judge_are_not_judged(backbone):
+    raw = {"discriminators": {"feature": True}, "losses": {"perceptual_backbone": backbone}}
+    if backbone == "mobilenet_v2":
+        message = refusal(raw)
+        assert "that network judges the images; choose squeezenet or vgg19" in message
+        raw["discriminators"]["feature"] = False  # its perceptual distance alone is allowed
+        config_from_dict(raw)
+    else:
+        assert config_from_dict(raw).discriminators.feature
+    assert not Config().discriminators.feature
 
 
 @pytest.mark.parametrize("name", SHIPPED)

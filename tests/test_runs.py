@@ -50,6 +50,33 @@ def run(tmp_path, tiny_config, data):
     return create_run(tmp_path / "run", tiny_config, data)
 
 
+def test_settings_added_later_do_not_end_a_run_that_began_without_them(
+    run, tiny_settings, monkeypatch
+):
+    """A checkpoint of a program that did not know these settings is still gone on from."""
+    added = {key for key, _ in runs._ADDED_LATER}
+    assert {"discriminators.feature", "losses.adversarial_feature"} < added
+    now = runs.checkpoint_identity(run, "retrievegan")
+    known = runs.flat_settings
+    assert added <= set(known(run.config))
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            runs,
+            "flat_settings",
+            lambda config: {k: v for k, v in known(config).items() if k not in added},
+        )
+        assert runs.checkpoint_identity(run, "retrievegan") == now
+    tiny_settings["losses"]["perceptual_backbone"] = "squeezenet"
+    identities = []
+    for is_on in (False, True):
+        tiny_settings["discriminators"]["feature"] = is_on
+        other = dataclasses.replace(run, config=config_from_dict(tiny_settings))
+        identities.append(runs.checkpoint_identity(other, "retrievegan")["config"])
+    assert identities[0] != identities[1]
+    on = config_from_dict(tiny_settings)
+    assert not runs._difference(run.config, on, also=runs._OF_JOINT_STAGE)  # of the joint stage
+
+
 def test_opens_what_was_created(run, tiny_config, data):
     for opened in (run, open_run(str(run.folder))):
         assert opened.config == tiny_config

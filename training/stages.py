@@ -197,7 +197,9 @@ def run_retrievegan(training: Training, perceptual: PerceptualDistance) -> None:
             config,
             networks,
             build_retrieval_networks(config, run.vocabulary, run.feature_size),
-            build_discriminators(config, run.vocabulary, precision=precision),
+            build_discriminators(
+                config, run.vocabulary, precision=precision, perceptual=perceptual
+            ),
             perceptual,
             reader,
         )

@@ -13,16 +13,23 @@ from rgan_tf.losses.adversarial import discriminator_loss, generator_loss
 from rgan_tf.losses.basic import auxiliary_loss
 from rgan_tf.losses.gradient_penalty import gradient_penalty
 from rgan_tf.model.networks import Discriminators
+from rgan_tf.model.present import PresentObjects
 from rgan_tf.model.recompute import recomputed
 from rgan_tf.seeds import Purpose
 
 ADVERSARIAL_TERMS = ("adversarial_image", "adversarial_object", "auxiliary")
 """Losses that both sides of the game have."""
 
+ADVERSARIAL_FEATURE = "adversarial_feature"
+"""One more of them, in the joint stage, where `discriminators.feature` is on."""
+
 GRADIENT_PENALTY = "gradient_penalty"
 
 RowSeeds = Callable[[Purpose], tf.Tensor]
 """Gives [B, 2] int32 seeds, one per row, for a purpose."""
+
+Maps = list[tf.Tensor]
+"""Of a frozen network, [B, h, w, C] float32 each, shallow to deep."""
 
 
 class Judgement(NamedTuple):
@@ -33,39 +40,56 @@ class Judgement(NamedTuple):
       object: [B, O] float32 logits.
       classes: [B, O, categories] float32 logits.
       crops: [B, O, S, S, 3] float32 in [-1, 1], the objects as cut out, before any augmentation.
+      feature: [B, h, w] float32 logits of each head on maps; empty without such a discriminator.
     """
 
     image: tf.Tensor
     object: tf.Tensor
     classes: tf.Tensor
     crops: tf.Tensor
+    feature: Sequence[tf.Tensor] = ()
 
 
 class Judge:
-    """Shows images and their objects to both discriminators.
+    """Shows images and their objects to the discriminators.
 
     Kernels stay as they are: spectral normalisation is brought up to date once per step, before.
 
     Args:
       config: the experiment; gives augmentation, gradient penalty and recomputation.
       discriminators: who judges.
+      maps_of: [B, H, W, 3] -> the maps that `discriminators.feature` judges; None leaves it out.
     """
 
-    def __init__(self, config: Config, discriminators: Discriminators):
+    def __init__(
+        self,
+        config: Config,
+        discriminators: Discriminators,
+        maps_of: Callable[[tf.Tensor], Maps] | None = None,
+    ):
         self._settings = config.discriminators
         self._kinds = parse_augmentation(config.discriminators.augmentation)
         self._recomputes = config.training.recompute
+        self._keeps_padding = config.training.jit_compile
         self._discriminators = discriminators
+        self._maps_of = maps_of if config.discriminators.feature else None
 
     def __call__(
-        self, images: Sequence[tf.Tensor], boxes: Sequence[tf.Tensor], row_seeds: RowSeeds
+        self,
+        images: Sequence[tf.Tensor],
+        boxes: Sequence[tf.Tensor],
+        object_mask: tf.Tensor,
+        row_seeds: RowSeeds,
+        maps: Sequence[Maps] | None = None,
     ) -> list[Judgement]:
         """Judges several batches at once.
 
         Args:
           images: each [B, H, W, 3] float32 in [-1, 1].
           boxes: for each, [B, O, 4] float32 in [0, 1].
+          object_mask: [B, O] bool, of all of them.
           row_seeds: of the augmentation, which changes all batches alike.
+          maps: for each, its maps if they are at hand; of no use where images are augmented.
 
         Returns:
           One `Judgement` per batch.
@@ -73,31 +97,53 @@ class Judge:
         count, objects = len(images), boxes[0].shape[1]
         everything = tf.concat(list(images), axis=0)  # [nB, H, W, 3]
         crops = self._discriminators.crops(everything, tf.concat(list(boxes), axis=0))
-        shown, shown_crops = everything, crops  # [nB, H, W, 3], [nB, O, S, S, 3]
+        present = PresentObjects(
+            tf.tile(object_mask, [count, 1]), keeps_padding=self._keeps_padding
+        )  # M of nB * O
+        shown, shown_crops = everything, present.take(crops)  # [nB, H, W, 3], [M, S, S, 3]
         if self._kinds:
             seeds = row_seeds(Purpose.IMAGE_AUGMENTATION)  # [B, 2]
             shown = augment(everything, tf.tile(seeds, [count, 1]), self._kinds)
             # A crop may not share its numbers with its neighbours: its place is added to its seed.
             seeds = row_seeds(Purpose.CROP_AUGMENTATION)[:, tf.newaxis]  # [B, 1, 2]
             places = tf.range(objects)[:, tf.newaxis] * tf.constant([[1, 0]])  # [O, 2]
-            seeds = tf.reshape(seeds + places, [-1, 2])  # [B * O, 2]
-            flat = tf.reshape(crops, [-1, *crops.shape[2:]])  # [nB * O, S, S, 3]
-            flat = augment(flat, tf.tile(seeds, [count, 1]), self._kinds)  # [nB * O, S, S, 3]
-            shown_crops = tf.reshape(flat, tf.shape(crops))  # [nB, O, S, S, 3]
-            shown_crops = tf.ensure_shape(shown_crops, crops.shape)  # [nB, O, S, S, 3]
+            seeds = present.take(tf.tile(seeds + places, [count, 1, 1]))  # [M, 2]
+            shown_crops = augment(shown_crops, seeds, self._kinds)  # [M, S, S, 3]
         judge_image, judge_object = self._discriminators.image, self._discriminators.object
         if self._recomputes:
             judge_image, judge_object = recomputed(judge_image), recomputed(judge_object)
         image_logits = judge_image(shown)  # [nB, h, w]
-        object_logits, class_logits = judge_object(shown_crops)  # [nB, O], [nB, O, categories]
+        # As M scenes of one object each.
+        object_logits, class_logits = (
+            present.put(logits[:, 0]) for logits in judge_object(shown_crops[:, tf.newaxis])
+        )  # [nB, O], [nB, O, categories]
         parts = (tf.split(t, count) for t in (image_logits, object_logits, class_logits, crops))
-        return [Judgement(*part) for part in zip(*parts, strict=True)]
+        judgements = [Judgement(*part) for part in zip(*parts, strict=True)]
+        if self._maps_of is None:
+            return judgements
+        if self._kinds or maps is None:
+            # One by one: a pass over real images then needs no way back.
+            maps = [self._maps_of(part) for part in tf.split(shown, count)]
+        logits = self._of_maps([tf.concat(level, axis=0) for level in zip(*maps, strict=True)])
+        heads = zip(*[tf.split(head, count) for head in logits], strict=True)  # n of heads
+        return [
+            judgement._replace(feature=feature)
+            for judgement, feature in zip(judgements, heads, strict=True)
+        ]
+
+    def _of_maps(self, maps: Maps) -> Sequence[tf.Tensor]:
+        """What the heads say of maps: [B, h, w] float32 each."""
+        judge = self._discriminators.feature
+        if self._recomputes:
+            return recomputed(lambda *values: judge(list(values)))(*maps)
+        return judge(maps)
 
     def penalty(
         self, images: tf.Tensor, crops: tf.Tensor, object_mask: tf.Tensor, step: tf.Tensor
     ) -> tf.Tensor:
         """R1 of both discriminators on real data, in every n-th step, and n times as large.
 
+        Heads on maps are left out: a second derivative of the frozen network costs too much.
         The mean of the map of logits is differentiated, not their sum: so the penalty of the image
         discriminator has the size of that of the object discriminator.
 
@@ -127,9 +173,16 @@ class Judge:
         )  # [B]
 
 
-def discriminator_weights(config: Config) -> dict[str, float]:
-    """Name -> weight of every loss of the discriminators; the penalty only where it is on."""
+def discriminator_weights(config: Config, *, judges_maps: bool = False) -> dict[str, float]:
+    """Name -> weight of every loss of the discriminators; the penalty only where it is on.
+
+    Args:
+      config: the experiment.
+      judges_maps: whether maps are at hand to be judged.
+    """
     weights = dict.fromkeys(ADVERSARIAL_TERMS, 1.0)
+    if judges_maps and config.discriminators.feature:
+        weights[ADVERSARIAL_FEATURE] = 1.0
     if config.discriminators.gradient_penalty:
         weights[GRADIENT_PENALTY] = config.discriminators.gradient_penalty
     return weights
@@ -140,6 +193,8 @@ def generator_terms(
 ) -> dict[str, tf.Tensor]:
     """`ADVERSARIAL_TERMS` of the generator, the mean over several batches of generated images.
 
+    With `ADVERSARIAL_FEATURE`, the mean over heads, where there are heads.
+
     Args:
       fakes: what the discriminators say of each.
       objects: [B, O] int32, their categories.
@@ -149,13 +204,15 @@ def generator_terms(
     Returns:
       name -> [B] float32.
     """
-    return {
+    terms = {
         "adversarial_image": _mean([generator_loss(fake.image, form) for fake in fakes]),
         "adversarial_object": _mean(
             [generator_loss(fake.object, form, object_mask) for fake in fakes]
         ),
         "auxiliary": _mean([auxiliary_loss(fake.classes, objects, object_mask) for fake in fakes]),
     }
+    of_heads = [generator_loss(head, form) for fake in fakes for head in fake.feature]  # [B] each
+    return {**terms, ADVERSARIAL_FEATURE: _mean(of_heads)} if of_heads else terms
 
 
 def discriminator_terms(
@@ -166,8 +223,8 @@ def discriminator_terms(
     *,
     form: str,
 ) -> dict[str, tf.Tensor]:
-    """`ADVERSARIAL_TERMS` of the discriminators; arguments as for `generator_terms`."""
-    return {
+    """`ADVERSARIAL_TERMS` of the discriminators; arguments and heads as for `generator_terms`."""
+    terms = {
         "adversarial_image": _mean(
             [discriminator_loss(real.image, fake.image, form) for fake in fakes]
         ),
@@ -176,6 +233,12 @@ def discriminator_terms(
         ),
         "auxiliary": auxiliary_loss(real.classes, objects, object_mask),
     }
+    of_heads = [
+        discriminator_loss(of_real, of_fake, form)
+        for fake in fakes
+        for of_real, of_fake in zip(real.feature, fake.feature, strict=True)
+    ]  # [B] each
+    return {**terms, ADVERSARIAL_FEATURE: _mean(of_heads)} if of_heads else terms
 
 
 def _mean(terms: list[tf.Tensor]) -> tf.Tensor:

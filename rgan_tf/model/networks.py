@@ -9,14 +9,18 @@ import tensorflow as tf
 
 from rgan_tf.config import Config
 from rgan_tf.discriminators import ImageDiscriminator, ObjectDiscriminator
+from rgan_tf.feature_discriminator import FeatureDiscriminator, noise_pictures
 from rgan_tf.generator.generator import PatchGenerator
 from rgan_tf.generator.layout import crop_objects
 from rgan_tf.generator.sg2im import Sg2imDecoder
 from rgan_tf.graph.box_predictor import BoxPredictor
 from rgan_tf.graph.encoder import GraphEncoding, SceneGraphEncoder
 from rgan_tf.graph.interchangeable import instances
+from rgan_tf.losses.perceptual import PerceptualDistance
 from rgan_tf.retrieval.embedding import CooccurrenceEmbedding, PatchEmbedding
 from rgan_tf.vocabulary import Vocabulary
+
+_PICTURES = 16  # of noise, to learn the scale of a network's maps from
 
 
 @contextlib.contextmanager
@@ -143,6 +147,9 @@ class Discriminators(tf.keras.Model):
     Args:
       config, vocabulary: give all sizes.
       precision: as for `Sg2imNetworks`.
+
+    Attributes:
+      feature: a `FeatureDiscriminator`, made by `add_feature`; else None.
     """
 
     def __init__(
@@ -151,6 +158,7 @@ class Discriminators(tf.keras.Model):
         super().__init__(**kwargs)
         settings = config.discriminators
         self.crop_size = settings.object_crop_size
+        self.feature: FeatureDiscriminator | None = None
         with _precision(precision):
             self._make(config, vocabulary)
 
@@ -169,6 +177,24 @@ class Discriminators(tf.keras.Model):
     def crops(self, images: tf.Tensor, boxes: tf.Tensor) -> tf.Tensor:
         """Cuts the objects out of images: [B, H, W, 3], [B, O, 4] -> [B, O, S, S, 3]."""
         return crop_objects(images, boxes, self.crop_size)
+
+    def add_feature(
+        self, config: Config, perceptual: PerceptualDistance, *, precision: str
+    ) -> None:
+        """Adds the discriminator on the maps of `perceptual`, with all variables created."""
+        settings = config.discriminators
+        pictures = noise_pictures(_PICTURES, config.data.image_size, config.training.seed)
+        maps = perceptual.maps(pictures)  # [B, h, w, C] each
+        with _precision(precision):
+            self.feature = FeatureDiscriminator(
+                sides=[values.shape[1] for values in maps],
+                map_channels=[values.shape[3] for values in maps],
+                channels=settings.feature_channels,
+                seed=config.training.seed,
+                spectral_normalization=settings.spectral_normalization,
+            )
+        self.feature.mixing.calibrate(maps)
+        self.feature(maps)
 
     def build_variables(self, config: Config) -> None:
         """Creates every variable, so that checkpoints can be restored at once."""
@@ -203,11 +229,22 @@ def build_cooccurrence_embedding(config: Config, feature_size: int) -> Cooccurre
 
 
 def build_discriminators(
-    config: Config, vocabulary: Vocabulary, *, precision: str = "float32"
+    config: Config,
+    vocabulary: Vocabulary,
+    *,
+    precision: str = "float32",
+    perceptual: PerceptualDistance | None = None,
 ) -> Discriminators:
-    """Both discriminators with all variables created."""
+    """The discriminators with all variables created.
+
+    Args:
+      config, vocabulary, precision: as for `Discriminators`.
+      perceptual: with it, and `discriminators.feature`, its maps are judged too.
+    """
     discriminators = Discriminators(config, vocabulary, precision=precision)
     discriminators.build_variables(config)
+    if config.discriminators.feature and perceptual is not None:
+        discriminators.add_feature(config, perceptual, precision=precision)
     return discriminators
 
 

@@ -22,6 +22,7 @@ from rgan_tf.model.joint_retrieval import (
     sharing_objects,
 )
 from rgan_tf.model.judgement import (
+    ADVERSARIAL_FEATURE,
     GRADIENT_PENALTY,
     Judge,
     discriminator_terms,
@@ -30,6 +31,7 @@ from rgan_tf.model.judgement import (
 )
 from rgan_tf.model.networks import Discriminators, RetrievalNetworks
 from rgan_tf.model.own_patches import outside, relit, uniform_per_object
+from rgan_tf.model.present import PresentObjects
 from rgan_tf.model.recompute import recomputed
 from rgan_tf.retrieval.cache import EmbeddingCache
 from rgan_tf.retrieval.temperature import exponential_temperature
@@ -66,7 +68,7 @@ class RetrieveGAN(AdversarialModel):
       config: the experiment.
       networks: encoder, box predictor, patch embedding, generator.
       average: the moving average of `networks`.
-      discriminators: image and object discriminator.
+      discriminators: image and object discriminator, and the one on maps where the config says so.
       perceptual: distance on a frozen backbone.
       reader: of the bank's patches; needed where K is above `config.retrieval.exact_candidates`.
 
@@ -88,14 +90,17 @@ class RetrieveGAN(AdversarialModel):
         reader: PatchReader | None = None,
         **kwargs,
     ):
-        weights = {name: getattr(config.losses, name) for name in GENERATOR_TERMS}
+        terms = GENERATOR_TERMS
+        if config.discriminators.feature:
+            terms = (*terms, ADVERSARIAL_FEATURE)
+        weights = {name: getattr(config.losses, name) for name in terms}
         super().__init__(
             config,
             networks,
             average,
             discriminators,
             generator_weights=weights,
-            discriminator_weights=discriminator_weights(config),
+            discriminator_weights=discriminator_weights(config, judges_maps=True),
             **kwargs,
         )
         self.perceptual = perceptual
@@ -115,7 +120,7 @@ class RetrieveGAN(AdversarialModel):
         else:
             self.retrieve = ExactRetrieval(config, networks.embedding)
         self.declare_metrics(
-            [f"loss/generator/{name}" for name in GENERATOR_TERMS]
+            [f"loss/generator/{name}" for name in self.generator_weights]
             + [f"loss/discriminator/{name}" for name in self.discriminator_weights]
             + [
                 "retrieval/scale",
@@ -173,12 +178,11 @@ class RetrieveGAN(AdversarialModel):
         )  # [2B, H, W, 3]
         selected, reconstructed = tf.split(fakes, 2)  # [B, H, W, 3] each
 
-        judge = Judge(self.config, self.discriminators)
-        of_real, *of_fakes = judge(
-            [real, selected, reconstructed], [boxes, layout, boxes], row_seeds
-        )
-        real_maps = self.perceptual.maps(real)
-        target, target_maps = real, real_maps
+        images = [real, selected, reconstructed]
+        maps = [self.perceptual.maps(each) for each in images]
+        judge = Judge(self.config, self.discriminators, self.perceptual.maps)
+        of_real, *of_fakes = judge(images, [boxes, layout, boxes], mask, row_seeds, maps)
+        target, target_maps = real, maps[0]
         if self.config.training.exchanged_patches:
             # Where a patch is another one, there is nothing to agree with but the image itself.
             share = outside(boxes, mask & ~kept, self.config.data.image_size)  # [B, H, W, 1]
@@ -192,12 +196,10 @@ class RetrieveGAN(AdversarialModel):
             "cooccurrence": retrieved.cooccurrence_loss,
             "reconstruction": reconstruction_loss(reconstructed, target),
             **losses_of_boxes,
-            "perceptual_image": self.perceptual.between(
-                self.perceptual.maps(reconstructed), target_maps
-            )
+            "perceptual_image": self.perceptual.between(maps[2], target_maps)
             + settings.perceptual_selected_share
             * comparable
-            * self.perceptual.between(self.perceptual.maps(selected), real_maps),
+            * self.perceptual.between(maps[1], maps[0]),
             "perceptual_object": self._object_distance(of_fakes[1].crops, of_real.crops, kept),
         }
         discriminator = discriminator_terms(of_real, of_fakes, objects, mask, form=form)
@@ -297,9 +299,9 @@ class RetrieveGAN(AdversarialModel):
 
     def _object_distance(self, crops: tf.Tensor, target: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
         """Perceptual distance of object crops: [B, O, S, S, 3] twice -> [B]."""
-        shape = [-1, *crops.shape[2:]]
-        distance = self.perceptual(tf.reshape(crops, shape), tf.reshape(target, shape))  # [B*O]
-        return mean_over_objects(tf.reshape(distance, tf.shape(mask)), mask)
+        present = PresentObjects(mask, keeps_padding=self.config.training.jit_compile)  # M objects
+        distance = self.perceptual(present.take(crops), present.take(target))  # [M]
+        return mean_over_objects(present.put(distance), mask)
 
     def _in_predicted_boxes(self, seeds: tf.Tensor) -> tf.Tensor:
         """[B] bool: which rows of this step are generated in their predicted boxes."""

@@ -62,6 +62,7 @@ class Sg2imModel(AdversarialModel):
         of_real, of_fake = judge(
             [real, fake],
             [boxes, boxes],
+            mask,
             lambda purpose: self.batch_seeds(purpose, first_row, tf.shape(objects)[0]),
         )
         generator = {

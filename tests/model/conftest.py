@@ -94,12 +94,13 @@ def make_joint(vocabulary, pooled_backbone):
 
     def make(config, optimizer="sgd", seed=1, features=FEATURES, perceptual=None, reader=None):
         tf.keras.utils.set_random_seed(seed)
+        perceptual = perceptual or PerceptualDistance(pooled_backbone)
         model = RetrieveGAN(
             config,
             build_retrieval_networks(config, vocabulary, features),
             build_retrieval_networks(config, vocabulary, features),
-            build_discriminators(config, vocabulary),
-            perceptual or PerceptualDistance(pooled_backbone),
+            build_discriminators(config, vocabulary, perceptual=perceptual),
+            perceptual,
             reader,
         )
         model.compile(*optimizers(optimizer))

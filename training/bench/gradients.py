@@ -84,12 +84,13 @@ def compare_gradients(
     config = _with_retrieval(run.config, candidates=candidates, exact_candidates=candidates)
     table = load_first_stages(run).candidates(config, data, ["train"])["train"]
     reader = PatchReader(data.bank, table.cooccurrence, crop_size=config.data.crop_size)
+    perceptual = PerceptualDistance(load_backbone(config.losses.perceptual_backbone, weights_dir))
     model = RetrieveGAN(
         config,
         build_retrieval_networks(config, run.vocabulary, run.feature_size),
         build_retrieval_networks(config, run.vocabulary, run.feature_size),
-        build_discriminators(config, run.vocabulary),
-        PerceptualDistance(load_backbone(config.losses.perceptual_backbone, weights_dir)),
+        build_discriminators(config, run.vocabulary, perceptual=perceptual),
+        perceptual,
     )
     aged, steps = [], []
     state = {"step": model.step, "networks": model.networks}

@@ -27,12 +27,13 @@ def build_joint_step(
     width = data.bank.feature_size
     precision = config.training.precision
     networks = build_retrieval_networks(config, data.vocabulary, width, precision=precision)
+    perceptual = PerceptualDistance(load_backbone(config.losses.perceptual_backbone, weights_dir))
     model = RetrieveGAN(
         config,
         networks,
         build_retrieval_networks(config, data.vocabulary, width),
-        build_discriminators(config, data.vocabulary, precision=precision),
-        PerceptualDistance(load_backbone(config.losses.perceptual_backbone, weights_dir)),
+        build_discriminators(config, data.vocabulary, precision=precision, perceptual=perceptual),
+        perceptual,
         PatchReader(data.bank, table.cooccurrence, crop_size=config.data.crop_size),
     )
     model.compile()

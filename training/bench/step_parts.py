@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import statistics
 import tempfile
 import time
@@ -60,12 +61,25 @@ def checkpoint_seconds(model: RetrieveGAN, repetitions: int) -> float:
 
 
 def step_gflop(model: RetrieveGAN, batch: Batch) -> float:
-    """GFLOP of one step up to the gradients, as TensorFlow's profiler counts them."""
+    """GFLOP of one step up to the gradients, as TensorFlow's profiler counts them.
+
+    It counts nothing where a batch decides on the size, as the number of objects does. So a step
+    over every padded place is counted too, and of the difference the share that is no padding.
+    """
 
     def gradients(values: Batch):
         return model._part_gradients(values, tf.constant(0))[0]
 
-    return count_flops(gradients, batch) / 1e9
+    config = model.config
+    rest = count_flops(gradients, batch)
+    padded = dataclasses.replace(config.training, jit_compile=True)
+    try:
+        model.config = dataclasses.replace(config, training=padded)
+        whole = count_flops(gradients, batch)
+    finally:
+        model.config = config
+    share = float(tf.reduce_mean(tf.cast(batch["objects"] > 0, tf.float32)))
+    return (rest + share * (whole - rest)) / 1e9
 
 
 def _retrieval(model: RetrieveGAN, batch: Batch) -> Callable[[], tf.Tensor]:
@@ -120,7 +134,7 @@ def _generator(model: RetrieveGAN, batch: Batch) -> Callable[[], tf.Tensor]:
 
 
 def _discriminators(model: RetrieveGAN, batch: Batch) -> Callable[[], tf.Tensor]:
-    judge = Judge(model.config, model.discriminators)
+    judge = Judge(model.config, model.discriminators, model.perceptual.maps)
     form, boxes = model.config.losses.adversarial, batch["boxes"]
     objects, mask = batch["objects"], batch["objects"] > 0
     fakes = [batch["image"][::-1], batch["image"] * 0.5]  # [B, H, W, 3] each
@@ -132,6 +146,7 @@ def _discriminators(model: RetrieveGAN, batch: Batch) -> Callable[[], tf.Tensor]
             of_real, *of_fakes = judge(
                 [batch["image"], *fakes],
                 [boxes] * 3,
+                mask,
                 lambda purpose: model.batch_seeds(purpose, tf.constant(0), objects.shape[0]),
             )
             ours = discriminator_terms(of_real, of_fakes, objects, mask, form=form)
