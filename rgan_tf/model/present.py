@@ -19,11 +19,17 @@ class PresentObjects:
     def __init__(self, object_mask: tf.Tensor, *, keeps_padding: bool):
         self._shape = tf.shape(object_mask)  # [2]
         self._objects = object_mask.shape[1]
+        if keeps_padding:
+            self._places = None
+            return
+        # Convolutions of TensorFlow 2.15 fail on nothing: a batch without objects takes one place.
+        first = tf.one_hot(0, tf.size(object_mask), True, False, dtype=tf.bool)  # [B * O]
+        first = tf.reshape(first, self._shape) & ~tf.reduce_any(object_mask)  # [B, O]
         # A gather by unique places: its gradient never adds, and so is the same at every call.
-        self._places = None if keeps_padding else tf.where(object_mask)  # [M, 2]
+        self._places = tf.where(object_mask | first)  # [M, 2]
 
     def take(self, values: tf.Tensor) -> tf.Tensor:
-        """[B, O, ...] -> [M, ...], the objects that are there, in order."""
+        """[B, O, ...] -> [M, ...], the objects that are there, in order; M is at least 1."""
         if self._places is None:
             return tf.reshape(values, [-1, *values.shape[2:]])  # [B * O, ...]
         return tf.gather_nd(values, self._places)  # [M, ...]
