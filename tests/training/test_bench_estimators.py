@@ -1,0 +1,42 @@
+"""`rgan bench retrieval --gradients`: the gradients of a selection, on one trained run."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from training.bench.estimators import ESTIMATORS, OBJECTIVES
+
+
+def test_every_estimator_is_measured_on_every_objective(rgan, trained_folder):
+    words = ("--run", trained_folder, "--batches", 1, "--draws", 2, "--untrained")
+    result = rgan("bench", "retrieval", "--gradients", *words)
+    assert result.code == 0, result.err
+    figures = json.loads(result.out.splitlines()[-1])
+    assert set(figures["estimators"]) == set(OBJECTIVES)
+    for of_objective in figures["estimators"].values():
+        assert len(of_objective) == len(ESTIMATORS)
+        for values in of_objective.values():
+            assert values["norm"] > 0 and -1 <= values["cosine"] <= 1
+            assert values["descent"] == pytest.approx(0, abs=1)
+    # In expectation there is no straight-through gradient in the loss, so none makes a difference.
+    expected = figures["estimators"]["cooccurrence_expected"].values()
+    assert len({values["norm"] for values in expected}) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ((), "name a trained run with --run"),
+        (("--run", "released:procedural_64"), "name some with --data"),
+    ],
+)
+def test_refusals(rgan, words, message):
+    result = rgan("bench", "retrieval", "--gradients", *words)
+    assert result.code == 2 and message in result.err
+
+
+def test_one_draw_has_nothing_to_be_compared_with(rgan, trained_folder):
+    result = rgan("bench", "retrieval", "--gradients", "--run", trained_folder, "--draws", 1)
+    assert result.code == 2 and "--draws must be at least 2" in result.err
