@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw
 from rgan_tf.data.json_object import finite_number, whole_number
 from rgan_tf.image import MAX_PIXELS
 
+_FARTHEST = 10**6  # px from the image's corner; Pillow draws wrongly what is much farther
 _GRID = 64  # cells per side of the box; sg2im uses 16, which shifts small parts by half a cell
 
 
@@ -49,6 +50,8 @@ def _polygon_centroid(polygons, box, width, height) -> tuple[float, float] | Non
         points = np.asarray(polygon, np.float64)
         if points.ndim != 1 or points.size % 2 or not np.isfinite(points).all():
             raise ValueError("a polygon is not a list of x, y pairs")
+        if points.size and np.abs(points).max() > _FARTHEST:
+            raise ValueError("a polygon reaches beyond any image")
         if points.size >= 6:
             # Half a cell less, because Pillow counts from the middle of the first cell.
             cells = (points.reshape(-1, 2) - [x0 * width, y0 * height]) * scale - 0.5

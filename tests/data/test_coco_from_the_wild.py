@@ -122,6 +122,7 @@ def test_what_nobody_reads_may_be_anything(coco, plain):
     [
         ({"segmentation": [[1745227, 10, 1438]]}, "its segmentation cannot be read"),
         ({"segmentation": [[1, 2, 3, 4, float("nan"), 5]]}, "its segmentation cannot be read"),
+        ({"segmentation": [[0, 0, 1e300, 0, 5, 5]]}, "its segmentation cannot be read"),
         ({"segmentation": [[1, "x", 3]]}, "its segmentation cannot be read"),
         ({"segmentation": 5}, "its segmentation cannot be read"),
         ({"segmentation": {"size": [4, 5], "counts": [99]}}, "its segmentation cannot be read"),

@@ -62,7 +62,7 @@ def _copy_of_data(args: argparse.Namespace, licences: LicenceFilter) -> dict[str
     data = PreparedData.open(args.data)
     with new_bank(args.out) as out, atomic_folder(out) as partial:
         copied = copy_banks(
-            [data.bank], partial, keep=lambda row, entry: licences.allows(entry["licence"])
+            [data.bank], partial, keep=lambda row, entry: licences.allows(entry.get("licence", ""))
         )
     return {
         "bank": str(args.out),
