@@ -7,6 +7,7 @@ either the old content or the new one. What a process that was killed leaves beh
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import hashlib
 import json
@@ -28,7 +29,8 @@ from rgan_tf.renames import (
 )
 
 _BLOCK = 1 << 20  # bytes read at a time when hashing
-_MAX_NAME = 1024  # characters of a relative path that comes from a file
+_MAX_NAME = 1024  # characters of a path that comes from a file
+_MAX_DIGITS = 4000  # of an integer; Python refuses to read a few more
 
 
 def write_bytes_atomic(path: str | Path, data: bytes) -> None:
@@ -201,40 +203,76 @@ def _is_description(entry: Any) -> bool:
 
 
 def safe_join(root: str | Path, name: str) -> Path:
-    """The path of `name` inside `root`, for names that come from a file or a request.
+    """The path of `name` inside `root`, for names that come from a file; see `name_inside`."""
+    return Path(root) / name_inside(root, name)
+
+
+def name_inside(root: str | Path, name: str) -> str:
+    """What a name that comes from a file is called inside a folder.
+
+    Annotation tools write backslashes and absolute paths; both are taken where they lead into the
+    folder. What leads out of it is refused. Links that lie in the folder are followed: whoever owns
+    it has put them there.
 
     Args:
       root: a folder that is trusted.
-      name: a relative path with forward slashes, of at most 1024 characters. It may not exist yet.
+      name: a path of at most 1024 characters, relative to `root` or absolute, with slashes or
+        backslashes. It may not exist yet.
+
+    Returns:
+      The path relative to `root`, with forward slashes and without "..".
 
     Raises:
-      BadInput: if `name` is empty, too long, absolute, holds NUL or a backslash, or leads out
-        of `root` through `..` or a symbolic link.
+      BadInput: if `name` is empty, too long, holds NUL, begins with a drive's letter, or leads out
+        of `root`.
     """
     shown = repr(name if not isinstance(name, str) or len(name) <= 80 else name[:77] + "...")
-    if not isinstance(name, str) or not 0 < len(name) <= _MAX_NAME:
-        raise BadInput(f"file name {shown}: expected a relative path inside {root}")
-    # A backslash separates folders on Windows: such a name means another file there.
-    if "\0" in name or "\\" in name or name.startswith("/") or name[1:2] == ":":
-        raise BadInput(f"file name {shown}: must be a plain relative path inside {root}")
-    root = Path(root)
-    joined = root / name
-    try:
-        inside = joined.resolve().is_relative_to(root.resolve())
-    except (OSError, RuntimeError, ValueError) as error:  # link loops, surrogates, too long
-        raise BadInput(f"file name {shown}: cannot be resolved inside {root}") from error
-    if ".." in Path(name).parts or not inside:
-        raise BadInput(f"file name {shown}: leads out of {root}")
-    return joined
+    if not isinstance(name, str) or not 0 < len(name) <= _MAX_NAME or "\0" in name:
+        raise BadInput(f"file name {shown}: expected a path inside {root}")
+    if name[1:2] == ":":
+        raise BadInput(f"file name {shown}: is on a drive of another machine, not inside {root}")
+    base = os.path.abspath(root)
+    if "\\" in name and not os.path.lexists(os.path.join(base, name)):
+        name = name.replace("\\", "/")
+    path = os.path.normpath(os.path.join(base, name))
+    # By another way into the same folder, as where the folder is named by a link.
+    for inner, outer in ((path, base), (os.path.realpath(path), os.path.realpath(base))):
+        if inner.startswith(os.path.join(outer, "")):
+            return os.path.relpath(inner, outer)
+    raise BadInput(f"file name {shown}: leads out of {root}")
 
 
-def read_json(path: str | Path, *, max_bytes: int | None = None, unique_keys: bool = False) -> Any:
+class Unreadable:
+    """Stands in JSON that is read leniently for a value that cannot be had.
+
+    It is of no type that a reader takes, so it matters only where it is read.
+    """
+
+    def __init__(self, reason: str):
+        self._reason = reason
+
+    def __repr__(self) -> str:
+        return self._reason
+
+
+_TWICE = Unreadable("two values")
+_HUGE = Unreadable("a number of thousands of digits")
+
+
+def read_json(
+    path: str | Path,
+    *,
+    max_bytes: int | None = None,
+    unique_keys: bool = False,
+    lenient: bool = False,
+) -> Any:
     """Reads a JSON file.
 
     Args:
       path: the file.
       max_bytes: larger files are refused unread.
       unique_keys: refuse an object that names a key twice instead of keeping the last one.
+      lenient: see `parse_json`.
 
     Raises:
       BadInput: if the file is missing, too large or not JSON (with the line), in one line.
@@ -248,23 +286,29 @@ def read_json(path: str | Path, *, max_bytes: int | None = None, unique_keys: bo
         raise BadInput(f"{path}: {reason}; name a JSON file that can be read") from error
     if max_bytes is not None and len(data) > max_bytes:
         raise BadInput(f"{path}: larger than {max_bytes} bytes, the limit for such a file")
-    return parse_json(data, str(path), unique_keys=unique_keys)
+    return parse_json(data, str(path), unique_keys=unique_keys, lenient=lenient)
 
 
-def parse_json(data: bytes | str, source: str, *, unique_keys: bool = False) -> Any:
+def parse_json(
+    data: bytes | str, source: str, *, unique_keys: bool = False, lenient: bool = False
+) -> Any:
     """Parses strict JSON (no NaN, no infinity).
 
     Args:
       data: UTF-8 bytes or text.
       source: how to call it in messages.
       unique_keys: refuse an object that names a key twice instead of keeping the last one.
+      lenient: take NaN and infinity as such, and give an `Unreadable` for a number of thousands of
+        digits and for a key that is named twice: for files of which only some fields are read.
 
     Raises:
       BadInput: if it is not JSON, with line and column where known.
     """
-    hook = _unique if unique_keys else None
     try:
         text = data.decode("utf-8-sig") if isinstance(data, bytes) else data
+        if lenient:
+            return _parse_leniently(text)
+        hook = _unique if unique_keys else None
         return json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=hook)
     except json.JSONDecodeError as error:
         where = f"line {error.lineno} column {error.colno}"
@@ -279,6 +323,27 @@ def parse_json(data: bytes | str, source: str, *, unique_keys: bool = False) -> 
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not a JSON number")
+
+
+def _parse_leniently(text: str) -> Any:
+    try:
+        return json.loads(text, object_pairs_hook=_once)
+    except json.JSONDecodeError:
+        raise
+    except ValueError:  # such a number; this is slower, so it is not done at once
+        return json.loads(text, object_pairs_hook=_once, parse_int=_bounded_int)
+
+
+def _bounded_int(digits: str) -> Any:
+    return int(digits) if len(digits) <= _MAX_DIGITS else _HUGE
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        counts = collections.Counter(key for key, _ in pairs)
+        result.update((key, _TWICE) for key, count in counts.items() if count > 1)
+    return result
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

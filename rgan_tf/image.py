@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from rgan_tf.errors import BadInput, CorruptData
+from rgan_tf.image_metadata import without_metadata
+
+_Result = TypeVar("_Result")
 
 MAX_FILE_BYTES = 20 * 2**20
 MAX_PIXELS = 40_000_000
 MIN_SIDE = 16  # px
 
 _SIGNATURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
+_TURNS = {  # by the EXIF orientation
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 def read_image(path: str | Path, *, apply_orientation: bool = True) -> np.ndarray:
@@ -38,7 +52,19 @@ def read_image(path: str | Path, *, apply_orientation: bool = True) -> np.ndarra
       BadInput: if the file is missing, of another kind, or outside the bounds.
       CorruptData: if it is a PNG or JPEG and cannot be decoded.
     """
-    path = Path(path)
+    return decode_image(_read(Path(path)), str(path), apply_orientation=apply_orientation)
+
+
+def image_size(path: str | Path) -> tuple[int, int]:
+    """Width and height of a PNG or JPEG file as stored, in px, by its header alone.
+
+    Raises:
+      BadInput, CorruptData: as `read_image`.
+    """
+    return _decode(_read(Path(path)), str(path), lambda image: image.size)
+
+
+def _read(path: Path) -> bytes:
     try:
         kind = os.stat(path).st_mode
         if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):  # a pipe would be waited for
@@ -46,11 +72,10 @@ def read_image(path: str | Path, *, apply_orientation: bool = True) -> np.ndarra
         with open(path, "rb") as file:
             # Asked for more, `read` would first make room for it: 20 MiB for every small file.
             size = os.fstat(file.fileno()).st_size
-            data = file.read(min(size, MAX_FILE_BYTES) + 1)
+            return file.read(min(size, MAX_FILE_BYTES) + 1)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise BadInput(f"image {path}: {reason}; name a PNG or JPEG file") from error
-    return decode_image(data, str(path), apply_orientation=apply_orientation)
 
 
 def decode_image(data: bytes, source: str, *, apply_orientation: bool = True) -> np.ndarray:
@@ -64,12 +89,37 @@ def decode_image(data: bytes, source: str, *, apply_orientation: bool = True) ->
     Returns:
       uint8 [H, W, 3], RGB.
     """
+
+    def pixels(image: Image.Image) -> np.ndarray:
+        return np.asarray(_to_rgb(_turned(image) if apply_orientation else image))
+
+    return _decode(data, source, pixels)
+
+
+def _decode(data: bytes, source: str, use: Callable[[Image.Image], _Result]) -> _Result:
+    """Opens an image within bounds; what `use` raises counts as damage.
+
+    Where that is found, it is tried again without metadata: an image is not damaged by what is
+    written beside its pixels.
+    """
     if len(data) > MAX_FILE_BYTES:
         raise BadInput(f"image {source}: larger than {MAX_FILE_BYTES // 2**20} MiB")
     if not data:
         raise CorruptData(f"image {source}: the file is empty")
     if not data.startswith(_SIGNATURES):
         raise BadInput(f"image {source}: not a PNG or JPEG file")
+    try:
+        return _decode_as_it_is(data, source, use)
+    except CorruptData:
+        for keep_orientation in (True, False):
+            plain = without_metadata(data, keep_orientation=keep_orientation)
+            if plain != data:
+                with contextlib.suppress(CorruptData):
+                    return _decode_as_it_is(plain, source, use)
+        raise
+
+
+def _decode_as_it_is(data: bytes, source: str, use: Callable[[Image.Image], _Result]) -> _Result:
     try:
         image = Image.open(io.BytesIO(data), formats=("PNG", "JPEG"))
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -82,9 +132,20 @@ def decode_image(data: bytes, source: str, *, apply_orientation: bool = True) ->
     if min(width, height) < MIN_SIDE:
         raise BadInput(f"image {source}: {width}x{height} is smaller than {MIN_SIDE} px a side")
     try:
-        return np.asarray(_to_rgb(ImageOps.exif_transpose(image) if apply_orientation else image))
+        return use(image)
     except Exception as error:  # as above; a truncated file is found only here
         raise CorruptData(f"image {source}: damaged ({_reason(error)})") from error
+
+
+def _turned(image: Image.Image) -> Image.Image:
+    """As the EXIF tag says; as stored where that cannot be read."""
+    image.load()  # what is damaged here is no tag
+    try:
+        orientation = image.getexif().get(ExifTags.Base.Orientation)
+    except Exception:  # a damaged tag raises whatever its reader stumbles over
+        return image
+    turn = _TURNS.get(orientation) if isinstance(orientation, int) else None
+    return image if turn is None else image.transpose(turn)
 
 
 def resize_image(image: np.ndarray, size: int) -> np.ndarray:

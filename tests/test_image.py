@@ -9,7 +9,7 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from rgan_tf import image as images
 from rgan_tf.errors import BadInput, CorruptData
@@ -25,14 +25,9 @@ def _bytes(image: Image.Image, kind: str = "PNG", **options) -> bytes:
 
 def _png_bomb(width: int, height: int) -> bytes:
     """A few bytes that claim to be a picture of that size."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        crc = struct.pack(">I", zlib.crc32(kind + data))
-        return struct.pack(">I", len(data)) + kind + data + crc
-
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     pixels = zlib.compress(bytes(100_000))
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels)
+    return b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", header) + _chunk(b"IDAT", pixels)
 
 
 def test_png_round_trip_is_exact_and_deterministic(tmp_path):
@@ -82,6 +77,85 @@ def test_exif_rotation_is_applied():
     read = images.decode_image(_bytes(picture, "JPEG", exif=exif, quality=95), "x")
     assert read.shape == (40, 20, 3)
     assert read[:18].min() > 200 and read[22:].max() < 50  # left has become top
+
+
+def _with_chunks(png: bytes, *chunks: tuple[bytes, bytes]) -> bytes:
+    """Puts chunks behind the header of a PNG file."""
+    end = 8 + 25
+    return png[:end] + b"".join(_chunk(*chunk) for chunk in chunks) + png[end:]
+
+
+def _chunk(kind: bytes, data: bytes) -> bytes:
+    crc = struct.pack(">I", zlib.crc32(kind + data))
+    return struct.pack(">I", len(data)) + kind + data + crc
+
+
+_LONG = zlib.compress(b"about nothing " * 200_000)  # 2.8 MB in a few kB
+
+
+@pytest.mark.parametrize(
+    "chunk",
+    [
+        (b"zTXt", b"Comment\0\0" + _LONG),
+        (b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0" + _LONG),
+        (b"iCCP", b"profile\0\0" + _LONG),
+        (b"iCCP", b"profile\0\7" + b"no deflate stream"),
+        (b"iCCP", b""),
+        (b"eXIf", b"neither II nor MM"),
+        (b"pHYs", b"short"),
+        (b"acTL", b"\0"),
+    ],
+)
+def test_an_intact_png_is_read_whatever_is_written_beside_its_pixels(chunk):
+    data = _with_chunks(images.encode_png(RGB), chunk)
+    np.testing.assert_array_equal(images.decode_image(data, "x"), RGB)
+    # Bombs are refused all the same, and so is what is damaged.
+    with pytest.raises(BadInput, match="pixels"):
+        images.decode_image(_with_chunks(_png_bomb(20000, 20000), chunk), "x")
+    with pytest.raises(CorruptData, match="damaged"):
+        images.decode_image(data[:-200], "x")
+
+
+def test_a_png_with_long_texts_is_still_turned(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    tall = _bytes(Image.fromarray(RGB), exif=exif)
+    data = _with_chunks(tall, (b"zTXt", b"Comment\0\0" + _LONG))
+    np.testing.assert_array_equal(images.decode_image(data, "x"), np.rot90(RGB, -1))
+    (tmp_path / "a.png").write_bytes(data)
+    assert images.image_size(tmp_path / "a.png") == (30, 20)  # as stored
+
+
+@pytest.mark.parametrize(
+    "marker, content",
+    [
+        (0xE2, b"ICC_PROFILE\0"),
+        (0xE2, b"ICC_PROFILE\0\2\3rest"),
+        (0xE2, b"MPF\0II*\0\xff\xff\xff\xff"),
+        (0xE1, b"Exif\0\0neither II nor MM"),
+        (0xE1, b"Exif\0\0II*\0\x08\0\0\0\xff\xff"),
+        (0xE1, b"http://ns.adobe.com/xap/1.0/\0<x:xmpmeta tiff:Orientation='"),
+        (0xED, b"Photoshop 3.0\08BIM\xff\xff\xff"),
+        (0xFE, b"\xff" * 60_000),
+    ],
+)
+def test_an_intact_jpeg_is_read_whatever_is_written_beside_its_pixels(marker, content):
+    plain = _bytes(Image.fromarray(RGB), "JPEG", quality=95)
+    segment = bytes([0xFF, marker]) + struct.pack(">H", len(content) + 2) + content
+    data = plain[:2] + segment + plain[2:]
+    expected = images.decode_image(plain, "x")
+    np.testing.assert_array_equal(images.decode_image(data, "x"), expected)
+    with pytest.raises(CorruptData, match="damaged"):
+        images.decode_image(data[: len(data) - len(plain) // 3], "x")
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_all_orientations(orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = _bytes(Image.fromarray(RGB), exif=exif)
+    turned = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
+    np.testing.assert_array_equal(images.decode_image(data, "x"), np.asarray(turned))
 
 
 def test_missing_folder_and_wrong_kinds(tmp_path):

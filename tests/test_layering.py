@@ -38,6 +38,7 @@ BASE = (
     "errors",
     "files",
     "image",
+    "image_metadata",
     "pictures",
     "renames",
     "scene_graph",

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import time
 from typing import Any
+
+_TOLD = 3  # bad images by name; the manifest has them all
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,6 +22,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="also use images without stuff annotations",
     )
     coco.add_argument("--limit", type=int, help="at most so many images per split")
+    coco.add_argument(
+        "--min-box-share",
+        type=float,
+        default=0.02,
+        help="an object's box covers more than this share of the image (0.02)",
+    )
+    _add_object_counts(coco, 3, 8)
 
     procedural = _add_dataset(datasets, "procedural", "the built-in world, drawn here")
     procedural.add_argument("--images", type=int, default=2000, help="images to draw (2000)")
@@ -28,10 +38,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     genome.add_argument("--root", required=True, help="folder of the JSON files and images/")
     genome.add_argument("--limit", type=int, help="at most so many images per split")
     genome.add_argument(
-        "--min-category-count", type=int, default=2000, help="training objects a category needs"
+        "--min-image-size", type=int, default=200, help="shorter side of an image in px (200)"
     )
     genome.add_argument(
-        "--min-predicate-count", type=int, default=500, help="training relations a predicate needs"
+        "--min-category-count",
+        type=int,
+        default=2000,
+        help="training objects a category needs (2000)",
+    )
+    genome.add_argument(
+        "--min-predicate-count",
+        type=int,
+        default=500,
+        help="training relationships a predicate needs (500)",
+    )
+    genome.add_argument(
+        "--min-object-size", type=int, default=32, help="each side of an object's box in px (32)"
+    )
+    _add_object_counts(genome, 3, 30)
+    genome.add_argument(
+        "--min-relationships", type=int, default=1, help="kept relationships an image needs (1)"
+    )
+    genome.add_argument(
+        "--max-relationships", type=int, default=30, help="and may have at most (30)"
     )
 
 
@@ -40,7 +69,7 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
     from rgan_tf.data.prepare import prepare_dataset
     from rgan_tf.errors import BadInput
 
-    for option in ("limit", "images", "workers", "min_category_count", "min_predicate_count"):
+    for option in ("limit", "images", "workers"):
         value = getattr(args, option, None)
         if value is not None and value < 1:
             raise BadInput(f"--{option.replace('_', '-')} must be at least 1, got {value}")
@@ -64,8 +93,21 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
         "image_size": manifest["image_size"],
         "backbone": manifest["backbone"],
         "bad_images": len(manifest["bad_images"]),
+        "first_bad_images": manifest["bad_images"][:_TOLD],
+        "renumbered_images": manifest["renumbered_images"],
+        "skipped": manifest["skipped"],
+        "skipped_first": manifest["skipped_first"],
         "seconds": round(time.monotonic() - started, 1),
     }
+
+
+def _add_object_counts(parser: argparse.ArgumentParser, least: int, most: int) -> None:
+    parser.add_argument(
+        "--min-objects", type=int, default=least, help=f"kept objects an image needs ({least})"
+    )
+    parser.add_argument(
+        "--max-objects", type=int, default=most, help=f"and may have at most ({most})"
+    )
 
 
 def _add_dataset(datasets, name: str, text: str) -> argparse.ArgumentParser:
@@ -81,7 +123,10 @@ def _add_dataset(datasets, name: str, text: str) -> argparse.ArgumentParser:
     )
     parser.add_argument("--weights-dir", help="folder with backbone weight files")
     parser.add_argument(
-        "--max-bad", type=float, default=0.0, help="share of images that may be unreadable (0)"
+        "--max-bad",
+        type=float,
+        default=0.0,
+        help="share of images that may be missing, damaged or not as annotated (0)",
     )
     return parser
 
@@ -89,8 +134,15 @@ def _add_dataset(datasets, name: str, text: str) -> argparse.ArgumentParser:
 def _coco(args: argparse.Namespace):
     from rgan_tf.data.coco import CocoFilter, read_coco_dataset
 
-    keep = CocoFilter(require_stuff=not args.allow_missing_stuff)
-    return lambda folder: read_coco_dataset(args.root, keep=keep, seed=args.seed, limit=args.limit)
+    keep = CocoFilter(
+        require_stuff=not args.allow_missing_stuff,
+        min_box_share=args.min_box_share,
+        min_objects=args.min_objects,
+        max_objects=args.max_objects,
+    )
+    return lambda folder: read_coco_dataset(
+        args.root, keep=keep, seed=args.seed, limit=args.limit, max_bad=args.max_bad
+    )
 
 
 def _procedural(args: argparse.Namespace):
@@ -116,10 +168,11 @@ def _procedural(args: argparse.Namespace):
 def _genome(args: argparse.Namespace):
     from rgan_tf.data.visual_genome import GenomeFilter, read_visual_genome_dataset
 
-    keep = GenomeFilter(
-        min_category_count=args.min_category_count, min_predicate_count=args.min_predicate_count
+    names = [field.name for field in dataclasses.fields(GenomeFilter)]
+    keep = GenomeFilter(**{name: getattr(args, name) for name in names})
+    return lambda folder: read_visual_genome_dataset(
+        args.root, keep=keep, limit=args.limit, max_bad=args.max_bad
     )
-    return lambda folder: read_visual_genome_dataset(args.root, keep=keep, limit=args.limit)
 
 
 _READERS = {"coco": _coco, "procedural": _procedural, "vg": _genome}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 
@@ -60,6 +60,9 @@ class AnnotatedDataset:
       categories: every category an object may have.
       predicates: every predicate a relationship may have, in id order.
       skipped: per split, why images and objects were left out, with counts.
+      skipped_first: per split and reason, the first few by name.
+      bad_images: one line for each image whose entry is of no use.
+      renumbered_images: how many were given another id, because theirs is another image's.
     """
 
     kind: str
@@ -67,3 +70,8 @@ class AnnotatedDataset:
     categories: tuple[str, ...]
     predicates: tuple[str, ...]
     skipped: Mapping[str, Mapping[str, int]]
+    skipped_first: Mapping[str, Mapping[str, Sequence[str]]] = dataclasses.field(
+        default_factory=dict
+    )
+    bad_images: tuple[str, ...] = ()
+    renumbered_images: int = 0

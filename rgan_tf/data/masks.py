@@ -7,8 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw
 
+from rgan_tf.data.json_object import finite_number, whole_number
 from rgan_tf.image import MAX_PIXELS
 
+_FARTHEST = 10**6  # px from the image's corner; Pillow draws wrongly what is much farther
 _GRID = 64  # cells per side of the box; sg2im uses 16, which shifts small parts by half a cell
 
 
@@ -18,8 +20,9 @@ def segmentation_centroid(
     """The centroid of an object's mask.
 
     Args:
-      segmentation: a list of polygons [x0, y0, x1, y1, ...] in px, or a run-length dict with
-        "size" [height, width] and "counts" as a list or as COCO's compressed text.
+      segmentation: a list of polygons [x0, y0, x1, y1, ...] in px, or one polygon by itself, or a
+        run-length dict with "size" [height, width] and "counts" as a list or as COCO's compressed
+        text.
       box: (y0, x0, y1, x1) fractions.
       width, height: of the image in px.
 
@@ -33,6 +36,8 @@ def segmentation_centroid(
         return _run_length_centroid(segmentation)
     if not isinstance(segmentation, list):
         raise ValueError("neither polygons nor a run-length mask")
+    if segmentation and finite_number(segmentation[0]) is not None:
+        segmentation = [segmentation]
     return _polygon_centroid(segmentation, box, width, height)
 
 
@@ -45,6 +50,8 @@ def _polygon_centroid(polygons, box, width, height) -> tuple[float, float] | Non
         points = np.asarray(polygon, np.float64)
         if points.ndim != 1 or points.size % 2 or not np.isfinite(points).all():
             raise ValueError("a polygon is not a list of x, y pairs")
+        if points.size and np.abs(points).max() > _FARTHEST:
+            raise ValueError("a polygon reaches beyond any image")
         if points.size >= 6:
             # Half a cell less, because Pillow counts from the middle of the first cell.
             cells = (points.reshape(-1, 2) - [x0 * width, y0 * height]) * scale - 0.5
@@ -60,13 +67,17 @@ def _polygon_centroid(polygons, box, width, height) -> tuple[float, float] | Non
 
 def _run_length_centroid(mask: dict) -> tuple[float, float] | None:
     size, counts = mask.get("size"), mask.get("counts")
-    if not (isinstance(size, list) and len(size) == 2 and min(size) > 0):
+    sides = [whole_number(side) for side in size] if isinstance(size, list) else []
+    if len(sides) != 2 or not all(side is not None and side > 0 for side in sides):
         raise ValueError("a run-length mask has no size")
-    height, width = (int(value) for value in size)
+    height, width = sides
     if height * width > MAX_PIXELS:
         raise ValueError(f"a run-length mask has more than {MAX_PIXELS} pixels")
-    runs = _decompress(counts) if isinstance(counts, str) else counts
-    if not isinstance(runs, list) or not all(isinstance(run, int) and run >= 0 for run in runs):
+    if isinstance(counts, str):
+        runs = _decompress(counts)
+    else:
+        runs = [whole_number(run) for run in counts] if isinstance(counts, list) else [None]
+    if not all(run is not None and run >= 0 for run in runs):
         raise ValueError("a run-length mask has no counts")
     if sum(runs) > height * width:
         raise ValueError("a run-length mask is longer than its image")

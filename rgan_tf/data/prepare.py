@@ -13,6 +13,7 @@ from rgan_tf.backbones import Backbone, load_backbone
 from rgan_tf.data.annotation import AnnotatedDataset, AnnotatedImage
 from rgan_tf.data.bank.patch_queue import PATCH_SIZE, PatchQueue, read_annotated
 from rgan_tf.data.bank.writer import PatchBankWriter
+from rgan_tf.data.left_out import BadImages
 from rgan_tf.data.prepared import (
     BANK,
     KIND,
@@ -25,7 +26,7 @@ from rgan_tf.data.prepared import (
     bank_folder,
 )
 from rgan_tf.data.records import SCHEMA_FILE, Scene, schema_text, write_records
-from rgan_tf.errors import BadInput, CorruptData, RganError
+from rgan_tf.errors import BadInput, CorruptData
 from rgan_tf.files import atomic_folder, describe_files, write_bytes_atomic, write_json_atomic
 from rgan_tf.image import encode_png, resize_image
 from rgan_tf.progress import Progress
@@ -57,7 +58,7 @@ def prepare_dataset(
       progress: report on standard error.
 
     Returns:
-      The manifest.
+      The manifest, and what is only told: `skipped_first` and `renumbered_images` of the dataset.
 
     Raises:
       BadInput: if `out` is taken, an input is missing or unusable, or weights are missing.
@@ -65,12 +66,16 @@ def prepare_dataset(
     """
     if not 16 <= image_size <= 1024:
         raise BadInput(f"--size must be in [16, 1024], got {image_size}")
-    if not 0 <= max_bad < 1:
-        raise BadInput(f"--max-bad must be a share in [0, 1), got {max_bad}")
+    bad = BadImages(max_bad)
     with atomic_folder(out) as folder:
         network = load_backbone(backbone, weights_dir) if isinstance(backbone, str) else backbone
         found = dataset(folder) if callable(dataset) else dataset
-        return _Preparation(folder, found, network, image_size, max_bad, progress).run(seed)
+        manifest = _Preparation(folder, found, network, image_size, bad, progress).run(seed)
+    return {
+        **manifest,
+        "skipped_first": found.skipped_first,
+        "renumbered_images": found.renumbered_images,
+    }
 
 
 class _Preparation:
@@ -80,7 +85,7 @@ class _Preparation:
         dataset: AnnotatedDataset,
         backbone: Backbone,
         image_size: int,
-        max_bad: float,
+        bad: BadImages,
         progress: bool,
     ):
         self._folder = folder
@@ -89,9 +94,11 @@ class _Preparation:
         self._image_size = image_size
         self._progress = progress
         self._vocabulary = Vocabulary.from_categories(dataset.categories, dataset.predicates)
-        self._bad: list[str] = []
-        total = sum(len(images) for images in dataset.splits.values())
-        self._bad_allowed = int(max_bad * total)
+        self._bad = bad
+        self._total = sum(map(len, dataset.splits.values())) + len(dataset.bad_images)
+        for line in dataset.bad_images:
+            bad.add(line)
+        bad.check(self._total)
 
     def run(self, seed: int) -> dict[str, Any]:
         records = self._folder / RECORDS
@@ -116,7 +123,7 @@ class _Preparation:
             "vocabulary_sha256": self._vocabulary.sha256(),
             "splits": splits,
             "skipped": {part: dict(counts) for part, counts in self._dataset.skipped.items()},
-            "bad_images": self._bad,
+            "bad_images": self._bad.lines,
             "files": describe_files(self._folder, files),
         }
         write_json_atomic(self._folder / MANIFEST, manifest)
@@ -137,7 +144,8 @@ class _Preparation:
             )
             patches.close()
         if not paths:
-            raise BadInput(f"no usable image is left for {split}")
+            first = self._bad.lines[0] if self._bad.lines else "none was annotated"
+            raise BadInput(f"no usable image is left for {split}; the first bad one: {first}")
         return {
             "images": counts["images"],
             "objects": counts["objects"],
@@ -154,7 +162,8 @@ class _Preparation:
             try:
                 pixels = read_annotated(image)
             except (BadInput, CorruptData) as error:
-                self._count_bad(image, error)
+                self._bad.add(error, image.source)
+                self._bad.check(self._total)
             else:
                 first_row = counts["objects"]
                 counts["images"] += 1
@@ -185,11 +194,6 @@ class _Preparation:
                 np.int32,
             ).reshape(-1, 3),
         )
-
-    def _count_bad(self, image: AnnotatedImage, error: RganError) -> None:
-        self._bad.append(f"{image.source}: {error}")
-        if len(self._bad) > self._bad_allowed:
-            raise error
 
 
 def _files_below(path: Path) -> list[Path]:

@@ -38,6 +38,16 @@ def bank_folder(split: str) -> str:
     return BANK if split == "train" else f"{TRUTH}/{split}"
 
 
+def _is_split(splits: Any, split: str) -> bool:
+    entry = splits.get(split) if isinstance(splits, dict) else None
+    return (
+        isinstance(entry, dict)
+        and isinstance(entry.get("images"), int)
+        and isinstance(entry.get("shards"), list)
+        and all(isinstance(name, str) for name in entry["shards"])
+    )
+
+
 class PreparedData:
     """Read access to a prepared folder; open one with `PreparedData.open`.
 
@@ -101,6 +111,10 @@ class PreparedData:
         missing = {"splits", "image_size", "crop_size", "backbone"} - set(manifest)
         if missing:
             raise CorruptData(f"{path}: lacks {sorted(missing)[0]}; prepare the data again")
+        if not all(_is_split(manifest["splits"], split) for split in SPLITS) or not all(
+            isinstance(manifest[key], int) for key in ("image_size", "crop_size")
+        ):
+            raise CorruptData(f"{path}: does not describe its splits; prepare the data again")
         check_files(folder, manifest.get("files"), (VOCABULARY,), verify=False)
         try:
             vocabulary = Vocabulary.from_json(read_json(folder / VOCABULARY))

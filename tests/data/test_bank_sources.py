@@ -39,18 +39,17 @@ HUGE = "1" + "0" * 400
 @pytest.mark.parametrize(
     ("old", "new", "reason"),
     [
-        ("[5, 4, 30, 20]", "[-1e999, 0, 1e999, 10]", "'bbox' must be"),
-        ("[5, 4, 30, 20]", "[5, 5, 1e999, 1e999]", "'bbox' must be"),
-        ("[5, 4, 30, 20]", f"[5, 5, {HUGE}, 10]", "'bbox' must be"),
+        ("[5, 4, 30, 20]", "[-1e999, 0, 1e999, 10]", "1 x object: its box cannot be read"),
+        ("[5, 4, 30, 20]", "[5, 5, 1e999, 1e999]", "1 x object: its box cannot be read"),
+        ("[5, 4, 30, 20]", f"[5, 5, {HUGE}, 10]", "1 x object: its box cannot be read"),
+        ("[5, 4, 30, 20]", "[5, 4, -30, -20]", "1 x object: its box has no area"),
         ('"width": 60', f'"width": {HUGE}', "width and height must be in"),
         ('"height": 40', '"height": 1000001', "width and height must be in"),
-        ('"height": 40', '"height": 0', "width and height must be in"),
+        ('"height": 40', '"height": 0', "photos/a.png: No such file"),  # that would tell it
         ('"id": 7', '"id": -7', "id -7 is not in"),
         (": 7", f": {2**63}", r"id 9223372036854775808 is not in \[0, 9223372036854775807\]"),
-        ('"BY"', r'"\ud800"', "'name' must be text"),
-        ('"house"', r'"\ud800"', "'name' must be text"),
+        ('"house"', r'"\ud800"', "1 x object: its category has no name"),
         ('"a.png"', r'"\ud800.png"', "'file_name' must be text"),
-        ('"license": 4', r'"flickr_url": "\ud800"', "'flickr_url' must be text"),
     ],
 )
 def test_what_no_bank_can_hold_is_refused(coco, old, new, reason):
@@ -58,6 +57,44 @@ def test_what_no_bank_can_hold_is_refused(coco, old, new, reason):
         coco((old, new))
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 400
     str(caught.value).encode()
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (', "license": 4', ""),
+        ('"license": 4', '"license": null'),
+        ('"license": 4', '"license": NaN'),
+        ('"license": 4', '"license": 5'),
+        ('"name": "BY"', '"name": null'),
+        ('"name": "BY"', r'"name": "\ud800"'),
+        ('[{"id": 4, "name": "BY"}]', "null"),
+        ('[{"id": 4, "name": "BY"}]', '[7, {"id": 0, "name": "No"}, {"name": "BY"}]'),
+    ],
+)
+def test_a_licence_that_is_not_given_is_unknown(coco, old, new):
+    assert coco((old, new)).images[0].licence == ""
+    # What the user says holds where the file says nothing.
+    assert coco((old, new), licence="CC0").images[0].licence == "CC0"
+
+
+def test_a_licence_of_number_0_is_that_of_who_names_it(coco):
+    zero = ('"id": 4, "name": "BY"', '"id": 0, "name": "BY"')
+    assert coco(zero, ('"license": 4', '"license": 0')).images[0].licence == "BY"
+    assert coco(zero, (', "license": 4', "")).images[0].licence == ""
+    assert coco(('"license": 4', '"license": "CC BY-SA 4.0"')).images[0].licence == "CC BY-SA 4.0"
+
+
+def test_two_licences_of_one_id_are_refused_only_where_it_is_used(coco):
+    two = ('{"id": 4, "name": "BY"}', '{"id": 4, "name": "BY"}, {"id": 4.0, "name": "BY-ND"}')
+    with pytest.raises(BadInput, match=r"licenses\[1\]: the licence id 4 is also .*licenses\[0\]"):
+        coco(two)
+    assert coco(two, ('"license": 4', '"license": 5')).images[0].licence == ""
+
+
+def test_urls_and_styles_that_are_no_text_are_unknown(coco):
+    (image,) = coco(('"license": 4', r'"flickr_url": "\ud800", "coco_url": 3, "style": 5')).images
+    assert (image.url, image.objects[0].style) == ("", "")
 
 
 def test_the_largest_numbers_are_taken(coco):
@@ -69,7 +106,7 @@ def test_the_largest_numbers_are_taken(coco):
 def test_repeats_are_dropped_and_counted(coco):
     source = coco(repeat=3)
     assert len(source.images[0].objects) == 1
-    assert source.skipped == {"object: annotated twice": 2}
+    assert source.left_out.counts == {"object: annotated twice": 2}
 
 
 def test_relationships_are_between_what_is_left(coco):

@@ -129,6 +129,10 @@ def test_folders_that_are_not_data(tmp_path, copied):
         path.write_text(json.dumps(manifest | change))
         with pytest.raises((BadInput, CorruptData), match=message):
             PreparedData.open(copied)
+    for splits in (3, {}, manifest["splits"] | {"val": {"images": "4", "shards": []}}):
+        path.write_text(json.dumps(manifest | {"splits": splits}))
+        with pytest.raises(CorruptData, match="does not describe its splits"):
+            PreparedData.open(copied)
     path.write_text("{")
     with pytest.raises(CorruptData, match="manifest.json: damaged"):
         PreparedData.open(copied)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 
 from rgan_tf.cli import main as rgan
 from rgan_tf.data.prepared import PreparedData
-from rgan_tf.errors import BadInput
+from rgan_tf.errors import BadInput, CorruptData
 from training import prepare
 
 
@@ -135,6 +136,85 @@ def test_bad_input_is_one_line_and_leaves_nothing(world, tmp_path, capfd, damage
     assert re.search(message, last)
     assert "Traceback" not in captured.err
     assert [path.name for path in tmp_path.iterdir()] == ["coco"]
+
+
+@pytest.mark.parametrize("damage", [lose_image, cut_image])
+def test_a_bad_image_is_left_out_named_and_counted(world, tmp_path, damage):
+    root = shutil.copytree(world[0] / "coco", tmp_path / "coco")
+    damage(root)
+    words = ("coco", "--root", root, "--size", 32, "--out", tmp_path / "out")
+    with pytest.raises((BadInput, CorruptData), match="--max-bad allows 0 such images, 1 were met"):
+        prepare.main(parse(*words))
+    result = prepare.main(parse(*words, "--max-bad", 0.1))
+    assert result["bad_images"] == 1 and sum(result["images"].values()) == 19
+    (line,) = result["first_bad_images"]
+    assert re.search("No such file|damaged", line)
+
+
+def test_the_result_says_what_was_left_out_and_why(world, tmp_path):
+    root = shutil.copytree(world[0] / "coco", tmp_path / "coco")
+    path = root / "annotations" / "instances_train2017.json"
+    value = json.loads(path.read_text())
+    value["annotations"][0]["bbox"] = None
+    path.write_text(json.dumps(value))
+    words = ("coco", "--root", root, "--size", 32, "--out", tmp_path / "out", "--min-objects", 1)
+    result = prepare.main(parse(*words))
+    reason = "object: its box cannot be read"
+    assert result["skipped"]["train2017"][reason] == 1
+    (line,) = result["skipped_first"]["train2017"][reason]
+    assert line.startswith("instances_train2017.json annotations[0]: 'bbox' must be")
+    manifest = PreparedData.open(tmp_path / "out").manifest
+    assert manifest["skipped"] == result["skipped"]
+    json.dumps(result)
+
+
+def test_bad_paths_that_are_no_text_can_be_told(world, tmp_path):
+    root = shutil.copytree(world[0] / "coco", tmp_path / os.fsdecode(b"a\xff"))
+    lose_image(root)
+    words = ("coco", "--root", root, "--size", 32, "--out", tmp_path / "out", "--max-bad", 0.1)
+    assert "udcff" in prepare.main(parse(*words))["first_bad_images"][0]
+
+
+def test_thresholds_and_their_defaults_are_in_the_help(capsys):
+    for dataset, defaults in (
+        ("coco", {"min-box-share": 0.02, "min-objects": 3, "max-objects": 8, "max-bad": 0}),
+        (
+            "vg",
+            {
+                "min-image-size": 200,
+                "min-category-count": 2000,
+                "min-predicate-count": 500,
+                "min-object-size": 32,
+                "min-objects": 3,
+                "max-objects": 30,
+                "min-relationships": 1,
+                "max-relationships": 30,
+                "max-bad": 0,
+            },
+        ),
+    ):
+        with pytest.raises(SystemExit):
+            parse(dataset, "--help")
+        text = " ".join(capsys.readouterr().out.split())
+        for option, default in defaults.items():
+            assert re.search(rf"--{option} \w+ [^()]*\({default}\)", text), option
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("coco", "--min-objects", 0),
+        ("coco", "--min-objects", 9),
+        ("coco", "--min-box-share", 1),
+        ("vg", "--min-image-size", 0),
+        ("vg", "--min-category-count", 0),
+        ("vg", "--min-relationships", 31),
+    ],
+)
+def test_thresholds_that_are_none(tmp_path, words):
+    dataset, option, value = words
+    with pytest.raises(BadInput, match=option):
+        prepare.main(parse(dataset, "--root", tmp_path, "--out", tmp_path / "out", option, value))
 
 
 def test_visual_genome_files_are_asked_for(tmp_path):

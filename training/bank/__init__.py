@@ -99,7 +99,10 @@ def _add_sources(parser: argparse.ArgumentParser) -> None:
         "--min-box-share", type=float, default=0.0, help="of the image, for --coco (0)"
     )
     parser.add_argument(
-        "--max-bad", type=float, default=0.0, help="share of images that may be unreadable (0)"
+        "--max-bad",
+        type=float,
+        default=0.0,
+        help="share of images that may be missing, damaged or not as annotated (0)",
     )
     parser.add_argument("--weights-dir", help="folder with backbone weight files")
 

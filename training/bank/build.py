@@ -15,7 +15,6 @@ if TYPE_CHECKING:  # what is imported here is slow
     from rgan_tf.data.bank.sources import BankSource
     from rgan_tf.data.licences import LicenceFilter
     from rgan_tf.data.patch_bank import PatchBank
-    from rgan_tf.vocabulary import Vocabulary
 
 
 def build(args: argparse.Namespace) -> dict[str, Any]:
@@ -25,6 +24,7 @@ def build(args: argparse.Namespace) -> dict[str, Any]:
     from rgan_tf.data.bank.lock import building_folder
     from rgan_tf.data.licences import LicenceFilter
     from rgan_tf.errors import BadInput
+    from rgan_tf.vocabulary import Vocabulary
 
     licences = LicenceFilter.parse(args.licence)
     free_place(args.out)
@@ -36,7 +36,7 @@ def build(args: argparse.Namespace) -> dict[str, Any]:
         vocabulary, backbone, contexts = _like(args.like)
     if backbone and args.backbone and backbone != args.backbone:
         raise BadInput(f"--backbone {args.backbone}: {args.like} has features of {backbone}")
-    vocabulary = vocabulary or _vocabulary_of(source)
+    vocabulary = vocabulary or Vocabulary.from_categories(source.categories)
     with new_bank(args.out) as out, _no_rubbish(building_folder(out)) as working:
         counts = build_rows(
             source,
@@ -48,7 +48,7 @@ def build(args: argparse.Namespace) -> dict[str, Any]:
             max_bad=args.max_bad,
         )
         put_in_place(working, out)
-    return {"bank": str(args.out), **counts, "skipped": source.skipped}
+    return {"bank": str(args.out), **counts, **_told(source)}
 
 
 def _copy_of_data(args: argparse.Namespace, licences: LicenceFilter) -> dict[str, Any]:
@@ -62,7 +62,7 @@ def _copy_of_data(args: argparse.Namespace, licences: LicenceFilter) -> dict[str
     data = PreparedData.open(args.data)
     with new_bank(args.out) as out, atomic_folder(out) as partial:
         copied = copy_banks(
-            [data.bank], partial, keep=lambda row, entry: licences.allows(entry["licence"])
+            [data.bank], partial, keep=lambda row, entry: licences.allows(entry.get("licence", ""))
         )
     return {
         "bank": str(args.out),
@@ -90,7 +90,7 @@ def add(args: argparse.Namespace) -> dict[str, Any]:
         return {
             "bank": str(args.bank),
             **counts,
-            "skipped": source.skipped,
+            **_told(source),
             "duplicates": counts["duplicates"] + known,
             "first_new_id": len(bank),
         }
@@ -138,24 +138,6 @@ def _nothing_added(bank: PatchBank, refused: int) -> dict[str, Any]:
     }
 
 
-def _vocabulary_of(source: BankSource) -> Vocabulary:
-    """The names of a source that is built without `--like`."""
-    from rgan_tf.errors import BadInput
-    from rgan_tf.vocabulary import RESERVED_OBJECTS, Vocabulary
-
-    for category in source.categories:
-        if not category:
-            reason = "is empty"
-        elif category in RESERVED_OBJECTS:
-            reason = "is a name that the model itself uses"
-        elif source.categories.count(category) > 1:
-            reason = "is there twice, blanks around it apart"
-        else:
-            continue
-        raise BadInput(f"{source.name}: category {category!r} {reason}; rename it")
-    return Vocabulary.from_categories(source.categories)
-
-
 def _source(args: argparse.Namespace) -> BankSource | None:
     """What the options name; None for prepared data."""
     from rgan_tf.data.bank.sources import coco_source, folder_source
@@ -174,10 +156,21 @@ def _source(args: argparse.Namespace) -> BankSource | None:
             args.images,
             min_box_share=args.min_box_share,
             licence=args.source_licence,
+            max_bad=args.max_bad,
         )
     if args.folders:
-        return folder_source(args.folders, licence=args.source_licence, url=args.source_url)
+        return folder_source(
+            args.folders,
+            licence=args.source_licence,
+            url=args.source_url,
+            max_bad=args.max_bad,
+        )
     return None
+
+
+def _told(source: BankSource) -> dict[str, Any]:
+    """What was left out before any image was opened."""
+    return {"skipped": dict(source.left_out.counts), "skipped_first": source.left_out.first}
 
 
 def _like(place: str):

@@ -14,6 +14,7 @@ from rgan_tf.data.bank.format import MANIFEST
 from rgan_tf.data.bank.patch_queue import PATCH_SIZE, PatchQueue, read_annotated
 from rgan_tf.data.bank.sources import BankSource
 from rgan_tf.data.bank.writer import PROGRESS, PatchBankWriter
+from rgan_tf.data.left_out import BadImages
 from rgan_tf.data.licences import LicenceFilter
 from rgan_tf.data.patch_bank import PatchBank
 from rgan_tf.errors import BadInput, CorruptData
@@ -66,8 +67,7 @@ def build_rows(
         begun with other arguments.
       CorruptData: if images are damaged, more than `max_bad` allows; or what was written before is.
     """
-    if not 0 <= max_bad < 1:
-        raise BadInput(f"--max-bad must be a share in [0, 1), got {max_bad}")
+    total = len(source.images) + len(source.bad_images)
     if crop_size != PATCH_SIZE:
         raise BadInput(f"the bank holds crops of {crop_size} px, this program makes {PATCH_SIZE}")
     for category in source.categories:
@@ -82,10 +82,9 @@ def build_rows(
         "licences": str(licences),
         "contexts": contexts.fingerprint if contexts is not None else None,
     }
-    allowed = int(max_bad * len(source.images))
     counts = _finished(working, begun_with)
     if counts is not None:
-        _check_bad(counts["bad_images"], allowed)
+        _met_before(counts["bad_images"], max_bad).check(total)
         return counts
     with PatchBankWriter(
         working / _BANK,
@@ -95,14 +94,21 @@ def build_rows(
         vocabulary=vocabulary,
         resume=True,
     ) as bank:
-        fresh = {"begun_with": begun_with, "next": 0, "bad": [], "used": 0, "borrowed": 0}
-        note = bank.note or fresh
+        note = bank.note or {
+            "begun_with": begun_with,
+            "next": 0,
+            "bad": list(source.bad_images),
+            "used": 0,
+            "borrowed": 0,
+        }
         _check_begun(note, begun_with, working)
-        _check_bad(note["bad"], allowed)
+        bad_images = _met_before(note["bad"], max_bad)
+        bad_images.check(total)
+        note["bad"] = bad_images.lines  # grows with it
         queue = PatchQueue(
             bank, backbone, vocabulary, Contexts(contexts) if contexts is not None else None
         )
-        counts = _Building(source, bank, queue, licences, allowed, note).run(progress)
+        counts = _Building(source, bank, queue, licences, bad_images, note).run(progress)
         # Before the bank is closed: one that is whole then always has its record.
         record = {"begun_with": begun_with, "next": note["next"], "counts": counts}
         write_json_atomic(working / _FINISHED, sealed(record))
@@ -133,10 +139,12 @@ def _check_begun(note: dict[str, Any], begun_with: dict[str, Any], working: Path
         )
 
 
-def _check_bad(bad: list[str], allowed: int) -> None:
+def _met_before(lines: list[str], max_bad: float) -> BadImages:
     """What was left out before counts too, where fewer may be now."""
-    if len(bad) > allowed:
-        raise CorruptData(f"{bad[0]}; --max-bad allows {allowed} such images, {len(bad)} were met")
+    bad = BadImages(max_bad)
+    for line in lines:
+        bad.add(CorruptData(line))
+    return bad
 
 
 class _Building:
@@ -146,7 +154,7 @@ class _Building:
         bank: PatchBankWriter,
         queue: PatchQueue,
         licences: LicenceFilter,
-        allowed: int,
+        bad: BadImages,
         note: dict[str, Any],
     ):
         self._source = source
@@ -154,7 +162,7 @@ class _Building:
         self._queue = queue
         self._borrowed_before = note["borrowed"]
         self._licences = licences
-        self._allowed = allowed
+        self._bad = bad
         self._note = note
 
     def run(self, progress: bool) -> dict[str, Any]:
@@ -197,11 +205,8 @@ class _Building:
         try:
             pixels = read_annotated(image, turn=self._source.turns)
         except (BadInput, CorruptData) as error:
-            # A path may hold bytes that are no text.
-            line = f"{image.source}: {error}".encode("utf-8", "backslashreplace").decode()
-            self._note["bad"].append(line)
-            if len(self._note["bad"]) > self._allowed:
-                raise
+            self._bad.add(error, image.source)
+            self._bad.check(len(self._source.images) + len(self._source.bad_images))
             return
         self._queue.add(image, pixels)
         self._note["used"] += 1

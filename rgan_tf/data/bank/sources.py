@@ -9,8 +9,9 @@ from pathlib import Path
 from rgan_tf.data.annotation import AnnotatedImage, AnnotatedObject
 from rgan_tf.data.coco_annotations import CocoAnnotations, CocoFilter
 from rgan_tf.data.json_object import is_text
+from rgan_tf.data.left_out import BadImages, LeftOut
 from rgan_tf.errors import BadInput
-from rgan_tf.files import safe_join
+from rgan_tf.vocabulary import RESERVED_OBJECTS
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
 _WHOLE = (0.0, 0.0, 1.0, 1.0)
@@ -25,7 +26,8 @@ class BankSource:
       name: how to call it.
       images: in the order in which their patches enter the bank.
       categories: every category there is, sorted.
-      skipped: what was left out and why, with counts.
+      left_out: what was left out and why.
+      bad_images: one line for each image whose entry is of no use.
       turns: whether the images are turned as their EXIF tag says; boxes that were annotated refer
         to the pixels as they are stored.
     """
@@ -33,7 +35,8 @@ class BankSource:
     name: str
     images: tuple[AnnotatedImage, ...]
     categories: tuple[str, ...]
-    skipped: dict[str, int]
+    left_out: LeftOut
+    bad_images: tuple[str, ...]
     turns: bool
 
     def fingerprint(self) -> str:
@@ -51,6 +54,7 @@ def coco_source(
     *,
     min_box_share: float = 0.0,
     licence: str = "",
+    max_bad: float = 0.0,
 ) -> BankSource:
     """A file in the format of COCO's instances_*.json, and the folder of its images.
 
@@ -59,15 +63,13 @@ def coco_source(
       images: folder that its file names are relative to.
       min_box_share: smallest share of the image that a box covers, exclusive.
       licence: of images for which the file names none.
+      max_bad: share of images whose entry may be of no use.
 
     Raises:
       BadInput: if a file or folder is missing or not in that format, the share is none, or nothing
         is left.
     """
-    if not 0 <= min_box_share < 1:
-        raise BadInput(f"--min-box-share must be a share in [0, 1), got {min_box_share}")
-    file = CocoAnnotations(Path(annotations), Path(images), f"{_name_of(Path(images))}/")
-    file.count_unlisted()
+    bad = BadImages(max_bad)
     limits = CocoFilter(
         min_box_share=min_box_share,
         min_objects=1,
@@ -75,44 +77,57 @@ def coco_source(
         require_stuff=False,
         keep_repeats=False,
     )
-    found = (file.annotated(image, limits, 0) for image in file.listed)
+    file = CocoAnnotations(Path(annotations), Path(images), bad, f"{_name_of(Path(images))}/")
+    file.check()
+    found = (file.annotated(image_id, limits, 0) for image_id in file.listed)
     kept = tuple(
         image if image.licence else dataclasses.replace(image, licence=licence)
         for image in found
         if image is not None
     )
+    bad.check(len(kept) + len(bad.lines))
     if not kept:
-        raise BadInput(f"{annotations}: no image with an object that could be used")
+        raise file.left_out.nothing_left(
+            f"{annotations}: no image with an object that could be used",
+            {"object: too small": "a smaller --min-box-share"},
+        )
     categories = {item.category for image in kept for item in image.objects}
     return BankSource(
-        str(annotations), kept, tuple(sorted(categories)), dict(file.skipped), turns=False
+        str(annotations),
+        kept,
+        tuple(sorted(categories)),
+        file.left_out,
+        tuple(bad.lines),
+        turns=False,
     )
 
 
-def folder_source(root: str | Path, *, licence: str = "", url: str = "") -> BankSource:
+def folder_source(
+    root: str | Path, *, licence: str = "", url: str = "", max_bad: float = 0.0
+) -> BankSource:
     """One folder per category with one image per patch in it.
 
     Args:
-      root: holds the folders; their names are the categories. Hidden names are passed over.
-      licence: of all images.
+      root: holds the folders; their names are the categories. Hidden names are passed over, and
+        links are followed.
+      licence: of all images; "" where that is not known.
       url: where they are from.
+      max_bad: share of images whose name may be no text.
 
     Raises:
-      BadInput: if there is no such folder, or no image in it, or a link leads out of it, or a name
-        is no text.
+      BadInput: if there is no such folder, or no image in it, or a name is no text.
     """
     root = Path(root)
     if not root.is_dir():
         raise BadInput(f"{root}: no such folder; name one that holds a folder per category")
     own_name = _name_of(root)
-    images, skipped = [], {}
-    categories = []
+    images: list[AnnotatedImage] = []
+    categories: dict[str, str] = {}  # and the folder of each
+    left_out, bad = LeftOut(), BadImages(max_bad)
     for folder in sorted(root.iterdir()):
         if folder.name.startswith(".") or not folder.is_dir():
             if not folder.name.startswith("."):
-                skipped["file: not in a folder of a category"] = (
-                    skipped.get("file: not in a folder of a category", 0) + 1
-                )
+                left_out.add("file: not in a folder of a category", folder.name)
             continue
         category = folder.name.strip()
         before = len(images)
@@ -120,16 +135,17 @@ def folder_source(root: str | Path, *, licence: str = "", url: str = "") -> Bank
             if path.name.startswith("."):
                 continue
             if path.suffix.lower() not in IMAGE_SUFFIXES:
-                skipped["file: no .png or .jpg"] = skipped.get("file: no .png or .jpg", 0) + 1
+                left_out.add("file: no .png or .jpg", f"{folder.name}/{path.name}")
                 continue
             name = f"{folder.name}/{path.name}"
             if not is_text(name):
-                raise BadInput(f"{path}: its name is not UTF-8; rename it")
+                bad.add(f"{path}: its name is not UTF-8; rename it")
+                continue
             provenance = f"{own_name}/{name}"
             images.append(
                 AnnotatedImage(
                     image_id=image_id_of(provenance),
-                    path=safe_join(root, name),
+                    path=path,
                     objects=(AnnotatedObject(category, _WHOLE, (0.5, 0.5)),),
                     relationships=(),
                     licence=licence,
@@ -138,10 +154,28 @@ def folder_source(root: str | Path, *, licence: str = "", url: str = "") -> Bank
                 )
             )
         if len(images) > before:
-            categories.append(category)
+            _check_category(root, folder.name, categories)
+            categories[category] = folder.name
+    bad.check(len(images) + len(bad.lines))
     if not images:
-        raise BadInput(f"{root}: no .png or .jpg in a folder of it; the folders are the categories")
-    return BankSource(str(root), tuple(images), tuple(categories), skipped, turns=True)
+        message = f"{root}: no .png or .jpg in a folder of it; the folders are the categories"
+        raise left_out.nothing_left(message, {})
+    return BankSource(
+        str(root), tuple(images), tuple(categories), left_out, tuple(bad.lines), turns=True
+    )
+
+
+def _check_category(root: Path, folder: str, others: dict[str, str]) -> None:
+    category = folder.strip()
+    if not category:
+        reason = "is empty"
+    elif category in RESERVED_OBJECTS:
+        reason = "is a name that the model itself uses"
+    elif category in others:
+        reason = f"is there twice, as {others[category]!r} and {folder!r}"
+    else:
+        return
+    raise BadInput(f"{root}: category {category!r} {reason}; rename it")
 
 
 def _name_of(folder: Path) -> str:

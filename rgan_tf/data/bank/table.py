@@ -66,6 +66,9 @@ class PatchTable(Sequence[dict[str, Any]]):
 
     def _parse(self, line: bytes) -> dict[str, Any]:
         try:
-            return json.loads(line)
+            row = json.loads(line)
         except ValueError as error:
             raise CorruptData(f"{self._path}: a line is not JSON; {_ADVICE}") from error
+        if not isinstance(row, dict):
+            raise CorruptData(f"{self._path}: a line is no JSON object; {_ADVICE}")
+        return row

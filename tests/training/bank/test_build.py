@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import shutil
 from pathlib import Path
@@ -222,6 +223,52 @@ def test_names_that_are_no_text_are_refused(draw, refused, tmp_path, what):
         (root / "tree" / "a.png").rename(root / "tree" / f"{bad}.png")
     line = refused("bank", "build", "--folders", root, "--out", tmp_path / "new")
     assert "is not UTF-8; rename it" in line
+
+
+def test_links_of_ones_own_are_followed(draw, rgan, tmp_path):
+    draw(tmp_path / "store" / "a.png", 1)
+    root = tmp_path / "mine"
+    (root / "tree").mkdir(parents=True)
+    (root / "tree" / "b.png").symlink_to(tmp_path / "store" / "a.png")
+    (root / "house").symlink_to(tmp_path / "store")
+    done = rgan("bank", "build", "--folders", root, "--out", tmp_path / "new")
+    assert done.code == 0, done.err
+    rows = list(PatchBank.open(tmp_path / "new").rows)
+    assert [row["source"] for row in rows] == ["mine/house/a.png", "mine/tree/b.png"]
+    assert [(row["licence"], row["url"]) for row in rows] == [("", "")] * 2
+
+
+def test_categories_claimed_twice_are_refused_with_other_names_too(bank, draw, refused, tmp_path):
+    for folder in ("tree", "tree "):
+        draw(tmp_path / "odd" / folder / "a.png", 1)
+    for words in (("build", "--out", tmp_path / "new", "--like", bank), ("add", bank)):
+        line = refused("bank", *words, "--folders", tmp_path / "odd")
+        assert "category 'tree' is there twice, as 'tree' and 'tree '" in line
+
+
+def test_bad_entries_and_bad_images_count_together(coco, rgan, refused, tmp_path):
+    image = coco.content["images"][1]
+    coco.content["images"] += [image | {"id": "x"}, image | {"id": 7, "file_name": "none.jpg"}]
+    coco.content["annotations"].append(coco.content["annotations"][0] | {"image_id": 7})
+    coco.write()
+    words = ("bank", "build", "--coco", coco.path, "--images", coco.images, "--max-bad")
+    for share, met in ((0.1, 1), (0.3, 2)):
+        line = refused(*words, share, "--out", tmp_path / "few")
+        assert f"--max-bad allows {met - 1} such images, {met} were met" in line
+    done = rgan(*words, 0.5, "--out", tmp_path / "new")
+    assert done.code == 0 and '"images": 2' in done.out
+    bad = json.loads(done.out)["bad_images"]
+    assert ["'id' must be" in bad[0], "none.jpg: No such file" in bad[1]] == [True, True]
+
+
+def test_the_result_names_what_was_left_out(coco, rgan, tmp_path):
+    coco.content["annotations"].append({"image_id": 0, "category_id": 9, "bbox": [0, 0, 9, 9]})
+    coco.write()
+    words = ("--coco", coco.path, "--images", coco.images, "--out", tmp_path / "new")
+    result = json.loads(rgan("bank", "build", *words).out)
+    reason = "object: its category is not listed"
+    assert result["skipped"] == {reason: 1}
+    assert result["skipped_first"] == {reason: ["photos.json annotations[3]: category_id 9"]}
 
 
 def test_a_path_that_is_no_text_can_hold_pictures_and_a_bad_one(draw, rgan, tmp_path):

@@ -1,0 +1,121 @@
+"""What a reader leaves out, counted by reason, and the share of images that may be bad."""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Mapping
+
+from rgan_tf.errors import BadInput, RganError
+
+_NAMED = 3  # of each reason
+
+
+class LeftOut:
+    """Images and objects that were left out.
+
+    Attributes:
+      counts: by reason.
+      first: the first few of each reason by name, with what is wrong where that differs.
+    """
+
+    def __init__(self) -> None:
+        self.counts: collections.Counter[str] = collections.Counter()
+        self.first: dict[str, list[str]] = {}
+
+    def add(self, reason: str, what: object, detail: str = "") -> None:
+        """Counts one.
+
+        Args:
+          reason: "image: ...", "object: ..." or "relationship: ...".
+          what: its name, by `str`; made only where it is shown.
+          detail: what is wrong with this one.
+        """
+        self.counts[reason] += 1
+        first = self.first.setdefault(reason, [])
+        if len(first) < _NAMED:
+            first.append(plain_text(f"{what}: {detail}" if detail else str(what)))
+
+    def nothing_left(self, message: str, options: Mapping[str, str]) -> BadInput:
+        """The error where nothing is left, with the reasons and the options that change them.
+
+        Args:
+          message: what has nothing left.
+          options: by the beginning of a reason.
+        """
+        reasons = ", ".join(f"{count} x {reason}" for reason, count in self.counts.most_common(6))
+        advice = [
+            option
+            for start, option in options.items()
+            if any(reason.startswith(start) for reason in self.counts)
+        ]
+        return BadInput(
+            message
+            + (f"; left out: {reasons}" if reasons else "")
+            + (f"; {' and '.join(advice)} may keep more" if advice else "")
+        )
+
+
+class Unusable(Exception):
+    """An object that is left out.
+
+    Args:
+      reason: for `LeftOut.add`.
+      detail: likewise.
+    """
+
+    def __init__(self, reason: str, detail: str = ""):
+        super().__init__(reason)
+        self.reason = reason
+        self.detail = detail
+
+
+class BadImages:
+    """Images that cannot be used; more than `--max-bad` allows end the command.
+
+    Args:
+      max_bad: share of the images.
+
+    Attributes:
+      lines: what is wrong, one line an image.
+
+    Raises:
+      BadInput: if the share is none.
+    """
+
+    def __init__(self, max_bad: float):
+        if not 0 <= max_bad < 1:
+            raise BadInput(f"--max-bad must be a share in [0, 1), got {max_bad}")
+        self._max_bad = max_bad
+        self.lines: list[str] = []
+        self._last: RganError = BadInput("")
+
+    def add(self, error: RganError | str, name: str = "") -> None:
+        """Notes one.
+
+        Args:
+          error: what is wrong.
+          name: of the image, put before it in `lines`.
+        """
+        self._last = BadInput(error) if isinstance(error, str) else error
+        self.lines.append(plain_text(f"{name}: {error}" if name else str(error)))
+
+    def check(self, images: int) -> None:
+        """Ends the command where there are too many.
+
+        Args:
+          images: how many there are, the bad ones among them.
+
+        Raises:
+          BadInput, CorruptData: as the last one was.
+        """
+        allowed = int(self._max_bad * images + 1e-9)
+        if len(self.lines) > allowed:
+            raise type(self._last)(
+                f"{self._last}; --max-bad allows {allowed} such images, {len(self.lines)} were "
+                f"met; put it right, or leave out more of the {images} with a larger --max-bad"
+            )
+
+
+def plain_text(text: str) -> str:
+    """Text that any file can hold, for a path may have bytes that are no text."""
+    return text.encode("utf-8", "backslashreplace").decode()
