@@ -15,7 +15,7 @@ $(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { \
     "$$($(PYTHON) --version 2>&1); name another: make install PYTHON=python3.11" >&2; exit 2; }
 endef
 
-.PHONY: install demo test test-slow lint format clean
+.PHONY: install demo test test-beside test-slow lint format clean
 
 install: $(STAMP)
 
@@ -30,7 +30,11 @@ demo: $(STAMP)
 
 # Two processes, each with whole files: most of a test's time is spent tracing, on one core.
 test: $(STAMP)
-	$(RUN)/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
+	$(RUN)/python -m pytest -n 2 --dist loadfile --durations=50 $(PYTEST_ARGS)
+
+# Only the tests that RGAN_COCO_ROOT and RGAN_WEIGHTS change, with the reason of each skip.
+test-beside: $(STAMP)
+	$(RUN)/python -m pytest -m "beside and not slow" -rs $(PYTEST_ARGS)
 
 test-slow: $(STAMP)
 	$(RUN)/python -m pytest -m slow $(PYTEST_ARGS)

@@ -152,21 +152,18 @@ class Run:
         return "-".join(part[:8] for part in parts)
 
 
-def create_run(folder: str | Path, config: Config, data) -> Run:
-    """Starts a run folder, or continues the one that is there.
+def check_run_folder(folder: str | Path, config: Config, data) -> None:
+    """Refuses a folder that this config and data cannot be trained in; writes nothing.
 
     Args:
-      folder: the run folder; may exist.
-      config: the resolved config.
-      data: an opened `PreparedData`.
+      folder, config, data: as for `create_run`.
 
     Raises:
-      BadInput: if the folder holds a run with another config, vocabulary or data.
+      BadInput: if the folder holds a run with another config or data, or something else.
     """
     if str(folder).startswith(RELEASED_PREFIX):
         raise BadInput(f"--run {folder}: a released run cannot be trained on; name a folder")
     folder = Path(folder)
-    feature_size = int(data.bank.features.shape[1])  # a damaged bank is found before any writing
     if folder.exists() and not folder.is_dir():
         raise BadInput(f"--run {folder}: is a file; name a folder")
     if (folder / "run.json").exists():
@@ -178,6 +175,22 @@ def create_run(folder: str | Path, config: Config, data) -> Run:
             raise BadInput(f"--run {folder}: was started on other data; choose another folder")
     elif folder.exists() and any(folder.iterdir()):
         raise BadInput(f"--run {folder}: is not empty and not a run; choose another folder")
+
+
+def create_run(folder: str | Path, config: Config, data) -> Run:
+    """Starts a run folder, or continues the one that is there.
+
+    Args:
+      folder: the run folder; may exist.
+      config: the resolved config.
+      data: an opened `PreparedData`.
+
+    Raises:
+      BadInput: as `check_run_folder`.
+    """
+    check_run_folder(folder, config, data)
+    folder = Path(folder)
+    feature_size = int(data.bank.features.shape[1])  # a damaged bank is found before any writing
     folder.mkdir(parents=True, exist_ok=True)
     write_bytes_atomic(folder / "config.yaml", config_to_yaml(config).encode())
     write_json_atomic(folder / "vocabulary.json", data.vocabulary.to_json())

@@ -1,4 +1,9 @@
-"""What every test shares: a small deterministic TensorFlow, and the data that is not committed."""
+"""What every test shares: a small deterministic TensorFlow, and surroundings that change nothing.
+
+Real images and whole pretrained networks lie beside the project where they are there at all. A test
+sees them through `coco_root` and `weights_dir` and in no other way, so every other test does the
+same on every machine; those two give their tests the marker `beside`. None reaches for the network.
+"""
 
 from __future__ import annotations
 
@@ -12,15 +17,63 @@ import pytest
 import tensorflow as tf
 from hypothesis import settings
 
+from tests.no_network import network_guard
+
+# Read before `same_surroundings` hides them.
+_BESIDE = {name: os.environ.get(name) for name in ("RGAN_COCO_ROOT", "RGAN_WEIGHTS")}
+_PROXIES = [f"{scheme}_proxy" for scheme in ("http", "https", "ftp", "all")]
+
 # A loaded machine is slow, not wrong.
 settings.register_profile("rgan_tf", deadline=None, print_blob=True)
 settings.load_profile("rgan_tf")
 
 
 def pytest_configure() -> None:
-    """Makes two logical CPUs, so that MirroredStrategy has two replicas without a GPU."""
+    """Guards the network; makes two logical CPUs, so that MirroredStrategy has two replicas."""
+    network_guard.install()
+    folders = [str(Path(network_guard.__file__).parent), os.environ.get("PYTHONPATH")]
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, folders))  # of child processes
     (cpu,) = tf.config.list_physical_devices("CPU")
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m chooses
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks the tests that differ with what lies beside the project."""
+    for item in items:
+        if not {"coco_root", "weights_dir"}.isdisjoint(getattr(item, "fixturenames", ())):
+            item.add_marker("beside")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def same_surroundings():
+    """Hides what the product would find on one machine and not on another."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [*_BESIDE, *_PROXIES, *map(str.upper, _PROXIES)]:
+            patch.delenv(name, raising=False)
+        # What was fetched once lies in a cache, where the guard of sockets does not see it.
+        patch.setattr(
+            tf.keras.utils, "get_file", lambda fname, *_, **__: network_guard.forbid(str(fname))
+        )
+        yield
+
+
+@pytest.fixture(autouse=True)
+def no_network():
+    """Fails a test that reached for the network, even where something caught the refusal."""
+    network_guard.attempts.clear()
+    yield
+    assert not network_guard.attempts, "no test reaches for the network"
+
+
+@pytest.fixture
+def offline(monkeypatch) -> None:
+    """A user's machine without a network: a download is tried and fails."""
+
+    def fail(*args, **kwargs):
+        raise OSError("no network in tests")
+
+    monkeypatch.setattr(tf.keras.utils, "get_file", fail)
 
 
 @pytest.fixture(scope="session")
@@ -51,7 +104,7 @@ TINY = {
     },
     "sg2im": {"layout_channels": 8, "decoder_channels": [8, 8], "steps": 3},
     "discriminators": {"image_channels": [8, 8], "object_channels": [8, 8]},
-    # The one backbone whose weights come with the project.
+    # The one that reads the bank's features too: a test needs no second network.
     "losses": {"perceptual_backbone": "mobilenet_v2", "cooccurrence": 0.1},
     "training": {"batch_size": 4, "steps": 3, "log_every_steps": 2, "ema_decay": 0.9},
 }
@@ -112,7 +165,7 @@ def two_replicas() -> tf.distribute.MirroredStrategy:
 
 
 def _folder_from(variable: str, meaning: str) -> Path:
-    value = os.environ.get(variable)
+    value = _BESIDE[variable]
     if not value:
         pytest.skip(f"{variable} does not name {meaning}")
     if not Path(value).is_dir():

@@ -1,13 +1,18 @@
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import h5py
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from rgan_tf.backbones import load_backbone
+from rgan_tf.backbones import weights as weight_files
 from rgan_tf.backbones.networks import CAFFE_MEAN_BGR, SPECS, build_squeezenet
 from rgan_tf.backbones.weights import (
+    SHIPPED,
     find_weights,
     load_classifier,
     load_layers_in_order,
@@ -20,17 +25,6 @@ MOBILENET_FILE = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224.h5"
 MOBILENET_NO_TOP = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5"
 INCEPTION_FILE = "inception_v3_weights_tf_dim_ordering_tf_kernels.h5"
 INCEPTION_NO_TOP = "inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5"
-
-
-@pytest.fixture(autouse=True)
-def no_surroundings(monkeypatch):
-    """No folder from the environment and no network, whatever the machine has."""
-
-    def refuse(*args, **kwargs):
-        raise OSError("no network in tests")
-
-    monkeypatch.delenv("RGAN_WEIGHTS", raising=False)
-    monkeypatch.setattr(tf.keras.utils, "get_file", refuse)
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +68,7 @@ def test_shipped_file_alone_gives_retrieval_features(shipped, images):
     assert features.dtype == np.float32 and features.std(axis=0).max() > 0.01
 
 
-def test_final_features_say_which_file_they_lack(shipped, images):
+def test_final_features_say_which_file_they_lack(shipped, images, offline):
     with pytest.raises(BadInput, match="no_top.h5.*--weights-dir or RGAN_WEIGHTS"):
         shipped.final_features(images)
 
@@ -121,10 +115,10 @@ def test_full_file_agrees_with_keras_applications(full, reference, shipped, imag
     assert full.final_feature_size == 1280
 
 
-def test_squeezenet_equals_hand_made_convolutions(weights_dir):
-    backbone = load_backbone("squeezenet", weights_dir)
+def test_squeezenet_equals_hand_made_convolutions():
+    backbone = load_backbone("squeezenet")
     image = np.random.default_rng(0).integers(0, 256, [1, 64, 64, 3]).astype(np.float32)
-    with h5py.File(f"{weights_dir}/{SQUEEZENET_FILE}") as file:
+    with h5py.File(SHIPPED / SQUEEZENET_FILE) as file:
         kernel, bias = file["conv1/uniform1"][:], file["conv1/conv1_b"][:]
     bgr = image[0, :, :, ::-1] - np.asarray(CAFFE_MEAN_BGR, np.float32)
     row, column = 7, 11
@@ -157,16 +151,44 @@ def test_fire_module_puts_the_narrow_half_first(random_weights):
 def test_weights_come_from_the_named_folder_then_the_environment(
     random_weights, tmp_path, monkeypatch
 ):
-    with pytest.raises(BadInput, match=SQUEEZENET_FILE):
-        load_backbone("squeezenet", tmp_path)
+    def found() -> Path:
+        return load_backbone("squeezenet", tmp_path)._path(partial=False).parent
+
+    assert found() == SHIPPED
     monkeypatch.setenv("RGAN_WEIGHTS", str(random_weights))
+    assert found() == random_weights
     assert load_backbone("squeezenet", tmp_path).feature_size == 1280
     (tmp_path / SQUEEZENET_FILE).write_bytes(b"not a weight file")
     with pytest.raises(CorruptData, match=SQUEEZENET_FILE):
         load_backbone("squeezenet", tmp_path).features(np.zeros([1, 64, 64, 3], np.uint8))
 
 
-def test_a_download_failure_names_file_and_places(tmp_path):
+@pytest.mark.parametrize("name", ["mobilenet_v2", "squeezenet"])
+@pytest.mark.parametrize("sums", [True, False])
+def test_a_shipped_file_is_read_as_it_was_shipped_or_not_at_all(name, sums, tmp_path, monkeypatch):
+    shutil.copytree(SHIPPED, tmp_path, dirs_exist_ok=True)
+    monkeypatch.setattr(weight_files, "SHIPPED", tmp_path)
+    path = load_backbone(name)._path(partial=True)
+    assert path.parent == tmp_path
+    if sums:
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
+    else:
+        (tmp_path / "SHA256SUMS").unlink()
+    with pytest.raises(CorruptData, match=f"{path.name}: damaged .*install rgan_tf again"):
+        load_backbone(name)
+
+
+def test_every_shipped_file_has_its_checksum_and_stands_in_the_list():
+    files = sorted(path.name for path in SHIPPED.glob("*.h5"))
+    sums = (SHIPPED / "SHA256SUMS").read_text().splitlines()
+    assert sorted(line.split()[1] for line in sums) == files
+    described = (SHIPPED / "README.md").read_text()
+    assert all(f"| `{name}` |" in described for name in files)
+
+
+def test_a_download_failure_names_file_and_places(tmp_path, offline):
     with pytest.raises(BadInput) as caught:
         load_backbone("vgg19", tmp_path)
     message = str(caught.value)
@@ -350,10 +372,6 @@ def test_what_is_downloaded_is_the_file_that_is_offered(tmp_path, monkeypatch):
     assert set(asked) == {(INCEPTION_FILE, INCEPTION_FILE)}
 
 
-def test_without_a_network_both_files_are_named(tmp_path, monkeypatch):
-    def get_file(*args, **kwargs):
-        raise OSError("no network")
-
-    monkeypatch.setattr(tf.keras.utils, "get_file", get_file)
+def test_without_a_network_both_files_are_named(tmp_path, offline):
     with pytest.raises(BadInput, match=f"{INCEPTION_FILE} or {INCEPTION_NO_TOP}"):
         load_backbone("inception_v3", tmp_path)

@@ -9,17 +9,39 @@ from pathlib import Path
 
 import pytest
 
+from export import demo
+from rgan_tf import cli
 from rgan_tf.cli import COMMANDS, _build_parser
+from rgan_tf.data.coco import read_coco_dataset
+from rgan_tf.data.prepare import prepare_dataset
+from rgan_tf.data.prepared import PreparedData
+from rgan_tf.data.procedural import draw_world
 from rgan_tf.errors import BadInput
-from rgan_tf.scene_graph import parse_scene_graph
+from rgan_tf.image import read_image
+from rgan_tf.scene_graph import encode_scene_graph, load_scene_graphs
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [
     ROOT / "README.md",
     *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "examples").glob("*.md")),
     *sorted((ROOT / "training" / "configs").glob("*.yaml")),
 ]
+EXAMPLE = ROOT / "examples" / "scene.json"
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def first_of_the_demo(tmp_path_factory) -> PreparedData:
+    """The data that `rgan demo` prepares, of its first scenes."""
+    folder = tmp_path_factory.mktemp("demo") / "world"
+
+    def draw(inside: Path):
+        draw_world(inside / "coco", images=12, size=demo.SIZE, seed=demo.WORLD_SEED)
+        return read_coco_dataset(inside / "coco", seed=demo.WORLD_SEED, kind="procedural")
+
+    prepare_dataset(draw, folder, image_size=demo.SIZE, progress=False)
+    return PreparedData.open(folder)
 
 
 def documented_commands() -> list[str]:
@@ -59,13 +81,43 @@ def test_an_option_that_does_not_exist_would_be_noticed():
 
 
 def test_files_and_folders_that_are_named_exist():
-    named = set(re.findall(r"`((?:rgan_tf|training|export|docs)/[\w./]*)`", README))
+    named = set(re.findall(r"`((?:rgan_tf|training|export|docs|examples)/[\w./]*)`", README))
     named |= set(re.findall(r"\]\(([\w./]+)\)", README))
     assert len(named) > 5
     assert [name for name in sorted(named) if not (ROOT / name).exists()] == []
 
 
-def test_the_scene_graph_in_the_readme_is_one():
+def test_the_scene_graph_in_the_readme_is_the_example_that_ships():
     (block,) = re.findall(r"```json\n(.*?)```", README, re.DOTALL)
-    graph = parse_scene_graph(json.loads(block), "README")
-    assert graph.objects[3] == "tree" and graph.patches[2] == 17
+    assert json.loads(block) == json.loads(EXAMPLE.read_text(encoding="utf-8"))
+    assert "rgan generate examples/scene.json --model demo/model --out OUT" in documented_commands()
+
+
+def test_the_example_locks_what_it_names_in_the_demos_bank(first_of_the_demo):
+    """A larger world begins with the same pictures, so the first patches are those of the demo."""
+    (graph,) = load_scene_graphs(EXAMPLE)
+    encode_scene_graph(graph, first_of_the_demo.vocabulary, max_objects=8, max_triples=16)
+    own = [patch for patch in graph.patches if isinstance(patch, str)]
+    assert own == ["my_tree.png"] and graph.objects[graph.patches.index(*own)] == "tree"
+    assert min(read_image(EXAMPLE.parent / own[0]).shape[:2]) >= 64
+    for name, patch in zip(graph.objects, graph.patches, strict=True):
+        if isinstance(patch, int):
+            assert first_of_the_demo.bank.rows[patch]["category"] == name
+
+
+@pytest.mark.slow
+def test_the_example_runs_on_the_demos_model(tmp_path, first_of_the_demo, capfd):
+    """Takes minutes: it is the demo itself."""
+    model = tmp_path / "demo" / "model"
+    assert cli.main(["demo", "--out", str(tmp_path / "demo")]) == 0
+    capfd.readouterr()
+    words = ["--model", str(model), "--out", str(tmp_path / "out")]
+    assert cli.main(["generate", str(EXAMPLE), *words]) == 0
+    capfd.readouterr()
+    rows = (model / "1" / "assets.extra" / "provenance.jsonl").read_text().splitlines()
+    for row, expected in zip(map(json.loads, rows), first_of_the_demo.bank.rows, strict=False):
+        assert (row["category"], row["image_id"]) == (expected["category"], expected["image_id"])
+    (sample,) = (tmp_path / "out").glob("sample-*[0-9].json")
+    chosen = json.loads(sample.read_text())["objects"]
+    assert [one["category"] for one in chosen] == ["sky", "grass", "house", "tree"]
+    assert chosen[2]["patch"]["id"] == 2

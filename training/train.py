@@ -69,8 +69,11 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
 
     import tensorflow as tf
 
+    from rgan_tf.backbones import load_backbone
+    from rgan_tf.losses.perceptual import PerceptualDistance
     from rgan_tf.runs import (
         STAGES,
+        check_run_folder,
         check_stages_fit,
         create_run,
         open_run,
@@ -85,10 +88,15 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
         tf.config.experimental.enable_op_determinism()
     workers = start_workers()  # before anything else: a cluster forms in the beginning or never
     check_replicas_fit(config, workers)
-    data, perceptual = open_inputs(config, args.data, args.weights_dir)
+    data = open_data(config, args.data)
     source = open_run(args.stages_from) if args.stages_from else None
     if source is not None:
         check_stages_fit(source, config, data.fingerprint, as_they_are=args.as_they_are)
+    if workers.is_chief:
+        check_run_folder(args.run, config, data)
+    # Last, as its weights may have to be fetched; and before anything is written.
+    backbone = load_backbone(config.losses.perceptual_backbone, args.weights_dir)
+    perceptual = PerceptualDistance(backbone)
     with StopSignals() as stop, contextlib.ExitStack() as stack:
         with workers.together():
             if workers.is_chief:
@@ -104,19 +112,19 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
     return {"run": str(args.run), **{stage: run.stage_record(stage) for stage in STAGES}}
 
 
-def open_inputs(config, data_folder: str, weights_dir: str | None):
-    """The data and the perceptual network, read before anything is written.
+def open_data(config, folder: str):
+    """The data of a training, whole and fit for the config.
 
-    A missing file must not be found out an hour later.
+    Raises:
+      BadInput: if it is no prepared data, or does not fit.
+      CorruptData: if a file of it is damaged.
     """
-    from rgan_tf.backbones import load_backbone
     from rgan_tf.data.prepared import PreparedData
-    from rgan_tf.losses.perceptual import PerceptualDistance
 
-    data = PreparedData.open(data_folder)
+    data = PreparedData.open(folder)
     data.verify()
     check_data_fits(config, data)
-    return data, PerceptualDistance(load_backbone(config.losses.perceptual_backbone, weights_dir))
+    return data
 
 
 def check_replicas_fit(config, workers) -> None:

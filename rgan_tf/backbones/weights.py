@@ -13,6 +13,9 @@ import numpy as np
 import tensorflow as tf
 
 from rgan_tf.errors import BadInput, CorruptData
+from rgan_tf.files import sha256_of
+
+SHIPPED = Path(__file__).resolve().parent.parent / "released" / "backbones"
 
 _DOWNLOAD_ROOT = "https://storage.googleapis.com/tensorflow/keras-applications"
 _CLASSIFIER = "predictions"  # what Keras Applications call the last layer
@@ -28,8 +31,7 @@ def weight_places(weights_dir: str | Path | None) -> list[Path]:
       Folders; they need not exist.
     """
     named = [weights_dir, os.environ.get("RGAN_WEIGHTS")]
-    shipped = Path(__file__).resolve().parent.parent / "released" / "backbones"
-    return [Path(place) for place in named if place] + [shipped]
+    return [Path(place) for place in named if place] + [SHIPPED]
 
 
 def find_weights(
@@ -52,11 +54,14 @@ def find_weights(
 
     Raises:
       BadInput: if no folder has the file and it cannot be downloaded.
+      CorruptData: if it is a shipped file and not as it was shipped.
     """
     places = weight_places(weights_dir)
     for place in places:
         for file_name in file_names:
             if (place / file_name).is_file():
+                if place == SHIPPED:
+                    _check_shipped(place / file_name)
                 return place / file_name
     reason = "it is not offered for download"
     if download is not None:
@@ -158,6 +163,16 @@ def save_layers(network: tf.keras.Model, path: str | Path) -> None:
         with open(temporary, "rb") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
+
+
+def _check_shipped(path: Path) -> None:
+    """Compares a file with the checksum that was shipped with it."""
+    try:
+        lines = (path.parent / "SHA256SUMS").read_text(encoding="ascii").splitlines()
+    except (OSError, ValueError):
+        lines = []
+    if f"{sha256_of(path)}  {path.name}" not in lines:
+        raise CorruptData(f"{path}: damaged (checksum differs); install rgan_tf again")
 
 
 def _fetch(download: str) -> Path:

@@ -70,13 +70,13 @@ def test_more_damage_is_more_distance(distance, images):
     assert np.all(values[0] < values[1]) and np.all(values[1] < values[2])
 
 
-def test_unrelated_photographs_are_about_one_apart(coco_root, weights_dir):
+def test_unrelated_photographs_are_about_one_apart(coco_root):
     from PIL import Image
 
     paths = sorted((coco_root / "images" / "val2017").iterdir())[:32]
     pixels = [np.asarray(Image.open(path).convert("RGB").resize([64, 64])) for path in paths]
     photographs = tf.constant(np.stack(pixels) / 127.5 - 1, tf.float32)
     for name in ("squeezenet", "mobilenet_v2"):
-        distance = PerceptualDistance(load_backbone(name, weights_dir))
+        distance = PerceptualDistance(load_backbone(name))
         value = distance(photographs, tf.roll(photographs, 1, axis=0)).numpy().mean()
         assert 0.85 < value < 1.15, name

@@ -61,11 +61,6 @@ def alex_folder(tmp_path_factory, alexnet):
     return folder
 
 
-@pytest.fixture(autouse=True)
-def no_surroundings(monkeypatch):
-    monkeypatch.delenv("RGAN_WEIGHTS", raising=False)
-
-
 def _heads(network, seed=1):
     rng = np.random.default_rng(seed)
     return {

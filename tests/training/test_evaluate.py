@@ -50,7 +50,7 @@ def test_one_task_of_every_split(copied, rgan, tiny_world):
     assert [json.loads(line)["split"] for line in lines] == ["train", "val", "test"]
 
 
-def test_whole_networks_give_distances_by_name(copied, rgan, weights_dir):
+def test_whole_networks_give_distances_by_name(weights_dir, copied, rgan):
     reply = rgan("eval", "--run", copied, "--only", "images", "--weights-dir", weights_dir)
     assert reply.code == 0, reply.err
     metrics = json.loads(reply.out)["val"]
@@ -91,9 +91,25 @@ def test_refusals(copied, rgan, tmp_path, tiny_world):
         reply = rgan("eval", *words)
         assert reply.code == code and says in reply.err.splitlines()[-1], reply.err
         assert "Traceback" not in reply.err
-    shutil.rmtree(copied / "retrievegan")
-    reply = rgan("eval", "--run", copied)
-    assert reply.code == 2 and "stage retrievegan has no weights" in reply.err
+    # No networks are sought for a run that cannot be judged: that could be a download.
+    for stage in ("retrievegan", "sg2im"):
+        shutil.rmtree(copied / stage)
+        reply = rgan("eval", "--run", copied)
+        assert reply.code == 2 and f"stage {stage} has no weights" in reply.err
+
+
+def test_a_network_that_cannot_be_had_is_told_before_any_computing(copied, rgan, offline):
+    before = sorted(copied.rglob("*"))
+    for words, says in (
+        ((), "no mobilenet_v2_weights"),
+        (("--metric-backbone", "inception_v3"), "no inception_v3_weights"),
+        (("--only", "diversity", "--diversity-network", "lpips_alex"), "no lpips_v0.1/alex"),
+    ):
+        reply = rgan("eval", "--run", copied, *words)
+        assert reply.code == 2, reply.err
+        message = reply.err.splitlines()[-1]
+        assert says in message and "--weights-dir or RGAN_WEIGHTS" in message
+    assert sorted(copied.rglob("*")) == before
 
 
 def test_damaged_weights(copied, rgan):

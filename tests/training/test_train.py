@@ -14,7 +14,9 @@ import pytest
 import tensorflow as tf
 import yaml
 
+from rgan_tf.backbones import load_backbone
 from rgan_tf.config import config_from_dict, config_to_dict, load_config
+from rgan_tf.losses.perceptual import PerceptualDistance
 from rgan_tf.model.networks import build_retrieval_networks
 from rgan_tf.runs import STAGES, load_weights, open_run, training_lock
 from training import stages
@@ -184,13 +186,12 @@ def test_max_steps_never_adds_steps(config_file, rgan):
         (["{ok}", "--set", "data.image_size=128"], "prepare with --size 128"),
         (["{ok}", "--set", "data.crop_size=128"], "data.crop_size to at most 64"),
         (["{ok}", "--set", "retrieval.backbone=squeezenet"], "--backbone squeezenet"),
-        (["{ok}", "--set", "losses.perceptual_backbone=squeezenet"], "--weights-dir"),
+        (["{ok}", "--set", "losses.perceptual_backbone=vgg19"], "--weights-dir or RGAN_WEIGHTS"),
     ],
 )
 def test_refusals_are_one_line_and_write_nothing(
-    words, says, config_file, tmp_path, tiny_world, rgan, monkeypatch
+    words, says, config_file, tmp_path, tiny_world, rgan, offline
 ):
-    monkeypatch.delenv("RGAN_WEIGHTS", raising=False)
     out = tmp_path / "out"
     ok = [str(config_file), "--data", str(tiny_world.folder), "--run", str(out)]
     filled = []
@@ -202,6 +203,31 @@ def test_refusals_are_one_line_and_write_nothing(
     assert re.search(re.escape(says), reply.err.splitlines()[-1]), reply.err
     assert "Traceback" not in reply.err
     assert not out.exists()
+
+
+@pytest.mark.parametrize("name", ["procedural_64", "coco_mini_64"])
+def test_the_small_configs_need_no_file_that_does_not_ship(name):
+    config = load_config(CONFIG_FOLDER / f"{name}.yaml")
+    distance = PerceptualDistance(load_backbone(config.losses.perceptual_backbone))
+    assert distance(tf.ones([1, 64, 64, 3]), -tf.ones([1, 64, 64, 3])).numpy() > 0.1
+    assert load_backbone(config.retrieval.backbone).feature_size > 1000
+
+
+def test_no_network_is_sought_for_what_is_refused_anyway(
+    copied, config_file, tiny_world, tmp_path, rgan
+):
+    """VGG-19 does not ship, so seeking it would be a download."""
+    ask = ("train", config_file, "--data", tiny_world.folder)
+    ask = (*ask, "--set", "losses.perceptual_backbone=vgg19")
+    for words, says in (
+        (("--run", copied), "losses.perceptual_backbone = mobilenet_v2, asked for now vgg19"),
+        (("--run", config_file), "is a file; name a folder"),
+        (("--run", "released:procedural_64"), "a released run cannot be trained on"),
+        (("--run", tmp_path / "new", "--stages-from", tmp_path), "not a run folder"),
+    ):
+        reply = rgan(*ask, *words)
+        assert reply.code == 2 and says in reply.err.splitlines()[-1], reply.err
+    assert not (tmp_path / "new").exists()
 
 
 def test_a_run_keeps_its_config_and_its_data(copied, config_file, tiny_world, tmp_path, rgan):

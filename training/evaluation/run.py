@@ -77,19 +77,19 @@ def evaluate_split(
             raise BadInput(
                 f"--system {name}: a run with retrieval.choice={rule} has {', '.join(names)}"
             )
-    # What is missing is said before anything is computed.
-    backbone = distance = None
-    if "images" in tasks:
-        if data.record_count(split) < 2:
-            raise BadInput(f"--split {split}: has one image, and a distance needs two")
-        backbone = load_backbone(metric_backbone, weights_dir)
-        _ = backbone.weights_sha256
-    if "diversity" in tasks:
-        distance = load_distance(diversity_network, weights_dir)
+    if "images" in tasks and data.record_count(split) < 2:
+        raise BadInput(f"--split {split}: has one image, and a distance needs two")
     first_stages = load_first_stages(run)
     sg2im = first_stages.sg2im
     networks = build_retrieval_networks(config, vocabulary, run.feature_size)
     load_weights(run, "retrievegan", networks)
+    # After what the run and the data lack, as weights may have to be fetched; before any computing.
+    backbone = distance = None
+    if "images" in tasks:
+        backbone = load_backbone(metric_backbone, weights_dir)
+        _ = backbone.weights_sha256
+    if "diversity" in tasks:
+        distance = load_distance(diversity_network, weights_dir)
     table = first_stages.candidates(config, data, [split])[split]
 
     # The embeddings of so many candidates at a time, whatever their number per object.
