@@ -88,6 +88,7 @@ COMMANDS = (
     Command("compare", "training.compare", "systems under one budget and one judge, as one table"),
     Command("export", "export.saved_model", "write a run as a self-contained SavedModel"),
     Command("generate", "export.generate", "make images from a scene graph"),
+    Command("vocabulary", "export.vocabulary", "list the names that a scene graph may use"),
     Command("serve", "export.server", "answer requests over REST and gRPC"),
     Command("bench", "", "measure the speed of training, retrieval and serving", _BENCHES),
     Command("demo", "export.demo", "the whole way on the built-in world, in a few minutes"),

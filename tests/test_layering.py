@@ -38,6 +38,7 @@ BASE = (
     "errors",
     "files",
     "image",
+    "near_names",
     "pictures",
     "renames",
     "scene_graph",
