@@ -152,6 +152,8 @@ def comparison_grid(
 ) -> np.ndarray:
     """Sets columns of images side by side under their titles; row i shows the same scene.
 
+    Titles are whole, in as many lines as they need.
+
     Args:
       columns: (title, images uint8 [h, w, 3]); shorter columns leave cells empty.
       cell: side of a shown image in px.
@@ -162,15 +164,16 @@ def comparison_grid(
     """
     gap = 8
     font, bold = _font(13), _font(17)
-    headings = [_two_lines(font, heading, cell) for heading, _ in columns]
+    headings = [_wrapped(font, heading, cell) for heading, _ in columns]
     lines = max(map(len, headings), default=1)
-    head = 10 + 16 * lines + (30 if title else 0)
     rows = max((len(images) for _, images in columns), default=0)
     width = gap + max(1, len(columns)) * (cell + gap)
+    titles = _wrapped(bold, title, width - 2 * gap) if title else []
+    head = 10 + 16 * lines + (8 + 22 * len(titles) if titles else 0)
     picture = Image.new("RGB", (width, head + rows * (cell + gap) + gap), _PAPER)
     draw = ImageDraw.Draw(picture)
-    if title:
-        draw.text((gap, 9), _fitted(bold, title, width - 2 * gap), fill=_INK, font=bold)
+    for number, text in enumerate(titles):
+        draw.text((gap, 9 + 22 * number), text, fill=_INK, font=bold)
     for i, (_, images) in enumerate(columns):
         left = gap + i * (cell + gap)
         for number, text in enumerate(reversed(headings[i])):
@@ -207,14 +210,20 @@ def _fitted(font: ImageFont.FreeTypeFont, text: str, width: float) -> str:
     return text.rstrip() + "…"
 
 
-def _two_lines(font: ImageFont.FreeTypeFont, text: str, width: float) -> list[str]:
-    """The text in one line, or in two where it is wider than `width` px; each fits."""
-    words = text.split(" ")
-    count = len(words)
-    while count > 1 and font.getlength(" ".join(words[:count])) > width:
-        count -= 1
-    parts = [" ".join(words[:count]), " ".join(words[count:])]
-    return [_fitted(font, part, width) for part in parts if part] or [""]
+def _wrapped(font: ImageFont.FreeTypeFont, text: str, width: float) -> list[str]:
+    """The whole text in lines of at most `width` px; only a word that is wider is divided."""
+    lines = [""]
+    for word in text.split():
+        longer = f"{lines[-1]} {word}".strip()
+        if font.getlength(longer) <= width:
+            lines[-1] = longer
+            continue
+        lines.append("")
+        for character in word:
+            if lines[-1] and font.getlength(lines[-1] + character) > width:
+                lines.append("")
+            lines[-1] += character
+    return [line for line in lines if line] or [""]
 
 
 def _label_size(font: ImageFont.FreeTypeFont, text: str) -> tuple[float, float]:
