@@ -247,14 +247,14 @@ def read_requests(graph_path: str | Path, model, licences, edit=None):
     from rgan_tf.scene_graph import load_scene_graphs
 
     edit = edit or Edit()
+    folder = Path(graph_path).parent
     graphs = load_scene_graphs(
-        graph_path, lambda value, source: parse_drawn_graph(value, source, edit)
+        graph_path, lambda value, source: parse_drawn_graph(value, source, edit, folder)
     )
     rows = []
     for index, drawn in enumerate(graphs):
         source = str(graph_path) if len(graphs) == 1 else f"{graph_path}: graph {index}"
         check_same_patches(drawn, model, source)
-        folder = Path(graph_path).parent
         request = build_request(drawn.fixed, model, folder, index, source, licences)
         request = dataclasses.replace(
             request, graph=drawn.graph, kept=drawn.kept, replaced=drawn.replaced

@@ -12,6 +12,7 @@ import numpy as np
 
 from export.model_folder import ModelFolder
 from export.requests import Draw, Request
+from export.sample_graph import object_labels
 from export.signatures import NO_SCORE
 from rgan_tf.files import write_json_atomic
 from rgan_tf.image import decode_image, encode_png, grid
@@ -63,7 +64,8 @@ def write_sample(
     graph = request.graph
     count = len(graph.objects)
     boxes = reply["boxes"][:count]
-    layout = draw_layout(graph.objects, boxes, _LAYOUT_SIDE, graph.relationships)
+    labels = object_labels(graph.objects)  # by which --keep and --redraw name them
+    layout = draw_layout(graph.objects, boxes, _LAYOUT_SIDE, graph.relationships, labels)
     crops = _read_crops(reply["patch_crops_bytes"][:count], model.sizes.crop)
     description = describe_sample(request, reply, draw, model)
     for position, file_name in _write_own_patches(folder, name, request).items():
@@ -71,7 +73,7 @@ def write_sample(
     captions = [_caption(item["patch"]) for item in description["objects"]]
     (folder / f"{name}.png").write_bytes(reply["image_bytes"])
     (folder / f"{name}-layout.png").write_bytes(encode_png(layout))
-    sheet = patch_sheet(crops, graph.objects, captions)
+    sheet = patch_sheet(crops, labels, captions, categories=graph.objects)
     (folder / f"{name}-patches.png").write_bytes(encode_png(sheet))
     write_json_atomic(folder / f"{name}.json", {"image": f"{name}.png", **description})
     image = decode_image(reply["image_bytes"], f"{name}.png")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from rgan_tf.errors import BadInput
@@ -55,7 +57,7 @@ class DrawnGraph:
     patches: tuple[dict[str, Any] | None, ...] = ()
 
 
-def parse_drawn_graph(value: Any, source: str, edit: Edit) -> DrawnGraph:
+def parse_drawn_graph(value: Any, source: str, edit: Edit, folder: Path) -> DrawnGraph:
     """Reads a graph, or a sample as a graph.
 
     A sample without an edit is the graph that it was made of. In a sample, "keep" and "redraw"
@@ -65,6 +67,8 @@ def parse_drawn_graph(value: Any, source: str, edit: Edit) -> DrawnGraph:
       value: what the JSON held.
       source: how to call it in messages.
       edit: what is done with the objects of a sample.
+      folder: of the file, beside which a sample's images of the user's own lie. Where the JSON was
+        copied without them, they are sought where the first graph had them.
 
     Raises:
       BadInput: if it is no sound graph or sample; or the edit names what it has not, or there is
@@ -82,9 +86,9 @@ def parse_drawn_graph(value: Any, source: str, edit: Edit) -> DrawnGraph:
         edit = Edit(*(_listed(value, key, source) for key in ("keep", "redraw")))
     items = [_object_of(item, f"{source}: objects[{i}]") for i, item in enumerate(value["objects"])]
     patches = [item["patch"] for item in items]
-    shown = _graph(
-        value, items, [item.get("box") for item in items], [*map(_shown_patch, patches)], source
-    )
+    boxes = [item.get("box") for item in items]
+    named = [_shown_patch(patch, folder) for patch in patches]
+    shown = _graph(value, items, boxes, named, source)
     given = dataclasses.replace(
         shown,
         boxes=tuple(
@@ -195,12 +199,12 @@ def _graph(value, items, boxes, patches, source: str) -> SceneGraph:
     return parse_scene_graph(plain, source)
 
 
-def _shown_patch(patch: dict[str, Any]) -> Any:
-    """What a graph would name it by: an image that lies beside the sample, or an id."""
-    for key in ("file", "path", "id"):
-        if patch.get(key) is not None:
-            return patch[key]
-    return None
+def _shown_patch(patch: dict[str, Any], folder: Path) -> Any:
+    """What a graph would name it by: an image, or an id."""
+    copy, path = patch.get("file"), patch.get("path")
+    if isinstance(copy, str) and (path is None or os.path.isfile(folder / copy)):
+        return copy
+    return patch.get("id") if path is None else path
 
 
 def _called(patch: Any, described: dict[str, Any]) -> Any:

@@ -35,6 +35,17 @@ def test_layout_puts_each_outline_where_its_box_is():
     assert _near(picture[180, 1], pictures.category_color("sky"))
 
 
+def test_labels_may_say_more_than_the_category_and_its_colour_stays():
+    boxes = np.array([[0.0, 0.0, 0.5, 0.5], [0.5, 0.5, 1.0, 1.0]])
+    plain = pictures.draw_layout(["cow", "cow"], boxes, 200)
+    told = pictures.draw_layout(["cow", "cow"], boxes, 200, labels=["cow:1", "cow:2"])
+    assert (plain != told).any() and _near(told[60, 0], pictures.category_color("cow"))
+    crops = [np.zeros([8, 8, 3], np.uint8)]
+    sheet = pictures.patch_sheet(crops, ["cow:2"], cell=50, categories=["cow"])
+    assert tuple(sheet[12 + 25, 12 - 2]) == pictures.category_color("cow")
+    assert (sheet != pictures.patch_sheet(crops, ["cow"], cell=50)).any()
+
+
 def test_small_boxes_are_in_front_whatever_the_order():
     forward = pictures.draw_layout(NAMES, BOXES, 200)
     backward = pictures.draw_layout(NAMES[::-1], BOXES[::-1], 200)

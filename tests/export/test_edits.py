@@ -143,6 +143,9 @@ def test_an_image_of_ones_own_is_kept_and_can_be_redrawn(draw, tmp_path):
     own = sample(second)["objects"][1]["patch"]
     assert own["id"] is None and own["path"] == "mine.png" and own["chosen_by"] == "user"
     assert (second / own["file"]).read_bytes() == (first / own["file"]).read_bytes()
+    # The JSON alone, put where the first graph was, as over a watched file.
+    alone = draw({**sample(first), "redraw": ["sky"]}, "alone")
+    assert (alone / "sample-0001.png").read_bytes() == (second / "sample-0001.png").read_bytes()
     third = draw(second / "sample-0001.json", "third", redraw=["tree:1"])
     patch = sample(third)["objects"][1]["patch"]
     assert patch["id"] is not None and patch["chosen_by"] == "model"
