@@ -49,6 +49,14 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
         overview,
         out / "pictures",
     )
+    logging.getLogger(__name__).info(
+        "To give the first another house and keep the rest: rgan generate %s --model %s --out %s "
+        "--redraw house. rgan vocabulary %s lists what a scene graph of your own may name.",
+        out / "pictures" / "sample-0001.json",
+        model,
+        out.with_name(f"{out.name}-edited"),
+        model,
+    )
     return {
         "overview": str(overview),
         "images": images,

@@ -23,10 +23,19 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from export.publishing.publish import SAVED_MODEL_FILE, versions
 from export.signatures import Sizes, describe, sizes_from_description
 from rgan_tf.data.licences import CODES
-from rgan_tf.errors import BadInput, CorruptData
+from rgan_tf.errors import CorruptData
+from rgan_tf.exported import (
+    ADVICE,
+    EXTRA,
+    KIND,
+    SAVED_MODEL_FILE,
+    VERSION,
+    check_extra,
+    find_version,
+    read_provenance,
+)
 from rgan_tf.files import (
     check_files,
     describe_files,
@@ -36,15 +45,10 @@ from rgan_tf.files import (
 )
 from rgan_tf.vocabulary import Vocabulary
 
-EXTRA = "assets.extra"
-KIND = "rgan_model"
-VERSION = 2
-
 _NEEDED = tuple(
     f"{EXTRA}/{name}"
     for name in ("vocabulary.json", "signature.json", "licences.json", "provenance.jsonl")
 )
-_ADVICE = "export the model again"
 _PROVENANCE_KEYS = ("category", "source", "image_id", "box", "licence", "url")
 
 
@@ -84,13 +88,9 @@ class ModelFolder:
         Raises:
           CorruptData: if there is not one line per patch.
         """
-        path = self.folder / EXTRA / "provenance.jsonl"
-        try:
-            with open(path, encoding="utf-8") as file:
-                rows = [json.loads(line) for line in file]
-        except (OSError, ValueError) as error:
-            raise CorruptData(f"{path}: unreadable; {_ADVICE}") from error
+        rows = read_provenance(self.folder)
         if len(rows) != self.sizes.patches:
+            path = self.folder / EXTRA / "provenance.jsonl"
             raise CorruptData(f"{path}: {len(rows)} lines for {self.sizes.patches} patches")
         return rows
 
@@ -121,23 +121,13 @@ def open_contract(path: str | Path) -> ModelFolder:
       BadInput: if there is no model.
       CorruptData: if a file of `assets.extra` is missing or damaged; names the file.
     """
-    return _open(path, _check_extra)
+    return _open(path, lambda folder, described: check_extra(folder, described, _NEEDED))
 
 
 def _open(path: str | Path, check: Callable[[Path, dict[str, Any]], None]) -> ModelFolder:
-    folder = Path(path)
-    if not (folder / EXTRA).is_dir() and not (folder / SAVED_MODEL_FILE).is_file():
-        found = versions(folder)
-        if not found:
-            raise BadInput(f"--model {folder}: no exported model; make one with rgan export")
-        folder = found[-1]
+    folder, manifest = find_version(path)
     extra = folder / EXTRA
-    if not (extra / "manifest.json").is_file():
-        raise BadInput(f"--model {folder}: was not written by rgan export (no {EXTRA})")
     try:
-        manifest = read_json(extra / "manifest.json")
-        if manifest["kind"] != KIND or manifest["version"] != VERSION:
-            raise BadInput(f"--model {folder}: of another version; {_ADVICE}")
         check(folder, manifest["files"])
         sizes = sizes_from_description(
             read_json(extra / "signature.json"), str(extra / "signature.json")
@@ -150,7 +140,7 @@ def _open(path: str | Path, check: Callable[[Path, dict[str, Any]], None]) -> Mo
             manifest=manifest,
         )
     except (AttributeError, KeyError, TypeError) as error:
-        raise CorruptData(f"{extra / 'manifest.json'}: damaged; {_ADVICE}") from error
+        raise CorruptData(f"{extra / 'manifest.json'}: damaged; {ADVICE}") from error
 
 
 def write_extra(
@@ -201,15 +191,10 @@ def write_extra(
 
 def _check_content(folder: Path, described: dict[str, Any]) -> None:
     needed = [SAVED_MODEL_FILE, *_NEEDED]
-    check_files(folder, described, needed, verify=False, advice=_ADVICE)
+    check_files(folder, described, needed, verify=False, advice=ADVICE)
     # TensorFlow checks every tensor of the variables when it loads them.
     rest = {name: entry for name, entry in described.items() if not _is_variable(name)}
-    check_files(folder, rest, verify=True, advice=_ADVICE)
-
-
-def _check_extra(folder: Path, described: dict[str, Any]) -> None:
-    extra = {name: entry for name, entry in described.items() if name.startswith(f"{EXTRA}/")}
-    check_files(folder, extra, _NEEDED, verify=True, advice=_ADVICE)
+    check_files(folder, rest, verify=True, advice=ADVICE)
 
 
 def _is_variable(name: str) -> bool:
@@ -220,5 +205,5 @@ def _read_licences(path: Path, sizes: Sizes) -> tuple[str, ...]:
     codes = read_json(path)
     is_sound = isinstance(codes, list) and all(code in CODES for code in codes)
     if not is_sound or len(codes) != sizes.licences:
-        raise CorruptData(f"{path}: not the licences of this model; {_ADVICE}")
+        raise CorruptData(f"{path}: not the licences of this model; {ADVICE}")
     return tuple(codes)

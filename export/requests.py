@@ -58,12 +58,17 @@ class Request:
       index: position of the graph in its file.
       endpoint: the signature that takes it.
       fields: values by field name, without the batch dimension.
+      kept: positions of objects that stay as an earlier picture has them.
+      replaced: position -> id of the patch that must not come again, None for an image of one's
+        own; of objects that are drawn anew while the others are kept.
     """
 
     graph: SceneGraph
     index: int
     endpoint: str
     fields: dict[str, np.ndarray]
+    kept: tuple[int, ...] = ()
+    replaced: dict[int, int | None] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,7 +118,9 @@ def build_request(
       CorruptData: if an image is damaged.
     """
     sizes = model.sizes
-    fields = encode_scene_graph(graph, model.vocabulary, sizes.objects, sizes.triples, source)
+    fields = encode_scene_graph(
+        graph, model.vocabulary, sizes.objects, sizes.triples, source, model.folder
+    )
     paths = fields.pop("patch_paths")
     for position, patch_id in enumerate(fields["patch_ids"]):
         if patch_id >= sizes.patches:

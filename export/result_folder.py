@@ -12,6 +12,7 @@ import numpy as np
 
 from export.model_folder import ModelFolder
 from export.requests import Draw, Request
+from export.sample_graph import object_labels
 from export.signatures import NO_SCORE
 from rgan_tf.files import write_json_atomic
 from rgan_tf.image import decode_image, encode_png, grid
@@ -20,7 +21,7 @@ from rgan_tf.pictures import comparison_grid, draw_layout, patch_sheet
 _LAYOUT_SIDE = 384  # px
 _OVERVIEW_CELL = 192  # px
 _OVERVIEW_ROWS = 64  # a picture with more would be too tall for most programs
-_DIGITS = 6  # of numbers in JSON; a float32 fraction has no more
+_DIGITS = 6  # of distances in JSON
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,13 +64,16 @@ def write_sample(
     graph = request.graph
     count = len(graph.objects)
     boxes = reply["boxes"][:count]
-    layout = draw_layout(graph.objects, boxes, _LAYOUT_SIDE, graph.relationships)
+    labels = object_labels(graph.objects)  # by which --keep and --redraw name them
+    layout = draw_layout(graph.objects, boxes, _LAYOUT_SIDE, graph.relationships, labels)
     crops = _read_crops(reply["patch_crops_bytes"][:count], model.sizes.crop)
     description = describe_sample(request, reply, draw, model)
+    for position, file_name in _write_own_patches(folder, name, request).items():
+        description["objects"][position]["patch"]["file"] = file_name
     captions = [_caption(item["patch"]) for item in description["objects"]]
     (folder / f"{name}.png").write_bytes(reply["image_bytes"])
     (folder / f"{name}-layout.png").write_bytes(encode_png(layout))
-    sheet = patch_sheet(crops, graph.objects, captions)
+    sheet = patch_sheet(crops, labels, captions, categories=graph.objects)
     (folder / f"{name}-patches.png").write_bytes(encode_png(sheet))
     write_json_atomic(folder / f"{name}.json", {"image": f"{name}.png", **description})
     image = decode_image(reply["image_bytes"], f"{name}.png")
@@ -89,7 +93,8 @@ def describe_sample(
     order = [int(position) for position in reply["order"] if position >= 0]
     objects = []
     for position, category in enumerate(graph.objects):
-        y0, x0, y1, x1 = (round(float(edge), _DIGITS) for edge in reply["boxes"][position])
+        # The shortest numbers that are these very float32s: kept boxes give the same picture.
+        y0, x0, y1, x1 = (float(str(np.float32(edge))) for edge in reply["boxes"][position])
         patch_id = int(reply["patch_ids"][position])
         score = float(reply["patch_scores"][position])
         if patch_id >= 0:
@@ -117,6 +122,7 @@ def describe_sample(
         "model_weights": model.manifest.get("weights"),
         "objects": objects,
         "relationships": [list(relationship) for relationship in graph.relationships],
+        **_describe_edit(request),
     }
 
 
@@ -135,6 +141,25 @@ def _read_crops(files: Sequence[bytes], side: int) -> list[np.ndarray]:
     """[side, side, 3] uint8 each; black where an object got no patch."""
     blank = np.zeros([side, side, 3], np.uint8)
     return [decode_image(content, "patch_crops_bytes") if content else blank for content in files]
+
+
+def _describe_edit(request: Request) -> dict[str, Any]:
+    if not request.kept and not request.replaced:
+        return {}
+    return {"edit": {"kept": list(request.kept), "redrawn": sorted(request.replaced)}}
+
+
+def _write_own_patches(folder: Path, name: str, request: Request) -> dict[int, str]:
+    """Writes the images of the user's own as the model reads them; position -> file name.
+
+    The sample is whole with them: it can be edited wherever it lies.
+    """
+    names = {}
+    for position in np.flatnonzero(request.fields.get("own_given", ())).tolist():
+        names[position] = f"{name}-own-{position}.png"
+        image = request.fields["own_patches"][position]
+        (folder / names[position]).write_bytes(encode_png(image))
+    return names
 
 
 def _is_fallback(item: dict[str, Any]) -> bool:

@@ -1,8 +1,9 @@
 """The `rgan` command: one table of subcommands, each in a module imported only when chosen.
 
-Progress and logs go to stderr. The result is one JSON object, alone on stdout's last line. Exit
-codes: 0 ok, 1 a bug or a failing machine, 2 bad input or config, 3 diverged, 4 corrupt data,
-75 interrupted (the same command continues the work).
+Progress and logs go to stderr. The result is one JSON object, alone on stdout's last line; a
+command that answers many times prints one per line. Exit codes: 0 ok, 1 a bug or a failing
+machine, 2 bad input or config, 3 diverged, 4 corrupt data, 75 interrupted (the same command
+continues the work).
 """
 
 from __future__ import annotations
@@ -34,8 +35,8 @@ class Command:
 
     Attributes:
       name: what the user types.
-      module: a module with `add_arguments(parser)` and `main(arguments) -> dict`, which imports
-        nothing slow before `main` is called.
+      module: a module with `add_arguments(parser)` and `main(arguments) -> dict`, or an iterator of
+        dicts, which imports nothing slow before `main` is called.
       help: one line.
       tasks: subcommands of its own, of which one is chosen; then it has no module.
     """
@@ -88,6 +89,7 @@ COMMANDS = (
     Command("compare", "training.compare", "systems under one budget and one judge, as one table"),
     Command("export", "export.saved_model", "write a run as a self-contained SavedModel"),
     Command("generate", "export.generate", "make images from a scene graph"),
+    Command("vocabulary", "export.vocabulary", "list the names that a scene graph may use"),
     Command("serve", "export.server", "answer requests over REST and gRPC"),
     Command("bench", "", "measure the speed of training, retrieval and serving", _BENCHES),
     Command("demo", "export.demo", "the whole way on the built-in world, in a few minutes"),
@@ -146,10 +148,16 @@ def main(argv: Sequence[str] | None = None, commands: Sequence[Command] = COMMAN
         _quiet_start()
         with _stdout_for_result() as stream:
             result = importlib.import_module(command.module).main(arguments)
-            if not isinstance(result, dict):
-                raise TypeError(f"{command.module}.main returned {type(result).__name__}, not dict")
-            stream.write(json.dumps(_plain(result), allow_nan=False) + "\n")
+            # One that answers many times returns an iterator: a line for each, as they come.
+            for line in result if isinstance(result, Iterator) else (result,):
+                if not isinstance(line, dict):
+                    kind = type(line).__name__
+                    raise TypeError(f"{command.module}.main returned {kind}, not dict")
+                stream.write(json.dumps(_plain(line), allow_nan=False) + "\n")
+                stream.flush()
         return 0
+    except BrokenPipeError:
+        return _report(name, "nobody reads standard output any more", Interrupted.exit_code)
     except SystemExit as stop:  # --help
         return stop.code if isinstance(stop.code, int) else 0
     except KeyboardInterrupt:

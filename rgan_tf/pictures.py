@@ -62,6 +62,7 @@ def draw_layout(
     boxes: np.ndarray,
     size: int = 256,
     relationships: Sequence[Relationship] = (),
+    labels: Sequence[str] | None = None,
 ) -> np.ndarray:
     """Draws labelled boxes, largest at the back, and the relationships as arrows.
 
@@ -70,10 +71,12 @@ def draw_layout(
       boxes: [n, 4] as [y0, x0, y1, x1], fractions of the image.
       size: side of the picture in px; labels are legible from 192 on.
       relationships: (subject, predicate, object); an arrow leads from subject to object.
+      labels: n texts to write instead of the names, which still give the colours.
 
     Returns:
       uint8 [size, size, 3].
     """
+    labels = names if labels is None else labels
     boxes = np.clip(np.asarray(boxes, np.float64).reshape(-1, 4), 0, 1)[: len(names)]
     order = sorted(range(len(names)), key=lambda i: -_area(boxes[i]))
     large = Image.new("RGB", (size * _SMOOTH, size * _SMOOTH), _PAPER)
@@ -92,9 +95,9 @@ def draw_layout(
     font = _font(max(9, round(size / 20)))
     taken: list[tuple[float, float, float, float]] = []
     for i in reversed(order):  # small objects choose their label's place first
-        places = _label_places(boxes[i], size, _label_size(font, names[i]))
+        places = _label_places(boxes[i], size, _label_size(font, labels[i]))
         color = category_color(names[i])
-        _draw_label(draw, font, names[i], places, taken, size, _ink_on(color), color)
+        _draw_label(draw, font, labels[i], places, taken, size, _ink_on(color), color)
     small = _font(max(8, round(size / 26)))
     for start, end, predicate in arrows:
         width, height = _label_size(small, predicate)
@@ -112,20 +115,23 @@ def patch_sheet(
     captions: Sequence[str] = (),
     cell: int = 96,
     columns: int = 4,
+    categories: Sequence[str] | None = None,
 ) -> np.ndarray:
     """Shows patches in a grid, each over its category and a caption.
 
     Args:
       crops: n uint8 [h, w, 3].
-      labels: n category names; the frame has the category's colour.
+      labels: n category names, or what else is to be written.
       captions: n short texts (where the patch is from), or none.
       cell: side of a shown patch in px.
       columns: patches per row.
+      categories: n names that give the frames their colours; the labels by default.
 
     Returns:
       uint8 [H, W, 3].
     """
     gap = 12
+    categories = labels if categories is None else categories
     font, small = _font(13), _font(10)
     text_height = 20 + (15 if captions else 0)
     columns = max(1, min(columns, len(crops)))
@@ -138,7 +144,7 @@ def patch_sheet(
         left = gap + (i % columns) * (cell + gap)
         top = gap + (i // columns) * (cell + text_height + gap)
         frame = (left - 3, top - 3, left + cell + 2, top + cell + 2)
-        draw.rectangle(frame, fill=category_color(label))
+        draw.rectangle(frame, fill=category_color(categories[i]))
         picture.paste(_scaled(crop, cell), (left, top))
         draw.text((left, top + cell + 5), _fitted(font, label, cell), fill=_INK, font=font)
         if captions:
@@ -152,6 +158,8 @@ def comparison_grid(
 ) -> np.ndarray:
     """Sets columns of images side by side under their titles; row i shows the same scene.
 
+    Titles are whole, in as many lines as they need.
+
     Args:
       columns: (title, images uint8 [h, w, 3]); shorter columns leave cells empty.
       cell: side of a shown image in px.
@@ -162,15 +170,16 @@ def comparison_grid(
     """
     gap = 8
     font, bold = _font(13), _font(17)
-    headings = [_two_lines(font, heading, cell) for heading, _ in columns]
+    headings = [_wrapped(font, heading, cell) for heading, _ in columns]
     lines = max(map(len, headings), default=1)
-    head = 10 + 16 * lines + (30 if title else 0)
     rows = max((len(images) for _, images in columns), default=0)
     width = gap + max(1, len(columns)) * (cell + gap)
+    titles = _wrapped(bold, title, width - 2 * gap) if title else []
+    head = 10 + 16 * lines + (8 + 22 * len(titles) if titles else 0)
     picture = Image.new("RGB", (width, head + rows * (cell + gap) + gap), _PAPER)
     draw = ImageDraw.Draw(picture)
-    if title:
-        draw.text((gap, 9), _fitted(bold, title, width - 2 * gap), fill=_INK, font=bold)
+    for number, text in enumerate(titles):
+        draw.text((gap, 9 + 22 * number), text, fill=_INK, font=bold)
     for i, (_, images) in enumerate(columns):
         left = gap + i * (cell + gap)
         for number, text in enumerate(reversed(headings[i])):
@@ -207,14 +216,20 @@ def _fitted(font: ImageFont.FreeTypeFont, text: str, width: float) -> str:
     return text.rstrip() + "…"
 
 
-def _two_lines(font: ImageFont.FreeTypeFont, text: str, width: float) -> list[str]:
-    """The text in one line, or in two where it is wider than `width` px; each fits."""
-    words = text.split(" ")
-    count = len(words)
-    while count > 1 and font.getlength(" ".join(words[:count])) > width:
-        count -= 1
-    parts = [" ".join(words[:count]), " ".join(words[count:])]
-    return [_fitted(font, part, width) for part in parts if part] or [""]
+def _wrapped(font: ImageFont.FreeTypeFont, text: str, width: float) -> list[str]:
+    """The whole text in lines of at most `width` px; only a word that is wider is divided."""
+    lines = [""]
+    for word in text.split():
+        longer = f"{lines[-1]} {word}".strip()
+        if font.getlength(longer) <= width:
+            lines[-1] = longer
+            continue
+        lines.append("")
+        for character in word:
+            if lines[-1] and font.getlength(lines[-1] + character) > width:
+                lines.append("")
+            lines[-1] += character
+    return [line for line in lines if line] or [""]
 
 
 def _label_size(font: ImageFont.FreeTypeFont, text: str) -> tuple[float, float]:

@@ -42,10 +42,10 @@ from rgan_tf.files import (
     write_bytes_atomic,
     write_json_atomic,
 )
+from rgan_tf.places import RELEASED_PREFIX
 from rgan_tf.vocabulary import Vocabulary
 
 STAGES = ("sg2im", "cooccurrence", "retrievegan")
-RELEASED_PREFIX = "released:"
 RELEASED_FOLDER = Path(__file__).parent / "released"
 _MAY_DIFFER = {
     "name",
@@ -235,12 +235,12 @@ def open_run(name: str) -> Run:
     if name.startswith(RELEASED_PREFIX):
         folder = RELEASED_FOLDER / name[len(RELEASED_PREFIX) :]
         if not (folder / "run.json").exists():
-            known = sorted(path.parent.name for path in RELEASED_FOLDER.glob("*/run.json"))
-            raise BadInput(f"--run {name}: no such released run; there is {', '.join(known)}")
+            raise BadInput(f"--run {name}: no such released run; there is {', '.join(_released())}")
     else:
         folder = Path(name)
         if not (folder / "run.json").exists():
-            raise BadInput(f"--run {name}: not a run folder (run.json is missing)")
+            advice = f"; did you mean {RELEASED_PREFIX}{name}?" if name in _released() else ""
+            raise BadInput(f"--run {name}: not a run folder (run.json is missing){advice}")
     record = read_json(folder / "run.json")
     try:
         data = record["data"]
@@ -254,6 +254,11 @@ def open_run(name: str) -> Run:
         )
     except (KeyError, TypeError, ValueError) as error:
         raise CorruptData(f"{folder / 'run.json'}: {error!r}; the run is damaged") from error
+
+
+def _released() -> list[str]:
+    """Names of the runs that ship with the project."""
+    return sorted(path.parent.name for path in RELEASED_FOLDER.glob("*/run.json"))
 
 
 def check_bank_fits(run: Run, name: str, bank: PatchBank) -> None:

@@ -82,8 +82,17 @@ def parse_scene_graph(value: Any, source: str = "scene graph") -> SceneGraph:
     )
 
 
-def load_scene_graphs(path: str | Path) -> list[SceneGraph]:
+def load_scene_graphs(
+    path: str | Path, parse: Callable[[Any, str], Any] = parse_scene_graph
+) -> list[Any]:
     """Reads a file with one scene graph, or a list of them.
+
+    Args:
+      path: the file.
+      parse: of (value, how to call it in messages), what makes a graph of each.
+
+    Returns:
+      What `parse` gave, `SceneGraph` if it is left out.
 
     Raises:
       BadInput: if the file is missing, larger than `MAX_FILE_BYTES` per graph, not JSON, or
@@ -94,10 +103,10 @@ def load_scene_graphs(path: str | Path) -> list[SceneGraph]:
         size = Path(path).stat().st_size
         if size > MAX_FILE_BYTES:
             raise BadInput(f"{path}: {size} bytes, and a scene graph may have {MAX_FILE_BYTES}")
-        return [parse_scene_graph(value, str(path))]
+        return [parse(value, str(path))]
     if not 1 <= len(value) <= MAX_GRAPHS:
         raise BadInput(f"{path}: expected 1 to {MAX_GRAPHS} scene graphs, got {len(value)}")
-    return [parse_scene_graph(item, f"{path}: graph {i}") for i, item in enumerate(value)]
+    return [parse(item, f"{path}: graph {i}") for i, item in enumerate(value)]
 
 
 def load_scene_graph(path: str | Path) -> SceneGraph:
@@ -114,6 +123,7 @@ def encode_scene_graph(
     max_objects: int,
     max_triples: int,
     source: str = "scene graph",
+    place: str | Path = "PLACE",
 ) -> dict[str, Any]:
     """Looks the names up and pads everything to fixed sizes.
 
@@ -123,6 +133,7 @@ def encode_scene_graph(
       max_objects: O, objects without the image node.
       max_triples: T, triples without those to the image node.
       source: how to call it in messages.
+      place: what `rgan vocabulary` lists the vocabulary of, for messages.
 
     Returns:
       objects [O] int32, 0 where padded; triples [T, 3] int32 (subject position, predicate id,
@@ -147,10 +158,10 @@ def encode_scene_graph(
     patch_ids = np.full([max_objects], -1, np.int32)
     patch_paths: list[str | None] = [None] * max_objects
     for i, name in enumerate(graph.objects):
-        objects[i] = _looked_up(vocabulary.object_id, name, f"{source}: objects[{i}]")
+        objects[i] = _looked_up(vocabulary.object_id, name, f"{source}: objects[{i}]", place)
     for i, (subject, predicate, target) in enumerate(graph.relationships):
         where = f"{source}: relationship {subject}-{target}"
-        triples[i] = subject, _looked_up(vocabulary.predicate_id, predicate, where), target
+        triples[i] = subject, _looked_up(vocabulary.predicate_id, predicate, where, place), target
     for i, box in enumerate(graph.boxes):
         if box is not None:
             x0, y0, x1, y1 = box
@@ -261,11 +272,11 @@ def _list(value: Any, where: str, limit: int) -> list:
     return value
 
 
-def _looked_up(lookup: Callable[[str], int], name: str, where: str) -> int:
+def _looked_up(lookup: Callable[[str], int], name: str, where: str, place: str | Path) -> int:
     try:
         return lookup(name)
     except BadInput as error:
-        raise BadInput(f"{where}: {error}") from error
+        raise BadInput(f"{where}: {error}; rgan vocabulary {place} lists all names") from error
 
 
 def _kind(value: Any) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import functools
 import hashlib
 import json
@@ -11,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from rgan_tf.errors import BadInput
+from rgan_tf.near_names import near_names
 
 PADDING = 0  # object id of an absent object
 IMAGE = 1  # object id of the node that stands for the whole image
@@ -143,12 +143,7 @@ class Vocabulary:
             raise BadInput(f"{kind} {name!r}: is added by the model itself; leave it out")
         if name in ids:
             return ids[name]
-        known = [other for other in ids if other not in reserved]
-        near = difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.5)
-        if near:
-            advice = "did you mean " + " or ".join(map(repr, near)) + "?"
-        else:
-            advice = "known names include " + ", ".join(map(repr, known[:8]))
+        advice = near_names(name, (other for other in ids if other not in reserved))
         shown = name if len(name) <= 64 else name[:61] + "..."
         raise BadInput(f"unknown {kind} {shown!r}; {advice}")
 

@@ -107,7 +107,50 @@ def test_a_name_that_is_too_long_is_the_users(command, capfd, tmp_path):
     assert out == "" and err.count("\n") == 1 and err.endswith("xxx: File name too long\n")
 
 
-@pytest.mark.parametrize("result", [None, [1], {"x": object()}])
+def test_a_command_may_answer_many_times_a_line_each(command, capfd):
+    def main(_):
+        yield {"number": 1}
+        print("between")
+        yield {"number": np.float64("nan")}
+
+    assert command(main) == 0
+    out, err = capfd.readouterr()
+    assert out == '{"number": 1}\n{"number": null}\n' and err == "between\n"
+
+
+def test_each_line_is_there_at_once():
+    code = (
+        "import sys, types\n"
+        "from rgan_tf import cli\n"
+        "module = types.ModuleType('fake')\n"
+        "module.add_arguments = lambda parser: None\n"
+        "module.main = lambda _: ({'number': int(line)} for line in sys.stdin)\n"
+        "sys.modules['fake'] = module\n"
+        "sys.exit(cli.main(['fake'], (cli.Command('fake', 'fake', ''),)))\n"
+    )
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", code], text=True, **pipes) as process:
+        for number in (3, 4):
+            process.stdin.write(f"{number}\n")
+            process.stdin.flush()
+            assert process.stdout.readline() == f'{{"number": {number}}}\n'
+        process.stdout.close()  # as `| head -2` does
+        process.stdin.write("5\n6\n")
+        process.stdin.close()
+        assert process.wait() == 75
+        assert process.stderr.read() == "rgan fake: nobody reads standard output any more\n"
+
+
+def test_an_error_between_answers_is_reported_as_any_other(command, capfd):
+    def main(_):
+        yield {"number": 1}
+        raise BadInput("what")
+
+    assert command(main) == 2
+    assert capfd.readouterr() == ('{"number": 1}\n', "rgan fake: what\n")
+
+
+@pytest.mark.parametrize("result", [None, [1], {"x": object()}, iter([1])])
 def test_a_wrong_result_is_a_bug(command, capfd, result):
     assert command(lambda _: result) == 1
     out, err = capfd.readouterr()

@@ -39,6 +39,7 @@ BASE = (
     "files",
     "image",
     "image_metadata",
+    "near_names",
     "pictures",
     "renames",
     "scene_graph",

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from PIL import ImageDraw
 
 from rgan_tf import pictures
+from training.compare.entries import ABLATION, SYSTEMS
+from training.evaluation.names import SYSTEMS as EVALUATED
 
 NAMES = ["sky", "cow"]
 BOXES = np.array([[0.0, 0.0, 1.0, 1.0], [0.25, 0.5, 0.75, 1.0]])
@@ -30,6 +33,17 @@ def test_layout_puts_each_outline_where_its_box_is():
     assert _near(picture[149, 180], cow)  # bottom edge
     assert not _near(picture[180, 100], cow)  # below the box
     assert _near(picture[180, 1], pictures.category_color("sky"))
+
+
+def test_labels_may_say_more_than_the_category_and_its_colour_stays():
+    boxes = np.array([[0.0, 0.0, 0.5, 0.5], [0.5, 0.5, 1.0, 1.0]])
+    plain = pictures.draw_layout(["cow", "cow"], boxes, 200)
+    told = pictures.draw_layout(["cow", "cow"], boxes, 200, labels=["cow:1", "cow:2"])
+    assert (plain != told).any() and _near(told[60, 0], pictures.category_color("cow"))
+    crops = [np.zeros([8, 8, 3], np.uint8)]
+    sheet = pictures.patch_sheet(crops, ["cow:2"], cell=50, categories=["cow"])
+    assert tuple(sheet[12 + 25, 12 - 2]) == pictures.category_color("cow")
+    assert (sheet != pictures.patch_sheet(crops, ["cow"], cell=50)).any()
 
 
 def test_small_boxes_are_in_front_whatever_the_order():
@@ -81,8 +95,71 @@ def test_comparison_grid_puts_row_i_of_every_column_side_by_side():
     assert values == [30, 220, 220]
     assert picture[26 + 68, 76, 0] > 240  # the shorter column leaves its cell empty
     assert picture[:26].min() < 120  # titles
-    titled = pictures.comparison_grid([("ours", [dark])], cell=40, title="A long title of it all")
+    titled = pictures.comparison_grid([("ours", [dark])], cell=40, title="All")
     assert titled.shape == (26 + 30 + 48 + 8, 56, 3)
+
+
+@pytest.fixture
+def written(monkeypatch):
+    """All texts that are drawn, as (text, left, right, top)."""
+    texts = []
+    draw = ImageDraw.ImageDraw.text
+
+    def record(self, xy, text, *args, font, **options):
+        texts.append((text, xy[0], xy[0] + font.getlength(text), xy[1]))
+        return draw(self, xy, text, *args, font=font, **options)
+
+    monkeypatch.setattr(ImageDraw.ImageDraw, "text", record)
+    return texts
+
+
+TITLES = [
+    "graph and true boxes",
+    "predicted layout",
+    "retrieved patches",
+    "real",
+    *(f"{name} ({boxes} boxes)" for name in EVALUATED for boxes in ("predicted", "true")),
+    *(f"procedural 64-{name}" for name in (*SYSTEMS, *ABLATION)),
+    "my_very_long_config_without_a_single_blank-retrievegan",
+    "ein Wort: Donaudampfschifffahrtsgesellschaftskapitän",
+]
+
+
+@pytest.mark.parametrize("cell", [40, 96, 128, 192])
+def test_titles_of_columns_are_whole_and_within_their_column(written, cell):
+    image = np.zeros([4, 4, 3], np.uint8)
+    titles = [title.replace("_", " ") if " " in title else title for title in TITLES]
+    picture = pictures.comparison_grid(
+        [(title, [image]) for title in titles], cell=cell, title=" ".join(titles)
+    )
+    assert picture.shape[1] == 8 + len(titles) * (cell + 8)
+    for number, title in enumerate(titles):
+        left = 8 + number * (cell + 8)
+        lines = [
+            (top, text)
+            for text, start, stop, top in written
+            if left <= start and stop <= left + cell and top > picture.shape[0] - 200 - cell
+        ]
+        found = "".join(text for _, text in sorted(lines)).replace(" ", "")
+        assert title.replace(" ", "") in found, title
+        assert "…" not in found
+    top_line = "".join(text for text, start, _, _ in written if start == 8)
+    assert " ".join(titles).replace(" ", "")[:80] in top_line.replace(" ", "")
+    assert all(stop <= picture.shape[1] for _, _, stop, _ in written)
+
+
+@pytest.mark.parametrize("width", [1, 30, 55, 1000])
+def test_wrapped_text_is_whole_and_words_are_divided_only_where_they_must(width):
+    font = pictures._font(13)
+    text = "no cooccurrence loss of a_long_name"
+    lines = pictures._wrapped(font, text, width)
+    assert "".join(lines).replace(" ", "") == text.replace(" ", "")
+    assert all(font.getlength(line) <= width or len(line) == 1 for line in lines)
+    if width == 1000:
+        assert lines == [text]
+    if width == 55:
+        assert lines[0] == "no" and "loss of" in lines
+    assert pictures._wrapped(font, "", width) == [""]
 
 
 @pytest.mark.parametrize("width", [10, 40, 1000])

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rgan_tf.errors import BadInput
+from rgan_tf.near_names import near_names
 from rgan_tf.vocabulary import IMAGE, IN_IMAGE, PADDING, Vocabulary
 
 WORLD = Vocabulary.from_categories(["tree", "sky", "cow"])
@@ -21,6 +22,12 @@ def test_ids_are_positions_after_the_reserved_entries():
     assert (WORLD.num_objects, WORLD.num_predicates) == (5, 7)
     assert WORLD.object_name(4) == "tree" and WORLD.predicate_name(6) == "surrounding"
     assert WORLD.categories == ("cow", "sky", "tree")
+
+
+def test_near_names_are_found_whatever_the_case():
+    assert near_names("TREE", ["Tree", "sky"]) == "did you mean 'Tree'?"
+    assert near_names("xyz", ["sea", "rock"]) == "known names include 'sea', 'rock'"
+    assert near_names("tree", []) == ""
 
 
 def test_unknown_names_are_answered_with_near_ones():

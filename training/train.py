@@ -152,9 +152,27 @@ def check_replicas_fit(config, workers) -> None:
 
 
 def config_path(name: str) -> Path:
-    """A config file by path, or a shipped one by name."""
-    shipped = CONFIG_FOLDER / f"{name}.yaml"
-    return shipped if not Path(name).exists() and shipped.exists() else Path(name)
+    """A config file by path, or a shipped one by name.
+
+    Raises:
+      BadInput: if there is neither; names the shipped ones.
+    """
+    from rgan_tf.errors import BadInput
+    from rgan_tf.near_names import near_names
+
+    path = Path(name)
+    shipped = {file.stem: file for file in sorted(CONFIG_FOLDER.glob("*.yaml"))}
+    # A folder of that name is a run or data, and no config.
+    if not path.is_file() and name in shipped:
+        return shipped[name]
+    if not path.exists():
+        advice = near_names(path.stem, shipped)
+        advice = f"; {advice}" if advice.startswith("did") else ""
+        raise BadInput(
+            f"config {name}: No such file, and no shipped config has this name; shipped are "
+            f"{', '.join(shipped)}{advice}"
+        )
+    return path
 
 
 def check_data_fits(config, data) -> None:

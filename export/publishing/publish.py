@@ -8,18 +8,8 @@ from pathlib import Path
 
 from export.publishing.serving_files import is_serving_folder
 from rgan_tf.errors import BadInput
+from rgan_tf.exported import versions
 from rgan_tf.files import atomic_folder
-
-SAVED_MODEL_FILE = "saved_model.pb"
-
-
-def versions(model: str | Path) -> list[Path]:
-    """The version folders of a model, oldest first: whole numbers without leading zeros."""
-    folder = Path(model)
-    if not folder.is_dir():
-        return []
-    numbered = [path for path in folder.iterdir() if _is_version(path.name) and (path.is_dir())]
-    return sorted(numbered, key=lambda path: int(path.name))
 
 
 def check_destination(model: str | Path) -> None:
@@ -81,7 +71,3 @@ def publish(
                 folder.rmdir()
         raise
     return version
-
-
-def _is_version(name: str) -> bool:
-    return name.isascii() and name.isdigit() and str(int(name)) == name

@@ -11,11 +11,11 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
 from export.model_folder import open_model
-from export.publishing.publish import SAVED_MODEL_FILE
 from export.saved_model_loading import load_saved_model
 from export.service_errors import InvalidRequest, ServiceError
 from export.signatures import ALLOWED_BATCHES, INPUTS, example_request
 from export.wire import TensorSpec, specs_of
+from rgan_tf.exported import SAVED_MODEL_FILE
 
 _MESSAGE = 1000  # characters that are passed on
 # "assertion failed: [objects: an id must be in [2, 9); wrong in row] [1] [[{{node A}}]] [Op:B]"

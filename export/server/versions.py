@@ -8,9 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
-from export.publishing.publish import SAVED_MODEL_FILE, versions
 from export.service_errors import NotFound, Overloaded
 from rgan_tf.errors import BadInput, RganError
+from rgan_tf.exported import SAVED_MODEL_FILE, versions
 
 LOADING, AVAILABLE, END = "LOADING", "AVAILABLE", "END"
 _REMEMBERED = 64  # versions whose state is told

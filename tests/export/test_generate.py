@@ -132,10 +132,12 @@ def test_boxes_and_patches_of_the_user(run, tmp_path, exported):
     assert grass["patch"] == {
         "id": None,
         "path": "red.png",
+        "file": "sample-0001-own-1.png",
         "chosen_by": "user",
         "step": None,
         "distance": None,
     }
+    assert (read_image(folder / "sample-0001-own-1.png") == [255, 0, 0]).all()
     assert tree["patch"]["chosen_by"] == "model" and tree["patch"]["step"] == 0
     sheet = read_image(folder / "sample-0001-patches.png")
     assert (sheet == [255, 0, 0]).all(axis=-1).sum() > 90 * 90

@@ -83,6 +83,7 @@ def test_refusals(copied, rgan, tmp_path, tiny_world):
     cases = [
         (("--run", tmp_path / "none"), 2, "not a run folder"),
         (("--run", "released:none"), 2, "no such released run"),
+        (("--run", "procedural_64"), 2, "did you mean released:procedural_64?"),
         (("--run", copied, "--data", tmp_path), 2, "manifest.json"),
         (("--run", copied, "--split", "most"), 2, "invalid choice"),
         (("--run", copied, "--metric-backbone", "vgg16"), 2, "vgg16"),

@@ -164,6 +164,13 @@ def test_dry_run_prints_the_resolved_config(name, rgan):
     assert config.generator == expected.generator and config.name == name
 
 
+def test_a_folder_named_as_a_shipped_config_is_no_config(rgan, tmp_path, monkeypatch):
+    """A run is easily named after its config."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "procedural_64").mkdir()
+    assert json.loads(rgan("train", "procedural_64", "--dry-run").out)["config"]
+
+
 def test_max_steps_never_adds_steps(config_file, rgan):
     reply = rgan("train", config_file, "--dry-run", "--max-steps", 50)
     config = json.loads(reply.out)["config"]
@@ -175,6 +182,9 @@ def test_max_steps_never_adds_steps(config_file, rgan):
     ("words", "says"),
     [
         (["none.yaml"], "none.yaml: No such file"),
+        (["procedural_65"], "shipped are coco_128, coco_mini_64, procedural_64, vg_128; did you"),
+        (["configs/procedural_64.yaml"], "did you mean 'procedural_64'?"),
+        (["{data}"], "Is a directory"),
         (["{config}", "--set", "graph.wdth=3"], "unknown key graph.wdth"),
         (["{config}", "--set", "graph.width=wide"], "graph.width must be int"),
         (["{config}", "--max-steps", "0"], "--max-steps 0: must be at least 1"),

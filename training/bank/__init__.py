@@ -53,9 +53,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     verify = task("verify", "read every byte of a bank and compare")
     verify.add_argument("bank", help="bank folder")
 
-    info = task("info", "count a bank's patches by category, source and licence")
-    info.add_argument("bank", help="bank folder")
-    info.add_argument("--picture", metavar="PNG", help="also draw some patches of every category")
+    info = task("info", "count the patches of a bank or an exported model, and show them")
+    info.add_argument(
+        "bank", metavar="BANK|MODEL", help="bank folder, exported model, or one version of it"
+    )
+    info.add_argument(
+        "--picture",
+        metavar="PNG",
+        help="also draw some patches of every category, or with --category all of that one, with "
+        "the ids by which a scene graph names them",
+    )
+    info.add_argument(
+        "--category",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="list the ids of all patches of a category; may be repeated",
+    )
 
     tune = task("tune", "find the settings of the ScaNN index of a bank, and keep the index there")
     tune.add_argument("bank", help="bank folder")

@@ -16,6 +16,9 @@ if TYPE_CHECKING:  # what is imported here is slow
     from rgan_tf.data.licences import LicenceFilter
     from rgan_tf.data.patch_bank import PatchBank
 
+_NONE_IN_BANK = "the bank has no patch of these categories whose graph it could lend"
+_SHOWN_CATEGORIES = 5
+
 
 def build(args: argparse.Namespace) -> dict[str, Any]:
     """Makes a bank of its own."""
@@ -23,6 +26,7 @@ def build(args: argparse.Namespace) -> dict[str, Any]:
     from rgan_tf.data.bank.build import build_rows, put_in_place
     from rgan_tf.data.bank.lock import building_folder
     from rgan_tf.data.licences import LicenceFilter
+    from rgan_tf.data.patch_bank import PatchBank
     from rgan_tf.errors import BadInput
     from rgan_tf.vocabulary import Vocabulary
 
@@ -48,7 +52,41 @@ def build(args: argparse.Namespace) -> dict[str, Any]:
             max_bad=args.max_bad,
         )
         put_in_place(working, out)
-    return {"bank": str(args.out), **counts, **_told(source)}
+        alone = _tell_of_lone_patches(PatchBank.open(out), _why_none_lent(args.like, contexts))
+    return {"bank": str(args.out), **counts, **alone, **_told(source)}
+
+
+def _why_none_lent(like: str | None, contexts: PatchBank | None) -> str:
+    """Why a patch that came alone was lent no graph by `--like`."""
+    if like is None:
+        return "no --like names a bank or data that could lend it one"
+    if contexts is None:
+        return f"--like {like} is a run whose data is not at hand, and has none to lend"
+    return f"--like {like} has no patch of these categories whose graph it could lend"
+
+
+def _tell_of_lone_patches(bank: PatchBank, reason: str, first: int = 0) -> dict[str, Any]:
+    """Says what it means for patches to have no graph; returns how many have none."""
+    import logging
+
+    from rgan_tf.data.bank.summary import patches_without_graph
+
+    alone = patches_without_graph(bank, first)
+    if alone:
+        shown = ", ".join(list(alone)[:_SHOWN_CATEGORIES])
+        more = len(alone) - _SHOWN_CATEGORIES
+        logging.getLogger(__name__).warning(
+            "%d of %d patches have no scene graph of their own (%s%s), and %s. They are found by "
+            "their category alone: all of one category are equally near, so of many a model only "
+            "ever sees the first. Where that matters, name a bank or prepared data of the same "
+            "names by --like.",
+            sum(alone.values()),
+            len(bank) - first,
+            shown,
+            f" and {more} more" if more > 0 else "",
+            reason,
+        )
+    return {"patches_without_graph": sum(alone.values())}
 
 
 def _copy_of_data(args: argparse.Namespace, licences: LicenceFilter) -> dict[str, Any]:
@@ -75,6 +113,7 @@ def add(args: argparse.Namespace) -> dict[str, Any]:
     """Adds patches to a bank; what was there keeps its rows."""
     from rgan_tf.data.bank.duplicates import leave_out_known
     from rgan_tf.data.licences import LicenceFilter
+    from rgan_tf.data.patch_bank import PatchBank
     from rgan_tf.errors import BadInput
 
     licences = LicenceFilter.parse(args.licence)
@@ -87,6 +126,8 @@ def add(args: argparse.Namespace) -> dict[str, Any]:
             counts = _nothing_added(bank, refused=len(fresh.images))
         else:
             counts = _add_rows(args, bank, fresh, licences)
+            added = PatchBank.open(bank.folder)
+            counts |= _tell_of_lone_patches(added, _NONE_IN_BANK, first=len(bank))
         return {
             "bank": str(args.bank),
             **counts,
@@ -131,6 +172,7 @@ def _nothing_added(bank: PatchBank, refused: int) -> dict[str, Any]:
         "images": 0,
         "refused_licence": refused,
         "borrowed_graphs": 0,
+        "patches_without_graph": 0,
         "bad_images": [],
         "resumed_at": 0,
         **Copied(len(bank), 0, 0)._asdict(),
@@ -173,28 +215,18 @@ def _told(source: BankSource) -> dict[str, Any]:
     return {"skipped": dict(source.left_out.counts), "skipped_first": source.left_out.first}
 
 
-def _like(place: str):
+def _like(name: str):
     """Vocabulary and backbone of a bank, a data folder or a run, and its bank where it has one."""
-    from rgan_tf.data.patch_bank import PatchBank
-    from rgan_tf.data.prepared import PreparedData
     from rgan_tf.errors import BadInput
-    from rgan_tf.files import read_json
-    from rgan_tf.runs import RELEASED_PREFIX, open_run
+    from rgan_tf.places import open_place
 
-    folder = Path(place)
-    if place.startswith(RELEASED_PREFIX) or (folder / "run.json").is_file():
-        run = open_run(place)
-        is_there = run.data is not None and (run.data / "manifest.json").is_file()
-        bank = PreparedData.open(run.data).bank if is_there else None
-        return run.vocabulary, run.config.retrieval.backbone, bank
-    if not (folder / "manifest.json").is_file():
-        raise BadInput(f"--like {place}: is no bank, data folder or run")
-    manifest = read_json(folder / "manifest.json")
-    if isinstance(manifest, dict) and manifest.get("kind") == "rgan_data":
-        data = PreparedData.open(folder)
-        return data.vocabulary, data.backbone, data.bank
-    bank = PatchBank.open(folder)
-    return bank.vocabulary, bank.manifest["backbone"], bank
+    place = open_place(name, "--like ")
+    if place.kind == "model":
+        raise BadInput(
+            f"--like {name}: is an exported model, which keeps no graphs and no backbone's name; "
+            "name the run that it was exported from, or the bank"
+        )
+    return place.vocabulary, place.backbone, place.patches
 
 
 @contextlib.contextmanager

@@ -25,7 +25,11 @@ def remove(args: argparse.Namespace) -> dict[str, Any]:
     with own_bank(args.bank) as bank:
         ids = parse_ids(args.ids, len(bank)) if args.ids else set()
         for category in args.category:
-            bank.vocabulary.object_id(category)
+            try:
+                bank.vocabulary.object_id(category)
+            except BadInput as error:
+                advice = f"rgan vocabulary {args.bank} lists all"
+                raise BadInput(f"--category: {error}; {advice}") from error
 
         def keep(row: int, entry: dict[str, Any]) -> bool:
             unseen.discard(entry.get("source"))

@@ -41,6 +41,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--metric-backbone", default="mobilenet_v2", choices=("mobilenet_v2", "inception_v3")
     )
     parser.add_argument("--weights-dir", help="folder with backbone weight files")
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="only say what would be trained, with which settings, and how long it may take where "
+        "runs of --out show how fast it goes; writes nothing",
+    )
 
 
 def main(args: argparse.Namespace) -> dict[str, Any]:
@@ -81,6 +87,8 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
                 f"{name}: has retrieval.choice={config.retrieval.choice}; the systems that are "
                 "compared say how patches are chosen, so leave it out"
             )
+    if args.dry_run:
+        return _dry_run(args, entries, out)
     backbone_weights = load_backbone(args.metric_backbone, args.weights_dir).weights_sha256
 
     steps = Steps(out, args.data, args.overrides, weights_dir=args.weights_dir, count=len(entries))
@@ -119,3 +127,21 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
         },
     )
     return result
+
+
+def _dry_run(args: argparse.Namespace, entries, out) -> dict[str, Any]:
+    import sys
+
+    from training.compare.plan import plan, plan_lines
+
+    runs = plan(entries, args.overrides, out / "runs")
+    for line in plan_lines(runs):
+        print(line, file=sys.stderr)
+    seconds = [run["seconds"] for run in runs]
+    return {
+        "out": str(out),
+        "data": args.data,
+        "runs": runs,
+        "rows": {entry.name: entry.run for entry in entries},
+        "seconds": None if None in seconds else round(sum(seconds), 1),
+    }

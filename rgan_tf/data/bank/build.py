@@ -74,7 +74,9 @@ def build_rows(
         try:
             vocabulary.object_id(category)
         except BadInput as error:
-            raise BadInput(f"{source.name}: {error}") from error
+            raise BadInput(
+                f"{source.name}: {error}; rgan vocabulary lists those of a bank, data or run"
+            ) from error
     begun_with = {
         "source": source.fingerprint(),
         "backbone": backbone.name,

@@ -55,6 +55,24 @@ def test_the_same_files_as_without_a_server(exported, rest, answering, write_gra
     assert json.loads((far / "sample-0002.json").read_text())["seed"] == 1
 
 
+def test_edits_are_the_same_from_a_server(exported, rest, answering, write_graph, tmp_path):
+    first = tmp_path / "first"
+    generate.main(generate_arguments(write_graph(GRAPH), exported.folder, first, samples=1))
+    remote = {"server": rest.url, "name": "mine", "timeout_s": 20.0}
+    for option in ({"redraw": ["sky"]}, {"keep": ["sky", "2"]}):
+        answering(20)
+        near, far = (tmp_path / f"{name}-{'-'.join(option)}" for name in ("near", "far"))
+        for out, server in ((near, {}), (far, remote)):
+            arguments = generate_arguments(
+                first / "sample-0001.json", exported.folder, out, samples=2, **option, **server
+            )
+            generate.main(arguments)
+        rest.script.clear()
+        assert {p.name: p.read_bytes() for p in near.iterdir()} == {
+            p.name: p.read_bytes() for p in far.iterdir()
+        }
+
+
 def test_a_server_with_another_bank_is_one_line(
     exported, rest, answering, write_graph, tmp_path, capfd
 ):

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from export.publishing.publish import check_destination, publish, versions
+from export.publishing.publish import check_destination, publish
 from rgan_tf.errors import BadInput
+from rgan_tf.exported import versions
 
 
 def write(folder):

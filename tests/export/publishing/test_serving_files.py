@@ -13,10 +13,11 @@ from google.protobuf.wrappers_pb2 import DESCRIPTOR as WRAPPERS
 from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
 from export.publishing import serving_files
-from export.publishing.publish import check_destination, publish, versions
+from export.publishing.publish import check_destination, publish
 from export.publishing.serving_files import FILES, write_serving_files
 from export.signatures import ALLOWED_BATCHES, MAX_BATCH
 from rgan_tf.errors import BadInput
+from rgan_tf.exported import versions
 
 NAME = "my-model.2"
 TEXTS = serving_files.serving_files(NAME)

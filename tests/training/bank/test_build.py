@@ -41,6 +41,58 @@ def interrupted(rgan, folders, tmp_path, backbone, often):
     return words
 
 
+@pytest.mark.parametrize(
+    ("like", "reason"),
+    [
+        (None, "no --like names a bank or data that could lend it one"),
+        ("released:procedural_64", "--like released:procedural_64 is a run whose data is not at"),
+        ("{bank}", "--like {bank} has no patch of these categories"),
+    ],
+)
+def test_patches_that_are_lent_no_graph_are_told_of(
+    rgan, folders, bank, tmp_path, caplog, like, reason
+):
+    """The bank that could lend has houses and trees, of which the trees are taken away."""
+    assert rgan("bank", "remove", bank, "--category", "tree").code == 0
+    like = like and like.format(bank=bank)
+    words = ("bank", "build", "--folders", folders, "--out", tmp_path / "new")
+    done = rgan(*words, *(("--like", like) if like else ()))
+    result = json.loads(done.out)
+    assert result["patches_without_graph"] == 5, done.err  # what is lent by the bank is alone too
+    assert "have no scene graph of their own" in caplog.text
+    assert reason.format(bank=bank) in caplog.text
+    assert json.loads(rgan("bank", "info", tmp_path / "new").out)["patches_without_graph"] == 5
+
+
+def test_patches_that_are_lent_a_graph_are_not_told_of(rgan, folders, tiny_world, tmp_path, caplog):
+    words = ("bank", "build", "--folders", folders, "--out", tmp_path / "new")
+    done = rgan(*words, "--like", tiny_world.folder)
+    assert json.loads(done.out)["borrowed_graphs"] == 5
+    assert json.loads(done.out)["patches_without_graph"] == 0
+    assert "scene graph" not in caplog.text
+
+
+def test_added_patches_without_a_graph_are_counted_alone(bank, more, rgan, caplog):
+    done = rgan("bank", "add", bank, "--folders", more)
+    assert json.loads(done.out)["patches_without_graph"] == 2
+    assert "2 of 2 patches have no scene graph of their own (tree)" in caplog.text
+
+
+def test_a_category_that_the_model_does_not_know_names_near_ones(refused, draw, tmp_path):
+    draw(tmp_path / "odd" / "hous" / "0.png", 1)
+    words = ("--folders", tmp_path / "odd", "--like", "released:procedural_64")
+    line = refused("bank", "build", *words, "--out", tmp_path / "new")
+    assert "did you mean 'house'" in line and "rgan vocabulary" in line
+
+
+def test_an_exported_model_lends_nothing(refused, folders, tmp_path):
+    (tmp_path / "model" / "1" / "assets.extra").mkdir(parents=True)
+    words = ("--folders", folders, "--like", tmp_path / "model")
+    assert "was not written by rgan export" in refused(
+        "bank", "build", *words, "--out", tmp_path / "new"
+    )
+
+
 def test_a_build_goes_on_where_it_stopped(interrupted, rgan, tmp_path, backbone):
     done = rgan(*interrupted)
     assert done.code == 0 and '"resumed_at": 4' in done.out and backbone.calls == 1

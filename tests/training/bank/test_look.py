@@ -5,8 +5,12 @@ from __future__ import annotations
 import json
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
+from PIL import Image
 
+from rgan_tf.data.bank.summary import draw_patches
+from rgan_tf.data.patch_bank import PatchBank
 from rgan_tf.seal import SEAL
 
 
@@ -60,6 +64,31 @@ def test_a_picture_says_how_many_categories_it_shows(bank, rgan, tmp_path, monke
     result = json.loads(rgan("bank", "info", bank, "--picture", tmp_path / "a.png").out)
     assert (result["shown_categories"], result["present_categories"]) == (1, 2)
     assert (tmp_path / "a.png").is_file()
+
+
+def test_all_patches_of_a_category_are_drawn_with_their_ids(bank, rgan, tmp_path):
+    path = tmp_path / "houses.png"
+    result = json.loads(rgan("bank", "info", bank, "--category", "house", "--picture", path).out)
+    opened = PatchBank.open(bank)
+    houses = [row for row, entry in enumerate(opened.rows) if entry["category"] == "house"]
+    assert result["ids"] == {"house": houses} and result["shown_patches"] == 3
+    with Image.open(path) as picture:
+        np.testing.assert_array_equal(np.asarray(picture), draw_patches(opened, houses))
+    both = rgan("bank", "info", bank, "--category", "house", "--category", "tree")
+    assert sorted(sum(json.loads(both.out)["ids"].values(), [])) == [0, 1, 2, 3, 4]
+
+
+def test_a_picture_of_too_many_patches_says_so(bank, rgan, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr("rgan_tf.data.bank.summary.MOST_DRAWN", 2)
+    done = rgan("bank", "info", bank, "--category", "house", "--picture", tmp_path / "a.png")
+    assert json.loads(done.out)["shown_patches"] == 2
+    assert "shows the first 2 of 3 patches" in caplog.text
+
+
+def test_an_unknown_category_names_near_ones_and_where_all_are(bank, refused):
+    for words in (("info", bank), ("remove", bank)):
+        line = refused("bank", *words, "--category", "Hous")
+        assert "did you mean 'house'?" in line and f"rgan vocabulary {bank} lists all" in line
 
 
 @pytest.mark.parametrize("name", ["bank/crops.npy", "bank/new.png", "link", "bank/../bank/x/y.png"])

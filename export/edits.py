@@ -1,0 +1,101 @@
+"""Drawing objects of a picture anew: until another patch than the old one comes."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from export.model_folder import ModelFolder
+from export.requests import Draw, Request
+from export.sample_graph import DrawnGraph, object_labels
+from export.signatures import MAX_SEED
+from rgan_tf.data.licences import LicenceFilter
+from rgan_tf.errors import BadInput
+
+MOST_DRAWS = 64
+
+Answer = Callable[[Request, Draw], dict[str, Any]]
+
+
+def check_same_patches(drawn: DrawnGraph, model: ModelFolder, source: str) -> None:
+    """Refuses a sample whose patches are not those of the model: their ids mean others there.
+
+    Raises:
+      BadInput: if a patch that the sample fixes, or replaces, is another one in the model.
+    """
+    fixed = {i for i, patch in enumerate(drawn.fixed.patches) if isinstance(patch, int)}
+    for position in sorted(fixed | {i for i, old in drawn.replaced.items() if old is not None}):
+        described = drawn.patches[position] if drawn.patches else None
+        if described is None:
+            continue
+        number = described["id"]
+        row = model.provenance[number] if 0 <= number < len(model.provenance) else None
+        if row is None or any(described.get(key, row[key]) != row[key] for key in row):
+            raise BadInput(
+                f"{source}: objects[{position}]: patch {number} is another one in {model.folder}; "
+                "the sample was made with another model or version, so name that one by --model"
+            )
+
+
+def check_can_change(
+    request: Request, model: ModelFolder, licences: LicenceFilter, source: str
+) -> None:
+    """Refuses to draw an object anew whose category has but the patch that it has.
+
+    Raises:
+      BadInput: naming the object.
+    """
+    for position, old in request.replaced.items():
+        category = request.graph.objects[position]
+        others = [
+            number
+            for number, row in enumerate(model.provenance)
+            if row["category"] == category and licences.allows(row["licence"] or "")
+        ]
+        if others == [old]:
+            raise BadInput(
+                f"{source}: --redraw {_label(request, position)}: patch {old} is the only one of "
+                f"{category} in this model under {licences}; there is no other to draw"
+            )
+
+
+def answer_edit(answer: Answer, request: Request, draw: Draw, step: int) -> dict[str, Any]:
+    """Draws until no replaced object has its old patch; every other object is as it was.
+
+    Objects that have changed keep what they got while the rest is drawn again, with the seed
+    `step` further on. The same arguments give the same reply.
+
+    Args:
+      answer: what asks the model.
+      request: with the other objects fixed.
+      draw: of the first try.
+      step: number of samples, so that no two of them use the same seeds.
+
+    Raises:
+      BadInput: if an old patch came every time.
+    """
+    stubborn = request.replaced
+    for number in range(MOST_DRAWS):
+        seed = (draw.seed + number * step) % (MAX_SEED + 1)
+        reply = answer(request, dataclasses.replace(draw, seed=seed))
+        chosen = np.array(request.fields["patch_ids"])  # [O]
+        found = reply["patch_ids"]  # [O]
+        stubborn = {i: old for i, old in request.replaced.items() if found[i] == old}
+        if not stubborn:
+            return reply
+        for position in request.replaced.keys() - stubborn.keys():
+            chosen[position] = found[position]
+        request = dataclasses.replace(request, fields={**request.fields, "patch_ids": chosen})
+    names = ", ".join(f"{_label(request, i)} (patch {old})" for i, old in stubborn.items())
+    raise BadInput(
+        f"--redraw: {MOST_DRAWS} draws gave the old patch again for {names}; raise --temperature, "
+        "or name another patch in the graph (rgan bank info MODEL --category NAME --picture FILE "
+        "shows them)"
+    )
+
+
+def _label(request: Request, position: int) -> str:
+    return object_labels(request.graph.objects)[position]

@@ -1,0 +1,183 @@
+"""An exported model as what it was made of: names and patches, for those who do not run it.
+
+`export.model_folder` says what lies in `assets.extra` and writes it.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rgan_tf.errors import BadInput, CorruptData
+from rgan_tf.files import check_files, read_json
+from rgan_tf.vocabulary import Vocabulary
+
+SAVED_MODEL_FILE = "saved_model.pb"
+EXTRA = "assets.extra"
+KIND = "rgan_model"
+VERSION = 2
+ADVICE = "export the model again"
+
+_NAMES, _PATCHES = f"{EXTRA}/vocabulary.json", f"{EXTRA}/provenance.jsonl"
+_VARIABLES = "variables/variables"
+_CROPS = "bank/crops"  # name of the variable, see `export.served.bank`
+_OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"  # where TensorFlow keeps the names of variables
+
+
+def versions(model: str | Path) -> list[Path]:
+    """The version folders of a model, oldest first: whole numbers without leading zeros."""
+    folder = Path(model)
+    if not folder.is_dir():
+        return []
+    numbered = [path for path in folder.iterdir() if _is_version(path.name) and (path.is_dir())]
+    return sorted(numbered, key=lambda path: int(path.name))
+
+
+def is_exported(path: str | Path) -> bool:
+    """Whether a folder is a version of an exported model, or holds some."""
+    return _is_one_version(Path(path)) or any(map(_is_one_version, versions(path)))
+
+
+def find_version(path: str | Path, option: str = "--model ") -> tuple[Path, dict[str, Any]]:
+    """The newest version of a model, or the version that is named, and its manifest.
+
+    Args:
+      path: a folder of versions, or one of the versions.
+      option: how messages begin.
+
+    Raises:
+      BadInput: if there is no model, or one of another version of this project.
+      CorruptData: if its manifest is damaged.
+    """
+    folder = Path(path)
+    if not _is_one_version(folder):
+        found = versions(folder)
+        if not found:
+            raise BadInput(f"{option}{folder}: no exported model; make one with rgan export")
+        folder = found[-1]
+    file = folder / EXTRA / "manifest.json"
+    if not file.is_file():
+        raise BadInput(f"{option}{folder}: was not written by rgan export (no {EXTRA})")
+    manifest = read_json(file)
+    is_sound = isinstance(manifest, dict) and {"kind", "version", "files"} <= set(manifest)
+    if not is_sound:
+        raise CorruptData(f"{file}: damaged; {ADVICE}")
+    if manifest["kind"] != KIND or manifest["version"] != VERSION:
+        raise BadInput(f"{option}{folder}: of another version; {ADVICE}")
+    return folder, manifest
+
+
+def check_extra(folder: Path, described: Any, needed: tuple[str, ...]) -> None:
+    """Compares the files of `assets.extra` with their checksums.
+
+    Args:
+      folder: of the version.
+      described: files of its manifest.
+      needed: files that must be among them.
+
+    Raises:
+      CorruptData: if one is missing or damaged; names the file.
+    """
+    if isinstance(described, dict):
+        described = {
+            name: entry for name, entry in described.items() if name.startswith(f"{EXTRA}/")
+        }
+    check_files(folder, described, needed, verify=True, advice=ADVICE)
+
+
+def read_provenance(folder: Path) -> list[dict[str, Any]]:
+    """Per patch its category, source, image_id, box [x0, y0, x1, y1], licence and url.
+
+    Raises:
+      CorruptData: if the file is not one JSON object per line.
+    """
+    path = folder / _PATCHES
+    try:
+        with open(path, encoding="utf-8") as file:
+            rows = [json.loads(line) for line in file]
+    except (OSError, ValueError) as error:
+        raise CorruptData(f"{path}: unreadable; {ADVICE}") from error
+    if not all(isinstance(row, dict) for row in rows):
+        raise CorruptData(f"{path}: unreadable; {ADVICE}")
+    return rows
+
+
+class ExportedPatches:
+    """The patches of one version, with the attributes of a `PatchBank` that describe them.
+
+    Attributes:
+      folder: of the version.
+      manifest: origin, index and files.
+      vocabulary: of its category ids.
+      rows: provenance of each patch, by id.
+      category_ids: [N] int64.
+    """
+
+    def __init__(self, folder: Path, manifest: dict[str, Any], vocabulary: Vocabulary):
+        self.folder = folder
+        self.manifest = manifest
+        self.vocabulary = vocabulary
+        self.rows = read_provenance(folder)
+        self.category_ids = np.array(
+            [vocabulary.object_id(row["category"]) for row in self.rows], np.int64
+        )
+
+    @classmethod
+    def open(cls, path: str | Path, option: str = "") -> ExportedPatches:
+        """Opens the newest version of a model, or the version that is named.
+
+        Only `assets.extra` has to be there; `crops` needs the variables too.
+
+        Raises:
+          BadInput: if there is no model.
+          CorruptData: if a file is missing or damaged; names the file.
+        """
+        folder, manifest = find_version(path, option)
+        check_extra(folder, manifest["files"], (_NAMES, _PATCHES))
+        try:
+            return cls(folder, manifest, Vocabulary.from_json(read_json(folder / _NAMES)))
+        except (BadInput, KeyError, TypeError, ValueError) as error:
+            raise CorruptData(f"{folder / EXTRA}: damaged ({error}); {ADVICE}") from error
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @functools.cached_property
+    def crops(self) -> np.ndarray:
+        """uint8 [N, h, w, 3], the patches in the size that the generator reads.
+
+        Raises:
+          BadInput: if the version is there without its variables.
+          CorruptData: if these are damaged.
+        """
+        import tensorflow as tf
+        from tensorflow.core.protobuf.trackable_object_graph_pb2 import TrackableObjectGraph
+
+        if not (self.folder / f"{_VARIABLES}.index").is_file():
+            raise BadInput(f"{self.folder}: has no variables, so the patches cannot be drawn")
+        try:
+            reader = tf.train.load_checkpoint(str(self.folder / _VARIABLES))
+            graph = TrackableObjectGraph.FromString(reader.get_tensor(_OBJECT_GRAPH))
+            keys = {
+                attribute.full_name: attribute.checkpoint_key
+                for node in graph.nodes
+                for attribute in node.attributes
+            }
+            crops = reader.get_tensor(keys[_CROPS])
+        except (tf.errors.OpError, KeyError, ValueError, RuntimeError) as error:
+            raise CorruptData(f"{self.folder / _VARIABLES}: damaged; {ADVICE}") from error
+        if len(crops) != len(self):
+            raise CorruptData(f"{self.folder}: {len(crops)} crops for {len(self)} patches")
+        return crops
+
+
+def _is_one_version(folder: Path) -> bool:
+    return (folder / EXTRA).is_dir() or (folder / SAVED_MODEL_FILE).is_file()
+
+
+def _is_version(name: str) -> bool:
+    return name.isascii() and name.isdigit() and str(int(name)) == name

@@ -1,0 +1,69 @@
+"""What the user names by a place: an exported model, a run, prepared data or a bank."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from rgan_tf.data.patch_bank import PatchBank
+from rgan_tf.data.prepared import KIND as DATA
+from rgan_tf.data.prepared import PreparedData
+from rgan_tf.errors import BadInput
+from rgan_tf.exported import ExportedPatches, is_exported
+from rgan_tf.files import read_json
+from rgan_tf.vocabulary import Vocabulary
+
+RELEASED_PREFIX = "released:"
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """What lies at a place.
+
+    Attributes:
+      kind: "model", "run", "data" or "bank".
+      vocabulary: its names.
+      backbone: network of its patch features; None for a model, which does not say.
+      patches: that can be retrieved there; None for a run whose data is not at hand, such as a
+        released one.
+    """
+
+    kind: str
+    vocabulary: Vocabulary
+    backbone: str | None
+    patches: PatchBank | ExportedPatches | None
+
+
+def open_place(name: str, option: str = "") -> Place:
+    """Opens what a name stands for.
+
+    Args:
+      name: a folder, or released:NAME.
+      option: how messages begin.
+
+    Raises:
+      BadInput: if it is none of these.
+      CorruptData: if it is damaged.
+    """
+    folder = Path(name)
+    if name.startswith(RELEASED_PREFIX) or (folder / "run.json").is_file():
+        from rgan_tf.runs import open_run  # slow to import
+
+        run = open_run(name)
+        is_there = run.data is not None and (run.data / "manifest.json").is_file()
+        bank = PreparedData.open(run.data).bank if is_there else None
+        return Place("run", run.vocabulary, run.config.retrieval.backbone, bank)
+    if is_exported(folder):
+        patches = ExportedPatches.open(folder, option)
+        return Place("model", patches.vocabulary, None, patches)
+    if not (folder / "manifest.json").is_file():
+        raise BadInput(
+            f"{option}{name}: is no exported model, run, prepared data or bank; name the folder of "
+            "one, or released:NAME"
+        )
+    manifest = read_json(folder / "manifest.json")
+    if isinstance(manifest, dict) and manifest.get("kind") == DATA:
+        data = PreparedData.open(folder)
+        return Place("data", data.vocabulary, data.backbone, data.bank)
+    bank = PatchBank.open(folder)
+    return Place("bank", bank.vocabulary, bank.manifest["backbone"], bank)

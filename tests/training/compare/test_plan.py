@@ -1,0 +1,78 @@
+"""`rgan compare --dry-run`: what would be trained, and nothing written."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+
+from training.compare.plan import plan_lines
+
+
+@pytest.fixture
+def dry_run(rgan, trained_folder, tiny_world, tmp_path):
+    """Plans a comparison with the config of the trained run; the result and what is said."""
+    config = shutil.copy(trained_folder / "config.yaml", tmp_path / "tiny.yaml")
+
+    def run(*more, out=tmp_path / "out", code=0):
+        words = ["compare", config, "--data", tiny_world.folder, "--out", out, "--dry-run"]
+        done = rgan(*words, *more)
+        assert done.code == code, done.err
+        return json.loads(done.out) if done.out else None, done.err
+
+    return run
+
+
+def names_in(folder):
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
+
+
+def test_every_run_once_in_order_with_its_settings(dry_run, tmp_path):
+    result, said = dry_run("--systems", "retrievegan", "graph_nearest", "pasted_canvas", "sg2im")
+    assert not (tmp_path / "out").exists()
+    first, second = result["runs"]
+    assert (first["run"], second["run"]) == ("retrievegan", "graph_nearest")
+    assert result["rows"]["pasted_canvas"] == result["rows"]["sg2im"] == "retrievegan"
+    assert second["stages_from"] == "retrievegan" and first["stages_from"] is None
+    assert second["settings"]["retrieval.choice"] == "nearest"
+    assert "retrieval.choice" not in first["settings"]
+    assert [stage["left"] for stage in second["stages"].values()] == [0, 0, 3]
+    assert [stage["left"] for stage in first["stages"].values()] == [3, 3, 3]
+    assert first["seconds"] is result["seconds"] is None
+    assert "sg2im of retrievegan" in said and "how long is not known" in said
+
+
+def test_a_run_that_only_lends_its_stages_is_named(dry_run):
+    result, _ = dry_run("--systems", "graph_nearest", "--set", "training.steps=7")
+    lender, run = result["runs"]
+    assert lender["run"] == "retrievegan" and lender["stages"]["retrievegan"]["steps"] == 0
+    assert run["stages"]["retrievegan"]["left"] == 7
+
+
+def test_what_is_done_is_not_counted_and_gives_the_rate(dry_run, copied, tmp_path):
+    out = tmp_path / "out"
+    (out / "runs").mkdir(parents=True)
+    shutil.move(copied, out / "runs" / "retrievegan")
+    path = out / "runs" / "retrievegan" / "retrievegan" / "stage.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "seconds": 6.0}))  # for 3 steps
+    before = names_in(out)
+    result, said = dry_run("--systems", "retrievegan", "graph_nearest", "no_selection_loss")
+    assert names_in(out) == before
+    done, *others = result["runs"]
+    assert [stage["left"] for stage in done["stages"].values()] == [0, 0, 0]
+    assert done["seconds"] == 0.0 and [run["seconds"] for run in others] == [6.0, 6.0]
+    assert result["seconds"] == 12.0 and "together: about 12 s" in said
+
+
+def test_what_cannot_be_done_is_refused_as_without_it(dry_run):
+    _, said = dry_run("--set", "data.image_size=128", code=2)
+    assert "prepare with --size 128" in said
+
+
+def test_lines_for_people():
+    stages = {name: {"steps": 9, "done": 4, "left": 5, "seconds": 1.0} for name in ("sg2im",)}
+    known = {"run": "a", "stages_from": None, "stages": stages, "seconds": 5400.0}
+    lines = plan_lines([known, {**known, "run": "b", "seconds": None}])
+    assert lines[0] == "a: sg2im 9 steps (4 are done); about 90 min"
+    assert lines[2].startswith("together: about 90 min, and 1 runs of which it is not known")

@@ -1,0 +1,127 @@
+"""What a comparison would train, and how long that may take; nothing is written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rgan_tf.config import Config, load_config
+from rgan_tf.runs import STAGES, open_run
+from training.compare.entries import Entry
+from training.settings import changed_settings
+from training.train import config_path
+
+_BASE_ONLY = ("training.steps=0",)  # of a run that only lends its first two stages
+
+
+def plan(entries: Sequence[Entry], overrides: Sequence[str], runs: Path) -> list[dict[str, Any]]:
+    """One description per run, in the order in which they are trained.
+
+    Args:
+      entries: the rows.
+      overrides: of every config.
+      runs: folder of the runs, which need not exist.
+
+    Returns:
+      Of each run its name, config, the settings that are not the defaults, the run whose first two
+      stages it takes, the steps of each stage that are wanted, done and left, and `seconds`: what
+      is left at the rate at which runs of the same config did the stage here; None where none did.
+    """
+    planned: dict[str, tuple[Entry, Config]] = {}
+    for entry in entries:
+        if entry.base is not None and entry.base not in planned:
+            # As `Steps.train` has it: a run that lends its stages is trained before.
+            settings = (*overrides, *_BASE_ONLY)
+            planned[entry.base] = entry, load_config(config_path(entry.config), settings)
+        if entry.run not in planned:
+            settings = (*overrides, *entry.settings)
+            planned[entry.run] = entry, load_config(config_path(entry.config), settings)
+    done = {name: _done(runs / name) for name in planned}
+    rates = _rates({name: (entry.config, done[name]) for name, (entry, _) in planned.items()})
+    described = []
+    for name, (entry, config) in planned.items():
+        base = entry.base if entry.run == name else None
+        stages = {}
+        for stage, wanted in _wanted(config).items():
+            found = int(done[name].get(stage, {}).get("steps", 0))
+            is_taken = base is not None and stage in STAGES[:2]
+            left = 0 if is_taken else max(0, wanted - found)
+            rate = rates.get((entry.config, stage))
+            stages[stage] = {
+                "steps": wanted,
+                "done": found,
+                "left": left,
+                "seconds": round(left * rate, 1) if rate is not None else None if left else 0.0,
+            }
+        seconds = [stage["seconds"] for stage in stages.values()]
+        changed = {key: value for key, (value, _) in changed_settings(config).items()}
+        described.append(
+            {
+                "run": name,
+                "config": entry.config,
+                "settings": changed,
+                "stages_from": base,
+                "stages": stages,
+                "seconds": None if None in seconds else round(sum(seconds), 1),
+            }
+        )
+    return described
+
+
+def plan_lines(runs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The plan for people, a line per run."""
+    lines = []
+    for run in runs:
+        parts = []
+        for stage, of in run["stages"].items():
+            if run["stages_from"] and stage in STAGES[:2]:
+                parts.append(f"{stage} of {run['stages_from']}")
+            elif of["left"]:
+                begun = f" ({of['done']} are done)" if of["done"] else ""
+                parts.append(f"{stage} {of['steps']} steps{begun}")
+            else:
+                parts.append(f"{stage} {'is done' if of['steps'] else '-'}")
+        lines.append(f"{run['run']}: {', '.join(parts)}; {_duration(run['seconds'])}")
+    known = [run["seconds"] for run in runs if run["seconds"] is not None]
+    total = "together: " + (_duration(sum(known)) if known else "how long is not known")
+    if known and len(known) < len(runs):
+        total += f", and {len(runs) - len(known)} runs of which it is not known"
+    return [*lines, f"{total}; evaluating them comes on top"]
+
+
+def _duration(seconds: float | None) -> str:
+    if seconds is None:
+        return "how long is not known before a run of this config has trained the stage here"
+    if seconds < 60:
+        return f"about {seconds:.0f} s"
+    return f"about {seconds / 60:.0f} min" if seconds < 7200 else f"about {seconds / 3600:.1f} h"
+
+
+def _wanted(config: Config) -> dict[str, int]:
+    steps = (config.sg2im.steps, config.cooccurrence.steps, config.training.steps)
+    return dict(zip(STAGES, steps, strict=True))
+
+
+def _done(folder: Path) -> dict[str, dict[str, Any]]:
+    """Stage -> its record; empty for a run that is not there."""
+    if not (folder / "run.json").is_file():
+        return {}
+    run = open_run(str(folder))
+    return {stage: run.stage_record(stage) for stage in STAGES}
+
+
+def _rates(
+    done: Mapping[str, tuple[str, dict[str, dict[str, Any]]]],
+) -> dict[tuple[str, str], float]:
+    """(config, stage) -> seconds per step, of all steps that were measured."""
+    measured: dict[tuple[str, str], list[tuple[float, int]]] = {}
+    for config, records in done.values():
+        for stage, record in records.items():
+            seconds, steps = record.get("seconds"), record.get("steps", 0)
+            if isinstance(seconds, (int, float)) and steps > 0 and "taken_from" not in record:
+                measured.setdefault((config, stage), []).append((float(seconds), steps))
+    return {
+        key: sum(seconds for seconds, _ in found) / sum(steps for _, steps in found)
+        for key, found in measured.items()
+    }
