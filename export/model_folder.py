@@ -34,6 +34,7 @@ from rgan_tf.files import (
     write_bytes_atomic,
     write_json_atomic,
 )
+from rgan_tf.refusals import is_refused
 from rgan_tf.vocabulary import Vocabulary
 
 EXTRA = "assets.extra"
@@ -89,6 +90,8 @@ class ModelFolder:
             with open(path, encoding="utf-8") as file:
                 rows = [json.loads(line) for line in file]
         except (OSError, ValueError) as error:
+            if is_refused(error):
+                raise
             raise CorruptData(f"{path}: unreadable; {_ADVICE}") from error
         if len(rows) != self.sizes.patches:
             raise CorruptData(f"{path}: {len(rows)} lines for {self.sizes.patches} patches")

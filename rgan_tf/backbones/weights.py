@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from rgan_tf.errors import BadInput, CorruptData
+from rgan_tf.refusals import is_refused
 
 _DOWNLOAD_ROOT = "https://storage.googleapis.com/tensorflow/keras-applications"
 _CLASSIFIER = "predictions"  # what Keras Applications call the last layer
@@ -188,5 +189,7 @@ def _open(path: Path) -> Iterator[h5py.Group]:
         with h5py.File(path, "r") as file:
             yield file["model_weights"] if "layer_names" not in file.attrs else file
     except (OSError, KeyError, ValueError) as error:
+        if is_refused(error):
+            raise
         detail = " ".join(str(error).split())[:160]
         raise CorruptData(f"{path}: not a usable weight file ({detail}); fetch it again") from error
