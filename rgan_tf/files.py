@@ -7,6 +7,7 @@ either the old content or the new one. What a process that was killed leaves beh
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import hashlib
 import json
@@ -30,6 +31,7 @@ from rgan_tf.renames import (
 
 _BLOCK = 1 << 20  # bytes read at a time when hashing
 _MAX_NAME = 1024  # characters of a relative path that comes from a file
+_MAX_DIGITS = 4000  # of an integer; Python refuses to read a few more
 
 
 def write_bytes_atomic(path: str | Path, data: bytes) -> None:
@@ -250,13 +252,37 @@ def safe_join(root: str | Path, name: str) -> Path:
     return joined
 
 
-def read_json(path: str | Path, *, max_bytes: int | None = None, unique_keys: bool = False) -> Any:
+class Unreadable:
+    """Stands in JSON that is read leniently for a value that cannot be had.
+
+    It is of no type that a reader takes, so it matters only where it is read.
+    """
+
+    def __init__(self, reason: str):
+        self._reason = reason
+
+    def __repr__(self) -> str:
+        return self._reason
+
+
+_TWICE = Unreadable("two values")
+_HUGE = Unreadable("a number of thousands of digits")
+
+
+def read_json(
+    path: str | Path,
+    *,
+    max_bytes: int | None = None,
+    unique_keys: bool = False,
+    lenient: bool = False,
+) -> Any:
     """Reads a JSON file.
 
     Args:
       path: the file.
       max_bytes: larger files are refused unread.
       unique_keys: refuse an object that names a key twice instead of keeping the last one.
+      lenient: see `parse_json`.
 
     Raises:
       BadInput: if the file is missing, too large or not JSON (with the line), in one line.
@@ -273,23 +299,29 @@ def read_json(path: str | Path, *, max_bytes: int | None = None, unique_keys: bo
         raise BadInput(f"{path}: {reason}; name a JSON file that can be read") from error
     if max_bytes is not None and len(data) > max_bytes:
         raise BadInput(f"{path}: larger than {max_bytes} bytes, the limit for such a file")
-    return parse_json(data, str(path), unique_keys=unique_keys)
+    return parse_json(data, str(path), unique_keys=unique_keys, lenient=lenient)
 
 
-def parse_json(data: bytes | str, source: str, *, unique_keys: bool = False) -> Any:
+def parse_json(
+    data: bytes | str, source: str, *, unique_keys: bool = False, lenient: bool = False
+) -> Any:
     """Parses strict JSON (no NaN, no infinity).
 
     Args:
       data: UTF-8 bytes or text.
       source: how to call it in messages.
       unique_keys: refuse an object that names a key twice instead of keeping the last one.
+      lenient: take NaN and infinity as such, and give an `Unreadable` for a number of thousands of
+        digits and for a key that is named twice: for files of which only some fields are read.
 
     Raises:
       BadInput: if it is not JSON, with line and column where known.
     """
-    hook = _unique if unique_keys else None
     try:
         text = data.decode("utf-8-sig") if isinstance(data, bytes) else data
+        if lenient:
+            return _parse_leniently(text)
+        hook = _unique if unique_keys else None
         return json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=hook)
     except json.JSONDecodeError as error:
         where = f"line {error.lineno} column {error.colno}"
@@ -304,6 +336,27 @@ def parse_json(data: bytes | str, source: str, *, unique_keys: bool = False) -> 
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not a JSON number")
+
+
+def _parse_leniently(text: str) -> Any:
+    try:
+        return json.loads(text, object_pairs_hook=_once)
+    except json.JSONDecodeError:
+        raise
+    except ValueError:  # such a number; this is slower, so it is not done at once
+        return json.loads(text, object_pairs_hook=_once, parse_int=_bounded_int)
+
+
+def _bounded_int(digits: str) -> Any:
+    return int(digits) if len(digits) <= _MAX_DIGITS else _HUGE
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        counts = collections.Counter(key for key, _ in pairs)
+        result.update((key, _TWICE) for key, count in counts.items() if count > 1)
+    return result
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

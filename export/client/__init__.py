@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from export.model_folder import ModelFolder, open_contract
+from export.publishing.publish import version_number
 from export.requests import Draw, Request
 from export.service_errors import DeadlineExceeded, ServiceError
 from export.signatures import DEFAULT_NAME, INPUTS, MAX_BATCH
@@ -212,12 +213,13 @@ def _check_name(name: str) -> None:
 def _number_of(contract: ModelFolder) -> int:
     """The version's number. One that is made up would fit another version's patch ids."""
     name = contract.folder.resolve().name  # also where the folder is given as "." or by a link
-    if not (name.isascii() and name.isdigit()):
+    number = version_number(name)
+    if number is None:
         raise BadInput(
             f"--model {contract.folder}: its folder must be named by the number of the version, "
             "as rgan export named it, to ask the server for that version"
         )
-    return int(name)
+    return number
 
 
 def _is_host(host: str) -> bool:

@@ -11,15 +11,40 @@ from rgan_tf.errors import BadInput
 from rgan_tf.files import atomic_folder
 
 SAVED_MODEL_FILE = "saved_model.pb"
+MAX_VERSION = 2**63 - 1
+_MAX_DIGITS = len(str(MAX_VERSION))
 
 
 def versions(model: str | Path) -> list[Path]:
-    """The version folders of a model, oldest first: whole numbers without leading zeros."""
+    """The version folders of a model, oldest first.
+
+    Raises:
+      BadInput: if two have one number, as 7 and 007.
+    """
     folder = Path(model)
     if not folder.is_dir():
         return []
-    numbered = [path for path in folder.iterdir() if _is_version(path.name) and (path.is_dir())]
-    return sorted(numbered, key=lambda path: int(path.name))
+    found: dict[int, Path] = {}
+    for path in sorted(folder.iterdir()):
+        number = version_number(path.name)
+        if number is None or not path.is_dir():
+            continue
+        if number in found:
+            raise BadInput(
+                f"{folder}: {found[number].name} and {path.name} are both version {number}; "
+                "rename or delete one"
+            )
+        found[number] = path
+    return [path for _, path in sorted(found.items())]
+
+
+def version_number(name: str) -> int | None:
+    """The version that a folder of this name is, leading zeros or not; None if it is none."""
+    if not (name.isascii() and name.isdigit()):
+        return None
+    digits = name.lstrip("0") or "0"
+    # Larger ones cannot be asked for: the protocols have 64 bits.
+    return int(digits) if len(digits) <= _MAX_DIGITS and int(digits) <= MAX_VERSION else None
 
 
 def check_destination(model: str | Path) -> None:
@@ -70,7 +95,7 @@ def publish(
     folder = Path(model)
     is_new = not folder.exists()
     existing = versions(folder)
-    version = folder / str(int(existing[-1].name) + 1 if existing else 1)
+    version = folder / str((version_number(existing[-1].name) or 0) + 1 if existing else 1)
     try:
         with atomic_folder(version) as temporary:
             write(temporary)
@@ -81,7 +106,3 @@ def publish(
                 folder.rmdir()
         raise
     return version
-
-
-def _is_version(name: str) -> bool:
-    return name.isascii() and name.isdigit() and str(int(name)) == name

@@ -23,7 +23,7 @@ from export.server.settling import Settling
 from export.server.telemetry import Telemetry
 from export.server.versions import Versions
 from export.signatures import MAX_BATCH
-from rgan_tf.errors import Interrupted
+from rgan_tf.errors import BadInput, Interrupted
 
 _LAST_CALL_S = 0.5  # after a signal to stop, in which requests are still taken
 
@@ -126,10 +126,16 @@ class _Server:
         return True
 
     async def _watch(self) -> None:
+        told = ""
         while True:
             await asyncio.sleep(self._args.poll_s)
             try:
                 await asyncio.to_thread(self._refresh)
+                told = ""
+            except (BadInput, OSError) as error:  # of the folder, and the same each time
+                if str(error) != told:
+                    logging.getLogger(__name__).warning("no new versions: %s", error)
+                told = str(error)
             except Exception:  # whatever it is, what is loaded is served on
                 logging.getLogger(__name__).exception("looking for new versions failed")
 
