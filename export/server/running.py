@@ -68,7 +68,7 @@ class _Server:
         listener = listen(args.host, args.rest_port, "--rest-port")
         rest_port = listener.getsockname()[1]
         runner = web.AppRunner(
-            build_rest(service, MAX_BATCH),
+            build_rest(service, MAX_BATCH, args.rest_cors_origin),
             access_log=None,
             handler_cancellation=True,  # nobody waits for the answer of a client that left
             shutdown_timeout=args.grace_s,
