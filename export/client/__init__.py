@@ -239,7 +239,9 @@ def _transport(url: str, name: str, version: int | None, contract: ModelFolder) 
     is_plain = host and port and _is_host(host)
     is_plain = is_plain and not (parts.query or parts.fragment or parts.username)
     if not is_plain or parts.path not in ("", "/") or parts.scheme not in ("http", "grpc"):
-        raise BadInput(f"server {url[:80]!r}: must be http://HOST:PORT or grpc://HOST:PORT")
+        is_secure = url.lower().startswith(("https:", "grpcs:"))
+        told = "; this client does not speak TLS" if is_secure else ""
+        raise BadInput(f"server {url[:80]!r}: must be http://HOST:PORT or grpc://HOST:PORT{told}")
     if parts.scheme == "http":
         from export.client.rest_transport import RestTransport
 
