@@ -35,6 +35,7 @@ from rgan_tf.exported import (
     check_extra,
     find_version,
     read_provenance,
+    version_number,
 )
 from rgan_tf.files import (
     check_files,
@@ -72,14 +73,15 @@ class ModelFolder:
 
     @property
     def version(self) -> str:
-        """Its number, as the folder is named."""
-        return self.folder.name
+        """Its number as text; the name of its folder where that is none."""
+        number = version_number(self.folder.name)
+        return self.folder.name if number is None else str(number)
 
     @property
     def number(self) -> int:
         """By which a server that has this version alone calls it: 1 where its name is no number."""
-        is_number = self.version.isascii() and self.version.isdigit()
-        return int(self.version) if is_number else 1
+        number = version_number(self.folder.name)
+        return 1 if number is None else number
 
     @functools.cached_property
     def provenance(self) -> list[dict[str, Any]]:

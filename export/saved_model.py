@@ -224,12 +224,15 @@ def check_fresh(folder: Path, archive, sizes, allow: tuple[str, ...] = ()) -> No
 
     Raises:
       CheckFailed: if it cannot, or answers otherwise than the model in this process.
+      BadInput: if that process was killed.
     """
     import numpy as np
     import tensorflow as tf
 
     from export.publishing import fresh_check
     from export.signatures import INPUTS, OUTPUTS, example_request
+    from rgan_tf.errors import BadInput
+    from rgan_tf.refusals import naming
 
     requests = {
         f"{endpoint}/{field}": value
@@ -238,7 +241,8 @@ def check_fresh(folder: Path, archive, sizes, allow: tuple[str, ...] = ()) -> No
     }
     with tempfile.TemporaryDirectory() as scratch:
         paths = [str(Path(scratch) / name) for name in ("requests.npz", "replies.npz")]
-        np.savez(paths[0], **requests)
+        with naming(paths[0]):
+            np.savez(paths[0], **requests)
         command = [sys.executable, "-I", fresh_check.__file__, str(folder), *paths]
         command += [option for package in allow for option in ("--allow", package)]
         try:
@@ -247,6 +251,11 @@ def check_fresh(folder: Path, archive, sizes, allow: tuple[str, ...] = ()) -> No
             )
         except subprocess.TimeoutExpired as error:
             raise CheckFailed(f"no answer within {_CHECK_TIMEOUT_S} s") from error
+        if done.returncode < 0:  # by whoever had to find memory, most likely
+            raise BadInput(
+                f"the process that checks the written model was killed (signal "
+                f"{-done.returncode}); free some memory and repeat"
+            )
         if done.returncode:
             lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
             raise CheckFailed(lines[-1])

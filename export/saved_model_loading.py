@@ -10,6 +10,7 @@ import tensorflow as tf
 from export.model_folder import ModelFolder
 from export.signatures import SCANN
 from rgan_tf.errors import BadInput, CorruptData
+from rgan_tf.refusals import is_refused
 
 
 def load_saved_model(model: ModelFolder) -> Any:
@@ -27,5 +28,7 @@ def load_saved_model(model: ModelFolder) -> Any:
     try:
         return tf.saved_model.load(str(model.folder))
     except (tf.errors.OpError, OSError, ValueError) as error:
+        if is_refused(error):
+            raise
         reason = " ".join(str(error).split())[:160]
         raise CorruptData(f"{model.folder}: damaged ({reason}); export the model again") from error

@@ -19,6 +19,7 @@ class ServiceError(RganError):
       retry_after_s: seconds that the server wants to be left alone for; None if it did not say.
     """
 
+    exit_code = 2  # whoever is at fault, it is not the program that asks
     grpc_name = "INTERNAL"
     http_status = 500
     is_retryable = False
@@ -28,7 +29,6 @@ class ServiceError(RganError):
 class InvalidRequest(ServiceError):
     """The request itself is wrong; the same one will never succeed."""
 
-    exit_code = 2
     grpc_name = "INVALID_ARGUMENT"
     http_status = 400
 
@@ -36,7 +36,6 @@ class InvalidRequest(ServiceError):
 class NotFound(ServiceError):
     """No such model, version or signature."""
 
-    exit_code = 2
     grpc_name = "NOT_FOUND"
     http_status = 404
 

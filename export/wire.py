@@ -3,8 +3,10 @@
     {"signature_name": NAME, "inputs": {FIELD: [row, ...], ...}}     columns; answered by "outputs"
     {"signature_name": NAME, "instances": [{FIELD: row, ...}, ...]}  rows; answered by "predictions"
 
-Binary values are {"b64": "..."}. A reply with one field only has the values without the field's
-name. Imports no TensorFlow; used by server and client.
+Further keys are not looked at, beside these and among the columns; a row must have its fields and
+no others. That is how TensorFlow Serving's `json_tensor.cc` reads both. Binary values are
+{"b64": "..."}. A reply with one field only has the values without the field's name. Imports no
+TensorFlow; used by server and client.
 """
 
 from __future__ import annotations
@@ -28,7 +30,6 @@ _BYTES = "bytes"
 _KINDS = {"bool": "b", "int32": "iu", "uint8": "iu", "float32": "iuf"}
 _SHOWN = 60  # characters of a value in a message
 _MAX_RANK = 8  # dimensions that are looked at
-_TOP_KEYS = {"signature_name", "inputs", "instances"}
 
 
 class TensorSpec(NamedTuple):
@@ -54,7 +55,7 @@ class Call(NamedTuple):
     Attributes:
       signature: name.
       fields: raw values, by field name; lists with a value per row.
-      by_row: whether the reply must come by row.
+      by_row: whether the reply must come by row, and no other fields may be there.
     """
 
     signature: str
@@ -70,16 +71,13 @@ def parse_call(body: bytes) -> Call:
     """
     try:
         # NaN is let through as TensorFlow Serving does; the model itself refuses it by field.
-        value = json.loads(body)
+        value = json.loads(body.decode("utf-8-sig"), object_pairs_hook=_once)
     except RecursionError as error:
         raise BadInput("JSON: nested too deeply") from error
     except ValueError as error:  # also bytes that are not UTF-8, numbers of thousands of digits
         raise BadInput(f"JSON: {str(error).splitlines()[0][:_SHOWN]}") from error
     if not isinstance(value, dict):
         raise BadInput('JSON: must be an object with "inputs" or "instances"')
-    unknown = sorted(set(value) - _TOP_KEYS)
-    if unknown:
-        raise BadInput(f"JSON: unknown key {_shown(unknown[0])}")
     signature = value.get("signature_name", GENERATE)
     if not isinstance(signature, str):
         raise BadInput("signature_name: must be a string")
@@ -93,7 +91,11 @@ def parse_call(body: bytes) -> Call:
 
 
 def read_tensors(
-    fields: Mapping[str, Any], specs: Mapping[str, TensorSpec], *, max_rows: int
+    fields: Mapping[str, Any],
+    specs: Mapping[str, TensorSpec],
+    *,
+    max_rows: int,
+    allow_more: bool = False,
 ) -> dict[str, np.ndarray]:
     """Turns raw values into arrays, and refuses what does not fit.
 
@@ -101,6 +103,7 @@ def read_tensors(
       fields: lists or arrays by name.
       specs: what is expected, by name.
       max_rows: of a request.
+      allow_more: leave fields out that are not expected, instead of refusing them.
 
     Returns:
       Arrays [rows, ...] by name.
@@ -108,6 +111,8 @@ def read_tensors(
     Raises:
       BadInput: naming the field, what it has and what it needs.
     """
+    if allow_more:
+        fields = {name: value for name, value in fields.items() if name in specs}
     check_fields(fields, specs)
     for name in specs:  # before anything is made of millions of them
         if isinstance(fields[name], list) and len(fields[name]) > max_rows:
@@ -193,6 +198,15 @@ def parse_reply(body: bytes, specs: Mapping[str, TensorSpec], rows: int) -> dict
     return arrays
 
 
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"key {_shown(twice)} is given twice")
+    return result
+
+
 def _columns_of(instances: Any) -> dict[str, list[Any]]:
     if not isinstance(instances, list) or not instances:
         raise BadInput("instances: must be a list with at least one row")
@@ -242,7 +256,11 @@ def _read_numbers(name: str, value: list[Any], spec: TensorSpec) -> np.ndarray:
     types = _types_in(name, value, shape)
     if not types <= {int, float, bool}:
         raise BadInput(f"{name}: must be {dtype} in equal lists")
-    array = np.array(value)
+    try:
+        # Integers of any size are numbers for a float.
+        array = np.array(value, np.float64 if dtype == "float32" else None)
+    except OverflowError as error:
+        raise BadInput(f"{name}: a number does not fit {dtype}") from error
     if array.size == 0:
         return array.reshape(shape).astype(dtype)
     # Several kinds in one list become the widest, booleans among numbers their 0 and 1.

@@ -1,9 +1,8 @@
 """The `rgan` command: one table of subcommands, each in a module imported only when chosen.
 
 Progress and logs go to stderr. The result is one JSON object, alone on stdout's last line; a
-command that answers many times prints one per line. Exit codes: 0 ok, 1 a bug or a failing
-machine, 2 bad input or config, 3 diverged, 4 corrupt data, 75 interrupted (the same command
-continues the work).
+command that answers many times prints one per line. What the exit codes mean stands in
+`EXIT_CODES`, which every `--help` ends with.
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ import argparse
 import contextlib
 import ctypes
 import dataclasses
-import errno
 import importlib
 import json
 import logging
@@ -22,11 +20,18 @@ import signal
 import sys
 import traceback
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from rgan_tf.errors import BadInput, Interrupted, RganError
+from rgan_tf.errors import BadInput, Interrupted, RganError, one_line
+from rgan_tf.refusals import refusal_of
+
+EXIT_CODES = (
+    "Exit codes: 0 ok, 1 a bug, 2 bad input or config, or the machine refuses (disk full, no "
+    "permission, nobody answers), 3 diverged, 4 corrupt data, 75 interrupted (the same command "
+    "continues)."
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,27 +100,23 @@ COMMANDS = (
     Command("demo", "export.demo", "the whole way on the built-in world, in a few minutes"),
 )
 
-# A path that the user named and that cannot be read or written as asked.
-_WRONG_PATH = (
-    errno.EACCES,
-    errno.EPERM,
-    errno.EROFS,
-    errno.ENOTDIR,
-    errno.EISDIR,
-    errno.EEXIST,
-    errno.ENOENT,
-    errno.ENAMETOOLONG,
-)
+_STDOUT = "standard output"
 
 
 def console() -> None:
     """Entry point of the `rgan` script."""
     # Leaves through the same clean-up as Ctrl-C; training replaces this by its own handler.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    _open_standard_streams()
+    if sys.stdout is None:
+        reason = f"{_STDOUT}: is closed; the result goes there (>/dev/null drops it)"
+        sys.exit(_report("rgan", reason, BadInput.exit_code))
     code = main()
-    # Nothing that runs at exit may write behind the result.
-    with contextlib.suppress(OSError, ValueError):
+    try:
         sys.stdout.flush()
+    except (OSError, ValueError):  # it has been told, unless a library prints there
+        code = code or BadInput.exit_code
+    # Nothing that runs at exit may write behind the result.
     os.dup2(2, 1)
     sys.exit(code)
 
@@ -136,7 +137,7 @@ def main(argv: Sequence[str] | None = None, commands: Sequence[Command] = COMMAN
         parser = _build_parser(argv, commands)
         arguments = parser.parse_args(argv)
         if arguments.version:
-            print(_version())
+            _print(f"{_version()}\n")
             return 0
         if arguments.command is None:
             raise BadInput(f"name a command: {', '.join(c.name for c in commands)}")
@@ -146,33 +147,30 @@ def main(argv: Sequence[str] | None = None, commands: Sequence[Command] = COMMAN
             command = next(task for task in command.tasks if task.name == arguments.task)
             name = f"{name} {command.name}"
         _quiet_start()
-        with _stdout_for_result() as stream:
+        with _stdout_for_result() as write:
             result = importlib.import_module(command.module).main(arguments)
             # One that answers many times returns an iterator: a line for each, as they come.
-            for line in result if isinstance(result, Iterator) else (result,):
+            answers_many = isinstance(result, Iterator)
+            for line in result if answers_many else (result,):
                 if not isinstance(line, dict):
                     kind = type(line).__name__
                     raise TypeError(f"{command.module}.main returned {kind}, not dict")
-                stream.write(json.dumps(_plain(line), allow_nan=False) + "\n")
-                stream.flush()
+                try:
+                    write(json.dumps(_plain(line), allow_nan=False) + "\n")
+                except BadInput as error:
+                    if answers_many and isinstance(error.__cause__, BrokenPipeError):
+                        raise Interrupted("nobody reads standard output any more") from error
+                    raise
         return 0
-    except BrokenPipeError:
-        return _report(name, "nobody reads standard output any more", Interrupted.exit_code)
     except SystemExit as stop:  # --help
         return stop.code if isinstance(stop.code, int) else 0
     except KeyboardInterrupt:
         return _report(name, "interrupted", Interrupted.exit_code)
     except RganError as error:
         return _report(name, str(error), error.exit_code)
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            where = error.filename or "the disk"
-            return _report(name, f"{where}: {error.strerror}; free some space and repeat", 1)
-        if error.errno in _WRONG_PATH and error.filename:
-            return _report(name, f"{error.filename}: {error.strerror}", BadInput.exit_code)
-        return _report_bug(name)
-    except Exception:
-        return _report_bug(name)
+    except Exception as error:
+        refusal = refusal_of(error)
+        return _report_bug(name) if refusal is None else _report(name, refusal, BadInput.exit_code)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -181,10 +179,16 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str):
         raise BadInput(f"{message}; see {self.prog} --help")
 
+    def print_help(self, file: Any = None) -> None:
+        _print(self.format_help())  # argparse's own keeps silent where it cannot be written
+
 
 def _build_parser(argv: Sequence[str], commands: Sequence[Command]) -> argparse.ArgumentParser:
     parser = _Parser(
-        prog="rgan", allow_abbrev=False, description="Scene graph to image by patch retrieval."
+        prog="rgan",
+        allow_abbrev=False,
+        description="Scene graph to image by patch retrieval.",
+        epilog=EXIT_CODES,
     )
     parser.add_argument("--version", action="store_true", help="print the version and leave")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND")
@@ -197,7 +201,11 @@ def _add_commands(subparsers: Any, commands: Sequence[Command], words: list[str]
     """Declares commands, and the arguments of the one that the first word names."""
     for command in commands:
         subparser = subparsers.add_parser(
-            command.name, help=command.help, description=command.help, allow_abbrev=False
+            command.name,
+            help=command.help,
+            description=command.help,
+            epilog=EXIT_CODES,
+            allow_abbrev=False,
         )
         if command.name not in words[:1]:
             continue
@@ -227,25 +235,58 @@ def _quiet_start() -> None:
 
 
 @contextlib.contextmanager
-def _stdout_for_result() -> Iterator[Any]:
+def _stdout_for_result() -> Iterator[Callable[[str], None]]:
     """Sends all that is written to stdout to stderr, C libraries included, except the result.
 
     Yields:
-      A text stream on the real stdout, flushed at the end.
+      A function that writes text to the real stdout.
     """
     sys.stdout.flush()
     stdout, descriptor = sys.stdout, os.dup(1)
     os.dup2(2, 1)
     sys.stdout = sys.stderr
     try:
-        with open(os.dup(descriptor), "w", encoding="utf-8") as stream:
-            yield stream
-            # What C libraries still hold in their buffers belongs to stderr too.
-            ctypes.CDLL(None).fflush(None)
+        yield lambda text: _write_all(descriptor, text.encode("utf-8"))
+        # What C libraries still hold in their buffers belongs to stderr too.
+        ctypes.CDLL(None).fflush(None)
     finally:
         sys.stdout = stdout
         os.dup2(descriptor, 1)
         os.close(descriptor)
+
+
+def _print(text: str) -> None:
+    try:
+        print(text, end="", flush=True)
+    except OSError as error:
+        raise BadInput(f"{_STDOUT}: {error.strerror}") from error
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    try:
+        while data:
+            data = data[os.write(descriptor, data) :]
+    except OSError as error:
+        raise BadInput(
+            f"{_STDOUT}: {error.strerror}; the work is done, its result could not be printed"
+        ) from error
+
+
+def _open_standard_streams() -> None:
+    """Standard input and error go to /dev/null where they are closed.
+
+    Else the next file that is opened would take their place, and be read or written as them.
+    """
+    for descriptor, flags in ((0, os.O_RDONLY), (2, os.O_WRONLY)):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            null = os.open(os.devnull, flags)
+            if null != descriptor:
+                os.dup2(null, descriptor)
+                os.close(null)
+    if sys.stderr is None:
+        sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False)
 
 
 def _plain(value: Any) -> Any:
@@ -264,10 +305,12 @@ def _plain(value: Any) -> Any:
 
 
 def _report(name: str, message: str, code: int) -> int:
-    print(f"{name}: {' '.join(message.split())}", file=sys.stderr, flush=True)
+    with contextlib.suppress(OSError):  # nobody reads it; the code says it still
+        print(f"{name}: {one_line(message)}", file=sys.stderr, flush=True)
     return code
 
 
 def _report_bug(name: str) -> int:
-    traceback.print_exc(file=sys.stderr)
+    with contextlib.suppress(OSError):
+        traceback.print_exc(file=sys.stderr)
     return _report(name, "this is a bug; the lines above say where", 1)

@@ -34,3 +34,21 @@ class Interrupted(RganError):
     """Stopped on request; the same command continues the work."""
 
     exit_code = 75
+
+
+def one_line(text: str, limit: int | None = None) -> str:
+    """Text as a message may show it, whoever wrote it.
+
+    Args:
+      text: that may hold line ends, and characters by which a terminal does things.
+      limit: characters after which it is cut and ends in "...".
+
+    Returns:
+      Blanks and line ends as one blank each, and what cannot be printed as its escape.
+    """
+    if limit is not None and len(text) > limit:
+        text = text[:limit] + "..."
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode("ascii")
+        for c in " ".join(text.split())
+    )

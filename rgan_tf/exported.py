@@ -14,6 +14,7 @@ import numpy as np
 
 from rgan_tf.errors import BadInput, CorruptData
 from rgan_tf.files import check_files, read_json
+from rgan_tf.refusals import is_refused
 from rgan_tf.vocabulary import Vocabulary
 
 SAVED_MODEL_FILE = "saved_model.pb"
@@ -25,16 +26,41 @@ ADVICE = "export the model again"
 _NAMES, _PATCHES = f"{EXTRA}/vocabulary.json", f"{EXTRA}/provenance.jsonl"
 _VARIABLES = "variables/variables"
 _CROPS = "bank/crops"  # name of the variable, see `export.served.bank`
+MAX_VERSION = 2**63 - 1
+_MAX_DIGITS = len(str(MAX_VERSION))
 _OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"  # where TensorFlow keeps the names of variables
 
 
 def versions(model: str | Path) -> list[Path]:
-    """The version folders of a model, oldest first: whole numbers without leading zeros."""
+    """The version folders of a model, oldest first.
+
+    Raises:
+      BadInput: if two have one number, as 7 and 007.
+    """
     folder = Path(model)
     if not folder.is_dir():
         return []
-    numbered = [path for path in folder.iterdir() if _is_version(path.name) and (path.is_dir())]
-    return sorted(numbered, key=lambda path: int(path.name))
+    found: dict[int, Path] = {}
+    for path in sorted(folder.iterdir()):
+        number = version_number(path.name)
+        if number is None or not path.is_dir():
+            continue
+        if number in found:
+            raise BadInput(
+                f"{folder}: {found[number].name} and {path.name} are both version {number}; "
+                "rename or delete one"
+            )
+        found[number] = path
+    return [path for _, path in sorted(found.items())]
+
+
+def version_number(name: str) -> int | None:
+    """The version that a folder of this name is, leading zeros or not; None if it is none."""
+    if not (name.isascii() and name.isdigit()):
+        return None
+    digits = name.lstrip("0") or "0"
+    # Larger ones cannot be asked for: the protocols have 64 bits.
+    return int(digits) if len(digits) <= _MAX_DIGITS and int(digits) <= MAX_VERSION else None
 
 
 def is_exported(path: str | Path) -> bool:
@@ -100,6 +126,8 @@ def read_provenance(folder: Path) -> list[dict[str, Any]]:
         with open(path, encoding="utf-8") as file:
             rows = [json.loads(line) for line in file]
     except (OSError, ValueError) as error:
+        if is_refused(error):
+            raise
         raise CorruptData(f"{path}: unreadable; {ADVICE}") from error
     if not all(isinstance(row, dict) for row in rows):
         raise CorruptData(f"{path}: unreadable; {ADVICE}")
@@ -177,7 +205,3 @@ class ExportedPatches:
 
 def _is_one_version(folder: Path) -> bool:
     return (folder / EXTRA).is_dir() or (folder / SAVED_MODEL_FILE).is_file()
-
-
-def _is_version(name: str) -> bool:
-    return name.isascii() and name.isdigit() and str(int(name)) == name

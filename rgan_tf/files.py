@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from rgan_tf.errors import BadInput, CorruptData
+from rgan_tf.refusals import is_refused, naming
 from rgan_tf.renames import (
     exchange,
     make_parent,
@@ -40,7 +41,7 @@ def write_bytes_atomic(path: str | Path, data: bytes) -> None:
 
     Raises:
       BadInput: if `path` is an existing folder or its parent cannot be a folder.
-      OSError: if the disk is full or refuses; the old file is then still whole.
+      OSError: if the disk is full or refuses, with a path; the old file is then still whole.
     """
     path = Path(path)
     if path.is_dir():
@@ -48,7 +49,7 @@ def write_bytes_atomic(path: str | Path, data: bytes) -> None:
     make_parent(path)
     temporary = partial_sibling(path)
     try:
-        with open(temporary, "xb") as file:
+        with naming(path), open(temporary, "xb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
@@ -63,6 +64,23 @@ def write_json_atomic(path: str | Path, value: Any) -> None:
     """Writes `value` as indented JSON, keys in the order given; NaN and infinity are refused."""
     text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False)
     write_bytes_atomic(path, (text + "\n").encode("utf-8"))
+
+
+def append_line(path: str | Path, line: str) -> None:
+    """Adds a line to a file, made if missing, or leaves it as it was.
+
+    Raises:
+      OSError: if the disk is full or refuses, with the path.
+    """
+    data = (line.rstrip("\n") + "\n").encode("utf-8")
+    with naming(path), open(path, "ab", buffering=0) as file:
+        before = file.seek(0, os.SEEK_END)
+        try:
+            while data:
+                data = data[file.write(data) :]
+        except BaseException:
+            file.truncate(before)
+            raise
 
 
 @contextlib.contextmanager
@@ -86,11 +104,9 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
     temporary = partial_sibling(path)
     temporary.mkdir()
     try:
-        yield temporary
-        for folder, _, names in os.walk(temporary):
-            for name in names:
-                sync(Path(folder) / name)
-            sync(Path(folder))
+        with naming(path):
+            yield temporary
+            _sync_tree(temporary)
         rename_to_free(temporary, path)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -118,20 +134,26 @@ def replaced_folder(path: str | Path) -> Iterator[Path]:
         temporary = partial_sibling(path)
         stack.callback(shutil.rmtree, temporary, ignore_errors=True)
         temporary.mkdir()
-        yield temporary
-        for folder, _, names in os.walk(temporary):
-            for name in names:
-                sync(Path(folder) / name)
-            sync(Path(folder))
+        with naming(path):
+            yield temporary
+            _sync_tree(temporary)
         exchange(temporary, path)
         sync(path.parent)
+
+
+def _sync_tree(root: Path) -> None:
+    for folder, _, names in os.walk(root):
+        for name in names:
+            sync(Path(folder) / name)
+        sync(Path(folder))
 
 
 def sync_files(paths: Iterable[Path]) -> None:
     """Flushes files to disk, and the folders that name them."""
     folders = set()
     for path in paths:
-        sync(path)
+        with naming(path):
+            sync(path)
         folders.add(path.parent)
     for folder in folders:
         sync(folder)
@@ -276,12 +298,15 @@ def read_json(
 
     Raises:
       BadInput: if the file is missing, too large or not JSON (with the line), in one line.
+      OSError: if the machine refuses to read it, as without permission.
     """
     path = Path(path)
     try:
         with open(path, "rb") as file:
             data = file.read() if max_bytes is None else file.read(max_bytes + 1)
     except (OSError, ValueError) as error:
+        if is_refused(error):
+            raise
         reason = getattr(error, "strerror", None) or str(error)
         raise BadInput(f"{path}: {reason}; name a JSON file that can be read") from error
     if max_bytes is not None and len(data) > max_bytes:

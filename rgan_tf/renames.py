@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from rgan_tf.errors import BadInput
+from rgan_tf.refusals import naming
 
 _LONGEST = 200  # characters of a name that are repeated in that of its temporary sibling
 
@@ -61,8 +62,9 @@ def make_parent(path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError, PermissionError) as error:
         raise BadInput(f"{path}: {path.parent} cannot be made a folder; name another") from error
-    for folder in missing:
-        sync(folder.parent)  # which names it
+    with naming(path):
+        for folder in missing:
+            sync(folder.parent)  # which names it
 
 
 def sync(path: Path) -> None:

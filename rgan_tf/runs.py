@@ -43,6 +43,7 @@ from rgan_tf.files import (
     write_json_atomic,
 )
 from rgan_tf.places import RELEASED_PREFIX
+from rgan_tf.refusals import is_refused
 from rgan_tf.vocabulary import Vocabulary
 
 STAGES = ("sg2im", "cooccurrence", "retrievegan")
@@ -445,6 +446,8 @@ def load_weights(run: Run, stage: str, networks: tf.keras.Model) -> None:
         status = tf.train.Checkpoint(networks=networks).read(str(prefix))
         status.assert_existing_objects_matched().assert_consumed()
     except (tf.errors.OpError, AssertionError, ValueError) as error:
+        if is_refused(error):
+            raise
         raise CorruptData(
             f"{prefix}: weights do not fit {run.folder / 'config.yaml'} "
             f"({str(error).splitlines()[0]})"

@@ -3,11 +3,18 @@
 The JSON is sg2im's, with two optional keys: `{"objects": ["sky", ...], "relationships":
 [[0, "above", 1], ...], "boxes": [[x0, y0, x1, y1] | null, ...], "patches": [bank id | image path
 | null, ...]}`. Boxes are fractions of the image, x to the right and y downwards.
+
+Such files come from many programs. Further keys are not looked at, null is nothing, 1.0 and "1" are
+1, and the node of the whole image with its relations, which sg2im adds to a graph that it draws, is
+left out: every graph has it here without being told.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import difflib
+import logging
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,8 +22,14 @@ from typing import Any
 import numpy as np
 
 from rgan_tf.errors import BadInput
-from rgan_tf.files import read_json
-from rgan_tf.vocabulary import IMAGE, Vocabulary
+from rgan_tf.files import Unreadable, read_json
+from rgan_tf.vocabulary import (
+    IMAGE,
+    IN_IMAGE,
+    RESERVED_OBJECTS,
+    RESERVED_PREDICATES,
+    Vocabulary,
+)
 
 MAX_OBJECTS = 16  # in one graph, whatever a model was built for
 MAX_RELATIONSHIPS = 32
@@ -29,6 +42,12 @@ MAX_GRAPHS = 1024  # in one file
 Box = tuple[float, float, float, float]
 
 _KEYS = ("objects", "relationships", "boxes", "patches")
+# What sg2im and programs that grew from it call the node of the whole image and its relations.
+_IMAGE_NODES = (RESERVED_OBJECTS[IMAGE], "__IMAGE__")
+_IN_IMAGE = (RESERVED_PREDICATES[IN_IMAGE], "in image", "in_image")
+_MAX_ROWS = 256  # that are looked at, those of the image's node among them
+_DIGITS = re.compile(r"[0-9]{1,12}")
+_SHOWN = 40  # characters of a text in a message
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,23 +81,18 @@ def parse_scene_graph(value: Any, source: str = "scene graph") -> SceneGraph:
     """
     if not isinstance(value, dict):
         raise BadInput(f'{source}: expected an object with "objects", got {_kind(value)}')
-    unknown = [key for key in value if key not in _KEYS]
-    if unknown:
-        raise BadInput(f"{source}: unknown key {_shown(unknown[0])}; known: {', '.join(_KEYS)}")
-    names = _list(value.get("objects"), f"{source}: objects", MAX_OBJECTS)
-    if not names:
+    _warn_of_slips(value, source)
+    rows = _list(value.get("objects"), f"{source}: objects", _MAX_ROWS)
+    names = [_name(item, f"{source}: objects[{i}]") for i, item in enumerate(rows)]
+    kept = [i for i, name in enumerate(names) if name not in _IMAGE_NODES]
+    if not kept:
         raise BadInput(f"{source}: objects is empty; name at least one object")
-    objects = tuple(_name(item, f"{source}: objects[{i}]") for i, item in enumerate(names))
-    rows = _list(value.get("relationships", []), f"{source}: relationships", MAX_RELATIONSHIPS)
-    relationships = (
-        _relationship(row, len(objects), f"{source}: relationships[{i}]")
-        for i, row in enumerate(rows)
-    )
+    _check_count(len(kept), f"{source}: objects", MAX_OBJECTS)
     return SceneGraph(
-        objects=objects,
-        relationships=tuple(dict.fromkeys(relationships)),
-        boxes=_per_object(value, "boxes", _box, len(objects), source),
-        patches=_per_object(value, "patches", _patch, len(objects), source),
+        objects=tuple(names[i] for i in kept),
+        relationships=_relationships(value, len(names), kept, source),
+        boxes=_per_object(value, "boxes", _box, len(names), kept, source),
+        patches=_per_object(value, "patches", _patch, len(names), kept, source),
     )
 
 
@@ -98,7 +112,7 @@ def load_scene_graphs(
       BadInput: if the file is missing, larger than `MAX_FILE_BYTES` per graph, not JSON, or
         holds something else.
     """
-    value = read_json(path, max_bytes=MAX_FILE_BYTES * MAX_GRAPHS, unique_keys=True)
+    value = read_json(path, max_bytes=MAX_FILE_BYTES * MAX_GRAPHS, lenient=True)
     if not isinstance(value, list):
         size = Path(path).stat().st_size
         if size > MAX_FILE_BYTES:
@@ -210,30 +224,74 @@ def decode_scene_graph(
     return graph
 
 
+def _warn_of_slips(value: dict[str, Any], source: str) -> None:
+    """Tells of keys that are not read and look like one that is; others are somebody else's."""
+    for key in value:
+        near = () if key in _KEYS else difflib.get_close_matches(key[:_SHOWN], _KEYS, n=1)
+        if near:
+            logging.getLogger(__name__).warning(
+                "%s: key %s is not read; did you mean %s?", source, _shown(key), near[0]
+            )
+
+
 def _per_object(
-    value: dict[str, Any], key: str, check: Callable[[Any, str], Any], count: int, source: str
+    value: dict[str, Any],
+    key: str,
+    check: Callable[[Any, str], Any],
+    count: int,
+    kept: list[int],
+    source: str,
 ) -> tuple:
+    """The entries of the objects at the positions `kept` of `count`."""
     if value.get(key) is None:
-        return (None,) * count
-    rows = _list(value[key], f"{source}: {key}", MAX_OBJECTS)
+        return (None,) * len(kept)
+    rows = _list(value[key], f"{source}: {key}", _MAX_ROWS)
     if len(rows) != count:
         raise BadInput(f"{source}: {key} has {len(rows)} entries for {count} objects; use null")
-    return tuple(
-        None if row is None else check(row, f"{source}: {key}[{i}]") for i, row in enumerate(rows)
-    )
+    return tuple(None if rows[i] is None else check(rows[i], f"{source}: {key}[{i}]") for i in kept)
+
+
+def _relationships(
+    value: dict[str, Any], count: int, kept: list[int], source: str
+) -> tuple[tuple[int, str, int], ...]:
+    """Those between the objects at the positions `kept` of `count`, by position among these."""
+    if value.get("relationships") is None:
+        return ()
+    place = f"{source}: relationships"
+    positions = {old: new for new, old in enumerate(kept)}
+    found: dict[tuple[int, str, int], None] = {}
+    between = 0
+    for i, row in enumerate(_list(value["relationships"], place, _MAX_ROWS)):
+        subject, predicate, target = _relationship(row, count, f"{place}[{i}]")
+        if predicate in _IN_IMAGE or subject not in positions or target not in positions:
+            continue
+        if subject == target:
+            raise BadInput(f"{place}[{i}]: relates object {subject} to itself")
+        between += 1
+        found[positions[subject], predicate, positions[target]] = None
+    _check_count(between, place, MAX_RELATIONSHIPS)
+    return tuple(found)
 
 
 def _relationship(row: Any, count: int, where: str) -> tuple[int, str, int]:
     if not isinstance(row, list) or len(row) != 3:
         raise BadInput(f'{where}: expected [subject, "name", object], got {_shown(row)}')
-    for position in (row[0], row[2]):
-        if not isinstance(position, int) or isinstance(position, bool):
-            raise BadInput(f"{where}: {_shown(position)} must be an integer position in objects")
+    positions = [_whole(row[0]), _whole(row[2])]
+    for position, written in zip(positions, (row[0], row[2]), strict=True):
+        if position is None:
+            raise BadInput(f"{where}: {_shown(written)} must be an integer position in objects")
         if not 0 <= position < count:
             raise BadInput(f"{where}: position {_shown(position)} must be in [0, {count})")
-    if row[0] == row[2]:
-        raise BadInput(f"{where}: relates object {row[0]} to itself")
-    return row[0], _name(row[1], where), row[2]
+    return positions[0], _name(row[1], where), positions[1]
+
+
+def _whole(value: Any) -> int | None:
+    """An integer as programs write it: 1, 1.0 or "1"; None for anything else."""
+    if isinstance(value, float):
+        return int(value) if value.is_integer() else None
+    if isinstance(value, str):
+        return int(value) if _DIGITS.fullmatch(value) else None
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def _box(row: Any, where: str) -> Box:
@@ -250,9 +308,11 @@ def _box(row: Any, where: str) -> Box:
 
 
 def _patch(row: Any, where: str) -> int | str:
-    if isinstance(row, str) and 0 < len(row) <= MAX_PATH_CHARACTERS and "\0" not in row:
-        return row
-    if isinstance(row, int) and not isinstance(row, bool) and 0 <= row <= MAX_PATCH_ID:
+    number = _whole(row)
+    if number is not None and 0 <= number <= MAX_PATCH_ID:
+        return number
+    is_path = isinstance(row, str) and 0 < len(row) <= MAX_PATH_CHARACTERS and "\0" not in row
+    if is_path and number is None:
         return row
     raise BadInput(f"{where}: expected a bank id, an image path or null, got {_shown(row)}")
 
@@ -267,9 +327,13 @@ def _name(item: Any, where: str) -> str:
 def _list(value: Any, where: str, limit: int) -> list:
     if not isinstance(value, list):
         raise BadInput(f"{where}: expected a list, got {_kind(value)}")
-    if len(value) > limit:
-        raise BadInput(f"{where}: {len(value)} entries, at most {limit} are allowed")
+    _check_count(len(value), where, limit)
     return value
+
+
+def _check_count(count: int, where: str, limit: int) -> None:
+    if count > limit:
+        raise BadInput(f"{where}: {count} entries, at most {limit} are allowed")
 
 
 def _looked_up(lookup: Callable[[str], int], name: str, where: str, place: str | Path) -> int:
@@ -280,6 +344,8 @@ def _looked_up(lookup: Callable[[str], int], name: str, where: str, place: str |
 
 
 def _kind(value: Any) -> str:
+    if isinstance(value, Unreadable):
+        return repr(value)
     return "nothing" if value is None else type(value).__name__
 
 
@@ -292,10 +358,10 @@ def _shown(value: Any) -> str:
         return repr(value) if plain and isinstance(value, list) else f"a {_kind(value)}"
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 10**18:
         return "a huge integer"
-    return repr(value if not isinstance(value, str) else value[:40])
+    return repr(value if not isinstance(value, str) else value[:_SHOWN])
 
 
 def _small(item: Any) -> bool:
     if isinstance(item, str):
-        return len(item) <= 40
+        return len(item) <= _SHOWN
     return isinstance(item, int) and abs(item) < 10**18

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import types
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -93,12 +94,99 @@ def test_interruption_and_full_disk(command, capfd):
         raise OSError(28, "No space left on device", "/data/x")
 
     assert command(interrupted) == 75
-    assert command(full) == 1
+    assert command(full) == 2
     err = capfd.readouterr().err
     assert err.splitlines() == [
         "rgan fake: interrupted",
         "rgan fake: /data/x: No space left on device; free some space and repeat",
     ]
+
+
+def test_a_closed_output_is_no_bug(tmp_path):
+    """Nor is a full one; what was made stays, and the code says that the result was not printed."""
+    made = tmp_path / "made"
+    body = f"    open({str(made)!r}, 'w').close()\n    return {{'made': True}}"
+    for stdout, reason in (("/dev/full", "No space left on device"), (None, "Broken pipe")):
+        if stdout is None:
+            reading, writing = os.pipe()
+            os.close(reading)
+        else:
+            writing = os.open(stdout, os.O_WRONLY)
+        process = _console(body, stdout=writing)
+        os.close(writing)
+        _, err = process.communicate(timeout=60)
+        assert process.returncode == 2 and made.exists()
+        told = f"standard output: {reason}; the work is done, its result could not be printed"
+        assert err == f"rgan fake: {told}\n"
+        made.unlink()
+
+
+@pytest.mark.parametrize("option", ["--help", "--version"])
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_what_cannot_be_printed_is_told(option, unbuffered):
+    script = f"import sys; from rgan_tf.cli import console; sys.argv[1:] = [{option!r}]; console()"
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", script],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+        )
+    assert done.returncode == 2
+    assert done.stderr.startswith("rgan: standard output: No space left on device\n")
+
+
+@pytest.mark.parametrize(
+    "closed, code, out, err",
+    [
+        (1, 2, "", "rgan: standard output: is closed; the result goes there (>/dev/null drops"),
+        (2, 0, '{"size": 0}\n', ""),  # the file did not take the place of stderr
+        (0, 0, '{"size": 0}\n', "said\n"),
+    ],
+)
+def test_a_stream_that_is_closed_is_nobody_elses(tmp_path, closed, code, out, err):
+    path = tmp_path / "file"
+    body = (
+        f"    file = open({str(path)!r}, 'w')\n"
+        "    print('said', file=sys.stderr, flush=True)\n"
+        f"    import os\n    return {{'size': os.path.getsize({str(path)!r})}}"
+    )
+    process = _console(body, closed=closed)
+    found = process.communicate(timeout=60)
+    assert process.returncode == code and found[0] == out and found[1].startswith(err)
+    assert bool(found[1]) == bool(err)
+
+
+def test_an_error_that_nobody_can_read_keeps_its_code():
+    with open("/dev/full", "wb") as full:
+        process = _console("    raise ValueError", stderr=full)
+        process.communicate(timeout=60)
+        assert process.returncode == 1
+        process = _console(
+            "    from rgan_tf.errors import BadInput\n    raise BadInput('x')", stderr=full
+        )
+        process.communicate(timeout=60)
+        assert process.returncode == 2
+
+
+def test_a_message_does_nothing_to_the_terminal(command, capfd):
+    def main(_):
+        raise BadInput("a\x1b[2Jb\x00\x07\u202ec\udc80 é")
+
+    assert command(main) == 2
+    assert capfd.readouterr().err == "rgan fake: a\\x1b[2Jb\\x00\\x07\\u202ec\\udc80 é\n"
+
+
+@pytest.mark.parametrize("argv", [["--help"], ["bench", "--help"], ["fake", "--help"]])
+def test_readme_and_help_give_the_same_exit_codes(command, capfd, argv):
+    if argv[0] == "fake":
+        assert command(lambda _: {}, *argv[1:]) == 0
+    else:
+        assert cli.main(argv) == 0
+    readme = Path(__file__).parent.with_name("README.md").read_text()
+    for text in (capfd.readouterr().out, readme):
+        assert cli.EXIT_CODES in " ".join(text.split())
 
 
 def test_a_name_that_is_too_long_is_the_users(command, capfd, tmp_path):
@@ -256,7 +344,7 @@ def test_a_task_of_a_command_is_named_in_its_errors(monkeypatch, capfd):
         assert message in err and err.count("\n") == 1
 
 
-def _console(body: str) -> subprocess.Popen:
+def _console(body: str, *, closed: int | None = None, **streams) -> subprocess.Popen:
     script = (
         "import sys, types\nfrom rgan_tf import cli\n"
         "module = types.ModuleType('fake_command')\n"
@@ -266,8 +354,11 @@ def _console(body: str) -> subprocess.Popen:
         "cli.main.__defaults__ = (None, (cli.Command('fake', 'fake_command', ''),))\n"
         "sys.argv = ['rgan', 'fake']\ncli.console()\n"
     )
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen([sys.executable, "-c", script], **pipes)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **streams}
+    words = [sys.executable, "-c", script]
+    if closed is not None:
+        words = ["sh", "-c", f'exec "$@" {closed}>&-', "sh", *words]
+    return subprocess.Popen(words, **pipes)
 
 
 def test_nothing_follows_the_result_even_at_exit():

@@ -24,6 +24,7 @@ from rgan_tf.files import (
     replaced_folder,
     write_json_atomic,
 )
+from rgan_tf.refusals import is_refused
 from rgan_tf.runs import write_state
 from rgan_tf.seal import read_sealed, sealed
 
@@ -145,6 +146,8 @@ class CheckpointFolder:
             status = self._checkpoint.read(str(path / _STATE))
             status.assert_existing_objects_matched()
         except (tf.errors.OpError, AssertionError, ValueError) as error:
+            if is_refused(error):
+                raise
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise CorruptData(f"{path}: does not fit the networks ({reason}); {_ADVICE}") from error
 

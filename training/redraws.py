@@ -16,6 +16,7 @@ from rgan_tf.data.patch_bank import PatchBank
 from rgan_tf.errors import CorruptData
 from rgan_tf.files import write_bytes_atomic
 from rgan_tf.model.bank_features import embed_rows
+from rgan_tf.refusals import is_refused
 from rgan_tf.retrieval.index_tuning import build_index
 
 _KEPT_CHECKPOINTS = 4  # embeddings that an older checkpoint would need are deleted
@@ -102,6 +103,8 @@ class Redraws:
         try:
             stored = np.load(path, allow_pickle=False)
         except (OSError, ValueError) as error:
+            if is_refused(error):
+                raise
             raise CorruptData(f"{path}: damaged; restore it or delete it") from error
         if stored.ndim != 2 or len(stored) != len(self._bank):
             raise CorruptData(f"{path}: not the embeddings of this bank; restore it or delete it")

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import json
+import logging
 import os
 from collections.abc import Callable, Iterator
 
 import tensorflow as tf
 
 from rgan_tf.data.pipeline import Share
-from rgan_tf.errors import BadInput
+from rgan_tf.errors import BadInput, one_line
+from training.cluster import read_cluster
 
 
 class Workers:
@@ -91,23 +92,26 @@ def start_workers() -> Workers:
     Raises:
       BadInput: if `TF_CONFIG` is no usable cluster.
     """
-    text = os.environ.get("TF_CONFIG")
-    if not text:
+    task = read_cluster(os.environ.get("TF_CONFIG", ""))
+    if task is None:
+        # TensorFlow reads it too, and takes blanks for broken JSON.
+        if not os.environ.get("TF_CONFIG", "{}").strip():
+            del os.environ["TF_CONFIG"]
         return Workers(tf.distribute.MirroredStrategy(), count=1, index=0)
-    try:
-        config = json.loads(text)
-        workers = list(config["cluster"]["worker"])
-        index = int(config["task"]["index"])
-        is_usable = set(config["cluster"]) == {"worker"} and config["task"]["type"] == "worker"
-    except (ValueError, KeyError, TypeError) as error:
-        raise BadInput(
-            'TF_CONFIG: must be JSON like {"cluster": {"worker": ["host:port", ...]}, "task": '
-            '{"type": "worker", "index": 0}}'
-        ) from error
-    if not is_usable or not 0 <= index < len(workers):
-        raise BadInput(
-            f"TF_CONFIG: must name workers only, and a task among them; got task {config['task']} "
-            f"of {len(workers)} workers"
+    if len(task.addresses) > 1:
+        others = [place for number, place in enumerate(task.addresses) if number != task.index]
+        logging.getLogger(__name__).info(
+            "TF_CONFIG: process %d of %d, at %s; waiting for %s",
+            task.index + 1,
+            len(task.addresses),
+            task.addresses[task.index],
+            ", ".join(others),
         )
-    strategy = tf.distribute.MultiWorkerMirroredStrategy()
-    return Workers(strategy, count=len(workers), index=index)
+    try:
+        strategy = tf.distribute.MultiWorkerMirroredStrategy()
+    except (tf.errors.OpError, RuntimeError, ValueError) as error:
+        raise BadInput(
+            f"TF_CONFIG: {task.addresses[task.index]} cannot join the cluster "
+            f"({one_line(str(error), 200)}); is its port taken?"
+        ) from error
+    return Workers(strategy, count=len(task.addresses), index=task.index)

@@ -25,6 +25,7 @@ from export.service_errors import DeadlineExceeded, ServiceError
 from export.signatures import DEFAULT_NAME, INPUTS, MAX_BATCH
 from export.wire import read_tensors, specs_of
 from rgan_tf.errors import BadInput
+from rgan_tf.exported import version_number
 
 DEFAULT_TIMEOUT_S = 30.0
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.05, 1.0
@@ -212,12 +213,13 @@ def _check_name(name: str) -> None:
 def _number_of(contract: ModelFolder) -> int:
     """The version's number. One that is made up would fit another version's patch ids."""
     name = contract.folder.resolve().name  # also where the folder is given as "." or by a link
-    if not (name.isascii() and name.isdigit()):
+    number = version_number(name)
+    if number is None:
         raise BadInput(
             f"--model {contract.folder}: its folder must be named by the number of the version, "
             "as rgan export named it, to ask the server for that version"
         )
-    return int(name)
+    return number
 
 
 def _is_host(host: str) -> bool:
@@ -237,7 +239,9 @@ def _transport(url: str, name: str, version: int | None, contract: ModelFolder) 
     is_plain = host and port and _is_host(host)
     is_plain = is_plain and not (parts.query or parts.fragment or parts.username)
     if not is_plain or parts.path not in ("", "/") or parts.scheme not in ("http", "grpc"):
-        raise BadInput(f"server {url[:80]!r}: must be http://HOST:PORT or grpc://HOST:PORT")
+        is_secure = url.lower().startswith(("https:", "grpcs:"))
+        told = "; this client does not speak TLS" if is_secure else ""
+        raise BadInput(f"server {url[:80]!r}: must be http://HOST:PORT or grpc://HOST:PORT{told}")
     if parts.scheme == "http":
         from export.client.rest_transport import RestTransport
 

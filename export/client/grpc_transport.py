@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2
 
+from export.client.foreign import hint_of_grpc
 from export.client.replies import (
     MAX_REPLY_BYTES,
     check_kind,
@@ -21,6 +22,7 @@ from export.client.replies import (
 from export.service_errors import BadReply, TooLarge, Unreachable, error_of_grpc
 from export.signatures import OUTPUTS, Sizes
 from export.wire import specs_of
+from rgan_tf.errors import one_line
 
 _PREDICT = "/tensorflow.serving.PredictionService/Predict"
 _OPTIONS = (
@@ -32,6 +34,7 @@ _OPTIONS = (
     ("grpc.max_reconnect_backoff_ms", 1000),
     ("grpc.initial_reconnect_backoff_ms", 100),
 )
+_SHOWN = 200
 _SIZE_WORDS = "larger than max"  # how gRPC says that a message is too large
 # How it says that a connection did not come about or broke; the code is that of a busy server.
 _BROKEN = re.compile(
@@ -91,7 +94,7 @@ class GrpcTransport:
                 check_kind(name, dtype, shape, spec, rows)
                 reply[name] = tf.make_ndarray(proto)
         except (TypeError, ValueError) as error:
-            raise BadReply(f"reply: {name}: {' '.join(str(error).split())[:200]}") from error
+            raise BadReply(f"reply: {name}: {one_line(str(error), _SHOWN)}") from error
         reply = checked_reply(reply, specs, rows)
         check_values(reply, self._sizes)
         return reply
@@ -101,7 +104,10 @@ class GrpcTransport:
         self._channel.close()
 
     def _error(self, code: grpc.StatusCode, details: str) -> Exception:
-        message = " ".join(details.split())[:1000] or code.name
+        message = one_line(details, 1000) or code.name
+        hint = hint_of_grpc(details)
+        if hint is not None:
+            return BadReply(f"{self._place} gave no gRPC ({one_line(details, _SHOWN)}); {hint}")
         if code == grpc.StatusCode.RESOURCE_EXHAUSTED and _SIZE_WORDS in details:
             return TooLarge(message)
         if code == grpc.StatusCode.UNAVAILABLE and _BROKEN.search(details):

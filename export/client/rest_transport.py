@@ -12,15 +12,18 @@ from urllib.parse import quote
 
 import numpy as np
 
+from export.client.foreign import describe_answer
 from export.client.replies import MAX_REPLY_BYTES, check_values
 from export.client.rest_connection import RestConnection
 from export.service_errors import BadReply, DeadlineExceeded, Unreachable, error_of_http
 from export.signatures import OUTPUTS, Sizes
 from export.wire import TIMEOUT_HEADER, dump_call, parse_reply, specs_of
-from rgan_tf.errors import BadInput
+from rgan_tf.errors import BadInput, one_line
 
 _BLOCK = 2**16
 _SHOWN = 200
+_LONGEST = 1000  # characters of a message of the server's
+_ENDED = " (a port that speaks TLS or another protocol may end connections so)"
 
 
 class RestTransport:
@@ -55,6 +58,8 @@ class RestTransport:
                 error.retry_after_s = max(0.0, float(retry_after))
             raise error
         rows = len(next(iter(arrays.values())))
+        if not content.lstrip().startswith(b"{"):
+            raise BadReply(f"reply: {self._host}:{self._port} gave {describe_answer(content)}")
         try:
             reply = parse_reply(content, specs_of(OUTPUTS[signature], self._sizes), rows)
         except BadInput as error:
@@ -80,9 +85,17 @@ class RestTransport:
             return answer
         except TimeoutError as error:
             raise DeadlineExceeded("no answer within the deadline") from error
-        except (OSError, http.client.HTTPException) as error:
-            reason = " ".join(str(error).split()) or type(error).__name__
-            raise Unreachable(f"{self._host}:{self._port}: {reason[:_SHOWN]}") from error
+        except (ConnectionError, http.client.IncompleteRead) as error:
+            reason = one_line(str(error), _SHOWN) or type(error).__name__
+            also = _ENDED if isinstance(error, ConnectionResetError) else ""
+            raise Unreachable(f"{self._host}:{self._port}: {reason}{also}") from error
+        except http.client.HTTPException as error:
+            line = error.line if isinstance(error, http.client.BadStatusLine) else str(error)
+            found = describe_answer(line.encode("latin-1", "replace"))
+            raise BadReply(f"{self._host}:{self._port} gave no HTTP, but {found}") from error
+        except OSError as error:
+            reason = one_line(str(error), _SHOWN) or type(error).__name__
+            raise Unreachable(f"{self._host}:{self._port}: {reason}") from error
         finally:
             if not is_whole:
                 connection.close()  # what is left of the answer is not wanted
@@ -128,5 +141,5 @@ def _message_of(status: int, content: bytes) -> str:
         if not isinstance(message, str):
             raise TypeError
     except (KeyError, TypeError, ValueError, RecursionError):
-        message = content.decode("utf-8", "replace")
-    return " ".join(message.split())[:1000] or f"the server answered {status}"
+        return f"the server answered {status} with {describe_answer(content)}"
+    return one_line(message, _LONGEST) or f"the server answered {status}"

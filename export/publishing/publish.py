@@ -8,7 +8,7 @@ from pathlib import Path
 
 from export.publishing.serving_files import is_serving_folder
 from rgan_tf.errors import BadInput
-from rgan_tf.exported import versions
+from rgan_tf.exported import version_number, versions
 from rgan_tf.files import atomic_folder
 
 
@@ -60,7 +60,7 @@ def publish(
     folder = Path(model)
     is_new = not folder.exists()
     existing = versions(folder)
-    version = folder / str(int(existing[-1].name) + 1 if existing else 1)
+    version = folder / str((version_number(existing[-1].name) or 0) + 1 if existing else 1)
     try:
         with atomic_folder(version) as temporary:
             write(temporary)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from export.signatures import MAX_TEMPERATURE, MODES, RETRIEVE, Sizes
+from export.signatures import MAX_BATCH, MAX_TEMPERATURE, MODES, RETRIEVE, Sizes
 from rgan_tf.vocabulary import IMAGE, IN_IMAGE, PADDING
 
 
@@ -123,7 +123,9 @@ def _require(holds: tf.Tensor, message: str) -> tf.Operation:
 
 def _equal_batches(request: dict[str, tf.Tensor]) -> list[tf.Operation]:
     rows = tf.shape(request["objects"])[0]
-    return [tf.debugging.Assert(rows > 0, ["objects: at least one row is needed, got", rows])] + [
+    allowed = (rows > 0) & (rows <= MAX_BATCH)
+    limit = f"objects: a request has 1 to {MAX_BATCH} rows, got"
+    return [tf.debugging.Assert(allowed, [limit, rows])] + [
         tf.debugging.Assert(
             tf.shape(value)[0] == rows,
             [f"{name}: first dimension differs from that of objects:", tf.shape(value)[0], rows],

@@ -24,6 +24,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rest-port", type=int, default=8501, help="0 takes a free one (8501)")
     parser.add_argument("--grpc-port", type=int, default=8500, help="0 takes a free one (8500)")
     parser.add_argument(
+        "--rest-cors-origin",
+        metavar="ORIGIN",
+        help="whose pages a browser lets read the answers, * for all (nobody's)",
+    )
+    parser.add_argument(
         "--queue-rows",
         type=int,
         default=4,
@@ -61,6 +66,11 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
         raise BadInput(f"--poll-s {args.poll_s:g}: must be in [0.05, 3600]")
     if not 0.0 <= args.grace_s <= 3600.0:
         raise BadInput(f"--grace-s {args.grace_s:g}: must be in [0, 3600]")
+
+    if args.rest_cors_origin is not None:
+        from export.server.cors import check_origin
+
+        check_origin(args.rest_cors_origin)
 
     from export.server.ports import check_port
 

@@ -101,6 +101,8 @@ class _Handlers:
             name = request.model_spec.signature_name
             reply = await self._service.predict(version, name, read, deadline)
             wanted = set(request.output_filter) or set(reply)
+            if len(wanted) < len(request.output_filter):
+                raise InvalidRequest("output_filter: names an output twice")
             unknown = sorted(wanted - set(reply))
             if unknown:
                 raise InvalidRequest(
@@ -118,7 +120,7 @@ class _Handlers:
         request: get_model_metadata_pb2.GetModelMetadataRequest,
         context: grpc.aio.ServicerContext,
     ) -> get_model_metadata_pb2.GetModelMetadataResponse:
-        if list(request.metadata_field) != [_METADATA_FIELD]:
+        if set(request.metadata_field) != {_METADATA_FIELD}:
             raise InvalidRequest(f'metadata_field: must be "{_METADATA_FIELD}", and that alone')
         version = self._find(request.model_spec)
         response = get_model_metadata_pb2.GetModelMetadataResponse()
@@ -133,6 +135,8 @@ class _Handlers:
         request: get_model_status_pb2.GetModelStatusRequest,
         context: grpc.aio.ServicerContext,
     ) -> get_model_status_pb2.GetModelStatusResponse:
+        if not request.HasField("model_spec"):
+            raise InvalidRequest("model_spec: is missing")
         self._service.check_name(request.model_spec.name)
         wanted = _version_of(request.model_spec)
         states = self._service.versions.states
@@ -157,7 +161,7 @@ class _Handlers:
 
 
 def _version_of(spec: model_pb2.ModelSpec) -> int | None:
-    if spec.version_label:
+    if spec.WhichOneof("version_choice") == "version_label":
         label = spec.version_label[:_LABEL_CHARACTERS]
         raise NotFound(f"version_label: {label!r}: versions have no labels here")
     return spec.version.value if spec.HasField("version") else None

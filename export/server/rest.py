@@ -13,6 +13,7 @@ Whatever goes wrong is {"error": "one line"} with a status of HTTP.
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import math
 import re
@@ -22,13 +23,15 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, NamedTuple
+from urllib.parse import unquote
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 from aiohttp.http_exceptions import HttpProcessingError
 from google.protobuf import json_format
 from tensorflow_serving.apis import get_model_metadata_pb2
 
 from export.publishing.serving_files import METRICS_PATH
+from export.server.cors import cors_headers, with_preflight
 from export.server.service import DEFAULT_TIMEOUT_S, MAX_REQUEST_BYTES, Service
 from export.service_errors import (
     DeadlineExceeded,
@@ -41,16 +44,22 @@ from export.service_errors import (
 from export.signatures import GENERATE
 from export.wire import TIMEOUT_HEADER, dump_reply, parse_call, read_tensors
 from rgan_tf.errors import BadInput
+from rgan_tf.exported import version_number
 
 _PREFIX = "/v1/models/"
+# As in TensorFlow Serving's `http_rest_api_util.cc`: the words of a path in any case, the name and
+# the verb as they are, and what is percent-encoded cannot separate them.
 _PATH = re.compile(
-    r"(?P<name>[^/:]+)(?:/versions/(?P<version>[0-9]{1,18})|/labels/(?P<label>[^/:]+))?"
-    r"(?P<verb>:[a-z]+|/metadata)?"
+    r"(?i:/v1/models)/(?P<name>[^/:]+)"
+    r"(?:(?i:/versions)/(?P<version>[0-9]+)|(?i:/labels)/(?P<label>[^/:]+))?"
+    r"(?P<verb>:[A-Za-z]+|(?i:/metadata))?"
 )
 _PREDICT, _METADATA = ":predict", "/metadata"
 _LARGE_BYTES = 64 * 2**10  # bodies from here on are read beside the event loop
 _RETRY_AFTER_S = 1
 _GZIP = 31  # of zlib's `wbits`
+_GZIP_NAME = "gzip"  # anywhere in the header, as x-gzip
+_PLAIN = ("", "identity")
 _TOO_LARGE = f"the request is larger than {MAX_REQUEST_BYTES} bytes"
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -62,18 +71,23 @@ class _Target(NamedTuple):
     verb: str
 
 
-def build_rest(service: Service, max_rows: int) -> web.Application:
+def build_rest(service: Service, max_rows: int, cors_origin: str | None = None) -> web.Application:
     """The application; it serves when a runner is put around it.
 
     Args:
       service: that answers.
       max_rows: of a request.
+      cors_origin: whose pages a browser may let read the answers, "*" for all; None for nobody's.
     """
     logging.getLogger("aiohttp.server").addFilter(_is_worth_a_line)
     rest = _Rest(service, max_rows)
     app = web.Application(client_max_size=MAX_REQUEST_BYTES, middlewares=[_errors_as_json])
     app.on_cleanup.append(rest.close)
-    app.router.add_route("*", _PREFIX + "{path:.*}", rest.model)
+    handler = rest.model
+    if cors_origin is not None:
+        handler = with_preflight(handler)
+        app.on_response_prepare.append(cors_headers(cors_origin))
+    app.router.add_route("*", "/{path:[vV]1/.*}", handler, expect_handler=_expected)
     app.router.add_get("/healthz", rest.healthz)
     app.router.add_get("/readyz", rest.readyz)
     app.router.add_get(METRICS_PATH, rest.metrics)
@@ -104,7 +118,7 @@ class _Rest:
         return await self._beside(function, *args)
 
     async def model(self, request: web.Request) -> web.Response:
-        target = _target_of(request.match_info["path"])
+        target = _target_of(request.rel_url.raw_path)
         if target.verb not in ("", _PREDICT, _METADATA):
             raise InvalidRequest(f"{target.verb[:80]}: this model has :predict")
         method = "POST" if target.verb == _PREDICT else "GET"
@@ -139,14 +153,17 @@ class _Rest:
             try:
                 call = await self._read(len(body), parse_call, body)
             except BadInput as error:
-                raise InvalidRequest(str(error)) from error
+                encoding = _encoding_of(request)
+                packed = f"; Content-Encoding {encoding[:40]!r} is not unpacked, gzip is"
+                is_read = encoding in _PLAIN or _GZIP_NAME in encoding
+                raise InvalidRequest(f"{error}{'' if is_read else packed}") from error
             signature.append(call.signature or GENERATE)
             reply = await self._service.predict(
                 version,
                 call.signature,
                 lambda specs: self._read(
                     len(body),
-                    partial(read_tensors, max_rows=self._max_rows),
+                    partial(read_tensors, max_rows=self._max_rows, allow_more=not call.by_row),
                     call.fields,
                     specs,
                 ),
@@ -168,11 +185,9 @@ class _Rest:
             raise TooLarge(_TOO_LARGE) from None
         except (web.RequestPayloadError, ConnectionError, ValueError) as error:
             raise InvalidRequest(f"the request cannot be read: {str(error)[:80]}") from error
-        encoding = request.headers.get("Content-Encoding", "").lower()
-        if encoding in ("", "identity"):
+        # Others are not looked at: many clients put there what they are not.
+        if _GZIP_NAME not in _encoding_of(request):
             return body
-        if encoding != "gzip":
-            raise InvalidRequest(f"Content-Encoding: must be gzip, got {encoding[:40]!r}")
         return await self._beside(_unpacked, body)
 
     def _status(self, target: _Target) -> dict[str, Any]:
@@ -217,13 +232,36 @@ class _Rest:
 def _target_of(path: str) -> _Target:
     match = _PATH.fullmatch(path)
     if not match:
-        raise NotFound(
-            f"{_PREFIX}{path[:80]}: no such path; there is {_PREFIX}NAME[/versions/N][:predict]"
-        )
+        raise NotFound(f"{path[:100]}: no such path; there is {_PREFIX}NAME[/versions/N][:predict]")
     if match["label"]:
-        raise NotFound(f"label {match['label'][:80]!r}: versions have no labels here")
-    version = None if match["version"] is None else int(match["version"])
-    return _Target(match["name"], version, match["verb"] or "")
+        raise NotFound(f"label {unquote(match['label'])[:80]!r}: versions have no labels here")
+    version = None
+    if match["version"] is not None:
+        version = version_number(match["version"])
+        if version is None:
+            raise InvalidRequest(f"version {match['version'][:40]}: must fit 64 bits")
+    verb = match["verb"] or ""
+    # TensorFlow Serving takes the word in any case for a path, and in this one for what is asked.
+    is_verb = verb.startswith(":") or verb == _METADATA
+    return _Target(unquote(match["name"]), version, verb if is_verb else "")
+
+
+def _encoding_of(request: web.Request) -> str:
+    return request.headers.get("Content-Encoding", "").strip().lower()
+
+
+async def _expected(request: web.Request) -> None:
+    """Asks for a body that its client holds back until then; not for one that is too large."""
+    if request.version < HttpVersion11:
+        return
+    if request.headers.get("Expect", "").lower() != "100-continue":
+        raise web.HTTPExpectationFailed(
+            text=json.dumps({"error": "Expect: must be 100-continue"}),
+            content_type="application/json",
+        )
+    if (request.content_length or 0) <= MAX_REQUEST_BYTES:
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0  # that was not yet the answer
 
 
 def _timeout_of(request: web.Request) -> float:

@@ -23,7 +23,7 @@ from export.server.settling import Settling
 from export.server.telemetry import Telemetry
 from export.server.versions import Versions
 from export.signatures import MAX_BATCH
-from rgan_tf.errors import Interrupted
+from rgan_tf.errors import BadInput, Interrupted
 
 _LAST_CALL_S = 0.5  # after a signal to stop, in which requests are still taken
 
@@ -68,7 +68,7 @@ class _Server:
         listener = listen(args.host, args.rest_port, "--rest-port")
         rest_port = listener.getsockname()[1]
         runner = web.AppRunner(
-            build_rest(service, MAX_BATCH),
+            build_rest(service, MAX_BATCH, args.rest_cors_origin),
             access_log=None,
             handler_cancellation=True,  # nobody waits for the answer of a client that left
             shutdown_timeout=args.grace_s,
@@ -126,10 +126,16 @@ class _Server:
         return True
 
     async def _watch(self) -> None:
+        told = ""
         while True:
             await asyncio.sleep(self._args.poll_s)
             try:
                 await asyncio.to_thread(self._refresh)
+                told = ""
+            except (BadInput, OSError) as error:  # of the folder, and the same each time
+                if str(error) != told:
+                    logging.getLogger(__name__).warning("no new versions: %s", error)
+                told = str(error)
             except Exception:  # whatever it is, what is loaded is served on
                 logging.getLogger(__name__).exception("looking for new versions failed")
 

@@ -64,9 +64,12 @@ class Service:
         """A version; the newest for None.
 
         Raises:
+          InvalidRequest: if no name is given.
           NotFound: if there is no such model or version.
           Overloaded: if none is loaded yet.
         """
+        if not name:
+            raise InvalidRequest("model_spec: names no model")
         self.check_name(name)
         return self.versions.get(version)
 

@@ -10,11 +10,10 @@ from typing import Any, Protocol
 
 from export.service_errors import NotFound, Overloaded
 from rgan_tf.errors import BadInput, RganError
-from rgan_tf.exported import SAVED_MODEL_FILE, versions
+from rgan_tf.exported import SAVED_MODEL_FILE, version_number, versions
 
 LOADING, AVAILABLE, END = "LOADING", "AVAILABLE", "END"
 _REMEMBERED = 64  # versions whose state is told
-_MAX_NUMBER = 2**63 - 1  # that gRPC can name
 
 
 class Version(Protocol):
@@ -95,6 +94,9 @@ class Versions:
         """Looks at the folder and loads and gives up what has to be.
 
         Takes as long as loading takes; call it from a thread of its own, and never twice at once.
+
+        Raises:
+          BadInput: if two folders have one number; what is loaded is served on.
         """
         wanted: list[int] = []
         for folder in self._folders():
@@ -129,8 +131,7 @@ class Versions:
     def _folders(self) -> list[Path]:
         if (self._model / SAVED_MODEL_FILE).is_file():
             return [self._model]
-        found = versions(self._model)[::-1]
-        return [folder for folder in found if int(folder.name) <= _MAX_NUMBER]
+        return versions(self._model)[::-1]
 
     def _try(self, number: int, folder: Path) -> bool:
         look = _look_of(folder)
@@ -158,7 +159,8 @@ class Versions:
 
 
 def _number_of(folder: Path) -> int:
-    return int(folder.name) if folder.name.isdigit() else 1
+    number = version_number(folder.name)
+    return 1 if number is None else number
 
 
 def _look_of(folder: Path) -> tuple:

@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from rgan_tf.errors import BadInput, CorruptData
 from rgan_tf.files import sha256_of
+from rgan_tf.refusals import is_refused
 
 SHIPPED = Path(__file__).resolve().parent.parent / "released" / "backbones"
 
@@ -203,5 +204,7 @@ def _open(path: Path) -> Iterator[h5py.Group]:
         with h5py.File(path, "r") as file:
             yield file["model_weights"] if "layer_names" not in file.attrs else file
     except (OSError, KeyError, ValueError) as error:
+        if is_refused(error):
+            raise
         detail = " ".join(str(error).split())[:160]
         raise CorruptData(f"{path}: not a usable weight file ({detail}); fetch it again") from error

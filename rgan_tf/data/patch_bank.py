@@ -44,6 +44,7 @@ from rgan_tf.data.bank.graphs import GraphTable
 from rgan_tf.data.bank.table import PatchTable
 from rgan_tf.errors import BadInput, CorruptData
 from rgan_tf.files import check_files, read_json
+from rgan_tf.refusals import is_refused
 from rgan_tf.seal import check_seal
 from rgan_tf.vocabulary import IMAGE, Vocabulary
 
@@ -288,6 +289,8 @@ def _map_array(path: Path, dtype, shape: tuple[int | None, ...]) -> np.ndarray:
     except ValueError:
         array = _load_empty(path)
     except OSError as error:
+        if is_refused(error):
+            raise
         raise CorruptData(f"{path}: not a numpy array; {_ADVICE}") from error
     fits = len(array.shape) == len(shape) and all(
         wanted in (None, found) for wanted, found in zip(shape, array.shape, strict=True)
@@ -304,6 +307,8 @@ def _load_empty(path: Path) -> np.ndarray:
     try:
         array = np.load(path, allow_pickle=False)
     except (OSError, ValueError) as error:
+        if is_refused(error):
+            raise
         raise CorruptData(f"{path}: not a numpy array; {_ADVICE}") from error
     if array.size:
         raise CorruptData(f"{path}: shorter than its header says; {_ADVICE}")

@@ -38,16 +38,6 @@ def bank_folder(split: str) -> str:
     return BANK if split == "train" else f"{TRUTH}/{split}"
 
 
-def _is_split(splits: Any, split: str) -> bool:
-    entry = splits.get(split) if isinstance(splits, dict) else None
-    return (
-        isinstance(entry, dict)
-        and isinstance(entry.get("images"), int)
-        and isinstance(entry.get("shards"), list)
-        and all(isinstance(name, str) for name in entry["shards"])
-    )
-
-
 class PreparedData:
     """Read access to a prepared folder; open one with `PreparedData.open`.
 
@@ -111,10 +101,9 @@ class PreparedData:
         missing = {"splits", "image_size", "crop_size", "backbone"} - set(manifest)
         if missing:
             raise CorruptData(f"{path}: lacks {sorted(missing)[0]}; prepare the data again")
-        if not all(_is_split(manifest["splits"], split) for split in SPLITS) or not all(
-            isinstance(manifest[key], int) for key in ("image_size", "crop_size")
-        ):
-            raise CorruptData(f"{path}: does not describe its splits; prepare the data again")
+        wrong = _wrong_field(manifest)
+        if wrong:
+            raise CorruptData(f"{path}: {wrong} is damaged; prepare the data again")
         check_files(folder, manifest.get("files"), (VOCABULARY,), verify=False)
         try:
             vocabulary = Vocabulary.from_json(read_json(folder / VOCABULARY))
@@ -232,3 +221,25 @@ class PreparedData:
         if split not in self.manifest["splits"]:
             known = ", ".join(self.manifest["splits"])
             raise BadInput(f"{self.folder}: has no split {split!r}; it has {known}")
+
+
+def _wrong_field(manifest: dict[str, Any]) -> str | None:
+    """The first field that is read and not of its kind; None if all are."""
+    for key in ("image_size", "crop_size"):
+        if not _is_count(manifest[key]):
+            return key
+    if not isinstance(manifest["backbone"], str):
+        return "backbone"
+    splits = manifest["splits"]
+    if not isinstance(splits, dict) or not splits:
+        return "splits"
+    for name, split in splits.items():
+        is_split = isinstance(split, dict) and _is_count(split.get("images"))
+        shards = split.get("shards") if is_split else None
+        if not isinstance(shards, list) or not all(isinstance(shard, str) for shard in shards):
+            return f"splits: {name}"
+    return None
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0

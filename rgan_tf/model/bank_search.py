@@ -136,7 +136,7 @@ class BankSearch:
             index = ScannIndex.load(self._index_folder(k), *self._arrays())
             report = read_json(self._index_folder(k) / "manifest.json")["notes"]
             {key: report[key] for key in ("recall_asked", "reached", "pays", "recall")}
-        except (BadInput, CorruptData, KeyError, TypeError) as error:
+        except (BadInput, CorruptData, KeyError, OSError, TypeError) as error:
             self._say(f"{error}; {_AGAIN}")
             return None
         self._latest = (k, index)
@@ -158,7 +158,7 @@ class BankSearch:
             described = manifest.get("files")
             check_files(self._folder, described, (_FEATURES,), verify=True, advice=_AGAIN)
             return self._read_features()
-        except BadInput as error:
+        except (BadInput, OSError) as error:
             self._say(f"{path}: missing or damaged ({error}); {_AGAIN}")
         except CorruptData as error:
             self._say(str(error))

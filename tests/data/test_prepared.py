@@ -131,7 +131,7 @@ def test_folders_that_are_not_data(tmp_path, copied):
             PreparedData.open(copied)
     for splits in (3, {}, manifest["splits"] | {"val": {"images": "4", "shards": []}}):
         path.write_text(json.dumps(manifest | {"splits": splits}))
-        with pytest.raises(CorruptData, match="does not describe its splits"):
+        with pytest.raises(CorruptData, match="manifest.json: splits.* is damaged"):
             PreparedData.open(copied)
     path.write_text("{")
     with pytest.raises(CorruptData, match="manifest.json: damaged"):
@@ -139,6 +139,40 @@ def test_folders_that_are_not_data(tmp_path, copied):
     path.write_text(json.dumps({key: manifest[key] for key in ("kind", "version", "files")}))
     with pytest.raises(CorruptData, match="lacks backbone"):
         PreparedData.open(copied)
+
+
+@pytest.mark.parametrize(
+    "change, wrong",
+    [
+        *(({"image_size": value}, "image_size") for value in (None, "128", [], 1.5, True, -1)),
+        ({"crop_size": None}, "crop_size"),
+        ({"backbone": None}, "backbone"),
+        *(({"splits": value}, "splits") for value in (None, [], {}, "train", 3)),
+        *(
+            ({"splits": {"train": value}}, "splits: train")
+            for value in (
+                None,
+                "x",
+                {"shards": []},
+                {"images": None, "shards": []},
+                {"images": 1, "shards": None},
+                {"images": 1, "shards": [None]},
+            )
+        ),
+    ],
+)
+def test_a_field_that_is_of_no_use_is_named(copied, change, wrong):
+    path = copied / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(CorruptData, match=f"manifest.json: {wrong} is damaged"):
+        PreparedData.open(copied)
+
+
+def test_an_editor_may_have_changed_how_the_manifest_is_written(copied):
+    path = copied / "manifest.json"
+    text = path.read_bytes().replace(b"\n", b"\r\n")
+    path.write_bytes(b"\xef\xbb\xbf" + text)
+    assert PreparedData.open(copied).record_count("train") > 0
 
 
 def test_a_missing_record_is_noticed(copied, prepared):

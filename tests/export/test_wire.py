@@ -62,7 +62,11 @@ def test_columns_and_rows_say_the_same():
         (b"{}", "either"),
         (b'{"inputs": {}, "instances": []}', "either"),
         (b'{"inputs": []}', "inputs: must be an object"),
-        (b'{"inputs": {}, "colour": 1}', "unknown key 'colour'"),
+        (b'{"inputs": {}, "inputs": {}}', "key 'inputs' is given twice"),
+        (b'{"inputs": {"a": [1], "a": [2]}}', "key 'a' is given twice"),
+        ('{"inputs": {}}'.encode("utf-16"), "JSON"),
+        (b'{"inputs": {}, "signature_name": null}', "signature_name: must be a string"),
+        (b'{"inputs": {}} more', "JSON: Extra data"),
         (b'{"inputs": {}, "signature_name": 3}', "signature_name: must be a string"),
         (b'{"instances": []}', "at least one row"),
         (b'{"instances": [3]}', r"instances\[0\]: must be an object"),
@@ -104,6 +108,28 @@ def test_bodies_that_are_no_request(value, message):
 def test_fields_that_do_not_fit(change, message):
     with pytest.raises(BadInput, match=message):
         read(**change)
+
+
+def test_further_keys_are_not_looked_at_but_in_rows():
+    """`FillTensorMapFromInputsMap` looks for its names alone; `...InstancesList` compares them."""
+    call = parse_call(body({"inputs": {**COLUMNS, "note": "x"}, "id": [1], "metadata": None}))
+    arrays = read_tensors(call.fields, SPECS, max_rows=4, allow_more=not call.by_row)
+    assert set(arrays) == set(SPECS)
+    call = parse_call(body({"instances": [{**ROW, "note": "x"}], "id": 1}))
+    with pytest.raises(BadInput, match="'note': no such field"):
+        read_tensors(call.fields, SPECS, max_rows=4, allow_more=not call.by_row)
+
+
+def test_a_mark_of_byte_order_is_skipped():
+    call = parse_call(b"\xef\xbb\xbf" + body({"inputs": COLUMNS}))
+    assert call.fields == COLUMNS
+
+
+def test_any_integer_is_a_number_for_a_float():
+    assert read(share=[2**70])["share"][0] == np.float32(2**70)
+    assert read(share=[2**63])["share"][0] == np.float32(2**63)
+    with pytest.raises(BadInput, match="share: a number does not fit float32"):
+        read(share=[10**400])
 
 
 def test_what_the_model_itself_refuses_comes_through():

@@ -220,7 +220,7 @@ class Steps:
             kind = _ERRORS.get(process.returncode, RganError)
             what = f"{' '.join(map(str, words[:2]))} ended with exit code {process.returncode}"
             if process.returncode < 0:
-                raise kind(f"{what}: it was killed; the same command continues from here")
+                raise Interrupted(f"{what}: it was killed; the same command continues from here")
             advice = "" if kind in (BadInput, CorruptData) else "; the same command continues"
             raise kind(f"{what}, the lines above say why{advice}")
         return json.loads(output.splitlines()[-1])

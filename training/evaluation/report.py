@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from rgan_tf.errors import BadInput
-from rgan_tf.files import write_bytes_atomic
+from rgan_tf.files import append_line, write_bytes_atomic
 from rgan_tf.image import encode_png
 
 
@@ -32,8 +32,7 @@ def write_report(
     # JSON has no NaN: what could not be measured is null.
     metrics = {name: _plain(value) for name, value in metrics.items()}
     line = json.dumps({"split": split, "step": step, **metrics}, allow_nan=False) + "\n"
-    with open(out / "metrics.jsonl", "a", encoding="utf-8") as file:
-        file.write(line)
+    append_line(out / "metrics.jsonl", line)
     pictures = out / "pictures"
     pictures.mkdir(exist_ok=True)
     write_bytes_atomic(pictures / f"eval-{split}-{step:07d}.png", encode_png(picture))

@@ -42,7 +42,7 @@ def test_a_server_that_is_not_there_is_one_line(exported, capfd):
         code, out, line = run(
             capfd, "bench", "serve", "--server", url, "--model", exported.folder, "--rates", 1
         )
-    assert code == 1 and not out and "127.0.0.1" in line
+    assert code == 2 and not out and "127.0.0.1" in line
 
 
 @pytest.mark.parametrize(

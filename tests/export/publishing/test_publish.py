@@ -9,7 +9,7 @@ import pytest
 
 from export.publishing.publish import check_destination, publish
 from rgan_tf.errors import BadInput
-from rgan_tf.exported import versions
+from rgan_tf.exported import version_number, versions
 
 
 def write(folder):
@@ -29,11 +29,30 @@ def test_versions_count_up(tmp_path):
 
 
 def test_only_plain_numbers_are_versions(tmp_path):
-    for name in ("1", "10", "9", "007", "v2", "²", ".3.partial"):
+    for name in ("1", "10", "9", "v2", "²", "-3", "+4", " 5", ".3.partial", str(2**63)):
         (tmp_path / name).mkdir()
     (tmp_path / "12").write_text("a file")
     assert [path.name for path in versions(tmp_path)] == ["1", "9", "10"]
     assert versions(tmp_path / "nowhere") == []
+
+
+def test_leading_zeros_do_not_count(tmp_path):
+    """As TensorFlow Serving reads the names, whose own examples are 00000123."""
+    for name in ("00000123", "9", "0" * 300 + "10", str(2**63 - 1)):
+        assert version_number(name) == int(name)
+    for name in ("00000123", "9", "0" * 100 + "10"):
+        (tmp_path / name).mkdir()
+    assert [int(path.name) for path in versions(tmp_path)] == [9, 10, 123]
+    assert publish(tmp_path, write, accept).name == "124"
+
+
+def test_two_folders_of_one_number_are_refused(tmp_path):
+    for name in ("7", "007", "8"):
+        (tmp_path / name).mkdir()
+    with pytest.raises(BadInput, match="007 and 7 are both version 7; rename or delete one"):
+        versions(tmp_path)
+    with pytest.raises(BadInput, match="both version 7"):
+        publish(tmp_path, write, accept)
 
 
 def test_nothing_is_visible_before_the_check_has_passed(tmp_path):

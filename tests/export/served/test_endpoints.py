@@ -17,6 +17,7 @@ from export.signatures import (
     RETRIEVE_ONLY,
     SAMPLE,
     empty_request,
+    example_request,
 )
 
 NAMES = ("sky", "grass", "tree")
@@ -233,8 +234,17 @@ def test_the_ends_of_the_ranges_are_allowed(scenes, ask):
 
 @pytest.mark.parametrize("endpoint", list(INPUTS))
 def test_a_batch_of_no_rows_is_refused(exported, ask, endpoint):
-    with pytest.raises(tf.errors.InvalidArgumentError, match="at least one row is needed"):
+    with pytest.raises(tf.errors.InvalidArgumentError, match="1 to 8 rows, got. .0"):
         ask(endpoint, **empty_request(endpoint, exported.model.sizes, 0))
+
+
+@pytest.mark.parametrize("endpoint", list(INPUTS))
+def test_more_rows_than_a_request_may_have_are_refused(exported, ask, endpoint):
+    """By the model itself, whatever serves it; the most that it may have are answered."""
+    sizes = exported.model.sizes
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"a request has 1 to 8 rows, got. .9"):
+        ask(endpoint, **example_request(endpoint, sizes, 9))
+    assert len(ask(endpoint, **example_request(endpoint, sizes, 8))["boxes"]) == 8
 
 
 def test_encode_refuses_bad_graphs_too(scenes, ask):

@@ -301,8 +301,8 @@ class Generator:
                 {**value, "other": self._value()},
             ]
         )
-        # An empty name is the default one's.
-        is_valid = body.get("signature_name") == "" if isinstance(body, dict) else False
+        # An empty name is the default one's, and further keys are nobody's.
+        is_valid = isinstance(body, dict) and (body.get("signature_name") == "" or "other" in body)
         return Case("other json", "rest", json.dumps(body).encode(), is_valid=is_valid)
 
     # HTTP

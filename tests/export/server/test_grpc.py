@@ -81,7 +81,7 @@ def test_without_a_signature_the_default_one_answers(server, request_of):
 def test_the_output_filter_leaves_what_it_names(server, request_of):
     request = request_of()
     whole = server.prediction.Predict(request)
-    request.output_filter.extend(["patch_ids", "order", "order"])
+    request.output_filter.extend(["patch_ids", "order"])
     reply = server.prediction.Predict(request)
     assert set(reply.outputs) == {"patch_ids", "order"}
     assert all(reply.outputs[name] == whole.outputs[name] for name in reply.outputs)
@@ -92,6 +92,10 @@ def test_an_unknown_output_is_refused(refusal, request_of):
     request.output_filter.extend(["order", "other"])
     code, message = refusal(request)
     assert code is INVALID and "output_filter: 'other'" in message and "patch_ids" in message
+    del request.output_filter[:]
+    request.output_filter.extend(["order", "patch_ids", "order"])
+    code, message = refusal(request)
+    assert code is INVALID and "output_filter: names an output twice" in message
 
 
 def test_the_version_that_is_named_answers_or_is_not_found(server, refusal, request_of):
@@ -104,7 +108,7 @@ def test_the_version_that_is_named_answers_or_is_not_found(server, refusal, requ
         assert code is NOT_FOUND and str(number) in message
 
 
-@pytest.mark.parametrize("label", ["stable", "a\nb", "x" * 5000, "\N{SNOWMAN}"])
+@pytest.mark.parametrize("label", ["", "stable", "a\nb", "x" * 5000, "\N{SNOWMAN}"])
 def test_versions_have_no_labels(refusal, request_of, label):
     request = request_of()
     request.model_spec.version_label = label
@@ -112,7 +116,17 @@ def test_versions_have_no_labels(refusal, request_of, label):
     assert code is NOT_FOUND and "label" in message and len(message) < 300
 
 
-@pytest.mark.parametrize("name", ["", "other", "x" * 5000])
+def test_no_model_is_invalid(server, refusal, request_of):
+    request = request_of()
+    request.model_spec.name = ""
+    code, message = refusal(request)
+    assert code is INVALID and "model_spec" in message
+    with pytest.raises(grpc.RpcError) as caught:
+        server.models.GetModelStatus(get_model_status_pb2.GetModelStatusRequest())
+    assert caught.value.code() is INVALID and "model_spec" in caught.value.details()
+
+
+@pytest.mark.parametrize("name", ["other", "x" * 5000])
 def test_another_model_is_not_found(refusal, request_of, name):
     request = request_of()
     request.model_spec.name = name
@@ -272,7 +286,7 @@ def test_bytes_that_are_no_request_are_invalid(refusal, method, data):
 
 
 def test_an_empty_request_names_no_model(refusal):
-    assert refusal(b"")[0] is NOT_FOUND
+    assert refusal(b"")[0] is INVALID
 
 
 def test_more_than_16_mib_is_resource_exhausted(refusal, server, request_of):
@@ -301,6 +315,8 @@ def test_the_metadata_are_the_signatures_of_the_saved_model(server, exported):
     request.model_spec.name = "retrievegan"
     reply = server.prediction.GetModelMetadata(request)
     assert (reply.model_spec.name, reply.model_spec.version.value) == ("retrievegan", 1)
+    request.metadata_field.append("signature_def")
+    assert server.prediction.GetModelMetadata(request) == reply
     told = get_model_metadata_pb2.SignatureDefMap()
     assert list(reply.metadata) == ["signature_def"]
     assert reply.metadata["signature_def"].Unpack(told)

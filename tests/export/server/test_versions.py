@@ -116,6 +116,30 @@ def test_of_nothing_nothing_is_told(make):
         versions.check_any()
 
 
+def test_leading_zeros_are_the_number_without_them(make, put, loader):
+    for name in ("00000123", "0009"):
+        put(name)
+    versions = make(keep=2)
+    versions.announce()
+    assert versions.states == {9: State(LOADING), 123: State(LOADING)}
+    versions.refresh()
+    assert versions.newest == 123 and versions.get(9).number == 9
+    put(124)
+    versions.refresh()
+    assert versions.states[124].state == AVAILABLE and versions.states[9].state == END
+
+
+def test_a_second_folder_of_a_number_changes_nothing(make, put, loader):
+    put(7)
+    versions = make()
+    versions.refresh()
+    put("007")
+    put(8)
+    with pytest.raises(BadInput, match="007 and 7 are both version 7"):
+        versions.refresh()
+    assert versions.newest == 7 and loader.asked == [7]
+
+
 def test_the_newest_by_number_wins_and_is_warm(make, put, loader):
     for number in (2, 10, 9):
         put(number)
@@ -289,7 +313,7 @@ def test_one_version_by_its_own_folder(put, model, loader):
 
 def test_a_folder_that_is_no_version_is_not_looked_at(make, put, model, loader):
     put(1)
-    for name in (".3", "3.partial", "03", "-3", "\u0663", "serving", "9" * 19, "9" * 40):
+    for name in (".3", "3.partial", "-3", "+3", "\u0663", "serving", "9" * 19, "9" * 40):
         (model / name).mkdir()
         (model / name / "saved_model.pb").write_text(WHOLE)
     (model / "5").write_text("a file")

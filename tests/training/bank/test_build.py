@@ -148,7 +148,7 @@ def test_a_finished_addition_is_not_embedded_again(
 
     with monkeypatch.context() as patch:
         patch.setattr("rgan_tf.data.bank.edit.copy_banks", full)
-        assert f"{bank}: No space left" in refused(*words, code=1)
+        assert f"{bank}: No space left" in refused(*words, code=2)
     assert content_of(bank) == before
     calls = backbone.calls
     done = rgan(*words)
