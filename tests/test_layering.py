@@ -41,6 +41,7 @@ BASE = (
     "image_metadata",
     "near_names",
     "pictures",
+    "refusals",
     "renames",
     "scene_graph",
     "vocabulary",
