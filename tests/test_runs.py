@@ -50,11 +50,20 @@ def run(tmp_path, tiny_config, data):
     return create_run(tmp_path / "run", tiny_config, data)
 
 
+@pytest.fixture
+def early_run(tmp_path, tiny_settings, data):
+    """A run as programs made it that knew none of the settings that were added later."""
+    for key, value in runs._ADDED_LATER.items():
+        section, leaf = key.split(".")
+        tiny_settings.setdefault(section, {})[leaf] = value
+    return create_run(tmp_path / "early", config_from_dict(tiny_settings), data)
+
+
 def test_settings_added_later_do_not_end_a_run_that_began_without_them(
-    run, tiny_settings, monkeypatch
+    early_run, tiny_settings, monkeypatch
 ):
     """A checkpoint of a program that did not know these settings is still gone on from."""
-    added = {key for key, _ in runs._ADDED_LATER}
+    run, added = early_run, set(runs._ADDED_LATER)
     assert {"discriminators.feature", "losses.adversarial_feature"} < added
     now = runs.checkpoint_identity(run, "retrievegan")
     known = runs.flat_settings
@@ -87,8 +96,9 @@ def test_opens_what_was_created(run, tiny_config, data):
         assert opened.stage_record("sg2im") == {}
 
 
-def test_a_run_from_before_a_setting_keeps_what_it_did(run, tiny_settings, monkeypatch):
+def test_a_run_from_before_a_setting_keeps_what_it_did(early_run, tiny_settings, monkeypatch):
     """Whatever the default has become: it says what new runs do."""
+    run = early_run
     identity = runs.checkpoint_identity(run, "retrievegan")
     tiny_settings["generator"]["masks"] = True
     asked = dataclasses.replace(run, config=config_from_dict(tiny_settings))
