@@ -39,6 +39,7 @@ BASE = (
     "files",
     "image",
     "pictures",
+    "refusals",
     "renames",
     "scene_graph",
     "vocabulary",
