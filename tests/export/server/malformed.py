@@ -41,16 +41,17 @@ class Judge:
 
     def of_json(self, body: bytes) -> bool:
         try:
-            value = json.loads(body)
+            value = json.loads(body.decode("utf-8-sig"), object_pairs_hook=_once)
         except (ValueError, RecursionError):
             return False
-        if not isinstance(value, dict) or not set(value) <= {"signature_name", "inputs"}:
+        if not isinstance(value, dict) or "instances" in value:
             return False
-        endpoint, inputs = value.get("signature_name", GENERATE) or GENERATE, value.get("inputs")
+        endpoint, inputs = value.get("signature_name", GENERATE), value.get("inputs")
+        endpoint = GENERATE if endpoint == "" else endpoint
         if not isinstance(endpoint, str) or endpoint not in INPUTS or not isinstance(inputs, dict):
             return False
         fields = {field.name: field for field in INPUTS[endpoint]}
-        if set(inputs) != set(fields) or not isinstance(inputs["objects"], list):
+        if not set(inputs) >= set(fields) or not isinstance(inputs["objects"], list):
             return False
         rows = len(inputs["objects"])
         for name, field in fields.items():
@@ -59,7 +60,10 @@ class Judge:
                 return False
         with np.errstate(over="ignore"):
             arrays = {
-                name: np.array(inputs[name]).astype(field.dtype) for name, field in fields.items()
+                name: np.array(
+                    inputs[name], np.float64 if field.dtype == "float32" else None
+                ).astype(field.dtype)
+                for name, field in fields.items()
             }
         return self._runs(endpoint, arrays)
 
@@ -70,13 +74,17 @@ class Judge:
             return False
         spec = request.model_spec
         endpoint = spec.signature_name or GENERATE
-        if spec.name != "retrievegan" or spec.version_label or endpoint not in INPUTS:
+        has_label = spec.WhichOneof("version_choice") == "version_label"
+        if spec.name != "retrievegan" or has_label or endpoint not in INPUTS:
             return False
         if spec.HasField("version") and spec.version.value != 1:
             return False
         fields = {field.name: field for field in INPUTS[endpoint]}
         outputs = {field.name for field in OUTPUTS[endpoint]}
-        if set(request.inputs) != set(fields) or not set(request.output_filter) <= outputs:
+        wanted = set(request.output_filter)
+        if set(request.inputs) != set(fields) or not wanted <= outputs:
+            return False
+        if len(wanted) < len(request.output_filter):
             return False
         arrays = {}
         for name, field in fields.items():
@@ -107,6 +115,12 @@ class Judge:
         return True
 
 
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(dict(pairs)) < len(pairs):
+        raise ValueError
+    return dict(pairs)
+
+
 def _is_array(value: Any, shape: tuple[int, ...], dtype: str) -> bool:
     if shape:
         is_list = isinstance(value, list) and len(value) == shape[0]
@@ -114,7 +128,7 @@ def _is_array(value: Any, shape: tuple[int, ...], dtype: str) -> bool:
     if dtype == "bool":
         return type(value) is bool
     if dtype == "float32":
-        return type(value) is float or (type(value) is int and abs(value) < 2**63)
+        return type(value) is float or (type(value) is int and abs(value) < 2**1023)
     limits = np.iinfo(dtype)
     return type(value) is int and limits.min <= value <= limits.max
 
