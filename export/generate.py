@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import logging
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,6 +35,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--temperature", type=float, default=1.0, help="of the draw; higher varies more (1)"
     )
     parser.add_argument(
+        "--allow-repeats",
+        action="store_true",
+        help="let objects of one image get the same patch while other candidates are free",
+    )
+    parser.add_argument(
         "--licence",
         action="append",
         metavar="CODES",
@@ -54,13 +58,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> dict[str, Any]:
     """Generates and returns where the pictures are."""
     from export.model_folder import open_contract, open_model
+    from export.notices import PatchNotices
     from export.result_folder import write_overview, write_sample
     from rgan_tf.data.licences import LicenceFilter
     from rgan_tf.errors import BadInput
     from rgan_tf.files import atomic_folder
 
     started = time.monotonic()
-    draws = read_draws(args.mode, args.samples, args.seed, args.temperature)
+    draws = read_draws(
+        args.mode, args.samples, args.seed, args.temperature, repeats=args.allow_repeats
+    )
     licences = LicenceFilter.parse(args.licence)
     for option in ("name", "timeout_s"):
         if args.server is None and getattr(args, option) is not None:
@@ -68,33 +75,32 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
     opened = open_model(args.model) if args.server is None else open_contract(args.model)
     requests = read_requests(args.graph, opened, licences)
     model = requests.model
+    draws = [draw.for_model(model) for draw in draws]
+    notices = PatchNotices(model, licences)
     samples = []
     with atomic_folder(args.out) as folder, _answering(args, model) as answer:
         for request in requests.rows:
             for draw in draws:
                 reply = answer(request, draw)
                 samples.append(write_sample(folder, len(samples) + 1, request, reply, draw, model))
+                notices.add(samples[-1].description)
         write_overview(folder, samples)
-    fallbacks = sum(sample.fallbacks for sample in samples)
-    if fallbacks:
-        logging.getLogger(__name__).warning(
-            "%d objects got a patch of another category, for want of enough of their own under %s",
-            fallbacks,
-            licences,
-        )
+    notices.tell()
     out = Path(args.out)
     return {
         "out": str(out),
         "overview": str(out / "overview.png"),
         "images": [str(out / sample.image_name) for sample in samples],
         "graphs": len(requests.rows),
-        "fallbacks": fallbacks,
+        **notices.result(),
         "model": str(model.folder),
         "seconds": round(time.monotonic() - started, 1),
     }
 
 
-def read_draws(mode: str, samples: int | None, first: int, temperature: float):
+def read_draws(
+    mode: str, samples: int | None, first: int, temperature: float, *, repeats: bool = False
+):
     """The `Draw` of every sample of a graph.
 
     Args:
@@ -102,6 +108,7 @@ def read_draws(mode: str, samples: int | None, first: int, temperature: float):
       samples: how many, None for the usual number.
       first: seed of the first sample.
       temperature: of all.
+      repeats: whether objects may get the same patch while others are free.
 
     Raises:
       BadInput: if a number is out of range, or does not go with the mode.
@@ -116,13 +123,13 @@ def read_draws(mode: str, samples: int | None, first: int, temperature: float):
     if number != SAMPLE:
         if samples not in (None, 1):
             raise BadInput(f"--samples {samples}: with --mode {mode} all are the same; leave it")
-        return [Draw(mode=number)]
+        return [Draw(mode=number, repeats=repeats)]
     samples = _DEFAULT_SAMPLES if samples is None else samples
     if not 1 <= samples <= _MAX_SAMPLES:
         raise BadInput(f"--samples {samples}: must be in [1, {_MAX_SAMPLES}]")
     if not 0 <= first <= MAX_SEED - samples + 1:
         raise BadInput(f"--seed {first}: must be in [0, {MAX_SEED - samples + 1}]")
-    return [Draw(SAMPLE, seed, temperature) for seed in range(first, first + samples)]
+    return [Draw(SAMPLE, seed, temperature, repeats) for seed in range(first, first + samples)]
 
 
 def read_requests(graph_path: str | Path, model, licences):

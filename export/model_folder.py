@@ -24,7 +24,8 @@ from pathlib import Path
 from typing import Any
 
 from export.publishing.publish import SAVED_MODEL_FILE, versions
-from export.signatures import Sizes, describe, sizes_from_description
+from export.signatures import OUTPUTS, Field, Sizes, describe, sizes_from_description
+from export.signatures import VERSION as CONTRACT
 from rgan_tf.data.licences import CODES
 from rgan_tf.errors import BadInput, CorruptData
 from rgan_tf.files import (
@@ -58,6 +59,7 @@ class ModelFolder:
       sizes: of its tensors.
       licences: codes of its patches' licences, in the order of the field `licences_refused`.
       manifest: origin, index and files.
+      contract: version of the contract of its endpoints.
     """
 
     folder: Path
@@ -65,6 +67,7 @@ class ModelFolder:
     sizes: Sizes
     licences: tuple[str, ...]
     manifest: dict[str, Any]
+    contract: int = CONTRACT
 
     @property
     def version(self) -> str:
@@ -76,6 +79,15 @@ class ModelFolder:
         """By which a server that has this version alone calls it: 1 where its name is no number."""
         is_number = self.version.isascii() and self.version.isdigit()
         return int(self.version) if is_number else 1
+
+    @property
+    def avoids_repeats(self) -> bool:
+        """Whether it gives two objects one patch only where it is asked to or has no other."""
+        return self.contract >= 4
+
+    def outputs_of(self, endpoint: str) -> tuple[Field, ...]:
+        """What an endpoint of this model answers: that of an earlier version has fewer fields."""
+        return tuple(field for field in OUTPUTS[endpoint] if field.since <= self.contract)
 
     @functools.cached_property
     def provenance(self) -> list[dict[str, Any]]:
@@ -139,15 +151,15 @@ def _open(path: str | Path, check: Callable[[Path, dict[str, Any]], None]) -> Mo
         if manifest["kind"] != KIND or manifest["version"] != VERSION:
             raise BadInput(f"--model {folder}: of another version; {_ADVICE}")
         check(folder, manifest["files"])
-        sizes = sizes_from_description(
-            read_json(extra / "signature.json"), str(extra / "signature.json")
-        )
+        description = read_json(extra / "signature.json")
+        sizes = sizes_from_description(description, str(extra / "signature.json"))
         return ModelFolder(
             folder=folder,
             vocabulary=Vocabulary.from_json(read_json(extra / "vocabulary.json")),
             sizes=sizes,
             licences=_read_licences(extra / "licences.json", sizes),
             manifest=manifest,
+            contract=description["version"],
         )
     except (AttributeError, KeyError, TypeError) as error:
         raise CorruptData(f"{extra / 'manifest.json'}: damaged; {_ADVICE}") from error
