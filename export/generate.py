@@ -65,6 +65,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--temperature", type=float, default=1.0, help="of the draw; higher varies more (1)"
     )
     parser.add_argument(
+        "--allow-repeats",
+        action="store_true",
+        help="let objects of one image get the same patch while other candidates are free",
+    )
+    parser.add_argument(
         "--licence",
         action="append",
         metavar="CODES",
@@ -90,7 +95,9 @@ def main(args: argparse.Namespace) -> dict[str, Any] | Iterator[dict[str, Any]]:
 
     started = time.monotonic()
     usual = _WATCHED_SAMPLES if args.watch else _DEFAULT_SAMPLES
-    draws = read_draws(args.mode, args.samples, args.seed, args.temperature, usual)
+    draws = read_draws(
+        args.mode, args.samples, args.seed, args.temperature, usual, repeats=args.allow_repeats
+    )
     licences = LicenceFilter.parse(args.licence)
     edit = Edit(tuple(args.keep), tuple(args.redraw))
     if args.redraw and args.mode != MODES[SAMPLE]:
@@ -99,6 +106,7 @@ def main(args: argparse.Namespace) -> dict[str, Any] | Iterator[dict[str, Any]]:
         if args.server is None and getattr(args, option) is not None:
             raise BadInput(f"--{option.replace('_', '-')}: goes with --server; name one")
     opened = open_model(args.model) if args.server is None else open_contract(args.model)
+    draws = [draw.for_model(opened) for draw in draws]
 
     def read():
         return read_requests(args.graph, opened, licences, edit)
@@ -153,20 +161,19 @@ def describe_result(out: Path, requests, samples, licences, started: float) -> d
       licences: the `LicenceFilter`.
       started: `time.monotonic()` at the beginning.
     """
+    from export.notices import PatchNotices
+
     model = requests.model
-    fallbacks = sum(sample.fallbacks for sample in samples)
-    if fallbacks:
-        logging.getLogger(__name__).warning(
-            "%d objects got a patch of another category, for want of enough of their own under %s",
-            fallbacks,
-            licences,
-        )
+    notices = PatchNotices(model, licences)
+    for sample in samples:
+        notices.add(sample.description)
+    notices.tell()
     return {
         "out": str(out),
         "overview": str(out / "overview.png"),
         "images": [str(out / sample.image_name) for sample in samples],
         "graphs": len(requests.rows),
-        "fallbacks": fallbacks,
+        **notices.result(),
         "contradictions": [
             {"graph": request.index, **one.to_json()}
             for request in requests.rows
@@ -190,6 +197,8 @@ def read_draws(
     first: int,
     temperature: float,
     usual: int = _DEFAULT_SAMPLES,
+    *,
+    repeats: bool = False,
 ):
     """The `Draw` of every sample of a graph.
 
@@ -199,6 +208,7 @@ def read_draws(
       first: seed of the first sample.
       temperature: of all.
       usual: how many where nothing is asked for.
+      repeats: whether objects may get the same patch while others are free.
 
     Raises:
       BadInput: if a number is out of range, or does not go with the mode.
@@ -213,13 +223,13 @@ def read_draws(
     if number != SAMPLE:
         if samples not in (None, 1):
             raise BadInput(f"--samples {samples}: with --mode {mode} all are the same; leave it")
-        return [Draw(mode=number)]
+        return [Draw(mode=number, repeats=repeats)]
     samples = usual if samples is None else samples
     if not 1 <= samples <= _MAX_SAMPLES:
         raise BadInput(f"--samples {samples}: must be in [1, {_MAX_SAMPLES}]")
     if not 0 <= first <= MAX_SEED - samples + 1:
         raise BadInput(f"--seed {first}: must be in [0, {MAX_SEED - samples + 1}]")
-    return [Draw(SAMPLE, seed, temperature) for seed in range(first, first + samples)]
+    return [Draw(SAMPLE, seed, temperature, repeats) for seed in range(first, first + samples)]
 
 
 def read_requests(graph_path: str | Path, model, licences, edit=None):

@@ -23,7 +23,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from export.signatures import Sizes, describe, sizes_from_description
+from export.signatures import OUTPUTS, Field, Sizes, describe, sizes_from_description
+from export.signatures import VERSION as CONTRACT
 from rgan_tf.data.licences import CODES
 from rgan_tf.errors import CorruptData
 from rgan_tf.exported import (
@@ -63,6 +64,7 @@ class ModelFolder:
       sizes: of its tensors.
       licences: codes of its patches' licences, in the order of the field `licences_refused`.
       manifest: origin, index and files.
+      contract: version of the contract of its endpoints.
     """
 
     folder: Path
@@ -70,6 +72,7 @@ class ModelFolder:
     sizes: Sizes
     licences: tuple[str, ...]
     manifest: dict[str, Any]
+    contract: int = CONTRACT
 
     @property
     def version(self) -> str:
@@ -82,6 +85,15 @@ class ModelFolder:
         """By which a server that has this version alone calls it: 1 where its name is no number."""
         number = version_number(self.folder.name)
         return 1 if number is None else number
+
+    @property
+    def avoids_repeats(self) -> bool:
+        """Whether it gives two objects one patch only where it is asked to or has no other."""
+        return self.contract >= 4
+
+    def outputs_of(self, endpoint: str) -> tuple[Field, ...]:
+        """What an endpoint of this model answers: that of an earlier version has fewer fields."""
+        return tuple(field for field in OUTPUTS[endpoint] if field.since <= self.contract)
 
     @functools.cached_property
     def provenance(self) -> list[dict[str, Any]]:
@@ -131,15 +143,15 @@ def _open(path: str | Path, check: Callable[[Path, dict[str, Any]], None]) -> Mo
     extra = folder / EXTRA
     try:
         check(folder, manifest["files"])
-        sizes = sizes_from_description(
-            read_json(extra / "signature.json"), str(extra / "signature.json")
-        )
+        description = read_json(extra / "signature.json")
+        sizes = sizes_from_description(description, str(extra / "signature.json"))
         return ModelFolder(
             folder=folder,
             vocabulary=Vocabulary.from_json(read_json(extra / "vocabulary.json")),
             sizes=sizes,
             licences=_read_licences(extra / "licences.json", sizes),
             manifest=manifest,
+            contract=description["version"],
         )
     except (AttributeError, KeyError, TypeError) as error:
         raise CorruptData(f"{extra / 'manifest.json'}: damaged; {ADVICE}") from error

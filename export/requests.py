@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 
 from export.model_folder import ModelFolder
-from export.signatures import GENERATE, GENERATE_WITH_PATCHES, MODES, SAMPLE
+from export.signatures import GENERATE, GENERATE_WITH_PATCHES, MODES, SAMPLE, WITH_REPEATS
 from rgan_tf.data.licences import LicenceFilter, licence_code
 from rgan_tf.errors import BadInput
 from rgan_tf.image import read_image, resize_image
 from rgan_tf.scene_graph import SceneGraph, encode_scene_graph
+
+MODEL, USER = "model", "user"  # who has chosen a patch
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,17 +26,24 @@ class Draw:
       mode: one of the numbers of `export.signatures.MODES`.
       seed: of the draw; 0 where nothing is drawn.
       temperature: of the draw.
+      repeats: whether objects may get the same patch while others are free; None where the model
+        is of an earlier version, which lets them and knows no such request.
     """
 
     mode: int = SAMPLE
     seed: int = 0
     temperature: float = 1.0
+    repeats: bool | None = False
+
+    def for_model(self, model: ModelFolder) -> Draw:
+        """As that model understands it."""
+        return self if model.avoids_repeats else dataclasses.replace(self, repeats=None)
 
     @property
     def fields(self) -> dict[str, np.ndarray]:
         """Its values by field name."""
         return {
-            "mode": np.int32(self.mode),
+            "mode": np.int32(self.mode + (WITH_REPEATS if self.repeats else 0)),
             "seed": np.int32(self.seed),
             "temperature": np.float32(self.temperature),
         }
@@ -46,6 +55,7 @@ class Draw:
             "mode": MODES[self.mode],
             "seed": self.seed if is_drawn else None,
             "temperature": self.temperature if is_drawn else None,
+            "repeats_allowed": self.repeats is not False,
         }
 
 

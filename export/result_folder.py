@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from export.model_folder import ModelFolder
-from export.requests import Draw, Request
+from export.requests import MODEL, USER, Draw, Request
 from export.sample_graph import object_labels
 from export.signatures import NO_SCORE
 from rgan_tf.files import write_json_atomic
@@ -31,15 +31,14 @@ class Sample:
     Attributes:
       image_name: file name of the image.
       layout, patches, image: uint8 [h, w, 3].
-      fallbacks: objects for which the model took a patch of another category, because their own
-        had too few that it might take.
+      description: as `describe_sample` gives it.
     """
 
     image_name: str
     layout: np.ndarray
     patches: np.ndarray
     image: np.ndarray
-    fallbacks: int
+    description: dict[str, Any]
 
 
 def write_sample(
@@ -70,15 +69,14 @@ def write_sample(
     description = describe_sample(request, reply, draw, model)
     for position, file_name in _write_own_patches(folder, name, request).items():
         description["objects"][position]["patch"]["file"] = file_name
-    captions = [_caption(item["patch"]) for item in description["objects"]]
+    captions = [_caption(item) for item in description["objects"]]
     (folder / f"{name}.png").write_bytes(reply["image_bytes"])
     (folder / f"{name}-layout.png").write_bytes(encode_png(layout))
     sheet = patch_sheet(crops, labels, captions, categories=graph.objects)
     (folder / f"{name}-patches.png").write_bytes(encode_png(sheet))
     write_json_atomic(folder / f"{name}.json", {"image": f"{name}.png", **description})
     image = decode_image(reply["image_bytes"], f"{name}.png")
-    fallbacks = sum(_is_fallback(item) for item in description["objects"])
-    return Sample(f"{name}.png", layout, _square_grid(crops), image, fallbacks)
+    return Sample(f"{name}.png", layout, _square_grid(crops), image, description)
 
 
 def describe_sample(
@@ -87,15 +85,16 @@ def describe_sample(
     """How a sample came about: graph, draw, and per object its box and its patch.
 
     `category_found` says whether the patch is of the object's category; a patch of the user's own
-    counts as such.
+    counts as such. `same_patch_as` has the positions of other objects with the same patch.
     """
     graph = request.graph
+    patch_ids = [int(patch) for patch in reply["patch_ids"][: len(graph.objects)]]
     order = [int(position) for position in reply["order"] if position >= 0]
     objects = []
     for position, category in enumerate(graph.objects):
         # The shortest numbers that are these very float32s: kept boxes give the same picture.
         y0, x0, y1, x1 = (float(str(np.float32(edge))) for edge in reply["boxes"][position])
-        patch_id = int(reply["patch_ids"][position])
+        patch_id = patch_ids[position]
         score = float(reply["patch_scores"][position])
         if patch_id >= 0:
             patch = {"id": patch_id, **model.provenance[patch_id]}
@@ -103,7 +102,7 @@ def describe_sample(
         else:  # the user's own, or none at all
             patch = {"id": None, "path": graph.patches[position]}
             category_found = patch["path"] is not None
-        patch["chosen_by"] = "model" if graph.patches[position] is None else "user"
+        patch["chosen_by"] = MODEL if graph.patches[position] is None else USER
         patch["step"] = order.index(position) if position in order else None
         patch["distance"] = None if score == NO_SCORE else round(score, _DIGITS)
         objects.append(
@@ -112,6 +111,11 @@ def describe_sample(
                 "box": [x0, y0, x1, y1],
                 "box_given": graph.boxes[position] is not None,
                 "category_found": category_found,
+                "same_patch_as": [
+                    other
+                    for other, taken in enumerate(patch_ids)
+                    if taken == patch_id >= 0 and other != position
+                ],
                 "patch": patch,
             }
         )
@@ -162,14 +166,12 @@ def _write_own_patches(folder: Path, name: str, request: Request) -> dict[int, s
     return names
 
 
-def _is_fallback(item: dict[str, Any]) -> bool:
-    is_retrieved = item["patch"]["id"] is not None and item["patch"]["chosen_by"] == "model"
-    return is_retrieved and not item["category_found"]
-
-
-def _caption(patch: dict[str, Any]) -> str:
+def _caption(item: dict[str, Any]) -> str:
+    patch = item["patch"]
     if patch["id"] is None:
         return "no patch" if patch["path"] is None else Path(patch["path"]).name
+    if not item["category_found"]:
+        return f"{patch['id']}: {patch['category']}"
     return f"{patch['id']}: image {patch['image_id']}"
 
 

@@ -26,6 +26,8 @@ ENCODE = "encode"
 RETRIEVE = -1  # patch_ids: let the model choose; in the reply: no object here
 SAMPLE, DETERMINISTIC, NEAREST = range(3)  # mode
 MODES = ("sample", "deterministic", "nearest")  # their names, by number
+WITH_REPEATS = len(MODES)  # added to a mode: objects of one scene may then get the same patch
+ALL_MODES = (*MODES, *(f"{name}_with_repeats" for name in MODES))
 MAX_TEMPERATURE = 100.0
 OWN_PATCH = -2  # patch_ids of the reply: the patch that came with the request
 NO_SCORE = -1.0  # patch_scores: the patch was not found by the pre-filter
@@ -36,7 +38,8 @@ INDICES = (EXACT, SCANN)  # how the graph searches its bank; the first needs not
 ALLOWED_BATCHES = (1, 2, 4, 8)  # rows that a server should run at once
 MAX_BATCH = ALLOWED_BATCHES[-1]  # rows per request that a server should allow
 
-VERSION = 3
+VERSION = 4
+_READABLE = (3, VERSION)  # 3 has no modes with repeats (its modes let them), no patch_categories
 DEFAULT_NAME = "retrievegan"  # of a model at a server
 
 
@@ -49,12 +52,14 @@ class Field:
       dtype: NumPy name; "bytes" for binary strings.
       shape: dimensions after the batch, as numbers or names of `Sizes` attributes.
       meaning: one line for people.
+      since: version of the contract that it came with.
     """
 
     name: str
     dtype: str
     shape: tuple[str | int, ...]
     meaning: str
+    since: int = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,14 +114,15 @@ RETRIEVE_INPUTS = (
         "int32",
         (),
         "0 draws a compatible group, 1 takes the best group without noise, 2 takes for each object "
-        "the patch nearest by graph feature, whatever the others are",
+        "the patch nearest by graph feature, whatever the others are; 3, 4, 5 do the same, and "
+        "objects may get the same patch while others are free",
     ),
-    Field("seed", "int32", (), "of this row's draw; used in mode 0"),
+    Field("seed", "int32", (), "of this row's draw; used in modes 0 and 3"),
     Field(
         "temperature",
         "float32",
         (),
-        "of this row's draw, as trained at 1; higher varies more; used in mode 0",
+        "of this row's draw, as trained at 1; higher varies more; used in modes 0 and 3",
     ),
     Field(
         "licences_refused",
@@ -144,6 +150,15 @@ RETRIEVE_OUTPUTS = (
         "int32",
         ("objects",),
         "row of the patch bank; -2 for an own patch, -1 where there is no object",
+    ),
+    Field(
+        "patch_categories",
+        "int32",
+        ("objects",),
+        "category id of the patch; another than the object's where its category has no patch that "
+        "may be retrieved, or the request names such a patch; 0 for an own patch and where no "
+        "object is",
+        since=4,
     ),
     Field(
         "patch_scores",
@@ -208,7 +223,7 @@ def describe(sizes: Sizes) -> dict[str, Any]:
             "seed": MAX_SEED,
             "temperature": MAX_TEMPERATURE,
         },
-        "modes": list(MODES),
+        "modes": list(ALL_MODES),
         "endpoints": {
             name: {"inputs": fields(INPUTS[name]), "outputs": fields(OUTPUTS[name])}
             for name in INPUTS
@@ -223,10 +238,10 @@ def sizes_from_description(description: Any, source: str) -> Sizes:
       CorruptData: if they are missing, or of another version of the contract.
     """
     try:
-        if description["version"] != VERSION:
+        if description["version"] not in _READABLE:
             raise CorruptData(
                 f"{source}: contract version {description['version']}, this program speaks "
-                f"{VERSION}; export the model again"
+                f"{_READABLE[0]} to {VERSION}; export the model again"
             )
         return Sizes(**{key: int(value) for key, value in description["sizes"].items()})
     except (AttributeError, KeyError, TypeError, ValueError) as error:

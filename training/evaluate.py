@@ -59,6 +59,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ),
         help="network of the distance between two samples of a graph; lpips_* with learned heads",
     )
+    parser.add_argument(
+        "--without-repeats",
+        action="store_true",
+        help="retrieve as rgan generate does: no patch twice in a scene while others are free",
+    )
     parser.add_argument("--batch-size", type=int, default=16, help="scenes at once (16)")
     parser.add_argument("--weights-dir", help="folder with backbone weight files")
 
@@ -114,6 +119,7 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
             batch_size=args.batch_size,
             picture_scenes=_PICTURE_SCENES,
             keep=keep,
+            repeats=not args.without_repeats,
         )
         if out is not None:
             write_report(

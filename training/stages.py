@@ -20,7 +20,7 @@ from rgan_tf.errors import BadInput
 from rgan_tf.files import write_bytes_atomic
 from rgan_tf.image import encode_png
 from rgan_tf.losses.perceptual import PerceptualDistance
-from rgan_tf.model.bank_features import embed_rows, fallback_objects
+from rgan_tf.model.bank_features import embed_rows, foreign_objects
 from rgan_tf.model.cooccurrence import CooccurrenceModel, same_image_auc, triplet_dataset
 from rgan_tf.model.gated_adam import GatedAdam
 from rgan_tf.model.guarded_model import GuardedModel
@@ -214,7 +214,7 @@ def run_retrievegan(training: Training, perceptual: PerceptualDistance) -> None:
         writes=training.workers.is_chief,
         wait=training.workers.wait,
     )
-    fallbacks = int(fallback_objects(data.bank, data.bank).sum())
+    foreign = foreign_objects(data.bank, data.bank)
     steps = config.training.steps
     draw = joint_pictures(run, data, model, tables[shown])
 
@@ -242,7 +242,11 @@ def run_retrievegan(training: Training, perceptual: PerceptualDistance) -> None:
             ),
             scenes_of=lambda step, seed: _scenes_of(training, step, seed),
             callbacks=callbacks,
-            record=lambda step: {**_earlier_weights(run), "fallback_objects": fallbacks},
+            record=lambda step: {
+                **_earlier_weights(run),
+                "fallback_objects": sum(foreign.values()),
+                "other_category_objects": foreign,
+            },
             break_every_steps=redraws.every_steps,
             forget_after=redraws.forget_after,
         )

@@ -245,7 +245,7 @@ def _transport(url: str, name: str, version: int | None, contract: ModelFolder) 
     if parts.scheme == "http":
         from export.client.rest_transport import RestTransport
 
-        return RestTransport(host, port, name, version, contract.sizes)
+        return RestTransport(host, port, name, version, contract)
     from export.client.grpc_transport import GrpcTransport
 
-    return GrpcTransport(host, port, name, version, contract.sizes)
+    return GrpcTransport(host, port, name, version, contract)

@@ -19,8 +19,8 @@ from export.client.replies import (
     check_values,
     checked_reply,
 )
+from export.model_folder import ModelFolder
 from export.service_errors import BadReply, TooLarge, Unreachable, error_of_grpc
-from export.signatures import OUTPUTS, Sizes
 from export.wire import specs_of
 from rgan_tf.errors import one_line
 
@@ -50,14 +50,14 @@ class GrpcTransport:
       host, port: of the server.
       name: of the model.
       version: number; None for the newest.
-      sizes: of the model.
+      contract: the model, as this machine knows it.
     """
 
-    def __init__(self, host: str, port: int, name: str, version: int | None, sizes: Sizes):
+    def __init__(self, host: str, port: int, name: str, version: int | None, contract: ModelFolder):
         self._place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         self._name = name
         self._version = version
-        self._sizes = sizes
+        self._contract = contract
         self._channel = grpc.insecure_channel(self._place, _OPTIONS)
         self._predict = self._channel.unary_unary(
             _PREDICT,
@@ -81,7 +81,7 @@ class GrpcTransport:
             response = self._predict(request, timeout=max(0.001, deadline - time.monotonic()))
         except grpc.RpcError as error:
             raise self._error(error.code(), error.details() or "") from error
-        specs = specs_of(OUTPUTS[signature], self._sizes)
+        specs = specs_of(self._contract.outputs_of(signature), self._contract.sizes)
         rows = len(next(iter(arrays.values())))
         check_names(response.outputs, specs)
         try:
@@ -96,7 +96,7 @@ class GrpcTransport:
         except (TypeError, ValueError) as error:
             raise BadReply(f"reply: {name}: {one_line(str(error), _SHOWN)}") from error
         reply = checked_reply(reply, specs, rows)
-        check_values(reply, self._sizes)
+        check_values(reply, self._contract.sizes)
         return reply
 
     def close(self) -> None:

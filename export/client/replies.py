@@ -9,6 +9,7 @@ import numpy as np
 from export.service_errors import BadReply
 from export.signatures import OWN_PATCH, Sizes
 from export.wire import TensorSpec
+from rgan_tf.vocabulary import PADDING
 
 MAX_REPLY_BYTES = 256 * 2**20
 
@@ -69,7 +70,11 @@ def check_values(reply: Mapping[str, np.ndarray], sizes: Sizes) -> None:
     for name, array in reply.items():
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise BadReply(f"reply: {name} has values that are not finite")
-    limits = {"patch_ids": (OWN_PATCH, sizes.patches), "order": (-1, sizes.objects)}
+    limits = {
+        "patch_ids": (OWN_PATCH, sizes.patches),
+        "patch_categories": (PADDING, sizes.num_objects),
+        "order": (-1, sizes.objects),
+    }
     for name, (lowest, end) in limits.items():
         array = reply.get(name)
         if array is not None and not ((lowest <= array) & (array < end)).all():

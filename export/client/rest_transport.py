@@ -15,8 +15,8 @@ import numpy as np
 from export.client.foreign import describe_answer
 from export.client.replies import MAX_REPLY_BYTES, check_values
 from export.client.rest_connection import RestConnection
+from export.model_folder import ModelFolder
 from export.service_errors import BadReply, DeadlineExceeded, Unreachable, error_of_http
-from export.signatures import OUTPUTS, Sizes
 from export.wire import TIMEOUT_HEADER, dump_call, parse_reply, specs_of
 from rgan_tf.errors import BadInput, one_line
 
@@ -33,14 +33,14 @@ class RestTransport:
       host, port: of the server.
       name: of the model.
       version: number; None for the newest.
-      sizes: of the model.
+      contract: the model, as this machine knows it.
     """
 
-    def __init__(self, host: str, port: int, name: str, version: int | None, sizes: Sizes):
+    def __init__(self, host: str, port: int, name: str, version: int | None, contract: ModelFolder):
         self._host, self._port = host, port
         part = "" if version is None else f"/versions/{version}"
         self._path = f"/v1/models/{quote(name, safe='')}{part}:predict"
-        self._sizes = sizes
+        self._contract = contract
         self._lock = threading.Lock()
         self._is_closed = False
         self._idle: list[RestConnection] = []
@@ -61,10 +61,12 @@ class RestTransport:
         if not content.lstrip().startswith(b"{"):
             raise BadReply(f"reply: {self._host}:{self._port} gave {describe_answer(content)}")
         try:
-            reply = parse_reply(content, specs_of(OUTPUTS[signature], self._sizes), rows)
+            reply = parse_reply(
+                content, specs_of(self._contract.outputs_of(signature), self._contract.sizes), rows
+            )
         except BadInput as error:
             raise BadReply(str(error)) from error
-        check_values(reply, self._sizes)
+        check_values(reply, self._contract.sizes)
         return reply
 
     def close(self) -> None:

@@ -142,6 +142,8 @@ def model_card(
         "## What it cannot do",
         "",
         "* It knows no other categories and relationships than these.",
+        "* An object whose category has no patch here gets one of another category; the reply says "
+        "which (`patch_categories`).",
         "* It makes images of this one size, of no more objects than stated.",
         "* It has no safety filter: neither the bank nor the images were checked for content.",
         "* It does not clear rights: the licences of the patches carry over to the images.",

@@ -30,6 +30,7 @@ from export.signatures import (
 from rgan_tf.graph.encoder import GraphEncoding
 from rgan_tf.model.networks import GraphNetworks, RetrievalNetworks
 from rgan_tf.retrieval.distance import l2_distance
+from rgan_tf.vocabulary import PADDING
 
 Fields = dict[str, tf.Tensor]  # by field name
 
@@ -150,7 +151,9 @@ class ServedModel(tf.Module):
         slot = tf.maximum(selection.choice, 0)  # [B, O]
         patch_ids = tf.gather(candidates.ids, slot, batch_dims=2)  # [B, O]
         scores = tf.gather(candidates.distances, slot, batch_dims=2)  # [B, O]
-        crops = tf.gather(self.bank.crops, tf.maximum(patch_ids, 0))  # [B, O, h, w, 3]
+        bank_rows = tf.maximum(patch_ids, 0)  # [B, O]
+        categories = tf.gather(self.bank.category_ids, bank_rows)  # [B, O]
+        crops = tf.gather(self.bank.crops, bank_rows)  # [B, O, h, w, 3]
         if has_own:
             own_crops = resize_own_patches(
                 request["own_patches"], self.sizes.crop
@@ -161,6 +164,7 @@ class ServedModel(tf.Module):
             reply={
                 "boxes": self._boxes(request, encoding),
                 "patch_ids": tf.where(chosen, patch_ids, RETRIEVE),
+                "patch_categories": tf.where(chosen & (patch_ids >= 0), categories, PADDING),
                 "patch_scores": tf.where(chosen, scores, NO_SCORE),
                 "patch_crops_bytes": encode_crops(crops, chosen),
                 "order": selection.order,

@@ -56,8 +56,8 @@ class ServedSearch(tf.Module):
 
         Args:
           queries: [B, O, W] finite float32.
-          categories: [B, O] int32; patches of this category come first, others fill up what is
-            missing to K. 0 finds nothing.
+          categories: [B, O] int32; patches of another are found only where this one has none that
+            is not refused. 0 finds nothing.
           licences_refused: [B, L] bool; no patch under such a licence is found.
 
         Returns:

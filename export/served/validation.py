@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from export.signatures import MAX_BATCH, MAX_TEMPERATURE, MODES, RETRIEVE, Sizes
+from export.signatures import ALL_MODES, MAX_BATCH, MAX_TEMPERATURE, RETRIEVE, Sizes
 from rgan_tf.vocabulary import IMAGE, IN_IMAGE, PADDING
 
 
@@ -94,7 +94,7 @@ def _retrieval_checks(
     refused = (patch_ids >= 0) & tf.gather(
         request["licences_refused"], tf.gather(patch_licences, locked), batch_dims=1
     )  # [B, O]
-    names = ", ".join(f"{number} ({name})" for number, name in enumerate(MODES))
+    names = ", ".join(f"{number} ({name})" for number, name in enumerate(ALL_MODES))
     return [
         _require(
             (patch_ids >= RETRIEVE) & (patch_ids < sizes.patches),
@@ -102,7 +102,7 @@ def _retrieval_checks(
         ),
         _require((patch_ids < 0) | present, "patch_ids: set where there is no object"),
         _require(~refused, "patch_ids: names a patch whose licence is refused by licences_refused"),
-        _require((mode >= 0) & (mode < len(MODES)), f"mode: must be {names}"),
+        _require((mode >= 0) & (mode < len(ALL_MODES)), f"mode: must be {names}"),
         _require(request["seed"] >= 0, "seed: must not be negative"),
         # Written so that NaN fails.
         _require(

@@ -84,20 +84,27 @@ def prefilter(
 def _report_missing(
     split: str, own: PatchBank, bank: PatchBank, say: Callable[[str], None]
 ) -> None:
-    missing = fallback_objects(own, bank)
-    if missing.any():
-        ids, counts = np.unique(own.category_ids[missing], return_counts=True)
-        names = [own.vocabulary.object_name(int(category)) for category in ids]
-        shown = ", ".join(
-            f"{name} ({count})" for name, count in list(zip(names, counts, strict=True))[:_SHOWN]
-        )
-        more = f" and {len(names) - _SHOWN} more categories" if len(names) > _SHOWN else ""
+    missing = foreign_objects(own, bank)
+    if missing:
+        shown = ", ".join(f"{name} ({n})" for name, n in list(missing.items())[:_SHOWN])
+        more = f" and {len(missing) - _SHOWN} more categories" if len(missing) > _SHOWN else ""
         say(
-            f"{split}: {int(missing.sum())} objects get patches of other categories, because the "
-            f"bank has none of theirs from another image: {shown}{more}"
+            f"{split}: {sum(missing.values())} objects get patches of other categories, because "
+            f"the bank has none of theirs from another image: {shown}{more}"
         )
 
 
-def fallback_objects(own: PatchBank, bank: PatchBank) -> np.ndarray:
-    """[N] bool: objects of a split that can only get patches of other categories."""
-    return without_category(own.category_ids, own.image_ids, bank.category_ids, bank.image_ids)
+def foreign_objects(own: PatchBank, bank: PatchBank) -> dict[str, int]:
+    """How many objects of a split can only get patches of other categories, by their category.
+
+    Args:
+      own: the patches of the split's objects.
+      bank: the retrievable patches.
+
+    Returns:
+      Name -> number, the most first; empty where the bank has all.
+    """
+    missing = without_category(own.category_ids, own.image_ids, bank.category_ids, bank.image_ids)
+    ids, counts = np.unique(own.category_ids[missing], return_counts=True)
+    order = np.argsort(-counts, kind="stable")
+    return {own.vocabulary.object_name(int(ids[i])): int(counts[i]) for i in order}

@@ -7,6 +7,7 @@ import tensorflow as tf
 from rgan_tf.config import PATCH_CHOICES
 from rgan_tf.model.joint_retrieval import Retrieved
 from rgan_tf.retrieval.noise import draw_noise, stateless_uniform
+from rgan_tf.retrieval.repeats import without_taken
 from rgan_tf.retrieval.selector import chosen_rows
 
 CHOICES = LEARNED, NEAREST, NEAREST_RANDOM, OWN, NOISE = PATCH_CHOICES
@@ -37,6 +38,26 @@ def nearest_slots(valid: tf.Tensor, seeds: tf.Tensor | None, *, random_of: int =
     eligible = valid & (rank <= random_of)  # [B, O, K]
     slots = tf.argmax(tf.where(eligible, scores, scores.dtype.min), axis=-1, output_type=tf.int32)
     return tf.where(tf.reduce_any(eligible, axis=-1), slots, -1)  # [B, O]
+
+
+def nearest_unused_slots(valid: tf.Tensor, ids: tf.Tensor, choice: tf.Tensor) -> tf.Tensor:
+    """The nearest candidate of every object that no object before it has, nor a locked one.
+
+    Args:
+      valid: [B, O, K] bool; candidates come in the order of their graph distance. O is static.
+      ids: [B, O, K] int32, rows of the bank; rows of -1 let patches repeat.
+      choice: [B, O] int32 position among the K that an object is locked to, -1 = free.
+
+    Returns:
+      [B, O] int32 position among the K, the locked ones as they are; -1 where there is none.
+    """
+    objects = valid.shape[1]
+    is_free = choice < 0  # [B, O]
+    for position in range(objects):
+        nearest = nearest_slots(without_taken(valid, ids, choice), None)  # [B, O]
+        is_next = is_free & (tf.range(objects) == position)  # [B, O]
+        choice = tf.where(is_next, nearest, choice)  # [B, O]
+    return choice
 
 
 def noise_crops(shape: tf.Tensor, seeds: tf.Tensor, object_mask: tf.Tensor) -> tf.Tensor:

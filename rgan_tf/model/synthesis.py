@@ -47,6 +47,7 @@ def synthesise(
     choice: tf.Tensor | None = None,
     rule: str = LEARNED,
     library: PatchLibrary | None = None,
+    repeats: bool = True,
 ) -> Synthesis:
     """Generates one image per graph, as at test time.
 
@@ -60,6 +61,8 @@ def synthesise(
       choice: [B, O] int32 candidate of every object, to fix it; None chooses.
       rule: how it is chosen, see `choice.CHOICES`; that of the config the networks were trained by.
       library: embeddings and pixels of the bank, for batches without the candidates' own.
+      repeats: whether the group retrieval may give objects of a scene the same patch while other
+        candidates are free, as the paper's may and an exported model by itself does not.
 
     Returns:
       A `Synthesis`.
@@ -74,7 +77,9 @@ def synthesise(
     if rule != LEARNED and choice is None:
         choice = fixed_slots(rule, batch["candidate_valid"], seeds)  # [B, O]
     if rule == LEARNED:
-        selection = _retrieve(networks, batch, seeds, locked=choice, library=library)
+        selection = _retrieve(
+            networks, batch, seeds, locked=choice, library=library, repeats=repeats
+        )
         choice = selection.choice  # [B, O]
     if choice is None:
         crops = crops_without_candidates(rule, batch, seeds, encoding.object_mask)
@@ -93,6 +98,7 @@ def _retrieve(
     *,
     locked: tf.Tensor | None,
     library: PatchLibrary | None,
+    repeats: bool,
 ) -> GroupSelection:
     if library is None:
         embeddings = networks.embedding(batch["candidate_features"])  # [B, O, K, D]
@@ -105,6 +111,7 @@ def _retrieve(
         scale=networks.embedding.scale,
         locked=locked,
         distances=batch.get("candidate_distances"),
+        ids=None if repeats else batch["candidate_ids"],
     )
 
 

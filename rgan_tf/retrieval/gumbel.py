@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from rgan_tf.retrieval.distance import l2_distance
+from rgan_tf.retrieval.repeats import without_taken
 
 # ε of log(max(1 - u, ε)): the smallest normal float32.
 EPSILON = float(np.finfo(np.float32).tiny)
@@ -48,6 +49,7 @@ def gumbel_group_select(
     straight_through: bool = True,
     locked: tf.Tensor | None = None,
     gradient: str = WITHIN_GROUP,
+    ids: tf.Tensor | None = None,
 ) -> GroupSelection:
     """Chooses one candidate per object, each choice conditioned on all earlier ones.
 
@@ -84,6 +86,9 @@ def gumbel_group_select(
         valid) where it is free. Locked features count from the start and form the first query.
       gradient: "within_group", "expected" or "paper"; has no part in the forward pass, and none at
         all without `straight_through`.
+      ids: [B, O, K] int32, rows of the bank; an object then takes a patch that another has only
+        where all its candidates are taken. None, and rows of -1, let patches repeat as in the
+        paper. With the soft weights it is the hard decisions that do not repeat.
 
     Returns:
       The selection. In soft mode `order` and `choice` are the hard decisions of the soft path.
@@ -101,6 +106,7 @@ def gumbel_group_select(
         straight_through=straight_through,
         locked=locked,
         gradient=gradient,
+        ids=ids,
     )[0]
 
 
@@ -160,6 +166,7 @@ def relaxed_group_select(
     straight_through: bool = True,
     locked: tf.Tensor | None = None,
     gradient: str = WITHIN_GROUP,
+    ids: tf.Tensor | None = None,
 ) -> tuple[GroupSelection, tf.Tensor]:
     """`gumbel_group_select`, and how near every candidate came to being chosen.
 
@@ -206,18 +213,21 @@ def relaxed_group_select(
     order = []  # of each step, [B]
     choice = tf.where(is_locked, locked, -1)  # [B, O]
 
+    pickable = selectable  # [B, O, K]
     for step in range(num_objects):
+        if ids is not None:
+            pickable = without_taken(selectable, ids, choice)  # [B, O, K]
         is_active = step < num_steps  # [B]
         distance = l2_distance(features, query[:, tf.newaxis, tf.newaxis])  # [B, O, K]
         # log π up to a constant per row, which softmax and argmax ignore. Counting from the nearest
         # candidate, not the normaliser, keeps the digits that a low temperature magnifies.
-        nearest = _lowest(distance, selectable)  # [B, 1, 1]
+        nearest = _lowest(distance, pickable)  # [B, 1, 1]
         drawback = scale * (distance - nearest)  # [B, O, K]
         logits = gumbel - drawback + log_mask[:, :, tf.newaxis]  # [B, O, K]
 
         # Closed objects are left out here as well: a closed one far ahead in score could otherwise
         # outweigh log ε and be chosen twice.
-        scores = tf.where(selectable & is_open[:, :, tf.newaxis], logits, _LOWEST)  # [B, O, K]
+        scores = tf.where(pickable & is_open[:, :, tf.newaxis], logits, _LOWEST)  # [B, O, K]
         flat = tf.reshape(scores, [-1, num_objects * num_candidates])  # [B, O*K]
         position = tf.argmax(flat, axis=-1, output_type=tf.int32)  # [B]
         chosen_object = tf.where(is_active, position // num_candidates, -1)  # [B]
@@ -229,10 +239,10 @@ def relaxed_group_select(
 
         active = tf.cast(is_active, kind)[:, tf.newaxis, tf.newaxis]  # [B, 1, 1]
         if gradient == PAPER or not straight_through:
-            shares, log_shares = _masked_softmax(logits, selectable, temperature)  # [B, O, K] twice
+            shares, log_shares = _masked_softmax(logits, pickable, temperature)  # [B, O, K] twice
             shares *= active  # [B, O, K]
         else:
-            in_group = selectable & is_chosen[:, :, tf.newaxis]  # [B, O, K]
+            in_group = pickable & is_chosen[:, :, tf.newaxis]  # [B, O, K]
             if gradient == WITHIN_GROUP:
                 shares, _ = _masked_softmax(logits, in_group, temperature, axes=(2,))  # [B, O, K]
             else:

@@ -1,4 +1,4 @@
-"""Pre-filter: the nearest bank patches of each object, same category first (method §2.3)."""
+"""Pre-filter: the nearest bank patches of each object's own category (method §2.3)."""
 
 from __future__ import annotations
 
@@ -25,8 +25,7 @@ class Candidates(NamedTuple):
     Attributes:
       ids: [Q, k] int32 rows of the bank, best first; -1 where not valid.
       valid: [Q, k] bool.
-      distances: [Q, k] float32 l2 distances; infinite where not valid. They grow along a row within
-        the query's category, and again within the patches of other categories after it.
+      distances: [Q, k] float32 l2 distances, growing along a row; infinite where not valid.
     """
 
     ids: np.ndarray
@@ -44,7 +43,11 @@ class Candidates(NamedTuple):
 
 
 class CandidateIndex(abc.ABC):
-    """Finds the k nearest patches of a bank for each query."""
+    """Finds the k nearest patches of a bank for each query.
+
+    A query gets patches of its own category and of no other, however few there are. Only where its
+    category has none at all that it may take does it get those of other categories.
+    """
 
     @abc.abstractmethod
     def search(
@@ -54,8 +57,7 @@ class CandidateIndex(abc.ABC):
 
         Args:
           queries: [Q, D] finite floats.
-          categories: [Q] integers; patches of this category come first, others fill up what is
-            missing to k. 0 (padding) finds nothing, -1 takes all categories alike.
+          categories: [Q] integers. 0 (padding) finds nothing, -1 takes all categories alike.
           excluded_images: [Q] integers; no patch of this image is returned. -1 excludes none.
           k: number of columns, at least 1; may exceed the size of the bank.
 
@@ -113,8 +115,7 @@ class ExactIndex(CandidateIndex):
             if category == ANY_CATEGORY:
                 own = everything
             self._search_among(own, asked, queries, categories, excluded, found)
-            # Only where the category ran out is the whole bank worth searching.
-            missing = asked[~found.valid[asked].all(axis=1)]
+            missing = asked[~found.valid[asked].any(axis=1)]
             self._search_among(everything, missing, queries, categories, excluded, found)
         return found
 
@@ -206,18 +207,15 @@ def exact_search(
     def best(mask):
         return _best_rows(scores, mask, queries, bank_features, k)
 
-    same = best(allowed & is_same)  # three of [Q, k]
+    own = best(allowed & is_same)  # three of [Q, k]
+    has_own = tf.reduce_any(own[1], axis=1, keepdims=True)  # [Q, 1]
 
-    def filled_up():
-        other = best(allowed & ~is_same)  # three of [Q, k]
-        ids, valid, distances = (tf.concat(pair, axis=1) for pair in zip(same, other, strict=True))
-        # Valid entries move to the front and keep their order.
-        position = tf.argsort(tf.cast(~valid, tf.int32), axis=1, stable=True)[:, :k]  # [Q, k]
-        return tuple(tf.gather(part, position, batch_dims=1) for part in (ids, valid, distances))
+    def with_others():
+        others = best(allowed & ~has_own)  # three of [Q, k]
+        return tuple(tf.where(has_own, *pair) for pair in zip(own, others, strict=True))
 
-    is_short = tf.reduce_any(~same[1] & (categories != PADDING_CATEGORY)[:, tf.newaxis])
-    ids, valid, distances = tf.cond(is_short, filled_up, lambda: same)
-    return Candidates(ids, valid, distances)
+    is_without = tf.reduce_any(~has_own[:, 0] & (categories != PADDING_CATEGORY))
+    return Candidates(*tf.cond(is_without, with_others, lambda: own))
 
 
 def _best_rows(scores, mask, queries, bank_features, k: int):

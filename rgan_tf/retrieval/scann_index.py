@@ -66,8 +66,9 @@ class ScannIndex(CandidateIndex):
     ScaNN knows no categories. Graph features do: those of one category lie together, so the
     nearest of all patches are mostly of the query's category. Rows of another category or of the
     excluded image are dropped after the search, and a query that is left with fewer than k is
-    answered by the exact search instead. So whatever the bank, every result is a full one; what is
-    approximate is only whether a nearer patch was overlooked.
+    answered by the exact search instead. So whatever the bank, a patch of another category is found
+    only where the exact search finds one, and there are as many columns; what is approximate is
+    only whether a nearer patch was overlooked.
 
     Args:
       features, categories, image_ids: as for `ExactIndex`.

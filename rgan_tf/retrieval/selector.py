@@ -33,6 +33,8 @@ class GroupRetrieval(tf.keras.layers.Layer):
       distances: [B, O, K] float, pre-filter distances; used by the deterministic selection to find
         its first query. Without them it is the first valid candidate of the first object that has
         one, since candidates come best first.
+      ids: [B, O, K] int32, rows of the bank, to keep patches from repeating within a scene; or
+        None, which lets them.
 
     Returns:
       `GroupSelection`, always float32.
@@ -56,6 +58,7 @@ class GroupRetrieval(tf.keras.layers.Layer):
         temperature: tf.Tensor | float = 1.0,
         locked: tf.Tensor | None = None,
         distances: tf.Tensor | None = None,
+        ids: tf.Tensor | None = None,
     ) -> GroupSelection:
         """Runs the selection; see the class for arguments and result."""
         embeddings = tf.cast(candidate_embeddings, tf.float32)  # [B, O, K, D]
@@ -71,6 +74,7 @@ class GroupRetrieval(tf.keras.layers.Layer):
             straight_through=self.straight_through,
             locked=locked,
             gradient=self.gradient,
+            ids=ids,
         )
 
     def get_config(self) -> dict[str, Any]:

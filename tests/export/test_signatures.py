@@ -37,11 +37,14 @@ SIZES = Sizes(
 
 
 def test_description_survives_json():
-    text = json.dumps(describe(SIZES))
-    assert sizes_from_description(json.loads(text), "m") == SIZES
+    description = json.loads(json.dumps(describe(SIZES)))
+    assert sizes_from_description(description, "m") == SIZES
+    assert sizes_from_description({**description, "version": 3}, "m") == SIZES  # still read
 
 
-@pytest.mark.parametrize("damage", [{"version": 2}, {"sizes": {"objects": 8}}, {"sizes": None}])
+@pytest.mark.parametrize(
+    "damage", [{"version": 2}, {"version": 5}, {"sizes": {"objects": 8}}, {"sizes": None}]
+)
 def test_damaged_descriptions_are_refused(damage):
     with pytest.raises(CorruptData, match="^m: .*"):
         sizes_from_description({**describe(SIZES), **damage}, "m")
@@ -70,7 +73,14 @@ def test_an_empty_request_asks_for_a_draw_as_trained():
 
 def test_limits_and_modes_are_described():
     description = describe(SIZES)
-    assert description["modes"] == ["sample", "deterministic", "nearest"]
+    assert description["modes"] == [
+        "sample",
+        "deterministic",
+        "nearest",
+        "sample_with_repeats",
+        "deterministic_with_repeats",
+        "nearest_with_repeats",
+    ]
     limits = description["limits"]
     assert (limits["batch"], limits["seed"], limits["temperature"]) == (8, 2**31 - 1, 100.0)
     outputs = {f["name"]: f for f in description["endpoints"][ENCODE]["outputs"]}

@@ -77,6 +77,47 @@ def test_the_step_equals_the_exact_one_where_all_are_loaded(
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5, err_msg=one.name)
 
 
+def test_categories_with_few_patches_train_as_exactly_as_all_are_loaded(
+    config, make_joint, reader, whole_batch
+):
+    """0, 1, 2, 3, 0, ... of 12 columns are valid, and three are loaded: nothing may be left out."""
+    few = tf.range(whole_batch["objects"].shape[1])[:, tf.newaxis] % 4  # [O, 1]
+    valid = whole_batch["candidate_valid"] & (tf.range(12) < few)  # [B, O, K]
+    ids = tf.where(valid, whole_batch["candidate_ids"], -1)
+    scarce = whole_batch | {
+        "candidate_valid": valid,
+        "candidate_ids": ids,
+        "candidate_crops": reader.load(ids).crops,
+        "candidate_features": reader.features(ids),
+        "candidate_cooccurrence": reader.load(ids).cooccurrence,
+    }
+    settings = dataclasses.replace(config.retrieval, exact_candidates=12)
+    exact = make_joint(dataclasses.replace(config, retrieval=settings))
+    ours = make_joint(config, reader=reader)
+    ours.start()
+    for model in (exact, ours):
+        retrieved = model.retrieve(
+            scarce,
+            scarce["objects"] > 0,
+            seeds=tf.constant([[row, 7] for row in range(4)]),
+            anchors=tf.zeros([4], tf.int32),
+            temperature=tf.constant(0.5),
+            step=tf.constant(0, tf.int64),
+        )
+        chosen = retrieved.choice_ids.numpy()  # [B, O]
+        has_any = valid.numpy().any(axis=2)
+        np.testing.assert_array_equal(chosen >= 0, has_any)
+        is_candidate = (ids.numpy() == chosen[..., np.newaxis]) & valid.numpy()
+        np.testing.assert_array_equal(is_candidate.any(axis=2), has_any)
+        assert not retrieved.crops.numpy()[~has_any].any()
+        assert np.isfinite(retrieved.selection_loss).all()
+    expected, found = exact.train_step(scarce), ours.train_step(scarce)
+    for name, value in expected.items():
+        assert float(found[name]) == pytest.approx(float(value), rel=1e-4, abs=1e-5), name
+    for one, other in zip(ours.networks.variables, exact.networks.variables, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5, err_msg=one.name)
+
+
 def test_the_step_refreshes_its_rows_with_the_new_weights(config, make_joint, reader, batch):
     model = make_joint(config, "adam", reader=reader)
     model.start()

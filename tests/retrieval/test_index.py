@@ -20,9 +20,8 @@ def brute_force(queries, categories, excluded, bank, k):
     for row, query in enumerate(queries):
         distance = np.linalg.norm(features.astype(np.float64) - query, axis=1)
         allowed = np.flatnonzero((images != excluded[row]) & (categories[row] != 0))
-        ranked = sorted(
-            allowed, key=lambda i: (bank_categories[i] != categories[row], distance[i], i)
-        )[:k]
+        own = [i for i in allowed if bank_categories[i] == categories[row]]
+        ranked = sorted(own or allowed, key=lambda i: (distance[i], i))[:k]
         ids[row, : len(ranked)] = ranked
         distances[row, : len(ranked)] = distance[ranked]
     return ids, distances
@@ -65,12 +64,16 @@ def test_equals_brute_force_in_both_forms(seed, rows, k, offset):
         assert np.asarray(found.ids).dtype == np.int32
 
 
-def test_same_category_comes_first_then_the_nearest_of_the_others():
+def test_another_category_is_searched_only_where_the_own_one_has_nothing_at_all():
     features = np.array([[0.0], [1.0], [2.0], [3.0], [4.0]], np.float32)
-    index = ExactIndex(features, np.array([1, 2, 2, 1, 3]), np.arange(5))
-    found = index.search(np.zeros((1, 1), np.float32), np.array([2]), np.array([-1]), 4)
-    assert found.ids.tolist() == [[1, 2, 0, 3]]
-    assert found.distances.tolist() == [[1.0, 2.0, 0.0, 3.0]]
+    index = ExactIndex(features, np.array([1, 2, 2, 1, 3]), np.array([5, 6, 7, 8, 9]))
+    queries = np.zeros((5, 1), np.float32)
+    # Two patches; one, as the other is of the own image; none from elsewhere; no such category; all
+    # categories alike.
+    found = index.search(queries, np.array([2, 2, 3, 4, -1]), np.array([-1, 6, 9, -1, 5]), 3)
+    assert found.ids.tolist() == [[1, 2, -1], [2, -1, -1], [0, 1, 2], [0, 1, 2], [1, 2, 3]]
+    assert found.valid.tolist() == (found.ids >= 0).tolist()
+    assert found.distances[0].tolist() == [1.0, 2.0, np.inf]
 
 
 def test_never_from_the_queries_own_image_and_always_k_columns():

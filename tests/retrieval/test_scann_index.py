@@ -82,17 +82,21 @@ def test_results_keep_category_image_and_order(bank, index):
     assert all(len(set(row)) == K for row in found.ids.tolist())
 
 
-def test_too_few_of_a_category_are_filled_up_by_the_exact_search(bank):
+@pytest.mark.parametrize("leaves_to_search", [1, 20])
+def test_a_rare_category_is_found_wherever_it_lies_and_is_not_filled_up(bank, leaves_to_search):
     features, categories, images = (part.copy() for part in bank)
-    rare = np.flatnonzero(categories == 3)[3:]
-    categories[rare] = 2
-    index = ScannIndex(features, categories, images, EVERYTHING)
-    query = (features[:1], np.array([3]), np.array([-1]))
-    found = index.search(*query, K)
-    same_candidates(found, ExactIndex(features, categories, images).search(*query, K))
-    assert (categories[found.ids[0]] == 3).sum() == 3
-    assert found.valid.all()
-    assert index.fallback_queries == 1
+    rare = np.flatnonzero(categories == 3)
+    categories[rare[3:]] = 2
+    images[rare[:3]] = [1, 2, 3]
+    index = ScannIndex(features, categories, images, ScannSettings(20, leaves_to_search))
+    far = features[categories == 1][:1]  # no leaf that is near has a patch of category 3
+    for excluded, expected in ((-1, rare[:3]), (2, rare[[0, 2]])):
+        for query in (features[rare[:1]], far):
+            asked = (query, np.array([3]), np.array([excluded]))
+            found = index.search(*asked, K)
+            assert sorted(found.ids[0, found.valid[0]]) == expected.tolist()
+            same_candidates(found, ExactIndex(features, categories, images).search(*asked, K))
+    assert index.fallback_queries == 4
 
 
 def test_an_unknown_category_and_one_that_lies_elsewhere_are_answered_exactly(bank, index):

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
+from collections import Counter
+from types import SimpleNamespace
 
 import pytest
 
 from rgan_tf import runs
+from rgan_tf.errors import BadInput
+from training.evaluation.protocol import Protocol
+from training.evaluation.run import evaluate_split
 
 
 @pytest.fixture
@@ -37,6 +43,47 @@ def test_everything_twice_is_the_same(trained, tmp_path, rgan, no_outside_weight
     assert json.loads(lines[0]) == {"split": "val", "step": 3, **metrics}
     assert (tmp_path / "0" / "pictures" / "eval-val-0000003.png").exists()
     assert not (trained.folder / "metrics.jsonl").exists()
+
+
+def test_objects_of_other_categories_are_counted_by_category(trained, rgan, tiny_world, tmp_path):
+    bank = tiny_world.bank
+    counts = Counter(
+        bank.vocabulary.object_name(int(category))
+        for category, image in zip(bank.category_ids, bank.image_ids, strict=True)
+        if not ((bank.category_ids == category) & (bank.image_ids != image)).any()
+    )
+    assert counts, "the world has no category that is in one image only"
+    record = runs.open_run(trained.folder).stage_record("retrievegan")
+    assert record["other_category_objects"] == counts
+    assert record["fallback_objects"] == sum(counts.values())
+    words = ("--split", "train", "--only", "retrieval", "--without-repeats")
+    reply = rgan("eval", "--run", trained.folder, "--out", tmp_path, *words)
+    assert reply.code == 0, reply.err
+    assert json.loads(reply.out)["train"]["other_category_objects"] == counts
+    (line,) = [line for line in reply.err.splitlines() if "patches of other categories" in line]
+    for name, count in list(counts.most_common(3)):
+        assert f"{name} ({count})" in line
+
+
+def test_a_rule_that_takes_repeats_is_not_judged_without_them(tiny_config):
+    retrieval = dataclasses.replace(tiny_config.retrieval, choice="nearest")
+    run = SimpleNamespace(
+        config=dataclasses.replace(tiny_config, retrieval=retrieval), vocabulary=None
+    )
+    with pytest.raises(BadInput, match="--without-repeats: a run with retrieval.choice=nearest"):
+        evaluate_split(
+            run,
+            None,
+            Protocol("val", seed=0, resamples=0),
+            tasks=("retrieval",),
+            compared=None,
+            metric_backbone="none",
+            diversity_network="none",
+            weights_dir=None,
+            batch_size=4,
+            picture_scenes=1,
+            repeats=False,
+        )
 
 
 def test_one_task_of_every_split(copied, rgan, tiny_world):

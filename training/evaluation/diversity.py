@@ -61,6 +61,7 @@ def diversity_metrics(
     protocol: Protocol,
     rule: str = LEARNED,
     library: PatchLibrary | None = None,
+    repeats: bool = True,
 ) -> dict[str, Any]:
     """Mean perceptual distance between two samples per graph, under both layouts.
 
@@ -71,6 +72,7 @@ def diversity_metrics(
       protocol: its seed is that of the first sample; the second has seed + 1.
       rule: the run's `retrieval.choice`.
       library: the patches, where the batches do not carry them.
+      repeats: see `synthesise`.
     """
     seed = protocol.seed
 
@@ -84,6 +86,7 @@ def diversity_metrics(
                 boxes=boxes,
                 rule=rule,
                 library=library,
+                repeats=repeats,
             ).images
             for s in (seed, seed + 1)
         ]

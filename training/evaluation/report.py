@@ -39,7 +39,7 @@ def write_report(
     writer = tf.summary.create_file_writer(str(out / "logs" / f"eval-{split}"))
     with writer.as_default(step=step):
         for name, value in metrics.items():
-            if value is not None and not isinstance(value, list):
+            if value is not None and not isinstance(value, (list, dict)):
                 tf.summary.scalar(name, float(value))
         tf.summary.image(f"eval-{split}", picture[None])
     writer.close()
@@ -72,4 +72,6 @@ def image_keeper(folder: str | Path, split: str) -> Callable[[str, np.ndarray, n
 def _plain(value: Any) -> Any:
     if isinstance(value, list):
         return [_plain(part) for part in value]
+    if isinstance(value, dict):
+        return {key: _plain(part) for key, part in value.items()}
     return value if value is not None and math.isfinite(value) else None

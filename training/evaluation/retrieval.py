@@ -23,6 +23,7 @@ from rgan_tf.metrics.retrieval import (
     locked_style_match,
     style_agreement,
 )
+from rgan_tf.model.choice import nearest_unused_slots
 from rgan_tf.model.networks import RetrievalNetworks
 from rgan_tf.model.patch_library import PatchLibrary
 from rgan_tf.retrieval.gumbel import gumbel_group_select
@@ -50,6 +51,7 @@ def retrieval_metrics(
     *,
     seed: int,
     library: PatchLibrary | None = None,
+    repeats: bool = True,
 ) -> dict[str, float]:
     """Style agreement, locked style match, ground-truth recall and co-occurrence distance.
 
@@ -67,9 +69,11 @@ def retrieval_metrics(
       table: the candidates of the split.
       seed: of the random retrieval and of the locked patches.
       library: for batches without the candidates' features.
+      repeats: whether objects of a scene may get the same patch while other candidates are free;
+        concerns all selections but `random`.
     """
     generator = np.random.default_rng([seed, 1])
-    select = _Selector(networks, library, seed)
+    select = _Selector(networks, library, seed, repeats)
     blocks = [_select_all(select, batch, seed, generator) for batch in scenes]
     parts = {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
 
@@ -122,6 +126,7 @@ def _figures_of_choice(
     figures = {
         "cooccurrence_distance": cooccurrence_distance(vectors, mask),
         "distinct_patches": distinct_share(chosen, mask),
+        "repeated_patches": repeated_share(chosen, mask),
     }
     if styles is not None:
         free = styles[np.maximum(chosen, 0)]
@@ -147,7 +152,7 @@ def chosen_patches(
       Each batch, and name in `SELECTIONS` -> [B, O] integer rows of the bank, -1 for no object.
     """
     generator = np.random.default_rng([seed, 1])
-    select = _Selector(networks, library, seed)
+    select = _Selector(networks, library, seed, repeats=True)
     for batch in scenes:
         parts = _select_all(select, batch, seed, generator)
         yield batch, {name: parts[f"{name}/ids"] for name in SELECTIONS}
@@ -156,7 +161,14 @@ def chosen_patches(
 class _Selector:
     """Algorithm 1 on the learned embedding and on frozen backbone features."""
 
-    def __init__(self, networks: RetrievalNetworks, library: PatchLibrary | None, seed: int):
+    def __init__(
+        self,
+        networks: RetrievalNetworks,
+        library: PatchLibrary | None,
+        seed: int,
+        repeats: bool,
+    ):
+        self._repeats = repeats
         self._embedding = networks.embedding
         self._untrained = networks.embedding.untrained(seed)
         self._library = library
@@ -180,7 +192,7 @@ class _Selector:
         }
 
     @tf.function
-    def choose(self, embeddings, valid, seeds, locked, noise) -> tf.Tensor:
+    def choose(self, embeddings, valid, seeds, locked, noise, ids) -> tf.Tensor:
         """[B, O] int32 candidate of every object; `noise` multiplies the Gumbel noise."""
         gumbel, scores = noise_and_scores(valid, seeds)  # [B, O, K] twice
         return gumbel_group_select(
@@ -190,7 +202,14 @@ class _Selector:
             gumbel * noise,
             scale=self._embedding.scale,
             locked=locked,
+            ids=None if self._repeats else ids,
         ).choice
+
+    @tf.function
+    def nearest(self, valid, locked, ids) -> tf.Tensor:
+        """[B, O] int32: of every object that is not locked the nearest candidate."""
+        ids = -tf.ones_like(ids) if self._repeats else ids  # [B, O, K]
+        return nearest_unused_slots(valid, ids, locked)
 
 
 def _select_all(
@@ -208,7 +227,10 @@ def _select_all(
     boxes = batch["boxes"].numpy()  # [B, O, 4]
 
     random = np.where(valid, generator.random(valid.shape), -1.0).argmax(axis=2)  # [B, O]
-    choices = {"graph_nearest": [np.zeros_like(random)] * 2, "random": [random] * 2}
+    inputs = batch["candidate_valid"], batch["candidate_ids"]
+    locks = [tf.constant(lock) for lock in (np.full_like(locked, -1), locked)]
+    nearest = [selector.nearest(inputs[0], lock, inputs[1]).numpy() for lock in locks]
+    choices = {"graph_nearest": nearest, "random": [random] * 2}
     parts = {
         "mask": mask,
         "lock_object": np.where(mask.any(axis=1), lock_object, -1),
@@ -220,13 +242,9 @@ def _select_all(
         for suffix, noise in (("", 1.0), (_WITHOUT_NOISE, 0.0)):
             choices[name + suffix] = [
                 selector.choose(
-                    candidates,
-                    batch["candidate_valid"],
-                    seeds,
-                    tf.constant(lock),
-                    tf.constant(noise),
+                    candidates, inputs[0], seeds, lock, tf.constant(noise), inputs[1]
                 ).numpy()
-                for lock in (np.full_like(locked, -1), locked)
+                for lock in locks
             ]
         parts[f"{name}/scores"] = _scores(candidates.numpy(), own.numpy(), lock_object)
     for name, (free, with_lock) in choices.items():
@@ -256,3 +274,15 @@ def _scores(candidates: np.ndarray, own: np.ndarray, anchor: np.ndarray) -> np.n
 def distinct_share(ids: np.ndarray, mask: np.ndarray) -> float:
     """Different patches over patches chosen: low when few patches are used again and again."""
     return float(len(np.unique(ids[mask])) / max(mask.sum(), 1))
+
+
+def repeated_share(ids: np.ndarray, mask: np.ndarray) -> float:
+    """Share of the objects whose patch an object before them in the scene has as well.
+
+    Args:
+      ids: [G, O] integer rows of the bank.
+      mask: [G, O] bool, objects that count.
+    """
+    earlier = np.tri(ids.shape[1], k=-1, dtype=bool)  # [O, O]
+    same = (ids[:, :, None] == ids[:, None]) & mask[:, None] & earlier  # [G, O, O]
+    return float((same.any(axis=2) & mask).sum() / max(mask.sum(), 1))

@@ -13,7 +13,7 @@ from rgan_tf.model.choice import NOISE, OWN, fixed_slots
 from rgan_tf.retrieval.selector import chosen_rows
 from rgan_tf.seeds import Purpose, derive_row_seeds
 from training.evaluation.names import NAMES
-from training.evaluation.retrieval import distinct_share
+from training.evaluation.retrieval import distinct_share, repeated_share
 from training.evaluation.systems import Batch, row_seeds
 
 
@@ -52,6 +52,7 @@ def rule_metrics(
         vectors = table.cooccurrence[np.maximum(ids, 0)]  # [G, O, Dc]
         metrics[f"{name}/cooccurrence_distance"] = cooccurrence_distance(vectors, mask)
     metrics[f"{name}/distinct_patches"] = distinct_share(ids, mask)
+    metrics[f"{name}/repeated_patches"] = repeated_share(ids, mask)
     return metrics
 
 

@@ -13,6 +13,7 @@ from rgan_tf.data.patch_reader import PatchReader
 from rgan_tf.data.pipeline import scene_dataset
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.errors import BadInput
+from rgan_tf.model.bank_features import foreign_objects
 from rgan_tf.model.choice import LEARNED
 from rgan_tf.model.cooccurrence import same_image_auc
 from rgan_tf.model.networks import build_retrieval_networks
@@ -31,6 +32,7 @@ from training.evaluation.rule_retrieval import rule_metrics
 from training.evaluation.systems import Batch, systems_of
 from training.first_stages import load_first_stages
 
+_RETRIEVING = {"images", "diversity", "retrieval"}  # tasks whose figures depend on patches
 _CANDIDATES_AT_ONCE = 128  # per object, at the full batch size
 _JUDGE_CROPS = 4000  # real crops that teach the judge of objects
 
@@ -48,6 +50,7 @@ def evaluate_split(
     batch_size: int,
     picture_scenes: int,
     keep: Keep | None = None,
+    repeats: bool = True,
 ) -> tuple[dict[str, Any], np.ndarray]:
     """Runs the tasks on one split.
 
@@ -62,6 +65,7 @@ def evaluate_split(
       batch_size: scenes at once.
       picture_scenes: rows of the picture.
       keep: sees all images of the task "images".
+      repeats: whether objects of a scene may get the same patch while others are free.
 
     Returns:
       metric name -> value, and a picture of the first scenes under every system.
@@ -77,6 +81,8 @@ def evaluate_split(
             raise BadInput(
                 f"--system {name}: a run with retrieval.choice={rule} has {', '.join(names)}"
             )
+    if not repeats and rule != LEARNED:
+        raise BadInput(f"--without-repeats: a run with retrieval.choice={rule} chooses by its rule")
     if "images" in tasks and data.record_count(split) < 2:
         raise BadInput(f"--split {split}: has one image, and a distance needs two")
     first_stages = load_first_stages(run)
@@ -119,9 +125,12 @@ def evaluate_split(
         seed=seed,
         rule=rule,
         library=library,
+        repeats=repeats,
     )
     systems = [system for system in systems if compared is None or system.name in compared]
-    metrics: dict[str, Any] = {}
+    foreign = foreign_objects(data.truth(split), data.bank)
+    retrieves = not _RETRIEVING.isdisjoint(tasks)
+    metrics: dict[str, Any] = {"other_category_objects": foreign} if foreign and retrieves else {}
     if backbone is not None:
         metrics |= _image_task(
             data,
@@ -134,7 +143,13 @@ def evaluate_split(
         )
     if distance is not None:
         metrics |= diversity_metrics(
-            networks, scenes(), distance, protocol=protocol, rule=rule, library=library
+            networks,
+            scenes(),
+            distance,
+            protocol=protocol,
+            rule=rule,
+            library=library,
+            repeats=repeats,
         )
     if "layout" in tasks:
         metrics |= layout_metrics(networks, scenes(candidates=None), vocabulary, protocol)
@@ -142,7 +157,9 @@ def evaluate_split(
             found = layout_metrics(sg2im, scenes(candidates=None), vocabulary, protocol)
             metrics |= {f"sg2im/{name}": value for name, value in found.items()}
     if "retrieval" in tasks and rule == LEARNED:
-        metrics |= retrieval_metrics(networks, scenes(), data, table, seed=seed, library=library)
+        metrics |= retrieval_metrics(
+            networks, scenes(), data, table, seed=seed, library=library, repeats=repeats
+        )
     elif "retrieval" in tasks:
         metrics |= rule_metrics(rule, scenes(), data, split, table, seed=seed)
     if "cooccurrence" in tasks:

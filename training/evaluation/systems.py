@@ -52,6 +52,7 @@ def systems_of(
     seed: int,
     rule: str = choice.LEARNED,
     library: PatchLibrary | None = None,
+    repeats: bool = True,
 ) -> list[System]:
     """Every system that the three trained stages offer, under both layouts.
 
@@ -64,11 +65,20 @@ def systems_of(
       seed: of the random retrieval.
       rule: the run's `retrieval.choice`.
       library: the patches, where the batches do not carry them.
+      repeats: see `synthesise`.
     """
 
     def synthesised(batch: Batch, boxes: tf.Tensor | None) -> Synthesis:
         seeds = row_seeds(batch, seed)
-        return synthesise(networks, batch, row_seeds=seeds, boxes=boxes, rule=rule, library=library)
+        return synthesise(
+            networks,
+            batch,
+            row_seeds=seeds,
+            boxes=boxes,
+            rule=rule,
+            library=library,
+            repeats=repeats,
+        )
 
     def generated(batch: Batch, boxes: tf.Tensor | None) -> Drawn:
         made = synthesised(batch, boxes)

@@ -191,6 +191,8 @@ def _shown(value: Any, interval: Any = None, deviation: Any = None) -> Content:
     """A figure with its 95 % interval or deviation, where it has one."""
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, dict):
+        return ", ".join(f"{name}: {part}" for name, part in value.items())
     if not isinstance(value, (int, float)):
         return value if value is None or isinstance(value, str) else str(value)
     text = number(value)

@@ -9,12 +9,12 @@ import pytest
 
 from export.publishing.serving_files import FILES
 from export.signatures import (
+    ALL_MODES,
     ALLOWED_BATCHES,
     INPUTS,
     MAX_BATCH,
     MAX_SEED,
     MAX_TEMPERATURE,
-    MODES,
     OUTPUTS,
     VERSION,
 )
@@ -76,7 +76,7 @@ def test_endpoints_and_version():
 
 def test_limits():
     *some, last = ALLOWED_BATCHES
-    modes = range(len(MODES))
+    modes = range(len(ALL_MODES))
     assert dict(table(PAGE, "limit")) == {
         "rows of a request": f"1 to {MAX_BATCH}; a server should run "
         f"{', '.join(map(str, some))} or {last} at once",

@@ -141,8 +141,8 @@ def test_nearest_keeps_locked_patches_and_the_order_of_the_objects(exported, sce
     assert reply["patch_ids"][0, [2, 3, 5]].tolist() == [-1, -1, -1]
 
 
-def test_nearest_prefers_the_category_of_the_object_over_a_smaller_distance(exported, scenes, ask):
-    """A category with fewer patches than K is filled up with others, which can be closer."""
+def test_nearest_keeps_to_the_category_whatever_lies_closer(exported, scenes, ask):
+    """Also of a category with fewer patches than candidates."""
     names = [row["category"] for row in exported.model.provenance]
     k = exported.run.config.retrieval.candidates
     rare = sorted(name for name in set(names) if names.count(name) < k)
@@ -205,7 +205,7 @@ def test_seed_and_temperature_do_not_matter_where_nothing_is_drawn(scenes, ask):
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("mode", 3, r"mode: must be 0 \(sample\), 1 \(deterministic\), 2 \(nearest\)"),
+        ("mode", 6, r"mode: must be 0 \(sample\), 1 \(deterministic\), 2 \(nearest\), 3 \(sample_"),
         ("mode", -1, "mode: must be"),
         ("seed", -1, "seed: must not be negative"),
         ("seed", -(2**31), "seed: must not be negative"),

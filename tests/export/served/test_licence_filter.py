@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -106,44 +107,51 @@ def test_generate_uses_only_what_is_allowed(run, exported):
     }
 
 
-def test_objects_that_get_a_patch_of_another_category_are_marked_and_counted(
-    run, exported, monkeypatch, caplog
-):
-    result, samples = run(None)
-    provenance = exported.model.provenance
-    items = objects_of(samples)
-    for item in items:
-        is_same = provenance[item["patch"]["id"]]["category"] == item["category"]
-        assert item["category_found"] == is_same
-    assert result["fallbacks"] == sum(not item["category_found"] for item in items)
-
-
-def test_a_category_without_an_allowed_patch_is_filled_from_others(
-    run, exported, monkeypatch, caplog, tmp_path
-):
-    """`fallbacks` counts what the model had to take, not what the user chose."""
+def test_a_category_with_few_patches_keeps_to_them(run, exported):
+    """Every category of the bank, and few have as many patches as there are candidates."""
     categories = [row["category"] for row in exported.model.provenance]
-    rare = min(set(categories), key=categories.count)
+    names = sorted(set(categories), key=categories.count)
+    assert categories.count(names[0]) < exported.run.config.retrieval.candidates
+    size = exported.model.sizes.objects
+    graphs = [{"objects": names[i : i + size]} for i in range(0, len(names), size)]
+    result, samples = run(None, graphs, samples=2)
+    for item in objects_of(samples):
+        assert item["category_found"] and item["patch"]["category"] == item["category"]
+    assert result["fallbacks"] == 0 and result["other_category"] == []
+
+
+def test_a_category_without_an_allowed_patch_is_told_and_so_is_what_the_user_locks(
+    run, exported, caplog, tmp_path
+):
+    rows = exported.model.provenance
+    allowed = {row["category"] for i, row in enumerate(rows) if exported.code_of(i) == "BY"}
+    without = next(n for n in exported.model.vocabulary.objects[2:] if n not in allowed)
     (tmp_path / "red.png").write_bytes(encode_png(np.full([40, 40, 3], 9, np.uint8)))
-    other = next(
-        patch
-        for patch, category in enumerate(categories)
-        if category != rare and exported.code_of(patch) == "BY"
-    )
+    other = next(i for i, row in enumerate(rows) if row["category"] == "grass" and i % 3 == 0)
     graph = {
-        "objects": [rare, rare, rare, rare],
+        "objects": [without, "sky", "tree", without],
         "relationships": [],
         "patches": [None, None, other, "red.png"],
     }
     result, samples = run(["BY"], graph, samples=4)
-    items = objects_of(samples)
     found = [[item["category_found"] for item in sample["objects"]] for sample in samples]
-    assert all(row[2:] == [False, True] for row in found)
-    fallbacks = sum(not ours for row in found for ours in row[:2])
-    assert result["fallbacks"] == fallbacks > 0
-    assert codes_of(exported, [i["patch"]["id"] for i in items if i["patch"]["id"]]) == {"BY"}
-    (line,) = [record.getMessage() for record in caplog.records if "category" in record.message]
-    assert line.startswith(f"{fallbacks} objects got a patch of another category")
+    assert found == [[False, True, False, True]] * 4
+    items = objects_of(samples)
+    ids = [item["patch"]["id"] for item in items if item["patch"]["id"] is not None]
+    assert codes_of(exported, ids) == {"BY"}
+    assert result["fallbacks"] == 4  # what the model had to take, not what the user chose
+    taken = Counter(sample["objects"][0]["patch"]["category"] for sample in samples)
+    expected = [(0, without, name, "model", n) for name, n in taken.items()]
+    expected.append((2, "tree", "grass", "user", 4))
+    keys = ("object", "wanted", "taken", "chosen_by", "samples")
+    found = [tuple(entry[key] for key in keys) for entry in result["other_category"]]
+    assert sorted(found) == sorted(expected)
+    lines = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    for name in taken:
+        (line,) = [line for line in lines if f"got a patch of {name}" in line]
+        assert line.startswith(f"graph 0: object 0 ({without}) got a patch of {name}")
+        assert line.endswith(f": the model has no patch of {without} under BY")
+    assert "graph 0: object 2 (tree) has a patch of grass, as the graph says" in lines
 
 
 def refused(run, tmp_path, message, licence, graph=GRAPH):

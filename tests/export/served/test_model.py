@@ -13,6 +13,7 @@ from export.signatures import (
     GENERATE_WITH_PATCHES,
     OWN_PATCH,
     SAMPLE,
+    WITH_REPEATS,
     empty_request,
 )
 from rgan_tf.data.patch_bank import resize_crops
@@ -55,8 +56,8 @@ def library(exported):
 
 
 @pytest.mark.parametrize("deterministic", [False, True])
-@pytest.mark.parametrize("boxes_given", [False, True])
-def test_equals_the_library(exported, library, ask, deterministic, boxes_given):
+@pytest.mark.parametrize(("boxes_given", "repeats"), [(False, False), (True, False), (True, True)])
+def test_equals_the_library(exported, library, ask, deterministic, boxes_given, repeats):
     rows = len(library["objects"])
     seeds = tf.range(rows) + 20
     encoder, graph = exported.served.prefilter.encoder, ("objects", "triples")
@@ -68,12 +69,14 @@ def test_equals_the_library(exported, library, ask, deterministic, boxes_given):
         {**library, "candidate_distances": distances},
         row_seeds=None if deterministic else seeds,
         boxes=library["boxes"] if boxes_given else None,
+        repeats=repeats,
     )
     request = empty_request(GENERATE, exported.model.sizes, rows)
     request["objects"] = library["objects"].numpy()
     request["triples"] = library["triples"].numpy()
     request["seed"] = seeds.numpy()
     request["mode"][:] = DETERMINISTIC if deterministic else SAMPLE
+    request["mode"] += WITH_REPEATS if repeats else 0
     if boxes_given:
         request["boxes"] = library["boxes"].numpy()
         request["boxes_given"] = request["objects"] > 0
@@ -108,11 +111,10 @@ def test_patches_are_of_the_bank(exported, scene, ask):
     assert reply["patch_crops_bytes"][0, 3:].tolist() == [b""] * 3
     assert not reply["boxes"][0, 3:].any()
     assert (reply["patch_scores"][0, :3] >= 0).all() and (reply["patch_scores"][0, 3:] == -1).all()
-    # Same category first, others only where it has fewer than K patches.
     categories = [row["category"] for row in exported.model.provenance]
-    for name, patch in zip((SKY, GRASS), ids[:2], strict=True):
-        assert categories.count(name) >= exported.run.config.retrieval.candidates
-        assert categories[patch] == name
+    assert [categories[patch] for patch in ids[:3]] == [SKY, GRASS, TREE]
+    objects = scene()["objects"]
+    np.testing.assert_array_equal(reply["patch_categories"], objects)
 
 
 def test_a_row_does_not_depend_on_its_batch(exported, library, ask):
@@ -159,6 +161,8 @@ def test_a_locked_patch_comes_back_and_steers_the_others(exported, scene, ask):
         request["patch_ids"][0, 2] = locked
         reply = ask(GENERATE, **request)
         assert reply["patch_ids"][0, 2] == locked
+        water = exported.model.vocabulary.object_id("water")
+        assert reply["patch_categories"][0, 2] == water != request["objects"][0, 2]
         np.testing.assert_array_equal(
             tf.io.decode_png(reply["patch_crops_bytes"][0, 2]).numpy(),
             exported.data.bank.crops_at(np.array(locked), exported.model.sizes.crop),
@@ -181,6 +185,7 @@ def test_an_own_patch_is_embedded_as_the_bank_is(exported, scene, ask):
     by_pixels["own_given"][0, 1] = True
     expected, reply = ask(GENERATE, **by_id), ask(GENERATE_WITH_PATCHES, **by_pixels)
     assert reply["patch_ids"][0, 1] == OWN_PATCH and reply["patch_scores"][0, 1] == -1
+    assert reply["patch_categories"][0, 1] == 0
     np.testing.assert_array_equal(reply["patch_ids"][0, [0, 2]], expected["patch_ids"][0, [0, 2]])
     np.testing.assert_array_equal(reply["patch_crops_bytes"], expected["patch_crops_bytes"])
     assert reply["image_bytes"][0] == expected["image_bytes"][0]

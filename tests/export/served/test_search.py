@@ -74,11 +74,12 @@ def queries_of(arrays, batch: int = 3):
 
 
 def by_hand(arrays, query, category, refused):
-    """The K nearest rows of the category, then of the others, none of a refused licence."""
+    """The K nearest rows of the category; of the others only where it has none that is allowed."""
     distances = np.linalg.norm(arrays.graph_features.astype(np.float64) - query, axis=1)
     allowed = (arrays.category_ids != 0) & ~refused[arrays.licence_ids]
-    order = np.lexsort((distances, arrays.category_ids != category))
-    return [row for row in order if allowed[row]][:K]
+    own = allowed & (arrays.category_ids == category)
+    allowed = own if own.any() else allowed
+    return [row for row in distances.argsort() if allowed[row]][:K]
 
 
 def assert_found(arrays, found, queries, categories, refused):
@@ -110,6 +111,27 @@ def test_each_row_has_its_own_licences(arrays, searches, kind):
         alone = searches[kind][1](*(part[row : row + 1] for part in (queries, categories, refused)))
         for one, many in zip(alone, found, strict=True):
             np.testing.assert_array_equal(one[0], many[row])
+
+
+@pytest.mark.parametrize("kind", ["exact", "scann"])
+def test_another_category_is_found_only_where_the_licences_leave_none(arrays, searches, kind):
+    queries, categories = queries_of(arrays, batch=4)
+    categories[:, 2] = RARE
+    rare = np.flatnonzero(arrays.category_ids == RARE)  # one under each licence
+    refused = np.array([[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 1]], bool)
+    found = searches[kind][1](queries, categories, refused)
+    assert_found(arrays, found, queries, categories, refused)
+    assert found.valid.numpy()[:, 2].sum(axis=1).tolist() == [3, 2, 1, 1]
+    # Without the one under licence 2, two of three licences refused leave none.
+    assert sorted(arrays.licence_ids[rare]) == [0, 1, 2]
+    fewer = arrays.category_ids.copy()
+    fewer[rare[arrays.licence_ids[rare] == 2]] = 2
+    fewer = arrays._replace(category_ids=fewer)
+    refused = np.array([[1, 1, 0], [0, 0, 0]], bool)
+    found = make_search(kind, fewer).search(queries[:2], categories[:2], refused)
+    taken = fewer.category_ids[found.ids.numpy()[:, 2]]  # [2, K]
+    assert found.valid.numpy()[:, 2].sum(axis=1).tolist() == [K, 2]
+    assert RARE not in taken[0] and (taken[1][:2] == RARE).all()
 
 
 @pytest.mark.parametrize("category", [RARE, UNKNOWN])

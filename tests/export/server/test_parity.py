@@ -19,12 +19,14 @@ from export.signatures import (
     NEAREST,
     RETRIEVE_ONLY,
     SAMPLE,
+    WITH_REPEATS,
 )
 
 MODES = (SAMPLE, DETERMINISTIC, NEAREST)
 CASES = [
     *((GENERATE, mode, rows, locked) for mode in MODES for rows, locked in [(1, False), (3, True)]),
     *((RETRIEVE_ONLY, mode, rows, True) for mode in MODES for rows in (1, 8)),
+    *((RETRIEVE_ONLY, mode + WITH_REPEATS, 8, True) for mode in MODES),
     *((GENERATE_WITH_PATCHES, mode, 2, locked) for mode in MODES for locked in (False, True)),
     (ENCODE, SAMPLE, 1, False),
     (ENCODE, SAMPLE, 8, False),

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from rgan_tf.data.candidates import CandidateTable
 from rgan_tf.retrieval.embedding import PatchEmbedding
-from training.evaluation.retrieval import SELECTIONS, retrieval_metrics
+from training.evaluation.retrieval import SELECTIONS, repeated_share, retrieval_metrics
 
 STYLES, SIZE = 2, 8
 APART = np.array([[0, 0.25 * i, 1, 0.25 * i + 0.25] for i in range(4)], np.float32)
@@ -60,9 +60,9 @@ def world(scenes=40, objects=3, k=2, knows=True, seed=0):
     return batch, data, CandidateTable(ids.reshape(-1, k), related)
 
 
-def measure(batch, data, table, embedding=None, seed=0):
+def measure(batch, data, table, embedding=None, seed=0, **options):
     networks = SimpleNamespace(embedding=embedding or StyleEmbedding())
-    return retrieval_metrics(networks, [batch], data, table, seed=seed)
+    return retrieval_metrics(networks, [batch], data, table, seed=seed, **options)
 
 
 def test_an_embedding_that_knows_the_style_keeps_to_it():
@@ -189,3 +189,28 @@ def test_frozen_features_are_those_of_each_patch_alone():
     np.testing.assert_allclose(
         whole[1, 2, 3], embedding.standardise(tf.constant(features[1, 2, 3:4]))[0], atol=1e-6
     )
+
+
+def test_repeated_share_by_hand():
+    ids = np.array([[5, 5, 6, 5], [7, 8, 7, -1]])
+    mask = np.array([[True, True, True, True], [True, True, True, False]])
+    assert repeated_share(ids, mask) == pytest.approx(3 / 7)
+    mask[0, 0] = False  # one that does not count repeats nothing, nor is it repeated
+    assert repeated_share(ids, mask) == pytest.approx(2 / 6)
+    assert repeated_share(ids, np.zeros_like(mask)) == 0.0
+
+
+def test_without_repeats_every_selection_but_the_random_one_keeps_objects_apart():
+    batch, data, table = world()
+    # The objects of a scene share their two candidates, which are of different styles.
+    shared = tf.repeat(batch["candidate_ids"][:, :1], 3, axis=1)
+    features = tf.repeat(batch["candidate_features"][:, :1], 3, axis=1)
+    batch = batch | {"candidate_ids": shared, "candidate_features": features}
+    free, apart = (measure(batch, data, table, repeats=repeats) for repeats in (True, False))
+    for name in ("learned", "graph_nearest"):
+        # All three take one patch; kept apart, both patches are used before one comes again.
+        assert free[f"retrieval/{name}/repeated_patches"] == pytest.approx(2 / 3)
+        assert apart[f"retrieval/{name}/repeated_patches"] == pytest.approx(1 / 3)
+        assert apart[f"retrieval/{name}/style_agreement"] == pytest.approx(1 / 3)
+    random = "retrieval/random/repeated_patches"
+    assert free[random] == apart[random] > 1 / 3
