@@ -45,7 +45,9 @@ def test_everything_twice_is_the_same(trained, tmp_path, rgan, no_outside_weight
     assert not (trained.folder / "metrics.jsonl").exists()
 
 
-def test_objects_of_other_categories_are_counted_by_category(trained, rgan, tiny_world, tmp_path):
+def test_objects_of_other_categories_are_counted_by_category(
+    trained, rgan, tiny_world, tmp_path, caplog
+):
     bank = tiny_world.bank
     counts = Counter(
         bank.vocabulary.object_name(int(category))
@@ -53,14 +55,14 @@ def test_objects_of_other_categories_are_counted_by_category(trained, rgan, tiny
         if not ((bank.category_ids == category) & (bank.image_ids != image)).any()
     )
     assert counts, "the world has no category that is in one image only"
-    record = runs.open_run(trained.folder).stage_record("retrievegan")
+    record = trained.stage_record("retrievegan")
     assert record["other_category_objects"] == counts
     assert record["fallback_objects"] == sum(counts.values())
     words = ("--split", "train", "--only", "retrieval", "--without-repeats")
     reply = rgan("eval", "--run", trained.folder, "--out", tmp_path, *words)
     assert reply.code == 0, reply.err
     assert json.loads(reply.out)["train"]["other_category_objects"] == counts
-    (line,) = [line for line in reply.err.splitlines() if "patches of other categories" in line]
+    (line,) = [line for line in caplog.messages if "patches of other categories" in line]
     for name, count in list(counts.most_common(3)):
         assert f"{name} ({count})" in line
 
