@@ -67,8 +67,7 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
     if not args.data or not args.run:
         raise BadInput("rgan train: --data and --run are needed (or --dry-run)")
 
-    import tensorflow as tf
-
+    from rgan_tf.fixed_order import fix_order_of_process
     from rgan_tf.runs import (
         STAGES,
         check_stages_fit,
@@ -82,7 +81,7 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
     from training.workers import start_workers
 
     if config.training.deterministic:
-        tf.config.experimental.enable_op_determinism()
+        fix_order_of_process()
     workers = start_workers()  # before anything else: a cluster forms in the beginning or never
     check_replicas_fit(config, workers)
     data, perceptual = open_inputs(config, args.data, args.weights_dir)
