@@ -16,6 +16,7 @@ from rgan_tf.data.licences import LicenceFilter
 from rgan_tf.errors import BadInput
 
 MOST_DRAWS = 64
+_PATIENCE = 6  # draws without a further object that has changed
 
 Answer = Callable[[Request, Draw], dict[str, Any]]
 
@@ -66,7 +67,8 @@ def answer_edit(answer: Answer, request: Request, draw: Draw, step: int) -> dict
     """Draws until no replaced object has its old patch; every other object is as it was.
 
     Objects that have changed keep what they got while the rest is drawn again, with the seed
-    `step` further on. The same arguments give the same reply.
+    `step` further on; where that does not help for a while, what they got may be all that the rest
+    could have taken, and everything is drawn again. The same arguments give the same reply.
 
     Args:
       answer: what asks the model.
@@ -77,15 +79,19 @@ def answer_edit(answer: Answer, request: Request, draw: Draw, step: int) -> dict
     Raises:
       BadInput: if an old patch came every time.
     """
-    stubborn = request.replaced
+    stubborn, start, since = request.replaced, request, 0
     for number in range(MOST_DRAWS):
         seed = (draw.seed + number * step) % (MAX_SEED + 1)
         reply = answer(request, dataclasses.replace(draw, seed=seed))
         chosen = np.array(request.fields["patch_ids"])  # [O]
         found = reply["patch_ids"]  # [O]
-        stubborn = {i: old for i, old in request.replaced.items() if found[i] == old}
+        before, stubborn = stubborn, {i: p for i, p in request.replaced.items() if found[i] == p}
         if not stubborn:
             return reply
+        since = 0 if len(stubborn) < len(before) else since + 1
+        if since == _PATIENCE:
+            request, since = start, 0
+            continue
         for position in request.replaced.keys() - stubborn.keys():
             chosen[position] = found[position]
         request = dataclasses.replace(request, fields={**request.fields, "patch_ids": chosen})

@@ -67,9 +67,8 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
     if not args.data or not args.run:
         raise BadInput("rgan train: --data and --run are needed (or --dry-run)")
 
-    import tensorflow as tf
-
     from rgan_tf.backbones import load_backbone
+    from rgan_tf.fixed_order import fix_order_of_process
     from rgan_tf.losses.perceptual import PerceptualDistance
     from rgan_tf.runs import (
         STAGES,
@@ -85,7 +84,7 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
     from training.workers import start_workers
 
     if config.training.deterministic:
-        tf.config.experimental.enable_op_determinism()
+        fix_order_of_process()
     workers = start_workers()  # before anything else: a cluster forms in the beginning or never
     check_replicas_fit(config, workers)
     data = open_data(config, args.data)

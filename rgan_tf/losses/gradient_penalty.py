@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
+from rgan_tf.fixed_order import FixedOrderTape
 from rgan_tf.losses.basic import mean_over_objects
 
 
@@ -40,7 +41,7 @@ def gradient_penalty(
         # Masking the result is not enough: a NaN that passes the network reaches the gradient of
         # its variables although the gradient that comes back to it is 0.
         values = tf.where(shown, values, 0.0)  # [B, O, h, w, 3]
-    with tf.GradientTape(watch_accessed_variables=False) as tape:
+    with FixedOrderTape(watch_accessed_variables=False) as tape:
         tape.watch(values)
         logits = tf.cast(logits_of(values), tf.float32)  # [B, ...]
         # Rows, and with a mask places, are independent: one sum gives the gradient of each.

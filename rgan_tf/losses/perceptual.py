@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+from rgan_tf.fixed_order import sum_of
+
 if typing.TYPE_CHECKING:
     from rgan_tf.backbones import Backbone
 
@@ -57,7 +59,7 @@ class PerceptualDistance:
             weight * tf.reduce_mean(tf.abs(a - b), axis=[1, 2, 3])  # [B]
             for weight, a, b in zip(self._backbone.perceptual_weights, first, second, strict=True)
         ]
-        return tf.add_n(layers)  # [B]
+        return sum_of(layers)  # [B]
 
     def __call__(self, images: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
         """The distance of images to their targets; the gradient reaches `images` only.

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 
 import tensorflow as tf
 
+from rgan_tf.fixed_order import sum_of
+
 
 def weighted_sum(terms: Mapping[str, tf.Tensor], weights: Mapping[str, float]) -> tf.Tensor:
     """Adds named losses up, each times its weight.
@@ -27,4 +29,4 @@ def weighted_sum(terms: Mapping[str, tf.Tensor], weights: Mapping[str, float]) -
     parts = [weights[name] * term for name, term in terms.items() if weights[name]]  # each [B]
     if not parts:
         raise ValueError(f"every weight is 0 among {', '.join(terms)}")
-    return tf.add_n(parts)  # [B]
+    return sum_of(parts)  # [B]

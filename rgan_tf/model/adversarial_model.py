@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from rgan_tf.adapters.addons import normalise_spectra
 from rgan_tf.config import Config
+from rgan_tf.fixed_order import FixedOrderTape
 from rgan_tf.losses.total import weighted_sum
 from rgan_tf.model.gated_adam import GatedAdam
 from rgan_tf.model.guarded_model import GuardedModel, dense, in_parts, zero_unless
@@ -176,7 +177,7 @@ class AdversarialModel(GuardedModel):
             "discriminator": self.discriminators.trainable_variables,
         }
         scale = self.guard.loss_scale if self.guard.scales_loss else 1.0
-        with tf.GradientTape(persistent=True) as tape:
+        with FixedOrderTape(persistent=True) as tape:
             terms = self.compute_terms(batch, first_row)
             losses = {
                 "generator": self._total(terms.generator, self.generator_weights),

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from rgan_tf.adapters.addons import triplet_semihard
 from rgan_tf.errors import BadInput
+from rgan_tf.fixed_order import FixedOrderTape
 from rgan_tf.metrics.boxes import shared_share
 from rgan_tf.model.guarded_model import GuardedModel, dense, zero_unless
 from rgan_tf.retrieval.distance import l2_distance
@@ -67,7 +68,7 @@ class CooccurrenceModel(GuardedModel):
 
     def train_step(self, batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """One optimiser step on a batch of `triplet_dataset`."""
-        with tf.GradientTape() as tape:
+        with FixedOrderTape() as tape:
             losses = self._triplet_losses(batch)
             total = losses["triplet_loss"] + losses["semihard_loss"]
             # Optimisers add gradients up over replicas.

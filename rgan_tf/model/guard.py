@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+from rgan_tf.fixed_order import sum_of
+
 KEPT_STEPS = 16  # numbers of skipped steps that are remembered, for inspection
 _FIRST_SCALE = 2.0**15
 _SOUND_STEPS_TO_GROW = 2000
@@ -85,7 +87,7 @@ class UpdateGuard(tf.Module):
         Returns:
           Scalar bool, the same on every replica: whether the step is sound.
         """
-        total = tf.add_n([tf.reduce_sum(tf.cast(g, tf.float32)) for g in gradients])  # []
+        total = sum_of([tf.reduce_sum(tf.cast(g, tf.float32)) for g in gradients])  # []
         is_bad = tf.cast(~tf.math.is_finite(total), tf.float32)  # []
         # A loss that is no number on one replica is none in the sum, so the sums tell all.
         told = tf.stack([*[tf.cast(loss, tf.float32) for loss in losses], is_bad])  # [L + 1]

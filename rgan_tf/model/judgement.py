@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from rgan_tf.augmentation import augment
 from rgan_tf.config import Config, parse_augmentation
+from rgan_tf.fixed_order import sum_of
 from rgan_tf.losses.adversarial import discriminator_loss, generator_loss
 from rgan_tf.losses.basic import auxiliary_loss
 from rgan_tf.losses.gradient_penalty import gradient_penalty
@@ -242,4 +243,4 @@ def discriminator_terms(
 
 
 def _mean(terms: list[tf.Tensor]) -> tf.Tensor:
-    return tf.add_n(terms) / len(terms)
+    return sum_of(terms) / len(terms)
