@@ -65,6 +65,12 @@ def triplet_semihard(labels: tf.Tensor, embeddings: tf.Tensor, *, margin: float)
     """
     if margin < 0:
         raise ValueError(f"margin must not be negative, got {margin}")
-    return tfa.losses.triplet_semihard_loss(
-        labels, tf.cast(embeddings, tf.float32), margin=margin, distance_metric="L2"
+    # Not as the `tf.function`s that they are: those add up their gradients in any order.
+    loss = tfa.losses.triplet_semihard_loss.python_function
+    distances = tfa.losses.metric_learning.pairwise_distance.python_function
+    return loss(
+        labels,
+        tf.cast(embeddings, tf.float32),
+        margin=margin,
+        distance_metric=lambda vectors: distances(vectors, squared=False),
     )

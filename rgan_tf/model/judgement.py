@@ -69,6 +69,7 @@ class Judge:
         maps_of: Callable[[tf.Tensor], Maps] | None = None,
     ):
         self._settings = config.discriminators
+        self._is_deterministic = config.training.deterministic
         self._kinds = parse_augmentation(config.discriminators.augmentation)
         self._recomputes = config.training.recompute
         self._keeps_padding = config.training.jit_compile
@@ -169,9 +170,11 @@ class Judge:
             )  # [B]
             return (of_images + of_objects) * float(every)
 
-        return tf.cond(
-            tf.equal(step % every, 0), computed, lambda: tf.zeros(tf.shape(images)[:1])
-        )  # [B]
+        is_due = tf.equal(step % every, 0)  # []
+        if self._is_deterministic:
+            # The gradient of a `tf.cond` adds up in any order, so the other steps pay as well.
+            return tf.where(is_due, computed(), 0.0)  # [B]
+        return tf.cond(is_due, computed, lambda: tf.zeros(tf.shape(images)[:1]))  # [B]
 
 
 def discriminator_weights(config: Config, *, judges_maps: bool = False) -> dict[str, float]:

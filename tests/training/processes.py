@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import tensorflow as tf
@@ -44,6 +46,32 @@ def start_training(
             stderr=stderr,
             env={**os.environ, **(environment or {})},
         )
+
+
+# Ends by itself when its parent is gone, however that ended, and in any case after two hours. It
+# works in bursts: they change what runs beside what more often than steady load, and cost less.
+_BUSY = """
+import os, random, sys, time
+parent, end = int(sys.argv[1]), time.monotonic() + 7200
+while os.getppid() == parent and time.monotonic() < end:
+    pause = time.monotonic() + random.uniform(0.02, 0.2)
+    while time.monotonic() < pause:
+        pass
+    time.sleep(random.uniform(0.02, 0.2))
+"""
+
+
+@contextlib.contextmanager
+def busy_machine(loops: int = 2) -> Iterator[list[subprocess.Popen]]:
+    """Processes that keep a core busy half of the time each, beside whatever runs within."""
+    command = [sys.executable, "-S", "-c", _BUSY, str(os.getpid())]
+    with contextlib.ExitStack() as stack:
+        processes = []
+        for _ in range(loops):
+            processes.append(subprocess.Popen(command, stdin=subprocess.DEVNULL))
+            stack.callback(processes[-1].wait)
+            stack.callback(processes[-1].kill)
+        yield processes
 
 
 def finish(process: subprocess.Popen, run: Path, *, code: int = 0) -> None:

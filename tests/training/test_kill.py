@@ -5,13 +5,22 @@ from __future__ import annotations
 import json
 import random
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from tests.training.processes import finish, start_training, weights_of, write_settings
+from tests.training.processes import (
+    busy_machine,
+    finish,
+    start_training,
+    weights_of,
+    write_settings,
+)
 
+ROOT = Path(__file__).resolve().parents[2]
 EVERY = 4  # steps between checkpoints
 
 
@@ -83,6 +92,21 @@ def kill_until_done(config, data, run, kills, seed) -> int:
         assert reported(run) - done(run) <= EVERY + 2, "more than an interval was lost"
 
 
+@pytest.fixture
+def busy():
+    """Two loops beside: the order of sums once depended on what else a machine does."""
+    with busy_machine():
+        yield
+
+
+def is_running(number: int) -> bool:
+    """Whether this process still does anything; an ended one may wait for whoever inherits it."""
+    try:
+        return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
 def check_kills(config, data, folder, kills, seed):
     straight, killed = folder / "straight", folder / "killed"
     finish(start_training(config, data, straight), straight)
@@ -92,6 +116,8 @@ def check_kills(config, data, folder, kills, seed):
     assert not writes(killed)  # nothing half-written stays
 
 
+@pytest.mark.timeout(900)  # of three trainings beside the loops, on a machine that runs more tests
+@pytest.mark.usefixtures("busy")
 def test_two_kills_end_bit_identical(config, tiny_world, tmp_path):
     check_kills(config(6), tiny_world.folder, tmp_path, kills=2, seed=1)
 
@@ -111,6 +137,24 @@ def test_another_seed_ends_with_other_weights(config, tiny_world, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(3600)
+@pytest.mark.timeout(7200)
+@pytest.mark.usefixtures("busy")
 def test_twenty_kills_end_bit_identical(config, tiny_world, tmp_path):
     check_kills(config(40), tiny_world.folder, tmp_path, kills=20, seed=2)
+
+
+def test_busy_processes_end_with_their_parent():
+    """Even if it is killed, as a test that takes too long is."""
+    program = "import sys, time\n" + "from tests.training.processes import busy_machine\n"
+    program += "with busy_machine() as them:\n    print(*[p.pid for p in them], flush=True)\n"
+    program += "    time.sleep(600)"
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, cwd=ROOT
+    ) as parent:
+        numbers = [int(word) for word in parent.stdout.readline().split()]
+        assert len(numbers) == 2 and all(map(is_running, numbers))
+        parent.kill()
+    limit = time.monotonic() + 60
+    while any(map(is_running, numbers)):
+        assert time.monotonic() < limit, "a busy process outlived its parent"
+        time.sleep(0.05)
