@@ -98,8 +98,8 @@ def answer_edit(answer: Answer, request: Request, draw: Draw, step: int) -> dict
     names = ", ".join(f"{_label(request, i)} (patch {old})" for i, old in stubborn.items())
     raise BadInput(
         f"--redraw: {MOST_DRAWS} draws gave the old patch again for {names}; raise --temperature, "
-        "or name another patch in the graph (rgan bank info MODEL --category NAME --picture FILE "
-        "shows them)"
+        "allow one that another object has by --allow-repeats, or name another patch in the graph "
+        "(rgan bank info MODEL --category NAME --picture FILE shows them)"
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import os
+import sys
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is imported
@@ -17,7 +18,9 @@ import pytest
 import tensorflow as tf
 from hypothesis import settings
 
-from tests.no_network import network_guard
+# By this name in every process, as `sitecustomize` imports it: one module, one exception.
+sys.path.insert(0, str(Path(__file__).parent / "no_network"))
+import network_guard  # noqa: E402
 
 # Read before `same_surroundings` hides them.
 _BESIDE = {name: os.environ.get(name) for name in ("RGAN_COCO_ROOT", "RGAN_WEIGHTS")}

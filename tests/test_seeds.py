@@ -77,4 +77,7 @@ def test_purposes_are_distinct_and_keep_their_numbers():
         "IMAGE_AUGMENTATION": 8,
         "CROP_AUGMENTATION": 9,
         "PREDICTED_BOXES": 10,
+        "RELIT_PATCHES": 11,
+        "EXCHANGED_PATCHES": 12,
+        "FEATURE_MIXING": 16,
     }

@@ -11,11 +11,10 @@ import sys
 import urllib.request
 from pathlib import Path
 
+import network_guard
 import pytest
 import tensorflow as tf
 from packaging.requirements import Requirement
-
-from tests.no_network import network_guard
 
 ROOT = Path(__file__).parent.parent
 ELSEWHERE = "192.0.2.1"  # of a block that is kept for documentation

@@ -167,6 +167,8 @@ class CachedRetrieval:
       * of the selection loss, less: it needs no pixels, so the `exact_candidates` nearest to the
         query are embedded anew, and all others count in the normaliser, and for the scale and the
         query, by their cached vectors. Only the gradient through these vectors is missing.
+      * of the co-occurrence loss in expectation, the candidates outside the m altogether: the
+        probabilities are those among the m.
       * a cached vector is up to `cache_max_age_steps` old. A candidate that the current weights
         would choose, and an old vector keeps out of the m, is not chosen.
     In soft mode (`straight_through` false) the mixture itself is cut to m candidates as well.

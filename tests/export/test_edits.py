@@ -19,7 +19,7 @@ from rgan_tf.scene_graph import SceneGraph
 from tests.export.arguments import generate_arguments
 
 GRAPH = {
-    "objects": ["sky", "tree", "grass", "tree"],
+    "objects": ["sky", "bush", "grass", "bush"],
     "relationships": [[0, "above", 2], [1, "above", 2], [3, "right of", 1]],
 }
 
@@ -72,7 +72,7 @@ def test_a_sample_is_the_graph_that_it_was_made_of(draw, tmp_path):
     first = draw(graph, "first", samples=2)
     (tmp_path / "mine.png").unlink()  # what a sample needs lies beside it
     moved = tmp_path / "elsewhere"
-    shutil.copytree(first, moved)
+    shutil.copybush(first, moved)
     again = draw(moved / "sample-0002.json", "again", samples=2)
     assert {p.name: p.read_bytes() for p in again.iterdir()} == {
         p.name: p.read_bytes() for p in first.iterdir()
@@ -83,7 +83,7 @@ def test_a_sample_is_the_graph_that_it_was_made_of(draw, tmp_path):
 
 def test_all_kept_is_the_same_picture(draw):
     first = draw(GRAPH, "first", seed=3)
-    kept = draw(first / "sample-0001.json", "kept", keep=["sky", "tree:1", "tree:2", "2"], seed=9)
+    kept = draw(first / "sample-0001.json", "kept", keep=["sky", "bush:1", "bush:2", "2"], seed=9)
     name = "sample-0001.png"
     assert (kept / name).read_bytes() == (first / name).read_bytes()
     assert sample(kept)["edit"] == {"kept": [0, 1, 2, 3], "redrawn": []}
@@ -92,7 +92,7 @@ def test_all_kept_is_the_same_picture(draw):
         assert after["patch"]["chosen_by"] == "model" and after["patch"]["step"] is None
 
 
-@pytest.mark.parametrize("names", [["tree:2"], ["3", "sky"], ["tree:1", "tree:2", "sky", "grass"]])
+@pytest.mark.parametrize("names", [["bush:2"], ["3", "sky"], ["bush:1", "bush:2", "sky", "grass"]])
 def test_what_is_redrawn_changes_and_nothing_else(draw, names):
     first = draw(GRAPH, "first", seed=3)
     old, places = patches(first), boxes(first)
@@ -112,7 +112,7 @@ def test_what_is_redrawn_changes_and_nothing_else(draw, names):
 
 def test_what_is_not_kept_is_drawn_by_the_seed(draw):
     first = draw(GRAPH, "first", seed=3)
-    kept = draw(first / "sample-0001.json", "kept", keep=["tree:2"], samples=8, seed=20)
+    kept = draw(first / "sample-0001.json", "kept", keep=["bush:2"], samples=8, seed=20)
     found = [patches(kept, number) for number in range(1, 9)]
     assert {choice[3] for choice in found} == {patches(first)[3]}
     assert len({choice[0] for choice in found}) > 1
@@ -122,13 +122,13 @@ def test_what_the_user_fixed_stays_his_through_edits(draw):
     graph = {**GRAPH, "patches": [5, None, None, None]}
     graph["boxes"] = [None, None, [0.0, 0.5, 1.0, 1.0], None]
     first = draw(graph, "first")
-    second = draw(first / "sample-0001.json", "second", redraw=["tree:1"])
-    third = draw(second / "sample-0001.json", "third", keep=["tree:2"], samples=3)
+    second = draw(first / "sample-0001.json", "second", redraw=["bush:1"])
+    third = draw(second / "sample-0001.json", "third", keep=["bush:2"], samples=3)
     for folder in (second, third):
-        sky, _, grass, tree = sample(folder)["objects"]
+        sky, _, grass, bush = sample(folder)["objects"]
         assert (sky["patch"]["id"], sky["patch"]["chosen_by"]) == (5, "user")
         assert grass["box"] == [0.0, 0.5, 1.0, 1.0] and grass["box_given"]
-        assert not tree["box_given"] and tree["patch"]["chosen_by"] == "model"
+        assert not bush["box_given"] and bush["patch"]["chosen_by"] == "model"
     assert len({patches(third, n)[1] for n in (1, 2, 3)} | {patches(second)[1]}) > 1
     # An object that is redrawn gives the user's patch up.
     sky = sample(draw(first / "sample-0001.json", "fourth", redraw=["sky"]))["objects"][0]
@@ -146,26 +146,26 @@ def test_an_image_of_ones_own_is_kept_and_can_be_redrawn(draw, tmp_path):
     # The JSON alone, put where the first graph was, as over a watched file.
     alone = draw({**sample(first), "redraw": ["sky"]}, "alone")
     assert (alone / "sample-0001.png").read_bytes() == (second / "sample-0001.png").read_bytes()
-    third = draw(second / "sample-0001.json", "third", redraw=["tree:1"])
+    third = draw(second / "sample-0001.json", "third", redraw=["bush:1"])
     patch = sample(third)["objects"][1]["patch"]
     assert patch["id"] is not None and patch["chosen_by"] == "model"
 
 
 def test_the_json_itself_may_say_what_is_redrawn(draw):
     first = draw(GRAPH, "first", seed=3)
-    changed = {**sample(first), "redraw": ["tree:2"]}
+    changed = {**sample(first), "redraw": ["bush:2"]}
     new = patches(draw(changed, "second"))
     assert [a == b for a, b in zip(new, patches(first), strict=True)] == [True] * 3 + [False]
     by_position = patches(draw({**sample(first), "redraw": [3]}, "third"))
     assert by_position == new
-    for value in ("tree:2", [None], {"tree": 1}):
+    for value in ("bush:2", [None], {"bush": 1}):
         with pytest.raises(BadInput, match="redraw: expected a list of objects"):
             draw({**sample(first), "redraw": value}, "wrong")
 
 
 @pytest.mark.parametrize(
     ("name", "position"),
-    [("sky", 0), ("tree:1", 1), ("tree:2", 3), ("0", 0), ("3", 3), ("sky:1", 0), (" sky ", 0)],
+    [("sky", 0), ("bush:1", 1), ("bush:2", 3), ("0", 0), ("3", 3), ("sky:1", 0), (" sky ", 0)],
 )
 def test_names_of_objects(name, position):
     assert positions_of([name], GRAPH["objects"], "") == [position]
@@ -174,10 +174,10 @@ def test_names_of_objects(name, position):
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("tree", "2 objects are tree; name one or more of tree:1, tree:2"),
-        ("tree:3", "did you mean 'tree:2' or 'tree:1'"),
-        ("trea", "did you mean 'tree:"),
-        ("zebu", "they are sky, tree:1, grass, tree:2; or name one by its position, 0 to 3"),
+        ("bush", "2 objects are bush; name one or more of bush:1, bush:2"),
+        ("bush:3", "did you mean 'bush:2' or 'bush:1'"),
+        ("trea", "did you mean 'bush:"),
+        ("zebu", "they are sky, bush:1, grass, bush:2; or name one by its position, 0 to 3"),
         ("4", "no such object"),
         ("-1", "no such object"),
         ("9" * 5000, "no such object"),
@@ -192,11 +192,11 @@ def test_names_that_are_no_object(name, reason):
 
 
 def test_labels_of_strange_categories_still_name_one_object_each():
-    objects = ("3", "tree", "tree", "tree:2")
-    assert object_labels(objects) == ["3", "tree:1", "tree:2", "tree:2"]
-    assert positions_of(["3", "tree:1"], objects, "") == [0, 1]
+    objects = ("3", "bush", "bush", "bush:2")
+    assert object_labels(objects) == ["3", "bush:1", "bush:2", "bush:2"]
+    assert positions_of(["3", "bush:1"], objects, "") == [0, 1]
     with pytest.raises(BadInput):
-        positions_of(["tree:2"], objects, "")
+        positions_of(["bush:2"], objects, "")
     assert positions_of(["2"], objects, "") == [2]
 
 
@@ -205,7 +205,7 @@ def test_labels_of_strange_categories_still_name_one_object_each():
     [
         ({"keep": ["sky"], "redraw": ["grass"]}, "--keep draws all others anew"),
         ({"redraw": ["sky"], "mode": "deterministic", "samples": None}, "--redraw: draws patches"),
-        ({"redraw": ["tree"]}, "sample-0001.json: --redraw tree: 2 objects are tree"),
+        ({"redraw": ["bush"]}, "sample-0001.json: --redraw bush: 2 objects are bush"),
         ({"keep": ["cow"]}, "sample-0001.json: --keep cow: no such object"),
     ],
 )
@@ -246,7 +246,7 @@ def test_an_object_that_is_added_by_hand_is_drawn(draw):
     value = sample(draw(GRAPH, "first"))
     value["objects"].append({"category": "grass"})
     value["relationships"].append([4, "below", 0])
-    kept = draw(value, "out", keep=["sky", "tree:1", "tree:2", "grass:1"])
+    kept = draw(value, "out", keep=["sky", "bush:1", "bush:2", "grass:1"])
     assert patches(kept)[:4] == [item["patch"]["id"] for item in value["objects"][:4]]
     assert patches(kept)[4] is not None
 
@@ -257,7 +257,7 @@ def test_the_only_patch_of_a_category_is_not_drawn_for(draw, exported, monkeypat
     rows = [dict(row) for row in exported.model.provenance]
     for number, row in enumerate(rows):
         if row["category"] == "sky" and number != old:
-            row["category"] = "tree"
+            row["category"] = "bush"
     monkeypatch.setattr("export.model_folder.read_provenance", lambda folder: rows)
     with pytest.raises(BadInput, match=f"--redraw sky: patch {old} is the only one of sky"):
         draw(first / "sample-0001.json", "out", redraw=["sky"])
@@ -271,10 +271,10 @@ def test_drawing_ends_where_the_old_patch_comes_every_time():
         # The first object changes with the second try, the other never does.
         return {"patch_ids": np.array([8 if len(asked) > 1 else 7, 9], np.int32)}
 
-    graph = SceneGraph(("sky", "tree"), (), (None, None), (None, None))
+    graph = SceneGraph(("sky", "bush"), (), (None, None), (None, None))
     fields = {"patch_ids": np.array([-1, -1], np.int32)}
     request = Request(graph, 0, GENERATE, fields, replaced={0: 7, 1: 9})
-    with pytest.raises(BadInput, match=r"64 draws gave the old patch again for tree \(patch 9\)"):
+    with pytest.raises(BadInput, match=r"64 draws gave the old patch again for bush \(patch 9\)"):
         answer_edit(answer, request, Draw(seed=MAX_SEED - 1), 3)
     assert len(asked) == MOST_DRAWS
     assert [seed for seed, _ in asked[:3]] == [MAX_SEED - 1, 1, 4]
@@ -284,7 +284,7 @@ def test_drawing_ends_where_the_old_patch_comes_every_time():
 
 def test_contradictions_are_told_and_drawn_all_the_same(draw, caplog):
     rows = [[0, "left of", 2], [0, "right of", 2]]
-    folder = draw({"objects": ["sky", "tree", "grass"], "relationships": rows}, "out")
+    folder = draw({"objects": ["sky", "bush", "grass"], "relationships": rows}, "out")
     told = {"graph": 0, "relationships": rows, "boxes": False}
     assert draw.result["contradictions"] == [told]
     assert "contradiction: sky (0) left of grass (2), sky (0) right of grass (2)" in caplog.text

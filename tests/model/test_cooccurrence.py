@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rgan_tf.errors import BadInput
+from rgan_tf.metrics.boxes import shared_share
 from rgan_tf.model.cooccurrence import (
     CooccurrenceModel,
     TripletSampler,
@@ -18,6 +19,8 @@ from rgan_tf.model.cooccurrence import (
     triplet_dataset,
 )
 from rgan_tf.retrieval.embedding import CooccurrenceEmbedding
+
+HALVES = [[0, 0, 1, 0.5], [0, 0.5, 1, 1]]  # of an image, which do not overlap
 
 
 def make_bank(images, seed, style_strength=1.0, per_image=4):
@@ -29,8 +32,14 @@ def make_bank(images, seed, style_strength=1.0, per_image=4):
     style = rng.normal(size=(images, 3)) @ style_part * style_strength
     features = category_part[category_ids] + style[image_ids - 1000]
     features = features + rng.normal(size=features.shape) * 0.5
+    # Side by side: no two patches of an image overlap.
+    starts = np.tile(np.arange(per_image), images) / per_image
+    boxes = np.stack([0 * starts, starts, 0 * starts + 1, starts + 1 / per_image], axis=1)
     return SimpleNamespace(
-        features=features.astype(np.float16), image_ids=image_ids, category_ids=category_ids
+        features=features.astype(np.float16),
+        image_ids=image_ids,
+        category_ids=category_ids,
+        boxes=boxes.round(6),
     )
 
 
@@ -129,7 +138,9 @@ def test_auc_is_not_fooled_by_categories_that_go_together():
     image_ids = np.repeat(np.arange(60), 2)
     category_ids = np.stack([kinds * 2 + 1, kinds * 2 + 2], axis=1).ravel()
     features = np.eye(3, dtype=np.float32)[(category_ids - 1) // 2]
-    bank = SimpleNamespace(features=features, image_ids=image_ids, category_ids=category_ids)
+    bank = SimpleNamespace(
+        features=features, image_ids=image_ids, category_ids=category_ids, boxes=HALVES * 60
+    )
     assert same_image_auc(lambda x: x, bank) == 0.5
 
 
@@ -138,6 +149,7 @@ def test_auc_without_a_negative_of_the_same_category_is_not_a_number():
         features=np.eye(4, dtype=np.float32),
         image_ids=np.array([1, 1, 2, 2]),
         category_ids=np.arange(4),
+        boxes=HALVES * 2,
     )
     assert np.isnan(same_image_auc(lambda x: x, bank))
 
@@ -145,3 +157,26 @@ def test_auc_without_a_negative_of_the_same_category_is_not_a_number():
 def test_margin_out_of_range_is_refused():
     with pytest.raises(ValueError, match="got 3"):
         CooccurrenceModel(CooccurrenceEmbedding(sizes=(4,)), margin=3)
+
+
+def test_anchor_and_positive_share_no_pixel_where_boxes_are_given():
+    rng = np.random.default_rng(0)
+    images = np.repeat(np.arange(40), 4)
+    corner = rng.random((160, 2)) * 0.6
+    boxes = np.concatenate([corner, corner + 0.3], axis=1)
+    boxes[:4] = [0.0, 0.0, 1.0, 1.0]  # an image whose patches all overlap gives no anchor
+    categories = rng.integers(1, 4, 160)
+    sampler = TripletSampler(images, categories, boxes=boxes)
+    anchors, positives, negatives = sampler.draw(3000, rng).T
+    assert (images[anchors] == images[positives]).all()
+    assert (images[anchors] != images[negatives]).all()
+    assert (shared_share(boxes[anchors], boxes[positives]) == 0).all()
+    assert 0 not in images[anchors]
+    # Every partner is drawn, and about as often as the others.
+    first = anchors[0]
+    others = np.flatnonzero((images == images[first]) & (shared_share(boxes[first], boxes) == 0))
+    assert set(positives[anchors == first]) <= set(others)
+    with pytest.raises(BadInput, match="two patches that do not overlap"):
+        TripletSampler(np.array([1, 1, 2]), np.ones(3, int), boxes=np.tile([0, 0, 1, 1], (3, 1)))
+    everywhere = TripletSampler(images, categories).draw(3000, rng).T
+    assert (shared_share(boxes[everywhere[0]], boxes[everywhere[1]]) > 0).any()

@@ -212,7 +212,9 @@ def test_noise_is_a_function_of_seed_step_row_and_detour(tiny_config, make_joint
 
 def test_temperature_falls_over_the_first_third(tiny_config, make_joint):
     config = dataclasses.replace(
-        tiny_config, training=dataclasses.replace(tiny_config.training, steps=30)
+        tiny_config,
+        training=dataclasses.replace(tiny_config.training, steps=30),
+        retrieval=dataclasses.replace(tiny_config.retrieval, temperature_end=0.1),
     )
     model = make_joint(config)
     values = []

@@ -25,7 +25,7 @@ def install() -> None:
     for name in ("connect", "connect_ex"):
         _guard(socket.socket, name, _host_of_connection)
     for name in ("getaddrinfo", "gethostbyname"):
-        _guard(socket, name, lambda host, *_, **__: host)
+        _guard(socket, name, _host_to_look_up)
 
 
 def forbid(what: str) -> None:
@@ -54,6 +54,15 @@ def _guard(owner, name: str, host_of) -> None:
 
 def _host_of_connection(one: socket.socket, address) -> str | None:
     return address[0] if one.family in (socket.AF_INET, socket.AF_INET6) else None
+
+
+def _host_to_look_up(host, *_, **__):
+    """None for an address in numbers, which nobody has to be asked for."""
+    try:
+        ipaddress.ip_address(host.decode() if isinstance(host, bytes) else host)
+    except ValueError:
+        return host
+    return None
 
 
 def _is_here(name: str) -> bool:

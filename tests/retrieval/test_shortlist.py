@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from rgan_tf.retrieval.gumbel import gumbel_group_select, relaxed_group_select
+from rgan_tf.retrieval.gumbel import GRADIENTS, gumbel_group_select, relaxed_group_select
 from rgan_tf.retrieval.shortlist import (
     is_in_slots,
     likely_slots,
@@ -59,11 +59,13 @@ def test_slots_differ_and_hold_the_largest_relaxed_weights(make_graphs):
             assert kept == {chosen, *others[:4]}
 
 
-def test_relaxed_weights_are_those_of_the_soft_steps(plain_loop, make_graphs):
+@pytest.mark.parametrize("gradient", GRADIENTS)
+def test_relaxed_weights_are_those_of_the_soft_steps(plain_loop, make_graphs, gradient):
     graphs = make_graphs(3, batch=5, candidates=8)
-    selection, relaxed = relaxed_group_select(*tensors(graphs), scale=2.0, temperature=0.7)
+    options = {"scale": 2.0, "temperature": 0.7, "gradient": gradient}
+    selection, relaxed = relaxed_group_select(*tensors(graphs), **options)
     for row in range(5):
-        plain = plain_loop(*(part[row] for part in graphs), scale=2.0, temperature=0.7)
+        plain = plain_loop(*(part[row] for part in graphs), **options)
         expected = sum(soft for _, soft in plain.steps)
         np.testing.assert_allclose(relaxed[row], expected, atol=1e-5)
         assert selection.choice[row].numpy().tolist() == plain.choice.tolist()

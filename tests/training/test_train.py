@@ -182,7 +182,7 @@ def test_max_steps_never_adds_steps(config_file, rgan):
     ("words", "says"),
     [
         (["none.yaml"], "none.yaml: No such file"),
-        (["procedural_65"], "shipped are coco_128, coco_mini_64, procedural_64, vg_128; did you"),
+        (["procedural_65"], "faithful_64, procedural_64, street_64, vg_128; did you mean"),
         (["configs/procedural_64.yaml"], "did you mean 'procedural_64'?"),
         (["{data}"], "Is a directory"),
         (["{config}", "--set", "graph.wdth=3"], "unknown key graph.wdth"),

@@ -78,7 +78,7 @@ def test_a_server_with_another_bank_is_one_line(
 ):
     answering(1, lambda reply: reply["patch_ids"].fill(exported.model.sizes.patches))
     words = ["generate", write_graph(GRAPH), "--model", exported.folder, "--server", rest.url]
-    assert cli.main([str(word) for word in (*words, "--out", tmp_path / "out")]) == 1
+    assert cli.main([str(word) for word in (*words, "--out", tmp_path / "out")]) == 2
     err = capfd.readouterr().err
     assert "patch_ids" in err.splitlines()[-1] and "Traceback" not in err
     assert not (tmp_path / "out").exists()

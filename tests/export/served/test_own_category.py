@@ -15,6 +15,7 @@ from export.served.search import build_served_search
 from export.signatures import (
     ALL_MODES,
     DETERMINISTIC,
+    MAX_BATCH,
     MODES,
     NEAREST,
     RETRIEVE_ONLY,
@@ -100,12 +101,22 @@ def scenes(exported, ask, rows, names=NAMES, mode=SAMPLE, temperature=1.0):
     return request
 
 
+def asked_in_parts(ask, request):
+    """The replies of a request of more rows than a model takes at once."""
+    rows = len(request["objects"])
+    parts = [
+        ask({name: value[first : first + MAX_BATCH] for name, value in request.items()})
+        for first in range(0, rows, MAX_BATCH)
+    ]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
 @pytest.mark.parametrize("kind", ["exact", "scann"])
 @pytest.mark.parametrize("mode", range(len(ALL_MODES)), ids=ALL_MODES)
 def test_every_object_gets_its_own_category(exported, village, asks, kind, mode):
     for temperature in (0.01, 1.0, 100.0):
         request = scenes(exported, asks[kind], 16, mode=mode, temperature=temperature)
-        reply = asks[kind](request)
+        reply = asked_in_parts(asks[kind], request)
         taken = village.category_ids[reply["patch_ids"][:, :3]]
         np.testing.assert_array_equal(taken, request["objects"][:, :3])
         np.testing.assert_array_equal(reply["patch_categories"], request["objects"])
@@ -124,7 +135,7 @@ def test_without_the_rule_other_categories_would_be_taken(exported, village, ask
     monkeypatch.setattr(served.search, "search", any_category)
     retrieve = served._endpoint(RETRIEVE_ONLY, lambda request: served._retrieve(request).reply)
     for mode in (SAMPLE, DETERMINISTIC, NEAREST):
-        request = scenes(exported, asks["exact"], 16, mode=mode)
+        request = scenes(exported, asks["exact"], MAX_BATCH, mode=mode)
         reply = retrieve(*map(tf.constant, request.values()))
         assert (reply["patch_categories"].numpy() != request["objects"])[:, :3].any()
 
@@ -173,17 +184,19 @@ def test_a_category_of_one_patch_gets_it_and_one_of_none_a_patch_that_is_named(
 def test_no_two_objects_of_a_category_get_one_patch(exported, asks, kind, mode):
     ask, names = asks[kind], ("tree", "tree", "tree", "sky", "tree", "tree")
     rows = 16
-    reply = ask(scenes(exported, ask, rows, names, mode=mode, temperature=0.01))
+    reply = asked_in_parts(ask, scenes(exported, ask, rows, names, mode=mode, temperature=0.01))
     assert [len(set(ids)) for ids in reply["patch_ids"].tolist()] == [6] * rows
     assert (np.sort(reply["patch_ids"], axis=1) >= 0).all()
     # With repeats the nearest, and cold draws, take one patch twice.
-    free = ask(scenes(exported, ask, rows, names, mode=mode + WITH_REPEATS, temperature=0.01))
+    free = asked_in_parts(
+        ask, scenes(exported, ask, rows, names, mode=mode + WITH_REPEATS, temperature=0.01)
+    )
     assert min(len(set(ids)) for ids in free["patch_ids"].tolist()) < 6
     # A patch that is locked for the last object is left alone by the others.
     request = scenes(exported, ask, rows, names, mode=mode, temperature=0.01)
     favourite = reply["patch_ids"][:, 0]
     request["patch_ids"][:, 5] = favourite
-    locked = ask(request)
+    locked = asked_in_parts(ask, request)
     assert (locked["patch_ids"][:, 5] == favourite).all()
     assert [len(set(ids)) for ids in locked["patch_ids"].tolist()] == [6] * rows
 

@@ -259,7 +259,7 @@ def test_unknown_and_missing_fields_are_named(refusal, request_of):
 @pytest.mark.parametrize(
     "field, value, said",
     [
-        ("mode", 3, "2 (nearest); wrong in row 0"),
+        ("mode", 6, "5 (nearest_with_repeats); wrong in row 0"),
         ("seed", -1, "seed: must not be negative; wrong in row 0"),
         ("temperature", float("nan"), "temperature: must be in (0, 100]; wrong in row 0"),
         ("temperature", float("inf"), "temperature: must be in (0, 100]; wrong in row 0"),

@@ -415,8 +415,8 @@ def test_a_chunked_request_is_read(server, good):
         ({"mode": ["0", "0"]}, "mode: must be int32"),
         ({"mode": [None, 0]}, "mode: must be int32"),
         (
-            {"mode": [0, 3]},
-            "2 (nearest); wrong in row 1",
+            {"mode": [0, 6]},
+            "5 (nearest_with_repeats); wrong in row 1",
         ),
         ({"seed": [2**31, 0]}, "seed: a number does not fit int32"),
         ({"seed": [0, -1]}, "seed: must not be negative; wrong in row 1"),
