@@ -72,7 +72,7 @@ def test_a_sample_is_the_graph_that_it_was_made_of(draw, tmp_path):
     first = draw(graph, "first", samples=2)
     (tmp_path / "mine.png").unlink()  # what a sample needs lies beside it
     moved = tmp_path / "elsewhere"
-    shutil.copybush(first, moved)
+    shutil.copytree(first, moved)
     again = draw(moved / "sample-0002.json", "again", samples=2)
     assert {p.name: p.read_bytes() for p in again.iterdir()} == {
         p.name: p.read_bytes() for p in first.iterdir()
@@ -176,7 +176,7 @@ def test_names_of_objects(name, position):
     [
         ("bush", "2 objects are bush; name one or more of bush:1, bush:2"),
         ("bush:3", "did you mean 'bush:2' or 'bush:1'"),
-        ("trea", "did you mean 'bush:"),
+        ("bussh", "did you mean 'bush:"),
         ("zebu", "they are sky, bush:1, grass, bush:2; or name one by its position, 0 to 3"),
         ("4", "no such object"),
         ("-1", "no such object"),
