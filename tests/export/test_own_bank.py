@@ -10,7 +10,7 @@ import tensorflow as tf
 from PIL import Image
 
 from export.model_folder import open_model
-from export.signatures import GENERATE, example_request
+from export.signatures import GENERATE, MAX_BATCH, example_request
 from rgan_tf import cli
 from rgan_tf.data.patch_bank import PatchBank
 
@@ -58,17 +58,21 @@ def test_a_new_patch_is_retrieved_without_training(exported, tiny_world, folders
     opened = open_model(model)
     assert opened.provenance[first]["source"] == f"mine/{CATEGORY}/0.png"
     assert opened.provenance[first]["licence"] == "CC BY 4.0"
-    batch = 40
-    request = example_request(GENERATE, opened.sizes, batch)
+    request = example_request(GENERATE, opened.sizes, MAX_BATCH)
     request["objects"][:, 0] = opened.vocabulary.object_id(CATEGORY)
     signature = tf.saved_model.load(str(opened.folder)).signatures[GENERATE]
-    reply = signature(**{name: tf.constant(value) for name, value in request.items()})
-    chosen = set(reply["patch_ids"].numpy()[:, 0].tolist())
+    patch_ids, crops = [], []
+    for _ in range(5):
+        reply = signature(**{name: tf.constant(value) for name, value in request.items()})
+        patch_ids.append(reply["patch_ids"].numpy())
+        crops.append(reply["patch_crops_bytes"].numpy())
+        request["seed"] += MAX_BATCH
+    patch_ids, crops = np.concatenate(patch_ids), np.concatenate(crops)  # [40, O] each
     new = set(range(first, first + NEW))
-    assert chosen & new, "no new patch was retrieved"
-    row, column = np.argwhere(np.isin(reply["patch_ids"].numpy(), list(new)))[0]
-    number = int(reply["patch_ids"].numpy()[row, column]) - first
-    crop = tf.io.decode_png(reply["patch_crops_bytes"].numpy()[row, column]).numpy()
+    assert set(patch_ids[:, 0].tolist()) & new, "no new patch was retrieved"
+    row, column = np.argwhere(np.isin(patch_ids, list(new)))[0]
+    number = int(patch_ids[row, column]) - first
+    crop = tf.io.decode_png(crops[row, column]).numpy()
     np.testing.assert_array_equal(crop, np.broadcast_to((250, 80 * number, 10), crop.shape))
 
     out = tmp_path / "out"

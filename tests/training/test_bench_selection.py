@@ -20,9 +20,10 @@ def test_training_by_the_loss_alone_lowers_it_and_teaches_recall(rgan, trained_f
         figures.append(json.loads(result.out.splitlines()[-1]))
     start, end = (figure["variants"]["one_step"] for figure in figures)
     assert end["loss"] < start["loss"] - 0.1
-    assert end["gt_recall@1"] > start["gt_recall@1"]
-    random = figures[1]["others"]["retrieval/random/gt_recall@1"]
-    assert end["gt_recall@1"] > 1.5 * random
+    # Over all pairs: in so small a world six alone share no pixel.
+    assert end["gt_recall@1_all"] > start["gt_recall@1_all"]
+    random = figures[1]["others"]["retrieval/random/gt_recall@1_all"]
+    assert end["gt_recall@1_all"] > 1.5 * random
     assert figures[0]["others"] == figures[1]["others"]  # the simpler choices do not train
 
 

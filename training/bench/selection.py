@@ -140,6 +140,7 @@ def _train(args, config, embedding, data, table, teacher_forcing: bool) -> dict[
 
     from rgan_tf.data.pipeline import scene_dataset
     from rgan_tf.losses.retrieval import draw_anchors, selection_loss
+    from rgan_tf.model.joint_retrieval import sharing_objects
     from rgan_tf.seeds import Purpose, derive_seed
 
     features = tf.constant(data.bank.features_at(np.arange(len(data.bank))))  # [N, Dx]
@@ -147,7 +148,7 @@ def _train(args, config, embedding, data, table, teacher_forcing: bool) -> dict[
     optimizer = tf.keras.optimizers.Adam(args.learning_rate, training.beta_1, training.beta_2)
 
     @tf.function
-    def step(own, ids, valid, objects, seed):
+    def step(own, ids, valid, objects, boxes, seed):
         mask = objects > 0  # [B, O]
         anchors = draw_anchors(mask, seed)  # [B]
         with tf.GradientTape() as tape:
@@ -160,6 +161,7 @@ def _train(args, config, embedding, data, table, teacher_forcing: bool) -> dict[
                 scale=embedding.scale,
                 form=config.retrieval.selection_loss,
                 teacher_forcing=teacher_forcing,
+                sharing=sharing_objects(config.retrieval, boxes),
             )  # [B]
             loss = tf.reduce_mean(losses)
         variables = embedding.trainable_variables
@@ -169,7 +171,7 @@ def _train(args, config, embedding, data, table, teacher_forcing: bool) -> dict[
     batches = scene_dataset(
         data, "train", config, batch_size=args.scenes, seed=args.seed, candidates=table
     )
-    keys = ("patch_features", "candidate_ids", "candidate_valid", "objects")
+    keys = ("patch_features", "candidate_ids", "candidate_valid", "objects", "boxes")
     losses = []
     for number, batch in enumerate(batches.take(args.steps)):
         seed = derive_seed(args.seed, number, 0, Purpose.SELECTION_ANCHOR)
