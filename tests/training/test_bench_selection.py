@@ -11,6 +11,10 @@ def bench(rgan, trained_folder, *words):
     return rgan("bench", "selection", "--run", trained_folder, "--scenes", 8, *words)
 
 
+def is_without_scale(key: str) -> bool:
+    return key.startswith(("retrieval/graph_nearest", "retrieval/random")) or "gt_recall" in key
+
+
 def test_training_by_the_loss_alone_lowers_it_and_teaches_recall(rgan, trained_folder):
     words = ("--variants", "one_step", "--learning-rate", 0.003)
     figures = []
@@ -24,7 +28,12 @@ def test_training_by_the_loss_alone_lowers_it_and_teaches_recall(rgan, trained_f
     assert end["gt_recall@1_all"] > start["gt_recall@1_all"]
     random = figures[1]["others"]["retrieval/random/gt_recall@1_all"]
     assert end["gt_recall@1_all"] > 1.5 * random
-    assert figures[0]["others"] == figures[1]["others"]  # the simpler choices do not train
+    # The simpler choices do not train; where there is noise, the learned scale has a part in them.
+    before, after = (
+        {key: value for key, value in figure["others"].items() if is_without_scale(key)}
+        for figure in figures
+    )
+    assert before == after and len(before) > 8
 
 
 def test_the_variants_differ_and_the_same_seed_repeats_them(rgan, trained_folder):
