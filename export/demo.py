@@ -72,7 +72,7 @@ def claim_folder(folder: Path) -> None:
       BadInput: if something is there that no demo made.
     """
     from rgan_tf.errors import BadInput
-    from rgan_tf.files import write_bytes_atomic
+    from rgan_tf.storage.files import write_bytes_atomic
 
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
         raise BadInput(f"--out {folder}: is not a folder; name another")

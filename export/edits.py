@@ -12,7 +12,7 @@ from export.model_folder import ModelFolder
 from export.requests import Draw, Request
 from export.sample_graph import DrawnGraph, object_labels
 from export.signatures import MAX_SEED
-from rgan_tf.data.licences import LicenceFilter
+from rgan_tf.bank.licences import LicenceFilter
 from rgan_tf.errors import BadInput
 
 MOST_DRAWS = 64

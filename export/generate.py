@@ -89,9 +89,9 @@ def main(args: argparse.Namespace) -> dict[str, Any] | Iterator[dict[str, Any]]:
     """Generates and returns where the pictures are; with --watch again and again."""
     from export.model_folder import open_contract, open_model
     from export.sample_graph import Edit
-    from rgan_tf.data.licences import LicenceFilter
+    from rgan_tf.bank.licences import LicenceFilter
     from rgan_tf.errors import BadInput
-    from rgan_tf.files import atomic_folder
+    from rgan_tf.storage.files import atomic_folder
 
     started = time.monotonic()
     usual = _WATCHED_SAMPLES if args.watch else _DEFAULT_SAMPLES

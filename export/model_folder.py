@@ -25,7 +25,7 @@ from typing import Any
 
 from export.signatures import OUTPUTS, Field, Sizes, describe, sizes_from_description
 from export.signatures import VERSION as CONTRACT
-from rgan_tf.data.licences import CODES
+from rgan_tf.bank.licences import CODES
 from rgan_tf.errors import CorruptData
 from rgan_tf.exported import (
     ADVICE,
@@ -38,7 +38,7 @@ from rgan_tf.exported import (
     read_provenance,
     version_number,
 )
-from rgan_tf.files import (
+from rgan_tf.storage.files import (
     check_files,
     describe_files,
     read_json,

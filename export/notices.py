@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from export.model_folder import ModelFolder
 from export.requests import MODEL, USER
-from rgan_tf.data.licences import LicenceFilter
+from rgan_tf.bank.licences import LicenceFilter
 
 _LINES = 20  # of a command; its result has all
 

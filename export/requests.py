@@ -10,10 +10,10 @@ import numpy as np
 
 from export.model_folder import ModelFolder
 from export.signatures import GENERATE, GENERATE_WITH_PATCHES, MODES, SAMPLE, WITH_REPEATS
-from rgan_tf.data.licences import LicenceFilter, licence_code
+from rgan_tf.bank.licences import LicenceFilter, licence_code
 from rgan_tf.errors import BadInput
-from rgan_tf.image import read_image, resize_image
 from rgan_tf.scene_graph import SceneGraph, encode_scene_graph
+from rgan_tf.storage.image import read_image, resize_image
 
 MODEL, USER = "model", "user"  # who has chosen a patch
 

@@ -14,9 +14,9 @@ from export.model_folder import ModelFolder
 from export.requests import MODEL, USER, Draw, Request
 from export.sample_graph import object_labels
 from export.signatures import NO_SCORE
-from rgan_tf.files import write_json_atomic
-from rgan_tf.image import decode_image, encode_png, grid
 from rgan_tf.pictures import comparison_grid, draw_layout, patch_sheet
+from rgan_tf.storage.files import write_json_atomic
+from rgan_tf.storage.image import decode_image, encode_png, grid
 
 _LAYOUT_SIDE = 384  # px
 _OVERVIEW_CELL = 192  # px

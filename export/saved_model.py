@@ -51,7 +51,7 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
         check_serving_folder,
         write_serving_files,
     )
-    from rgan_tf.data.patch_bank import PatchBank
+    from rgan_tf.bank.patch_bank import PatchBank
     from rgan_tf.data.prepared import PreparedData
     from rgan_tf.errors import BadInput
     from rgan_tf.runs import check_bank_fits, check_learns_retrieval, open_run
@@ -175,8 +175,8 @@ def write_version(folder: Path, archive, served, licences: tuple[str, ...], run,
     from export.publishing.model_card import MODEL_CARD_FILE, model_card, read_newest_metrics
     from export.publishing.warmup import write_warmup
     from rgan_tf.config import config_to_yaml
-    from rgan_tf.files import write_bytes_atomic
     from rgan_tf.runs import STAGES
+    from rgan_tf.storage.files import write_bytes_atomic
 
     with contextlib.redirect_stdout(io.StringIO()):  # pages of resource handles
         archive.write_out(str(folder))

@@ -12,9 +12,9 @@ from typing import Any
 from export.edits import Answer
 from export.generate import describe_result, write_samples
 from export.requests import Draw, Requests
-from rgan_tf.data.licences import LicenceFilter
+from rgan_tf.bank.licences import LicenceFilter
 from rgan_tf.errors import BadInput, RganError
-from rgan_tf.files import atomic_folder, write_bytes_atomic
+from rgan_tf.storage.files import atomic_folder, write_bytes_atomic
 
 POLL_S = 0.2
 LATEST = "latest.png"

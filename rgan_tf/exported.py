@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from rgan_tf.errors import BadInput, CorruptData
-from rgan_tf.files import check_files, read_json
 from rgan_tf.refusals import is_refused
+from rgan_tf.storage.files import check_files, read_json
 from rgan_tf.vocabulary import Vocabulary
 
 SAVED_MODEL_FILE = "saved_model.pb"

@@ -5,15 +5,14 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from rgan_tf.data.patch_bank import PatchBank
+from rgan_tf import released
+from rgan_tf.bank.patch_bank import PatchBank
 from rgan_tf.data.prepared import KIND as DATA
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.errors import BadInput
 from rgan_tf.exported import ExportedPatches, is_exported
-from rgan_tf.files import read_json
+from rgan_tf.storage.files import read_json
 from rgan_tf.vocabulary import Vocabulary
-
-RELEASED_PREFIX = "released:"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +45,7 @@ def open_place(name: str, option: str = "") -> Place:
       CorruptData: if it is damaged.
     """
     folder = Path(name)
-    if name.startswith(RELEASED_PREFIX) or (folder / "run.json").is_file():
+    if name.startswith(released.PREFIX) or (folder / "run.json").is_file():
         from rgan_tf.runs import open_run  # slow to import
 
         run = open_run(name)

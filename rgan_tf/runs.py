@@ -31,10 +31,12 @@ from typing import Any
 
 import tensorflow as tf
 
+from rgan_tf import released
+from rgan_tf.bank.patch_bank import PatchBank
 from rgan_tf.config import Config, config_to_yaml, flat_settings, load_config
-from rgan_tf.data.patch_bank import PatchBank
 from rgan_tf.errors import BadInput, CorruptData
-from rgan_tf.files import (
+from rgan_tf.refusals import is_refused
+from rgan_tf.storage.files import (
     atomic_folder,
     read_json,
     sha256_of,
@@ -42,12 +44,9 @@ from rgan_tf.files import (
     write_bytes_atomic,
     write_json_atomic,
 )
-from rgan_tf.places import RELEASED_PREFIX
-from rgan_tf.refusals import is_refused
 from rgan_tf.vocabulary import Vocabulary
 
 STAGES = ("sg2im", "cooccurrence", "retrievegan")
-RELEASED_FOLDER = Path(__file__).parent / "released"
 _MAY_DIFFER = {
     "name",
     "sg2im.steps",
@@ -162,7 +161,7 @@ def check_run_folder(folder: str | Path, config: Config, data) -> None:
     Raises:
       BadInput: if the folder holds a run with another config or data, or something else.
     """
-    if str(folder).startswith(RELEASED_PREFIX):
+    if str(folder).startswith(released.PREFIX):
         raise BadInput(f"--run {folder}: a released run cannot be trained on; name a folder")
     folder = Path(folder)
     if folder.exists() and not folder.is_dir():
@@ -233,14 +232,14 @@ def open_run(name: str) -> Run:
     Raises:
       BadInput: if there is no run, or a file of it is missing or unreadable.
     """
-    if name.startswith(RELEASED_PREFIX):
-        folder = RELEASED_FOLDER / name[len(RELEASED_PREFIX) :]
+    if name.startswith(released.PREFIX):
+        folder = released.FOLDER / name[len(released.PREFIX) :]
         if not (folder / "run.json").exists():
             raise BadInput(f"--run {name}: no such released run; there is {', '.join(_released())}")
     else:
         folder = Path(name)
         if not (folder / "run.json").exists():
-            advice = f"; did you mean {RELEASED_PREFIX}{name}?" if name in _released() else ""
+            advice = f"; did you mean {released.PREFIX}{name}?" if name in _released() else ""
             raise BadInput(f"--run {name}: not a run folder (run.json is missing){advice}")
     record = read_json(folder / "run.json")
     try:
@@ -259,7 +258,7 @@ def open_run(name: str) -> Run:
 
 def _released() -> list[str]:
     """Names of the runs that ship with the project."""
-    return sorted(path.parent.name for path in RELEASED_FOLDER.glob("*/run.json"))
+    return sorted(path.parent.name for path in released.FOLDER.glob("*/run.json"))
 
 
 def check_bank_fits(run: Run, name: str, bank: PatchBank) -> None:

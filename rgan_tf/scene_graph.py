@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from rgan_tf.errors import BadInput
-from rgan_tf.files import Unreadable, read_json
+from rgan_tf.storage.files import Unreadable, read_json
 from rgan_tf.vocabulary import (
     IMAGE,
     IN_IMAGE,

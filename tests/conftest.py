@@ -19,8 +19,11 @@ import tensorflow as tf
 from hypothesis import settings
 
 # By this name in every process, as `sitecustomize` imports it: one module, one exception.
-sys.path.insert(0, str(Path(__file__).parent / "no_network"))
+for folder in ("no_network", "plugins"):
+    sys.path.insert(0, str(Path(__file__).parent / folder))
 import network_guard  # noqa: E402
+
+pytest_plugins = ["small_coco"]
 
 # Read before `same_surroundings` hides them.
 _BESIDE = {name: os.environ.get(name) for name in ("RGAN_COCO_ROOT", "RGAN_WEIGHTS")}
@@ -130,10 +133,10 @@ def tiny_config():
 @pytest.fixture(scope="session")
 def tiny_world(tmp_path_factory):
     """A prepared procedural world of 24 scenes of 64 px; not to be changed."""
-    from rgan_tf.data.coco import read_coco_dataset
+    from rgan_tf.annotations.coco import read_coco_dataset
     from rgan_tf.data.prepare import prepare_dataset
     from rgan_tf.data.prepared import PreparedData
-    from rgan_tf.data.procedural import draw_world
+    from rgan_tf.world import draw_world
 
     folder = tmp_path_factory.mktemp("tiny_world") / "data"
 

@@ -377,7 +377,7 @@ def test_nothing_follows_the_result_even_at_exit():
 def test_sigterm_cleans_up_and_exits_75(tmp_path):
     body = (
         "    import time\n"
-        "    from rgan_tf.files import atomic_folder\n"
+        "    from rgan_tf.storage.files import atomic_folder\n"
         f"    with atomic_folder({str(tmp_path / 'data')!r}):\n"
         "        print('started', file=sys.stderr, flush=True)\n"
         "        time.sleep(60)\n"

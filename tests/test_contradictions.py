@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rgan_tf.annotations.relations import relation_between
 from rgan_tf.contradictions import contradictions
-from rgan_tf.data.relations import relation_between
 from rgan_tf.scene_graph import parse_scene_graph
 
 BOXES = [[0.0, 0.0, 0.4, 0.4], [0.6, 0.6, 1.0, 1.0], [0.1, 0.1, 0.2, 0.2], None]

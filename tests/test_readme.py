@@ -11,14 +11,14 @@ import pytest
 
 from export import demo
 from rgan_tf import cli
+from rgan_tf.annotations.coco import read_coco_dataset
 from rgan_tf.cli import COMMANDS, _build_parser
-from rgan_tf.data.coco import read_coco_dataset
 from rgan_tf.data.prepare import prepare_dataset
 from rgan_tf.data.prepared import PreparedData
-from rgan_tf.data.procedural import draw_world
 from rgan_tf.errors import BadInput
-from rgan_tf.image import read_image
 from rgan_tf.scene_graph import encode_scene_graph, load_scene_graphs
+from rgan_tf.storage.image import read_image
+from rgan_tf.world import draw_world
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [

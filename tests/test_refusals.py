@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from rgan_tf.data import patch_bank
+from rgan_tf.bank import patch_bank
 from rgan_tf.errors import CorruptData
-from rgan_tf.files import append_line, atomic_folder, read_json, write_bytes_atomic
 from rgan_tf.refusals import is_refused, naming, refusal_of
+from rgan_tf.storage.files import append_line, atomic_folder, read_json, write_bytes_atomic
 
 
 def system(number: int, *path: str) -> OSError:

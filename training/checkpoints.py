@@ -17,16 +17,16 @@ from typing import Any
 import tensorflow as tf
 
 from rgan_tf.errors import BadInput, CorruptData
-from rgan_tf.files import (
+from rgan_tf.refusals import is_refused
+from rgan_tf.runs import write_state
+from rgan_tf.storage.files import (
     atomic_folder,
     check_files,
     describe_files,
     replaced_folder,
     write_json_atomic,
 )
-from rgan_tf.refusals import is_refused
-from rgan_tf.runs import write_state
-from rgan_tf.seal import read_sealed, sealed
+from rgan_tf.storage.seal import read_sealed, sealed
 
 KEPT = 3
 _MANIFEST = "manifest.json"

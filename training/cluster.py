@@ -6,7 +6,7 @@ import re
 from typing import Any, NamedTuple
 
 from rgan_tf.errors import BadInput
-from rgan_tf.files import parse_json
+from rgan_tf.storage.files import parse_json
 
 _TRAINING = ("chief", "worker")  # in the order in which TensorFlow counts them
 _ALLOWED = (*_TRAINING, "evaluator", "ps")

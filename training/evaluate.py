@@ -72,8 +72,9 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
     """Evaluates one split, or every one of them with `--split all`."""
     from pathlib import Path
 
+    from rgan_tf import released
     from rgan_tf.errors import BadInput
-    from rgan_tf.runs import RELEASED_PREFIX, open_run
+    from rgan_tf.runs import open_run
     from training.evaluation.inputs import (
         check_resamples,
         check_seed,
@@ -94,7 +95,7 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
     data = open_data_of(run, args.run, args.data)
     if args.out:
         out = Path(args.out)
-    elif args.run.startswith(RELEASED_PREFIX):
+    elif args.run.startswith(released.PREFIX):
         out = None
     else:
         out = run.folder

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from rgan_tf.config import Config
-from rgan_tf.data.candidates import IndexedCandidates
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.model.bank_features import prefilter
 from rgan_tf.model.networks import (
@@ -14,6 +13,7 @@ from rgan_tf.model.networks import (
     build_cooccurrence_embedding,
     build_sg2im_networks,
 )
+from rgan_tf.retrieval.candidates import IndexedCandidates
 from rgan_tf.retrieval.embedding import CooccurrenceEmbedding
 from rgan_tf.runs import Run, load_weights
 

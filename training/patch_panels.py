@@ -7,10 +7,10 @@ import tensorflow as tf
 from PIL import Image, ImageDraw
 
 from rgan_tf.data.prepared import PreparedData
-from rgan_tf.image import grid
 from rgan_tf.pictures import Color, category_color, patch_sheet
 from rgan_tf.retrieval.selector import chosen_rows
 from rgan_tf.runs import Run
+from rgan_tf.storage.image import grid
 
 _SCENES = 4
 _CELL = 112  # px

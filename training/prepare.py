@@ -132,7 +132,7 @@ def _add_dataset(datasets, name: str, text: str) -> argparse.ArgumentParser:
 
 
 def _coco(args: argparse.Namespace):
-    from rgan_tf.data.coco import CocoFilter, read_coco_dataset
+    from rgan_tf.annotations.coco import CocoFilter, read_coco_dataset
 
     keep = CocoFilter(
         require_stuff=not args.allow_missing_stuff,
@@ -146,9 +146,9 @@ def _coco(args: argparse.Namespace):
 
 
 def _procedural(args: argparse.Namespace):
-    from rgan_tf.data.coco import read_coco_dataset
-    from rgan_tf.data.procedural import draw_world
+    from rgan_tf.annotations.coco import read_coco_dataset
     from rgan_tf.progress import Progress
+    from rgan_tf.world import draw_world
 
     def draw(folder):
         with Progress("drawn images", args.images) as progress:
@@ -166,7 +166,7 @@ def _procedural(args: argparse.Namespace):
 
 
 def _genome(args: argparse.Namespace):
-    from rgan_tf.data.visual_genome import GenomeFilter, read_visual_genome_dataset
+    from rgan_tf.annotations.visual_genome import GenomeFilter, read_visual_genome_dataset
 
     names = [field.name for field in dataclasses.fields(GenomeFilter)]
     keep = GenomeFilter(**{name: getattr(args, name) for name in names})

@@ -13,8 +13,8 @@ import sys
 from pathlib import Path
 
 from rgan_tf.errors import BadInput, RganError
-from rgan_tf.files import atomic_folder, read_json, write_json_atomic
 from rgan_tf.runs import RELEASED_FOLDER, STAGES, open_run
+from rgan_tf.storage.files import atomic_folder, read_json, write_json_atomic
 
 MAX_MEGABYTES = 20
 

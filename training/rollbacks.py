@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rgan_tf.errors import BadInput, CorruptData, Diverged
-from rgan_tf.files import read_json, write_json_atomic
+from rgan_tf.storage.files import read_json, write_json_atomic
 
 SKIPPED_IN_ROW = 10
 """So many skipped steps in a row lead back to the last checkpoint."""

@@ -12,13 +12,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from rgan_tf.data.candidates import CandidateSource
-from rgan_tf.data.patch_reader import PatchReader
+from rgan_tf.bank.patch_reader import PatchReader
 from rgan_tf.data.pipeline import WHOLE, Share, batch_image_ids, scene_dataset
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.errors import BadInput
-from rgan_tf.files import write_bytes_atomic
-from rgan_tf.image import encode_png
 from rgan_tf.losses.perceptual import PerceptualDistance
 from rgan_tf.model.bank_features import embed_rows, foreign_objects
 from rgan_tf.model.cooccurrence import CooccurrenceModel, same_image_auc, triplet_dataset
@@ -32,7 +29,10 @@ from rgan_tf.model.networks import (
 )
 from rgan_tf.model.retrievegan import RetrieveGAN
 from rgan_tf.model.sg2im import Sg2imModel
+from rgan_tf.retrieval.candidates import CandidateSource
 from rgan_tf.runs import STAGES, Run
+from rgan_tf.storage.files import write_bytes_atomic
+from rgan_tf.storage.image import encode_png
 from training.callbacks.hyperparameters import Hyperparameters
 from training.callbacks.projector import Projector
 from training.callbacks.reports import IndexAge, Pictures

@@ -11,7 +11,7 @@ from export.generate import read_requests
 from export.model_folder import ModelFolder
 from export.requests import Draw
 from export.signatures import GENERATE, INPUTS, SAMPLE, empty_request
-from rgan_tf.data.licences import LicenceFilter
+from rgan_tf.bank.licences import LicenceFilter
 from rgan_tf.errors import BadInput
 
 Arrays = dict[str, np.ndarray]

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from export.signatures import INPUTS, Sizes, describe
-from rgan_tf.data.licences import licence_code
+from rgan_tf.bank.licences import licence_code
 from rgan_tf.errors import BadInput
-from rgan_tf.files import parse_json
+from rgan_tf.storage.files import parse_json
 from rgan_tf.vocabulary import Vocabulary
 
 MODEL_CARD_FILE = "model_card.md"

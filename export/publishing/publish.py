@@ -9,7 +9,7 @@ from pathlib import Path
 from export.publishing.serving_files import is_serving_folder
 from rgan_tf.errors import BadInput
 from rgan_tf.exported import version_number, versions
-from rgan_tf.files import atomic_folder
+from rgan_tf.storage.files import atomic_folder
 
 
 def check_destination(model: str | Path) -> None:

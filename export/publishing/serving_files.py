@@ -18,7 +18,7 @@ from typing import Any
 
 from export.signatures import ALLOWED_BATCHES, MAX_BATCH
 from rgan_tf.errors import BadInput
-from rgan_tf.files import write_bytes_atomic
+from rgan_tf.storage.files import write_bytes_atomic
 
 SERVING = "serving"
 MODELS, BATCHING, MONITORING = "models.config", "batching.config", "monitoring.config"

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from rgan_tf.data.licences import CODES, licence_code
+from rgan_tf.bank.licences import CODES, licence_code
 
 
 class BankArrays(NamedTuple):

@@ -16,7 +16,7 @@ from rgan_tf.backbones.weights import (
     save_layers,
 )
 from rgan_tf.errors import BadInput
-from rgan_tf.files import sha256_of
+from rgan_tf.storage.files import sha256_of
 
 MIN_PERCEPTUAL_SIDE = 32  # px; below it the deepest map of SqueezeNet has no pixel left
 

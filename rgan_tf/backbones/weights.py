@@ -13,8 +13,8 @@ import numpy as np
 import tensorflow as tf
 
 from rgan_tf.errors import BadInput, CorruptData
-from rgan_tf.files import sha256_of
 from rgan_tf.refusals import is_refused
+from rgan_tf.storage.files import sha256_of
 
 SHIPPED = Path(__file__).resolve().parent.parent / "released" / "backbones"
 

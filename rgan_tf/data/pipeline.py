@@ -11,12 +11,12 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from rgan_tf.bank.patch_bank import PatchBank
 from rgan_tf.config import Config
-from rgan_tf.data.candidates import CandidateSource
-from rgan_tf.data.patch_bank import PatchBank
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.data.scenes import SceneStore
 from rgan_tf.errors import BadInput
+from rgan_tf.retrieval.candidates import CandidateSource
 from rgan_tf.seeds import Purpose
 from rgan_tf.vocabulary import Vocabulary
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from rgan_tf.annotations.annotation import AnnotatedDataset, AnnotatedImage
+from rgan_tf.annotations.left_out import BadImages
 from rgan_tf.backbones import Backbone, load_backbone
-from rgan_tf.data.annotation import AnnotatedDataset, AnnotatedImage
-from rgan_tf.data.bank.patch_queue import PATCH_SIZE, PatchQueue, read_annotated
-from rgan_tf.data.bank.writer import PatchBankWriter
-from rgan_tf.data.left_out import BadImages
+from rgan_tf.bank.patch_queue import PATCH_SIZE, PatchQueue, read_annotated
+from rgan_tf.bank.writer import PatchBankWriter
 from rgan_tf.data.prepared import (
     BANK,
     KIND,
@@ -27,9 +27,14 @@ from rgan_tf.data.prepared import (
 )
 from rgan_tf.data.records import SCHEMA_FILE, Scene, schema_text, write_records
 from rgan_tf.errors import BadInput, CorruptData
-from rgan_tf.files import atomic_folder, describe_files, write_bytes_atomic, write_json_atomic
-from rgan_tf.image import encode_png, resize_image
 from rgan_tf.progress import Progress
+from rgan_tf.storage.files import (
+    atomic_folder,
+    describe_files,
+    write_bytes_atomic,
+    write_json_atomic,
+)
+from rgan_tf.storage.image import encode_png, resize_image
 from rgan_tf.vocabulary import Vocabulary
 
 

@@ -14,11 +14,11 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+from rgan_tf.bank.patch_bank import PatchBank
 from rgan_tf.config import Config
-from rgan_tf.data.patch_bank import PatchBank
 from rgan_tf.data.scenes import IMAGE_CACHE_BYTES, SceneStore
 from rgan_tf.errors import BadInput, CorruptData
-from rgan_tf.files import check_files, read_json
+from rgan_tf.storage.files import check_files, read_json
 from rgan_tf.vocabulary import Vocabulary
 
 KIND = "rgan_data"

@@ -9,7 +9,7 @@ import numpy as np
 
 from rgan_tf.data.records import Scene, read_image_bytes, read_scenes, record_offsets
 from rgan_tf.errors import CorruptData
-from rgan_tf.image import decode_image, resize_image
+from rgan_tf.storage.image import decode_image, resize_image
 
 IMAGE_CACHE_BYTES = 2**30  # images up to this size together are kept in memory
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from rgan_tf.data.relations import relation_between
+from rgan_tf.annotations.relations import relation_between
 from rgan_tf.vocabulary import GEOMETRIC_PREDICATES, PADDING
 
 _SMALL = 0.1  # of the image's area

@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterable
 import numpy as np
 import tensorflow as tf
 
+from rgan_tf.bank.patch_bank import PatchBank
 from rgan_tf.config import Config
-from rgan_tf.data.candidates import IndexedCandidates, without_category
-from rgan_tf.data.patch_bank import PatchBank
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.model.bank_search import BankSearch
 from rgan_tf.model.networks import GraphNetworks
+from rgan_tf.retrieval.candidates import IndexedCandidates, without_category
 from rgan_tf.retrieval.embedding import CooccurrenceEmbedding
 
 _ROWS_PER_BATCH = 4096

@@ -18,21 +18,21 @@ from typing import Any
 
 import numpy as np
 
+from rgan_tf.bank.patch_bank import PatchBank
 from rgan_tf.config import Config
-from rgan_tf.data.patch_bank import PatchBank
 from rgan_tf.errors import BadInput, CorruptData
-from rgan_tf.files import (
+from rgan_tf.model.graph_features import graph_features
+from rgan_tf.model.networks import GraphNetworks
+from rgan_tf.retrieval.index import CandidateIndex, ExactIndex
+from rgan_tf.retrieval.index_tuning import LARGE_BANK, takes_scann, tune_scann
+from rgan_tf.retrieval.scann_index import ScannIndex
+from rgan_tf.storage.files import (
     atomic_folder,
     check_files,
     describe_files,
     read_json,
     write_json_atomic,
 )
-from rgan_tf.model.graph_features import graph_features
-from rgan_tf.model.networks import GraphNetworks
-from rgan_tf.retrieval.index import CandidateIndex, ExactIndex
-from rgan_tf.retrieval.index_tuning import LARGE_BANK, takes_scann, tune_scann
-from rgan_tf.retrieval.scann_index import ScannIndex
 
 SEARCH = "search"
 _KIND = "rgan_bank_search"

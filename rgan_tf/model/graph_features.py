@@ -8,9 +8,9 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from rgan_tf.bank.graphs import BankGraph
+from rgan_tf.bank.patch_bank import PatchBank
 from rgan_tf.config import Config
-from rgan_tf.data.bank.graphs import BankGraph
-from rgan_tf.data.patch_bank import PatchBank
 from rgan_tf.data.scenes import fit_graph
 from rgan_tf.errors import BadInput
 from rgan_tf.model.networks import GraphNetworks

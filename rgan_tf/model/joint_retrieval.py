@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from rgan_tf.bank.patch_reader import PatchReader
 from rgan_tf.config import Config, RetrievalConfig
-from rgan_tf.data.patch_reader import PatchReader
 from rgan_tf.losses.retrieval import (
     cooccurrence_loss,
     expected_cooccurrence_loss,

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from rgan_tf.augmentation import augment
 from rgan_tf.config import Config, parse_augmentation
+from rgan_tf.discriminators.augmentation import augment
 from rgan_tf.fixed_order import sum_of
 from rgan_tf.losses.adversarial import discriminator_loss, generator_loss
 from rgan_tf.losses.basic import auxiliary_loss

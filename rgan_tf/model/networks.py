@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import tensorflow as tf
 
 from rgan_tf.config import Config
-from rgan_tf.discriminators import ImageDiscriminator, ObjectDiscriminator
-from rgan_tf.feature_discriminator import FeatureDiscriminator, noise_pictures
+from rgan_tf.discriminators.features import FeatureDiscriminator, noise_pictures
+from rgan_tf.discriminators.pixels import ImageDiscriminator, ObjectDiscriminator
 from rgan_tf.generator.generator import PatchGenerator
 from rgan_tf.generator.layout import crop_objects
 from rgan_tf.generator.sg2im import Sg2imDecoder

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from rgan_tf.augmentation import change_colors
+from rgan_tf.discriminators.augmentation import change_colors
 from rgan_tf.generator.layout import box_coverage
 from rgan_tf.retrieval.noise import stateless_uniform
 

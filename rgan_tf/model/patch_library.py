@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from rgan_tf.bank.patch_reader import PatchReader
 from rgan_tf.config import Config
-from rgan_tf.data.patch_reader import PatchReader
 from rgan_tf.model.bank_features import embed_rows
 from rgan_tf.model.networks import RetrievalNetworks
 from rgan_tf.retrieval.selector import chosen_rows

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
+from rgan_tf.bank.patch_reader import PatchReader
 from rgan_tf.config import Config
-from rgan_tf.data.patch_reader import PatchReader
 from rgan_tf.graph.encoder import GraphEncoding
 from rgan_tf.losses.basic import mean_over_objects, reconstruction_loss
 from rgan_tf.losses.perceptual import PerceptualDistance

@@ -17,7 +17,6 @@ import numpy as np
 import tensorflow as tf
 
 from rgan_tf.errors import BadInput, CorruptData
-from rgan_tf.files import atomic_folder, check_files, describe_files, read_json, write_json_atomic
 from rgan_tf.retrieval.index import (
     ANY_CATEGORY,
     PADDING_CATEGORY,
@@ -27,7 +26,14 @@ from rgan_tf.retrieval.index import (
     checked_integers,
     checked_matrix,
 )
-from rgan_tf.seal import check_seal, sealed
+from rgan_tf.storage.files import (
+    atomic_folder,
+    check_files,
+    describe_files,
+    read_json,
+    write_json_atomic,
+)
+from rgan_tf.storage.seal import check_seal, sealed
 
 KIND = "rgan_scann_index"
 VERSION = 2

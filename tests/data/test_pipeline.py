@@ -7,11 +7,11 @@ import pytest
 import tensorflow as tf
 
 from rgan_tf.config import Config
-from rgan_tf.data.candidates import CandidateTable
 from rgan_tf.data.pipeline import mirrored_predicates, scene_dataset
 from rgan_tf.data.records import read_scenes
 from rgan_tf.errors import BadInput
-from rgan_tf.image import decode_image, resize_image
+from rgan_tf.retrieval.candidates import CandidateTable
+from rgan_tf.storage.image import decode_image, resize_image
 from rgan_tf.vocabulary import Vocabulary
 
 K, RELATED = 3, 6

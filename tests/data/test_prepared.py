@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from rgan_tf.bank.patch_queue import cut_patch
 from rgan_tf.config import Config, config_from_dict
-from rgan_tf.data.bank.patch_queue import cut_patch
 from rgan_tf.data.prepare import prepare_dataset
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.data.records import read_scenes
 from rgan_tf.data.scenes import SceneStore, fit_graph
 from rgan_tf.errors import BadInput, CorruptData
-from rgan_tf.image import decode_image, read_image, resize_image
+from rgan_tf.storage.image import decode_image, read_image, resize_image
 from rgan_tf.vocabulary import Vocabulary
 
 

@@ -10,10 +10,10 @@ import pytest
 
 from export import demo
 from rgan_tf.cli import main as rgan
-from rgan_tf.data.procedural import categories
 from rgan_tf.errors import BadInput, RganError
 from rgan_tf.scene_graph import encode_scene_graph, load_scene_graphs
 from rgan_tf.vocabulary import Vocabulary
+from rgan_tf.world import categories
 
 
 def test_the_graphs_are_of_the_built_in_world():

@@ -14,8 +14,8 @@ from export.requests import Draw, Request
 from export.sample_graph import object_labels, positions_of
 from export.signatures import GENERATE, MAX_SEED
 from rgan_tf.errors import BadInput
-from rgan_tf.image import encode_png
 from rgan_tf.scene_graph import SceneGraph
+from rgan_tf.storage.image import encode_png
 from tests.export.arguments import generate_arguments
 
 GRAPH = {

@@ -14,7 +14,7 @@ from export import generate
 from export.requests import Draw
 from export.signatures import NEAREST, SAMPLE
 from rgan_tf.errors import BadInput, CorruptData
-from rgan_tf.image import encode_png, read_image
+from rgan_tf.storage.image import encode_png, read_image
 from tests.export.arguments import generate_arguments
 
 GRAPH = {

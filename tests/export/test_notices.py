@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from export.notices import PatchNotices
-from rgan_tf.data.licences import LicenceFilter
+from rgan_tf.bank.licences import LicenceFilter
 
 SKY, TREE = {"category": "sky", "licence": "cc0"}, {"category": "tree", "licence": "CC BY 4.0"}
 

@@ -12,7 +12,7 @@ from PIL import Image
 from export.model_folder import open_model
 from export.signatures import GENERATE, MAX_BATCH, example_request
 from rgan_tf import cli
-from rgan_tf.data.patch_bank import PatchBank
+from rgan_tf.bank.patch_bank import PatchBank
 
 CATEGORY = "house"
 NEW = 3

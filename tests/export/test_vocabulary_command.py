@@ -12,7 +12,7 @@ from PIL import Image
 
 from export.vocabulary import table
 from rgan_tf import cli
-from rgan_tf.data.bank.summary import draw_patches
+from rgan_tf.bank.summary import draw_patches
 from rgan_tf.exported import ExportedPatches
 
 CATEGORIES = 20  # of the built-in world

@@ -15,9 +15,9 @@ import pytest
 
 from export import generate, watch
 from export.requests import Draw, Requests
-from rgan_tf.data.licences import LicenceFilter
+from rgan_tf.bank.licences import LicenceFilter
 from rgan_tf.errors import BadInput
-from rgan_tf.image import read_image
+from rgan_tf.storage.image import read_image
 from tests.export.arguments import generate_arguments
 from tests.export.test_edits import draw, patches  # noqa: F401  a fixture
 

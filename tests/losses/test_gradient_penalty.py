@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from rgan_tf.discriminators import ImageDiscriminator, ObjectDiscriminator
+from rgan_tf.discriminators.pixels import ImageDiscriminator, ObjectDiscriminator
 from rgan_tf.losses.gradient_penalty import gradient_penalty
 
 MASK = tf.constant([[True, True, False], [True, False, False], [False, False, False]])

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rgan_tf.data.relations import geometric_relations
+from rgan_tf.annotations.relations import geometric_relations
 from rgan_tf.metrics.boxes import (
     box_area_ratio,
     box_collision,

@@ -7,9 +7,9 @@ import pytest
 import tensorflow as tf
 
 from rgan_tf.backbones import load_backbone
-from rgan_tf.data.bank.writer import PatchBankWriter
-from rgan_tf.data.patch_bank import PatchBank
-from rgan_tf.data.patch_reader import PatchReader
+from rgan_tf.bank.patch_bank import PatchBank
+from rgan_tf.bank.patch_reader import PatchReader
+from rgan_tf.bank.writer import PatchBankWriter
 from rgan_tf.losses.perceptual import PerceptualDistance
 from rgan_tf.model.networks import (
     build_discriminators,

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from rgan_tf.data.bank.graphs import BankGraph
-from rgan_tf.data.bank.writer import PatchBankWriter
-from rgan_tf.data.patch_bank import PatchBank
+from rgan_tf.bank.graphs import BankGraph
+from rgan_tf.bank.patch_bank import PatchBank
+from rgan_tf.bank.writer import PatchBankWriter
 from rgan_tf.data.pipeline import scene_dataset
 from rgan_tf.errors import BadInput
 from rgan_tf.model import bank_features

@@ -7,8 +7,8 @@ import json
 import numpy as np
 import pytest
 
-from rgan_tf.data.bank.writer import PatchBankWriter
-from rgan_tf.data.patch_bank import PatchBank
+from rgan_tf.bank.patch_bank import PatchBank
+from rgan_tf.bank.writer import PatchBankWriter
 from rgan_tf.model.bank_search import BankSearch
 from rgan_tf.vocabulary import Vocabulary
 

@@ -14,7 +14,7 @@ from rgan_tf.retrieval import index_tuning
 from rgan_tf.retrieval.index import ANY_CATEGORY, Candidates, ExactIndex
 from rgan_tf.retrieval.index_tuning import build_index, recall_of, tune_scann
 from rgan_tf.retrieval.scann_index import ScannIndex, ScannSettings
-from rgan_tf.seal import SEAL, sealed
+from rgan_tf.storage.seal import SEAL, sealed
 
 ROWS, WIDTH, CATEGORIES, K = 3000, 16, 6, 8
 EVERYTHING = ScannSettings(leaves=20, leaves_to_search=20)

@@ -10,9 +10,9 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from rgan_tf.data.candidates import CandidateTable
 from rgan_tf.model.networks import build_retrieval_networks
 from rgan_tf.model.synthesis import synthesise
+from rgan_tf.retrieval.candidates import CandidateTable
 from training import patch_panels, pictures
 from training.patch_panels import boxed, patch_panel
 from training.pictures import fixed_scenes, joint_pictures

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from rgan_tf.data.candidates import CandidateTable
 from rgan_tf.model.networks import build_retrieval_networks, build_sg2im_networks
+from rgan_tf.retrieval.candidates import CandidateTable
 from training.evaluation.pictures import comparison
 from training.evaluation.systems import systems_of
 from training.pictures import (

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from rgan_tf.data.candidates import CandidateTable
 from rgan_tf.errors import CorruptData
+from rgan_tf.retrieval.candidates import CandidateTable
 from training.fitting import segments
 from training.redraws import Redraws
 

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from training.bank.places import free_place, new_bank, own_bank
 
 if TYPE_CHECKING:  # what is imported here is slow
-    from rgan_tf.data.bank.sources import BankSource
-    from rgan_tf.data.licences import LicenceFilter
-    from rgan_tf.data.patch_bank import PatchBank
+    from rgan_tf.bank.licences import LicenceFilter
+    from rgan_tf.bank.patch_bank import PatchBank
+    from rgan_tf.bank.sources import BankSource
 
 _NONE_IN_BANK = "the bank has no patch of these categories whose graph it could lend"
 _SHOWN_CATEGORIES = 5
@@ -23,10 +23,10 @@ _SHOWN_CATEGORIES = 5
 def build(args: argparse.Namespace) -> dict[str, Any]:
     """Makes a bank of its own."""
     from rgan_tf.backbones import load_backbone
-    from rgan_tf.data.bank.build import build_rows, put_in_place
-    from rgan_tf.data.bank.lock import building_folder
-    from rgan_tf.data.licences import LicenceFilter
-    from rgan_tf.data.patch_bank import PatchBank
+    from rgan_tf.bank.build import build_rows, put_in_place
+    from rgan_tf.bank.licences import LicenceFilter
+    from rgan_tf.bank.lock import building_folder
+    from rgan_tf.bank.patch_bank import PatchBank
     from rgan_tf.errors import BadInput
     from rgan_tf.vocabulary import Vocabulary
 
@@ -69,7 +69,7 @@ def _tell_of_lone_patches(bank: PatchBank, reason: str, first: int = 0) -> dict[
     """Says what it means for patches to have no graph; returns how many have none."""
     import logging
 
-    from rgan_tf.data.bank.summary import patches_without_graph
+    from rgan_tf.bank.summary import patches_without_graph
 
     alone = patches_without_graph(bank, first)
     if alone:
@@ -90,10 +90,10 @@ def _tell_of_lone_patches(bank: PatchBank, reason: str, first: int = 0) -> dict[
 
 
 def _copy_of_data(args: argparse.Namespace, licences: LicenceFilter) -> dict[str, Any]:
-    from rgan_tf.data.bank.edit import copy_banks
+    from rgan_tf.bank.edit import copy_banks
     from rgan_tf.data.prepared import PreparedData
     from rgan_tf.errors import BadInput
-    from rgan_tf.files import atomic_folder
+    from rgan_tf.storage.files import atomic_folder
 
     if args.backbone or args.like:
         raise BadInput("--data: keeps the backbone and the names of the data; leave the option")
@@ -111,9 +111,9 @@ def _copy_of_data(args: argparse.Namespace, licences: LicenceFilter) -> dict[str
 
 def add(args: argparse.Namespace) -> dict[str, Any]:
     """Adds patches to a bank; what was there keeps its rows."""
-    from rgan_tf.data.bank.duplicates import leave_out_known
-    from rgan_tf.data.licences import LicenceFilter
-    from rgan_tf.data.patch_bank import PatchBank
+    from rgan_tf.bank.duplicates import leave_out_known
+    from rgan_tf.bank.licences import LicenceFilter
+    from rgan_tf.bank.patch_bank import PatchBank
     from rgan_tf.errors import BadInput
 
     licences = LicenceFilter.parse(args.licence)
@@ -142,10 +142,10 @@ def _add_rows(
 ) -> dict[str, Any]:
     """Embeds the patches apart from the bank, then puts one of both in its place."""
     from rgan_tf.backbones import load_backbone
-    from rgan_tf.data.bank.build import build_rows, discard, finished_bank
-    from rgan_tf.data.bank.edit import copy_banks
-    from rgan_tf.data.bank.lock import adding_folder
-    from rgan_tf.files import replaced_folder
+    from rgan_tf.bank.build import build_rows, discard, finished_bank
+    from rgan_tf.bank.edit import copy_banks
+    from rgan_tf.bank.lock import adding_folder
+    from rgan_tf.storage.files import replaced_folder
 
     with _no_rubbish(adding_folder(bank.folder)) as working:
         counts = build_rows(
@@ -166,7 +166,7 @@ def _add_rows(
 
 
 def _nothing_added(bank: PatchBank, refused: int) -> dict[str, Any]:
-    from rgan_tf.data.bank.edit import Copied
+    from rgan_tf.bank.edit import Copied
 
     return {
         "images": 0,
@@ -182,8 +182,8 @@ def _nothing_added(bank: PatchBank, refused: int) -> dict[str, Any]:
 
 def _source(args: argparse.Namespace) -> BankSource | None:
     """What the options name; None for prepared data."""
-    from rgan_tf.data.bank.sources import coco_source, folder_source
-    from rgan_tf.data.json_object import is_text
+    from rgan_tf.annotations.json_object import is_text
+    from rgan_tf.bank.sources import coco_source, folder_source
     from rgan_tf.errors import BadInput
 
     named = [bool(args.data), bool(args.coco), bool(args.folders)]
@@ -235,7 +235,7 @@ def _no_rubbish(working: Path) -> Iterator[Path]:
 
     Only for who holds the bank: to everybody else the folder is another one's work.
     """
-    from rgan_tf.data.bank.build import holds_work
+    from rgan_tf.bank.build import holds_work
 
     try:
         yield working

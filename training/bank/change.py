@@ -12,10 +12,10 @@ _DIGITS = 18  # of a row number; Python itself refuses to read thousands of them
 
 def remove(args: argparse.Namespace) -> dict[str, Any]:
     """Takes patches out; the later rows move up."""
-    from rgan_tf.data.bank.edit import copy_banks
-    from rgan_tf.data.licences import LicenceFilter
+    from rgan_tf.bank.edit import copy_banks
+    from rgan_tf.bank.licences import LicenceFilter
     from rgan_tf.errors import BadInput
-    from rgan_tf.files import replaced_folder
+    from rgan_tf.storage.files import replaced_folder
 
     if not (args.ids or args.category or args.source or args.licence):
         raise BadInput("rgan bank remove: say what, by --ids, --category, --source or --licence")
@@ -53,10 +53,10 @@ def remove(args: argparse.Namespace) -> dict[str, Any]:
 
 def merge(args: argparse.Namespace) -> dict[str, Any]:
     """Puts banks into one, in the order given."""
-    from rgan_tf.data.bank.edit import copy_banks
-    from rgan_tf.data.licences import LicenceFilter
-    from rgan_tf.data.patch_bank import PatchBank
-    from rgan_tf.files import atomic_folder
+    from rgan_tf.bank.edit import copy_banks
+    from rgan_tf.bank.licences import LicenceFilter
+    from rgan_tf.bank.patch_bank import PatchBank
+    from rgan_tf.storage.files import atomic_folder
 
     licences = LicenceFilter.parse(args.licence)
     free_place(args.out)

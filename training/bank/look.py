@@ -8,7 +8,7 @@ from typing import Any
 
 def verify(args: argparse.Namespace) -> dict[str, Any]:
     """Compares every byte with the checksums, and the files with each other."""
-    from rgan_tf.data.patch_bank import PatchBank
+    from rgan_tf.bank.patch_bank import PatchBank
 
     bank = PatchBank.open(args.bank, verify=False)
     bank.verify()
@@ -17,13 +17,13 @@ def verify(args: argparse.Namespace) -> dict[str, Any]:
 
 def info(args: argparse.Namespace) -> dict[str, Any]:
     """Counts, and draws where a picture is asked for: a sample, or all of a category."""
-    from rgan_tf.data.bank.summary import count_rows, draw_sample, summarise
-    from rgan_tf.data.patch_bank import PatchBank
+    from rgan_tf.bank.patch_bank import PatchBank
+    from rgan_tf.bank.summary import count_rows, draw_sample, summarise
     from rgan_tf.errors import BadInput
     from rgan_tf.exported import ExportedPatches, is_exported
-    from rgan_tf.files import write_bytes_atomic
-    from rgan_tf.image import encode_png
-    from rgan_tf.renames import real_place
+    from rgan_tf.storage.files import write_bytes_atomic
+    from rgan_tf.storage.image import encode_png
+    from rgan_tf.storage.renames import real_place
 
     bank: PatchBank | ExportedPatches
     if is_exported(args.bank):
@@ -51,10 +51,10 @@ def _of_categories(args: argparse.Namespace, bank) -> dict[str, Any]:
 
     import numpy as np
 
-    from rgan_tf.data.bank.summary import MOST_DRAWN, draw_patches
+    from rgan_tf.bank.summary import MOST_DRAWN, draw_patches
     from rgan_tf.errors import BadInput
-    from rgan_tf.files import write_bytes_atomic
-    from rgan_tf.image import encode_png
+    from rgan_tf.storage.files import write_bytes_atomic
+    from rgan_tf.storage.image import encode_png
 
     ids: dict[str, list[int]] = {}
     for name in args.category:
@@ -85,7 +85,7 @@ def tune(args: argparse.Namespace) -> dict[str, Any]:
     """Tunes the ScaNN index of the bank for a run, and keeps it with the bank."""
     import sys
 
-    from rgan_tf.data.patch_bank import PatchBank
+    from rgan_tf.bank.patch_bank import PatchBank
     from rgan_tf.errors import BadInput
     from rgan_tf.model.bank_search import BankSearch
     from rgan_tf.model.networks import build_sg2im_networks

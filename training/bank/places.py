@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # what is imported here is slow
-    from rgan_tf.data.patch_bank import PatchBank
+    from rgan_tf.bank.patch_bank import PatchBank
 
 
 @contextlib.contextmanager
@@ -22,9 +22,9 @@ def own_bank(folder: str) -> Iterator[PatchBank]:
       BadInput: if it is part of prepared data, whose records refer to its rows, or a mount point;
         or another process changes it.
     """
-    from rgan_tf.data.bank.lock import bank_lock
-    from rgan_tf.data.patch_bank import PatchBank
-    from rgan_tf.renames import real_place, refuse_mount
+    from rgan_tf.bank.lock import bank_lock
+    from rgan_tf.bank.patch_bank import PatchBank
+    from rgan_tf.storage.renames import real_place, refuse_mount
 
     place = real_place(folder)
     PatchBank.open(place, verify=False)  # before anything is written beside what is no bank
@@ -41,7 +41,7 @@ def new_bank(out: str) -> Iterator[Path]:
     Raises:
       BadInput: as `free_place`; or another process makes a bank there.
     """
-    from rgan_tf.data.bank.lock import bank_lock
+    from rgan_tf.bank.lock import bank_lock
 
     with bank_lock(free_place(out)):
         yield free_place(out)
@@ -54,7 +54,7 @@ def free_place(out: str) -> Path:
       BadInput: if it is taken.
     """
     from rgan_tf.errors import BadInput
-    from rgan_tf.renames import new_place, require_free
+    from rgan_tf.storage.renames import new_place, require_free
 
     place = new_place(out)
     try:

@@ -31,11 +31,11 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
     from pathlib import Path
 
     from rgan_tf.backbones import load_backbone
-    from rgan_tf.data.bank.build import build_rows
-    from rgan_tf.data.bank.patch_queue import EMBEDDING_BATCH, embed_patches
-    from rgan_tf.data.bank.sources import coco_source
-    from rgan_tf.data.licences import LicenceFilter
-    from rgan_tf.data.patch_bank import PatchBank
+    from rgan_tf.bank.build import build_rows
+    from rgan_tf.bank.licences import LicenceFilter
+    from rgan_tf.bank.patch_bank import PatchBank
+    from rgan_tf.bank.patch_queue import EMBEDDING_BATCH, embed_patches
+    from rgan_tf.bank.sources import coco_source
     from rgan_tf.errors import BadInput
     from rgan_tf.vocabulary import Vocabulary
 

@@ -10,8 +10,8 @@ import numpy as np
 import tensorflow as tf
 
 from rgan_tf.backbones import load_backbone
+from rgan_tf.bank.patch_reader import PatchReader
 from rgan_tf.config import Config
-from rgan_tf.data.patch_reader import PatchReader
 from rgan_tf.data.pipeline import scene_dataset
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.errors import BadInput

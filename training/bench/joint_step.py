@@ -8,14 +8,14 @@ import numpy as np
 import tensorflow as tf
 
 from rgan_tf.backbones import load_backbone
+from rgan_tf.bank.patch_reader import PatchReader
 from rgan_tf.config import Config
-from rgan_tf.data.candidates import CandidateSource, CandidateTable
-from rgan_tf.data.patch_reader import PatchReader
 from rgan_tf.data.pipeline import scene_dataset
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.losses.perceptual import PerceptualDistance
 from rgan_tf.model.networks import build_discriminators, build_retrieval_networks
 from rgan_tf.model.retrievegan import RetrieveGAN
+from rgan_tf.retrieval.candidates import CandidateSource, CandidateTable
 
 Batch = dict[str, tf.Tensor]
 

@@ -177,7 +177,7 @@ def _alternating(first, second, asked, count: int) -> tuple[float, float]:
 
 _OPEN = """
 import json, sys, time
-from rgan_tf.data.patch_bank import PatchBank
+from rgan_tf.bank.patch_bank import PatchBank
 from training.bench.memory import resident_mb
 before, start = resident_mb(), time.perf_counter()
 bank = PatchBank.open(sys.argv[1])
@@ -197,7 +197,7 @@ def _opening(bank, width: int) -> dict[str, float]:
 
     import numpy as np
 
-    from rgan_tf.data.bank.writer import PatchBankWriter
+    from rgan_tf.bank.writer import PatchBankWriter
     from rgan_tf.vocabulary import Vocabulary
 
     features, categories, images = bank

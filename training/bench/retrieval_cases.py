@@ -56,8 +56,8 @@ def layer_case(layer: str, candidates: int, work: str, repetitions: int) -> dict
     import numpy as np
     import tensorflow as tf
 
+    from rgan_tf.bank.patch_reader import PatchReader
     from rgan_tf.config import Config, RetrievalConfig
-    from rgan_tf.data.patch_reader import PatchReader
     from rgan_tf.model.joint_retrieval import CachedRetrieval
     from rgan_tf.retrieval.cache import EmbeddingCache
     from rgan_tf.retrieval.embedding import PatchEmbedding
@@ -167,8 +167,8 @@ def random_bank(folder: Path, rng):
     """A bank of random patches in the sizes of the benchmark."""
     import numpy as np
 
-    from rgan_tf.data.bank.writer import PatchBankWriter
-    from rgan_tf.data.patch_bank import PatchBank
+    from rgan_tf.bank.patch_bank import PatchBank
+    from rgan_tf.bank.writer import PatchBankWriter
     from rgan_tf.vocabulary import Vocabulary
 
     shape = {"crop_size": CROP, "feature_size": FEATURES}

@@ -10,9 +10,9 @@ import numpy as np
 from google.protobuf import text_format
 from tensorboard.plugins.projector import ProjectorConfig
 
-from rgan_tf.data.patch_bank import PatchBank
-from rgan_tf.files import write_bytes_atomic
-from rgan_tf.image import encode_png
+from rgan_tf.bank.patch_bank import PatchBank
+from rgan_tf.storage.files import write_bytes_atomic
+from rgan_tf.storage.image import encode_png
 from training.callbacks.stage import StageCallback
 
 MOST_PATCHES = 2000

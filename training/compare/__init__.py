@@ -57,8 +57,8 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
     from rgan_tf.config import load_config
     from rgan_tf.data.prepared import PreparedData
     from rgan_tf.errors import BadInput
-    from rgan_tf.files import write_bytes_atomic, write_json_atomic
-    from rgan_tf.image import encode_png
+    from rgan_tf.storage.files import write_bytes_atomic, write_json_atomic
+    from rgan_tf.storage.image import encode_png
     from training.compare.entries import entries_of
     from training.compare.picture import comparison_picture
     from training.compare.steps import Steps

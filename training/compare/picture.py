@@ -8,8 +8,8 @@ import numpy as np
 
 from rgan_tf.config import Config
 from rgan_tf.data.prepared import PreparedData
-from rgan_tf.image import read_image
 from rgan_tf.pictures import comparison_grid
+from rgan_tf.storage.image import read_image
 from training.compare.entries import Entry
 from training.compare.steps import Evaluation
 from training.pictures import CELL, layouts

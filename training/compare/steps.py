@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rgan_tf.errors import BadInput, CorruptData, Diverged, Interrupted, RganError
-from rgan_tf.files import atomic_folder, read_json, write_json_atomic
 from rgan_tf.runs import STAGES, open_run
+from rgan_tf.storage.files import atomic_folder, read_json, write_json_atomic
 from training.compare.entries import Entry
 
 _ERRORS = {kind.exit_code: kind for kind in (BadInput, Diverged, CorruptData, Interrupted)}

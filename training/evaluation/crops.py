@@ -14,9 +14,9 @@ import tensorflow as tf
 
 from rgan_tf.backbones import Backbone
 from rgan_tf.generator.layout import crop_objects
-from rgan_tf.image import float_to_uint8
 from rgan_tf.metrics.bootstrap import ratio_interval
 from rgan_tf.metrics.crop_classifier import LinearDiscriminant, crop_accuracy, fit_discriminant
+from rgan_tf.storage.image import float_to_uint8
 from training.evaluation.protocol import INTERVAL, Protocol
 from training.evaluation.systems import Batch
 

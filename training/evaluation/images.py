@@ -9,7 +9,6 @@ import numpy as np
 import tensorflow as tf
 
 from rgan_tf.backbones import Backbone
-from rgan_tf.image import float_to_uint8
 from rgan_tf.metrics.bootstrap import (
     frechet_standard_error,
     kernel_standard_error,
@@ -24,6 +23,7 @@ from rgan_tf.metrics.frechet import (
 )
 from rgan_tf.metrics.inception_score import ScoreStatistics, score_name
 from rgan_tf.metrics.precision_recall import precision_name, precision_recall, recall_name
+from rgan_tf.storage.image import float_to_uint8
 from training.evaluation.crops import CropJudge, CropTally
 from training.evaluation.protocol import INTERVAL, Protocol
 from training.evaluation.systems import Batch, Drawn, System

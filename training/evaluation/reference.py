@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from rgan_tf.errors import BadInput
-from rgan_tf.files import write_bytes_atomic
+from rgan_tf.storage.files import write_bytes_atomic
 
 _FOLDER = "evaluation"
 _VERSION = 1  # of what is computed; another one asks for it anew

@@ -12,8 +12,8 @@ import numpy as np
 import tensorflow as tf
 
 from rgan_tf.errors import BadInput
-from rgan_tf.files import append_line, write_bytes_atomic
-from rgan_tf.image import encode_png
+from rgan_tf.storage.files import append_line, write_bytes_atomic
+from rgan_tf.storage.image import encode_png
 
 
 def write_report(

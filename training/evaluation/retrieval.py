@@ -14,7 +14,6 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import tensorflow as tf
 
-from rgan_tf.data.candidates import CandidateSource
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.metrics.boxes import shared_share
 from rgan_tf.metrics.retrieval import (
@@ -26,6 +25,7 @@ from rgan_tf.metrics.retrieval import (
 from rgan_tf.model.choice import nearest_unused_slots
 from rgan_tf.model.networks import RetrievalNetworks
 from rgan_tf.model.patch_library import PatchLibrary
+from rgan_tf.retrieval.candidates import CandidateSource
 from rgan_tf.retrieval.gumbel import gumbel_group_select
 from rgan_tf.retrieval.selector import best_candidate, chosen_rows, noise_and_scores
 from rgan_tf.seeds import Purpose, derive_row_seeds

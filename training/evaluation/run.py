@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from rgan_tf.backbones import Backbone, load_backbone
-from rgan_tf.data.patch_reader import PatchReader
+from rgan_tf.bank.patch_reader import PatchReader
 from rgan_tf.data.pipeline import scene_dataset
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.errors import BadInput

@@ -22,13 +22,14 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
     """Writes the report and says what is in it."""
     from pathlib import Path
 
+    from rgan_tf import released
     from rgan_tf.errors import BadInput
-    from rgan_tf.files import write_bytes_atomic
-    from rgan_tf.runs import RELEASED_PREFIX, open_run
+    from rgan_tf.runs import open_run
+    from rgan_tf.storage.files import write_bytes_atomic
     from training.report.notes import Notes
     from training.report.page import build_page, require_own
 
-    is_released = args.run.startswith(RELEASED_PREFIX)
+    is_released = args.run.startswith(released.PREFIX)
     run = open_run(args.run)
     if is_released and not args.out:
         raise BadInput(f"{args.run}: ships with the project; name a file with --out")

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rgan_tf.errors import BadInput
-from rgan_tf.files import parse_json
+from rgan_tf.storage.files import parse_json
 from training.evaluation.protocol import INTERVAL
 from training.report.markup import Content, Markup, cell, join, number, table, tag
 from training.report.notes import Notes

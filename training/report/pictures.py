@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from rgan_tf.errors import BadInput, CorruptData
-from rgan_tf.image import decode_image
+from rgan_tf.storage.image import decode_image
 from training.report.markup import Markup, join, tag
 from training.report.notes import Notes
 

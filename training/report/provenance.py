@@ -7,12 +7,12 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from rgan_tf.data.bank.summary import summarise
-from rgan_tf.data.licences import licence_code
+from rgan_tf.bank.licences import licence_code
+from rgan_tf.bank.summary import summarise
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.errors import BadInput, CorruptData
-from rgan_tf.files import read_json
 from rgan_tf.runs import Run
+from rgan_tf.storage.files import read_json
 from training.report.markup import Markup, join, table, tag
 from training.report.notes import Notes
 from training.report.stages import weights_table

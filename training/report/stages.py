@@ -6,9 +6,9 @@ import re
 from typing import Any
 
 from rgan_tf.errors import BadInput, CorruptData
-from rgan_tf.files import read_json, sha256_of
 from rgan_tf.progress import format_seconds
 from rgan_tf.runs import STAGES, Run
+from rgan_tf.storage.files import read_json, sha256_of
 from training.report.markup import Content, Markup, join, number, table, tag
 from training.report.notes import Notes
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rgan_tf.errors import BadInput
-from rgan_tf.files import read_json
+from rgan_tf.storage.files import read_json
 from training.study.key import Key
 
 _VERSION = 1

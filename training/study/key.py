@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from rgan_tf.errors import BadInput, CorruptData
-from rgan_tf.seal import read_sealed, sealed
+from rgan_tf.storage.seal import read_sealed, sealed
 from training.study.plan import Chosen, Pair
 
 KEY, PAGE = "key.json", "study.html"

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from rgan_tf.errors import BadInput
-from rgan_tf.files import atomic_folder, write_bytes_atomic, write_json_atomic
 from rgan_tf.progress import Progress
-from rgan_tf.renames import require_free
 from rgan_tf.runs import check_bank_fits, check_learns_retrieval, open_run
+from rgan_tf.storage.files import atomic_folder, write_bytes_atomic, write_json_atomic
+from rgan_tf.storage.renames import require_free
 from training.evaluation.inputs import check_seed, check_split, open_data_of
 from training.study.key import KEY, PAGE, key_content
 from training.study.page import page_content, render_page

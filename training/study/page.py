@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from rgan_tf.image import encode_png
+from rgan_tf.storage.image import encode_png
 from training.study.plan import Chosen, Pair, Scene
 
 _STATIC = Path(__file__).parent / "static"

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from rgan_tf.errors import BadInput
-from rgan_tf.files import write_bytes_atomic
+from rgan_tf.storage.files import write_bytes_atomic
 from training.study.answers import Answers, read_answers
 from training.study.key import Key, KeyPair, read_key
 from training.study.markdown import MARK, markdown

@@ -220,7 +220,7 @@ def test_a_failure_leaves_no_half_written_file(tmp_path, monkeypatch):
 
     def full(path, data):
         if path.name == "monitoring.config":
-            monkeypatch.setattr("rgan_tf.files.os.fsync", refuse)
+            monkeypatch.setattr("rgan_tf.storage.files.os.fsync", refuse)
         write(path, data)
 
     def refuse(_):

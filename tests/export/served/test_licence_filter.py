@@ -12,7 +12,7 @@ import tensorflow as tf
 from export import generate
 from export.signatures import DETERMINISTIC, GENERATE, empty_request
 from rgan_tf.errors import BadInput
-from rgan_tf.image import encode_png
+from rgan_tf.storage.image import encode_png
 from tests.export.arguments import generate_arguments
 
 OBJECTS = ["sky", "grass", "tree"]

@@ -16,7 +16,7 @@ from export.signatures import (
     WITH_REPEATS,
     empty_request,
 )
-from rgan_tf.data.patch_bank import resize_crops
+from rgan_tf.bank.patch_bank import resize_crops
 from rgan_tf.data.pipeline import scene_dataset
 from rgan_tf.model.bank_features import prefilter
 from rgan_tf.model.networks import build_cooccurrence_embedding

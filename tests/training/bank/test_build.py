@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from rgan_tf.data.bank.lock import bank_lock, building_folder
-from rgan_tf.data.patch_bank import PatchBank
+from rgan_tf.bank.lock import bank_lock, building_folder
+from rgan_tf.bank.patch_bank import PatchBank
 
 
 def names_in(folder: Path) -> set[str]:
@@ -21,8 +21,8 @@ def names_in(folder: Path) -> set[str]:
 @pytest.fixture
 def often(monkeypatch):
     """Patches are embedded one by one, and a checkpoint follows the fourth picture."""
-    monkeypatch.setattr("rgan_tf.data.bank.patch_queue.EMBEDDING_BATCH", 1)
-    monkeypatch.setattr("rgan_tf.data.bank.build._CHECKPOINT_PATCHES", 1)
+    monkeypatch.setattr("rgan_tf.bank.patch_queue.EMBEDDING_BATCH", 1)
+    monkeypatch.setattr("rgan_tf.bank.build._CHECKPOINT_PATCHES", 1)
 
 
 @pytest.fixture
@@ -147,7 +147,7 @@ def test_a_finished_addition_is_not_embedded_again(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("rgan_tf.data.bank.edit.copy_banks", full)
+        patch.setattr("rgan_tf.bank.edit.copy_banks", full)
         assert f"{bank}: No space left" in refused(*words, code=2)
     assert content_of(bank) == before
     calls = backbone.calls

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from rgan_tf.data.bank.edit import copy_banks
-from rgan_tf.data.bank.lock import bank_lock
-from rgan_tf.data.patch_bank import PatchBank
+from rgan_tf.bank.edit import copy_banks
+from rgan_tf.bank.lock import bank_lock
+from rgan_tf.bank.patch_bank import PatchBank
 from rgan_tf.errors import BadInput
 from training.bank.change import parse_ids
 from training.bank.places import own_bank
@@ -58,7 +58,7 @@ def test_a_bank_stays_held_until_an_addition_is_in_its_place(
         return copy_banks(*args, **options)
 
     backbone.on_call = try_to_change
-    monkeypatch.setattr("rgan_tf.data.bank.edit.copy_banks", copy_while_tried)
+    monkeypatch.setattr("rgan_tf.bank.edit.copy_banks", copy_while_tried)
     assert rgan("bank", "add", bank, "--folders", more).code == 0
     assert len(refusals) == 2 and all("another process" in line for line in refusals)
     assert len(PatchBank.open(bank)) == 7
@@ -66,7 +66,7 @@ def test_a_bank_stays_held_until_an_addition_is_in_its_place(
 
 def test_a_bank_is_opened_again_once_it_is_held(bank, rgan, monkeypatch):
     """What another process removed between our first look and our turn does not come back."""
-    from rgan_tf.data.bank import lock
+    from rgan_tf.bank import lock
 
     @contextlib.contextmanager
     def late(folder):
@@ -141,7 +141,7 @@ def test_a_full_disk_is_named(bank, refused, content_of, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     before = content_of(bank)
-    monkeypatch.setattr("rgan_tf.data.bank.growing_array.GrowingArray.append", full)
+    monkeypatch.setattr("rgan_tf.bank.growing_array.GrowingArray.append", full)
     line = refused("bank", "remove", bank, "--ids", 0, code=2)
     assert line.startswith(f"rgan bank: {bank}: No space left on device")
     assert line.endswith("; free some space and repeat")

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rgan_tf.data.bank.summary import draw_patches
-from rgan_tf.data.patch_bank import PatchBank
-from rgan_tf.seal import SEAL
+from rgan_tf.bank.patch_bank import PatchBank
+from rgan_tf.bank.summary import draw_patches
+from rgan_tf.storage.seal import SEAL
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_a_bank_of_an_earlier_version_is_read(bank, rgan):
 
 
 def test_a_picture_says_how_many_categories_it_shows(bank, rgan, tmp_path, monkeypatch):
-    monkeypatch.setattr("rgan_tf.data.bank.summary._MOST_CATEGORIES", 1)
+    monkeypatch.setattr("rgan_tf.bank.summary._MOST_CATEGORIES", 1)
     result = json.loads(rgan("bank", "info", bank, "--picture", tmp_path / "a.png").out)
     assert (result["shown_categories"], result["present_categories"]) == (1, 2)
     assert (tmp_path / "a.png").is_file()
@@ -79,7 +79,7 @@ def test_all_patches_of_a_category_are_drawn_with_their_ids(bank, rgan, tmp_path
 
 
 def test_a_picture_of_too_many_patches_says_so(bank, rgan, tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr("rgan_tf.data.bank.summary.MOST_DRAWN", 2)
+    monkeypatch.setattr("rgan_tf.bank.summary.MOST_DRAWN", 2)
     done = rgan("bank", "info", bank, "--category", "house", "--picture", tmp_path / "a.png")
     assert json.loads(done.out)["shown_patches"] == 2
     assert "shows the first 2 of 3 patches" in caplog.text

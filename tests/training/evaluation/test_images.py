@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from rgan_tf.image import read_image
+from rgan_tf.storage.image import read_image
 from training.evaluation.crops import fit_crop_judge, training_crops
 from training.evaluation.images import image_metrics, real_features
 from training.evaluation.protocol import Protocol

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from rgan_tf.data.candidates import CandidateTable
+from rgan_tf.retrieval.candidates import CandidateTable
 from rgan_tf.retrieval.embedding import PatchEmbedding
 from training.evaluation.retrieval import SELECTIONS, repeated_share, retrieval_metrics
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import yaml
 
-from rgan_tf.data.bank.summary import summarise
-from rgan_tf.files import write_bytes_atomic
-from rgan_tf.image import encode_png
+from rgan_tf.bank.summary import summarise
+from rgan_tf.storage.files import write_bytes_atomic
+from rgan_tf.storage.image import encode_png
 from tests.training.report.reading import read_page, write_scalars
 
 HOSTILE = '<script>alert("x")</script>'

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rgan_tf.files import write_json_atomic
+from rgan_tf.storage.files import write_json_atomic
 from training.study.key import KEY, key_content
 from training.study.plan import Chosen, Pair, Scene
 

@@ -1,0 +1,255 @@
+"""Reads COCO 2017 instances with stuff, filtered the way sg2im and its successors do.
+
+Layout of a root folder:
+
+    annotations/instances_{train,val}2017.json
+    annotations/stuff_{train,val}2017.json or panoptic_{train,val}2017.json
+    images/{train,val}2017/
+
+`train` is train2017. The kept images of val2017, in annotation order, are `val` (the first 1024)
+and `test` (the next 2048); where fewer than 2048 are kept, the first half is `val` and the second
+`test`. Within a split images are sorted by id.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import filecmp
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from rgan_tf.annotations.annotation import AnnotatedDataset, AnnotatedImage
+from rgan_tf.annotations.coco_annotations import CocoAnnotations, CocoFilter, read_coco_file
+from rgan_tf.annotations.json_object import Claims, JsonObject, whole_number
+from rgan_tf.annotations.left_out import BadImages
+from rgan_tf.errors import BadInput
+from rgan_tf.vocabulary import GEOMETRIC_PREDICATES
+
+SPLITS = ("train", "val", "test")
+VAL_IMAGES = 1024
+TEST_IMAGES = 2048
+
+# What lets more images or objects in, by the beginning of the reason why they were left out.
+_OPTIONS = {
+    "image: no stuff": "--allow-missing-stuff",
+    "image: under": "a smaller --min-objects",
+    "image: over": "a larger --max-objects",
+    "object: too small": "a smaller --min-box-share",
+}
+
+
+def read_coco(
+    root: str | Path,
+    *,
+    split: str,
+    require_stuff: bool = True,
+    seed: int = 0,
+) -> Iterator[AnnotatedImage]:
+    """The kept images of one split; see `read_coco_dataset`."""
+    if split not in SPLITS:
+        raise BadInput(f"split {split!r}: must be one of {', '.join(SPLITS)}")
+    bad = BadImages(0.0)
+    folder = _Folder(Path(root), "train2017" if split == "train" else "val2017", bad)
+    images = folder.images(CocoFilter(require_stuff=require_stuff), seed)
+    bad.check(len(images) + len(bad.lines))
+    yield from images if split == "train" else _divide(images)[split]
+
+
+def read_coco_dataset(
+    root: str | Path,
+    *,
+    keep: CocoFilter | None = None,
+    seed: int = 0,
+    limit: int | None = None,
+    kind: str = "coco",
+    max_bad: float = 0.0,
+) -> AnnotatedDataset:
+    """Reads all three splits.
+
+    Args:
+      root: folder in the layout above.
+      keep: the filter; by default the published one.
+      seed: draws the relationships; each image's depend on it and on the image's id only.
+      limit: at most this many images of each split, the first by id.
+      kind: recorded in the result.
+      max_bad: share of images whose entry may be of no use.
+
+    Raises:
+      BadInput: if a file is missing, not JSON, or not what COCO documents, or two entries claim one
+        id or name, or an image is in both parts; in one line.
+      CorruptData: if an image of which only the file has the size is damaged.
+    """
+    keep = keep or CocoFilter()
+    bad = BadImages(max_bad)
+    parts = {part: _Folder(Path(root), part, bad) for part in ("train2017", "val2017")}
+    images = {part: folder.images(keep, seed) for part, folder in parts.items()}
+    bad.check(sum(map(len, images.values())) + len(bad.lines))
+    for part, needed in (("train2017", 1), ("val2017", 2)):
+        if len(images[part]) < needed:
+            message = f"{root}: {part} needs {needed} images, and {len(images[part])} are left"
+            raise parts[part].left_out.nothing_left(message, _OPTIONS)
+    splits = {"train": images["train2017"], **_divide(images["val2017"])}
+    splits, renumbered = _tell_apart(splits)
+    return AnnotatedDataset(
+        kind=kind,
+        splits={split: tuple(members[:limit]) for split, members in splits.items()},
+        categories=tuple(sorted(set().union(*(part.categories for part in parts.values())))),
+        predicates=GEOMETRIC_PREDICATES,
+        skipped={part: dict(folder.left_out.counts) for part, folder in parts.items()},
+        skipped_first={part: folder.left_out.first for part, folder in parts.items()},
+        bad_images=tuple(bad.lines),
+        renumbered_images=renumbered,
+    )
+
+
+def _tell_apart(
+    splits: dict[str, list[AnnotatedImage]],
+) -> tuple[dict[str, list[AnnotatedImage]], int]:
+    """Gives images of val2017 that have the id of one of train2017 another; returns how many.
+
+    Annotators number each file from 1, so equal ids do not make two pictures one.
+
+    Raises:
+      BadInput: if it is the same picture.
+    """
+    by_id = {image.image_id: image for image in splits["train"]}
+    by_name = {image.path.name: image for image in splits["train"]}
+    others = [image for split in ("val", "test") for image in splits[split]]
+    for image in others:
+        for twin in (by_id.get(image.image_id), by_name.get(image.path.name)):
+            if twin is not None and _is_same_picture(image.path, twin.path):
+                raise BadInput(
+                    f"{image.source}: is the same picture as {twin.source}; take it out of "
+                    "train2017 or val2017, or a model is judged by what it has learned from"
+                )
+    taken = by_id.keys() | {image.image_id for image in others}
+    free = (number for number in range(max(taken, default=0) + 1, 2**63))
+    renumbered = 0
+    told_apart = {"train": splits["train"]}
+    for split in ("val", "test"):
+        told_apart[split] = []
+        for image in splits[split]:
+            if image.image_id in by_id:
+                image = dataclasses.replace(image, image_id=next(free))
+                renumbered += 1
+            told_apart[split].append(image)
+    return told_apart, renumbered
+
+
+def _is_same_picture(first: Path, second: Path) -> bool:
+    try:
+        return filecmp.cmp(first, second, shallow=False)
+    except OSError:  # one is missing, which is told when it is read
+        return False
+
+
+def _divide(images: list[AnnotatedImage]) -> dict[str, list[AnnotatedImage]]:
+    boundary = VAL_IMAGES if len(images) >= 2 * VAL_IMAGES else len(images) // 2
+    members = {"val": images[:boundary], "test": images[boundary : boundary + TEST_IMAGES]}
+    return {split: sorted(part, key=_image_id) for split, part in members.items()}
+
+
+def _image_id(image: AnnotatedImage) -> int:
+    return image.image_id
+
+
+class _Folder(CocoAnnotations):
+    """The annotations of train2017 or val2017, with those of stuff."""
+
+    def __init__(self, root: Path, part: str, bad: BadImages):
+        if not root.is_dir():
+            raise BadInput(f"{root}: no such folder; --root is the folder of annotations/, images/")
+        self._root = root
+        self._part = part
+        path = root / "annotations" / f"instances_{part}.json"
+        if not path.is_file():
+            raise BadInput(f"{path}: No such file; {_advice(root, part)}")
+        super().__init__(path, root / "images" / part, bad, f"images/{part}/")
+        self._with_stuff = self._add_stuff()
+        self.check()
+
+    def images(self, keep: CocoFilter, seed: int) -> list[AnnotatedImage]:
+        """The kept images: of train sorted by id, of val in annotation order."""
+        if keep.require_stuff and not self._with_stuff:
+            raise BadInput(
+                f"{self._root}/annotations: stuff_{self._part}.json and panoptic_{self._part}.json "
+                "are missing or empty; add one or use --allow-missing-stuff"
+            )
+        kept = []
+        for image_id, image in self.listed.items():
+            if keep.require_stuff and image_id not in self._with_stuff:
+                name = image.text_or_empty("file_name")
+                self.left_out.add("image: no stuff annotations", image, name)
+                continue
+            annotated = self.annotated(image_id, keep, seed)
+            if annotated is not None:
+                kept.append(annotated)
+        if self._part == "train2017":
+            kept.sort(key=_image_id)
+        return kept
+
+    def _add_stuff(self) -> set[int]:
+        """Adds stuff objects; returns the ids of the images that have stuff annotations."""
+        folder = self._root / "annotations"
+        stuff_path = folder / f"stuff_{self._part}.json"
+        panoptic_path = folder / f"panoptic_{self._part}.json"
+        if stuff_path.exists():
+            stuff = read_coco_file(stuff_path)
+            self._categories.add(stuff)
+            return self.add_objects(stuff)
+        if panoptic_path.exists():
+            panoptic = read_coco_file(panoptic_path)
+            self._categories.add(panoptic)
+            return self._add_segments(panoptic)
+        return set()
+
+    def _add_segments(self, panoptic: JsonObject) -> set[int]:
+        is_thing = _is_thing(panoptic)
+        images = Claims("the panoptic image_id")
+        covered = set()
+        for annotation in panoptic.list("annotations", misfit=self._misfit):
+            image_id = self.image_of(annotation)
+            if image_id is None:
+                continue
+            images.add(image_id, annotation)
+            try:
+                segments = annotation.list("segments_info", misfit=self._misfit)
+            except BadInput as error:
+                self._misfit(str(error))
+                continue
+            covered.add(image_id)
+            ids = Claims("the segment id")
+            for segment in segments:
+                number = whole_number(segment.value.get("id"))
+                if number is not None:
+                    ids.add(number, segment)
+                thing = is_thing.get(whole_number(segment.value.get("category_id")), False)
+                if thing is None:
+                    self.left_out.add("object: its category does not say isthing", segment)
+                elif not thing:
+                    self.objects[image_id].append(segment)
+        return covered
+
+
+def _is_thing(panoptic: JsonObject) -> dict[int | None, bool | None]:
+    """Whether the instances have the objects of a category already; None where it is not said."""
+    table = {}
+    for category in panoptic.list("categories", misfit=lambda line: None):
+        value = category.value.get("isthing")
+        number = value if isinstance(value, bool) else whole_number(value)
+        table[whole_number(category.value.get("id"))] = None if number is None else number != 0
+    return table
+
+
+def _advice(root: Path, part: str) -> str:
+    """How to lay out what is there instead of COCO's own layout."""
+    found: Sequence[Path] = sorted(
+        path
+        for pattern in ("*.json", "annotations/*.json", "*/_annotations.coco.json")
+        for path in root.glob(pattern)
+    )
+    there = f" ({found[0].relative_to(root)} is there)" if found else ""
+    return (
+        f"put the annotations there and the images into images/{part}/{there}; "
+        "docs/your_own_data.md shows how, for exports of Label Studio, VIA, CVAT and Roboflow"
+    )

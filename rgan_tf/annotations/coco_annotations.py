@@ -1,0 +1,333 @@
+"""One file of COCO annotations: images, their objects, licences."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import posixpath
+from pathlib import Path
+
+import numpy as np
+
+from rgan_tf.annotations.annotation import AnnotatedImage, AnnotatedObject, stored_box
+from rgan_tf.annotations.coco_tables import CategoryTable, LicenceTable
+from rgan_tf.annotations.json_object import (
+    Claims,
+    JsonObject,
+    finite_number,
+    is_missing,
+    read_annotations,
+    whole_number,
+)
+from rgan_tf.annotations.left_out import BadImages, LeftOut, Unusable
+from rgan_tf.annotations.masks import segmentation_centroid
+from rgan_tf.annotations.relations import geometric_relations
+from rgan_tf.errors import BadInput, CorruptData
+from rgan_tf.storage.files import name_inside
+from rgan_tf.storage.image import image_size
+
+_LARGEST_ID = 2**63 - 1  # that the columns of a bank hold
+_MAX_SIDE = 10**6  # px; no image file that is read comes near
+_COCO_OTHER = (183, "other")  # stands in COCO's stuff files for everything that is a thing
+
+
+@dataclasses.dataclass(frozen=True)
+class CocoFilter:
+    """Which objects and images are kept; the defaults are those of the published splits.
+
+    Attributes:
+      min_box_share: smallest share of the image that an object's box covers, exclusive.
+      min_objects, max_objects: kept objects per image.
+      require_stuff: leave out images without stuff annotations.
+      keep_repeats: keep an object whose image has one of the same category and box before it.
+    """
+
+    min_box_share: float = 0.02
+    min_objects: int = 3
+    max_objects: int = 8
+    require_stuff: bool = True
+    keep_repeats: bool = True
+
+    def __post_init__(self):
+        if not 0 <= self.min_box_share < 1:
+            raise BadInput(f"--min-box-share must be a share in [0, 1), got {self.min_box_share}")
+        if not 1 <= self.min_objects <= self.max_objects:
+            raise BadInput(
+                "--min-objects must be at least 1 and at most --max-objects, got "
+                f"{self.min_objects} and {self.max_objects}"
+            )
+
+
+class CocoAnnotations:
+    """A file in the format of COCO's instances_*.json, read once.
+
+    Args:
+      path: the file.
+      image_folder: of its images.
+      bad: where images that cannot be used are noted.
+      prefix: put before their names in `AnnotatedImage.source`.
+
+    Attributes:
+      listed: the images of the file by id, in its order.
+      objects: annotations by image id.
+      left_out: images and objects.
+
+    Raises:
+      BadInput: if a file or folder is missing, or not what COCO documents, or two entries claim one
+        id or name; in one line.
+    """
+
+    def __init__(self, path: Path, image_folder: Path, bad: BadImages, prefix: str = ""):
+        self.left_out = LeftOut()
+        self._bad = bad
+        self._image_folder = image_folder
+        self._prefix = prefix
+        instances = read_coco_file(path)
+        if not image_folder.is_dir():
+            raise BadInput(f"{image_folder}: no such folder; it must hold the images")
+        self._categories = CategoryTable()
+        self._categories.add(instances)
+        self.listed = self._list_images(instances.list("images", misfit=bad.add))
+        self._licences = LicenceTable(instances, self.listed.values())
+        self.objects: dict[int, list[JsonObject]] = collections.defaultdict(list)
+        self.add_objects(instances)
+
+    @property
+    def categories(self) -> set[str]:
+        """Names of all categories that a vocabulary can hold, used or not."""
+        return {
+            name
+            for category_id, name in self._categories.entries
+            if not self._is_coco_other(category_id)
+        }
+
+    def add_objects(self, file: JsonObject) -> set[int]:
+        """Adds the annotations of a file; returns the ids of the images that they are of."""
+        ids = Claims("the annotation id")
+        covered = set()
+        for annotation in file.list("annotations", misfit=self._misfit):
+            number = whole_number(annotation.value.get("id"))
+            if number is not None:
+                ids.add(number, annotation)
+            image_id = self.image_of(annotation)
+            if image_id is not None:
+                covered.add(image_id)
+                self.objects[image_id].append(annotation)
+        return covered
+
+    def image_of(self, annotation: JsonObject) -> int | None:
+        """The id of the image that an annotation is of; None where it does not say."""
+        image_id = whole_number(annotation.value.get("image_id"))
+        if image_id is None:
+            detail = f"image_id {annotation.value.get('image_id')!r:.40}"
+            self.left_out.add("object: its image is not given", annotation, detail)
+        return image_id
+
+    def check(self) -> None:
+        """To be called once all objects are there, before they are read.
+
+        Raises:
+          BadInput: if it is doubtful which category an object is of.
+        """
+        used = set()
+        for image_id, own in self.objects.items():
+            used |= {whole_number(item.value.get("category_id")) for item in own}
+            if image_id not in self.listed:
+                for annotation in own:
+                    self.left_out.add("object: its image is not listed", annotation)
+        self._categories.check(number for number in used if number is not None)
+
+    def annotated(self, image_id: int, keep: CocoFilter, seed: int) -> AnnotatedImage | None:
+        """An image with its kept objects; None where it is left out, or noted as bad.
+
+        Args:
+          image_id: of `listed`.
+          keep: which objects and images are kept.
+          seed: draws the relationships.
+        """
+        image = self.listed[image_id]
+        try:
+            return self._annotated(image_id, image, keep, seed)
+        except (BadInput, CorruptData) as error:
+            self._bad.add(error)
+        except Unusable as unusable:
+            self.left_out.add(unusable.reason, image, image.text_or_empty("file_name"))
+        return None
+
+    def _annotated(
+        self, image_id: int, image: JsonObject, keep: CocoFilter, seed: int
+    ) -> AnnotatedImage:
+        annotations = self.objects.get(image_id, ())
+        try:
+            width, height = self._size(image)
+        except (BadInput, CorruptData) as error:
+            if len(annotations) < keep.min_objects:  # nobody needs it
+                raise Unusable(f"image: under {keep.min_objects} objects") from error
+            raise
+        style = image.text_or_empty("style")
+        objects = []
+        for annotation in annotations:
+            try:
+                objects.append(self._object(annotation, width, height, keep, style))
+            except Unusable as unusable:
+                self.left_out.add(unusable.reason, annotation, unusable.detail)
+        if not keep.keep_repeats:
+            objects = self._without_repeats(objects, image)
+        if len(objects) < keep.min_objects:
+            raise Unusable(f"image: under {keep.min_objects} objects")
+        if len(objects) > keep.max_objects:
+            raise Unusable(f"image: over {keep.max_objects} objects")
+        rng = np.random.default_rng([seed, image_id])
+        relationships = geometric_relations(
+            [item.box for item in objects], [item.centre for item in objects], rng
+        )
+        name = self._name(image)
+        return AnnotatedImage(
+            image_id=image_id,
+            path=self._image_folder / name,
+            objects=tuple(objects),
+            relationships=tuple(relationships),
+            licence=self._licences.name_of(image),
+            url=image.text_or_empty("flickr_url") or image.text_or_empty("coco_url"),
+            source=f"{self._prefix}{name}",
+            width=width,
+            height=height,
+        )
+
+    def _size(self, image: JsonObject) -> tuple[int, int]:
+        """Width and height in px, of the pixels as stored where the file does not say."""
+        width, height = (_side(image, key) for key in ("width", "height"))
+        if width and height:
+            return width, height
+        return image_size(self._image_folder / self._name(image))
+
+    def _name(self, image: JsonObject) -> str:
+        try:
+            return name_inside(self._image_folder, image.text("file_name"))
+        except BadInput as error:
+            where = f"{image.source}: "
+            raise BadInput(where + str(error).removeprefix(where)) from error
+
+    def _list_images(self, entries: list[JsonObject]) -> dict[int, JsonObject]:
+        listed, ids, names = {}, Claims("the image id"), Claims("the file name")
+        for entry in entries:
+            try:
+                image_id = entry.number("id")
+                if not 0 <= image_id <= _LARGEST_ID:
+                    raise BadInput(
+                        f"{entry.source}: id {image_id!r:.40} is not in [0, {_LARGEST_ID}]"
+                    )
+            except BadInput as error:
+                self._bad.add(error)
+                continue
+            ids.add(image_id, entry)
+            listed[image_id] = entry
+            if name := entry.text_or_empty("file_name"):
+                names.add(posixpath.normpath(name.replace("\\", "/")), entry)
+        return listed
+
+    def _misfit(self, line: str) -> None:
+        self.left_out.add("object: not an annotation", line)
+
+    def _without_repeats(
+        self, objects: list[AnnotatedObject], image: JsonObject
+    ) -> list[AnnotatedObject]:
+        kept: dict[tuple, AnnotatedObject] = {}
+        for item in objects:
+            if kept.setdefault((item.category, *stored_box(item.box)), item) is not item:
+                self.left_out.add("object: annotated twice", image, item.category)
+        return list(kept.values())
+
+    def _object(
+        self, annotation: JsonObject, width: int, height: int, keep: CocoFilter, style: str
+    ) -> AnnotatedObject:
+        category_id = whole_number(annotation.value.get("category_id"))
+        if category_id is None:
+            detail = f"category_id {annotation.value.get('category_id')!r:.40}"
+            raise Unusable("object: its category is not listed", detail)
+        if self._is_coco_other(category_id):
+            raise Unusable("object: category other")
+        category = self._categories.name(category_id)
+        try:
+            is_crowd = annotation.flag("iscrowd")
+        except BadInput as error:
+            raise Unusable("object: iscrowd is neither 0 nor 1") from error
+        if is_crowd:
+            raise Unusable("object: crowd")
+        x, y, box_width, box_height = _box(annotation)
+        if box_width <= 0 or box_height <= 0:
+            raise Unusable("object: its box has no area")
+        if box_width * box_height <= keep.min_box_share * width * height:
+            raise Unusable("object: too small")
+        x0, x1 = (min(max(edge / width, 0.0), 1.0) for edge in (x, x + box_width))
+        y0, y1 = (min(max(edge / height, 0.0), 1.0) for edge in (y, y + box_height))
+        if x1 - x0 < 1e-3 or y1 - y0 < 1e-3:
+            raise Unusable("object: outside its image")
+        box = (y0, x0, y1, x1)
+        centre = None
+        segmentation = annotation.value.get("segmentation")
+        if not is_missing(segmentation):
+            try:
+                centre = segmentation_centroid(segmentation, box, width, height)
+            except (TypeError, ValueError, OverflowError) as error:
+                raise Unusable("object: its segmentation cannot be read", str(error)) from error
+        return AnnotatedObject(
+            category=category,
+            box=box,
+            centre=centre or ((y0 + y1) / 2, (x0 + x1) / 2),
+            style=style,
+        )
+
+    def _is_coco_other(self, category_id: int) -> bool:
+        entry = self._categories.entry(category_id)
+        return (
+            entry is not None
+            and (category_id, entry.text_or_empty("name").strip()) == _COCO_OTHER
+            and entry.path.name.startswith(("stuff_", "panoptic_"))
+        )
+
+
+def read_coco_file(path: Path) -> JsonObject:
+    """A file in COCO's format.
+
+    Raises:
+      BadInput: if it is missing, no JSON, or of another program's format.
+    """
+    value = read_annotations(path)
+    if isinstance(value, list) or (isinstance(value, dict) and "images" not in value):
+        keys = set(value) if isinstance(value, dict) else set()
+        if "shapes" in keys:
+            kind = "a file of LabelMe, which has one an image"
+        elif keys & {"_via_img_metadata", "_via_settings"}:
+            kind = "a project of VIA; export its annotations in COCO's format"
+        elif isinstance(value, list) and value and "annotations" in str(value[0])[:2000]:
+            kind = "Label Studio's own format; export in COCO's"
+        else:
+            kind = ""
+        if kind:
+            raise BadInput(f"{path}: is {kind}; docs/your_own_data.md says what is read")
+    return JsonObject(value, path)
+
+
+def _side(image: JsonObject, key: str) -> int:
+    """The width or height of an image in px; 0 where the file does not say, as by -1."""
+    value = image.value.get(key)
+    if is_missing(value):
+        return 0
+    side = whole_number(value)
+    if side is None or side > _MAX_SIDE:
+        raise BadInput(
+            f"{image.source}: width and height must be in [1, {_MAX_SIDE}], {key} is {value!r:.40}"
+        )
+    return max(side, 0)
+
+
+def _box(annotation: JsonObject) -> tuple[float, ...]:
+    value = annotation.value.get("bbox")
+    edges = tuple(map(finite_number, value)) if isinstance(value, list) else ()
+    if len(edges) != 4 or None in edges:
+        raise Unusable(
+            "object: its box cannot be read",
+            f"'bbox' must be [x, y, width, height], got {value!r:.60}",
+        )
+    return edges

@@ -1,0 +1,139 @@
+"""The tables of COCO files to which images and objects refer by id: categories and licences.
+
+An entry that nothing refers to may be anything.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+
+from rgan_tf.annotations.json_object import Claims, JsonObject, is_missing, is_text, whole_number
+from rgan_tf.annotations.left_out import Unusable
+from rgan_tf.errors import BadInput
+from rgan_tf.vocabulary import RESERVED_OBJECTS
+
+
+class CategoryTable:
+    """Names by id, of one file or of several that number them alike."""
+
+    def __init__(self) -> None:
+        self._entries: dict[int, list[JsonObject]] = {}
+
+    def add(self, file: JsonObject) -> None:
+        """Adds the categories that a file lists."""
+        entries = _by_id(file.list("categories", misfit=_ignore))
+        for category_id, own in entries.items():
+            self._entries.setdefault(category_id, []).extend(own)
+
+    def check(self, used: Iterable[int]) -> None:
+        """Refuses what makes it doubtful which category an object is of.
+
+        Args:
+          used: ids that objects refer to.
+
+        Raises:
+          BadInput: if two entries claim one of these ids, unless those are of two files and agree;
+            or if two of these ids have one name.
+        """
+        names = Claims("the category name")
+        for category_id in sorted(set(used) & self._entries.keys()):
+            first, *others = self._entries[category_id]
+            for other in others:
+                _refuse_other(category_id, first, other)
+            if name := _name(first):
+                names.add(name, first)
+
+    def name(self, category_id: int) -> str:
+        """The name of a category.
+
+        Raises:
+          Unusable: if there is none of that id, or it has no name that a vocabulary can hold.
+        """
+        entries = self._entries.get(category_id)
+        if entries is None:
+            raise Unusable("object: its category is not listed", f"category_id {category_id}")
+        name = _name(entries[0])
+        if not name:
+            raise Unusable("object: its category has no name", str(entries[0]))
+        if name in RESERVED_OBJECTS:
+            raise Unusable("object: its category has a name that the model uses itself", name)
+        return name
+
+    @property
+    def entries(self) -> Iterable[tuple[int, str]]:
+        """Ids and names that a vocabulary can hold, used or not."""
+        for category_id, entries in self._entries.items():
+            name = _name(entries[0])
+            if name and name not in RESERVED_OBJECTS:
+                yield category_id, name
+
+    def entry(self, category_id: int) -> JsonObject | None:
+        """What a file says of a category; None if it is not listed."""
+        entries = self._entries.get(category_id)
+        return entries[0] if entries else None
+
+
+class LicenceTable:
+    """Licences by id.
+
+    Args:
+      file: the licences are in its list `licenses`, if it has one.
+      images: that refer to them.
+
+    Raises:
+      BadInput: if two entries claim one id that an image refers to.
+    """
+
+    def __init__(self, file: JsonObject, images: Iterable[JsonObject]):
+        has_list = isinstance(file.value.get("licenses"), list)
+        listed = file.list("licenses", misfit=_ignore) if has_list else []
+        entries = _by_id(listed)
+        for licence_id in {whole_number(image.value.get("license")) for image in images}:
+            for first, other in itertools.pairwise(entries.get(licence_id, ())):
+                claims = Claims("the licence id")
+                claims.add(licence_id, first)
+                claims.add(licence_id, other)
+        self._names = {
+            licence_id: own[0].text_or_empty("name").strip() for licence_id, own in entries.items()
+        }
+
+    def name_of(self, image: JsonObject) -> str:
+        """The name of an image's licence; "" where the file does not say."""
+        value = image.value.get("license")
+        if is_missing(value):
+            return ""
+        licence_id = whole_number(value)
+        if licence_id is not None:
+            return self._names.get(licence_id, "")
+        return value.strip() if isinstance(value, str) and is_text(value) else ""
+
+
+def _by_id(entries: list[JsonObject]) -> dict[int, list[JsonObject]]:
+    """Without those that have no id, to which nothing can refer."""
+    table: dict[int, list[JsonObject]] = {}
+    for entry in entries:
+        number = whole_number(entry.value.get("id"))
+        if number is not None:
+            table.setdefault(number, []).append(entry)
+    return table
+
+
+def _refuse_other(category_id: int, first: JsonObject, other: JsonObject) -> None:
+    if other.path == first.path:
+        claims = Claims("the category id")
+        claims.add(category_id, first)
+        claims.add(category_id, other)
+    if _name(first) != _name(other):
+        raise BadInput(
+            f"{other.source}: category {category_id} is {_name(other)!r} here and "
+            f"{_name(first)!r} in {first}"
+        )
+
+
+def _name(category: JsonObject) -> str:
+    return category.text_or_empty("name").strip()
+
+
+def _ignore(line: str) -> None:
+    """For entries that are no objects: nothing can refer to them."""

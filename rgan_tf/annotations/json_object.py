@@ -1,0 +1,216 @@
+"""Reading the fields of annotation files so that every complaint names its place."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from rgan_tf.errors import BadInput
+from rgan_tf.storage.files import read_json
+
+_DIGITS = re.compile(r"-?[0-9]{1,30}")  # no number that a file means has more
+_EXACT = 2**53  # up to which every integer is a float of its own
+
+
+class JsonObject:
+    """A JSON object with the place it comes from.
+
+    Args:
+      value: the parsed object.
+      path: the file it is from.
+      place: where in the file.
+
+    Raises:
+      BadInput: if `value` is not an object.
+    """
+
+    __slots__ = ("value", "_path", "_place")
+
+    def __init__(self, value: Any, path: Path, place: str = ""):
+        if not isinstance(value, Mapping):
+            raise BadInput(f"{path}{place}: expected a JSON object, got {type(value).__name__}")
+        self.value = value
+        self._path = path
+        self._place = place
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self._path
+
+    @property
+    def source(self) -> str:
+        """File and place, for messages."""
+        return f"{self._path}{self._place}"
+
+    def __str__(self) -> str:
+        """As `source`, by the file's name alone."""
+        return f"{self._path.name}{self._place}"
+
+    def list(self, key: str, misfit: Callable[[str], Any] | None = None) -> list[JsonObject]:
+        """The objects of the list `key`; it must be there.
+
+        Args:
+          key: of the list.
+          misfit: told of each member that is no object; None refuses such a list.
+        """
+        items = self.value.get(key)
+        if not isinstance(items, list):
+            raise BadInput(f"{self.source}: has no list {key!r}; not a file of this data set")
+        return object_list(items, self._path, f"{self._place} {key}", misfit)
+
+    def child(self, key: str) -> JsonObject:
+        """The object `key`; it must be there."""
+        return JsonObject(self.value.get(key), self._path, f"{self._place} {key}")
+
+    def number(self, key: str, default: int | None = None) -> int:
+        """The integer `key`, or `default` where it is missing; see `whole_number`."""
+        value = self.value.get(key)
+        number = whole_number(default if is_missing(value) else value)
+        if number is None:
+            raise BadInput(f"{self.source}: {key!r} must be an integer, got {value!r:.60}")
+        return number
+
+    def real(self, key: str) -> float:
+        """The finite number `key`."""
+        number = finite_number(self.value.get(key))
+        if number is None:
+            raise BadInput(
+                f"{self.source}: {key!r} must be a number, got {self.value.get(key)!r:.60}"
+            )
+        return number
+
+    def flag(self, key: str) -> bool:
+        """The truth of `key`, as true, false or a number; false where it is missing."""
+        value = self.value.get(key)
+        return value if isinstance(value, bool) else self.number(key, 0) != 0
+
+    def text(self, key: str) -> str:
+        """The text `key`; it must be there."""
+        value = self.value.get(key)
+        if not isinstance(value, str) or not is_text(value):
+            raise BadInput(f"{self.source}: {key!r} must be text, got {value!r:.60}")
+        return value
+
+    def text_or_empty(self, key: str) -> str:
+        """The text `key`, or "" where there is none."""
+        value = self.value.get(key)
+        return value if isinstance(value, str) and is_text(value) else ""
+
+    def texts(self, key: str) -> tuple[str, ...]:
+        """The texts of the list `key`; it must be there."""
+        value = self.value.get(key)
+        if not isinstance(value, list) or not all(
+            isinstance(item, str) and is_text(item) for item in value
+        ):
+            raise BadInput(f"{self.source}: {key!r} must be a list of text, got {value!r:.60}")
+        return tuple(value)
+
+
+def is_missing(value: Any) -> bool:
+    """Whether a file says nothing: the field is not there, or is null, NaN or an empty text."""
+    return value is None or value == "" or (isinstance(value, float) and math.isnan(value))
+
+
+def whole_number(value: Any) -> int | None:
+    """An integer as files write it: 1, 1.0 or "1"; None for anything else."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int):
+        return value
+    if isinstance(value, float):
+        return int(value) if value.is_integer() and abs(value) <= _EXACT else None
+    if isinstance(value, str) and _DIGITS.fullmatch(value):
+        return int(value)
+    return None
+
+
+def finite_number(value: Any) -> float | None:
+    """A finite number as a float; None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:  # an integer of hundreds of digits
+        return None
+    return number if math.isfinite(number) else None
+
+
+def is_text(value: str) -> bool:
+    """Whether UTF-8 can hold it; halves of a surrogate pair, as bad bytes of a name become, it
+    cannot."""
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def object_list(
+    items: Any, path: Path, place: str = "", misfit: Callable[[str], Any] | None = None
+) -> list[JsonObject]:
+    """The members of a JSON list of objects.
+
+    Args:
+      items: the list.
+      path: the file it is from.
+      place: where in the file.
+      misfit: told of each member that is no object; None refuses such a list.
+
+    Raises:
+      BadInput: if it is no list, or one of other things and `misfit` is not given.
+    """
+    if not isinstance(items, list):
+        raise BadInput(f"{path}{place}: expected a JSON list, got {type(items).__name__}")
+    objects = []
+    for index, item in enumerate(items):
+        try:
+            objects.append(JsonObject(item, path, f"{place}[{index}]"))
+        except BadInput as error:
+            if misfit is None:
+                raise
+            misfit(str(error))
+    return objects
+
+
+def read_annotations(path: Path) -> Any:
+    """An annotation file: what is wrong in a field that nobody reads does not matter.
+
+    Raises:
+      BadInput: if the file is missing or no JSON.
+    """
+    return read_json(path, lenient=True)
+
+
+class TwoClaims(BadInput):
+    """Two entries claim one id or one name, so that nobody knows which one is meant."""
+
+
+class Claims:
+    """Refuses the second entry of an annotation file that claims an id or a name.
+
+    Entries are told apart by identity.
+
+    Args:
+      what: how to call what is claimed.
+    """
+
+    def __init__(self, what: str):
+        self._what = what
+        self._owners: dict[Any, JsonObject] = {}
+
+    def add(self, key: Any, entry: JsonObject) -> None:
+        """Notes an entry.
+
+        Raises:
+          TwoClaims: names both entries.
+        """
+        owner = self._owners.setdefault(key, entry)
+        if owner is not entry:
+            raise TwoClaims(
+                f"{entry.source}: {self._what} {key!r:.80} is also that of {owner}; two entries "
+                "cannot share it: take one out, or tell them apart"
+            )

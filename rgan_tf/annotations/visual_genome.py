@@ -1,0 +1,503 @@
+"""Reads Visual Genome 1.0 to 1.4, filtered the way sg2im and its successors do.
+
+Layout of a root folder:
+
+    image_data.json, objects.json, relationships.json
+    object_alias.txt, relationship_alias.txt    one name per line, then its aliases, with commas
+    vg_splits.json                              {"train": [image ids], "val": [], "test": []}
+    images/VG_100K/, images/VG_100K_2/          as the urls in image_data.json end
+
+The images may also lie all in one of these folders, or in `images/` itself, and VG_100K beside the
+JSON files. Their licences are not in these files: each photograph keeps that of its author.
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+
+from rgan_tf.annotations.annotation import AnnotatedDataset, AnnotatedImage, AnnotatedObject
+from rgan_tf.annotations.json_object import (
+    Claims,
+    JsonObject,
+    TwoClaims,
+    is_missing,
+    object_list,
+    read_annotations,
+    whole_number,
+)
+from rgan_tf.annotations.left_out import BadImages, LeftOut, Unusable
+from rgan_tf.errors import BadInput, CorruptData
+from rgan_tf.storage.files import name_inside
+from rgan_tf.storage.image import image_size
+from rgan_tf.vocabulary import RESERVED_OBJECTS, RESERVED_PREDICATES
+
+SPLITS = ("train", "val", "test")
+
+_FOLDERS = ("VG_100K", "VG_100K_2", ".")  # of the images
+_LARGEST_ID = 2**63 - 1  # that the columns of a bank hold
+_MAX_SIDE = 10**6  # px; no image file that is read comes near
+
+# What lets more images or objects in, by the beginning of the reason why they were left out.
+_OPTIONS = {
+    "image: smaller": "a smaller --min-image-size",
+    "image: under": "smaller --min-objects or --min-relationships",
+    "image: over": "larger --max-objects or --max-relationships",
+    "object: rare": "a smaller --min-category-count",
+    "object: too small": "a smaller --min-object-size",
+    "relationship: rare": "a smaller --min-predicate-count",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class GenomeFilter:
+    """Which names, objects and images are kept; the defaults are those of the published split.
+
+    Attributes:
+      min_image_size: shorter side of an image in px.
+      min_category_count: training objects that a category needs to enter the vocabulary.
+      min_predicate_count: training relationships that a predicate needs.
+      min_object_size: each side of an object's box in px.
+      min_objects, max_objects: kept objects per image.
+      min_relationships, max_relationships: kept relationships per image.
+    """
+
+    min_image_size: int = 200
+    min_category_count: int = 2000
+    min_predicate_count: int = 500
+    min_object_size: int = 32
+    min_objects: int = 3
+    max_objects: int = 30
+    min_relationships: int = 1
+    max_relationships: int = 30
+
+    def __post_init__(self):
+        for name in ("min_image_size", "min_category_count", "min_predicate_count"):
+            if getattr(self, name) < 1:
+                option = name.replace("_", "-")
+                raise BadInput(f"--{option} must be at least 1, got {getattr(self, name)}")
+        for name, least in (("objects", 1), ("relationships", 0)):
+            low, high = getattr(self, f"min_{name}"), getattr(self, f"max_{name}")
+            if not least <= low <= high:
+                raise BadInput(
+                    f"--min-{name} must be at least {least} and at most --max-{name}, got {low} "
+                    f"and {high}"
+                )
+
+
+def read_visual_genome(
+    root: str | Path, *, split: str, keep: GenomeFilter | None = None
+) -> Iterator[AnnotatedImage]:
+    """The kept images of one split; see `read_visual_genome_dataset`."""
+    if split not in SPLITS:
+        raise BadInput(f"split {split!r}: must be one of {', '.join(SPLITS)}")
+    bad = BadImages(0.0)
+    images = list(_Genome(Path(root), keep or GenomeFilter(), bad).images(split))
+    bad.check(len(images) + len(bad.lines))
+    yield from images
+
+
+def read_visual_genome_dataset(
+    root: str | Path,
+    *,
+    keep: GenomeFilter | None = None,
+    limit: int | None = None,
+    max_bad: float = 0.0,
+) -> AnnotatedDataset:
+    """Reads all three splits.
+
+    Args:
+      root: folder in the layout above.
+      keep: the filter; by default the published one.
+      limit: at most this many images of each split, the first by id.
+      max_bad: share of images whose entry may be of no use.
+
+    Raises:
+      BadInput: if a file is missing, not JSON, or not what Visual Genome documents, or two entries
+        claim one id, or an image is in two splits.
+      CorruptData: if an image of which only the file has the size is damaged.
+    """
+    bad = BadImages(max_bad)
+    genome = _Genome(Path(root), keep or GenomeFilter(), bad)
+    splits = {split: tuple(genome.images(split)) for split in SPLITS}
+    bad.check(sum(map(len, splits.values())) + len(bad.lines))
+    for split, members in splits.items():
+        if not members:
+            message = f"{root}: no image is left for {split}"
+            raise genome.left_out[split].nothing_left(message, _OPTIONS)
+    return AnnotatedDataset(
+        kind="visual_genome",
+        splits={split: members[:limit] for split, members in splits.items()},
+        categories=tuple(sorted(genome.categories)),
+        predicates=tuple(sorted(genome.predicates)),
+        skipped={split: dict(left_out.counts) for split, left_out in genome.left_out.items()},
+        skipped_first={split: left_out.first for split, left_out in genome.left_out.items()},
+        bad_images=tuple(bad.lines),
+    )
+
+
+class _Genome:
+    """The annotation files, read once."""
+
+    def __init__(self, root: Path, keep: GenomeFilter, bad: BadImages):
+        if not root.is_dir():
+            raise BadInput(f"{root}: no such folder; --root holds the Visual Genome JSON files")
+        self._root = root
+        self._keep = keep
+        self._bad = bad
+        self._object_names = _read_aliases(root / "object_alias.txt")
+        self._predicate_names = _read_aliases(root / "relationship_alias.txt")
+        self._splits = _read_splits(root / "vg_splits.json", bad)
+        wanted = {image_id for ids in self._splits.values() for image_id in ids}
+        self._images = _by_image(root / "image_data.json", wanted, bad)
+        self._objects = _by_image(root / "objects.json", wanted, bad)
+        self._relationships = _by_image(root / "relationships.json", wanted, bad)
+        self._drop_entries_without_list()
+        bad.check(len(wanted) + len(bad.lines))
+        self.left_out = {split: LeftOut() for split in SPLITS}
+        train = self._large_training_images()
+        self.categories = self._count_categories(train)
+        self.predicates = self._count_predicates(train)
+
+    def images(self, split: str) -> Iterator[AnnotatedImage]:
+        """The kept images of a split, sorted by id."""
+        left_out = self.left_out[split]
+        for image_id in sorted(self._splits[split]):
+            if image_id in self._dropped:
+                continue
+            image = self._images.get(image_id)
+            try:
+                if image is None:
+                    raise Unusable("image: not in image_data.json")
+                yield self._annotated(image_id, image, left_out)
+            except TwoClaims:
+                raise
+            except (BadInput, CorruptData) as error:
+                self._bad.add(error)
+            except Unusable as unusable:
+                left_out.add(unusable.reason, f"image {image_id}", unusable.detail)
+
+    def _drop_entries_without_list(self) -> None:
+        """Notes images whose entry in a file is of no use as bad."""
+        self._dropped = set()
+        for table, key in ((self._objects, "objects"), (self._relationships, "relationships")):
+            for image_id, entry in table.items():
+                if not isinstance(entry.value.get(key), list):
+                    self._bad.add(f"{entry.source}: has no list {key!r}")
+                    self._dropped.add(image_id)
+
+    def _large_training_images(self) -> list[int]:
+        """Those that the vocabulary is counted in."""
+        sizes = {}
+        for image_id in self._splits["train"]:
+            image = self._images.get(image_id)
+            try:
+                if image is not None and image_id not in self._dropped:
+                    sizes[image_id] = self._size(image)
+            except (BadInput, CorruptData):
+                continue  # noted when its turn comes
+        large = [image_id for image_id, size in sizes.items() if self._is_large(size)]
+        if not large:
+            raise BadInput(f"{self._root}: {self._why_none_is_large(list(sizes.values()))}")
+        return large
+
+    def _why_none_is_large(self, sizes: list[tuple[int, int]]) -> str:
+        if sizes:
+            width, height = max(sizes, key=min)
+            return (
+                f"no training image has {self._keep.min_image_size} px on its shorter side (the "
+                f"largest: {width}x{height}); lower --min-image-size"
+            )
+        if any(image_id in self._images for image_id in self._splits["train"]):
+            return "of no training image the size is known: image_data.json and the file lack it"
+        return "no image of train in vg_splits.json is in image_data.json"
+
+    def _is_large(self, size: tuple[int, int]) -> bool:
+        return min(size) >= self._keep.min_image_size
+
+    def _size(self, image: JsonObject) -> tuple[int, int]:
+        """Width and height in px, of the file where the annotation does not say, as by -1."""
+        sides = []
+        for key in ("width", "height"):
+            side = image.number(key, 0)
+            if side > _MAX_SIDE:
+                raise BadInput(f"{image.source}: {key} {side!r:.40} is over {_MAX_SIDE} px")
+            sides.append(max(side, 0))
+        if all(sides):
+            return sides[0], sides[1]
+        return image_size(self._root / self._file(image))
+
+    def _file(self, image: JsonObject) -> str:
+        """Where the file of an image lies, relative to the root.
+
+        Where its url says, or where else there is just one of its name; it may be nowhere.
+        """
+        url = image.text("url").replace("\\", "/")
+        is_flat = (self._root / "VG_100K").is_dir() and not (self._root / "images").is_dir()
+        folder = "." if is_flat else "images"
+        try:
+            named = name_inside(self._root / folder, "/".join(url.split("/")[-2:]))
+        except BadInput as error:
+            raise BadInput(f"{image.source}: url: {error}") from error
+        base = self._root / folder
+        if not (base / named).is_file():
+            others = [(Path(other) / Path(named).name).as_posix() for other in _FOLDERS]
+            there = [other for other in others if (base / other).is_file()]
+            if len(there) > 1:
+                raise BadInput(
+                    f"{image.source}: {base / named} is missing, and both {there[0]} and "
+                    f"{there[1]} have its name"
+                )
+            named = there[0] if there else named
+        return (Path(folder) / named).as_posix()
+
+    def _count_categories(self, image_ids: list[int]) -> set[str]:
+        counts: collections.Counter[str] = collections.Counter()
+        for image_id in image_ids:
+            for item in self._members(self._objects, image_id, "objects"):
+                names = _usable(_names, item) or ()
+                counts.update({_canonical(name, self._object_names) for name in names})
+        return _frequent(counts, self._keep.min_category_count, "category", self._root)
+
+    def _count_predicates(self, image_ids: list[int]) -> set[str]:
+        counts: collections.Counter[str] = collections.Counter()
+        for image_id in image_ids:
+            for item in self._members(self._relationships, image_id, "relationships"):
+                predicate = _usable(_predicate, item)
+                if predicate is not None:
+                    counts[_canonical(predicate, self._predicate_names)] += 1
+        return _frequent(counts, self._keep.min_predicate_count, "predicate", self._root)
+
+    def _members(
+        self,
+        table: dict[int, JsonObject],
+        image_id: int,
+        key: str,
+        left_out: LeftOut | None = None,
+    ) -> list[JsonObject]:
+        """Objects or relationships of an image.
+
+        Args:
+          table: of the entries.
+          image_id: of the image.
+          key: of the list in its entry.
+          left_out: where members that are none are noted; None where that is done elsewhere.
+        """
+
+        def misfit(line: str) -> None:
+            if left_out is not None:
+                left_out.add(f"{key[:-1]}: no JSON object", line)
+
+        return table[image_id].list(key, misfit) if image_id in table else []
+
+    def _annotated(self, image_id: int, image: JsonObject, left_out: LeftOut) -> AnnotatedImage:
+        keep = self._keep
+        size = self._size(image)
+        if not self._is_large(size):
+            raise Unusable(f"image: smaller than {keep.min_image_size} px")
+        objects: dict[int, AnnotatedObject] = {}
+        first: dict[int, JsonObject] = {}
+        for item in self._members(self._objects, image_id, "objects", left_out):
+            try:
+                object_id = _object_id(item)
+                if first.setdefault(object_id, item) is not item:
+                    _refuse_unless_equal(object_id, first[object_id], item)
+                    raise Unusable("object: listed twice")
+                objects[object_id] = self._object(item, size)
+            except Unusable as unusable:
+                left_out.add(unusable.reason, item, unusable.detail)
+        positions = {object_id: index for index, object_id in enumerate(objects)}
+        triples = self._triples(image_id, positions, left_out)
+        _check_count(len(objects), keep.min_objects, keep.max_objects, "objects")
+        _check_count(len(triples), keep.min_relationships, keep.max_relationships, "relationships")
+        source = self._file(image)
+        return AnnotatedImage(
+            image_id=image_id,
+            path=self._root / source,
+            objects=tuple(objects.values()),
+            relationships=tuple(triples),
+            licence="",
+            url=image.text("url"),
+            source=source,
+            width=size[0],
+            height=size[1],
+        )
+
+    def _object(self, item: JsonObject, size: tuple[int, int]) -> AnnotatedObject:
+        try:
+            names = [_canonical(name, self._object_names) for name in _names(item)]
+            x, y = item.real("x"), item.real("y")
+            w, h = (item.real(key if key in item.value else long) for key, long in _SIDES)
+        except BadInput as error:
+            raise Unusable("object: its name or box cannot be read", str(error)) from error
+        category = next((name for name in names if name in self.categories), None)
+        if category is None:
+            raise Unusable("object: rare name", ", ".join(names)[:80])
+        if min(w, h) < self._keep.min_object_size:
+            raise Unusable("object: too small")
+        width, height = size
+        x0, x1 = (min(max(edge / width, 0.0), 1.0) for edge in (x, x + w))
+        y0, y1 = (min(max(edge / height, 0.0), 1.0) for edge in (y, y + h))
+        if x1 - x0 < 1e-3 or y1 - y0 < 1e-3:
+            raise Unusable("object: outside its image")
+        return AnnotatedObject(category, (y0, x0, y1, x1), ((y0 + y1) / 2, (x0 + x1) / 2))
+
+    def _triples(
+        self, image_id: int, positions: dict[int, int], left_out: LeftOut
+    ) -> list[tuple[int, str, int]]:
+        triples: dict[tuple[int, str, int], None] = {}
+        for item in self._members(self._relationships, image_id, "relationships", left_out):
+            try:
+                triples[self._triple(item, positions)] = None
+            except Unusable as unusable:
+                left_out.add(unusable.reason, item, unusable.detail)
+        return list(triples)
+
+    def _triple(self, item: JsonObject, positions: dict[int, int]) -> tuple[int, str, int]:
+        try:
+            predicate = _canonical(_predicate(item), self._predicate_names)
+            ends = [_object_id(item.child(end)) for end in ("subject", "object")]
+        except (BadInput, Unusable) as error:
+            raise Unusable("relationship: cannot be read", str(error)) from error
+        if predicate not in self.predicates:
+            raise Unusable("relationship: rare predicate", predicate)
+        if not all(end in positions for end in ends):
+            raise Unusable("relationship: of an object that is left out")
+        if ends[0] == ends[1]:
+            raise Unusable("relationship: of an object with itself")
+        return positions[ends[0]], predicate, positions[ends[1]]
+
+
+def _refuse_unless_equal(object_id: int, first: JsonObject, other: JsonObject) -> None:
+    if first.value != other.value:
+        claims = Claims("the object_id")
+        claims.add(object_id, first)
+        claims.add(object_id, other)
+
+
+def _check_count(count: int, least: int, most: int, what: str) -> None:
+    if count < least:
+        raise Unusable(f"image: under {least} {what}")
+    if count > most:
+        raise Unusable(f"image: over {most} {what}")
+
+
+def _by_image(path: Path, wanted: set[int], bad: BadImages) -> dict[int, JsonObject]:
+    """The entries of the images that are in a split; those without an id are noted as bad."""
+    table: dict[int, JsonObject] = {}
+    claims = Claims("the image id")
+    for entry in object_list(read_annotations(path), path, misfit=bad.add):
+        image_id = _first_number(entry, "image_id", "id")
+        if image_id is None:
+            bad.add(f"{entry.source}: 'image_id' must be an integer")
+        elif image_id in wanted:
+            claims.add(image_id, entry)
+            table[image_id] = entry
+    return table
+
+
+def _read_splits(path: Path, bad: BadImages) -> dict[str, list[int]]:
+    file = read_annotations(path)
+    splits: dict[str, list[int]] = {}
+    owners: dict[int, str] = {}
+    for split in SPLITS:
+        ids = file.get(split) if isinstance(file, dict) else None
+        if not isinstance(ids, list):
+            raise BadInput(f"{path}: {split!r} must be a list of image ids")
+        splits[split] = []
+        for index, value in enumerate(ids):
+            place = f"{split}[{index}]"
+            image_id = whole_number(value)
+            if image_id is None or not 0 <= image_id <= _LARGEST_ID:
+                bad.add(f"{path}: {place} must be an image id, got {value!r:.40}")
+                continue
+            if image_id in owners:
+                raise BadInput(
+                    f"{path}: image {image_id} is both {owners[image_id]} and {place}; an image "
+                    "belongs to one split, once"
+                )
+            owners[image_id] = place
+            splits[split].append(image_id)
+    return splits
+
+
+def _read_aliases(path: Path) -> dict[str, str]:
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not UTF-8 text"
+        raise BadInput(
+            f"{path}: {reason}; it is part of Visual Genome, and may be empty where no name has "
+            "aliases"
+        ) from error
+    aliases: dict[str, str] = {}
+    for line in lines:
+        name, *others = (_plain(part) for part in line.split(","))
+        for other in others:
+            if other and name:
+                aliases.setdefault(other, name)
+    return aliases
+
+
+_SIDES = (("w", "width"), ("h", "height"))  # the first release writes the words out
+
+
+def _names(item: JsonObject) -> tuple[str, ...]:
+    has_list = not is_missing(item.value.get("names"))
+    return item.texts("names") if has_list else (item.text("name"),)
+
+
+def _predicate(item: JsonObject) -> str:
+    return item.text("predicate")
+
+
+def _usable(read, item: JsonObject):
+    """What `read` gives; None where it cannot."""
+    try:
+        return read(item)
+    except BadInput:
+        return None
+
+
+def _object_id(item: JsonObject) -> int:
+    object_id = _first_number(item, "object_id", "id")
+    if object_id is None:
+        raise Unusable("object: has no object_id")
+    return object_id
+
+
+def _first_number(item: JsonObject, *keys: str) -> int | None:
+    """The first of these that there is; earlier releases call an id "id"."""
+    for key in keys:
+        if not is_missing(item.value.get(key)):
+            return whole_number(item.value[key])
+    return None
+
+
+def _canonical(name: str, aliases: dict[str, str]) -> str:
+    plain = _plain(name)
+    return aliases.get(plain, plain)
+
+
+def _plain(name: str) -> str:
+    return " ".join(name.lower().split())
+
+
+def _frequent(counts: collections.Counter[str], at_least: int, kind: str, root: Path) -> set[str]:
+    for name in ("", *RESERVED_OBJECTS, *RESERVED_PREDICATES):
+        counts.pop(name, None)
+    kept = {name for name, count in counts.items() if count >= at_least}
+    if not counts:
+        raise BadInput(
+            f"{root}: the training images have no {kind}; are objects.json and relationships.json "
+            "of the same images as vg_splits.json?"
+        )
+    if not kept:
+        most = max(counts.values())
+        raise BadInput(
+            f"{root}: no {kind} is used {at_least} times in training images (the most frequent: "
+            f"{most}); lower --min-{kind}-count"
+        )
+    return kept

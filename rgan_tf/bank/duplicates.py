@@ -1,0 +1,67 @@
+"""When two patches are one: told before anything is cut or embedded."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from rgan_tf.annotations.annotation import AnnotatedImage, AnnotatedObject, stored_box
+from rgan_tf.bank.licences import LicenceFilter
+from rgan_tf.bank.patch_bank import PatchBank
+from rgan_tf.bank.sources import BankSource
+from rgan_tf.errors import BadInput
+
+SKIP_ADVICE = "leave such patches out with --skip-duplicates"
+
+
+def row_key(entry: dict[str, Any]) -> tuple:
+    """What two entries of a bank's table share where they are the same patch."""
+    return (
+        entry.get("source", ""),
+        entry["image_id"],
+        tuple(entry.get("box", ())),
+        entry["category_id"],
+    )
+
+
+def leave_out_known(
+    source: BankSource, bank: PatchBank, licences: LicenceFilter, *, skip: bool
+) -> tuple[BankSource, int]:
+    """A source without the images whose every patch is in a bank already.
+
+    Of an image of which some are there, all stay: its graph needs them.
+
+    Args:
+      source: to be added to the bank.
+      bank: with the vocabulary that the source will use.
+      licences: images under others are not looked at.
+      skip: leave them out instead of refusing them.
+
+    Returns:
+      The source, and how many patches were left out.
+
+    Raises:
+      BadInput: if a patch is there and `skip` is not set.
+    """
+    known = {row_key(entry): row for row, entry in enumerate(bank.rows)}
+    ids = {name: number for number, name in enumerate(bank.vocabulary.objects)}
+    images, left_out = [], 0
+    for image in source.images:
+        rows = []
+        if licences.allows(image.licence):
+            rows = [known.get(_object_key(image, item, ids)) for item in image.objects]
+        there = [index for index, row in enumerate(rows) if row is not None]
+        if there and not skip:
+            raise BadInput(
+                f"{source.name}: {image.objects[there[0]].category} of {image.source} is already "
+                f"patch {rows[there[0]]} of {bank.folder}; {SKIP_ADVICE}"
+            )
+        if rows and len(there) == len(rows):
+            left_out += len(rows)
+        else:
+            images.append(image)
+    return dataclasses.replace(source, images=tuple(images)), left_out
+
+
+def _object_key(image: AnnotatedImage, item: AnnotatedObject, ids: dict[str, int]) -> tuple:
+    return (image.source, image.image_id, tuple(stored_box(item.box)), ids.get(item.category))

@@ -1,0 +1,164 @@
+"""Copies of banks with other rows: all that removing, adding and merging comes to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from rgan_tf.bank.duplicates import SKIP_ADVICE, row_key
+from rgan_tf.bank.patch_bank import PatchBank
+from rgan_tf.bank.writer import PatchBankWriter
+from rgan_tf.errors import BadInput
+
+_BLOCK = 4096  # rows copied at a time
+_LARGEST_ID = 2**63 - 1  # of an image, in the columns of a bank
+
+
+class Copied(NamedTuple):
+    """What `copy_banks` did.
+
+    Attributes:
+      patches: rows of the new bank.
+      duplicates: patches left out because an earlier one is the same.
+      renumbered_images: images that got another id because theirs was taken.
+    """
+
+    patches: int
+    duplicates: int
+    renumbered_images: int
+
+
+def check_together(banks: Sequence[PatchBank]) -> None:
+    """Refuses banks that cannot be one.
+
+    Raises:
+      BadInput: names the two and what differs.
+    """
+    first = banks[0]
+    for other in banks[1:]:
+        if other.manifest["backbone"] != first.manifest["backbone"]:
+            raise BadInput(
+                f"{other.folder}: holds features of {other.manifest['backbone']}, "
+                f"{first.folder} of {first.manifest['backbone']}; build both with one backbone"
+            )
+        if other.vocabulary.sha256() != first.vocabulary.sha256():
+            raise BadInput(
+                f"{other.folder}: has another vocabulary than {first.folder} "
+                f"({other.vocabulary.num_objects} and {first.vocabulary.num_objects} object "
+                "names); build both with one --like"
+            )
+        if (other.crop_size, other.feature_size) != (first.crop_size, first.feature_size):
+            raise BadInput(
+                f"{other.folder}: crops of {other.crop_size} px and features of width "
+                f"{other.feature_size}, {first.folder} has {first.crop_size} and "
+                f"{first.feature_size}"
+            )
+
+
+def copy_banks(
+    banks: Sequence[PatchBank],
+    folder: Path,
+    *,
+    keep: Callable[[int, dict[str, Any]], bool] = lambda row, entry: True,
+    skip_duplicates: bool = False,
+) -> Copied:
+    """Writes a bank of the patches of others, in their order.
+
+    Two patches are the same if source, image, box and category are. Where one image id stands for
+    different files, the later ones get new ids: no patch may pass for one of another image.
+
+    Args:
+      banks: at least one, of one backbone and vocabulary (`check_together`).
+      folder: of the new bank; must not exist.
+      keep: given row and table entry, whether the patch is wanted.
+      skip_duplicates: leave later ones out instead of refusing them.
+
+    Raises:
+      BadInput: if a patch is there twice, or nothing is kept.
+    """
+    check_together(banks)
+    first = banks[0]
+    seen: dict[tuple, str] = {}
+    images = _ImageIds()
+    duplicates = 0
+    with PatchBankWriter(
+        folder,
+        crop_size=first.crop_size,
+        feature_size=first.feature_size,
+        backbone=first.manifest["backbone"],
+        vocabulary=first.vocabulary,
+    ) as writer:
+        for bank in banks:
+            graphs: dict[int, int] = {}
+            kept: list[int] = []
+            entries: list[dict[str, Any]] = []
+            for row, entry in enumerate(bank.rows):
+                if not keep(row, entry):
+                    continue
+                key = row_key(entry)
+                if key in seen:
+                    if not skip_duplicates:
+                        raise BadInput(
+                            f"{bank.folder}: patch {row} ({entry.get('category')} of "
+                            f"{entry.get('source')}) is also {seen[key]}; {SKIP_ADVICE}"
+                        )
+                    duplicates += 1
+                    continue
+                if len(banks) > 1:
+                    seen[key] = f"patch {row} of {bank.folder}"
+                kept.append(row)
+                entries.append({**entry, "image_id": images.of(entry)})
+                if len(kept) == _BLOCK:
+                    _append(writer, bank, kept, entries, graphs)
+                    kept, entries = [], []
+            _append(writer, bank, kept, entries, graphs)
+        if not writer.rows:
+            raise BadInput(f"{first.folder}: no patch would be left")
+        return Copied(writer.rows, duplicates, images.renumbered)
+
+
+def _append(writer, bank: PatchBank, kept: list[int], entries: list, graphs: dict) -> None:
+    if not kept:
+        return
+    places = []
+    for row in kept:
+        graph = int(bank.graph_ids[row])
+        if graph not in graphs:
+            graphs[graph] = writer.add_graph(bank.graphs[graph])
+        places.append((graphs[graph], int(bank.graph_positions[row])))
+    writer.append(
+        np.asarray(bank.crops[kept]), np.asarray(bank.features[kept], np.float32), entries, places
+    )
+
+
+class _ImageIds:
+    """One id per image file: its own where that is free, else a new one."""
+
+    def __init__(self):
+        self._owner: dict[int, str] = {}
+        self._given: dict[tuple[int, str], int] = {}
+        self._next = 0
+        self.renumbered = 0
+
+    def of(self, entry: dict[str, Any]) -> int:
+        """The id of the image of a table entry."""
+        wanted, source = entry["image_id"], entry.get("source", "")
+        key = (wanted, source)
+        if key not in self._given:
+            is_free = self._owner.get(wanted, source) == source
+            given = wanted if is_free else self._free()
+            self.renumbered += not is_free
+            self._given[key] = given
+            self._owner[given] = source
+            self._next = max(self._next, given + 1)
+        return self._given[key]
+
+    def _free(self) -> int:
+        if self._next > _LARGEST_ID:
+            self._next = 0
+        while self._next in self._owner:
+            self._next += 1
+        return self._next

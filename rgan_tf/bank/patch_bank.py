@@ -1,0 +1,315 @@
+"""The patch bank: crops of objects with their features, their graphs and where they come from.
+
+manifest.json      sizes, backbone, checksums of the files
+vocabulary.json    names of the category ids
+crops.npy          uint8 [N, S, S, 3]
+features.npy       float16 [N, Dx]
+table.jsonl        one JSON object per patch: category, image, box, licence, url, ...
+columns.npy        int64 [N, 5]: category id, image id, where in the table the patch's line begins,
+                   number of its graph, position in it
+graph_*.npy        the scene graphs, see `rgan_tf.bank.graphs`
+
+Arrays are memory-mapped and lines are read when asked for, so that a bank of any size opens at
+once. Nothing is pickled. What a model adds (graph features, index) is derived from this and kept
+apart.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import mmap
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from rgan_tf.bank.format import (
+    COLUMNS,
+    CROPS,
+    FEATURES,
+    FILES,
+    GRAPH_ENDS,
+    GRAPH_OBJECTS,
+    GRAPH_TRIPLES,
+    KIND,
+    MANIFEST,
+    TABLE,
+    VERSION,
+    VOCABULARY,
+)
+from rgan_tf.bank.graphs import GraphTable
+from rgan_tf.bank.table import PatchTable
+from rgan_tf.errors import BadInput, CorruptData
+from rgan_tf.refusals import is_refused
+from rgan_tf.storage.files import check_files, read_json
+from rgan_tf.storage.seal import check_seal
+from rgan_tf.vocabulary import IMAGE, Vocabulary
+
+_ROWS_AT_ONCE = 512  # crops resized at a time
+_CACHE_BYTES = 2**30  # arrays up to this size are kept in memory
+_VERIFIED_BYTES = 2**29  # banks up to this size are compared with their checksums when opened
+_ADVICE = "restore it, or make the bank again"
+
+
+class PatchBank:
+    """Read access to a bank folder; open one with `PatchBank.open`.
+
+    Attributes:
+      folder: the bank.
+      manifest: counts, sizes, backbone and the checksums of the files.
+      vocabulary: of its category ids.
+      crops: uint8 [N, S, S, 3], memory-mapped.
+      features: float16 [N, Dx], memory-mapped.
+      category_ids: [N] int64 object ids, memory-mapped.
+      image_ids: [N] int64 source images, memory-mapped.
+      graph_ids: [N] int64 number of the graph that a patch is of, memory-mapped.
+      graph_positions: [N] int64 its position among the objects of that graph, memory-mapped.
+      graphs: the scene graphs.
+      rows: the table, a sequence of one dict per patch that reads what it is asked for.
+      fingerprint: of the manifest, which holds the checksum of every file; equal fingerprints mean
+        equal banks.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        manifest: dict[str, Any],
+        vocabulary: Vocabulary,
+        arrays: dict[str, np.ndarray],
+        fingerprint: str,
+    ):
+        self.folder = folder
+        self.manifest = manifest
+        self.vocabulary = vocabulary
+        self.crops = arrays[CROPS]
+        self.features = arrays[FEATURES]
+        columns = arrays[COLUMNS]
+        self.category_ids = columns[:, 0]
+        self.image_ids = columns[:, 1]
+        self.graph_ids = columns[:, 3]
+        self.graph_positions = columns[:, 4]
+        self.graphs = GraphTable(arrays[GRAPH_OBJECTS], arrays[GRAPH_TRIPLES], arrays[GRAPH_ENDS])
+        self.rows = PatchTable(folder / TABLE, columns[:, 2])
+        self.fingerprint = fingerprint
+        self._resized: dict[int, np.ndarray] = {}
+        self._resizing = threading.Lock()
+
+    @classmethod
+    def open(cls, folder: str | Path, *, verify: bool | None = None) -> PatchBank:
+        """Opens a bank. That all files are there and of the right size is always checked.
+
+        Args:
+          folder: as written by `PatchBankWriter`.
+          verify: compare every file with its checksum (seconds per GB); None does so for banks up
+            to half a GB.
+
+        Raises:
+          BadInput: if the folder is no patch bank, or of another version.
+          CorruptData: if a file is missing, damaged or of another shape; names the file.
+        """
+        folder = Path(folder)
+        path = folder / MANIFEST
+        if not path.is_file():
+            raise BadInput(f"{folder}: not a patch bank (has no {MANIFEST})")
+        try:
+            manifest = read_json(path)
+        except BadInput as error:
+            raise CorruptData(f"{path}: damaged; {_ADVICE}") from error
+        if not isinstance(manifest, dict) or manifest.get("kind") != KIND:
+            raise BadInput(f"{folder}: not a patch bank")
+        if manifest.get("version") != VERSION:
+            raise BadInput(
+                f"{folder}: version {manifest.get('version')} of the patch bank, this program "
+                f"reads {VERSION}; make the bank again (prepare the data again)"
+            )
+        check_seal(manifest, path, required=False, advice=_ADVICE)
+        backbone = manifest.get("backbone")
+        if not isinstance(backbone, str) or not backbone.strip():
+            raise CorruptData(f"{path}: does not name the backbone of its features; {_ADVICE}")
+        if verify is None:
+            verify = _bytes_of(manifest) <= _VERIFIED_BYTES
+        check_files(folder, manifest.get("files"), FILES, verify=verify, advice=_ADVICE)
+        shape = [manifest.get(key) for key in ("rows", "graphs", "crop_size", "feature_size")]
+        if not all(isinstance(number, int) for number in shape):
+            raise CorruptData(f"{path}: does not give the sizes; {_ADVICE}")
+        rows, graphs, size, width = shape
+        expected = {
+            CROPS: (np.uint8, (rows, size, size, 3)),
+            FEATURES: (np.float16, (rows, width)),
+            COLUMNS: (np.int64, (rows, 5)),
+            GRAPH_OBJECTS: (np.int32, (None,)),
+            GRAPH_TRIPLES: (np.int32, (None, 3)),
+            GRAPH_ENDS: (np.int64, (graphs, 2)),
+        }
+        arrays = {
+            name: _map_array(folder / name, dtype, shape)
+            for name, (dtype, shape) in expected.items()
+        }
+        try:
+            vocabulary = Vocabulary.from_json(read_json(folder / VOCABULARY))
+        except BadInput as error:
+            raise CorruptData(f"{folder / VOCABULARY}: damaged; {_ADVICE}") from error
+        fingerprint = hashlib.sha256(path.read_bytes()).hexdigest()
+        return cls(folder, manifest, vocabulary, arrays, fingerprint)
+
+    def verify(self) -> None:
+        """Compares every file with its checksum, and what the files say with each other.
+
+        Raises:
+          CorruptData: at the first that differs; names the file.
+        """
+        check_files(self.folder, self.manifest["files"], FILES, verify=True, advice=_ADVICE)
+        if self.vocabulary.sha256() != self.manifest.get("vocabulary_sha256"):
+            raise CorruptData(f"{self.folder / VOCABULARY}: not the bank's vocabulary; {_ADVICE}")
+        sizes = np.diff(self.graphs.ends[:, 0], prepend=0)  # [G] objects per graph
+        is_sound = (
+            (self.category_ids > IMAGE)
+            & (self.category_ids < self.vocabulary.num_objects)
+            & (self.graph_ids >= 0)
+            & (self.graph_ids < len(self.graphs))
+        )
+        if is_sound.all():
+            is_sound = self.graph_positions < sizes[self.graph_ids]
+        if not is_sound.all():
+            row = int(np.flatnonzero(~is_sound)[0])
+            raise CorruptData(f"{self.folder / COLUMNS}: row {row} is out of range; {_ADVICE}")
+        for row, (entry, category) in enumerate(zip(self.rows, self.category_ids, strict=True)):
+            if not isinstance(entry, dict) or entry.get("category_id") != category:
+                raise CorruptData(f"{self.folder / TABLE}: row {row} is of another patch")
+
+    def __len__(self) -> int:
+        return len(self.crops)
+
+    @property
+    def crop_size(self) -> int:
+        """S, the side of a stored crop in px."""
+        return int(self.crops.shape[1])
+
+    @property
+    def feature_size(self) -> int:
+        """Dx, the width of the backbone features."""
+        return int(self.features.shape[1])
+
+    @functools.cached_property
+    def styles(self) -> list[str]:
+        """Hidden appearance labels of the procedural world; for evaluation only."""
+        return [row["style"] for row in self.rows]
+
+    @functools.cached_property
+    def boxes(self) -> np.ndarray:
+        """[N, 4] float64 [y0, x0, y1, x1], fractions: where in its image each patch was cut out."""
+        return np.array([row["box"] for row in self.rows], np.float64).reshape(-1, 4)
+
+    def crops_at(self, ids: np.ndarray, size: int) -> np.ndarray:
+        """Crops in another size.
+
+        Args:
+          ids: integer [...], rows; -1 gives black.
+          size: side in px; smaller sizes are averaged over areas.
+
+        Returns:
+          uint8 [..., size, size, 3].
+        """
+        ids = np.asarray(ids)
+        source = self._resized_crops(size)
+        result = np.zeros((*ids.shape, size, size, 3), np.uint8)
+        present = ids >= 0
+        chosen = ids[present]
+        if source is not None:
+            result[present] = source[chosen]
+        elif chosen.size:
+            result[present] = resize_crops(self.crops[chosen], size)
+        return result
+
+    def features_at(self, ids: np.ndarray) -> np.ndarray:
+        """Backbone features as float32 [..., Dx]; zeros where an id is -1."""
+        ids = np.asarray(ids)
+        result = np.zeros((*ids.shape, self.feature_size), np.float32)
+        present = ids >= 0
+        result[present] = self.features[ids[present]]
+        return result
+
+    def _resized_crops(self, size: int) -> np.ndarray | None:
+        """All crops in that size, resized once; None where they would fill the memory."""
+        if len(self) * size * size * 3 > _CACHE_BYTES:
+            return self.crops if size == self.crop_size else None
+        with self._resizing:  # two readers of a pipeline would both do it
+            if size not in self._resized:
+                self._resized[size] = resize_crops(np.asarray(self.crops), size)
+                if size != self.crop_size:
+                    _give_back(self.crops)
+            return self._resized[size]
+
+
+def _bytes_of(manifest: dict[str, Any]) -> int:
+    """Size of all files, by the manifest; 0 where it does not say."""
+    files = manifest.get("files")
+    entries = files.values() if isinstance(files, dict) else ()
+    sizes = [entry.get("bytes") for entry in entries if isinstance(entry, dict)]
+    return sum(size for size in sizes if isinstance(size, int))
+
+
+def _give_back(array: np.ndarray) -> None:
+    """Frees the memory of what was read of a mapped file; it is read again when it is needed."""
+    mapping = getattr(array, "_mmap", None)
+    if mapping is not None and hasattr(mapping, "madvise"):  # not on Windows
+        mapping.madvise(mmap.MADV_DONTNEED)
+
+
+def resize_crops(crops: np.ndarray, size: int) -> np.ndarray:
+    """Resizes square crops, averaging over areas: uint8 [n, S, S, 3] -> [n, size, size, 3].
+
+    Done in blocks: sums of a whole bank would take many times its size.
+    """
+    stored = crops.shape[1]
+    if size == stored:
+        return crops
+    result = np.empty((len(crops), size, size, 3), np.uint8)
+    if stored % size == 0:
+        step = stored // size
+        for start in range(0, len(crops), _ROWS_AT_ONCE):
+            block = crops[start : start + _ROWS_AT_ONCE]
+            parts = block.reshape(len(block), size, step, size, step, 3)
+            sums = parts.sum(axis=(2, 4), dtype=np.uint32)
+            result[start : start + len(block)] = (sums + step * step // 2) // (step * step)
+        return result
+    filter_ = Image.Resampling.BOX if size < stored else Image.Resampling.BILINEAR
+    for index, crop in enumerate(crops):
+        result[index] = np.asarray(Image.fromarray(crop).resize((size, size), filter_))
+    return result
+
+
+def _map_array(path: Path, dtype, shape: tuple[int | None, ...]) -> np.ndarray:
+    """The array in a file, memory-mapped; None in the shape stands for any number."""
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except ValueError:
+        array = _load_empty(path)
+    except OSError as error:
+        if is_refused(error):
+            raise
+        raise CorruptData(f"{path}: not a numpy array; {_ADVICE}") from error
+    fits = len(array.shape) == len(shape) and all(
+        wanted in (None, found) for wanted, found in zip(shape, array.shape, strict=True)
+    )
+    if array.dtype != dtype or not fits:
+        raise CorruptData(
+            f"{path}: {array.dtype} {array.shape}, expected {np.dtype(dtype)} {shape}; {_ADVICE}"
+        )
+    return array
+
+
+def _load_empty(path: Path) -> np.ndarray:
+    """An array without rows, which cannot be mapped."""
+    try:
+        array = np.load(path, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        if is_refused(error):
+            raise
+        raise CorruptData(f"{path}: not a numpy array; {_ADVICE}") from error
+    if array.size:
+        raise CorruptData(f"{path}: shorter than its header says; {_ADVICE}")
+    return array

@@ -1,0 +1,225 @@
+"""Writes a patch bank row by row, so that an interrupted one can be continued."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rgan_tf.bank.format import (
+    COLUMNS,
+    CROPS,
+    FEATURES,
+    FILES,
+    GRAPH_ENDS,
+    GRAPH_OBJECTS,
+    GRAPH_TRIPLES,
+    KIND,
+    MANIFEST,
+    TABLE,
+    VERSION,
+    VOCABULARY,
+)
+from rgan_tf.bank.graphs import BankGraph
+from rgan_tf.bank.growing_array import GrowingArray
+from rgan_tf.errors import CorruptData
+from rgan_tf.storage.files import describe_files, write_json_atomic
+from rgan_tf.storage.seal import read_sealed, sealed
+from rgan_tf.vocabulary import Vocabulary
+
+PROGRESS = "progress.json"  # in the folder while the bank is being written
+_AGAIN = "delete the folder and start again"
+
+
+class PatchBankWriter:
+    """Appends graphs and patches; `close` makes the bank whole.
+
+    Args:
+      folder: made where it is missing; no bank before `close` has written the manifest.
+      crop_size: S in px.
+      feature_size: Dx.
+      backbone: name of the network of the features, recorded in the manifest.
+      vocabulary: of the category ids.
+      origin: further entries of the manifest.
+      resume: go on from the last `checkpoint`, where there is one.
+
+    Attributes:
+      note: what the last checkpoint was given; None where there is none.
+
+    Raises:
+      CorruptData: if what was written before is missing, damaged or shorter than its record.
+      FileExistsError: if the folder is a bank already.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        crop_size: int,
+        feature_size: int,
+        backbone: str,
+        vocabulary: Vocabulary,
+        origin: dict[str, Any] | None = None,
+        resume: bool = False,
+    ):
+        folder.mkdir(parents=True, exist_ok=True)
+        if (folder / MANIFEST).exists():
+            raise FileExistsError(errno.EEXIST, "is a bank already", str(folder))
+        self._folder = folder
+        self._crop_size = crop_size
+        self._feature_size = feature_size
+        self._backbone = backbone
+        self._vocabulary = vocabulary
+        self._origin = origin or {}
+        self.note: dict[str, Any] | None = None
+        rows: dict[str, int] = {}
+        if resume and (folder / PROGRESS).exists():
+            progress = read_sealed(folder / PROGRESS, advice=_AGAIN)
+            rows, self.note = progress["rows"], progress["note"]
+        shapes = {
+            CROPS: (np.uint8, (crop_size, crop_size, 3)),
+            FEATURES: (np.float16, (feature_size,)),
+            COLUMNS: (np.int64, (5,)),
+            GRAPH_OBJECTS: (np.int32, ()),
+            GRAPH_TRIPLES: (np.int32, (3,)),
+            GRAPH_ENDS: (np.int64, (2,)),
+        }
+        self._arrays: dict[str, GrowingArray] = {}
+        try:
+            for name, (dtype, shape) in shapes.items():
+                self._arrays[name] = GrowingArray(folder / name, dtype, shape, rows.get(name))
+            self._table = _open_table(folder / TABLE, rows.get(TABLE))
+        except BaseException:
+            self._abandon_arrays()
+            raise
+
+    def __enter__(self) -> PatchBankWriter:
+        return self
+
+    def __exit__(self, kind, error, traceback) -> None:
+        if kind is None:
+            self.close()
+            return
+        self._abandon_arrays()
+        with contextlib.suppress(OSError):  # a full disk refuses what is still in the buffer
+            self._table.close()
+
+    def _abandon_arrays(self) -> None:
+        for array in self._arrays.values():
+            array.abandon()
+
+    @property
+    def rows(self) -> int:
+        """Patches so far."""
+        return self._arrays[COLUMNS].rows
+
+    def add_graph(self, graph: BankGraph) -> int:
+        """Adds a graph and returns its number, to which patches then refer."""
+        self._arrays[GRAPH_OBJECTS].append(np.asarray(graph.objects))
+        self._arrays[GRAPH_TRIPLES].append(np.asarray(graph.triples).reshape(-1, 3))
+        ends = [self._arrays[GRAPH_OBJECTS].rows, self._arrays[GRAPH_TRIPLES].rows]
+        self._arrays[GRAPH_ENDS].append(np.array([ends]))
+        return self._arrays[GRAPH_ENDS].rows - 1
+
+    def append(
+        self,
+        crops: np.ndarray,
+        features: np.ndarray,
+        rows: list[dict[str, Any]],
+        places: list[tuple[int, int]] | None = None,
+    ) -> None:
+        """Adds patches.
+
+        Args:
+          crops: uint8 [n, S, S, 3].
+          features: float [n, Dx].
+          rows: n provenance dicts with at least category_id and image_id.
+          places: n pairs (graph number, position in it); None gives each patch a graph of its own
+            that holds nothing else.
+
+        Raises:
+          ValueError: if the shapes do not agree or a feature is not a number.
+        """
+        count = len(rows)
+        expected = (count, self._crop_size, self._crop_size, 3)
+        if crops.shape != expected or crops.dtype != np.uint8:
+            raise ValueError(f"crops must be uint8 {expected}, got {crops.dtype} {crops.shape}")
+        if features.shape != (count, self._feature_size):
+            raise ValueError(f"features must be {(count, self._feature_size)}: {features.shape}")
+        if not np.isfinite(features).all():
+            raise ValueError(f"the features of backbone {self._backbone} are not finite")
+        if places is None:
+            places = [(self.add_graph(_alone(row["category_id"])), 0) for row in rows]
+        largest = np.finfo(np.float16).max
+        self._arrays[CROPS].append(crops)
+        self._arrays[FEATURES].append(np.clip(features, -largest, largest))
+        columns = np.zeros([count, 5], np.int64)
+        for index, (row, place) in enumerate(zip(rows, places, strict=True)):
+            columns[index] = (row["category_id"], row["image_id"], self._table.tell(), *place)
+            self._table.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
+        self._arrays[COLUMNS].append(columns)
+
+    def checkpoint(self, note: dict[str, Any]) -> None:
+        """Makes what was appended so far what a later writer goes on from.
+
+        Args:
+          note: JSON; that writer's `note`.
+        """
+        self._table.flush()
+        os.fsync(self._table.fileno())
+        rows = {TABLE: self._table.tell()}
+        for name, array in self._arrays.items():
+            array.sync()
+            rows[name] = array.rows
+        write_json_atomic(self._folder / PROGRESS, sealed({"rows": rows, "note": note}))
+
+    def close(self) -> dict[str, Any]:
+        """Writes the final headers, vocabulary and manifest; returns the manifest."""
+        self._table.flush()
+        os.fsync(self._table.fileno())
+        self._table.close()
+        for array in self._arrays.values():
+            array.close()
+        write_json_atomic(self._folder / VOCABULARY, self._vocabulary.to_json())
+        manifest = {
+            "kind": KIND,
+            "version": VERSION,
+            "rows": self.rows,
+            "graphs": self._arrays[GRAPH_ENDS].rows,
+            "crop_size": self._crop_size,
+            "feature_size": self._feature_size,
+            "backbone": self._backbone,
+            "vocabulary_sha256": self._vocabulary.sha256(),
+            **self._origin,
+            "files": describe_files(self._folder, FILES),
+        }
+        manifest = sealed(manifest)
+        write_json_atomic(self._folder / MANIFEST, manifest)
+        with contextlib.suppress(FileNotFoundError):
+            (self._folder / PROGRESS).unlink()
+        return manifest
+
+
+def _alone(category_id: int) -> BankGraph:
+    return BankGraph(np.array([category_id], np.int32), np.zeros([0, 3], np.int32))
+
+
+def _open_table(path: Path, end: int | None):
+    """The table to append to: a new one, or what there is up to that byte."""
+    if end is None:
+        return open(path, "wb")
+    try:
+        table = open(path, "r+b")
+    except FileNotFoundError as error:
+        raise CorruptData(f"{path}: is missing; {_AGAIN}") from error
+    if table.seek(0, os.SEEK_END) < end:
+        table.close()
+        raise CorruptData(f"{path}: shorter than its record; {_AGAIN}")
+    table.truncate(end)
+    table.seek(end)
+    return table

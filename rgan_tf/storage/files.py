@@ -1,0 +1,380 @@
+"""Reading and writing files so that nothing is ever seen half-written.
+
+Every artefact is written beside its place, flushed to disk and renamed: after a crash there is
+either the old content or the new one. What a process that was killed leaves behind ends in
+`.partial` and can be deleted.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from rgan_tf.errors import BadInput, CorruptData
+from rgan_tf.refusals import is_refused, naming
+from rgan_tf.storage.renames import (
+    exchange,
+    make_parent,
+    partial_sibling,
+    refuse_mount,
+    rename_to_free,
+    require_free,
+    sync,
+)
+
+_BLOCK = 1 << 20  # bytes read at a time when hashing
+_MAX_NAME = 1024  # characters of a path that comes from a file
+_MAX_DIGITS = 4000  # of an integer; Python refuses to read a few more
+
+
+def write_bytes_atomic(path: str | Path, data: bytes) -> None:
+    """Replaces the file at `path` by `data`, or leaves it as it was.
+
+    Missing parent folders are created.
+
+    Raises:
+      BadInput: if `path` is an existing folder or its parent cannot be a folder.
+      OSError: if the disk is full or refuses, with a path; the old file is then still whole.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise BadInput(f"{path}: is a folder; name a file to write")
+    make_parent(path)
+    temporary = partial_sibling(path)
+    try:
+        with naming(path), open(temporary, "xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync(path.parent)
+
+
+def write_json_atomic(path: str | Path, value: Any) -> None:
+    """Writes `value` as indented JSON, keys in the order given; NaN and infinity are refused."""
+    text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False)
+    write_bytes_atomic(path, (text + "\n").encode("utf-8"))
+
+
+def append_line(path: str | Path, line: str) -> None:
+    """Adds a line to a file, made if missing, or leaves it as it was.
+
+    Raises:
+      OSError: if the disk is full or refuses, with the path.
+    """
+    data = (line.rstrip("\n") + "\n").encode("utf-8")
+    with naming(path), open(path, "ab", buffering=0) as file:
+        before = file.seek(0, os.SEEK_END)
+        try:
+            while data:
+                data = data[file.write(data) :]
+        except BaseException:
+            file.truncate(before)
+            raise
+
+
+@contextlib.contextmanager
+def atomic_folder(path: str | Path) -> Iterator[Path]:
+    """Builds a folder that appears under its name only when it is whole.
+
+    Args:
+      path: the folder to create; it must not exist, or be empty.
+
+    Yields:
+      A temporary sibling folder to write into. It becomes `path` when the block ends, and is
+      removed when the block raises.
+
+    Raises:
+      BadInput: if `path` is a file, a mount point or a folder that is not empty, before anything
+        is written.
+    """
+    path = Path(path)
+    require_free(path)
+    make_parent(path)
+    temporary = partial_sibling(path)
+    temporary.mkdir()
+    try:
+        with naming(path):
+            yield temporary
+            _sync_tree(temporary)
+        rename_to_free(temporary, path)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    sync(path.parent)
+
+
+@contextlib.contextmanager
+def replaced_folder(path: str | Path) -> Iterator[Path]:
+    """As `atomic_folder` for a folder that is there already: its content is exchanged at once.
+
+    Args:
+      path: an existing folder.
+
+    Yields:
+      An empty temporary sibling folder. When the block ends, it takes the place of `path`, and
+      what was there before is deleted; when the block raises, `path` is as it was.
+
+    Raises:
+      BadInput: if `path` is a mount point, which cannot be exchanged.
+    """
+    path = Path(path)
+    refuse_mount(path)
+    with contextlib.ExitStack() as stack:
+        temporary = partial_sibling(path)
+        stack.callback(shutil.rmtree, temporary, ignore_errors=True)
+        temporary.mkdir()
+        with naming(path):
+            yield temporary
+            _sync_tree(temporary)
+        exchange(temporary, path)
+        sync(path.parent)
+
+
+def _sync_tree(root: Path) -> None:
+    for folder, _, names in os.walk(root):
+        for name in names:
+            sync(Path(folder) / name)
+        sync(Path(folder))
+
+
+def sync_files(paths: Iterable[Path]) -> None:
+    """Flushes files to disk, and the folders that name them."""
+    folders = set()
+    for path in paths:
+        with naming(path):
+            sync(path)
+        folders.add(path.parent)
+    for folder in folders:
+        sync(folder)
+
+
+def sha256_of(path: str | Path) -> str:
+    """The sha256 of a file's bytes, in hexadecimal.
+
+    Raises:
+      OSError: if the file cannot be read.
+    """
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def describe_files(folder: Path, names: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Size and checksum of files, as manifests hold them."""
+    return {
+        name: {"bytes": (folder / name).stat().st_size, "sha256": sha256_of(folder / name)}
+        for name in names
+    }
+
+
+def check_files(
+    folder: Path,
+    described: Any,
+    names: Iterable[str] = (),
+    *,
+    verify: bool,
+    advice: str = "prepare the data again",
+) -> None:
+    """Compares files with their description in the manifest of their folder.
+
+    Args:
+      folder: where they are.
+      described: as `describe_files` gave it and a manifest held it.
+      names: files that must be among them.
+      verify: compare checksums too, which reads every byte.
+      advice: what to do, at the end of a message.
+
+    Raises:
+      CorruptData: at the first that is missing, of another size or, with `verify`, of other
+        content; names the file.
+    """
+    if not isinstance(described, dict) or not set(names) <= set(described):
+        raise CorruptData(f"{folder}/manifest.json: does not list its files; {advice}")
+    for name, entry in described.items():
+        if not _is_description(entry):
+            raise CorruptData(f"{folder}/manifest.json: does not describe {name!r:.80}; {advice}")
+        path = folder / name
+        if not path.is_file():
+            raise CorruptData(f"{path}: is missing; {advice}")
+        size = path.stat().st_size
+        if size != entry["bytes"]:
+            raise CorruptData(f"{path}: {size} bytes, {entry['bytes']} were written; {advice}")
+        if verify and sha256_of(path) != entry["sha256"]:
+            raise CorruptData(f"{path}: damaged (checksum differs); {advice}")
+
+
+def _is_description(entry: Any) -> bool:
+    return (
+        isinstance(entry, dict)
+        and isinstance(entry.get("bytes"), int)
+        and isinstance(entry.get("sha256"), str)
+    )
+
+
+def safe_join(root: str | Path, name: str) -> Path:
+    """The path of `name` inside `root`, for names that come from a file; see `name_inside`."""
+    return Path(root) / name_inside(root, name)
+
+
+def name_inside(root: str | Path, name: str) -> str:
+    """What a name that comes from a file is called inside a folder.
+
+    Annotation tools write backslashes and absolute paths; both are taken where they lead into the
+    folder. What leads out of it is refused. Links that lie in the folder are followed: whoever owns
+    it has put them there.
+
+    Args:
+      root: a folder that is trusted.
+      name: a path of at most 1024 characters, relative to `root` or absolute, with slashes or
+        backslashes. It may not exist yet.
+
+    Returns:
+      The path relative to `root`, with forward slashes and without "..".
+
+    Raises:
+      BadInput: if `name` is empty, too long, holds NUL, begins with a drive's letter, or leads out
+        of `root`.
+    """
+    shown = repr(name if not isinstance(name, str) or len(name) <= 80 else name[:77] + "...")
+    if not isinstance(name, str) or not 0 < len(name) <= _MAX_NAME or "\0" in name:
+        raise BadInput(f"file name {shown}: expected a path inside {root}")
+    if name[1:2] == ":":
+        raise BadInput(f"file name {shown}: is on a drive of another machine, not inside {root}")
+    base = os.path.abspath(root)
+    if "\\" in name and not os.path.lexists(os.path.join(base, name)):
+        name = name.replace("\\", "/")
+    path = os.path.normpath(os.path.join(base, name))
+    # By another way into the same folder, as where the folder is named by a link.
+    for inner, outer in ((path, base), (os.path.realpath(path), os.path.realpath(base))):
+        if inner.startswith(os.path.join(outer, "")):
+            return os.path.relpath(inner, outer)
+    raise BadInput(f"file name {shown}: leads out of {root}")
+
+
+class Unreadable:
+    """Stands in JSON that is read leniently for a value that cannot be had.
+
+    It is of no type that a reader takes, so it matters only where it is read.
+    """
+
+    def __init__(self, reason: str):
+        self._reason = reason
+
+    def __repr__(self) -> str:
+        return self._reason
+
+
+_TWICE = Unreadable("two values")
+_HUGE = Unreadable("a number of thousands of digits")
+
+
+def read_json(
+    path: str | Path,
+    *,
+    max_bytes: int | None = None,
+    unique_keys: bool = False,
+    lenient: bool = False,
+) -> Any:
+    """Reads a JSON file.
+
+    Args:
+      path: the file.
+      max_bytes: larger files are refused unread.
+      unique_keys: refuse an object that names a key twice instead of keeping the last one.
+      lenient: see `parse_json`.
+
+    Raises:
+      BadInput: if the file is missing, too large or not JSON (with the line), in one line.
+      OSError: if the machine refuses to read it, as without permission.
+    """
+    path = Path(path)
+    try:
+        with open(path, "rb") as file:
+            data = file.read() if max_bytes is None else file.read(max_bytes + 1)
+    except (OSError, ValueError) as error:
+        if is_refused(error):
+            raise
+        reason = getattr(error, "strerror", None) or str(error)
+        raise BadInput(f"{path}: {reason}; name a JSON file that can be read") from error
+    if max_bytes is not None and len(data) > max_bytes:
+        raise BadInput(f"{path}: larger than {max_bytes} bytes, the limit for such a file")
+    return parse_json(data, str(path), unique_keys=unique_keys, lenient=lenient)
+
+
+def parse_json(
+    data: bytes | str, source: str, *, unique_keys: bool = False, lenient: bool = False
+) -> Any:
+    """Parses strict JSON (no NaN, no infinity).
+
+    Args:
+      data: UTF-8 bytes or text.
+      source: how to call it in messages.
+      unique_keys: refuse an object that names a key twice instead of keeping the last one.
+      lenient: take NaN and infinity as such, and give an `Unreadable` for a number of thousands of
+        digits and for a key that is named twice: for files of which only some fields are read.
+
+    Raises:
+      BadInput: if it is not JSON, with line and column where known.
+    """
+    try:
+        text = data.decode("utf-8-sig") if isinstance(data, bytes) else data
+        if lenient:
+            return _parse_leniently(text)
+        hook = _unique if unique_keys else None
+        return json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=hook)
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno} column {error.colno}"
+        raise BadInput(f"{source}: not JSON ({error.msg} at {where})") from error
+    except UnicodeDecodeError as error:
+        raise BadInput(f"{source}: not JSON (byte {error.start} is not UTF-8)") from error
+    except RecursionError as error:
+        raise BadInput(f"{source}: not usable JSON (nested too deeply)") from error
+    except ValueError as error:  # a number of thousands of digits, NaN, a key twice
+        raise BadInput(f"{source}: not usable JSON ({str(error).splitlines()[0]})") from error
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+def _parse_leniently(text: str) -> Any:
+    try:
+        return json.loads(text, object_pairs_hook=_once)
+    except json.JSONDecodeError:
+        raise
+    except ValueError:  # such a number; this is slower, so it is not done at once
+        return json.loads(text, object_pairs_hook=_once, parse_int=_bounded_int)
+
+
+def _bounded_int(digits: str) -> Any:
+    return int(digits) if len(digits) <= _MAX_DIGITS else _HUGE
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        counts = collections.Counter(key for key, _ in pairs)
+        result.update((key, _TWICE) for key, count in counts.items() if count > 1)
+    return result
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"key {twice[:40]!r} is given twice")
+    return result

@@ -1,0 +1,59 @@
+"""JSON files that hold the checksum of their own content, so that damage to them shows too."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from rgan_tf.errors import BadInput, CorruptData
+from rgan_tf.storage.files import read_json
+
+SEAL = "manifest_sha256"
+
+
+def sealed(manifest: dict[str, Any]) -> dict[str, Any]:
+    """The manifest with its checksum added, or made anew."""
+    content = {key: value for key, value in manifest.items() if key != SEAL}
+    return {**content, SEAL: _checksum(content)}
+
+
+def check_seal(manifest: dict[str, Any], path: Path, *, required: bool, advice: str) -> None:
+    """Compares a manifest with its checksum.
+
+    Args:
+      manifest: as read.
+      path: where from, for the message.
+      required: refuse one without a checksum, as earlier versions of a format wrote them.
+      advice: what to do, at the end of the message.
+
+    Raises:
+      CorruptData: if they differ.
+    """
+    if SEAL not in manifest and not required:
+        return
+    content = {key: value for key, value in manifest.items() if key != SEAL}
+    if manifest.get(SEAL) != _checksum(content):
+        raise CorruptData(f"{path}: damaged (its own checksum differs); {advice}")
+
+
+def read_sealed(path: Path, *, advice: str = "delete it") -> dict[str, Any]:
+    """Reads a JSON object that `sealed` made.
+
+    Raises:
+      CorruptData: if it cannot be read, or was changed since.
+    """
+    try:
+        content = read_json(path)
+    except BadInput as error:
+        raise CorruptData(f"{path}: damaged; {advice}") from error
+    if not isinstance(content, dict):
+        raise CorruptData(f"{path}: damaged; {advice}")
+    check_seal(content, path, required=True, advice=advice)
+    return content
+
+
+def _checksum(content: dict[str, Any]) -> str:
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode("ascii")).hexdigest()
