@@ -11,8 +11,8 @@ import tensorflow as tf
 from rgan_tf.bank.patch_reader import PatchReader
 from rgan_tf.data.pipeline import scene_dataset
 from rgan_tf.data.prepared import PreparedData
-from rgan_tf.model.adversarial_model import AdversarialModel
 from rgan_tf.model.choice import NOISE
+from rgan_tf.model.networks import RetrievalNetworks, Sg2imNetworks
 from rgan_tf.model.patch_library import library_for
 from rgan_tf.model.synthesis import Synthesis, reconstruct, synthesise
 from rgan_tf.pictures import comparison_grid, draw_layout
@@ -43,60 +43,41 @@ def fixed_scenes(
     return next(iter(dataset))
 
 
-def sg2im_pictures(
-    run: Run, data: PreparedData, model: AdversarialModel
-) -> Callable[[], dict[str, np.ndarray]]:
+def sg2im_pictures(run: Run, data: PreparedData, networks: Sg2imNetworks) -> dict[str, np.ndarray]:
     """Real image, predicted layout and parametric image of fixed scenes."""
-
-    def draw() -> dict[str, np.ndarray]:
-        batch = fixed_scenes(run, data, held_out_split(data), None, SCENES)
-        networks = model.average
-        graph = {"objects": batch["objects"], "triples": batch["triples"]}
-        encoding = networks.encoder(graph)
-        boxes = networks.predict_boxes(graph, encoding)
-        image = networks.decoder(encoding.object_vectors, boxes, encoding.object_mask)
-        return {
-            "sg2im": comparison_grid(
-                [
-                    (
-                        "predicted layout",
-                        layouts(run.vocabulary, batch, boxes),
-                    ),
-                    ("sg2im", float_to_uint8(image)),
-                    ("real", float_to_uint8(batch["image"])),
-                ],
-                cell=CELL,
-            )
-        }
-
-    return draw
+    batch = fixed_scenes(run, data, held_out_split(data), None, SCENES)
+    graph = {"objects": batch["objects"], "triples": batch["triples"]}
+    encoding = networks.encoder(graph)
+    boxes = networks.predict_boxes(graph, encoding)
+    image = networks.decoder(encoding.object_vectors, boxes, encoding.object_mask)
+    columns = [
+        ("predicted layout", layouts(run.vocabulary, batch, boxes)),
+        ("sg2im", float_to_uint8(image)),
+        ("real", float_to_uint8(batch["image"])),
+    ]
+    return {"sg2im": comparison_grid(columns, cell=CELL)}
 
 
 def joint_pictures(
-    run: Run, data: PreparedData, model: AdversarialModel, candidates: CandidateSource
-) -> Callable[[], dict[str, np.ndarray]]:
+    run: Run, data: PreparedData, networks: RetrievalNetworks, candidates: CandidateSource
+) -> dict[str, np.ndarray]:
     """Layout, retrieved patches, generated, reconstructed and real image of fixed scenes; and for
     the first of them the images that the patches are from."""
     reader = PatchReader(data.bank, candidates.cooccurrence, crop_size=run.config.data.crop_size)
-
-    def draw() -> dict[str, np.ndarray]:
-        batch = fixed_scenes(run, data, held_out_split(data), candidates, SCENES)
-        library = library_for(run.config, model.average, reader)
-        make = functools.partial(
-            synthesise,
-            model.average,
-            batch,
-            row_seeds=tf.range(tf.shape(batch["objects"])[0]),
-            rule=run.config.retrieval.choice,
-            library=library,
-        )
-        predicted = make()
-        pictures = {"retrievegan": _joint_grid(run, model.average, batch, predicted, make)}
-        if predicted.choice is not None:  # else no patch is of the bank
-            pictures["sources"] = patch_panel(run, data, batch, predicted.choice)
-        return pictures
-
-    return draw
+    batch = fixed_scenes(run, data, held_out_split(data), candidates, SCENES)
+    make = functools.partial(
+        synthesise,
+        networks,
+        batch,
+        row_seeds=tf.range(tf.shape(batch["objects"])[0]),
+        rule=run.config.retrieval.choice,
+        library=library_for(run.config, networks, reader),
+    )
+    predicted = make()
+    pictures = {"retrievegan": _joint_grid(run, networks, batch, predicted, make)}
+    if predicted.choice is not None:  # else no patch is of the bank
+        pictures["sources"] = patch_panel(run, data, batch, predicted.choice)
+    return pictures
 
 
 def _joint_grid(

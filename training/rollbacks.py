@@ -63,19 +63,20 @@ class Rollbacks:
     def __len__(self) -> int:
         return len(self._entries)
 
-    def add(self, trouble: Trouble, scenes_of: Callable[[int], list[int]] | None) -> None:
+    def add(self, trouble: Trouble, scenes_of: Callable[[int], list[int] | None]) -> None:
         """Records one, with the scenes of the batches that were skipped.
 
         Args:
           trouble: what happened.
-          scenes_of: image ids of the batch of a step; None where batches have none.
+          scenes_of: image ids of the batch of a step, None where batches have none.
 
         Raises:
           Diverged: if it is one too many. The record is written before.
         """
+        scenes = {step: scenes_of(step) for step in trouble.skipped_steps}
         skipped = [
-            {"step": step, **({} if scenes_of is None else {"image_ids": scenes_of(step)})}
-            for step in trouble.skipped_steps
+            {"step": step} | ({} if ids is None else {"image_ids": ids})
+            for step, ids in scenes.items()
         ]
         self._entries.append({"at_step": trouble.step, "skipped": skipped})
         self._here += 1

@@ -79,8 +79,11 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
         take_stages,
         training_lock,
     )
-    from training.stages import Training, run_cooccurrence, run_retrievegan, run_sg2im
+    from training.stages.cooccurrence import CooccurrenceTask
+    from training.stages.retrievegan import RetrieveGANTask
+    from training.stages.sg2im import Sg2imTask
     from training.stop import StopSignals
+    from training.trainer import Trainer
     from training.workers import start_workers
 
     if config.training.deterministic:
@@ -104,10 +107,10 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
                 if source is not None:
                     take_stages(run, source, as_they_are=args.as_they_are)
         run = open_run(args.run)
-        training = Training(run, data, workers, stop, profile_at=args.profile)
-        run_sg2im(training)
-        run_cooccurrence(training)
-        run_retrievegan(training, perceptual)
+        trainer = Trainer(run, workers, stop, profile_at=args.profile)
+        trainer.train(Sg2imTask(run, data))
+        trainer.train(CooccurrenceTask(run, data))
+        trainer.train(RetrieveGANTask(run, data, perceptual, workers))
     return {"run": str(args.run), **{stage: run.stage_record(stage) for stage in STAGES}}
 
 

@@ -217,13 +217,24 @@ class RetrieveGAN(AdversarialModel):
             },
         )
 
-    def start(self) -> None:
-        """Embeds the whole bank where a cache is used; call before the first step.
+    def fill_cache(self) -> None:
+        """Embeds the whole bank where a cache is used and is empty: a checkpoint brings its own.
 
-        A checkpoint that is restored afterwards brings its own cache.
+        The first step does it where nobody has.
         """
-        if self.cache is not None:
+        if self.cache is not None and self.cache.is_empty():
             self.retrieve.fill()
+
+    def make_train_function(self, force: bool = False) -> Callable:
+        """As Keras does, which asks for it in `fit`: before the replicas begin."""
+        self.fill_cache()
+        return super().make_train_function(force)
+
+    def train_step(self, batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """See `AdversarialModel`."""
+        with tf.init_scope():  # in a loop without `fit`: while the step is traced
+            self.fill_cache()
+        return super().train_step(batch)
 
     def state(self) -> dict[str, tf.Module]:
         """See `GuardedModel`."""

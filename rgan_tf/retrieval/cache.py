@@ -47,8 +47,12 @@ class EmbeddingCache(tf.Module):
             aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
         )
 
+    def is_empty(self) -> bool:
+        """Whether nothing was embedded yet: an embedding has length 1, and is never all zeros."""
+        return not bool(tf.reduce_any(self.vectors != 0.0))
+
     def fill(self, embed: Embed, *, block: int = 4096) -> None:
-        """Embeds the whole bank; called before the first step, outside of replicas."""
+        """Embeds the whole bank, outside of replicas."""
         blocks = [
             embed(tf.range(start, min(start + block, self.rows)))
             for start in range(0, self.rows, block)

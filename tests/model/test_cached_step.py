@@ -50,7 +50,7 @@ def test_without_a_cache_no_variable_is_new(tiny_config, make_joint, reader):
     model = make_joint(tiny_config, reader=reader)
     assert model.cache is None
     assert not any("cache" in variable.name for variable in model.variables)
-    model.start()  # has nothing to do
+    model.fill_cache()  # has nothing to do
 
 
 def test_a_reader_is_asked_for(config, make_joint):
@@ -68,7 +68,6 @@ def test_the_step_equals_the_exact_one_where_all_are_loaded(
 
     exact = make_joint(changed(exact_candidates=12))
     ours = make_joint(changed(loaded_candidates=12), reader=reader)
-    ours.start()
     expected, found = exact.train_step(whole_batch), ours.train_step(batch)
     assert set(found) - set(expected) == {"retrieval/cache_age_steps"}
     for name, value in expected.items():
@@ -94,7 +93,7 @@ def test_categories_with_few_patches_train_as_exactly_as_all_are_loaded(
     settings = dataclasses.replace(config.retrieval, exact_candidates=12)
     exact = make_joint(dataclasses.replace(config, retrieval=settings))
     ours = make_joint(config, reader=reader)
-    ours.start()
+    ours.fill_cache()
     for model in (exact, ours):
         retrieved = model.retrieve(
             scarce,
@@ -120,7 +119,7 @@ def test_categories_with_few_patches_train_as_exactly_as_all_are_loaded(
 
 def test_the_step_refreshes_its_rows_with_the_new_weights(config, make_joint, reader, batch):
     model = make_joint(config, "adam", reader=reader)
-    model.start()
+    model.fill_cache()
     start = model.cache.vectors.numpy()
     model.train_step(batch)
     vectors = model.cache.vectors.numpy()
@@ -132,12 +131,10 @@ def test_the_step_refreshes_its_rows_with_the_new_weights(config, make_joint, re
 
 def test_two_replicas(config, make_joint, reader, batch, two_replicas, fit_once, assert_same_step):
     single = make_joint(config, reader=reader)
-    single.start()
     with two_replicas.scope():
         double = make_joint(config, seed=2, reader=reader)
         for a, b in zip(double.variables, single.variables, strict=True):
             a.assign(b)
-    double.start()
     figures = fit_once(double, batch)
     expected = single.train_step(batch)
     # The oldest and the least noisy of a half batch are not those of the whole one.
@@ -150,11 +147,9 @@ def test_two_replicas(config, make_joint, reader, batch, two_replicas, fit_once,
 
 def test_checkpoint_continues_with_the_same_cache(config, make_joint, reader, batch, tmp_path):
     model = make_joint(config, "adam", reader=reader)
-    model.start()
     model.train_step(batch)
     path = tf.train.Checkpoint(model=model).save(str(tmp_path / "state"))
     other = make_joint(config, "adam", seed=9, reader=reader)
-    other.start()
     tf.train.Checkpoint(model=other).restore(path).assert_existing_objects_matched()
     np.testing.assert_array_equal(other.cache.vectors, model.cache.vectors)
     for one in (model, other):

@@ -91,7 +91,6 @@ def test_with_many_candidates_parts_are_the_same_too(tiny_config, make_joint, re
     weights = []
     for parts in (1, 2):
         model = make_joint(changed(config, accumulate_steps=parts), reader=reader)
-        model.start()
         model.train_step(batch)
         weights.append([variable.numpy() for variable in model.networks.variables])
     for whole, split in zip(*weights, strict=True):

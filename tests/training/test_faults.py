@@ -12,9 +12,9 @@ import tensorflow as tf
 from rgan_tf.data.pipeline import WHOLE
 from rgan_tf.model.adversarial_model import AdversarialModel
 from rgan_tf.runs import open_run
-from training import stages
 from training.callbacks.guarding import CollapseWatch
 from training.rollbacks import SKIPPED_IN_ROW
+from training.stages.sg2im import Sg2imTask
 
 STEPS = 30
 
@@ -39,11 +39,11 @@ def poisoned(monkeypatch):
     """Makes one pixel of the batches of given steps NaN, for as long as the detour is 0."""
 
     def poison(steps, also_on_detours=False):
-        inner = stages.training_scenes
+        inner = Sg2imTask.batches
 
-        def scenes(run, data, start_step, candidates, *, share=WHOLE, seed=None):
-            dataset = inner(run, data, start_step, candidates, share=share, seed=seed)
-            if seed not in (None, run.config.training.seed) and not also_on_detours:
+        def scenes(task, start_step, share, seed):
+            dataset = inner(task, start_step, share, seed)
+            if seed != task.config.training.seed and not also_on_detours:
                 return dataset
             bad = tf.constant(list(steps), tf.int64)
 
@@ -55,7 +55,7 @@ def poisoned(monkeypatch):
 
             return dataset.enumerate(start_step).map(spoil)
 
-        monkeypatch.setattr(stages, "training_scenes", scenes)
+        monkeypatch.setattr(Sg2imTask, "batches", scenes)
 
     return poison
 
@@ -105,7 +105,7 @@ def test_three_times_end_with_the_scenes_by_name(train, poisoned, tiny_world, ti
     for detour, entry in enumerate(entries):
         run = open_run(str(folder))
         seed = run.config.training.seed + 1_000_003 * detour
-        batch = next(iter(stages.training_scenes(run, tiny_world, 11, None, seed=seed).take(1)))
+        batch = next(iter(Sg2imTask(run, tiny_world).batches(11, WHOLE, seed).take(1)))
         assert entry["skipped"][0]["image_ids"] == batch["image_id"].numpy().tolist()
     # What was good stays.
     assert open_run(str(folder)).stage_record("sg2im")["steps"] == 8

@@ -95,7 +95,7 @@ def test_it_comes_with_the_pictures_unless_no_patch_is_of_the_bank(shown, tiny_w
     config = shown.run.config
     retrieval = dataclasses.replace(config.retrieval, choice=rule)
     run = dataclasses.replace(shown.run, config=dataclasses.replace(config, retrieval=retrieval))
-    drawn = joint_pictures(run, tiny_world, SimpleNamespace(average=shown.networks), shown.table)()
+    drawn = joint_pictures(run, tiny_world, shown.networks, shown.table)
     assert ("sources" in drawn) == (rule in ("learned", "nearest"))
     assert "retrievegan" in drawn
 
@@ -106,7 +106,7 @@ def test_the_panel_shows_the_patches_of_the_grid(shown, tiny_world, monkeypatch)
     monkeypatch.setattr(
         pictures, "patch_panel", lambda run, data, batch, choice: taken.append(choice)
     )
-    joint_pictures(shown.run, tiny_world, SimpleNamespace(average=shown.networks), shown.table)()
+    joint_pictures(shown.run, tiny_world, shown.networks, shown.table)
     np.testing.assert_array_equal(taken[0], retrieved(shown))
 
 

@@ -73,8 +73,8 @@ def test_every_patch_has_its_place(count):
 def test_the_pictures_of_both_stages(trained, tiny_world, table):
     sg2im = build_sg2im_networks(trained.config, trained.vocabulary)
     networks = build_retrieval_networks(trained.config, trained.vocabulary, trained.feature_size)
-    drawn = sg2im_pictures(trained, tiny_world, SimpleNamespace(average=sg2im))()
-    drawn |= joint_pictures(trained, tiny_world, SimpleNamespace(average=networks), table)()
+    drawn = sg2im_pictures(trained, tiny_world, sg2im)
+    drawn |= joint_pictures(trained, tiny_world, networks, table)
     assert set(drawn) == {"sg2im", "retrievegan", "sources"}
     rows = tiny_world.record_count("val")
     for picture, columns in ((drawn["sg2im"], 3), (drawn["retrievegan"], 6)):

@@ -10,8 +10,8 @@ import tensorflow as tf
 
 from rgan_tf.errors import CorruptData
 from rgan_tf.retrieval.candidates import CandidateTable
-from training.fitting import segments
 from training.redraws import Redraws
+from training.trainer import segments
 
 
 class Scaled(tf.keras.layers.Layer):

@@ -17,7 +17,7 @@ def scenes_of(step):
 def test_every_one_names_the_batches(tmp_path):
     rollbacks = Rollbacks(tmp_path / "rollbacks.json")
     rollbacks.add(Trouble(12, [3, 4]), scenes_of)
-    rollbacks.add(Trouble(15, [9]), None)
+    rollbacks.add(Trouble(15, [9]), lambda step: None)
     assert json.loads((tmp_path / "rollbacks.json").read_text()) == [
         {
             "at_step": 12,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,10 +14,11 @@ from hypothesis import strategies as st
 
 from rgan_tf.model.networks import build_cooccurrence_embedding, build_sg2im_networks
 from rgan_tf.runs import create_run, load_weights, open_run
-from training import stages
-from training.fitting import segments
-from training.stages import Training, run_cooccurrence, run_sg2im
+from training.stages import cooccurrence
+from training.stages.cooccurrence import CooccurrenceTask
+from training.stages.sg2im import Sg2imTask
 from training.stop import StopSignals
+from training.trainer import Trainer, segments
 from training.workers import Workers
 
 
@@ -34,10 +36,10 @@ def make_run(tmp_path, tiny_config, tiny_world):
     return make
 
 
-def training(run, data) -> Training:
+def trainer(run, callbacks=()) -> Trainer:
     """One replica, nobody who stops it."""
     workers = Workers(tf.distribute.get_strategy(), count=1, index=0)
-    return Training(run, data, workers, StopSignals())
+    return Trainer(run, workers, StopSignals(), callbacks=callbacks)
 
 
 @given(st.integers(0, 500), st.integers(1, 60))
@@ -52,25 +54,25 @@ def test_intervals_are_whole_but_the_last(steps, interval):
 def test_second_stage_does_every_step_once(make_run, tiny_world, monkeypatch, capsys):
     run = make_run(cooccurrence={"steps": 5})
     drawn = []
-    inner = stages.triplet_dataset
+    inner = cooccurrence.triplet_dataset
 
     def recorded(*arguments, start_step, **options):
         drawn.append(start_step)
         return inner(*arguments, start_step=start_step, **options)
 
-    monkeypatch.setattr(stages, "triplet_dataset", recorded)
-    run_cooccurrence(training(run, tiny_world))
+    monkeypatch.setattr(cooccurrence, "triplet_dataset", recorded)
+    assert trainer(run).train(CooccurrenceTask(run, tiny_world))
     assert drawn == [0, 4]  # two intervals of 2, and the odd one
     assert '"step": 5, "of": 5' in capsys.readouterr().err
     assert run.stage_record("cooccurrence")["steps"] == 5
-    run_cooccurrence(training(run, tiny_world))
+    assert trainer(run).train(CooccurrenceTask(run, tiny_world))
     assert drawn == [0, 4]  # done is done
 
 
 def test_no_steps_leave_initial_weights(make_run, tiny_world):
     run = make_run(sg2im={"steps": 0}, cooccurrence={"steps": 0})
-    run_sg2im(training(run, tiny_world))
-    run_cooccurrence(training(run, tiny_world))
+    assert trainer(run).train(Sg2imTask(run, tiny_world))
+    assert trainer(run).train(CooccurrenceTask(run, tiny_world))
     run = open_run(str(run.folder))
     load_weights(run, "sg2im", build_sg2im_networks(run.config, run.vocabulary))
     embedding = build_cooccurrence_embedding(run.config, run.feature_size)
@@ -86,12 +88,12 @@ def test_initial_weights_do_not_depend_on_what_was_done_before(make_run, tiny_wo
     for draws in (0, 3):
         for _ in range(draws):
             tf.keras.layers.Dense(4).build([None, 4])
-        assert stages._begins(training(run, tiny_world), "retrievegan", 3)
+        assert trainer(run)._begins(SimpleNamespace(name="retrievegan", steps=3))
         layer = tf.keras.layers.Dense(4)
         layer.build([None, 4])
         weights.append(layer.kernel.numpy())
     np.testing.assert_array_equal(*weights)
-    assert stages._begins(training(run, tiny_world), "sg2im", 3)
+    assert trainer(run)._begins(SimpleNamespace(name="sg2im", steps=3))
     other = tf.keras.layers.Dense(4)
     other.build([None, 4])
     assert (other.kernel.numpy() != weights[0]).any()

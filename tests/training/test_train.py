@@ -16,10 +16,12 @@ import yaml
 
 from rgan_tf.backbones import load_backbone
 from rgan_tf.config import config_from_dict, config_to_dict, load_config
+from rgan_tf.data.pipeline import WHOLE
 from rgan_tf.losses.perceptual import PerceptualDistance
 from rgan_tf.model.networks import build_retrieval_networks
 from rgan_tf.runs import STAGES, load_weights, open_run, training_lock
-from training import stages
+from training.stages import retrievegan
+from training.stages.sg2im import Sg2imTask
 from training.train import CONFIG_FOLDER
 
 SHIPPED = sorted(path.stem for path in CONFIG_FOLDER.glob("*.yaml"))
@@ -77,12 +79,9 @@ def test_stopped_and_continued_equals_never_stopped(
     draws = []
 
     def stop_while_drawing(*arguments):
-        def draw():
-            draws.append(True)
-            os.kill(os.getpid(), signal.SIGTERM)
-            return {}
-
-        return draw
+        draws.append(True)
+        os.kill(os.getpid(), signal.SIGTERM)
+        return {}
 
     straight, stopped = tmp_path / "straight", tmp_path / "stopped"
     for folder in (straight, stopped):
@@ -100,7 +99,7 @@ def test_stopped_and_continued_equals_never_stopped(
 
     handler = signal.getsignal(signal.SIGTERM)
     with monkeypatch.context() as patch:
-        patch.setattr(stages, "joint_pictures", stop_while_drawing)
+        patch.setattr(retrievegan, "joint_pictures", stop_while_drawing)
         reply = train(stopped)
     assert reply.code == 75
     assert draws == [True]
@@ -131,7 +130,7 @@ def test_stopped_and_continued_equals_never_stopped(
 
 def test_batches_go_on_where_they_stopped(trained, tiny_world):
     def images(start):
-        dataset = stages.training_scenes(trained, tiny_world, start, None)
+        dataset = Sg2imTask(trained, tiny_world).batches(start, WHOLE, trained.config.training.seed)
         return [batch["image_id"].numpy().tolist() for batch in dataset.take(6 - start)]
 
     assert images(0)[3:] == images(3)

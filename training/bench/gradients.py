@@ -19,10 +19,6 @@ from rgan_tf.losses.perceptual import PerceptualDistance
 from rgan_tf.losses.total import weighted_sum
 from rgan_tf.model.bank_features import embed_rows
 from rgan_tf.model.joint_retrieval import CachedRetrieval
-from rgan_tf.model.networks import (
-    build_discriminators,
-    build_retrieval_networks,
-)
 from rgan_tf.model.retrievegan import RetrieveGAN
 from rgan_tf.retrieval.cache import EmbeddingCache
 from rgan_tf.retrieval.selector import GroupRetrieval
@@ -30,6 +26,7 @@ from rgan_tf.runs import checkpoint_identity, open_run
 from rgan_tf.seeds import Purpose, derive_row_seeds
 from training.checkpoints import CheckpointFolder
 from training.first_stages import load_first_stages
+from training.stages.retrievegan import build_retrievegan
 
 LOADED = (4, 8, 16)
 PARTS = ("total", "through_selection", "selection_loss")
@@ -85,13 +82,7 @@ def compare_gradients(
     table = load_first_stages(run).candidates(config, data, ["train"])["train"]
     reader = PatchReader(data.bank, table.cooccurrence, crop_size=config.data.crop_size)
     perceptual = PerceptualDistance(load_backbone(config.losses.perceptual_backbone, weights_dir))
-    model = RetrieveGAN(
-        config,
-        build_retrieval_networks(config, run.vocabulary, run.feature_size),
-        build_retrieval_networks(config, run.vocabulary, run.feature_size),
-        build_discriminators(config, run.vocabulary, perceptual=perceptual),
-        perceptual,
-    )
+    model = build_retrievegan(config, run.vocabulary, perceptual, reader)
     aged, steps = [], []
     state = {"step": model.step, "networks": model.networks}
     identity = checkpoint_identity(run, "retrievegan")

@@ -13,9 +13,9 @@ from rgan_tf.config import Config
 from rgan_tf.data.pipeline import scene_dataset
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.losses.perceptual import PerceptualDistance
-from rgan_tf.model.networks import build_discriminators, build_retrieval_networks
 from rgan_tf.model.retrievegan import RetrieveGAN
 from rgan_tf.retrieval.candidates import CandidateSource, CandidateTable
+from training.stages.retrievegan import build_retrievegan
 
 Batch = dict[str, tf.Tensor]
 
@@ -24,20 +24,9 @@ def build_joint_step(
     config: Config, data: PreparedData, table: CandidateSource, *, weights_dir: str | None
 ) -> tuple[RetrieveGAN, Iterator[Batch], Callable[[Batch], dict[str, tf.Tensor]]]:
     """The model, its training batches and its compiled step."""
-    width = data.bank.feature_size
-    precision = config.training.precision
-    networks = build_retrieval_networks(config, data.vocabulary, width, precision=precision)
     perceptual = PerceptualDistance(load_backbone(config.losses.perceptual_backbone, weights_dir))
-    model = RetrieveGAN(
-        config,
-        networks,
-        build_retrieval_networks(config, data.vocabulary, width),
-        build_discriminators(config, data.vocabulary, precision=precision, perceptual=perceptual),
-        perceptual,
-        PatchReader(data.bank, table.cooccurrence, crop_size=config.data.crop_size),
-    )
-    model.compile()
-    model.start()
+    reader = PatchReader(data.bank, table.cooccurrence, crop_size=config.data.crop_size)
+    model = build_retrievegan(config, data.vocabulary, perceptual, reader)
     batches = scene_dataset(
         data,
         "train",

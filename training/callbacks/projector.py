@@ -29,7 +29,7 @@ class Projector(StageCallback):
     Args:
       first_step, total_steps: as for `StageCallback`.
       bank: the patches that can be retrieved.
-      embeddings: given n rows of the bank, name -> [n, D].
+      embeddings: given n rows of the bank, name -> [n, D]; may return none.
       folder: TensorBoard folder of the stage.
       split: that the bank is made of.
     """
@@ -55,7 +55,8 @@ class Projector(StageCallback):
         if self.step == self.total_steps and len(self._bank):
             rows = sample_rows(len(self._bank))
             vectors = self._embeddings(rows)
-            write_projection(self._folder, self._bank, rows, vectors, split=self._split)
+            if vectors:
+                write_projection(self._folder, self._bank, rows, vectors, split=self._split)
 
 
 def sample_rows(count: int, most: int = MOST_PATCHES) -> np.ndarray:

@@ -11,6 +11,8 @@ from pathlib import Path
 import tensorflow as tf
 
 from rgan_tf.model.guarded_model import SOUND_SHARE
+from rgan_tf.storage.files import write_bytes_atomic
+from rgan_tf.storage.image import encode_png
 from training.callbacks.stage import StageCallback, refuse_non_finite
 
 
@@ -84,8 +86,10 @@ class Pictures(StageCallback):
     """Draws pictures every so many steps, into TensorBoard and as PNG files.
 
     Args:
-      draw: returns name -> uint8 [H, W, 3].
-      folder: TensorBoard folder; the PNG files go to `pictures/` beside it.
+      draw: returns name -> uint8 [H, W, 3]; may return none.
+      folder: TensorBoard folder.
+      picture_folder: of the PNG files.
+      every_steps: so often, and at the last step.
       is_sound: whether the latest step was not skipped; after one that was, nothing is drawn.
     """
 
@@ -98,27 +102,29 @@ class Pictures(StageCallback):
         folder: Path,
         picture_folder: Path,
         every_steps: int,
-        write_png: Callable[[Path, object], None],
         is_sound: Callable[[], bool] = lambda: True,
     ):
         super().__init__(first_step, total_steps)
         self._draw = draw
         self._is_sound = is_sound
-        self._writer = tf.summary.create_file_writer(str(folder))
+        self._folder = folder
+        self._writer: tf.summary.SummaryWriter | None = None  # made with the first picture
         self._picture_folder = picture_folder
         self._every_steps = every_steps
-        self._write_png = write_png
 
     def on_train_batch_end(self, batch, logs=None):
         super().on_train_batch_end(batch, logs)
         is_due = self.step % self._every_steps == 0 or self.step == self.total_steps
         if not is_due or not self._is_sound():
             return
-        with self._writer.as_default(step=self.step):
-            for name, picture in self._draw().items():
+        for name, picture in self._draw().items():
+            if self._writer is None:
+                self._writer = tf.summary.create_file_writer(str(self._folder))
+            with self._writer.as_default(step=self.step):
                 tf.summary.image(name, picture[None])
-                self._write_png(self._picture_folder / f"{name}-{self.step:07d}.png", picture)
-        self._writer.flush()
+            self._writer.flush()
+            path = self._picture_folder / f"{name}-{self.step:07d}.png"
+            write_bytes_atomic(path, encode_png(picture))
 
 
 def _duration(seconds: float) -> str:

@@ -63,6 +63,11 @@ class Saving(StageCallback):
             self._stop.number = self._stop.number or int(signal.SIGTERM)
             self._stop.obey(f"at step {self.step} of {self.total_steps}")
 
+    def save_early(self) -> None:
+        """Saves where a callback has ended training before the last step."""
+        if self.step != self._saved_at and self._is_sound():
+            self._save_now(None)
+
     def _is_asked(self) -> bool:
         if self._processes == 1:
             return bool(self._stop.number)

@@ -1,0 +1,177 @@
+"""Stage 3: retrieval and generator together."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from rgan_tf.bank.patch_reader import PatchReader
+from rgan_tf.config import Config
+from rgan_tf.data.prepared import PreparedData
+from rgan_tf.errors import BadInput
+from rgan_tf.losses.perceptual import PerceptualDistance
+from rgan_tf.model.bank_features import embed_rows, foreign_objects
+from rgan_tf.model.networks import build_discriminators, build_retrieval_networks
+from rgan_tf.model.retrievegan import RetrieveGAN
+from rgan_tf.retrieval.candidates import CandidateSource
+from rgan_tf.runs import STAGES, Run
+from rgan_tf.vocabulary import Vocabulary
+from training.callbacks.reports import IndexAge
+from training.callbacks.stage import StageCallback
+from training.first_stages import load_first_stages
+from training.pictures import held_out_split, joint_pictures
+from training.redraws import Redraws
+from training.stages.task import SceneTask, sample_features
+from training.workers import Workers
+
+
+class RetrieveGANTask(SceneTask):
+    """Trains the patch embedding φ and the generator that reads the retrieved patches.
+
+    Args:
+      run, data: as for `Task`.
+      perceptual: distance on a frozen backbone.
+      workers: who trains; the candidates that are drawn anew are written by one of them.
+      retriever, losses: as for `build_retrievegan`.
+    """
+
+    name = "retrievegan"
+    model: RetrieveGAN
+
+    def __init__(
+        self,
+        run: Run,
+        data: PreparedData,
+        perceptual: PerceptualDistance,
+        workers: Workers,
+        *,
+        retriever: Any = None,
+        losses: Sequence[Callable] = (),
+    ):
+        super().__init__(run, data, steps=run.config.training.steps)
+        self.perceptual = perceptual
+        self.workers = workers
+        self.retriever = retriever
+        self.losses = losses
+        self.break_every_steps = run.config.retrieval.redraw_every_steps
+
+    def check(self) -> None:
+        """Refuses a run in which this stage cannot go on.
+
+        Raises:
+          BadInput: if stage 1 or 2 was trained on since this one began: it builds on their weights.
+        """
+        run = self.run
+        record = run.stage_record(self.name)
+        for key, value in self._earlier_weights().items():
+            if record.get(key, value) != value:
+                raise BadInput(
+                    f"--run {run.folder}: {key.split('_')[0]} was trained on since {self.name} "
+                    f"began; remove {run.stage_folder(self.name)} to train it anew, or name "
+                    "another run"
+                )
+
+    def prepare(self) -> None:
+        """Pre-filters the candidates of the scenes that are trained on and of those shown."""
+        shown = held_out_split(self.data)
+        tables = load_first_stages(self.run).candidates(
+            self.config,
+            self.data,
+            {"train", shown},
+            progress=lambda line: print(line, file=sys.stderr, flush=True),
+        )
+        self.table, self.shown = tables["train"], tables[shown]
+        self.foreign = foreign_objects(self.data.bank, self.data.bank)
+
+    def build_model(self) -> RetrieveGAN:
+        reader = PatchReader(
+            self.data.bank, self.table.cooccurrence, crop_size=self.config.data.crop_size
+        )
+        model = build_retrievegan(
+            self.config,
+            self.run.vocabulary,
+            self.perceptual,
+            reader,
+            retriever=self.retriever,
+            losses=self.losses,
+        )
+        self.redraws = Redraws(
+            self.run.stage_folder(self.name) / "redraws",
+            self.config,
+            self.data.bank,
+            self.table,
+            model.networks.embedding,
+            writes=self.workers.is_chief,
+            wait=self.workers.wait,
+        )
+        return model
+
+    def candidates(self, step: int) -> CandidateSource:
+        return self.redraws.candidates(step)
+
+    def callbacks(self, first_step: int) -> list[StageCallback]:
+        if not self.break_every_steps:
+            return []
+        return [IndexAge(first_step, self.steps, age=self.redraws.age)]
+
+    def pictures(self) -> dict[str, np.ndarray]:
+        return joint_pictures(self.run, self.data, self.model.average, self.shown)
+
+    def embeddings(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+        phi = embed_rows(self.model.average.embedding, self.data.bank.features[rows])
+        return {"phi": phi, "cooccurrence": self.table.cooccurrence[rows]}
+
+    def record(self, step: int) -> dict[str, Any]:
+        return {
+            **self._earlier_weights(),
+            "fallback_objects": sum(self.foreign.values()),
+            "other_category_objects": self.foreign,
+        }
+
+    def forget_after(self, step: int) -> None:
+        self.redraws.forget_after(step)
+
+    def _earlier_weights(self) -> dict[str, str]:
+        """Which weights of stages 1 and 2 this one builds on."""
+        records = {stage: self.run.stage_record(stage) for stage in STAGES[:2]}
+        return {f"{stage}_weights": record["weights_sha256"] for stage, record in records.items()}
+
+
+def build_retrievegan(
+    config: Config,
+    vocabulary: Vocabulary,
+    perceptual: PerceptualDistance,
+    reader: PatchReader,
+    *,
+    retriever: Any = None,
+    losses: Sequence[Callable] = (),
+) -> RetrieveGAN:
+    """The compiled joint model with new weights, ready for its first step.
+
+    Args:
+      config, vocabulary: the experiment.
+      perceptual: distance on a frozen backbone.
+      reader: of the bank that it retrieves from.
+      retriever, losses: as for `RetrieveGAN`; what is not given is what the config says.
+    """
+    width, precision = reader.bank.feature_size, config.training.precision
+    networks = build_retrieval_networks(config, vocabulary, width, precision=precision)
+    networks.embedding.set_statistics(sample_features(reader.bank))
+    given: dict[str, Any] = {} if retriever is None else {"retriever": retriever}
+    if losses:
+        given["losses"] = tuple(losses)
+    model = RetrieveGAN(
+        config,
+        networks,
+        build_retrieval_networks(config, vocabulary, width),
+        build_discriminators(config, vocabulary, precision=precision, perceptual=perceptual),
+        perceptual,
+        reader,
+        **given,
+    )
+    model.compile()
+    model.fill_cache()
+    return model

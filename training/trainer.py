@@ -1,0 +1,272 @@
+"""Trains one stage: goes on from the newest checkpoint, saves, rolls back, gives up."""
+
+from __future__ import annotations
+
+import functools
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import tensorflow as tf
+
+from rgan_tf.runs import STAGES, Run, checkpoint_identity, save_weights
+from training.callbacks.guarding import CollapseWatch, FiniteWatch, TroubleWatch
+from training.callbacks.hyperparameters import Hyperparameters
+from training.callbacks.profiling import Profiling
+from training.callbacks.projector import Projector
+from training.callbacks.reports import Pictures, ProgressLine, ScalarLog
+from training.callbacks.saving import Saving
+from training.callbacks.stage import StageCallback
+from training.checkpoints import CheckpointFolder
+from training.rollbacks import Rollbacks, Trouble
+from training.stages.task import Task
+from training.stop import StopSignals
+from training.workers import Workers
+
+
+class Trainer:
+    """Runs the tasks of a run, each skipped when it is done and continued when it is not.
+
+    Args:
+      run: where everything is written.
+      workers: who trains.
+      stop: who may end it early.
+      profile_at: step of a TensorBoard profile in each stage that is trained; None = no profile.
+      callbacks: of the user, called in every stage after those that save and watch. A stage may
+        take several calls of `fit`, so `on_train_begin` may come more than once.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        workers: Workers,
+        stop: StopSignals,
+        *,
+        profile_at: int | None = None,
+        callbacks: Sequence[tf.keras.callbacks.Callback] = (),
+    ):
+        self.run = run
+        self.workers = workers
+        self.stop = stop
+        self.profile_at = profile_at
+        self.callbacks = list(callbacks)
+
+    def train(self, task: Task) -> bool:
+        """Trains a stage to its end.
+
+        Returns:
+          False if a callback of the user ended it before (`model.stop_training`).
+
+        Raises:
+          Interrupted: if a signal came; everything is saved.
+          Diverged: after too many rollbacks.
+          CorruptData: if there are checkpoints and none can be read.
+        """
+        task.check()
+        if not self._begins(task):
+            return True
+        task.prepare()
+        with self.workers.strategy.scope():
+            task.model = task.build_model()
+        return _TaskTraining(self, task).to_the_end()
+
+    def _begins(self, task: Task) -> bool:
+        """Whether a stage has to be trained; initial weights are then those of the stage."""
+        # Asking also waits: what another process writes about the stage before is then written.
+        if self.workers.any(bool(self.stop.number)):
+            self.stop.number = self.stop.number or int(signal.SIGTERM)
+            self.stop.obey(f"before stage {task.name}")
+        record = self.run.stage_record(task.name)
+        if "weights" in record and record.get("steps", 0) >= task.steps:
+            return False
+        # Whichever stages this process did before.
+        tf.keras.utils.set_random_seed(self.run.config.training.seed + STAGES.index(task.name))
+        return True
+
+
+class _TaskTraining:
+    """A task whose model is built, with its checkpoints and rollbacks."""
+
+    def __init__(self, trainer: Trainer, task: Task):
+        run, workers = trainer.run, trainer.workers
+        folder = run.stage_folder(task.name)
+        self._trainer = trainer
+        self._run = run
+        self._workers = workers
+        self._task = task
+        self._checkpoints = CheckpointFolder(
+            folder / "checkpoints",
+            task.model.state(),
+            checkpoint_identity(run, task.name),
+            writes=workers.is_chief,
+        )
+        self._rollbacks = Rollbacks(folder / "rollbacks.json", writes=workers.is_chief)
+        self._seconds_before = float(run.stage_record(task.name).get("seconds", 0.0))
+        self._start = time.monotonic()
+
+    def to_the_end(self) -> bool:
+        """See `Trainer.train`."""
+        first_step = self._restore()
+        if first_step is None:
+            first_step = 0
+            self._checkpoints.save(0)  # there is always something to go back to
+        profile_at = self._trainer.profile_at
+        while True:
+            self._workers.wait()
+            self._task.model.detour.assign(len(self._rollbacks))
+            try:
+                return self._fit_from(first_step, profile_at)
+            except Trouble as trouble:
+                print(f"{self._task.name}: {trouble}; going back", file=sys.stderr, flush=True)
+                self._rollbacks.add(
+                    trouble, functools.partial(self._task.scenes_of, seed=self._data_seed())
+                )
+                first_step = self._restore()
+                profile_at = None
+
+    def _restore(self) -> int | None:
+        """The step of the newest checkpoint, restored; what is of later steps is deleted."""
+        step = self._checkpoints.restore_newest()
+        if step is not None and self._workers.is_chief:
+            # Also where training begins: a process may have been killed while it went back.
+            self._task.forget_after(step)
+        return step
+
+    def _fit_from(self, first_step: int, profile_at: int | None) -> bool:
+        task, model, workers = self._task, self._task.model, self._workers
+        settings, last = self._run.config.training, task.steps
+        watch = CollapseWatch(
+            first_step,
+            last,
+            adversarial=self._run.config.losses.adversarial,
+            warnings=self._run.stage_record(task.name).get("warnings"),
+        )
+        if first_step >= last:
+            # Nothing to do, or stopped between the last checkpoint and its weights.
+            self._save_weights(first_step, watch)
+            workers.wait()
+            return True
+
+        def save(step: int) -> None:
+            self._checkpoints.save(step)
+            self._save_weights(step, watch)
+
+        saving = Saving(
+            first_step,
+            last,
+            save=save,
+            every_steps=settings.checkpoint_every_steps,
+            stop=self._trainer.stop,
+            is_finite=model.weights_are_finite,
+            is_sound=self._is_sound,
+            any_process=workers.any,
+            processes=workers.count,
+        )
+        logs = self._run.folder / "logs" / task.name
+        profiling = Profiling(
+            first_step, last, folder=logs, at_step=profile_at, signals=self._trainer.stop
+        )
+        callbacks = [
+            TroubleWatch(first_step, last, watched=model),
+            saving,
+            watch,
+            *task.callbacks(first_step),
+            *self._trainer.callbacks,
+        ]
+        if workers.is_chief:
+            callbacks += [*self._boards(first_step, logs), profiling]
+            callbacks += [
+                ProgressLine(first_step, last, stage=task.name, batch_size=task.rows),
+                ScalarLog(first_step, last, folder=logs),
+            ]
+        else:
+            callbacks.append(FiniteWatch(first_step, last))
+        step, seed = first_step, self._data_seed()
+        try:
+            for steps, epochs in segments(
+                first_step, last, settings.log_every_steps, task.break_every_steps
+            ):
+                dataset = workers.dataset(lambda share, step=step: task.batches(step, share, seed))
+                model.fit(
+                    dataset, steps_per_epoch=steps, epochs=epochs, verbose=0, callbacks=callbacks
+                )
+                step += steps * epochs
+                if model.stop_training and saving.step < last:
+                    saving.save_early()
+                    break
+        finally:
+            profiling.close()
+        workers.wait()
+        return saving.step >= last
+
+    def _boards(self, first_step: int, logs: Path) -> list[StageCallback]:
+        """What TensorBoard shows beside scalars."""
+        task, run, last = self._task, self._run, self._task.steps
+        return [
+            Pictures(
+                first_step,
+                last,
+                draw=task.pictures,
+                folder=logs,
+                picture_folder=run.folder / "pictures",
+                every_steps=run.config.training.picture_every_steps,
+                is_sound=self._is_sound,
+            ),
+            Hyperparameters(
+                first_step,
+                last,
+                config=run.config,
+                trial=str(run.folder.resolve()),
+                stage=task.name,
+                folder=logs.parent,
+                figures=lambda: run.stage_record(task.name),
+                is_last=task.name == STAGES[-1],
+            ),
+            Projector(
+                first_step, last, bank=task.data.bank, embeddings=task.embeddings, folder=logs
+            ),
+        ]
+
+    def _save_weights(self, step: int, watch: CollapseWatch) -> None:
+        if not self._workers.is_chief:
+            return
+        task, model = self._task, self._task.model
+        notes = {
+            **task.record(step),
+            "seconds": round(self._seconds_before + time.monotonic() - self._start, 1),
+            "skipped_steps": int(model.guard.skipped.numpy()),
+            "rollbacks": int(model.detour.numpy()),
+        }
+        if watch.warnings:
+            notes["warnings"] = watch.warnings
+        save_weights(self._run, task.name, model.inference_networks(), steps=step, **notes)
+
+    def _is_sound(self) -> bool:
+        return not int(self._task.model.guard.skipped_in_row.numpy())
+
+    def _data_seed(self) -> int:
+        """Of order and augmentation: another one after every rollback, as in the model."""
+        return self._run.config.training.seed + 1_000_003 * len(self._rollbacks)
+
+
+def segments(first: int, last: int, interval: int, break_every: int) -> list[tuple[int, int]]:
+    """Steps as calls of `fit`: (steps per epoch, epochs) each, whole intervals, then the rest.
+
+    Args:
+      first, last: the steps to be done.
+      interval: of logging.
+      break_every: no call goes beyond a multiple of it; 0 = none does.
+    """
+    breaks = (
+        list(range((first // break_every + 1) * break_every, last, break_every))
+        if break_every
+        else []
+    )
+    edges = [first, *breaks, last]
+    parts = []
+    for begin, end in zip(edges, edges[1:], strict=False):
+        whole, rest = divmod(end - begin, interval)
+        parts += [part for part in ((interval, whole), (rest, 1)) if all(part)]
+    return parts
