@@ -1,4 +1,4 @@
-"""What a user is told of patches: of another category than their object, or given to several."""
+"""Notices about patches of another category than their object, or given to several objects."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class SamePatch(NamedTuple):
 
 
 class PatchNotices:
-    """Collects over the samples of a command what is to be told.
+    """Collects notices over the samples of a command.
 
     Args:
       model: that makes the samples.

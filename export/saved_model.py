@@ -1,107 +1,49 @@
-"""`rgan export`: a run and a patch bank to a self-contained, versioned SavedModel."""
+"""The SavedModel of a run and a bank: made, written, and checked in a process of its own."""
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import io
 import logging
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
-from typing import Any
 
-from export.signatures import DEFAULT_NAME, EXACT, INDICES
+import numpy as np
+import tensorflow as tf
+
+from export.model_folder import EXTRA, write_extra
+from export.publishing import fresh_check
+from export.publishing.model_card import MODEL_CARD_FILE, model_card, read_newest_metrics
+from export.publishing.warmup import write_warmup
+from export.served.bank import BankArrays, ServedBank, licence_table
+from export.served.model import ServedModel
+from export.served.search import build_served_search
+from export.signatures import EXACT, INPUTS, OUTPUTS, Sizes, example_request
+from rgan_tf.backbones import load_backbone
+from rgan_tf.config import config_to_yaml
+from rgan_tf.errors import BadInput
+from rgan_tf.model.bank_features import embed_rows
+from rgan_tf.model.bank_search import BankSearch
+from rgan_tf.model.networks import build_retrieval_networks, build_sg2im_networks
+from rgan_tf.refusals import naming
+from rgan_tf.runs import STAGES, load_weights
+from rgan_tf.storage.files import write_bytes_atomic
 
 _CHECK_TIMEOUT_S = 900
 _CHECK_BATCHES = (1, 2, 2, 1)
 _PIXEL_TOLERANCE = 1  # of 255; another process may add up in another order
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the options."""
-    parser.add_argument("--run", required=True, help="run folder, or released:NAME")
-    parser.add_argument("--out", required=True, help="model folder; gets a new version in it")
-    parser.add_argument(
-        "--data", help="data folder whose training patches become the bank (that of the run)"
-    )
-    parser.add_argument("--bank", help="bank made by rgan bank, instead of that of a data folder")
-    parser.add_argument("--weights-dir", help="folder with backbone weight files")
-    parser.add_argument(
-        "--index",
-        choices=INDICES,
-        default=INDICES[0],
-        help="how the model searches its bank; scann needs a server with ScaNN's operations "
-        "(exact)",
-    )
-    parser.add_argument(
-        "--name",
-        default=DEFAULT_NAME,
-        help=f"of the model in the server's files, as clients ask for it ({DEFAULT_NAME})",
-    )
-
-
-def main(args: argparse.Namespace) -> dict[str, Any]:
-    """Exports and returns where the version is."""
-    from export.publishing.publish import check_destination, publish
-    from export.publishing.serving_files import (
-        check_name,
-        check_serving_folder,
-        write_serving_files,
-    )
-    from rgan_tf.bank.patch_bank import PatchBank
-    from rgan_tf.data.prepared import PreparedData
-    from rgan_tf.errors import BadInput
-    from rgan_tf.runs import check_bank_fits, check_learns_retrieval, open_run
-
-    started = time.monotonic()
-    check_name(args.name)
-    check_destination(args.out)
-    check_serving_folder(args.out)
-    run = open_run(args.run)
-    check_learns_retrieval(run, args.run)
-    if args.bank is not None and args.data is not None:
-        raise BadInput("--bank and --data both name a bank; leave one")
-    if args.bank is not None:
-        bank = PatchBank.open(args.bank)
-    elif args.data is None and run.data is None:
-        raise BadInput(f"--run {args.run}: comes without data; name a bank by --bank or --data")
-    else:
-        bank = PreparedData.open(args.data if args.data is not None else run.data).bank
-    check_bank_fits(run, args.run, bank)
-
-    served, licences = build_served_model(run, bank, args.weights_dir, args.index)
-    archive = served.archive()
-    version = publish(
-        args.out,
-        lambda folder: write_version(folder, archive, served, licences, run, bank),
-        lambda folder: check_fresh(folder, archive, served.sizes, allow=served.search.packages),
-    )
-    # The stock image has no operations of ScaNN: its files would start a server that fails.
-    is_stock = args.index == EXACT
-    serving = write_serving_files(args.out, args.name) if is_stock else None
-    total = sum(path.stat().st_size for path in version.rglob("*") if path.is_file())
-    return {
-        "version": int(version.name),
-        "path": str(version),
-        "index": args.index,
-        "serving": serving,
-        "patches": served.sizes.patches,
-        "megabytes": round(total / 1e6, 1),
-        "seconds": round(time.monotonic() - started, 1),
-    }
-
-
-def build_served_model(run, bank, weights_dir: str | None, index: str = INDICES[0]):
+def build_served_model(run, bank, weights_dir: str | None, index: str = EXACT):
     """The `ServedModel` of a run's inference weights with the patches of a bank.
 
     Args:
       run: an opened run.
       bank: an opened bank that fits it.
       weights_dir: folder with backbone weight files, or None.
-      index: one of `INDICES`.
+      index: one of `export.signatures.INDICES`.
 
     Returns:
       The model, and the licence codes of its patches in the order of its field.
@@ -109,18 +51,6 @@ def build_served_model(run, bank, weights_dir: str | None, index: str = INDICES[
     Raises:
       BadInput: if the index is not to be had, or does not suit the bank.
     """
-    import numpy as np
-
-    from export.served.bank import BankArrays, ServedBank, licence_table
-    from export.served.model import ServedModel
-    from export.served.search import build_served_search
-    from export.signatures import Sizes
-    from rgan_tf.backbones import load_backbone
-    from rgan_tf.model.bank_features import embed_rows
-    from rgan_tf.model.bank_search import BankSearch
-    from rgan_tf.model.networks import build_retrieval_networks, build_sg2im_networks
-    from rgan_tf.runs import load_weights
-
     config, vocabulary = run.config, run.vocabulary
     prefilter = build_sg2im_networks(config, vocabulary)
     load_weights(run, "sg2im", prefilter)
@@ -171,13 +101,6 @@ def build_served_model(run, bank, weights_dir: str | None, index: str = INDICES[
 
 def write_version(folder: Path, archive, served, licences: tuple[str, ...], run, bank) -> None:
     """Writes the SavedModel and what travels with it."""
-    from export.model_folder import EXTRA, write_extra
-    from export.publishing.model_card import MODEL_CARD_FILE, model_card, read_newest_metrics
-    from export.publishing.warmup import write_warmup
-    from rgan_tf.config import config_to_yaml
-    from rgan_tf.runs import STAGES
-    from rgan_tf.storage.files import write_bytes_atomic
-
     with contextlib.redirect_stdout(io.StringIO()):  # pages of resource handles
         archive.write_out(str(folder))
     write_warmup(folder, served.sizes)
@@ -226,14 +149,6 @@ def check_fresh(folder: Path, archive, sizes, allow: tuple[str, ...] = ()) -> No
       CheckFailed: if it cannot, or answers otherwise than the model in this process.
       BadInput: if that process was killed.
     """
-    import numpy as np
-    import tensorflow as tf
-
-    from export.publishing import fresh_check
-    from export.signatures import INPUTS, OUTPUTS, example_request
-    from rgan_tf.errors import BadInput
-    from rgan_tf.refusals import naming
-
     requests = {
         f"{endpoint}/{field}": value
         for endpoint, batch in zip(INPUTS, _CHECK_BATCHES, strict=True)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
+from export.edits import Answer
 from export.model_folder import ModelFolder
 from export.signatures import SCANN
 from rgan_tf.errors import BadInput, CorruptData
@@ -32,3 +34,25 @@ def load_saved_model(model: ModelFolder) -> Any:
             raise
         reason = " ".join(str(error).split())[:160]
         raise CorruptData(f"{model.folder}: damaged ({reason}); export the model again") from error
+
+
+def load_endpoints(model: ModelFolder) -> Answer:
+    """Loads the SavedModel.
+
+    Returns:
+      A function of (`Request`, `Draw`) that answers with one row of NumPy values by field name.
+      Rows go one by one: what a sample looks like then depends on nothing but itself.
+
+    Raises:
+      BadInput: if the model needs ScaNN, which is not to be had.
+      CorruptData: if TensorFlow cannot read the model.
+    """
+    loaded = load_saved_model(model)
+
+    def answer(request, draw) -> dict[str, Any]:
+        fields = {**request.fields, **draw.fields}
+        tensors = {name: tf.constant(value[np.newaxis]) for name, value in fields.items()}
+        reply = loaded.signatures[request.endpoint](**tensors)
+        return {name: value.numpy()[0] for name, value in reply.items()}
+
+    return answer

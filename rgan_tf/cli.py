@@ -85,19 +85,29 @@ _BENCHES = (
     ),
 )
 COMMANDS = (
-    Command("prepare", "training.prepare", "turn images into records and a patch bank"),
-    Command("bank", "training.bank", "build, change, check and index banks of patches"),
-    Command("train", "training.train", "train the stages of a config"),
-    Command("eval", "training.evaluate", "measure a run"),
-    Command("report", "training.report", "write a run as one HTML file"),
-    Command("study", "training.study", "ask people which of two sets of patches fits together"),
-    Command("compare", "training.compare", "systems under one budget and one judge, as one table"),
-    Command("export", "export.saved_model", "write a run as a self-contained SavedModel"),
-    Command("generate", "export.generate", "make images from a scene graph"),
-    Command("vocabulary", "export.vocabulary", "list the names that a scene graph may use"),
-    Command("serve", "export.server", "answer requests over REST and gRPC"),
+    Command("prepare", "training.commands.prepare", "turn images into records and a patch bank"),
+    Command("bank", "training.commands.bank", "build, change, check and index banks of patches"),
+    Command("train", "training.commands.train", "train the stages of a config"),
+    Command("eval", "training.commands.eval", "measure a run"),
+    Command("report", "training.commands.report", "write a run as one HTML file"),
+    Command(
+        "study", "training.commands.study", "ask people which of two sets of patches fits together"
+    ),
+    Command(
+        "compare",
+        "training.commands.compare",
+        "systems under one budget and one judge, as one table",
+    ),
+    Command("export", "export.commands.export", "write a run as a self-contained SavedModel"),
+    Command("generate", "export.commands.generate", "make images from a scene graph"),
+    Command(
+        "vocabulary", "export.commands.vocabulary", "list the names that a scene graph may use"
+    ),
+    Command("serve", "export.commands.serve", "answer requests over REST and gRPC"),
     Command("bench", "", "measure the speed of training, retrieval and serving", _BENCHES),
-    Command("demo", "export.demo", "the whole way on the built-in world, in a few minutes"),
+    Command(
+        "demo", "export.commands.demo", "the whole way on the built-in world, in a few minutes"
+    ),
 )
 
 _STDOUT = "standard output"

@@ -21,7 +21,7 @@ from rgan_tf.config import (
     load_config,
 )
 from rgan_tf.errors import BadInput
-from training.train import CONFIG_FOLDER
+from training.configuration import CONFIG_FOLDER
 
 SHIPPED = sorted(path.stem for path in CONFIG_FOLDER.glob("*.yaml"))
 

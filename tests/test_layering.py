@@ -67,6 +67,44 @@ def _violations(module: str, imports: set[str]) -> list[str]:
     return [f"{module} imports {name}" for name in imports if _within(name, never)]
 
 
+# Imports inside functions: a command's `main` imports what is slow, so that --help is quick; beside
+# these, an import waits where it costs seconds or the package may be absent.
+LATE = {
+    "rgan_tf": {"cli", "places", "exported", "retrieval.scann_index"},
+    "training": set(),
+    "export": {
+        "client",
+        "commands.generate",
+        "publishing.fresh_check",
+        "served.search",
+    },
+}
+
+
+def _late_imports(module: str, source: str) -> list[str]:
+    """Functions that import, where only a command's `main` may."""
+    package, _, rest = module.partition(".")
+    if rest in LATE[package]:
+        return []
+    is_command = rest.startswith(("commands.", "bench."))
+    return [
+        f"{module}.{function.name}"
+        for function in ast.walk(ast.parse(source))
+        if isinstance(function, (ast.FunctionDef, ast.AsyncFunctionDef))
+        and not (is_command and function.name == "main")
+        and any(isinstance(node, (ast.Import, ast.ImportFrom)) for node in ast.walk(function))
+    ]
+
+
+def test_imports_stand_at_the_top():
+    assert not [
+        where for path in SOURCES for where in _late_imports(_name(path), path.read_text("utf-8"))
+    ]
+    late = "def main():\n    import numpy\n"
+    assert _late_imports("training.trainer", late) == ["training.trainer.main"]
+    assert _late_imports("training.commands.train", late) == []
+
+
 def test_imports_point_one_way():
     assert not [
         violation
@@ -78,9 +116,9 @@ def test_imports_point_one_way():
 @pytest.mark.parametrize(
     "module, source",
     [
-        ("rgan_tf.runs", "import training.train"),
-        ("training.train", "from export import demo"),
-        ("export.demo", "def f():\n    from training.prepare import main"),
+        ("rgan_tf.runs", "import training.trainer"),
+        ("training.trainer", "from export import watch"),
+        ("export.commands.demo", "def f():\n    from training.commands.prepare import main"),
         ("rgan_tf.model.networks", "import keras"),
         ("rgan_tf.losses.basic", "from rgan_tf import generator"),
         ("rgan_tf.annotations.coco", "import tensorflow_gnn as tfgnn"),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from export import demo
+from export.commands import demo
 from rgan_tf import cli
 from rgan_tf.annotations.coco import read_coco_dataset
 from rgan_tf.cli import COMMANDS, _build_parser

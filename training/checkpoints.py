@@ -75,7 +75,7 @@ class CheckpointFolder:
         if not self._writes:
             return
         path = self._path(step)
-        # One that is there already was found damaged, or is of a road that was left.
+        # One that is there already is damaged, or was written before a rollback.
         with (replaced_folder if path.exists() else atomic_folder)(path) as partial:
             self._write(partial, step)
         for old in [s for s in self._steps() if s <= step][:-KEPT]:

@@ -1,4 +1,4 @@
-"""What became of a stage's roll-backs: a record on disk, and the decision to give up."""
+"""The record of a stage's rollbacks on disk, and the decision to give up."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SKIPPED_IN_ROW = 10
 """So many skipped steps in a row lead back to the last checkpoint."""
 
 MOST = 3
-"""At so many roll-backs within one process training ends."""
+"""After so many rollbacks in one process training ends."""
 
 
 class Trouble(Exception):
@@ -57,7 +57,7 @@ class Rollbacks:
             if not isinstance(content, list) or not all(
                 isinstance(entry, dict) and "at_step" in entry for entry in content
             ):
-                raise CorruptData(f"{path}: not a record of roll-backs; restore it")
+                raise CorruptData(f"{path}: not a record of rollbacks; restore it")
             self._entries = content
 
     def __len__(self) -> int:

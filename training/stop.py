@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 
 from rgan_tf.errors import Interrupted
 
@@ -10,9 +11,11 @@ from rgan_tf.errors import Interrupted
 class StopSignals:
     """While its block runs, SIGTERM, SIGINT and SIGUSR1 are noted instead of ending the process.
 
+    In a thread beside the main one nothing is noted: Python hands signals to the main thread alone.
+
     Attributes:
       number: the signal to stop that came last, 0 = none.
-      wants_profile: whether SIGUSR1 came; whoever takes the profile sets it back.
+      wants_profile: whether SIGUSR1 came; the profiler resets it.
     """
 
     def __init__(self) -> None:
@@ -21,8 +24,9 @@ class StopSignals:
         self._previous: dict[int, object] = {}
 
     def __enter__(self) -> StopSignals:
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
-            self._previous[number] = signal.signal(number, self._on_signal)
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
+                self._previous[number] = signal.signal(number, self._on_signal)
         return self
 
     def __exit__(self, *error) -> None:

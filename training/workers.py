@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 
 import tensorflow as tf
 
+from rgan_tf.config import TrainingConfig
 from rgan_tf.data.pipeline import Share
 from rgan_tf.errors import BadInput, one_line
 from training.cluster import read_cluster
@@ -42,6 +43,25 @@ class Workers:
     def replicas(self) -> int:
         """Over all processes."""
         return self.strategy.num_replicas_in_sync
+
+    def check_fits(self, settings: TrainingConfig) -> None:
+        """Refuses what these devices cannot train.
+
+        Raises:
+          BadInput: if a batch does not fall into equal parts, or XLA cannot run on them.
+        """
+        parts = self.replicas * settings.accumulate_steps
+        if settings.batch_size % parts:
+            raise BadInput(
+                f"training.batch_size {settings.batch_size} does not fall into {parts} equal parts "
+                f"({self.replicas} replicas, training.accumulate_steps "
+                f"{settings.accumulate_steps}); choose a multiple of {parts}"
+            )
+        has_gpu = bool(tf.config.list_physical_devices("GPU"))
+        if settings.jit_compile and self.replicas > 1 and not has_gpu:
+            raise BadInput(
+                "training.jit_compile: XLA cannot compile for several CPU replicas; set it to false"
+            )
 
     def any(self, flag: bool) -> bool:
         """Whether the flag is raised in any process; every process has to ask."""

@@ -9,6 +9,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import tensorflow as tf
+from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
+
 from export.model_folder import EXTRA
 from export.signatures import ALLOWED_BATCHES, INPUTS, Sizes, example_request
 
@@ -23,9 +26,6 @@ def write_warmup(folder: Path, sizes: Sizes) -> None:
       folder: of the version; its `assets.extra` is made if missing.
       sizes: of the model.
     """
-    import tensorflow as tf
-    from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
-
     extra = folder / EXTRA
     extra.mkdir(exist_ok=True)
     with tf.io.TFRecordWriter(str(extra / WARMUP_FILE)) as writer:

@@ -16,7 +16,7 @@ _Response = health_pb2.HealthCheckResponse
 
 
 class Health(health_pb2_grpc.HealthServicer):
-    """Says NOT_SERVING until it is told otherwise.
+    """Says NOT_SERVING until `set` says otherwise.
 
     Args:
       services: full names.
@@ -29,13 +29,13 @@ class Health(health_pb2_grpc.HealthServicer):
         self._changed = asyncio.Condition()
 
     async def set(self, *, is_serving: bool) -> None:
-        """Tells all who watch."""
+        """Sends the new state to everyone who watches."""
         async with self._changed:
             self._is_serving = is_serving
             self._changed.notify_all()
 
     async def end_watches(self) -> None:
-        """Lets every `Watch` end after it has told the last change."""
+        """Lets every `Watch` end after it has sent the last change."""
         async with self._changed:
             self._is_over = True
             self._changed.notify_all()
@@ -52,15 +52,15 @@ class Health(health_pb2_grpc.HealthServicer):
         self, request: health_pb2.HealthCheckRequest, context: grpc.aio.ServicerContext
     ) -> AsyncIterator[_Response]:
         """The state now and every change of it, until the server stops."""
-        told: _Response | None = None
+        sent: _Response | None = None
         while True:
             async with self._changed:
-                while not self._is_over and self._response(request.service) == told:
+                while not self._is_over and self._response(request.service) == sent:
                     await self._changed.wait()
                 is_over, response = self._is_over, self._response(request.service)
-            if response != told:
+            if response != sent:
                 yield response
-                told = response
+                sent = response
             if is_over:
                 return
 

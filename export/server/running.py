@@ -126,22 +126,22 @@ class _Server:
         return True
 
     async def _watch(self) -> None:
-        told = ""
+        warned = ""
         while True:
             await asyncio.sleep(self._args.poll_s)
             try:
                 await asyncio.to_thread(self._refresh)
-                told = ""
+                warned = ""
             except (BadInput, OSError) as error:  # of the folder, and the same each time
-                if str(error) != told:
+                if str(error) != warned:
                     logging.getLogger(__name__).warning("no new versions: %s", error)
-                told = str(error)
+                warned = str(error)
             except Exception:  # whatever it is, what is loaded is served on
                 logging.getLogger(__name__).exception("looking for new versions failed")
 
     def _refresh(self) -> None:
         self._versions.refresh()
-        self._settling.look(self._versions.loaded)
+        self._settling.freeze_if_changed(self._versions.loaded)
 
 
 def _stop_signals() -> asyncio.Event:

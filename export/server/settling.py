@@ -1,4 +1,4 @@
-"""Keeps the garbage collector away from what stays: the modules, and the models in memory."""
+"""Exempts what stays in memory, the modules and the models, from garbage collection."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 
 class Settling:
-    """Sets aside what is in memory, unless a version that was given up still answers somebody.
+    """Freezes what is in memory, unless a version that was unloaded still answers a request.
 
     TensorFlow and a model are hundreds of thousands of objects. A full collection walks them all
     and holds every thread up, and the many lists of a large JSON body cause one after the other.
@@ -17,29 +17,29 @@ class Settling:
 
     def __init__(self) -> None:
         self._known: weakref.WeakSet[Any] = weakref.WeakSet()
-        self._set_aside: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._frozen: weakref.WeakSet[Any] = weakref.WeakSet()
         self._count = 0  # of them, with those that have gone since
 
-    def look(self, loaded: Collection[Any]) -> bool:
-        """Sets aside what is there if the versions are others than before.
+    def freeze_if_changed(self, loaded: Collection[Any]) -> bool:
+        """Freezes what is in memory if the versions changed since the last call.
 
-        What was set aside before is collected first where nobody needs it any more, for which
-        every thread waits.
+        What was frozen before and is not used any more is collected first; every thread waits for
+        that.
 
         Args:
           loaded: the versions that answer new requests.
 
         Returns:
-          Whether something was set aside now.
+          Whether it froze anything now.
         """
         self._known.update(loaded)
-        if self._count == len(loaded) and set(self._set_aside) == set(loaded):
+        if self._count == len(loaded) and set(self._frozen) == set(loaded):
             return False
-        gc.unfreeze()  # else what is given up could never be collected
+        gc.unfreeze()  # else an unloaded version could never be collected
         if set(self._known) != set(loaded):
             return False
         gc.collect()
         gc.freeze()
-        self._set_aside = weakref.WeakSet(loaded)
+        self._frozen = weakref.WeakSet(loaded)
         self._count = len(loaded)
         return True

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from export import generate
+from export.commands import generate
 
 
 def generate_arguments(graph: Path, model: Path, out: Path, **others) -> argparse.Namespace:

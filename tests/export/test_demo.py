@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from export import demo
+from export.commands import demo
 from rgan_tf.cli import main as rgan
 from rgan_tf.errors import BadInput, RganError
 from rgan_tf.scene_graph import encode_scene_graph, load_scene_graphs

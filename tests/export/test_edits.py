@@ -8,7 +8,7 @@ import shutil
 import numpy as np
 import pytest
 
-from export import generate
+from export.commands import generate
 from export.edits import MOST_DRAWS, answer_edit
 from export.requests import Draw, Request
 from export.sample_graph import object_labels, positions_of
@@ -37,7 +37,7 @@ def draw(exported, tmp_path, monkeypatch):
 
         return answer
 
-    monkeypatch.setattr(generate, "load_endpoints", endpoints)
+    monkeypatch.setattr("export.saved_model_loading.load_endpoints", endpoints)
 
     def call(graph, out, **options):
         if not hasattr(graph, "read_text"):

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from export import generate
+from export.commands import generate
+from export.generate import read_draws
 from export.requests import Draw
 from export.signatures import NEAREST, SAMPLE
 from rgan_tf.errors import BadInput, CorruptData
@@ -217,14 +218,14 @@ def test_a_folder_with_content_is_left_alone(run, tmp_path):
 
 
 def test_the_largest_last_seed_and_temperature_are_allowed():
-    draws = generate.read_draws("sample", 2, 2**31 - 2, 100.0)
+    draws = read_draws("sample", 2, 2**31 - 2, 100.0, usual=4)
     assert draws == [Draw(SAMPLE, 2**31 - 2, 100.0), Draw(SAMPLE, 2**31 - 1, 100.0)]
 
 
 def test_draws_by_mode():
-    assert [draw.seed for draw in generate.read_draws("sample", None, 5, 2.0)] == [5, 6, 7, 8]
+    assert [draw.seed for draw in read_draws("sample", None, 5, 2.0, usual=4)] == [5, 6, 7, 8]
     for samples in (None, 1):
-        assert generate.read_draws("nearest", samples, 5, 2.0) == [Draw(mode=NEAREST)]
+        assert read_draws("nearest", samples, 5, 2.0, usual=4) == [Draw(mode=NEAREST)]
 
 
 def test_the_temperature_reaches_the_model(run):

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from export import saved_model
+from export.commands import export
 from export.model_folder import EXTRA, open_model
 from export.publishing.publish import publish
 from export.publishing.serving_files import FILES
@@ -108,7 +109,7 @@ def test_the_next_export_is_version_2(exported, monkeypatch, tmp_path):
     monkeypatch.setattr(saved_model, "check_fresh", lambda *_, **__: None)
     model = tmp_path / "model"
     shutil.copytree(exported.folder, model)
-    result = saved_model.main(arguments(exported.run.folder, model))
+    result = export.main(arguments(exported.run.folder, model))
     assert result["version"] == 2 and result["path"] == str(model / "2")
     assert result["index"] == "exact"
     assert result["patches"] == len(exported.data.bank) and result["megabytes"] > 1
@@ -116,13 +117,13 @@ def test_the_next_export_is_version_2(exported, monkeypatch, tmp_path):
     assert result["serving"]["written"] == list(FILES) and result["serving"]["kept"] == []
     assert sorted(path.name for path in (model / "serving").iterdir()) == sorted(FILES)
     # The stock image cannot load a model with ScaNN's operations.
-    scann = saved_model.main(arguments(exported.run.folder, tmp_path / "scann", index="scann"))
+    scann = export.main(arguments(exported.run.folder, tmp_path / "scann", index="scann"))
     assert scann["serving"] is None and not (tmp_path / "scann" / "serving").exists()
 
 
 def refused(exported, tmp_path, run=None, data=None, out=None, **options):
     with pytest.raises(BadInput) as caught:
-        saved_model.main(
+        export.main(
             arguments(run or exported.run.folder, out or tmp_path / "model", data, **options)
         )
     assert not (tmp_path / "model").exists()

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from export.vocabulary import table
+from export.commands.vocabulary import table
 from rgan_tf import cli
 from rgan_tf.bank.summary import draw_patches
 from rgan_tf.exported import ExportedPatches

@@ -13,7 +13,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from export import generate, watch
+from export import watch
+from export.commands import generate
 from export.requests import Draw, Requests
 from rgan_tf.bank.licences import LicenceFilter
 from rgan_tf.errors import BadInput

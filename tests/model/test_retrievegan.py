@@ -13,7 +13,7 @@ from rgan_tf.losses.perceptual import PerceptualDistance
 from rgan_tf.model.retrievegan import GENERATOR_TERMS
 from rgan_tf.model.synthesis import reconstruct, synthesise
 from rgan_tf.seeds import Purpose
-from training.train import CONFIG_FOLDER
+from training.configuration import CONFIG_FOLDER
 
 NINE = {
     "selection",

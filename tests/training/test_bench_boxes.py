@@ -6,7 +6,8 @@ import json
 
 import numpy as np
 
-from training.bench.boxes import VARIANTS, drop_relations
+from training.bench.box_training import drop_relations
+from training.bench.boxes import VARIANTS
 
 
 def test_every_variant_is_judged(config_file, tiny_world, rgan):

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from training.bench.prefilter import synthetic_bank
+from training.bench.search_speed import synthetic_bank
 
 
 def test_a_synthetic_bank_is_shaped_like_graph_features():

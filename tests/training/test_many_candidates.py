@@ -20,7 +20,7 @@ SETTINGS = {"candidates": 64, "exact_candidates": 32, "cache_max_age_steps": 5}
 @pytest.fixture(scope="module", autouse=True)
 def quick_backbone(pooled_backbone):
     with pytest.MonkeyPatch.context() as patch:
-        for place in ("rgan_tf.backbones", "training.bench.gradients"):
+        for place in ("training.api", "training.bench.gradients"):
             patch.setattr(f"{place}.load_backbone", lambda name, folder: pooled_backbone)
         yield
 

@@ -15,7 +15,7 @@ import pytest
 from rgan_tf.cli import main as rgan
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.errors import BadInput, CorruptData
-from training import prepare
+from training.commands import prepare
 
 
 class FlatBackbone:

@@ -1,4 +1,4 @@
-"""The record of roll-backs, and when to give up."""
+"""The record of rollbacks, and when to give up."""
 
 from __future__ import annotations
 

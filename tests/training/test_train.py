@@ -20,9 +20,9 @@ from rgan_tf.data.pipeline import WHOLE
 from rgan_tf.losses.perceptual import PerceptualDistance
 from rgan_tf.model.networks import build_retrieval_networks
 from rgan_tf.runs import STAGES, load_weights, open_run, training_lock
+from training.configuration import CONFIG_FOLDER
 from training.stages import retrievegan
 from training.stages.sg2im import Sg2imTask
-from training.train import CONFIG_FOLDER
 
 SHIPPED = sorted(path.stem for path in CONFIG_FOLDER.glob("*.yaml"))
 
@@ -75,7 +75,7 @@ def test_stopped_and_continued_equals_never_stopped(
     trained_folder, tmp_path, config_file, tiny_world, rgan, monkeypatch, pooled_backbone, redraw
 ):
     """Stage 3 of 6 steps: at once, and stopped by SIGTERM after 3, which may be amid redraws."""
-    monkeypatch.setattr("rgan_tf.backbones.load_backbone", lambda *names: pooled_backbone)
+    monkeypatch.setattr("training.api.load_backbone", lambda *names: pooled_backbone)
     draws = []
 
     def stop_while_drawing(*arguments):

@@ -4,17 +4,28 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import logging
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from rgan_tf.annotations.json_object import is_text
+from rgan_tf.backbones import load_backbone
+from rgan_tf.bank.build import build_rows, discard, finished_bank, holds_work, put_in_place
+from rgan_tf.bank.duplicates import leave_out_known
+from rgan_tf.bank.edit import Copied, copy_banks
+from rgan_tf.bank.licences import LicenceFilter
+from rgan_tf.bank.lock import adding_folder, building_folder
+from rgan_tf.bank.patch_bank import PatchBank
+from rgan_tf.bank.sources import BankSource, coco_source, folder_source
+from rgan_tf.bank.summary import patches_without_graph
+from rgan_tf.data.prepared import PreparedData
+from rgan_tf.errors import BadInput
+from rgan_tf.places import open_place
+from rgan_tf.storage.files import atomic_folder, replaced_folder
+from rgan_tf.vocabulary import Vocabulary
 from training.bank.places import free_place, new_bank, own_bank
-
-if TYPE_CHECKING:  # what is imported here is slow
-    from rgan_tf.bank.licences import LicenceFilter
-    from rgan_tf.bank.patch_bank import PatchBank
-    from rgan_tf.bank.sources import BankSource
 
 _NONE_IN_BANK = "the bank has no patch of these categories whose graph it could lend"
 _SHOWN_CATEGORIES = 5
@@ -22,14 +33,6 @@ _SHOWN_CATEGORIES = 5
 
 def build(args: argparse.Namespace) -> dict[str, Any]:
     """Makes a bank of its own."""
-    from rgan_tf.backbones import load_backbone
-    from rgan_tf.bank.build import build_rows, put_in_place
-    from rgan_tf.bank.licences import LicenceFilter
-    from rgan_tf.bank.lock import building_folder
-    from rgan_tf.bank.patch_bank import PatchBank
-    from rgan_tf.errors import BadInput
-    from rgan_tf.vocabulary import Vocabulary
-
     licences = LicenceFilter.parse(args.licence)
     free_place(args.out)
     source = _source(args)
@@ -41,7 +44,7 @@ def build(args: argparse.Namespace) -> dict[str, Any]:
     if backbone and args.backbone and backbone != args.backbone:
         raise BadInput(f"--backbone {args.backbone}: {args.like} has features of {backbone}")
     vocabulary = vocabulary or Vocabulary.from_categories(source.categories)
-    with new_bank(args.out) as out, _no_rubbish(building_folder(out)) as working:
+    with new_bank(args.out) as out, _without_leftovers(building_folder(out)) as working:
         counts = build_rows(
             source,
             working,
@@ -52,8 +55,10 @@ def build(args: argparse.Namespace) -> dict[str, Any]:
             max_bad=args.max_bad,
         )
         put_in_place(working, out)
-        alone = _tell_of_lone_patches(PatchBank.open(out), _why_none_lent(args.like, contexts))
-    return {"bank": str(args.out), **counts, **alone, **_told(source)}
+        alone = _warn_of_patches_without_graph(
+            PatchBank.open(out), _why_none_lent(args.like, contexts)
+        )
+    return {"bank": str(args.out), **counts, **alone, **_left_out(source)}
 
 
 def _why_none_lent(like: str | None, contexts: PatchBank | None) -> str:
@@ -65,12 +70,8 @@ def _why_none_lent(like: str | None, contexts: PatchBank | None) -> str:
     return f"--like {like} has no patch of these categories whose graph it could lend"
 
 
-def _tell_of_lone_patches(bank: PatchBank, reason: str, first: int = 0) -> dict[str, Any]:
+def _warn_of_patches_without_graph(bank: PatchBank, reason: str, first: int = 0) -> dict[str, Any]:
     """Says what it means for patches to have no graph; returns how many have none."""
-    import logging
-
-    from rgan_tf.bank.summary import patches_without_graph
-
     alone = patches_without_graph(bank, first)
     if alone:
         shown = ", ".join(list(alone)[:_SHOWN_CATEGORIES])
@@ -90,11 +91,6 @@ def _tell_of_lone_patches(bank: PatchBank, reason: str, first: int = 0) -> dict[
 
 
 def _copy_of_data(args: argparse.Namespace, licences: LicenceFilter) -> dict[str, Any]:
-    from rgan_tf.bank.edit import copy_banks
-    from rgan_tf.data.prepared import PreparedData
-    from rgan_tf.errors import BadInput
-    from rgan_tf.storage.files import atomic_folder
-
     if args.backbone or args.like:
         raise BadInput("--data: keeps the backbone and the names of the data; leave the option")
     data = PreparedData.open(args.data)
@@ -111,11 +107,6 @@ def _copy_of_data(args: argparse.Namespace, licences: LicenceFilter) -> dict[str
 
 def add(args: argparse.Namespace) -> dict[str, Any]:
     """Adds patches to a bank; what was there keeps its rows."""
-    from rgan_tf.bank.duplicates import leave_out_known
-    from rgan_tf.bank.licences import LicenceFilter
-    from rgan_tf.bank.patch_bank import PatchBank
-    from rgan_tf.errors import BadInput
-
     licences = LicenceFilter.parse(args.licence)
     with own_bank(args.bank) as bank:
         source = _source(args)
@@ -127,11 +118,11 @@ def add(args: argparse.Namespace) -> dict[str, Any]:
         else:
             counts = _add_rows(args, bank, fresh, licences)
             added = PatchBank.open(bank.folder)
-            counts |= _tell_of_lone_patches(added, _NONE_IN_BANK, first=len(bank))
+            counts |= _warn_of_patches_without_graph(added, _NONE_IN_BANK, first=len(bank))
         return {
             "bank": str(args.bank),
             **counts,
-            **_told(source),
+            **_left_out(source),
             "duplicates": counts["duplicates"] + known,
             "first_new_id": len(bank),
         }
@@ -141,13 +132,7 @@ def _add_rows(
     args: argparse.Namespace, bank: PatchBank, source: BankSource, licences: LicenceFilter
 ) -> dict[str, Any]:
     """Embeds the patches apart from the bank, then puts one of both in its place."""
-    from rgan_tf.backbones import load_backbone
-    from rgan_tf.bank.build import build_rows, discard, finished_bank
-    from rgan_tf.bank.edit import copy_banks
-    from rgan_tf.bank.lock import adding_folder
-    from rgan_tf.storage.files import replaced_folder
-
-    with _no_rubbish(adding_folder(bank.folder)) as working:
+    with _without_leftovers(adding_folder(bank.folder)) as working:
         counts = build_rows(
             source,
             working,
@@ -166,8 +151,6 @@ def _add_rows(
 
 
 def _nothing_added(bank: PatchBank, refused: int) -> dict[str, Any]:
-    from rgan_tf.bank.edit import Copied
-
     return {
         "images": 0,
         "refused_licence": refused,
@@ -182,10 +165,6 @@ def _nothing_added(bank: PatchBank, refused: int) -> dict[str, Any]:
 
 def _source(args: argparse.Namespace) -> BankSource | None:
     """What the options name; None for prepared data."""
-    from rgan_tf.annotations.json_object import is_text
-    from rgan_tf.bank.sources import coco_source, folder_source
-    from rgan_tf.errors import BadInput
-
     named = [bool(args.data), bool(args.coco), bool(args.folders)]
     if sum(named) != 1 or bool(args.coco) != bool(args.images):
         raise BadInput("name one source: --data, --coco with --images, or --folders")
@@ -210,16 +189,13 @@ def _source(args: argparse.Namespace) -> BankSource | None:
     return None
 
 
-def _told(source: BankSource) -> dict[str, Any]:
+def _left_out(source: BankSource) -> dict[str, Any]:
     """What was left out before any image was opened."""
     return {"skipped": dict(source.left_out.counts), "skipped_first": source.left_out.first}
 
 
 def _like(name: str):
     """Vocabulary and backbone of a bank, a data folder or a run, and its bank where it has one."""
-    from rgan_tf.errors import BadInput
-    from rgan_tf.places import open_place
-
     place = open_place(name, "--like ")
     if place.kind == "model":
         raise BadInput(
@@ -230,13 +206,11 @@ def _like(name: str):
 
 
 @contextlib.contextmanager
-def _no_rubbish(working: Path) -> Iterator[Path]:
+def _without_leftovers(working: Path) -> Iterator[Path]:
     """Deletes a working folder that holds nothing to go on from, when its block fails.
 
-    Only for who holds the bank: to everybody else the folder is another one's work.
+    Only while holding the lock of the bank: without it the folder may be of another process.
     """
-    from rgan_tf.bank.build import holds_work
-
     try:
         yield working
     except BaseException:

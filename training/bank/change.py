@@ -5,6 +5,11 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from rgan_tf.bank.edit import copy_banks
+from rgan_tf.bank.licences import LicenceFilter
+from rgan_tf.bank.patch_bank import PatchBank
+from rgan_tf.errors import BadInput
+from rgan_tf.storage.files import atomic_folder, replaced_folder
 from training.bank.places import free_place, new_bank, own_bank
 
 _DIGITS = 18  # of a row number; Python itself refuses to read thousands of them
@@ -12,11 +17,6 @@ _DIGITS = 18  # of a row number; Python itself refuses to read thousands of them
 
 def remove(args: argparse.Namespace) -> dict[str, Any]:
     """Takes patches out; the later rows move up."""
-    from rgan_tf.bank.edit import copy_banks
-    from rgan_tf.bank.licences import LicenceFilter
-    from rgan_tf.errors import BadInput
-    from rgan_tf.storage.files import replaced_folder
-
     if not (args.ids or args.category or args.source or args.licence):
         raise BadInput("rgan bank remove: say what, by --ids, --category, --source or --licence")
     licences = LicenceFilter.parse(args.licence) if args.licence else None
@@ -53,11 +53,6 @@ def remove(args: argparse.Namespace) -> dict[str, Any]:
 
 def merge(args: argparse.Namespace) -> dict[str, Any]:
     """Puts banks into one, in the order given."""
-    from rgan_tf.bank.edit import copy_banks
-    from rgan_tf.bank.licences import LicenceFilter
-    from rgan_tf.bank.patch_bank import PatchBank
-    from rgan_tf.storage.files import atomic_folder
-
     licences = LicenceFilter.parse(args.licence)
     free_place(args.out)
     banks = [PatchBank.open(folder) for folder in args.banks]
@@ -77,8 +72,6 @@ def parse_ids(text: str, rows: int) -> set[int]:
     Raises:
       BadInput: if it is not such a list, names no row, or a row is not there.
     """
-    from rgan_tf.errors import BadInput
-
     ids: set[int] = set()
     for part in filter(None, (part.strip() for part in text.split(","))):
         first, dash, last = part.partition("-")

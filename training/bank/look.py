@@ -1,15 +1,24 @@
-"""`rgan bank verify`, `info` and `tune`: what leaves the patches as they are."""
+"""`rgan bank verify` and `info`: what only reads."""
 
 from __future__ import annotations
 
 import argparse
+import logging
 from typing import Any
+
+import numpy as np
+
+from rgan_tf.bank.patch_bank import PatchBank
+from rgan_tf.bank.summary import MOST_DRAWN, count_rows, draw_patches, draw_sample, summarise
+from rgan_tf.errors import BadInput
+from rgan_tf.exported import ExportedPatches, is_exported
+from rgan_tf.storage.files import write_bytes_atomic
+from rgan_tf.storage.image import encode_png
+from rgan_tf.storage.renames import real_place
 
 
 def verify(args: argparse.Namespace) -> dict[str, Any]:
     """Compares every byte with the checksums, and the files with each other."""
-    from rgan_tf.bank.patch_bank import PatchBank
-
     bank = PatchBank.open(args.bank, verify=False)
     bank.verify()
     return {"bank": str(args.bank), "patches": len(bank), "damaged": 0}
@@ -17,14 +26,6 @@ def verify(args: argparse.Namespace) -> dict[str, Any]:
 
 def info(args: argparse.Namespace) -> dict[str, Any]:
     """Counts, and draws where a picture is asked for: a sample, or all of a category."""
-    from rgan_tf.bank.patch_bank import PatchBank
-    from rgan_tf.bank.summary import count_rows, draw_sample, summarise
-    from rgan_tf.errors import BadInput
-    from rgan_tf.exported import ExportedPatches, is_exported
-    from rgan_tf.storage.files import write_bytes_atomic
-    from rgan_tf.storage.image import encode_png
-    from rgan_tf.storage.renames import real_place
-
     bank: PatchBank | ExportedPatches
     if is_exported(args.bank):
         bank = ExportedPatches.open(args.bank)
@@ -47,15 +48,6 @@ def info(args: argparse.Namespace) -> dict[str, Any]:
 
 def _of_categories(args: argparse.Namespace, bank) -> dict[str, Any]:
     """The ids of all patches of some categories, and a picture of them where one is asked for."""
-    import logging
-
-    import numpy as np
-
-    from rgan_tf.bank.summary import MOST_DRAWN, draw_patches
-    from rgan_tf.errors import BadInput
-    from rgan_tf.storage.files import write_bytes_atomic
-    from rgan_tf.storage.image import encode_png
-
     ids: dict[str, list[int]] = {}
     for name in args.category:
         try:
@@ -79,35 +71,3 @@ def _of_categories(args: argparse.Namespace, bank) -> dict[str, Any]:
             )
         result |= {"picture": args.picture, "shown_patches": len(drawn)}
     return result
-
-
-def tune(args: argparse.Namespace) -> dict[str, Any]:
-    """Tunes the ScaNN index of the bank for a run, and keeps it with the bank."""
-    import sys
-
-    from rgan_tf.bank.patch_bank import PatchBank
-    from rgan_tf.errors import BadInput
-    from rgan_tf.model.bank_search import BankSearch
-    from rgan_tf.model.networks import build_sg2im_networks
-    from rgan_tf.runs import check_bank_fits, load_weights, open_run
-
-    run = open_run(args.run)
-    bank = PatchBank.open(args.bank)
-    check_bank_fits(run, args.run, bank)
-    k = run.config.retrieval.candidates if args.candidates is None else args.candidates
-    if not 0 < args.recall <= 1 or k < 1:
-        raise BadInput(
-            f"rgan bank tune: need 0 < --recall <= 1 and --candidates >= 1: {args.recall}, {k}"
-        )
-    if args.candidates is not None and k > len(bank):
-        raise BadInput(f"--candidates {k}: {args.bank} has {len(bank)} patches; name at most those")
-    networks = build_sg2im_networks(run.config, run.vocabulary)
-    load_weights(run, "sg2im", networks)
-    search = BankSearch(
-        bank,
-        networks,
-        run.stage_record("sg2im")["weights_sha256"],
-        run.config,
-        say=lambda line: print(line, file=sys.stderr, flush=True),
-    )
-    return {"bank": str(args.bank), **search.tune(k=k, recall=args.recall)}

@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:  # what is imported here is slow
-    from rgan_tf.bank.patch_bank import PatchBank
+from rgan_tf.bank.lock import bank_lock
+from rgan_tf.bank.patch_bank import PatchBank
+from rgan_tf.errors import BadInput
+from rgan_tf.storage.renames import new_place, real_place, refuse_mount, require_free
 
 
 @contextlib.contextmanager
@@ -22,10 +23,6 @@ def own_bank(folder: str) -> Iterator[PatchBank]:
       BadInput: if it is part of prepared data, whose records refer to its rows, or a mount point;
         or another process changes it.
     """
-    from rgan_tf.bank.lock import bank_lock
-    from rgan_tf.bank.patch_bank import PatchBank
-    from rgan_tf.storage.renames import real_place, refuse_mount
-
     place = real_place(folder)
     PatchBank.open(place, verify=False)  # before anything is written beside what is no bank
     _refuse_prepared(place, folder)
@@ -41,8 +38,6 @@ def new_bank(out: str) -> Iterator[Path]:
     Raises:
       BadInput: as `free_place`; or another process makes a bank there.
     """
-    from rgan_tf.bank.lock import bank_lock
-
     with bank_lock(free_place(out)):
         yield free_place(out)
 
@@ -53,9 +48,6 @@ def free_place(out: str) -> Path:
     Raises:
       BadInput: if it is taken.
     """
-    from rgan_tf.errors import BadInput
-    from rgan_tf.storage.renames import new_place, require_free
-
     place = new_place(out)
     try:
         require_free(place)
@@ -66,8 +58,6 @@ def free_place(out: str) -> Path:
 
 
 def _refuse_prepared(place: Path, folder: str) -> None:
-    from rgan_tf.errors import BadInput
-
     for parent in place.parents[:2]:  # its bank lies in it, those of its splits one level deeper
         path = parent / "manifest.json"
         if path.is_file() and b'"rgan_data"' in path.read_bytes()[:200]:

@@ -11,8 +11,6 @@ import tensorflow as tf
 
 from rgan_tf.backbones import load_backbone
 from rgan_tf.config import Config
-from rgan_tf.data.pipeline import scene_dataset
-from rgan_tf.data.prepared import PreparedData
 from rgan_tf.errors import BadInput
 from rgan_tf.losses.perceptual import PerceptualDistance
 from rgan_tf.losses.retrieval import draw_anchors
@@ -21,6 +19,8 @@ from rgan_tf.model.networks import RetrievalNetworks, build_retrieval_networks
 from rgan_tf.retrieval.gumbel import EXPECTED, PAPER, WITHIN_GROUP
 from rgan_tf.runs import load_weights, open_run
 from rgan_tf.seeds import Purpose, derive_batch_seeds
+from training.bench.joint_step import training_batches
+from training.evaluation.inputs import open_data_of
 from training.first_stages import load_first_stages
 
 ESTIMATORS = ((WITHIN_GROUP, 1.0), (WITHIN_GROUP, 0.1), (EXPECTED, 1.0), (PAPER, 1.0), (PAPER, 0.1))
@@ -60,10 +60,7 @@ def compare_estimators(
     if draws < 2:
         raise BadInput("rgan bench retrieval: --draws must be at least 2")
     run = open_run(run_name)
-    if not (data_folder or run.data):
-        raise BadInput(f"--run {run_name}: ships without data; name some with --data")
-    data = PreparedData.open(data_folder or run.data)
-    data.check_vocabulary(run.vocabulary, f"run {run_name}")
+    data = open_data_of(run, run_name, data_folder)
     config = run.config
     settings = dataclasses.replace(
         config.retrieval, exact_candidates=config.retrieval.candidates, straight_through=True
@@ -74,15 +71,7 @@ def compare_estimators(
     if untrained:
         networks.embedding.set_weights(networks.embedding.untrained(0).get_weights())
     table = load_first_stages(run).candidates(config, data, ["train"])["train"]
-    scenes = scene_dataset(
-        data,
-        "train",
-        config,
-        batch_size=config.training.batch_size,
-        seed=config.training.seed,
-        candidates=table,
-    )
-    scenes = list(scenes.take(batches))
+    scenes = list(training_batches(config, data, table).take(batches))
     perceptual = PerceptualDistance(load_backbone(config.losses.perceptual_backbone, weights_dir))
     result: dict[str, Any] = {
         "run": run_name,
@@ -139,7 +128,7 @@ class _Probe:
         result = {}
         for index, name in enumerate(OBJECTIVES):
             of_batch = gradients[:, :half, index].mean(axis=1, keepdims=True)
-            cosines = _cosine(gradients[:, half:, index], of_batch)
+            cosines = cosine(gradients[:, half:, index], of_batch)
             result[name] = {
                 "norm": float(f"{np.linalg.norm(gradients[:, :, index], axis=-1).mean():.3g}"),
                 "cosine": round(float(cosines.mean()), 3),
@@ -206,6 +195,7 @@ class _Probe:
         return end - start
 
 
-def _cosine(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+def cosine(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Of vectors [..., D] -> [...]; 0 where one has no length."""
     lengths = np.linalg.norm(first, axis=-1) * np.linalg.norm(second, axis=-1)
     return (first * second).sum(axis=-1) / np.maximum(lengths, 1e-300)

@@ -12,8 +12,6 @@ import tensorflow as tf
 from rgan_tf.backbones import load_backbone
 from rgan_tf.bank.patch_reader import PatchReader
 from rgan_tf.config import Config
-from rgan_tf.data.pipeline import scene_dataset
-from rgan_tf.data.prepared import PreparedData
 from rgan_tf.errors import BadInput
 from rgan_tf.losses.perceptual import PerceptualDistance
 from rgan_tf.losses.total import weighted_sum
@@ -24,7 +22,10 @@ from rgan_tf.retrieval.cache import EmbeddingCache
 from rgan_tf.retrieval.selector import GroupRetrieval
 from rgan_tf.runs import checkpoint_identity, open_run
 from rgan_tf.seeds import Purpose, derive_row_seeds
+from training.bench.estimators import compare_estimators, cosine
+from training.bench.joint_step import training_batches
 from training.checkpoints import CheckpointFolder
+from training.evaluation.inputs import open_data_of
 from training.first_stages import load_first_stages
 from training.stages.retrievegan import build_retrievegan
 
@@ -36,6 +37,27 @@ def has_checkpoints(run_name: str) -> bool:
     """Whether a run still has checkpoints of its joint stage."""
     folder = open_run(run_name).stage_folder("retrievegan") / "checkpoints"
     return any(folder.glob("step-*"))
+
+
+def compare_both(
+    run_name: str,
+    data_folder: str | None,
+    *,
+    draws: int,
+    untrained: bool,
+    candidates: int,
+    batches: int,
+    weights_dir: str | None,
+) -> dict[str, Any]:
+    """What `compare_estimators` finds; and, where the run has checkpoints, under `truncation` what
+    `compare_gradients` finds."""
+    shared = {"batches": batches, "weights_dir": weights_dir}
+    result = compare_estimators(run_name, data_folder, draws=draws, untrained=untrained, **shared)
+    if not untrained and has_checkpoints(run_name):
+        result["truncation"] = compare_gradients(
+            run_name, data_folder, candidates=candidates, **shared
+        )
+    return result
 
 
 def compare_gradients(
@@ -73,8 +95,7 @@ def compare_gradients(
       BadInput: if the run has no checkpoints, or does not fit the data.
     """
     run = open_run(run_name)
-    data = PreparedData.open(data_folder or run.data)
-    data.check_vocabulary(run.vocabulary, f"run {run_name}")
+    data = open_data_of(run, run_name, data_folder)
     folder = run.stage_folder("retrievegan") / "checkpoints"
     if not has_checkpoints(run_name):
         raise BadInput(f"--run {run_name}: has no checkpoints of the joint stage in {folder}")
@@ -89,16 +110,7 @@ def compare_gradients(
     for step in CheckpointFolder(folder, state, identity, writes=False).restore_each():
         aged.append(embed_rows(model.networks.embedding, data.bank.features))
         steps.append(step)
-    scenes = scene_dataset(
-        data,
-        "train",
-        config,
-        batch_size=config.training.batch_size,
-        seed=config.training.seed,
-        start_step=steps[-1],
-        candidates=table,
-    )
-    scenes = list(scenes.take(batches))
+    scenes = list(training_batches(config, data, table, start_step=steps[-1]).take(batches))
     cache = EmbeddingCache(rows=len(data.bank), width=aged[-1].shape[1], max_age_steps=1)
     result: dict[str, Any] = {
         "run": run_name,
@@ -152,8 +164,8 @@ def _cosines(model, config, scenes, cache, reader, temperature, loaded, first_st
         model.retrieve = CachedRetrieval(truncated, model.networks.embedding, cache, reader)
         cut = _gradients(model, scenes, first_step)
         print(f"temperature {temperature:g}, m = {number}: done", file=sys.stderr, flush=True)
-        each[number] = _by_part(_cosine(full, cut).mean(axis=0))
-        of_mean[number] = _by_part(_cosine(full.mean(axis=0), cut.mean(axis=0)))
+        each[number] = _by_part(cosine(full, cut).mean(axis=0))
+        of_mean[number] = _by_part(cosine(full.mean(axis=0), cut.mean(axis=0)))
     model.retrieve, model.config = exact, config
     return each, of_mean
 
@@ -179,11 +191,6 @@ def _gradients(model: RetrieveGAN, scenes: list, first_step: int) -> np.ndarray:
         flat = [[part.numpy().ravel() for part in parts] for parts in gradients(batch)]
         result.append([np.concatenate(parts) for parts in flat])
     return np.asarray(result, np.float64)
-
-
-def _cosine(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    lengths = np.linalg.norm(first, axis=-1) * np.linalg.norm(second, axis=-1)
-    return (first * second).sum(axis=-1) / np.maximum(lengths, 1e-300)
 
 
 def _by_part(values: np.ndarray) -> dict[str, float]:

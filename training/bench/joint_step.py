@@ -27,15 +27,22 @@ def build_joint_step(
     perceptual = PerceptualDistance(load_backbone(config.losses.perceptual_backbone, weights_dir))
     reader = PatchReader(data.bank, table.cooccurrence, crop_size=config.data.crop_size)
     model = build_retrievegan(config, data.vocabulary, perceptual, reader)
-    batches = scene_dataset(
+    return model, iter(training_batches(config, data, table)), tf.function(model.train_step)
+
+
+def training_batches(
+    config: Config, data: PreparedData, table: CandidateSource, *, start_step: int = 0
+) -> tf.data.Dataset:
+    """The batches that training would take from a step on."""
+    return scene_dataset(
         data,
         "train",
         config,
         batch_size=config.training.batch_size,
         seed=config.training.seed,
+        start_step=start_step,
         candidates=table,
     )
-    return model, iter(batches), tf.function(model.train_step)
 
 
 def random_table(config: Config, data: PreparedData, *, seed: int = 0) -> CandidateTable:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from rgan_tf.errors import BadInput
+
 CANDIDATES = (10, 100, 1000, 4096)
 
 
@@ -32,23 +34,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--weights-dir", help="folder with backbone weight files")
 
 
-def _compare_gradients(args: argparse.Namespace) -> dict[str, Any]:
-    from rgan_tf.errors import BadInput
-    from training.bench.estimators import compare_estimators
-    from training.bench.gradients import compare_gradients, has_checkpoints
-
-    if not args.run:
-        raise BadInput("rgan bench retrieval --gradients: name a trained run with --run")
-    shared = {"batches": args.batches, "weights_dir": args.weights_dir}
-    result = compare_estimators(
-        args.run, args.data, draws=args.draws, untrained=args.untrained, **shared
-    )
-    if not args.untrained and has_checkpoints(args.run):
-        truncation = compare_gradients(args.run, args.data, candidates=args.candidates, **shared)
-        result["truncation"] = truncation
-    return result
-
-
 def main(args: argparse.Namespace) -> dict[str, Any]:
     """Times both layers for every K, or compares gradients.
 
@@ -61,22 +46,33 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
       over ours, forward and backward. `step_time_ratio_k1024_k10`, `step_memory_ratio_k1024_k10`:
       of the joint training step. What could not be measured is null, with a reason in `skipped`.
     """
-    from rgan_tf.errors import BadInput
-
     if min(args.repetitions, args.steps, args.batches, args.candidates) < 1:
         raise BadInput("rgan bench retrieval: counts must be at least 1")
     if args.gradients:
-        return _compare_gradients(args)
+        from training.bench.gradients import compare_both
 
-    from training.bench.retrieval_cases import naive_megabytes, run_case
+        if not args.run:
+            raise BadInput("rgan bench retrieval --gradients: name a trained run with --run")
+        return compare_both(
+            args.run,
+            args.data,
+            draws=args.draws,
+            untrained=args.untrained,
+            candidates=args.candidates,
+            batches=args.batches,
+            weights_dir=args.weights_dir,
+        )
+
+    from training.bench.memory import available
+    from training.bench.retrieval_process import naive_megabytes, run_case
 
     layers, skipped = [], []
     for candidates in CANDIDATES:
         for layer in ("naive", "ours"):
             name = f"{layer}_k{candidates}"
-            reason = _too_large(candidates, naive_megabytes) if layer == "naive" else ""
-            if reason:
-                skipped.append(f"{name}: {reason}")
+            needed, free = naive_megabytes(candidates), available()
+            if layer == "naive" and needed >= free:
+                skipped.append(f"{name}: needs about {needed} MB of memory, {free} are available")
                 continue
             options = {"layer": layer, "candidates": candidates}
             figures = {}
@@ -118,13 +114,6 @@ def _steps(args: argparse.Namespace, run_case) -> dict[str, Any]:
         "step_seconds": {"k10": times["seconds"][0], "k1024": times["seconds"][1]},
         "step_peak_mb": {"k10": peaks[0], "k1024": peaks[1]},
     }
-
-
-def _too_large(candidates: int, needed) -> str:
-    from training.bench.memory import available
-
-    free, wanted = available(), needed(candidates)
-    return "" if wanted < free else f"needs about {wanted} MB of memory, {free} are available"
 
 
 def _naive_over_ours(layers: list[dict], candidates: int, figure: str) -> float | None:

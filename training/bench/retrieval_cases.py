@@ -4,44 +4,33 @@ from __future__ import annotations
 
 import contextlib
 import json
-import signal
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-BATCH, OBJECTS, FEATURES, CROP = 16, 9, 2048, 64
+import numpy as np
+import tensorflow as tf
+
+from rgan_tf.bank.patch_bank import PatchBank
+from rgan_tf.bank.patch_reader import PatchReader
+from rgan_tf.bank.writer import PatchBankWriter
+from rgan_tf.config import Config, RetrievalConfig
+from rgan_tf.data.prepared import PreparedData
+from rgan_tf.model.joint_retrieval import CachedRetrieval
+from rgan_tf.retrieval.cache import EmbeddingCache
+from rgan_tf.retrieval.embedding import PatchEmbedding
+from rgan_tf.retrieval.selector import GroupRetrieval, mix_patches
+from rgan_tf.vocabulary import Vocabulary
+from training.api import check_data_fits
+from training.bench.joint_step import build_joint_step, random_table
+from training.bench.memory import peak_of
+from training.bench.retrieval_process import BATCH, CROP, FEATURES, OBJECTS, SIZES
+from training.configuration import named_config
+
 BANK_ROWS = 8192
-_SIZES = (512, 256, 128)
-
-
-def run_case(name: str, options: dict[str, Any]) -> dict[str, Any]:
-    """Runs one of `CASES` in a fresh process and returns its figures.
-
-    Raises:
-      MemoryError: if the system ended the process.
-      RuntimeError: if the process fails; its messages are on stderr.
-    """
-    print(f"{name} {json.dumps(options)}", file=sys.stderr, flush=True)
-    with tempfile.TemporaryDirectory(prefix="rgan-bench-") as folder:
-        result = Path(folder) / "result.json"
-        command = [sys.executable, "-m", "training.bench.retrieval_cases", name]
-        code = subprocess.run([*command, json.dumps(options), str(result)]).returncode
-        if code == -signal.SIGKILL:
-            raise MemoryError(f"{name} {options}: ended by the system, most likely out of memory")
-        if code:
-            raise RuntimeError(f"{name} {options}: the process ended with code {code}")
-        return json.loads(result.read_text())
-
-
-def naive_megabytes(candidates: int) -> int:
-    """What the naive layer may need for forward and backward, with room for copies."""
-    pixels, activations = CROP * CROP * 3, sum(_SIZES)
-    each = pixels + 4 * (pixels + 3 * FEATURES + 3 * activations)  # uint8 and float32
-    return 5 * BATCH * OBJECTS * candidates * each // (4 * 2**20)
 
 
 def layer_case(layer: str, candidates: int, work: str, repetitions: int) -> dict[str, float]:
@@ -53,19 +42,8 @@ def layer_case(layer: str, candidates: int, work: str, repetitions: int) -> dict
       work: "forward" or "forward_backward"; the latter includes what keeps the cache fresh.
       repetitions: timed runs after the first, whose memory is measured.
     """
-    import numpy as np
-    import tensorflow as tf
-
-    from rgan_tf.bank.patch_reader import PatchReader
-    from rgan_tf.config import Config, RetrievalConfig
-    from rgan_tf.model.joint_retrieval import CachedRetrieval
-    from rgan_tf.retrieval.cache import EmbeddingCache
-    from rgan_tf.retrieval.embedding import PatchEmbedding
-    from rgan_tf.retrieval.selector import GroupRetrieval, mix_patches
-    from training.bench.memory import peak_of
-
-    settings = RetrievalConfig(candidates=candidates, embedding_sizes=_SIZES)
-    embedding = PatchEmbedding(sizes=_SIZES)
+    settings = RetrievalConfig(candidates=candidates, embedding_sizes=SIZES)
+    embedding = PatchEmbedding(sizes=SIZES)
     embedding(tf.zeros([1, FEATURES]))
     rng = np.random.default_rng(0)
     with tempfile.TemporaryDirectory(prefix="rgan-bench-") as folder:
@@ -82,7 +60,7 @@ def layer_case(layer: str, candidates: int, work: str, repetitions: int) -> dict
         retrieval = cache = None
         if layer == "ours" and candidates > settings.exact_candidates:
             cache = EmbeddingCache(
-                rows=BANK_ROWS, width=_SIZES[-1], max_age_steps=settings.cache_max_age_steps
+                rows=BANK_ROWS, width=SIZES[-1], max_age_steps=settings.cache_max_age_steps
             )
             retrieval = CachedRetrieval(Config(retrieval=settings), embedding, cache, reader)
             retrieval.fill()
@@ -146,11 +124,6 @@ def step_memory_case(
     data: str, config: str, weights_dir: str | None, candidates: int
 ) -> dict[str, float]:
     """Peak of building the model and taking three joint steps, above the opened data."""
-    import tensorflow as tf
-
-    from rgan_tf.data.prepared import PreparedData
-    from training.bench.memory import peak_of
-
     opened = PreparedData.open(data)
     bank, crop_size = opened.bank, _config(config, candidates).data.crop_size
     bank.features_at([0]), bank.crops_at([0], crop_size), tf.zeros([1]) + 1
@@ -165,12 +138,6 @@ def step_memory_case(
 
 def random_bank(folder: Path, rng):
     """A bank of random patches in the sizes of the benchmark."""
-    import numpy as np
-
-    from rgan_tf.bank.patch_bank import PatchBank
-    from rgan_tf.bank.writer import PatchBankWriter
-    from rgan_tf.vocabulary import Vocabulary
-
     shape = {"crop_size": CROP, "feature_size": FEATURES}
     vocabulary = Vocabulary.from_categories(["thing"])
     with PatchBankWriter(folder, **shape, backbone="random", vocabulary=vocabulary) as writer:
@@ -184,10 +151,6 @@ def random_bank(folder: Path, rng):
 
 
 def _joint_step(data, config_name: str, weights_dir: str | None, candidates: int):
-    from rgan_tf.data.prepared import PreparedData
-    from training.bench.joint_step import build_joint_step, random_table
-    from training.train import check_data_fits
-
     opened = data if isinstance(data, PreparedData) else PreparedData.open(data)
     config = _config(config_name, candidates)
     check_data_fits(config, opened)
@@ -196,11 +159,8 @@ def _joint_step(data, config_name: str, weights_dir: str | None, candidates: int
     return lambda: step(next(batches))["loss/generator"].numpy()
 
 
-def _config(name: str, candidates: int):
-    from rgan_tf.config import load_config
-    from training.train import config_path
-
-    return load_config(config_path(name), [f"retrieval.candidates={candidates}"])
+def _config(name: str, candidates: int) -> Config:
+    return named_config(name, [f"retrieval.candidates={candidates}"])
 
 
 def _median_seconds(work, repetitions: int) -> float:

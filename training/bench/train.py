@@ -42,20 +42,20 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
     import numpy as np
     import tensorflow as tf
 
-    from rgan_tf.config import load_config
     from rgan_tf.data.prepared import PreparedData
     from rgan_tf.errors import BadInput
     from rgan_tf.model.bank_features import prefilter
     from rgan_tf.model.flops import count_flops
     from rgan_tf.model.networks import build_cooccurrence_embedding, build_sg2im_networks
+    from training.api import check_data_fits
     from training.bench.ceiling import measured_ceilings
     from training.bench.joint_step import build_joint_step
     from training.bench.step_parts import checkpoint_seconds, part_seconds, step_gflop
-    from training.train import check_data_fits, config_path
+    from training.configuration import named_config
 
     if args.steps < 1 or args.repetitions < 1:
         raise BadInput("rgan bench train: --steps and --repetitions must be at least 1")
-    config = load_config(config_path(args.config), args.overrides)
+    config = named_config(args.config, args.overrides)
     data = PreparedData.open(args.data)
     check_data_fits(config, data)
     width = data.bank.feature_size

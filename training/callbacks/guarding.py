@@ -1,4 +1,4 @@
-"""Watches what the guard skips, and what no guard sees: one side of the game giving up."""
+"""Watches for skipped steps, and for adversarial training that has collapsed."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class FiniteWatch(StageCallback):
 
 
 class CollapseWatch(StageCallback):
-    """Warns where training goes on and leads nowhere.
+    """Warns where training continues without learning anything.
 
     * A discriminator is blind: its loss is that of saying 0 to everything.
     * A discriminator is overwhelming: it hardly costs anything, so the generator learns nothing.
@@ -53,14 +53,14 @@ class CollapseWatch(StageCallback):
 
     Intervals in which every step was skipped say nothing.
 
-    Each is told once it has lasted five logging intervals, and again only after it had ceased.
+    It warns once something has lasted five logging intervals, and again only after it had ceased.
     A warning is a line on stderr and an entry of `warnings`, which end up in the stage's record.
 
     Args:
       first_step, total_steps: as for `StageCallback`.
       adversarial: form of the adversarial loss.
-      patience_steps: nothing is told before: every training begins with all of it.
-      warnings: of an earlier process or road; new ones are added.
+      patience_steps: no warning comes before: all three are normal at the beginning.
+      warnings: of an earlier process or before a rollback; new ones are added.
     """
 
     def __init__(

@@ -11,10 +11,10 @@ from tensorboard.plugins.hparams import api_pb2, summary, summary_v2
 
 from rgan_tf.config import Config, flat_settings
 from training.callbacks.stage import StageCallback
-from training.settings import changed_settings
+from training.configuration import changed_settings
 
 # (folder of the logs, tag) of the figures beside each config; the page shows their latest values,
-# whoever writes them, and leaves a cell empty where nobody has yet.
+# and leaves a cell empty where there is none yet.
 HEADLINES = (
     ("retrievegan", "loss/generator"),
     ("retrievegan", "loss/discriminator"),

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from training.callbacks.stage import StageCallback, refuse_non_finite
 from training.stop import StopSignals
 
-_AGREE_EVERY_STEPS = 10  # so often several processes ask each other whether one was told to stop
+_AGREE_EVERY_STEPS = 10  # so often several processes ask each other whether to stop
 
 
 class Saving(StageCallback):
@@ -16,8 +16,8 @@ class Saving(StageCallback):
 
     When a signal asks to stop, the running step is finished, everything is saved, and `Interrupted`
     is raised; the same command then continues. State that is not finite is never saved: it would
-    replace the state to go back to. Nor is state saved while steps are being skipped; who is told
-    to stop meanwhile goes on from the checkpoint before.
+    replace the state to go back to. Nor is state saved while steps are being skipped: where a
+    signal stops training meanwhile, it continues from the checkpoint before.
 
     Args:
       first_step, total_steps: as for `StageCallback`.
@@ -59,7 +59,7 @@ class Saving(StageCallback):
         if self._is_due() or (is_asked and self._is_sound()):
             self._save_now(logs)
         if is_asked:
-            # Another process may have been told, and this one not.
+            # The signal may have come to another process only.
             self._stop.number = self._stop.number or int(signal.SIGTERM)
             self._stop.obey(f"at step {self.step} of {self.total_steps}")
 

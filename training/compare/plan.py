@@ -6,11 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rgan_tf.config import Config, load_config
+from rgan_tf.config import Config
 from rgan_tf.runs import STAGES, open_run
 from training.compare.entries import Entry
-from training.settings import changed_settings
-from training.train import config_path
+from training.configuration import changed_settings, named_config
 
 _BASE_ONLY = ("training.steps=0",)  # of a run that only lends its first two stages
 
@@ -33,10 +32,10 @@ def plan(entries: Sequence[Entry], overrides: Sequence[str], runs: Path) -> list
         if entry.base is not None and entry.base not in planned:
             # As `Steps.train` has it: a run that lends its stages is trained before.
             settings = (*overrides, *_BASE_ONLY)
-            planned[entry.base] = entry, load_config(config_path(entry.config), settings)
+            planned[entry.base] = entry, named_config(entry.config, settings)
         if entry.run not in planned:
             settings = (*overrides, *entry.settings)
-            planned[entry.run] = entry, load_config(config_path(entry.config), settings)
+            planned[entry.run] = entry, named_config(entry.config, settings)
     done = {name: _done(runs / name) for name in planned}
     rates = _rates({name: (entry.config, done[name]) for name, (entry, _) in planned.items()})
     described = []

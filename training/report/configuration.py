@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from rgan_tf.config import Config, config_to_dict, flat_settings
+from training.configuration import changed_settings
 from training.report.markup import Content, Markup, join, tag
-from training.settings import changed_settings
 
 
 def config_section(config: Config) -> Markup:

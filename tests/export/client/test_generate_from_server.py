@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from export import generate
+from export.commands import generate
 from export.signatures import GENERATE, INPUTS
 from export.wire import dump_reply, read_tensors, specs_of
 from rgan_tf import cli

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from export import generate
+from export.commands import generate
 from export.signatures import DETERMINISTIC, GENERATE, empty_request
 from rgan_tf.errors import BadInput
 from rgan_tf.storage.image import encode_png

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from export import generate, saved_model, saved_model_loading
+from export import saved_model, saved_model_loading
+from export.commands import export, generate
 from export.signatures import DETERMINISTIC, GENERATE, GENERATE_WITH_PATCHES, example_request
 from rgan_tf.errors import BadInput
 from tests.export.arguments import generate_arguments
@@ -104,5 +105,5 @@ def test_the_command_names_the_index_and_refuses_what_misses_its_recall(
         name="retrievegan",
     )
     with pytest.raises(BadInput, match="--index scann"):
-        saved_model.main(arguments)
+        export.main(arguments)
     assert asked == ["scann"] and not (tmp_path / "model").exists()

@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from export import generate
+from export.commands import generate
 from export.service_errors import NotFound
 from tests.export.arguments import generate_arguments
 

@@ -34,7 +34,7 @@ class CountingBackbone:
 def backbone(monkeypatch) -> CountingBackbone:
     """What every command embeds with."""
     counting = CountingBackbone()
-    monkeypatch.setattr("rgan_tf.backbones.load_backbone", lambda name, weights_dir=None: counting)
+    monkeypatch.setattr("training.bank.build.load_backbone", lambda *names: counting)
     return counting
 
 

@@ -147,7 +147,7 @@ def test_a_finished_addition_is_not_embedded_again(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("rgan_tf.bank.edit.copy_banks", full)
+        patch.setattr("training.bank.build.copy_banks", full)
         assert f"{bank}: No space left" in refused(*words, code=2)
     assert content_of(bank) == before
     calls = backbone.calls

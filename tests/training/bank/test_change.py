@@ -58,7 +58,7 @@ def test_a_bank_stays_held_until_an_addition_is_in_its_place(
         return copy_banks(*args, **options)
 
     backbone.on_call = try_to_change
-    monkeypatch.setattr("rgan_tf.bank.edit.copy_banks", copy_while_tried)
+    monkeypatch.setattr("training.bank.build.copy_banks", copy_while_tried)
     assert rgan("bank", "add", bank, "--folders", more).code == 0
     assert len(refusals) == 2 and all("another process" in line for line in refusals)
     assert len(PatchBank.open(bank)) == 7
@@ -66,17 +66,17 @@ def test_a_bank_stays_held_until_an_addition_is_in_its_place(
 
 def test_a_bank_is_opened_again_once_it_is_held(bank, rgan, monkeypatch):
     """What another process removed between our first look and our turn does not come back."""
-    from rgan_tf.bank import lock
+    from training.bank import places
 
     @contextlib.contextmanager
     def late(folder):
-        monkeypatch.setattr(lock, "bank_lock", really)
+        monkeypatch.setattr(places, "bank_lock", really)
         assert rgan("bank", "remove", bank, "--ids", "0-1").code == 0
         with really(folder):
             yield
 
-    really = lock.bank_lock
-    monkeypatch.setattr(lock, "bank_lock", late)
+    really = places.bank_lock
+    monkeypatch.setattr(places, "bank_lock", late)
     assert rgan("bank", "remove", bank, "--ids", 0).code == 0
     assert len(PatchBank.open(bank)) == 2
 

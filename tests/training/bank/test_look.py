@@ -102,7 +102,7 @@ def test_no_picture_goes_into_the_bank(bank, refused, content_of, tmp_path, name
 @pytest.mark.parametrize("asked", [6, 10**9])
 def test_more_candidates_than_patches_are_refused(bank, refused, monkeypatch, tiny_config, asked):
     run = SimpleNamespace(config=tiny_config)
-    monkeypatch.setattr("rgan_tf.runs.open_run", lambda name: run)
-    monkeypatch.setattr("rgan_tf.runs.check_bank_fits", lambda *_: None)
+    monkeypatch.setattr("training.bank.tune.open_run", lambda name: run)
+    monkeypatch.setattr("training.bank.tune.check_bank_fits", lambda *_: None)
     line = refused("bank", "tune", bank, "--run", "any", "--candidates", asked)
     assert f"--candidates {asked}: {bank} has 5 patches" in line

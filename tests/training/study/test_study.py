@@ -13,8 +13,8 @@ from rgan_tf.model.networks import build_retrieval_networks
 from rgan_tf.runs import open_run, save_weights
 from rgan_tf.vocabulary import IMAGE
 from tests.training.study.reading import embedded, pixels, without_images
+from training.commands.study import SELECTIONS as OFFERED
 from training.evaluation.retrieval import SELECTIONS
-from training.study import SELECTIONS as OFFERED
 from training.study.page import labels
 
 

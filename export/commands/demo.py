@@ -9,13 +9,17 @@ import time
 from pathlib import Path
 from typing import Any
 
+from rgan_tf import cli
+from rgan_tf.errors import BadInput, RganError
+from rgan_tf.storage.files import write_bytes_atomic
+
 IMAGES = 300
 SIZE = 128  # px, side of the drawn scenes
 WORLD_SEED = 11
 SAMPLES = 2
 SAMPLE_SEED = 7
 RELEASED_RUN = "released:procedural_64"
-GRAPHS = Path(__file__).with_name("demo_graphs.json")
+GRAPHS = Path(__file__).parents[1] / "demo_graphs.json"
 
 _MARKER = ".rgan-demo"  # says that a folder was made here and may be replaced
 _PARTS = ("world", "model", "pictures")
@@ -71,9 +75,6 @@ def claim_folder(folder: Path) -> None:
     Raises:
       BadInput: if something is there that no demo made.
     """
-    from rgan_tf.errors import BadInput
-    from rgan_tf.storage.files import write_bytes_atomic
-
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
         raise BadInput(f"--out {folder}: is not a folder; name another")
     if folder.is_dir():
@@ -98,20 +99,12 @@ def run_command(*arguments: str) -> None:
     Raises:
       RganError: with its exit code if it fails; it has said why.
     """
-    from rgan_tf.cli import main as rgan
-
     logging.getLogger(__name__).info("$ rgan %s", " ".join(arguments))
-    code = rgan(list(arguments))
+    code = cli.main(list(arguments))
     if code:
-        raise _failure(arguments[0], code)
-
-
-def _failure(command: str, code: int) -> Exception:
-    from rgan_tf.errors import RganError
-
-    error = RganError(f"rgan {command} failed; the line above says why")
-    error.exit_code = code
-    return error
+        error = RganError(f"rgan {arguments[0]} failed; the line above says why")
+        error.exit_code = code
+        raise error
 
 
 def _is_partial(name: str) -> bool:

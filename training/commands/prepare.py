@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import time
 from typing import Any
+
+from rgan_tf.errors import BadInput
 
 _TOLD = 3  # bad images by name; the manifest has them all
 
@@ -67,7 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> dict[str, Any]:
     """Prepares the chosen data set and returns what is in the folder."""
     from rgan_tf.data.prepare import prepare_dataset
-    from rgan_tf.errors import BadInput
+    from training.datasets import READERS
 
     for option in ("limit", "images", "workers"):
         value = getattr(args, option, None)
@@ -77,7 +78,7 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
         raise BadInput(f"--seed must be at least 0, got {args.seed}")
     started = time.monotonic()
     manifest = prepare_dataset(
-        _READERS[args.dataset](args),
+        READERS[args.dataset](args),
         args.out,
         image_size=args.size,
         backbone=args.backbone,
@@ -129,50 +130,3 @@ def _add_dataset(datasets, name: str, text: str) -> argparse.ArgumentParser:
         help="share of images that may be missing, damaged or not as annotated (0)",
     )
     return parser
-
-
-def _coco(args: argparse.Namespace):
-    from rgan_tf.annotations.coco import CocoFilter, read_coco_dataset
-
-    keep = CocoFilter(
-        require_stuff=not args.allow_missing_stuff,
-        min_box_share=args.min_box_share,
-        min_objects=args.min_objects,
-        max_objects=args.max_objects,
-    )
-    return lambda folder: read_coco_dataset(
-        args.root, keep=keep, seed=args.seed, limit=args.limit, max_bad=args.max_bad
-    )
-
-
-def _procedural(args: argparse.Namespace):
-    from rgan_tf.annotations.coco import read_coco_dataset
-    from rgan_tf.progress import Progress
-    from rgan_tf.world import draw_world
-
-    def draw(folder):
-        with Progress("drawn images", args.images) as progress:
-            draw_world(
-                folder / "coco",
-                images=args.images,
-                size=args.size,
-                seed=args.seed,
-                workers=args.workers,
-                progress=lambda done, total: progress.update(done),
-            )
-        return read_coco_dataset(folder / "coco", seed=args.seed, kind="procedural")
-
-    return draw
-
-
-def _genome(args: argparse.Namespace):
-    from rgan_tf.annotations.visual_genome import GenomeFilter, read_visual_genome_dataset
-
-    names = [field.name for field in dataclasses.fields(GenomeFilter)]
-    keep = GenomeFilter(**{name: getattr(args, name) for name in names})
-    return lambda folder: read_visual_genome_dataset(
-        args.root, keep=keep, limit=args.limit, max_bad=args.max_bad
-    )
-
-
-_READERS = {"coco": _coco, "procedural": _procedural, "vg": _genome}

@@ -1,0 +1,1 @@
+"""The commands of `rgan` that use a trained run, one module each; see `rgan_tf.cli`."""

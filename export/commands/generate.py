@@ -1,0 +1,137 @@
+"""`rgan generate`: scene graphs to images, with an exported model and nothing else."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from export.signatures import DEFAULT_NAME, MODES, SAMPLE
+from rgan_tf.errors import BadInput
+
+_DEFAULT_SAMPLES = 4
+_WATCHED_SAMPLES = 1
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the options."""
+    parser.add_argument(
+        "graph",
+        help="JSON file with one scene graph, or a list of them; or the JSON that this command "
+        "wrote next to a picture, to change that picture",
+    )
+    parser.add_argument("--model", required=True, help="model folder, or one version in it")
+    parser.add_argument("--out", required=True, help="folder to make for the results")
+    parser.add_argument(
+        "--samples",
+        type=int,
+        help=f"images per graph ({_DEFAULT_SAMPLES}, with --watch {_WATCHED_SAMPLES}); each "
+        "retrieves anew",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of sample 1; sample i has seed+i-1")
+    for option, text in (
+        ("--keep", "keep the patches and boxes of these objects, and draw all others anew"),
+        ("--redraw", "draw these objects anew, with other patches, and keep all others"),
+    ):
+        parser.add_argument(
+            option,
+            nargs="+",
+            action="extend",
+            default=[],
+            metavar="OBJECT",
+            help=f"of the picture whose JSON is given: {text}. An object is named by its category "
+            "(house); where several have it, by its number among them (tree:2 is the second "
+            "tree); or by its position in the graph, from 0 (3)",
+        )
+    parser.add_argument(
+        "--watch",
+        action="store_true",
+        help="stay, and draw again whenever the file changes: OUT/0001, OUT/0002, ..., the newest "
+        "also as OUT/latest.png; prints one JSON line per picture; Ctrl-C ends it",
+    )
+    parser.add_argument(
+        "--mode",
+        choices=MODES,
+        default=MODES[SAMPLE],
+        help="draw a compatible group of patches; the best group without noise; or each object's "
+        "nearest patch by itself; the last two make one image per graph (sample)",
+    )
+    parser.add_argument(
+        "--temperature", type=float, default=1.0, help="of the draw; higher varies more (1)"
+    )
+    parser.add_argument(
+        "--allow-repeats",
+        action="store_true",
+        help="let objects of one image get the same patch while other candidates are free",
+    )
+    parser.add_argument(
+        "--licence",
+        action="append",
+        metavar="CODES",
+        help="retrieve only patches under these, such as BY,BY-SA,public-domain; may be repeated",
+    )
+    parser.add_argument(
+        "--server",
+        metavar="URL",
+        help="http://HOST:PORT or grpc://HOST:PORT that makes the images; of --model, only "
+        "assets.extra is needed then",
+    )
+    parser.add_argument("--name", help="of the model at the server (retrievegan)")
+    parser.add_argument("--timeout-s", type=float, help="for a request to the server (30)")
+
+
+def main(args: argparse.Namespace) -> dict[str, Any] | Iterator[dict[str, Any]]:
+    """Generates and returns where the pictures are; with --watch again and again."""
+    from export.generate import describe_result, read_draws, read_requests, write_samples
+    from export.model_folder import open_contract, open_model
+    from export.sample_graph import Edit
+    from rgan_tf.bank.licences import LicenceFilter
+    from rgan_tf.storage.files import atomic_folder
+
+    started = time.monotonic()
+    usual = _WATCHED_SAMPLES if args.watch else _DEFAULT_SAMPLES
+    draws = read_draws(
+        args.mode, args.samples, args.seed, args.temperature, usual, repeats=args.allow_repeats
+    )
+    licences = LicenceFilter.parse(args.licence)
+    edit = Edit(tuple(args.keep), tuple(args.redraw))
+    if args.redraw and args.mode != MODES[SAMPLE]:
+        raise BadInput(f"--redraw: draws patches, which --mode {args.mode} does not; leave one")
+    for option in ("name", "timeout_s"):
+        if args.server is None and getattr(args, option) is not None:
+            raise BadInput(f"--{option.replace('_', '-')}: goes with --server; name one")
+    opened = open_model(args.model) if args.server is None else open_contract(args.model)
+    draws = [draw.for_model(opened) for draw in draws]
+
+    def read():
+        return read_requests(args.graph, opened, licences, edit)
+
+    if args.watch:
+        from export.watch import watched
+
+        return watched(
+            args.graph, args.out, lambda: _answering(args, opened), read, draws, licences
+        )
+    requests = read()
+    with atomic_folder(args.out) as folder, _answering(args, opened) as answer:
+        samples = write_samples(folder, requests, draws, answer)
+    return describe_result(Path(args.out), requests, samples, licences, started)
+
+
+@contextlib.contextmanager
+def _answering(args: argparse.Namespace, model) -> Iterator[Any]:
+    """What answers a (`Request`, `Draw`): a server where one is named, else the model itself."""
+    if args.server is None:
+        from export.saved_model_loading import load_endpoints  # with TensorFlow
+
+        yield load_endpoints(model)
+        return
+    from export.client import DEFAULT_TIMEOUT_S, connect
+
+    name = DEFAULT_NAME if args.name is None else args.name
+    timeout_s = DEFAULT_TIMEOUT_S if args.timeout_s is None else args.timeout_s
+    with connect(args.server, model.folder, name=name, timeout_s=timeout_s) as client:
+        yield client.generate

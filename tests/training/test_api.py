@@ -1,0 +1,89 @@
+"""`train` from Python: configs as objects, callbacks of the user, what it hands to the model."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+
+import pytest
+import tensorflow as tf
+
+from rgan_tf.errors import BadInput
+from training.api import train
+from training.configuration import at_most
+from training.stages import retrievegan
+
+
+@pytest.fixture(autouse=True)
+def quick_backbone(monkeypatch, pooled_backbone):
+    monkeypatch.setattr("training.api.load_backbone", lambda name, folder: pooled_backbone)
+
+
+class Noted(tf.keras.callbacks.Callback):
+    """Which steps of which model it saw; ends training at one of them."""
+
+    def __init__(self, stop_at=None):
+        super().__init__()
+        self.steps = []
+        self._stop_at = stop_at
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.steps.append((type(self.model).__name__, int(self.model.step.numpy())))
+        self.model.stop_training = self.steps[-1] == self._stop_at
+
+
+def test_a_callback_sees_every_step_and_may_end_training(tiny_config, tiny_world, tmp_path):
+    config, folder = at_most(tiny_config, 3), tmp_path / "run"
+    first = Noted(stop_at=("Sg2imModel", 1))
+    trained = train(config, tiny_world, folder, callbacks=[first])
+    assert first.steps == [("Sg2imModel", 1)]
+    assert trained.stages["sg2im"]["steps"] == 1
+    assert trained.stages["cooccurrence"] == trained.stages["retrievegan"] == {}
+    # In a thread of its own, where Python has no signals.
+    second, done = Noted(), []
+    thread = threading.Thread(
+        target=lambda: done.append(
+            train(config, str(tiny_world.folder), str(folder), callbacks=[second])
+        )
+    )
+    thread.start()
+    thread.join()
+    names = ("Sg2imModel", "CooccurrenceModel", "RetrieveGAN")
+    every = [(name, step) for name in names for step in (1, 2, 3)]
+    assert second.steps == every[1:]
+    assert [done[0].stages[stage]["steps"] for stage in done[0].stages] == [3, 3, 3]
+    assert done[0].run.config.training.steps == 3
+
+
+def test_a_config_by_hand_is_checked_as_a_file_is(tiny_config, tiny_world, tmp_path):
+    wrong = dataclasses.replace(tiny_config.data, image_size=33)
+    with pytest.raises(BadInput, match="image_size"):
+        train(dataclasses.replace(tiny_config, data=wrong), tiny_world, tmp_path / "run")
+    with pytest.raises(BadInput, match="max-steps 0"):
+        train(tiny_config, tiny_world, tmp_path / "run", max_steps=0)
+    assert not (tmp_path / "run").exists()
+
+
+class Handed(Exception):
+    """What a model was made of."""
+
+
+@pytest.mark.parametrize(
+    "given, expected",
+    [({}, {}), ({"retriever": "mine", "losses": [abs]}, {"retriever": "mine", "losses": (abs,)})],
+)
+def test_a_retriever_and_losses_reach_the_model(
+    tiny_config, tiny_world, tmp_path, monkeypatch, given, expected
+):
+    def made(*parts, **options):
+        raise Handed(options)
+
+    monkeypatch.setattr(retrievegan, "RetrieveGAN", made)
+    parts = {
+        section: dataclasses.replace(getattr(tiny_config, section), steps=0)
+        for section in ("sg2im", "cooccurrence")
+    }
+    config = dataclasses.replace(tiny_config, **parts)
+    with pytest.raises(Handed) as caught:
+        train(config, tiny_world, tmp_path / "run", **given)
+    assert caught.value.args == (expected,)

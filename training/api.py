@@ -1,0 +1,159 @@
+"""Training from Python: `train` does what `rgan train` does, which calls it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+from rgan_tf.backbones import load_backbone
+from rgan_tf.config import Config, config_from_dict, config_to_dict
+from rgan_tf.data.prepared import PreparedData
+from rgan_tf.errors import BadInput
+from rgan_tf.fixed_order import fix_order_of_process
+from rgan_tf.losses.perceptual import PerceptualDistance
+from rgan_tf.runs import (
+    STAGES,
+    Run,
+    check_run_folder,
+    check_stages_fit,
+    create_run,
+    open_run,
+    take_stages,
+    training_lock,
+)
+from training.configuration import at_most, named_config
+from training.stages.cooccurrence import CooccurrenceTask
+from training.stages.retrievegan import RetrieveGANTask
+from training.stages.sg2im import Sg2imTask
+from training.stages.task import Task
+from training.stop import StopSignals
+from training.trainer import Trainer
+from training.workers import Workers, start_workers
+
+
+class Trained(NamedTuple):
+    """What training leaves.
+
+    Attributes:
+      run: the run folder, opened.
+      stages: name -> record of each stage, with its `steps`; empty where it has not begun.
+    """
+
+    run: Run
+    stages: dict[str, dict[str, Any]]
+
+
+def train(
+    config: Config | str | Path,
+    data: PreparedData | str | Path,
+    run: str | Path,
+    *,
+    retriever: Any = None,
+    losses: Sequence[Callable] = (),
+    callbacks: Sequence[tf.keras.callbacks.Callback] = (),
+    stages_from: str | Path | None = None,
+    as_they_are: bool = False,
+    max_steps: int | None = None,
+    profile_at: int | None = None,
+    weights_dir: str | Path | None = None,
+) -> Trained:
+    """Trains the three stages of a run, each skipped when done and continued when it is not.
+
+    SIGTERM and Ctrl-C end it after the running step, and the same call continues. A callback that
+    sets `self.model.stop_training` does so too, without an error.
+
+    Args:
+      config: a `Config`, a YAML file, or the name of a shipped config.
+      data: a folder that `prepare` made, or one that is open.
+      run: the run folder; continued if it exists.
+      retriever, losses: of the joint stage, in place of and beside those of the config; see
+        `RetrieveGAN`. Neither is stored in the run: a call that continues it names them again.
+      callbacks: ordinary callbacks of Keras, called in every stage. An epoch is a logging interval
+        of the config, `self.model.step.numpy()` the step of the stage, and `on_train_begin` may
+        come more than once in a stage. Where several processes train, each calls its own.
+      stages_from: a run whose first two stages are taken; it may differ in the joint stage only.
+      as_they_are: take them even if training them with this config gave others.
+      max_steps: of each stage, at most.
+      profile_at: step of a TensorBoard profile in each stage; None = none.
+      weights_dir: folder with backbone weight files.
+
+    Returns:
+      The run and what is known of its stages.
+
+    Raises:
+      BadInput: if config, data, run and machine do not fit together; nothing is written then.
+      CorruptData: if a file is damaged.
+      Diverged: after too many rollbacks.
+      Interrupted: if a signal came; everything is saved.
+
+    Example:
+      >>> trained = rgan_tf.train("procedural_64", "DATA", "RUN", max_steps=100)
+      >>> trained.stages["retrievegan"]["steps"]
+      100
+    """
+    if isinstance(config, Config):
+        config = config_from_dict(config_to_dict(config))  # checked as a file is
+    else:
+        config = named_config(config)
+    if max_steps is not None:
+        config = at_most(config, max_steps)
+    if config.training.deterministic:
+        fix_order_of_process()
+    workers = start_workers()  # before anything else: a cluster forms in the beginning or never
+    workers.check_fits(config.training)
+    if not isinstance(data, PreparedData):
+        data = PreparedData.open(data)
+    data.verify()
+    check_data_fits(config, data)
+    source = open_run(str(stages_from)) if stages_from else None
+    if source is not None:
+        check_stages_fit(source, config, data.fingerprint, as_they_are=as_they_are)
+    if workers.is_chief:
+        check_run_folder(run, config, data)
+    # Last, as its weights may have to be fetched; and before anything is written.
+    perceptual = PerceptualDistance(load_backbone(config.losses.perceptual_backbone, weights_dir))
+    with StopSignals() as stop, contextlib.ExitStack() as stack:
+        with workers.together():
+            if workers.is_chief:
+                created = create_run(run, config, data)
+                stack.enter_context(training_lock(created))
+                if source is not None:
+                    take_stages(created, source, as_they_are=as_they_are)
+        opened = open_run(str(run))
+        trainer = Trainer(opened, workers, stop, profile_at=profile_at, callbacks=callbacks)
+        for task in _tasks(opened, data, perceptual, workers, retriever, losses):
+            if not trainer.train(task):
+                break
+    return Trained(opened, {stage: opened.stage_record(stage) for stage in STAGES})
+
+
+def check_data_fits(config: Config, data: PreparedData) -> None:
+    """Refuses a data folder that this config cannot be trained on.
+
+    Raises:
+      BadInput: if backbone, resolution, patch size or amount do not fit.
+    """
+    data.check_config(config)
+    if data.record_count("train") < config.training.batch_size:
+        raise BadInput(
+            f"--data {data.folder}: {data.record_count('train')} training scenes are fewer than "
+            f"one batch of {config.training.batch_size}; set training.batch_size or add data"
+        )
+
+
+def _tasks(
+    run: Run,
+    data: PreparedData,
+    perceptual: PerceptualDistance,
+    workers: Workers,
+    retriever: Any,
+    losses: Sequence[Callable],
+) -> Iterator[Task]:
+    """One after the other, so that the model of a stage is gone before the next is built."""
+    yield Sg2imTask(run, data)
+    yield CooccurrenceTask(run, data)
+    yield RetrieveGANTask(run, data, perceptual, workers, retriever=retriever, losses=losses)

@@ -1,0 +1,138 @@
+"""`rgan bank`: a bank of patches as a thing of its own, apart from prepared data."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import importlib
+import time
+from typing import Any
+
+_MODULES = {
+    "build": "build",
+    "add": "build",
+    "remove": "change",
+    "merge": "change",
+    "verify": "look",
+    "info": "look",
+    "tune": "tune",
+}
+"""Task -> module of `training.bank` with a function of its name."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares one sub-command per thing that can be done with a bank."""
+    tasks = parser.add_subparsers(dest="task", required=True, metavar="TASK")
+
+    def task(name: str, text: str) -> argparse.ArgumentParser:
+        return tasks.add_parser(name, help=text, description=text, allow_abbrev=False)
+
+    made = task("build", "make a bank from prepared data, a COCO file or folders of images")
+    made.add_argument("--out", required=True, help="bank folder to make")
+    _add_sources(made)
+    made.add_argument(
+        "--like",
+        metavar="PLACE",
+        help="bank, data folder or run whose names it uses, and whose graphs it borrows for "
+        "patches that come without one",
+    )
+    made.add_argument(
+        "--backbone",
+        choices=("mobilenet_v2", "resnet50", "squeezenet"),
+        help="network of the patch features (mobilenet_v2, or that of --like)",
+    )
+
+    add = task("add", "add the patches of a COCO file or folders of images to a bank")
+    add.add_argument("bank", help="bank folder")
+    _add_sources(add)
+    _add_duplicates(add)
+
+    remove = task("remove", "take patches out of a bank")
+    remove.add_argument("bank", help="bank folder")
+    remove.add_argument("--ids", help="rows, such as 3,17,100-199; later rows move up")
+    remove.add_argument("--category", action="append", default=[], help="all of a category")
+    remove.add_argument("--source", action="append", default=[], help="all of a source image")
+    remove.add_argument("--licence", action="append", help="all under these licences, by code")
+
+    merge = task("merge", "put banks of one vocabulary and backbone into one")
+    merge.add_argument("banks", nargs="+", help="bank folders")
+    merge.add_argument("--out", required=True, help="bank folder to make")
+    merge.add_argument("--licence", action="append", help="only these licences, by code")
+    _add_duplicates(merge)
+
+    verify = task("verify", "read every byte of a bank and compare")
+    verify.add_argument("bank", help="bank folder")
+
+    info = task("info", "count the patches of a bank or an exported model, and show them")
+    info.add_argument(
+        "bank", metavar="BANK|MODEL", help="bank folder, exported model, or one version of it"
+    )
+    info.add_argument(
+        "--picture",
+        metavar="PNG",
+        help="also draw some patches of every category, or with --category all of that one, with "
+        "the ids by which a scene graph names them",
+    )
+    info.add_argument(
+        "--category",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="list the ids of all patches of a category; may be repeated",
+    )
+
+    tune = task("tune", "find the settings of the ScaNN index of a bank, and keep the index there")
+    tune.add_argument("bank", help="bank folder")
+    tune.add_argument("--run", required=True, help="run whose graph features are compared")
+    tune.add_argument("--recall", type=float, default=0.99, help="share to be found (0.99)")
+    tune.add_argument("--candidates", type=int, help="K; that of the run's config by default")
+
+
+def main(args: argparse.Namespace) -> dict[str, Any]:
+    """Does the task and returns what came of it."""
+    started = time.monotonic()
+    module = importlib.import_module(f"training.bank.{_MODULES[args.task]}")
+    try:
+        result = getattr(module, args.task)(args)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT) and error.filename is None:
+            # A full disk does not say which; a write names no file.
+            error.filename = _written_by(args)
+        raise
+    return {**result, "seconds": round(time.monotonic() - started, 2)}
+
+
+def _written_by(args: argparse.Namespace) -> str:
+    """What the task was to write."""
+    names = (getattr(args, name, None) for name in ("picture", "out", "bank"))
+    return next(str(name) for name in names if name)
+
+
+def _add_sources(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data", help="folder made by rgan prepare; its bank is copied")
+    parser.add_argument("--coco", metavar="JSON", help="annotations in COCO's format")
+    parser.add_argument("--images", metavar="FOLDER", help="the images of --coco")
+    parser.add_argument(
+        "--folders", metavar="FOLDER", help="one folder per category, one image per patch"
+    )
+    parser.add_argument("--licence", action="append", help="only these licences, by code")
+    parser.add_argument(
+        "--source-licence", default="", metavar="NAME", help="licence where the source names none"
+    )
+    parser.add_argument("--source-url", default="", metavar="URL", help="where --folders are from")
+    parser.add_argument(
+        "--min-box-share", type=float, default=0.0, help="of the image, for --coco (0)"
+    )
+    parser.add_argument(
+        "--max-bad",
+        type=float,
+        default=0.0,
+        help="share of images that may be missing, damaged or not as annotated (0)",
+    )
+    parser.add_argument("--weights-dir", help="folder with backbone weight files")
+
+
+def _add_duplicates(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--skip-duplicates", action="store_true", help="leave out what is there already"
+    )

@@ -1,0 +1,68 @@
+"""`rgan compare`: systems under one budget and one judge, as one table and one picture."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from training.compare.entries import ABLATION, SYSTEMS
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the options."""
+    parser.add_argument("configs", nargs="+", metavar="CONFIG", help="YAML files or shipped names")
+    parser.add_argument("--data", required=True, help="folder made by `rgan prepare`")
+    parser.add_argument("--out", required=True, help="folder of runs, table and picture; continued")
+    parser.add_argument(
+        "--systems",
+        nargs="+",
+        choices=(*SYSTEMS, *ABLATION),
+        default=list(SYSTEMS),
+        metavar="SYSTEM",
+        help=f"rows per config: {', '.join((*SYSTEMS, *ABLATION))} (all but those without a loss)",
+    )
+    parser.add_argument(
+        "--ablation",
+        action="store_true",
+        help="only retrievegan and the same without its retrieval losses (the paper's table 2)",
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="SECTION.KEY=VALUE",
+        dest="overrides",
+        help="override one setting of every config; may be given several times",
+    )
+    parser.add_argument("--split", default="val", choices=("train", "val", "test"))
+    parser.add_argument("--seed", type=int, default=0, help="of the evaluation")
+    parser.add_argument("--resamples", type=int, default=20, help="as for `rgan eval` (20)")
+    parser.add_argument(
+        "--metric-backbone", default="mobilenet_v2", choices=("mobilenet_v2", "inception_v3")
+    )
+    parser.add_argument("--weights-dir", help="folder with backbone weight files")
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="only say what would be trained, with which settings, and how long it may take where "
+        "runs of --out show how fast it goes; writes nothing",
+    )
+
+
+def main(args: argparse.Namespace) -> dict[str, Any]:
+    """Trains and evaluates what is missing; writes table.md, comparison.json, comparison.png."""
+    from training.compare.run import compare
+
+    return compare(
+        args.configs,
+        args.data,
+        args.out,
+        systems=("retrievegan", *ABLATION) if args.ablation else args.systems,
+        overrides=args.overrides,
+        split=args.split,
+        seed=args.seed,
+        resamples=args.resamples,
+        metric_backbone=args.metric_backbone,
+        weights_dir=args.weights_dir,
+        dry_run=args.dry_run,
+    )

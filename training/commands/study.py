@@ -1,0 +1,58 @@
+"""`rgan study`: people judge which of two sets of patches fits together better.
+
+RetrieveGAN's user study on patch compatibility: two ways of choosing patches, the same scene
+graphs, and for each the question which set could come from one image.
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+# Those of `training.evaluation.retrieval`, which is slow to import.
+SELECTIONS = ("learned", "untrained", "backbone", "graph_nearest", "random")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares one sub-command for making a study and one for its result."""
+    tasks = parser.add_subparsers(dest="task", required=True, metavar="TASK")
+
+    def task(name: str, text: str) -> argparse.ArgumentParser:
+        return tasks.add_parser(name, help=text, description=text, allow_abbrev=False)
+
+    made = task("make", "write the page that people answer, and the key to it")
+    made.add_argument("--run", required=True, help="run folder or released:NAME")
+    made.add_argument("--other", metavar="RUN", help="run of the second of --systems")
+    made.add_argument(
+        "--systems",
+        nargs=2,
+        choices=SELECTIONS,
+        default=("learned", "graph_nearest"),
+        metavar=("A", "B"),
+        help=f"ways of choosing to compare (learned graph_nearest), of {', '.join(SELECTIONS)}",
+    )
+    made.add_argument("--data", help="prepared data; default: what the run was trained on")
+    made.add_argument("--split", default="val", choices=("train", "val", "test"))
+    made.add_argument("--scenes", type=int, default=30, help="pairs of sets to show (30)")
+    made.add_argument(
+        "--repeats", type=int, help="pairs shown again with sides swapped; a sixth by default"
+    )
+    made.add_argument("--seed", type=int, default=0, help="of scenes, order, sides and noise (0)")
+    made.add_argument("--out", required=True, metavar="FOLDER", help="study folder to make")
+
+    report = task("report", "what the answers say")
+    report.add_argument("--study", required=True, metavar="FOLDER", help="made by rgan study make")
+    report.add_argument(
+        "--answers", required=True, nargs="+", metavar="FILE", help="one file per participant"
+    )
+
+
+def main(args: argparse.Namespace) -> dict[str, Any]:
+    """Makes a study, or reports on one."""
+    if args.task == "make":
+        from training.study.make import make
+
+        return make(args)
+    from training.study.report import report
+
+    return report(args)

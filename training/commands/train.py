@@ -1,0 +1,72 @@
+"""`rgan train`: config and data to a run folder, through all three stages."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the options."""
+    parser.add_argument("config", help="a YAML file, or the name of a shipped config")
+    parser.add_argument("--data", help="folder made by `rgan prepare`")
+    parser.add_argument("--run", help="run folder; continued if it exists")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="SECTION.KEY=VALUE",
+        dest="overrides",
+        help="override one setting of the config; may be given several times",
+    )
+    parser.add_argument(
+        "--stages-from",
+        metavar="RUN",
+        help="take the first two stages from this run, which may differ in the joint stage only",
+    )
+    parser.add_argument(
+        "--as-they-are",
+        action="store_true",
+        help="with --stages-from: take them even if training them with this config gave others",
+    )
+    parser.add_argument("--max-steps", type=int, help="at most so many steps per stage")
+    parser.add_argument("--dry-run", action="store_true", help="print the resolved config only")
+    parser.add_argument(
+        "--profile",
+        type=int,
+        metavar="STEP",
+        help="TensorBoard profile of ten steps from this one on; SIGUSR1 asks for one at any time",
+    )
+    parser.add_argument("--weights-dir", help="folder with backbone weight files")
+
+
+def main(args: argparse.Namespace) -> dict[str, Any]:
+    """Trains what is missing and returns the stages' records."""
+    from rgan_tf.config import config_to_dict
+    from rgan_tf.errors import BadInput
+    from training.configuration import at_most, named_config
+
+    config = named_config(args.config, args.overrides)
+    if args.profile is not None and args.profile < 0:
+        raise BadInput(f"--profile {args.profile}: must be a step, at least 0")
+    if args.as_they_are and not args.stages_from:
+        raise BadInput("--as-they-are: says how --stages-from is meant; name a run by it")
+    if args.max_steps is not None:
+        config = at_most(config, args.max_steps)
+    if args.dry_run:
+        return {"config": config_to_dict(config)}
+    if not args.data or not args.run:
+        raise BadInput("rgan train: --data and --run are needed (or --dry-run)")
+
+    from training.api import train  # which takes seconds
+
+    trained = train(
+        config,
+        args.data,
+        args.run,
+        stages_from=args.stages_from,
+        as_they_are=args.as_they_are,
+        profile_at=args.profile,
+        weights_dir=args.weights_dir,
+    )
+    return {"run": args.run, **trained.stages}

@@ -1,0 +1,126 @@
+"""A comparison from Python: `compare` does what `rgan compare` does, which calls it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rgan_tf.backbones import load_backbone
+from rgan_tf.data.prepared import PreparedData
+from rgan_tf.errors import BadInput
+from rgan_tf.storage.files import write_bytes_atomic, write_json_atomic
+from rgan_tf.storage.image import encode_png
+from training.api import check_data_fits
+from training.compare.entries import SYSTEMS, Entry, entries_of
+from training.compare.picture import comparison_picture
+from training.compare.plan import plan, plan_lines
+from training.compare.steps import Steps
+from training.compare.table import markdown, rows_of
+from training.configuration import named_config
+from training.evaluation.inputs import check_resamples, check_seed, check_split
+
+
+def compare(
+    configs: Sequence[str],
+    data: str,
+    out: str | Path,
+    *,
+    systems: Sequence[str] = SYSTEMS,
+    overrides: Sequence[str] = (),
+    split: str = "val",
+    seed: int = 0,
+    resamples: int = 20,
+    metric_backbone: str = "mobilenet_v2",
+    weights_dir: str | None = None,
+    dry_run: bool = False,
+) -> dict[str, Any]:
+    """Trains and evaluates what is missing; writes table.md, comparison.json, comparison.png.
+
+    Args:
+      configs: YAML files or shipped names.
+      data: folder made by `rgan prepare`.
+      out: folder of runs, table and picture; continued.
+      systems: rows per config, of `SYSTEMS` and `ABLATION`.
+      overrides: `section.key=value` of every config.
+      split: that is judged.
+      seed, resamples: of the evaluation.
+      metric_backbone: network of the distances.
+      weights_dir: folder with backbone weight files.
+      dry_run: only says what would be trained, and writes nothing.
+
+    Returns:
+      `table`, `picture` (paths) and `rows`; with `dry_run` what `plan` says.
+
+    Raises:
+      BadInput: if something does not fit together; nothing is trained then.
+    """
+    check_seed(seed)
+    check_resamples(resamples)
+    opened_configs = {name: named_config(name, overrides) for name in configs}
+    entries = entries_of(opened_configs, list(dict.fromkeys(systems)))
+    opened = PreparedData.open(data)
+    check_split(opened, split)
+    out = Path(out)
+    if out.exists() and not out.is_dir():
+        raise BadInput(f"--out {out}: is a file; name a folder")
+
+    # What cannot be done is said before hours of training.
+    for entry in entries:
+        check_data_fits(named_config(entry.config, [*overrides, *entry.settings]), opened)
+    for name, config in opened_configs.items():
+        if config.retrieval.choice != "learned":
+            raise BadInput(
+                f"{name}: has retrieval.choice={config.retrieval.choice}; the systems that are "
+                "compared say how patches are chosen, so leave it out"
+            )
+    if dry_run:
+        return _planned(entries, data, out, overrides)
+    backbone_weights = load_backbone(metric_backbone, weights_dir).weights_sha256
+
+    steps = Steps(out, data, list(overrides), weights_dir=weights_dir, count=len(entries))
+    for entry in entries:
+        steps.train(entry)
+    evaluations = {
+        entry.name: steps.evaluate(
+            entry,
+            opened.fingerprint,
+            split=split,
+            seed=seed,
+            resamples=resamples,
+            backbone=metric_backbone,
+            backbone_weights=backbone_weights,
+        )
+        for entry in entries
+    }
+    metrics = {name: found.metrics for name, found in evaluations.items()}
+    rows = rows_of(entries, metrics)
+    text = markdown(rows, split=split, steps={entry.name: steps.steps(entry) for entry in entries})
+    first = next(iter(opened_configs.values()))
+    picture = comparison_picture(entries, evaluations, opened, split, first)
+    write_bytes_atomic(out / "table.md", text.encode())
+    write_bytes_atomic(out / "comparison.png", encode_png(picture))
+    result = {
+        "table": str(out / "table.md"),
+        "picture": str(out / "comparison.png"),
+        "rows": rows,
+    }
+    write_json_atomic(out / "comparison.json", {**result, "metrics": metrics})
+    return result
+
+
+def _planned(
+    entries: Sequence[Entry], data: str, out: Path, overrides: Sequence[str]
+) -> dict[str, Any]:
+    runs = plan(entries, overrides, out / "runs")
+    for line in plan_lines(runs):
+        print(line, file=sys.stderr)
+    seconds = [run["seconds"] for run in runs]
+    return {
+        "out": str(out),
+        "data": data,
+        "runs": runs,
+        "rows": {entry.name: entry.run for entry in entries},
+        "seconds": None if None in seconds else round(sum(seconds), 1),
+    }

@@ -1,0 +1,69 @@
+"""Configs by name, cut short, and beside the defaults."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rgan_tf.config import Config, flat_settings, load_config
+from rgan_tf.errors import BadInput
+from rgan_tf.near_names import near_names
+
+CONFIG_FOLDER = Path(__file__).parent / "configs"
+
+
+def named_config(name: str | Path, overrides: Sequence[str] = ()) -> Config:
+    """The config of a YAML file, or a shipped one by its name.
+
+    Args:
+      name: a path or a name.
+      overrides: `section.key=value` each.
+
+    Raises:
+      BadInput: if there is neither, which names the shipped ones; or as `load_config`.
+    """
+    path = Path(name)
+    shipped = {file.stem: file for file in sorted(CONFIG_FOLDER.glob("*.yaml"))}
+    # A folder of that name is a run or data, and no config.
+    if not path.is_file() and str(name) in shipped:
+        path = shipped[str(name)]
+    if not path.exists():
+        advice = near_names(path.stem, shipped)
+        advice = f"; {advice}" if advice.startswith("did") else ""
+        raise BadInput(
+            f"config {name}: No such file, and no shipped config has this name; shipped are "
+            f"{', '.join(shipped)}{advice}"
+        )
+    return load_config(path, overrides)
+
+
+def at_most(config: Config, steps: int) -> Config:
+    """A config that trains each stage for at most so many steps.
+
+    Raises:
+      BadInput: if that is none.
+    """
+    if steps < 1:
+        raise BadInput(f"--max-steps {steps}: must be at least 1")
+
+    def shortened(section):
+        return dataclasses.replace(section, steps=min(steps, section.steps))
+
+    return dataclasses.replace(
+        config,
+        sg2im=shortened(config.sg2im),
+        cooccurrence=shortened(config.cooccurrence),
+        training=shortened(config.training),
+    )
+
+
+def changed_settings(config: Config) -> dict[str, tuple[Any, Any]]:
+    """`section.key` -> (value, default) of every setting that is not the default."""
+    defaults = flat_settings(Config())
+    return {
+        key: (value, defaults[key])
+        for key, value in flat_settings(config).items()
+        if value != defaults[key]
+    }
