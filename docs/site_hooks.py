@@ -17,9 +17,7 @@ _TAG = re.compile(r"\\tag\{(.*?)\}")
 def on_files(files, config):
     """Adds CONTRIBUTING.md, which GitHub looks for beside docs/ and not in it."""
     text = (Path(config.config_file_path).parent / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    files.append(
-        File.generated(config, "contributing.md", content=text.replace("](docs/", "]("))
-    )
+    files.append(File.generated(config, "contributing.md", content=text.replace("](docs/", "](")))
     return files
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import pydoc
 import re
 import shlex
 from pathlib import Path
 
 import pytest
+import yaml
 
+import rgan_tf
 from export import demo
 from rgan_tf import cli
 from rgan_tf.annotations.coco import read_coco_dataset
@@ -115,6 +118,20 @@ def test_every_section_of_the_method_that_is_cited_exists():
             cited.setdefault(section, path.name)
     assert len(cited) > 5
     assert {section: name for section, name in cited.items() if section not in sections} == {}
+
+
+def test_the_site_has_every_page_and_every_public_name():
+    site = yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))
+    pages = [page if isinstance(page, str) else next(iter(page.values())) for page in site["nav"]]
+    pages.remove("contributing.md")  # of CONTRIBUTING.md, which lies beside docs
+    assert (ROOT / "CONTRIBUTING.md").exists()
+    assert sorted(pages) == sorted(path.name for path in (ROOT / "docs").glob("*.md"))
+    assert all((ROOT / name).exists() for name in site["hooks"])
+    reference = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    names = re.findall(r"^::: ([\w.]+)$", reference, re.MULTILINE)
+    assert [name for name in names if pydoc.locate(name) is None] == []
+    shown = {name.rpartition(".")[2] for name in names}
+    assert shown >= set(getattr(rgan_tf, "__all__", ["GroupRetrieval"]))
 
 
 def test_the_scene_graph_in_the_readme_is_the_example_that_ships():
