@@ -149,7 +149,6 @@ class RetrieveGAN(AdversarialModel):
             self._anchor_mask(mask, boxes),
             derive_seed(self.run_seed, self.step, 0, Purpose.SELECTION_ANCHOR),
             first_row=first_row,
-            total_rows=self.config.training.batch_size,
         )  # [B]
         retrieved = self.retrieve(
             batch,

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from rgan_tf.config import load_config
 from rgan_tf.losses.perceptual import PerceptualDistance
+from rgan_tf.losses.total import mean_loss
 from rgan_tf.model.retrievegan import GENERATOR_TERMS
 from rgan_tf.model.synthesis import reconstruct, synthesise
 from rgan_tf.seeds import Purpose
@@ -40,7 +41,7 @@ def taped(tiny_config, make_joint, batch, perceptual):
     with tf.GradientTape(persistent=True) as tape:
         terms = model.compute_terms(batch, tf.constant(0))
         losses = {name: tf.reduce_sum(term) for name, term in terms.generator.items()}
-        total = model._total(terms.generator, model.generator_weights)
+        total = mean_loss(terms.generator, model.generator_weights, 4)
     return model, terms, tape, losses, total
 
 
@@ -155,7 +156,7 @@ def test_sharing_one_forward_pass_leaves_the_discriminators_gradients_alone(
         model.discriminators = view
         with tf.GradientTape(persistent=True) as tape:
             terms = model.compute_terms(batch, tf.constant(0))
-            loss = model._total(terms.discriminator, model.discriminator_weights)
+            loss = mean_loss(terms.discriminator, model.discriminator_weights, 4)
             adversarial = tf.reduce_sum(terms.generator["adversarial_image"])
         gradients.append(tape.gradient(loss, variables))
         passed_back.append(reached(tape, adversarial, model.networks.generator.trainable_variables))
@@ -208,6 +209,7 @@ def test_noise_is_a_function_of_seed_step_row_and_detour(tiny_config, make_joint
         assert (seeds() != seeds(**other)).any(), other
     # However a batch is split, a row keeps its seed.
     np.testing.assert_array_equal(seeds()[2:], seeds(first_row=2, rows=2))
+    np.testing.assert_array_equal(seeds(), seeds(rows=9)[:4])
 
 
 def test_temperature_falls_over_the_first_third(tiny_config, make_joint):
