@@ -19,6 +19,7 @@ from rgan_tf.cli import COMMANDS, _build_parser
 from rgan_tf.data.prepare import prepare_dataset
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.errors import BadInput
+from rgan_tf.losses import GENERATOR_LOSSES
 from rgan_tf.scene_graph import encode_scene_graph, load_scene_graphs
 from rgan_tf.storage.image import read_image
 from rgan_tf.world import draw_world
@@ -117,6 +118,7 @@ def test_every_section_of_the_method_that_is_cited_exists():
             assert before.endswith("method "), f"{path.name}: §{section} of which page?"
             cited.setdefault(section, path.name)
     assert len(cited) > 5
+    assert [one.name for one in GENERATOR_LOSSES if f"| `{one.name}` |" not in method] == []
     assert {section: name for section, name in cited.items() if section not in sections} == {}
 
 
