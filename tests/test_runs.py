@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 import yaml
 
-from rgan_tf import runs
+from rgan_tf import released, runs
 from rgan_tf.config import config_from_dict
 from rgan_tf.errors import BadInput, CorruptData
 from rgan_tf.runs import (
@@ -161,7 +161,7 @@ def test_refuses_what_is_no_run(tmp_path):
 
 
 def test_released_runs_are_found_by_name(run, tmp_path, monkeypatch):
-    monkeypatch.setattr(runs, "RELEASED_FOLDER", tmp_path)
+    monkeypatch.setattr(released, "FOLDER", tmp_path)
     assert open_run("released:run").config == run.config
     with pytest.raises(BadInput, match="no such released run; there is run"):
         open_run("released:other")

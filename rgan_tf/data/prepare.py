@@ -16,25 +16,19 @@ from rgan_tf.bank.patch_queue import PATCH_SIZE, PatchQueue, read_annotated
 from rgan_tf.bank.writer import PatchBankWriter
 from rgan_tf.data.prepared import (
     BANK,
-    KIND,
-    MANIFEST,
+    DATA,
     RECORDS,
     SPLITS,
     TRUTH,
-    VERSION,
     VOCABULARY,
     bank_folder,
 )
 from rgan_tf.data.records import SCHEMA_FILE, Scene, schema_text, write_records
 from rgan_tf.errors import BadInput, CorruptData
 from rgan_tf.progress import Progress
-from rgan_tf.storage.files import (
-    atomic_folder,
-    describe_files,
-    write_bytes_atomic,
-    write_json_atomic,
-)
+from rgan_tf.storage.files import atomic_folder, write_bytes_atomic, write_json_atomic
 from rgan_tf.storage.image import encode_png, resize_image
+from rgan_tf.storage.manifest import describe_files
 from rgan_tf.vocabulary import Vocabulary
 
 
@@ -116,9 +110,7 @@ class _Preparation:
             for part in (VOCABULARY, SCHEMA_FILE, RECORDS, BANK, TRUTH)
             for path in _files_below(self._folder / part)
         ]
-        manifest = {
-            "kind": KIND,
-            "version": VERSION,
+        content = {
             "dataset": self._dataset.kind,
             "seed": seed,
             "image_size": self._image_size,
@@ -131,8 +123,7 @@ class _Preparation:
             "bad_images": self._bad.lines,
             "files": describe_files(self._folder, files),
         }
-        write_json_atomic(self._folder / MANIFEST, manifest)
-        return manifest
+        return DATA.write(self._folder, content)
 
     def _write_split(self, split: str) -> dict[str, Any]:
         counts: collections.Counter[str] = collections.Counter()

@@ -122,8 +122,8 @@ def test_folders_that_are_not_data(tmp_path, copied):
     path = copied / "manifest.json"
     manifest = json.loads(path.read_text())
     for change, message in (
-        ({"kind": "else"}, "not the manifest"),
-        ({"version": 7}, "data version 7"),
+        ({"kind": "else"}, "not a folder made by rgan prepare"),
+        ({"version": 7}, "version 7 of a folder made by rgan prepare"),
         ({"vocabulary_sha256": "0" * 64}, "not the vocabulary"),
     ):
         path.write_text(json.dumps(manifest | change))
