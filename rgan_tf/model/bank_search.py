@@ -158,9 +158,9 @@ class BankSearch:
                 raise manifest.damaged("is of another bank or of other sizes")
             manifest.check_files((_FEATURES,), verify=True)
             return self._read_features()
-        except CorruptData as error:
+        except (BadInput, CorruptData) as error:
             self._say(str(error))
-        except (BadInput, OSError) as error:
+        except OSError as error:
             self._say(f"{error}; {_AGAIN}")
         return None
 
