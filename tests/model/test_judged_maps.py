@@ -74,7 +74,7 @@ def _feature_logits(config, discriminators, perceptual, batch, maps_from):
         images,
         [batch["boxes"]] * 2,
         batch["objects"] > 0,
-        lambda purpose: derive_batch_seeds(5, 1, purpose, total_rows=4),
+        lambda purpose: derive_batch_seeds(5, 1, purpose, rows=4),
         maps_from and [perceptual.maps(part) for part in maps_from],
     )
     return [head.numpy() for judgement in judgements for head in judgement.feature]
