@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import math
@@ -228,8 +229,7 @@ def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path):
 
 
 @pytest.mark.parametrize("code", [errno.EBUSY, errno.EXDEV])
-@pytest.mark.parametrize("at_once", [True, False])
-def test_a_mount_that_only_renaming_tells_is_refused(tmp_path, monkeypatch, code, at_once):
+def test_a_mount_that_only_renaming_tells_is_refused(tmp_path, monkeypatch, code):
     """As a folder mounted on its own disk."""
 
     def busy(new, old):
@@ -238,7 +238,6 @@ def test_a_mount_that_only_renaming_tells_is_refused(tmp_path, monkeypatch, code
     old = tmp_path / "old"
     old.mkdir()
     (old / "x").write_text("old")
-    monkeypatch.setattr(renames, "_exchange_at_once", busy if at_once else lambda *_: False)
     monkeypatch.setattr(os, "rename", busy)
     for written in (files.replaced_folder(old), files.atomic_folder(tmp_path / "new")):
         with pytest.raises(BadInput, match="is a mount point .* name a folder inside it"):
@@ -255,17 +254,39 @@ def test_a_mount_that_shows_is_refused_before_the_work(tmp_path, monkeypatch):
             pytest.fail("must refuse before the work starts")
 
 
-def test_where_folders_cannot_be_exchanged_at_once_two_steps_do(tmp_path, monkeypatch):
+def test_an_exchange_happens_or_leaves_the_old_folder(tmp_path):
     old, new = tmp_path / "old", tmp_path / "new"
     for folder in (old, new):
         folder.mkdir()
         (folder / "x").write_text(folder.name)
-    monkeypatch.setattr(renames, "_exchange_at_once", lambda *_: False)
     with pytest.raises(FileNotFoundError):
         renames.exchange(tmp_path / "none", old)
     assert (old / "x").read_text() == "old"
     renames.exchange(new, old)
     assert (old / "x").read_text() == "new" and os.listdir(tmp_path) == ["old"]
+
+
+@pytest.mark.parametrize("steps", [1, 2])
+def test_an_exchange_that_was_killed_is_mended(tmp_path, monkeypatch, steps):
+    """After its first step the old folder comes back; after its second it is deleted."""
+    old, new = tmp_path / "old", tmp_path / "new"
+    for folder in (old, new):
+        folder.mkdir()
+        (folder / "x").write_text(folder.name)
+    rename, done = os.rename, []
+
+    def killed(*names):
+        done.append(rename(*names)) if len(done) < steps else pytest.fail("is over")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "rename", killed)
+        patch.setattr(renames.shutil, "rmtree", lambda *_, **__: None)
+        with contextlib.suppress(pytest.fail.Exception):
+            renames.exchange(new, old)
+    assert len(renames.set_aside(old)) == 1 and old.exists() == (steps == 2)
+    renames.undo_exchange(old)
+    assert (old / "x").read_text() == ("old" if steps == 1 else "new")
+    assert not renames.set_aside(old)
 
 
 def test_places_are_absolute_and_a_link_stays_one_only_as_the_name(tmp_path, monkeypatch):
