@@ -87,18 +87,6 @@ class GenomeFilter:
                 )
 
 
-def read_visual_genome(
-    root: str | Path, *, split: str, keep: GenomeFilter | None = None
-) -> Iterator[AnnotatedImage]:
-    """The kept images of one split; see `read_visual_genome_dataset`."""
-    if split not in SPLITS:
-        raise BadInput(f"split {split!r}: must be one of {', '.join(SPLITS)}")
-    bad = BadImages(0.0)
-    images = list(_Genome(Path(root), keep or GenomeFilter(), bad).images(split))
-    bad.check(len(images) + len(bad.lines))
-    yield from images
-
-
 def read_visual_genome_dataset(
     root: str | Path,
     *,

@@ -70,7 +70,6 @@ class Backbone:
         """Whether there are retrieval features."""
         return bool(self._spec.feature_layers)
 
-    @property
     def weights_sha256(self) -> str:
         """Of the file with every layer; what is computed with it depends on this."""
         return sha256_of(self._path(partial=False))
@@ -98,7 +97,6 @@ class Backbone:
         """Keras model [B, S, S, 3] float32 in 0..255 -> [B, Df]."""
         return self._pooled((self._spec.final_layer,), self._spec.final_input_size, partial=False)
 
-    @property
     def perceptual_network(self) -> tf.keras.Model:
         """Keras model [B, H, W, 3] float32 in 0..255 -> list of maps [B, h, w, C]."""
         layers = self._spec.perceptual_layers
@@ -193,7 +191,7 @@ class Backbone:
             raise ValueError(
                 f"perceptual maps need images of {MIN_PERCEPTUAL_SIDE} px, got {min(sides)}"
             )
-        return self.perceptual_network((images + 1.0) * 127.5, training=False)
+        return self.perceptual_network()((images + 1.0) * 127.5, training=False)
 
     def save_truncated(self, path: str | Path) -> None:
         """Writes just the layers that the retrieval features need, as h5.

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from rgan_tf.bank.format import (
+    BANK,
     COLUMNS,
     CROPS,
     FEATURES,
@@ -19,16 +20,15 @@ from rgan_tf.bank.format import (
     GRAPH_ENDS,
     GRAPH_OBJECTS,
     GRAPH_TRIPLES,
-    KIND,
     MANIFEST,
     TABLE,
-    VERSION,
     VOCABULARY,
 )
 from rgan_tf.bank.graphs import BankGraph
 from rgan_tf.bank.growing_array import GrowingArray
 from rgan_tf.errors import CorruptData
-from rgan_tf.storage.files import describe_files, write_json_atomic
+from rgan_tf.storage.files import write_json_atomic
+from rgan_tf.storage.manifest import describe_files
 from rgan_tf.storage.seal import read_sealed, sealed
 from rgan_tf.vocabulary import Vocabulary
 
@@ -186,9 +186,7 @@ class PatchBankWriter:
         for array in self._arrays.values():
             array.close()
         write_json_atomic(self._folder / VOCABULARY, self._vocabulary.to_json())
-        manifest = {
-            "kind": KIND,
-            "version": VERSION,
+        content = {
             "rows": self.rows,
             "graphs": self._arrays[GRAPH_ENDS].rows,
             "crop_size": self._crop_size,
@@ -198,8 +196,7 @@ class PatchBankWriter:
             **self._origin,
             "files": describe_files(self._folder, FILES),
         }
-        manifest = sealed(manifest)
-        write_json_atomic(self._folder / MANIFEST, manifest)
+        manifest = BANK.write(self._folder, content)
         with contextlib.suppress(FileNotFoundError):
             (self._folder / PROGRESS).unlink()
         return manifest

@@ -145,11 +145,11 @@ def test_a_step_moves_the_heads_and_nothing_that_is_frozen(
     """On a pretrained network (another than the config's: this one comes with the project)."""
     model = make_joint(config, perceptual=perceptual)
     frozen = [
-        *perceptual._backbone.perceptual_network.variables,
+        *perceptual._backbone.perceptual_network().variables,
         *model.discriminators.feature.mixing.variables,
     ]
     owned = {id(variable) for variable in model.variables}
-    assert not owned & {id(v) for v in perceptual._backbone.perceptual_network.variables}
+    assert not owned & {id(v) for v in perceptual._backbone.perceptual_network().variables}
     heads = [v for v in model.discriminators.feature.trainable_variables if "kernel" in v.name]
     assert len(model.discriminators.feature.heads) == 4
     before = [[variable.numpy() for variable in part] for part in (frozen, heads)]

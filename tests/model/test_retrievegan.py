@@ -88,7 +88,7 @@ def test_every_parameter_of_phi_encoder_and_generator_learns(taped):
 def test_frozen_networks_are_not_the_models(tiny_config, make_joint, batch, perceptual):
     """C_occ comes in as numbers of the batch; the backbone is held, but neither owned nor moved."""
     model = make_joint(tiny_config, perceptual=perceptual)
-    frozen = perceptual._backbone.perceptual_network.variables
+    frozen = perceptual._backbone.perceptual_network().variables
     before = [variable.numpy() for variable in frozen]
     assert before
     owned = {id(variable) for variable in model.variables}
