@@ -179,13 +179,17 @@ def write_extra(
     write_bytes_atomic(extra / "config.yaml", config_yaml.encode("utf-8"))
     with open(extra / "provenance.jsonl", "w", encoding="utf-8") as file:
         for row in provenance:
-            y0, x0, y1, x1 = row["box"]
-            shown = {**{key: row.get(key) for key in _PROVENANCE_KEYS}, "box": [x0, y0, x1, y1]}
-            file.write(json.dumps(shown, ensure_ascii=False) + "\n")
+            file.write(json.dumps(shown_row(row), ensure_ascii=False) + "\n")
     files = sorted(
         path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()
     )
     MODEL.write(folder, {**origin, "files": describe_files(folder, files)})
+
+
+def shown_row(row: dict[str, Any]) -> dict[str, Any]:
+    """A row of the bank's table as users see it: its box as [x0, y0, x1, y1]."""
+    y0, x0, y1, x1 = row["box"]
+    return {**{key: row.get(key) for key in _PROVENANCE_KEYS}, "box": [x0, y0, x1, y1]}
 
 
 def _is_no_variable(name: str) -> bool:

@@ -55,6 +55,8 @@ def _within(name: str, prefixes: tuple[str, ...]) -> bool:
 
 def _violations(module: str, imports: set[str]) -> list[str]:
     package, *rest = module.split(".")
+    if module == "rgan_tf":  # the front door names every room
+        return []
     others = {"rgan_tf": ("training", "export"), "training": ("export",), "export": ("training",)}
     never = (*NEVER, *others[package])
     if package == "rgan_tf" and rest:

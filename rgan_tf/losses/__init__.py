@@ -14,7 +14,7 @@ class LossEntry(NamedTuple):
 
     Attributes:
       name: of the loss and of its weight.
-      equation: number or section in the paper, or "ours".
+      equation: its number in the paper, or the section of docs/method.md, or "ours".
       function: its dotted name.
     """
 
@@ -24,15 +24,15 @@ class LossEntry(NamedTuple):
 
 
 GENERATOR_LOSSES = (
-    LossEntry("selection", "§3.3", "rgan_tf.losses.retrieval.selection_loss"),
+    LossEntry("selection", "method §4.1", "rgan_tf.losses.retrieval.selection_loss"),
     LossEntry("cooccurrence", "(5)", "rgan_tf.losses.retrieval.expected_cooccurrence_loss"),
     LossEntry("adversarial_image", "(6)", "rgan_tf.losses.adversarial.generator_loss"),
     LossEntry("adversarial_object", "(6)", "rgan_tf.losses.adversarial.generator_loss"),
-    LossEntry("reconstruction", "§3.4", "rgan_tf.losses.basic.reconstruction_loss"),
-    LossEntry("box", "§3.4", "rgan_tf.losses.basic.box_loss"),
+    LossEntry("reconstruction", "method §6.2", "rgan_tf.losses.basic.reconstruction_loss"),
+    LossEntry("box", "method §6.2", "rgan_tf.losses.basic.box_loss"),
     LossEntry("box_overlap", "ours", "rgan_tf.losses.basic.box_overlap_loss"),
-    LossEntry("auxiliary", "§3.4", "rgan_tf.losses.basic.auxiliary_loss"),
-    LossEntry("perceptual_image", "§3.4", "rgan_tf.losses.perceptual.PerceptualDistance"),
-    LossEntry("perceptual_object", "§3.4", "rgan_tf.losses.perceptual.PerceptualDistance"),
+    LossEntry("auxiliary", "method §6.2", "rgan_tf.losses.basic.auxiliary_loss"),
+    LossEntry("perceptual_image", "method §6.2", "rgan_tf.losses.perceptual.PerceptualDistance"),
+    LossEntry("perceptual_object", "method §6.2", "rgan_tf.losses.perceptual.PerceptualDistance"),
 )
 """What the generator side minimises; `adversarial_feature` joins where the config has it."""
