@@ -23,7 +23,7 @@ from rgan_tf.bank.patch_bank import PatchBank
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.errors import BadInput
 from rgan_tf.runs import check_bank_fits, check_learns_retrieval, open_run
-from rgan_tf.scene_graph import SceneGraph, load_scene_graph, parse_scene_graph
+from rgan_tf.scene_graph import SceneGraph, load_scene_graphs, parse_scene_graph
 from rgan_tf.storage.files import atomic_folder
 from rgan_tf.storage.image import decode_image
 from rgan_tf.vocabulary import Vocabulary
@@ -274,7 +274,10 @@ def _read_graph(graph: Mapping[str, Any] | SceneGraph | str | Path) -> tuple[Sce
     if isinstance(graph, SceneGraph):
         return graph, Path()
     if isinstance(graph, (str, Path)):
-        return load_scene_graph(graph), Path(graph).parent
+        graphs = load_scene_graphs(graph)
+        if len(graphs) != 1:
+            raise BadInput(f"{graph}: holds {len(graphs)} scene graphs, one is drawn at a time")
+        return graphs[0], Path(graph).parent
     return parse_scene_graph(dict(graph) if isinstance(graph, Mapping) else graph), Path()
 
 

@@ -32,6 +32,7 @@ if TYPE_CHECKING:  # what `_PUBLIC` says, for editors and documentation
     from rgan_tf.annotations.annotation import AnnotatedObject as AnnotatedObject
     from rgan_tf.annotations.coco import read_coco_dataset as read_coco
     from rgan_tf.annotations.visual_genome import read_visual_genome_dataset as read_visual_genome
+    from rgan_tf.backbones.networks import register_backbone as register_backbone
     from rgan_tf.bank.patch_bank import PatchBank as PatchBank
     from rgan_tf.config import Config as Config
     from rgan_tf.config import load_config as load_config
@@ -60,6 +61,7 @@ _PUBLIC = {
     "gumbel_group_select": ("rgan_tf.retrieval.gumbel", "gumbel_group_select"),
     "load_config": ("rgan_tf.config", "load_config"),
     "prepare": ("rgan_tf.data.prepare", "prepare_dataset"),
+    "register_backbone": ("rgan_tf.backbones.networks", "register_backbone"),
     "read_coco": ("rgan_tf.annotations.coco", "read_coco_dataset"),
     "read_visual_genome": ("rgan_tf.annotations.visual_genome", "read_visual_genome_dataset"),
 }
@@ -81,6 +83,7 @@ __all__ = [
     "prepare",
     "read_coco",
     "read_visual_genome",
+    "register_backbone",
 ]
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import yaml
 
+from rgan_tf import backbone_names
 from rgan_tf.errors import BadInput, one_line
 
 AUGMENTATIONS = ("color", "translation", "cutout")
@@ -43,7 +44,12 @@ def _share(default: float) -> Any:
 
 def _one_of(*choices: str) -> Any:
     """One of some names; the first is the default."""
-    return dataclasses.field(default=choices[0], metadata={"choices": choices})
+    return _registered(choices)
+
+
+def _registered(names: typing.Sequence[str]) -> Any:
+    """One of names that may become more; the first is the default."""
+    return dataclasses.field(default=names[0], metadata={"choices": names})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,7 +78,7 @@ class GraphConfig:
 class RetrievalConfig:
     """Pre-filter, patch embedding and group selection."""
 
-    backbone: str = _one_of("mobilenet_v2", "resnet50", "squeezenet")
+    backbone: str = _registered(backbone_names.FEATURES)
     candidates: int = 10  # K
     choice: str = _one_of(*PATCH_CHOICES)  # all but learned are to compare with
     index: str = _one_of("auto", "exact", "scann")  # auto measures which is faster for a large bank
@@ -151,7 +157,7 @@ class LossConfig:
     """Form of the adversarial loss, the nine weights of equation (7), and two of our own."""
 
     adversarial: str = _one_of("hinge", "non_saturating")
-    perceptual_backbone: str = _one_of("squeezenet", "vgg19", "mobilenet_v2")
+    perceptual_backbone: str = _registered(backbone_names.PERCEPTUAL)
     selection: float = _from_zero(0.1)
     cooccurrence: float = _from_zero(1e-4)
     adversarial_image: float = _from_zero(1.0)
