@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 
 from rgan_tf import backbone_names
-from rgan_tf.errors import BadInput
+from rgan_tf.errors import BadInput, one_line
 
 AUGMENTATIONS = ("color", "translation", "cutout")
 """What `discriminators.augmentation` may name, in the order in which they are applied."""
@@ -243,7 +243,7 @@ def load_config(
     except OSError as error:
         raise BadInput(f"config {path}: {error.strerror}; name a YAML file") from error
     except (yaml.YAMLError, ValueError) as error:  # an impossible date is a ValueError
-        raise BadInput(f"config {path}: not YAML ({_one_line(error)})") from error
+        raise BadInput(f"config {path}: not YAML ({one_line(str(error))})") from error
     if not isinstance(raw, dict):
         raise BadInput(f"config {path}: expected sections of keys, got {type(raw).__name__}")
     for key, value in (where_missing or {}).items():
@@ -457,7 +457,3 @@ _LIMITS = {
     "below": ("below", operator.lt),
     "most": ("at most", operator.le),
 }
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())

@@ -261,10 +261,11 @@ def resize_crops(crops: np.ndarray, size: int) -> np.ndarray:
 def _map_array(path: Path, dtype, shape: tuple[int | None, ...]) -> np.ndarray:
     """The array in a file, memory-mapped; None in the shape stands for any number."""
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except ValueError:
-        array = _load_empty(path)
-    except OSError as error:
+        try:
+            array = np.load(path, mmap_mode="r", allow_pickle=False)
+        except ValueError:  # an array without rows cannot be mapped
+            array = np.load(path, allow_pickle=False)
+    except (OSError, ValueError) as error:
         if is_refused(error):
             raise
         raise CorruptData(f"{path}: not a numpy array; {ADVICE}") from error
@@ -275,17 +276,4 @@ def _map_array(path: Path, dtype, shape: tuple[int | None, ...]) -> np.ndarray:
         raise CorruptData(
             f"{path}: {array.dtype} {array.shape}, expected {np.dtype(dtype)} {shape}; {ADVICE}"
         )
-    return array
-
-
-def _load_empty(path: Path) -> np.ndarray:
-    """An array without rows, which cannot be mapped."""
-    try:
-        array = np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
-        if is_refused(error):
-            raise
-        raise CorruptData(f"{path}: not a numpy array; {ADVICE}") from error
-    if array.size:
-        raise CorruptData(f"{path}: shorter than its header says; {ADVICE}")
     return array

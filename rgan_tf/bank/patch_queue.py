@@ -11,11 +11,12 @@ import numpy as np
 from PIL import Image
 
 from rgan_tf.annotations.annotation import AnnotatedImage, stored_box
+from rgan_tf.annotations.left_out import BadImages
 from rgan_tf.backbones import Backbone
 from rgan_tf.bank.contexts import Contexts
 from rgan_tf.bank.graphs import graph_of
 from rgan_tf.bank.writer import PatchBankWriter
-from rgan_tf.errors import CorruptData
+from rgan_tf.errors import BadInput, CorruptData
 from rgan_tf.storage.image import read_image
 from rgan_tf.vocabulary import Vocabulary
 
@@ -32,7 +33,8 @@ class PatchQueue:
     """Embeds patches in batches of one size, across images, and appends them to a bank.
 
     Batches are embedded beside the caller, who cuts the next ones meanwhile; two at a time, because
-    one alone leaves cores idle between its layers. They are appended in their order.
+    one alone leaves cores idle between its layers. They are appended in their order. A `with` block
+    appends what was added and ends the workers.
 
     Args:
       bank: where the patches go.
@@ -106,10 +108,13 @@ class PatchQueue:
         self._submit()
         self._collect(0)
 
-    def close(self) -> None:
-        """Appends all that was added, and ends the workers."""
+    def __enter__(self) -> PatchQueue:
+        return self
+
+    def __exit__(self, kind, error, traceback) -> None:
         try:
-            self.flush()
+            if kind is None:
+                self.flush()
         finally:
             self._workers.shutdown(cancel_futures=True)
 
@@ -198,6 +203,18 @@ def read_annotated(image: AnnotatedImage, *, turn: bool = False) -> np.ndarray:
         f"image {image.path}: is {width}x{height}{stored}, its annotation says "
         f"{image.width}x{image.height}; not the annotated image"
     )
+
+
+def read_usable(
+    image: AnnotatedImage, bad: BadImages, images: int, *, turn: bool = False
+) -> np.ndarray | None:
+    """As `read_annotated`; an image of no use is noted in `bad`, of `images`, and gives None."""
+    try:
+        return read_annotated(image, turn=turn)
+    except (BadInput, CorruptData) as error:
+        bad.add(error, image.source)
+        bad.check(images)
+        return None
 
 
 def _has_annotated_shape(pixels: np.ndarray, image: AnnotatedImage) -> bool:

@@ -12,7 +12,7 @@ from rgan_tf.annotations.annotation import AnnotatedDataset, AnnotatedImage
 from rgan_tf.annotations.left_out import BadImages
 from rgan_tf.backbones import Backbone, load_backbone
 from rgan_tf.bank.graphs import graph_of
-from rgan_tf.bank.patch_queue import PATCH_SIZE, PatchQueue, read_annotated
+from rgan_tf.bank.patch_queue import PATCH_SIZE, PatchQueue, read_usable
 from rgan_tf.bank.writer import PatchBankWriter
 from rgan_tf.data.prepared import (
     BANK,
@@ -24,7 +24,7 @@ from rgan_tf.data.prepared import (
     bank_folder,
 )
 from rgan_tf.data.records import SCHEMA_FILE, RecordWriter, Scene, schema_text
-from rgan_tf.errors import BadInput, CorruptData
+from rgan_tf.errors import BadInput
 from rgan_tf.progress import Progress
 from rgan_tf.storage.files import atomic_folder, write_bytes_atomic, write_json_atomic
 from rgan_tf.storage.image import encode_png, resize_image
@@ -138,11 +138,11 @@ class _Preparation:
                 backbone=self._backbone.name,
                 vocabulary=self._vocabulary,
             ) as bank,
+            PatchQueue(bank, self._backbone, self._vocabulary) as patches,
             RecordWriter(self._folder / RECORDS, split) as records,
         ):
-            patches = PatchQueue(bank, self._backbone, self._vocabulary)
             for image in images:
-                pixels = self._pixels(image)
+                pixels = read_usable(image, self._bad, self._total)
                 if pixels is not None:
                     records.write(self._scene(image, pixels, counts["objects"]))
                     patches.add(image, pixels)
@@ -153,21 +153,11 @@ class _Preparation:
                     progress.advance()
             if progress is not None:
                 progress.close()
-            patches.close()
         shards = records.finish()
         if not shards:
             first = self._bad.lines[0] if self._bad.lines else "none was annotated"
             raise BadInput(f"no usable image is left for {split}; the first bad one: {first}")
         return {**counts, "shards": [path.name for path in shards]}
-
-    def _pixels(self, image: AnnotatedImage) -> np.ndarray | None:
-        """uint8 [H, W, 3]; None for an image that is left out and noted as bad."""
-        try:
-            return read_annotated(image)
-        except (BadInput, CorruptData) as error:
-            self._bad.add(error, image.source)
-            self._bad.check(self._total)
-            return None
 
     def _scene(self, image: AnnotatedImage, pixels: np.ndarray, first_row: int) -> Scene:
         count = len(image.objects)

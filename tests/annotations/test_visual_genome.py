@@ -341,8 +341,8 @@ def test_what_is_in_no_split_may_be_anything(writer):
     [
         (lambda w: w.images[0].update(url=None), r"image_data.json\[0\]: 'url' must be text"),
         (lambda w: w.images[0].update(url="/a/../../b/.."), "image_data.json.0.: url: .*leads out"),
-        (lambda w: w.images[0].update(width="wide"), r"image_data.json\[0\]: 'width' must be"),
-        (lambda w: w.images[0].update(width=10**7), r"image_data.json\[0\]: width 10000000"),
+        (lambda w: w.images[0].update(width="wide"), r"image_data.json\[0\]: .*width is 'wide'"),
+        (lambda w: w.images[0].update(width=10**7), r"image_data.json\[0\]: .*is 10000000"),
         (
             lambda w: w.images[0].update(height=-1),  # to be read in the file
             "VG_100K/5.jpg: No such file",
