@@ -13,7 +13,16 @@ SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob
 
 # The rooms of the library, in the order in which data flows: each imports only those before it.
 ROOMS = (
-    ("errors", "near_names", "refusals", "vocabulary", "storage", "seeds", "fixed_order"),
+    (
+        "errors",
+        "near_names",
+        "backbone_names",
+        "refusals",
+        "vocabulary",
+        "storage",
+        "seeds",
+        "fixed_order",
+    ),
     ("progress", "pictures", "scene_graph", "contradictions", "config", "released", "adapters"),
     ("exported", "backbones", "annotations", "world", "bank", "graph", "retrieval", "losses"),
     ("data", "generator", "discriminators", "metrics", "model", "runs", "places", "cli"),
@@ -55,6 +64,8 @@ def _within(name: str, prefixes: tuple[str, ...]) -> bool:
 
 def _violations(module: str, imports: set[str]) -> list[str]:
     package, *rest = module.split(".")
+    if module == "rgan_tf":  # the front door names every room
+        return []
     others = {"rgan_tf": ("training", "export"), "training": ("export",), "export": ("training",)}
     never = (*NEVER, *others[package])
     if package == "rgan_tf" and rest:

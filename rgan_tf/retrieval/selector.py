@@ -12,7 +12,7 @@ from rgan_tf.retrieval.noise import draw_noise
 
 @tf.keras.utils.register_keras_serializable(package="rgan_tf")
 class GroupRetrieval(tf.keras.layers.Layer):
-    """Selects one compatible patch per object from its candidates (RetrieveGAN Algorithm 1).
+    """Selects one compatible patch per object from its candidates (Algorithm 1, method §3.4).
 
     With seeds the first query is a candidate drawn uniformly and the scores carry Gumbel noise;
     without, the selection is deterministic and starts from the best candidate of the pre-filter.
@@ -141,7 +141,7 @@ def chosen_rows(ids: tf.Tensor, choice: tf.Tensor) -> tf.Tensor:
 
 
 def mix_patches(weights: tf.Tensor, crops: tf.Tensor) -> tf.Tensor:
-    """The selected patch of each object: its crops, mixed with the selection weights (§3.5).
+    """The selected patch of each object: crops mixed by the selection weights (method §3.5).
 
     One-hot weights give exactly one crop; the gradient to each weight is the inner product of the
     incoming gradient with that crop.

@@ -9,7 +9,13 @@ from pathlib import Path
 from rgan_tf.bank.lock import bank_lock
 from rgan_tf.bank.patch_bank import PatchBank
 from rgan_tf.errors import BadInput
-from rgan_tf.storage.renames import new_place, real_place, refuse_mount, require_free
+from rgan_tf.storage.renames import (
+    new_place,
+    real_place,
+    refuse_mount,
+    require_free,
+    set_aside,
+)
 
 
 @contextlib.contextmanager
@@ -24,7 +30,8 @@ def own_bank(folder: str) -> Iterator[PatchBank]:
         or another process changes it.
     """
     place = real_place(folder)
-    PatchBank.open(place, verify=False)  # before anything is written beside what is no bank
+    if not set_aside(place):  # nothing is written beside what is no bank
+        PatchBank.open(place, verify=False)
     _refuse_prepared(place, folder)
     refuse_mount(place)
     with bank_lock(place):

@@ -9,10 +9,10 @@ from typing import Any
 from rgan_tf.errors import BadInput
 from rgan_tf.progress import Progress
 from rgan_tf.runs import check_bank_fits, check_learns_retrieval, open_run
-from rgan_tf.storage.files import atomic_folder, write_bytes_atomic, write_json_atomic
+from rgan_tf.storage.files import atomic_folder, write_bytes_atomic
 from rgan_tf.storage.renames import require_free
 from training.evaluation.inputs import check_seed, check_split, open_data_of
-from training.study.key import KEY, PAGE, key_content
+from training.study.key import PAGE, write_key
 from training.study.page import page_content, render_page
 from training.study.plan import most_repeats, plan_pairs, take_scenes
 from training.study.scenes import Side, scenes_of
@@ -69,7 +69,7 @@ def make(args: argparse.Namespace) -> dict[str, Any]:
     }
     with atomic_folder(args.out) as folder:
         write_bytes_atomic(folder / PAGE, render_page(page).encode("utf-8"))
-        write_json_atomic(folder / KEY, key_content(page["page"], sides, pairs, **origin))
+        write_key(folder, page["page"], sides, pairs, **origin)
         size = (folder / PAGE).stat().st_size
     return {
         "study": str(args.out),
