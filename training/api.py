@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +14,7 @@ from rgan_tf.config import Config, config_from_dict, config_to_dict
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.errors import BadInput
 from rgan_tf.fixed_order import fix_order_of_process
+from rgan_tf.losses.own import Loss
 from rgan_tf.losses.perceptual import PerceptualDistance
 from rgan_tf.runs import (
     STAGES,
@@ -53,7 +54,7 @@ def train(
     run: str | Path,
     *,
     retriever: Any = None,
-    losses: Sequence[Callable] = (),
+    losses: Sequence[Loss] = (),
     callbacks: Sequence[tf.keras.callbacks.Callback] = (),
     stages_from: str | Path | None = None,
     as_they_are: bool = False,
@@ -151,7 +152,7 @@ def _tasks(
     perceptual: PerceptualDistance,
     workers: Workers,
     retriever: Any,
-    losses: Sequence[Callable],
+    losses: Sequence[Loss],
 ) -> Iterator[Task]:
     """One after the other, so that the model of a stage is gone before the next is built."""
     yield Sg2imTask(run, data)

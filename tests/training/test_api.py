@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 from rgan_tf.errors import BadInput
+from rgan_tf.losses.own import Loss
 from training.api import train
 from training.configuration import at_most
 from training.stages import retrievegan
@@ -64,13 +65,16 @@ def test_a_config_by_hand_is_checked_as_a_file_is(tiny_config, tiny_world, tmp_p
     assert not (tmp_path / "run").exists()
 
 
+LOSS = Loss("dark", lambda outputs: outputs.selected[:, 0, 0, 0])
+
+
 class Handed(Exception):
     """What a model was made of."""
 
 
 @pytest.mark.parametrize(
     "given, expected",
-    [({}, {}), ({"retriever": "mine", "losses": [abs]}, {"retriever": "mine", "losses": (abs,)})],
+    [({}, {"losses": ()}), *[({"retriever": "mine", "losses": [LOSS]},) * 2]],
 )
 def test_a_retriever_and_losses_reach_the_model(
     tiny_config, tiny_world, tmp_path, monkeypatch, given, expected

@@ -5,10 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from training.evaluation.names import SYSTEMS
-
-TASKS = ("images", "diversity", "layout", "retrieval", "cooccurrence")
-_PICTURE_SCENES = 12
+from training.evaluation.names import SYSTEMS, TASKS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -70,61 +67,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> dict[str, Any]:
     """Evaluates one split, or every one of them with `--split all`."""
-    from pathlib import Path
+    from training.evaluation.evaluate import evaluate
 
-    from rgan_tf import released
-    from rgan_tf.errors import BadInput
-    from rgan_tf.runs import open_run
-    from training.evaluation.inputs import (
-        check_resamples,
-        check_seed,
-        check_split,
-        open_data_of,
+    return evaluate(
+        args.run,
+        args.data,
+        split=args.split,
+        only=args.only,
+        systems=args.systems,
+        seed=args.seed,
+        resamples=args.resamples,
+        out=args.out,
+        save_images=args.save_images,
+        metric_backbone=args.metric_backbone,
+        diversity_network=args.diversity_network,
+        repeats=not args.without_repeats,
+        batch_size=args.batch_size,
+        weights_dir=args.weights_dir,
     )
-    from training.evaluation.protocol import Protocol
-    from training.evaluation.report import image_keeper, write_report
-    from training.evaluation.run import evaluate_split
-
-    check_seed(args.seed)
-    check_resamples(args.resamples)
-    if args.batch_size < 1:
-        raise BadInput(f"--batch-size {args.batch_size}: must be at least 1")
-    if args.out and Path(args.out).exists() and not Path(args.out).is_dir():
-        raise BadInput(f"--out {args.out}: is a file; name a folder")
-    run = open_run(args.run)
-    data = open_data_of(run, args.run, args.data)
-    if args.out:
-        out = Path(args.out)
-    elif args.run.startswith(released.PREFIX):
-        out = None
-    else:
-        out = run.folder
-    splits = ("train", "val", "test") if args.split == "all" else (args.split,)
-    result: dict[str, Any] = {
-        "run": args.run,
-        "data": str(args.data or run.data),
-        "seed": args.seed,
-    }
-    for split in splits:
-        check_split(data, split)
-        keep = image_keeper(args.save_images, split) if args.save_images else None
-        metrics, picture = evaluate_split(
-            run,
-            data,
-            Protocol(split, seed=args.seed, resamples=args.resamples),
-            tasks=(args.only,) if args.only else TASKS,
-            compared=args.systems,
-            metric_backbone=args.metric_backbone,
-            diversity_network=args.diversity_network,
-            weights_dir=args.weights_dir,
-            batch_size=args.batch_size,
-            picture_scenes=_PICTURE_SCENES,
-            keep=keep,
-            repeats=not args.without_repeats,
-        )
-        if out is not None:
-            write_report(
-                out, split, metrics, picture, step=run.stage_record("retrievegan")["steps"]
-            )
-        result[split] = metrics
-    return result

@@ -1,4 +1,4 @@
-"""What the systems are called in tables; known without TensorFlow, for the command's help."""
+"""Names of tasks, and of systems in tables; known without TensorFlow, for the command's help."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ NAMES = {
     "noise": "layout2im_style",
 }
 """The joint stage of a run, by the run's `retrieval.choice`."""
+
+TASKS = ("images", "diversity", "layout", "retrieval", "cooccurrence")
 
 SYSTEMS = (*NAMES.values(), "sg2im", "pasted_canvas", "own_patches")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from rgan_tf.bank.patch_reader import PatchReader
 from rgan_tf.config import Config
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.errors import BadInput
+from rgan_tf.losses.own import Loss
 from rgan_tf.losses.perceptual import PerceptualDistance
 from rgan_tf.model.bank_features import embed_rows, foreign_objects
 from rgan_tf.model.networks import build_discriminators, build_retrieval_networks
@@ -49,7 +50,7 @@ class RetrieveGANTask(SceneTask):
         workers: Workers,
         *,
         retriever: Any = None,
-        losses: Sequence[Callable] = (),
+        losses: Sequence[Loss] = (),
     ):
         super().__init__(run, data, steps=run.config.training.steps)
         self.perceptual = perceptual
@@ -147,7 +148,7 @@ def build_retrievegan(
     reader: PatchReader,
     *,
     retriever: Any = None,
-    losses: Sequence[Callable] = (),
+    losses: Sequence[Loss] = (),
 ) -> RetrieveGAN:
     """The compiled joint model with new weights, ready for its first step.
 
@@ -160,9 +161,7 @@ def build_retrievegan(
     width, precision = reader.bank.feature_size, config.training.precision
     networks = build_retrieval_networks(config, vocabulary, width, precision=precision)
     networks.embedding.set_statistics(sample_features(reader.bank))
-    given: dict[str, Any] = {} if retriever is None else {"retriever": retriever}
-    if losses:
-        given["losses"] = tuple(losses)
+    given = {} if retriever is None else {"retriever": retriever}
     model = RetrieveGAN(
         config,
         networks,
@@ -170,6 +169,7 @@ def build_retrievegan(
         build_discriminators(config, vocabulary, precision=precision, perceptual=perceptual),
         perceptual,
         reader,
+        losses=losses,
         **given,
     )
     model.compile()

@@ -1,0 +1,95 @@
+"""Evaluation from Python: `evaluate` does what `rgan eval` does, which calls it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rgan_tf import released
+from rgan_tf.errors import BadInput
+from rgan_tf.runs import open_run
+from training.evaluation.inputs import check_resamples, check_seed, check_split, open_data_of
+from training.evaluation.names import TASKS
+from training.evaluation.protocol import Protocol
+from training.evaluation.report import image_keeper, write_report
+from training.evaluation.run import evaluate_split
+
+_PICTURE_SCENES = 12
+
+
+def evaluate(
+    run: str | Path,
+    data: str | Path | None = None,
+    *,
+    split: str = "val",
+    only: str | None = None,
+    systems: Sequence[str] | None = None,
+    seed: int = 0,
+    resamples: int = 20,
+    out: str | Path | None = None,
+    save_images: str | Path | None = None,
+    metric_backbone: str = "mobilenet_v2",
+    diversity_network: str = "mobilenet_v2",
+    repeats: bool = True,
+    batch_size: int = 16,
+    weights_dir: str | Path | None = None,
+) -> dict[str, Any]:
+    """Measures a run on one split, or on each; writes metrics, TensorBoard summaries and pictures.
+
+    Args:
+      run: run folder or `released:NAME`.
+      data: prepared folder; None takes what the run was trained on.
+      split: "train", "val", "test" or "all".
+      only: one of `TASKS`; None runs all.
+      systems: whose images are judged, of `SYSTEMS`; None takes all that the run has.
+      seed: of the random retrieval and of the intervals.
+      resamples: for the intervals of distances, and 50 times as many for means; 0: no intervals.
+      out: folder for the results; None takes the run folder, and writes nothing for a released run.
+      save_images: folder for every judged image as PNG; None = none.
+      metric_backbone: network of the distances and scores.
+      diversity_network: network of the distance between two samples of a graph.
+      repeats: whether objects of a scene may get the same patch while others are free.
+      batch_size: scenes at once.
+      weights_dir: folder with backbone weight files.
+
+    Returns:
+      `run`, `data`, `seed`, and for each split its metrics: name -> value.
+
+    Raises:
+      BadInput: if run, data and options do not fit together.
+      CorruptData: if a file is damaged.
+    """
+    check_seed(seed)
+    check_resamples(resamples)
+    if batch_size < 1:
+        raise BadInput(f"--batch-size {batch_size}: must be at least 1")
+    if out and Path(out).exists() and not Path(out).is_dir():
+        raise BadInput(f"--out {out}: is a file; name a folder")
+    name = str(run)
+    opened = open_run(name)
+    prepared = open_data_of(opened, name, data)
+    if not out and not name.startswith(released.PREFIX):
+        out = opened.folder
+    result: dict[str, Any] = {"run": name, "data": str(data or opened.data), "seed": seed}
+    for each in ("train", "val", "test") if split == "all" else (split,):
+        check_split(prepared, each)
+        metrics, picture = evaluate_split(
+            opened,
+            prepared,
+            Protocol(each, seed=seed, resamples=resamples),
+            tasks=(only,) if only else TASKS,
+            compared=systems,
+            metric_backbone=metric_backbone,
+            diversity_network=diversity_network,
+            weights_dir=weights_dir,
+            batch_size=batch_size,
+            picture_scenes=_PICTURE_SCENES,
+            keep=image_keeper(save_images, each) if save_images else None,
+            repeats=repeats,
+        )
+        if out:
+            step = opened.stage_record("retrievegan")["steps"]
+            write_report(Path(out), each, metrics, picture, step=step)
+        result[each] = metrics
+    return result
