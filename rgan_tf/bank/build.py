@@ -18,7 +18,7 @@ from rgan_tf.bank.patch_queue import PATCH_SIZE, PatchQueue, read_annotated
 from rgan_tf.bank.sources import BankSource
 from rgan_tf.bank.writer import PROGRESS, PatchBankWriter
 from rgan_tf.errors import BadInput, CorruptData
-from rgan_tf.progress import Progress
+from rgan_tf.progress import progress_bar
 from rgan_tf.storage.files import write_json_atomic
 from rgan_tf.storage.renames import partial_sibling, rename_to_free
 from rgan_tf.storage.seal import read_sealed, sealed
@@ -173,9 +173,7 @@ class _Building:
         if not wanted:
             raise BadInput(f"{self._source.name}: no image is left under {self._licences}")
         first = self._note["next"]
-        bar = Progress("images", len(wanted)) if progress else None
-        if bar is not None and first:
-            bar.start_at(first)
+        bar = progress_bar("images", len(wanted), done=first) if progress else None
         checkpointed = self._bank.rows
         try:
             for number in range(first, len(wanted)):
@@ -183,7 +181,7 @@ class _Building:
                 self._note["next"] = number + 1
                 self._note["borrowed"] = self._borrowed_before + self._queue.borrowed
                 if bar is not None:
-                    bar.advance()
+                    bar.update()
                 if self._bank.rows - checkpointed >= _CHECKPOINT_PATCHES:
                     self._queue.flush()
                     self._bank.checkpoint(self._note)

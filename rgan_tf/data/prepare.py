@@ -27,7 +27,7 @@ from rgan_tf.data.prepared import (
 )
 from rgan_tf.data.records import SCHEMA_FILE, Scene, schema_text, write_records
 from rgan_tf.errors import BadInput, CorruptData
-from rgan_tf.progress import Progress
+from rgan_tf.progress import progress_bar
 from rgan_tf.storage.files import (
     atomic_folder,
     describe_files,
@@ -162,7 +162,7 @@ class _Preparation:
         self, split: str, patches: PatchQueue, counts: collections.Counter[str]
     ) -> Iterator[Scene]:
         images = self._dataset.splits[split]
-        progress = Progress(f"{split} images", len(images)) if self._progress else None
+        progress = progress_bar(f"{split} images", len(images)) if self._progress else None
         for image in images:
             try:
                 pixels = read_annotated(image)
@@ -177,7 +177,7 @@ class _Preparation:
                 patches.add(image, pixels)
                 yield self._scene(image, pixels, first_row)
             if progress is not None:
-                progress.advance()
+                progress.update()
         if progress is not None:
             progress.close()
 

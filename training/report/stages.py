@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from tqdm import tqdm
+
 from rgan_tf.errors import BadInput, CorruptData
-from rgan_tf.progress import format_seconds
 from rgan_tf.runs import STAGES, Run
 from rgan_tf.storage.files import read_json, sha256_of
 from training.report.markup import Content, Markup, join, number, table, tag
@@ -136,7 +137,7 @@ def _skipped(entry: dict[str, Any]) -> str:
 
 def _duration(seconds: Any) -> Content:
     is_number = isinstance(seconds, (int, float)) and abs(seconds) < 1e12
-    return format_seconds(seconds) if is_number else None
+    return tqdm.format_interval(seconds) if is_number else None
 
 
 def _plain(value: Any) -> Content:
