@@ -28,9 +28,9 @@ from rgan_tf.errors import BadInput, Interrupted, RganError, one_line
 from rgan_tf.refusals import refusal_of
 
 EXIT_CODES = (
-    "Exit codes: 0 ok, 1 a bug, 2 bad input or config, or the machine refuses (disk full, no "
-    "permission, nobody answers), 3 diverged, 4 corrupt data, 75 interrupted (the same command "
-    "continues)."
+    "Exit codes: 0 ok, 1 a bug, 2 bad input or config, or a refusal by the machine (disk full, no "
+    "permission, no answer from a server), 3 diverged, 4 corrupt data, 75 interrupted (the same "
+    "command continues)."
 )
 
 
