@@ -67,7 +67,7 @@ def test_while_a_version_that_was_given_up_answers_nothing_is_set_aside():
     assert not settling.freeze_if_changed([second])
     assert is_walked(first.parts) and is_walked(second.parts)
     del first
-    assert settling.freeze_if_changed([second]) and not settling.look([second])
+    assert settling.freeze_if_changed([second]) and not settling.freeze_if_changed([second])
     assert not is_walked(second.parts)
 
 
