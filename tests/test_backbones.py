@@ -418,7 +418,7 @@ def test_a_registered_backbone_is_one_like_any_other(registered):
     maps = backbone.perceptual(tf.ones([1, 32, 32, 3]))
     assert [each.shape for each in maps] == [[1, 32, 32, 2]]
     assert backbone.feature_size == 3
-    assert backbone.weights_sha256 == load_backbone(registered).weights_sha256
+    assert backbone.weights_sha256() == load_backbone(registered).weights_sha256()
 
 
 def test_what_cannot_be_registered(registered):
