@@ -21,8 +21,7 @@ import numpy as np
 from rgan_tf.bank.patch_bank import PatchBank
 from rgan_tf.config import Config
 from rgan_tf.errors import BadInput, CorruptData
-from rgan_tf.model.graph_features import graph_features
-from rgan_tf.model.networks import GraphNetworks
+from rgan_tf.model.graph_features import ReadsGraphs, graph_features
 from rgan_tf.retrieval.index import CandidateIndex, ExactIndex
 from rgan_tf.retrieval.index_tuning import LARGE_BANK, takes_scann, tune_scann
 from rgan_tf.retrieval.scann_index import ScannIndex
@@ -62,7 +61,7 @@ class BankSearch:
     def __init__(
         self,
         bank: PatchBank,
-        networks: GraphNetworks,
+        networks: ReadsGraphs,
         encoder: str | None,
         config: Config,
         say: Say | None = None,
