@@ -138,8 +138,7 @@ class FixedRetrieval:
             ids = tf.fill(tf.shape(object_mask), -1)  # [B, O]
         else:
             crops, ids = take_candidates(batch, slots)
-        nothing = tf.zeros(tf.shape(object_mask)[:1])  # [B]
-        return Retrieved(crops, ids, nothing, nothing, {})
+        return Retrieved(crops, ids, None, None, {})
 
 
 def take_candidates(batch: dict[str, tf.Tensor], slots: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

@@ -7,13 +7,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from rgan_tf.bank.patch_reader import PatchReader
-from rgan_tf.config import Config, RetrievalConfig
-from rgan_tf.losses.retrieval import (
-    cooccurrence_loss,
-    expected_cooccurrence_loss,
-    selection_loss,
-    sharing_pixels,
-)
+from rgan_tf.config import Config
 from rgan_tf.retrieval.cache import EmbeddingCache
 from rgan_tf.retrieval.distance import unit_distance
 from rgan_tf.retrieval.embedding import PatchEmbedding
@@ -40,21 +34,54 @@ from rgan_tf.retrieval.shortlist import (
 _NOISE_DEVIATION = 1.2825498  # of Gumbel(0, 1): pi / sqrt 6
 
 
+class Compared(NamedTuple):
+    """What the ground-truth selection loss compares.
+
+    Attributes:
+      own: [B, O, D] float32, embeddings of the objects' own patches.
+      candidates: [B, O, n, D] float32, with gradient.
+      valid: [B, O, n] bool.
+      scale: scalar above 0, multiplies the distances.
+      left_out: further candidates, [B, O, K, D] and [B, O, K] bool, that count without gradient of
+        their own; None where there are none.
+    """
+
+    own: tf.Tensor
+    candidates: tf.Tensor
+    valid: tf.Tensor
+    scale: tf.Tensor
+    left_out: tuple[tf.Tensor, tf.Tensor] | None = None
+
+
+class Related(NamedTuple):
+    """What the co-occurrence loss sums over.
+
+    Attributes:
+      weights: [B, O, m] float32, of the selection.
+      probabilities: [B, O, m] float32, with which each candidate would have been chosen.
+      vectors: [B, O, m, Dc] float32, the candidates in the co-occurrence space.
+    """
+
+    weights: tf.Tensor
+    probabilities: tf.Tensor
+    vectors: tf.Tensor
+
+
 class Retrieved(NamedTuple):
     """What retrieval contributes to one step.
 
     Attributes:
       crops: [B, O, h, w, 3] float32 in [-1, 1], the selected patches.
       choice_ids: [B, O] int32, their rows in the bank, -1 where there is none.
-      selection_loss: [B] float32.
-      cooccurrence_loss: [B] float32.
+      compared: for the selection loss; None where nothing is learned from it.
+      related: for the co-occurrence loss; None where nothing is learned from it.
       monitors: name -> scalar float32.
     """
 
     crops: tf.Tensor
     choice_ids: tf.Tensor
-    selection_loss: tf.Tensor
-    cooccurrence_loss: tf.Tensor
+    compared: Compared | None
+    related: Related | None
     monitors: dict[str, tf.Tensor]
 
 
@@ -108,26 +135,12 @@ class ExactRetrieval:
             straight_through=settings.straight_through,
             gradient=settings.gradient,
         )
-        related = batch["candidate_cooccurrence"]  # [B, O, K, Dc]
-        if settings.cooccurrence_loss == "expected":
-            chances = selection_probabilities(candidates, valid, query, selection, scale=scale)
-            cooccurrence = expected_cooccurrence_loss(chances, related, object_mask)  # [B]
-        else:
-            cooccurrence = cooccurrence_loss(selection.weights, related, object_mask)  # [B]
+        chances = selection_probabilities(candidates, valid, query, selection, scale=scale)
         return Retrieved(
             mix_patches(selection.weights, batch["candidate_crops"]),
             chosen_rows(batch["candidate_ids"], selection.choice),
-            selection_loss(
-                own,
-                candidates,
-                valid,
-                object_mask,
-                anchors,
-                scale=scale,
-                form=settings.selection_loss,
-                sharing=sharing_objects(settings, batch["boxes"]),
-            ),
-            cooccurrence,
+            Compared(own, candidates, valid, scale),
+            Related(selection.weights, chances, batch["candidate_cooccurrence"]),
             {
                 "retrieval/signal_to_noise": signal_to_noise(
                     candidates, valid, tf.gather(own, anchors, batch_dims=1), scale
@@ -220,18 +233,13 @@ class CachedRetrieval:
         weights = shortlisted.selection.weights  # [B, O, m]
         patches = self._reader.load(shortlisted.ids)
         age = tf.where(valid, self._cache.age(ids, step), 0)  # [B, O, K]
-        query = self._anchor_query(batch, anchors)[1]  # [B, D]
-        if self._config.retrieval.cooccurrence_loss == "expected":
-            cooccurrence = expected_cooccurrence_loss(
-                shortlisted.probabilities, patches.cooccurrence, object_mask
-            )  # [B]
-        else:
-            cooccurrence = cooccurrence_loss(weights, patches.cooccurrence, object_mask)  # [B]
+        compared = self.compare(batch, cached, anchors)
+        query = tf.gather(compared.own, anchors, batch_dims=1)  # [B, D]
         return Retrieved(
             mix_patches(weights, patches.crops),
             chosen_rows(shortlisted.ids, shortlisted.selection.choice),
-            self.selection_loss(batch, cached, object_mask, anchors),
-            cooccurrence,
+            compared,
+            Related(weights, shortlisted.probabilities, patches.cooccurrence),
             {
                 "retrieval/signal_to_noise": signal_to_noise(
                     cached, valid, query, self._embedding.scale
@@ -296,57 +304,35 @@ class CachedRetrieval:
         chances = selection_probabilities(embeddings, kept_valid, query, selection, scale=scale)
         return Shortlisted(selection, kept_ids, slots, chances)
 
-    def selection_loss(
-        self,
-        batch: dict[str, tf.Tensor],
-        cached: tf.Tensor,
-        object_mask: tf.Tensor,
-        anchors: tf.Tensor,
-    ) -> tf.Tensor:
-        """The ground-truth selection loss: own patches against all K, some of them with gradient.
+    def compare(
+        self, batch: dict[str, tf.Tensor], cached: tf.Tensor, anchors: tf.Tensor
+    ) -> Compared:
+        """For the selection loss: own patches against all K, some of them with gradient.
 
         These are the candidates nearest to the query, not those of the selection: in the
         cross-entropy a candidate's gradient is its probability, and no noise has a part in it.
         They are more than m because the probabilities are flatter than those of the selection: on
         a trained run 8 of 128 gave a cosine of 0.93 to the full gradient.
-
-        Returns:
-          [B] float32.
         """
         ids, valid = batch["candidate_ids"], batch["candidate_valid"]  # [B, O, K] each
-        own, query = self._anchor_query(batch, anchors)
+        own = self._embedding(batch["patch_features"])  # [B, O, D]
+        query = tf.gather(own, anchors, batch_dims=1)  # [B, D]
         settings = self._config.retrieval
         count = min(max(settings.loaded_candidates, settings.exact_candidates), ids.shape[2])
         slots = nearest_slots(cached, valid, query, count)  # [B, O, n]
         near_valid = take_slots(valid, slots)  # [B, O, n]
         near_ids = tf.where(near_valid, take_slots(ids, slots), -1)  # [B, O, n]
-        return selection_loss(
+        return Compared(
             own,
             self._embed_rows(near_ids),
             near_valid,
-            object_mask,
-            anchors,
-            scale=self._embedding.scale,
-            form=self._config.retrieval.selection_loss,
+            self._embedding.scale,
             left_out=(cached, valid & ~is_in_slots(slots, ids.shape[2])),
-            sharing=sharing_objects(settings, batch["boxes"]),
         )
-
-    def _anchor_query(
-        self, batch: dict[str, tf.Tensor], anchors: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Embeddings of the objects' own patches [B, O, D], and the anchors' among them [B, D]."""
-        own = self._embedding(batch["patch_features"])  # [B, O, D]
-        return own, tf.gather(own, anchors, batch_dims=1)
 
     def _embed_rows(self, ids: tf.Tensor) -> tf.Tensor:
         """Embeds rows of the bank with the current weights: [...] int32 -> [..., D] float32."""
         return self._embedding(self._reader.features(ids))
-
-
-def sharing_objects(settings: RetrievalConfig, boxes: tf.Tensor) -> tf.Tensor | None:
-    """[B, O, O] bool, the pairs that the selection loss leaves out; None if it takes them all."""
-    return None if settings.shared_pixels else sharing_pixels(boxes)
 
 
 def signal_to_noise(

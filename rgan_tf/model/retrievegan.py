@@ -15,12 +15,7 @@ from rgan_tf.losses.retrieval import draw_anchors
 from rgan_tf.model.adversarial_model import AdversarialModel, LossTerms
 from rgan_tf.model.box_losses import box_losses
 from rgan_tf.model.choice import LEARNED, NOISE, FixedRetrieval, own_crops
-from rgan_tf.model.joint_retrieval import (
-    CachedRetrieval,
-    ExactRetrieval,
-    Retrieved,
-    sharing_objects,
-)
+from rgan_tf.model.joint_retrieval import CachedRetrieval, ExactRetrieval, Retrieved
 from rgan_tf.model.judgement import (
     ADVERSARIAL_FEATURE,
     GRADIENT_PENALTY,
@@ -33,6 +28,7 @@ from rgan_tf.model.networks import Discriminators, RetrievalNetworks
 from rgan_tf.model.own_patches import outside, relit, uniform_per_object
 from rgan_tf.model.present import PresentObjects
 from rgan_tf.model.recompute import recomputed
+from rgan_tf.model.retrieval_losses import retrieval_losses, sharing_objects
 from rgan_tf.retrieval.cache import EmbeddingCache
 from rgan_tf.retrieval.temperature import exponential_temperature
 from rgan_tf.seeds import Purpose, derive_seed
@@ -192,8 +188,7 @@ class RetrieveGAN(AdversarialModel):
         comparable = tf.cast(~in_predicted, tf.float32)  # [B]
         generator = {
             **generator_terms(of_fakes, objects, mask, form=form),
-            "selection": retrieved.selection_loss,
-            "cooccurrence": retrieved.cooccurrence_loss,
+            **retrieval_losses(self.config.retrieval, retrieved, mask, anchors, boxes),
             "reconstruction": reconstruction_loss(reconstructed, target),
             **losses_of_boxes,
             "perceptual_image": self.perceptual.between(maps[2], target_maps)

@@ -140,7 +140,7 @@ def _train(args, config, embedding, data, table, teacher_forcing: bool) -> dict[
 
     from rgan_tf.data.pipeline import scene_dataset
     from rgan_tf.losses.retrieval import draw_anchors, selection_loss
-    from rgan_tf.model.joint_retrieval import sharing_objects
+    from rgan_tf.model.retrieval_losses import sharing_objects
     from rgan_tf.seeds import Purpose, derive_seed
 
     features = tf.constant(data.bank.features_at(np.arange(len(data.bank))))  # [N, Dx]
