@@ -111,14 +111,14 @@ def build_served_model(run, bank, weights_dir: str | None, index: str = INDICES[
     """
     import numpy as np
 
-    from export.served.bank import BankArrays, ServedBank, licence_table
     from export.served.model import ServedModel
-    from export.served.search import build_served_search
     from export.signatures import Sizes
     from rgan_tf.backbones import load_backbone
-    from rgan_tf.model.bank_features import embed_rows
-    from rgan_tf.model.bank_search import BankSearch
     from rgan_tf.model.networks import build_retrieval_networks, build_sg2im_networks
+    from rgan_tf.retrieval.bank_variables import BankArrays, ServedBank, licence_table
+    from rgan_tf.retrieval.index.bank_search import BankSearch
+    from rgan_tf.retrieval.index.in_graph import build_served_search
+    from rgan_tf.retrieval.prefilter import embed_rows
     from rgan_tf.runs import load_weights
 
     config, vocabulary = run.config, run.vocabulary

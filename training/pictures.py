@@ -12,11 +12,11 @@ from rgan_tf.bank.patch_reader import PatchReader
 from rgan_tf.data.pipeline import scene_dataset
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.model.adversarial_model import AdversarialModel
-from rgan_tf.model.choice import NOISE
-from rgan_tf.model.patch_library import library_for
 from rgan_tf.model.synthesis import Synthesis, reconstruct, synthesise
 from rgan_tf.pictures import comparison_grid, draw_layout
 from rgan_tf.retrieval.candidates import CandidateSource
+from rgan_tf.retrieval.choice import NOISE
+from rgan_tf.retrieval.patch_library import library_for
 from rgan_tf.runs import Run
 from rgan_tf.storage.image import float_to_uint8
 from rgan_tf.vocabulary import Vocabulary

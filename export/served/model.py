@@ -11,9 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from export.served.bank import ServedBank
 from export.served.pixels import encode_crops, encode_images, for_pixels, resize_own_patches
-from export.served.search import ServedSearch
 from export.served.selection import Candidates, select
 from export.served.validation import checked_request
 from export.signatures import (
@@ -29,7 +27,9 @@ from export.signatures import (
 )
 from rgan_tf.graph.encoder import GraphEncoding
 from rgan_tf.model.networks import GraphNetworks, RetrievalNetworks
+from rgan_tf.retrieval.bank_variables import ServedBank
 from rgan_tf.retrieval.distance import l2_distance
+from rgan_tf.retrieval.index.in_graph import ServedSearch
 from rgan_tf.vocabulary import PADDING
 
 Fields = dict[str, tf.Tensor]  # by field name

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from export.signatures import MODES, NEAREST, SAMPLE
-from rgan_tf.model.choice import nearest_unused_slots
+from rgan_tf.retrieval.choice import nearest_unused_slots
 from rgan_tf.retrieval.gumbel import GroupSelection, gumbel_group_select
 from rgan_tf.retrieval.noise import draw_noise
 from rgan_tf.retrieval.selector import best_candidate

@@ -14,8 +14,6 @@ from rgan_tf.losses.perceptual import PerceptualDistance
 from rgan_tf.losses.retrieval import draw_anchors
 from rgan_tf.model.adversarial_model import AdversarialModel, LossTerms
 from rgan_tf.model.box_losses import box_losses
-from rgan_tf.model.choice import LEARNED, NOISE, FixedRetrieval, own_crops
-from rgan_tf.model.joint_retrieval import CachedRetrieval, ExactRetrieval, Retrieved
 from rgan_tf.model.judgement import (
     ADVERSARIAL_FEATURE,
     GRADIENT_PENALTY,
@@ -30,6 +28,8 @@ from rgan_tf.model.present import PresentObjects
 from rgan_tf.model.recompute import recomputed
 from rgan_tf.model.retrieval_losses import retrieval_losses, sharing_objects
 from rgan_tf.retrieval.cache import EmbeddingCache
+from rgan_tf.retrieval.choice import LEARNED, NOISE, FixedRetrieval, own_crops
+from rgan_tf.retrieval.joint_retrieval import CachedRetrieval, ExactRetrieval, Retrieved
 from rgan_tf.retrieval.temperature import exponential_temperature
 from rgan_tf.seeds import Purpose, derive_seed
 

@@ -6,16 +6,16 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from rgan_tf.model.choice import (
+from rgan_tf.model.networks import RetrievalNetworks
+from rgan_tf.retrieval.choice import (
     LEARNED,
     crops_without_candidates,
     fixed_slots,
     own_crops,
     take_candidates,
 )
-from rgan_tf.model.networks import RetrievalNetworks
-from rgan_tf.model.patch_library import PatchLibrary
 from rgan_tf.retrieval.gumbel import GroupSelection
+from rgan_tf.retrieval.patch_library import PatchLibrary
 from rgan_tf.retrieval.selector import GroupRetrieval
 from rgan_tf.seeds import Purpose, derive_row_seeds
 

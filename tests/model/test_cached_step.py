@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from rgan_tf.model.patch_library import library_for
 from rgan_tf.model.synthesis import synthesise
+from rgan_tf.retrieval.patch_library import library_for
 
 
 @pytest.fixture(scope="module")

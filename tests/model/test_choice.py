@@ -10,8 +10,8 @@ import tensorflow as tf
 
 from rgan_tf.config import config_from_dict
 from rgan_tf.errors import BadInput
-from rgan_tf.model import choice
 from rgan_tf.model.synthesis import reconstruct, synthesise
+from rgan_tf.retrieval import choice
 from rgan_tf.seeds import Purpose, derive_row_seeds
 
 RULES = tuple(rule for rule in choice.CHOICES if rule != choice.LEARNED)

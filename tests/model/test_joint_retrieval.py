@@ -9,10 +9,10 @@ import pytest
 import tensorflow as tf
 
 from rgan_tf.config import Config, RetrievalConfig
-from rgan_tf.model.joint_retrieval import CachedRetrieval, ExactRetrieval, signal_to_noise
 from rgan_tf.model.retrieval_losses import retrieval_losses
 from rgan_tf.retrieval.cache import EmbeddingCache
 from rgan_tf.retrieval.embedding import PatchEmbedding
+from rgan_tf.retrieval.joint_retrieval import CachedRetrieval, ExactRetrieval, signal_to_noise
 
 BATCH, OBJECTS, CANDIDATES = 24, 4, 20
 TEMPERATURE = tf.constant(0.7)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from rgan_tf.model.choice import nearest_unused_slots
+from rgan_tf.retrieval.choice import nearest_unused_slots
 from rgan_tf.retrieval.gumbel import gumbel_group_select
 from rgan_tf.retrieval.repeats import without_taken
 from rgan_tf.retrieval.selector import GroupRetrieval, chosen_rows

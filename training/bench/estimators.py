@@ -16,10 +16,10 @@ from rgan_tf.data.prepared import PreparedData
 from rgan_tf.errors import BadInput
 from rgan_tf.losses.perceptual import PerceptualDistance
 from rgan_tf.losses.retrieval import draw_anchors
-from rgan_tf.model.joint_retrieval import ExactRetrieval
 from rgan_tf.model.networks import RetrievalNetworks, build_retrieval_networks
 from rgan_tf.model.retrieval_losses import retrieval_losses
 from rgan_tf.retrieval.gumbel import EXPECTED, PAPER, WITHIN_GROUP
+from rgan_tf.retrieval.joint_retrieval import ExactRetrieval
 from rgan_tf.runs import load_weights, open_run
 from rgan_tf.seeds import Purpose, derive_batch_seeds
 from training.first_stages import load_first_stages

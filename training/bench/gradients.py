@@ -17,14 +17,14 @@ from rgan_tf.data.prepared import PreparedData
 from rgan_tf.errors import BadInput
 from rgan_tf.losses.perceptual import PerceptualDistance
 from rgan_tf.losses.total import weighted_sum
-from rgan_tf.model.bank_features import embed_rows
-from rgan_tf.model.joint_retrieval import CachedRetrieval
 from rgan_tf.model.networks import (
     build_discriminators,
     build_retrieval_networks,
 )
 from rgan_tf.model.retrievegan import RetrieveGAN
 from rgan_tf.retrieval.cache import EmbeddingCache
+from rgan_tf.retrieval.joint_retrieval import CachedRetrieval
+from rgan_tf.retrieval.prefilter import embed_rows
 from rgan_tf.retrieval.selector import GroupRetrieval
 from rgan_tf.runs import checkpoint_identity, open_run
 from rgan_tf.seeds import Purpose, derive_row_seeds

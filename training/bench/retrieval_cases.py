@@ -58,9 +58,9 @@ def layer_case(layer: str, candidates: int, work: str, repetitions: int) -> dict
 
     from rgan_tf.bank.patch_reader import PatchReader
     from rgan_tf.config import Config, RetrievalConfig
-    from rgan_tf.model.joint_retrieval import CachedRetrieval
     from rgan_tf.retrieval.cache import EmbeddingCache
     from rgan_tf.retrieval.embedding import PatchEmbedding
+    from rgan_tf.retrieval.joint_retrieval import CachedRetrieval
     from rgan_tf.retrieval.selector import GroupRetrieval, mix_patches
     from training.bench.memory import peak_of
 

@@ -112,7 +112,7 @@ def _compare(args: argparse.Namespace, run, data) -> dict[str, Any]:
 
 def _library(networks, data, table, config):
     from rgan_tf.bank.patch_reader import PatchReader
-    from rgan_tf.model.patch_library import PatchLibrary
+    from rgan_tf.retrieval.patch_library import PatchLibrary
 
     reader = PatchReader(data.bank, table.cooccurrence, crop_size=config.data.crop_size)
     return PatchLibrary(networks, reader)

@@ -13,10 +13,10 @@ from rgan_tf.losses.perceptual import PerceptualDistance
 from rgan_tf.metrics.bootstrap import mean_interval
 from rgan_tf.metrics.diversity import diversity_name, sample_diversity
 from rgan_tf.metrics.lpips import load_lpips
-from rgan_tf.model.choice import LEARNED
 from rgan_tf.model.networks import RetrievalNetworks
-from rgan_tf.model.patch_library import PatchLibrary
 from rgan_tf.model.synthesis import synthesise
+from rgan_tf.retrieval.choice import LEARNED
+from rgan_tf.retrieval.patch_library import PatchLibrary
 from training.evaluation.names import NAMES
 from training.evaluation.protocol import INTERVAL, Protocol
 from training.evaluation.systems import Batch, row_seeds

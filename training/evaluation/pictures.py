@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-from rgan_tf.model.patch_library import PatchLibrary
 from rgan_tf.model.synthesis import synthesise
 from rgan_tf.pictures import comparison_grid
+from rgan_tf.retrieval.patch_library import PatchLibrary
 from rgan_tf.runs import Run
 from rgan_tf.storage.image import float_to_uint8
 from training.evaluation.systems import System, row_seeds

@@ -22,11 +22,11 @@ from rgan_tf.metrics.retrieval import (
     locked_style_match,
     style_agreement,
 )
-from rgan_tf.model.choice import nearest_unused_slots
 from rgan_tf.model.networks import RetrievalNetworks
-from rgan_tf.model.patch_library import PatchLibrary
 from rgan_tf.retrieval.candidates import CandidateSource
+from rgan_tf.retrieval.choice import nearest_unused_slots
 from rgan_tf.retrieval.gumbel import gumbel_group_select
+from rgan_tf.retrieval.patch_library import PatchLibrary
 from rgan_tf.retrieval.selector import best_candidate, chosen_rows, noise_and_scores
 from rgan_tf.seeds import Purpose, derive_row_seeds
 from training.evaluation.systems import Batch, row_seeds

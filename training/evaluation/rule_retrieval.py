@@ -8,8 +8,8 @@ import numpy as np
 
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.metrics.retrieval import cooccurrence_distance, style_agreement
-from rgan_tf.model.choice import NOISE, OWN, fixed_slots
 from rgan_tf.retrieval.candidates import CandidateSource
+from rgan_tf.retrieval.choice import NOISE, OWN, fixed_slots
 from rgan_tf.retrieval.selector import chosen_rows
 from rgan_tf.seeds import Purpose, derive_row_seeds
 from training.evaluation.names import NAMES

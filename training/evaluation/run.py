@@ -13,11 +13,11 @@ from rgan_tf.bank.patch_reader import PatchReader
 from rgan_tf.data.pipeline import scene_dataset
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.errors import BadInput
-from rgan_tf.model.bank_features import foreign_objects
-from rgan_tf.model.choice import LEARNED
 from rgan_tf.model.cooccurrence import same_image_auc
 from rgan_tf.model.networks import build_retrieval_networks
-from rgan_tf.model.patch_library import library_for
+from rgan_tf.retrieval.choice import LEARNED
+from rgan_tf.retrieval.patch_library import library_for
+from rgan_tf.retrieval.prefilter import foreign_objects
 from rgan_tf.runs import Run, load_weights
 from training.evaluation.crops import fit_crop_judge, training_crops
 from training.evaluation.diversity import diversity_metrics, load_distance

@@ -9,10 +9,10 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from rgan_tf.generator.sg2im import pasted_canvas
-from rgan_tf.model import choice
 from rgan_tf.model.networks import RetrievalNetworks, Sg2imNetworks
-from rgan_tf.model.patch_library import PatchLibrary
 from rgan_tf.model.synthesis import Synthesis, reconstruct, synthesise
+from rgan_tf.retrieval import choice
+from rgan_tf.retrieval.patch_library import PatchLibrary
 from training.evaluation.names import NAMES, system_names
 
 Batch = dict[str, tf.Tensor]

@@ -13,8 +13,8 @@ from rgan_tf.data.pipeline import scene_dataset
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.metrics.retrieval import cooccurrence_distance, style_agreement
 from rgan_tf.model.networks import build_retrieval_networks
-from rgan_tf.model.patch_library import library_for
 from rgan_tf.retrieval.candidates import CandidateSource
+from rgan_tf.retrieval.patch_library import library_for
 from rgan_tf.runs import Run, load_weights
 from rgan_tf.scene_graph import decode_scene_graph
 from training.evaluation.retrieval import chosen_patches

@@ -18,9 +18,9 @@ from export.signatures import (
 )
 from rgan_tf.bank.patch_bank import resize_crops
 from rgan_tf.data.pipeline import scene_dataset
-from rgan_tf.model.bank_features import prefilter
 from rgan_tf.model.networks import build_cooccurrence_embedding
 from rgan_tf.model.synthesis import synthesise
+from rgan_tf.retrieval.prefilter import prefilter
 
 SKY, GRASS, TREE = "sky", "grass", "tree"
 

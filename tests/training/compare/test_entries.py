@@ -7,7 +7,7 @@ import dataclasses
 import yaml
 
 from rgan_tf.config import Config, config_from_dict
-from rgan_tf.model.choice import CHOICES
+from rgan_tf.retrieval.choice import CHOICES
 from training.compare.entries import _SETTINGS, ABLATION, SYSTEMS, entries_of
 from training.evaluation.names import NAMES
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from rgan_tf.model import choice
 from rgan_tf.model.networks import build_retrieval_networks, build_sg2im_networks
+from rgan_tf.retrieval import choice
 from rgan_tf.retrieval.candidates import CandidateTable
 from rgan_tf.runs import load_weights, open_run
 from training.evaluation.names import NAMES, SYSTEMS, system_names

@@ -6,8 +6,7 @@ import tensorflow as tf
 
 from rgan_tf.bank.patch_reader import PatchReader
 from rgan_tf.config import Config
-from rgan_tf.model.bank_features import embed_rows
-from rgan_tf.model.networks import RetrievalNetworks
+from rgan_tf.retrieval.prefilter import embed_rows
 from rgan_tf.retrieval.selector import chosen_rows
 
 
@@ -26,7 +25,7 @@ class PatchLibrary:
       embeddings: [N, D] float32.
     """
 
-    def __init__(self, networks: RetrievalNetworks, reader: PatchReader):
+    def __init__(self, networks: tf.keras.Model, reader: PatchReader):
         self.reader = reader
         self.embeddings = tf.constant(embed_rows(networks.embedding, reader.bank.features))
 
@@ -50,7 +49,7 @@ class PatchLibrary:
 
 
 def library_for(
-    config: Config, networks: RetrievalNetworks, reader: PatchReader
+    config: Config, networks: tf.keras.Model, reader: PatchReader
 ) -> PatchLibrary | None:
     """A library where batches of this config need one, else None."""
     is_needed = config.retrieval.candidates > config.retrieval.exact_candidates

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from rgan_tf.config import PATCH_CHOICES
-from rgan_tf.model.joint_retrieval import Retrieved
+from rgan_tf.retrieval.joint_retrieval import Retrieved
 from rgan_tf.retrieval.noise import draw_noise, stateless_uniform
 from rgan_tf.retrieval.repeats import without_taken
 from rgan_tf.retrieval.selector import chosen_rows

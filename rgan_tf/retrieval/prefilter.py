@@ -11,10 +11,10 @@ import tensorflow as tf
 
 from rgan_tf.bank.patch_bank import PatchBank
 from rgan_tf.config import Config
-from rgan_tf.model.bank_search import BankSearch
-from rgan_tf.model.graph_features import ReadsGraphs
 from rgan_tf.retrieval.candidates import IndexedCandidates, without_category
 from rgan_tf.retrieval.embedding import CooccurrenceEmbedding
+from rgan_tf.retrieval.index.bank_search import BankSearch
+from rgan_tf.retrieval.index.graph_features import ReadsGraphs
 
 _ROWS_PER_BATCH = 4096
 _SHOWN = 6  # categories named in one line
