@@ -186,7 +186,7 @@ class Config:
 
 
 PATCH_CHOICES = ("learned", "nearest", "nearest_random", "own", "noise")
-"""Values of `retrieval.choice`, see `model.choice`."""
+"""Values of `retrieval.choice`, see `retrieval.registry`."""
 
 _CHOICES = {
     "retrieval.selection_loss": ("one_step", "iterative"),

@@ -11,7 +11,7 @@ from rgan_tf.losses.retrieval import (
     selection_loss,
     sharing_pixels,
 )
-from rgan_tf.retrieval.joint_retrieval import Retrieved
+from rgan_tf.retrieval.retriever import Retrieved
 
 
 def retrieval_losses(

@@ -1,23 +1,26 @@
-"""The bank as a trained network sees it, for retrieval among many candidates."""
+"""The bank as a trained retriever sees it, for retrieval among many candidates."""
 
 from __future__ import annotations
 
+import numpy as np
 import tensorflow as tf
 
 from rgan_tf.bank.patch_reader import PatchReader
 from rgan_tf.config import Config
-from rgan_tf.retrieval.prefilter import embed_rows
-from rgan_tf.retrieval.selector import chosen_rows
+from rgan_tf.retrieval.patches import chosen_rows, pixels_of
+from rgan_tf.retrieval.retriever import Patches, Retriever
+
+_ROWS_PER_BATCH = 4096
 
 
 class PatchLibrary:
-    """Embeddings of the whole bank by one network, and the pixels of what is chosen.
+    """Embeddings of the whole bank by one retriever, and the pixels of what is chosen.
 
     For evaluation and pictures where batches hold more candidates than are loaded. The weights of
-    the network must not change while the library is in use.
+    the retriever must not change while the library is in use.
 
     Args:
-      networks: embeds the bank, once.
+      retriever: embeds the bank, once.
       reader: of the bank.
 
     Attributes:
@@ -25,9 +28,9 @@ class PatchLibrary:
       embeddings: [N, D] float32.
     """
 
-    def __init__(self, networks: tf.keras.Model, reader: PatchReader):
+    def __init__(self, retriever: Retriever, reader: PatchReader):
         self.reader = reader
-        self.embeddings = tf.constant(embed_rows(networks.embedding, reader.bank.features))
+        self.embeddings = tf.constant(embed_bank(retriever, reader))
 
     def embeddings_at(self, ids: tf.Tensor) -> tf.Tensor:
         """[...] int32 rows (-1: any) -> [..., D] float32."""
@@ -44,13 +47,23 @@ class PatchLibrary:
           [B, O, h, w, 3] float32 in [-1, 1]; 0 (mid grey) where there is none.
         """
         chosen = chosen_rows(ids, choice)  # [B, O]
-        crops = tf.cast(self.reader.crops(chosen), tf.float32) / 127.5 - 1.0  # [B, O, h, w, 3]
-        return crops * tf.cast(chosen >= 0, tf.float32)[:, :, None, None, None]
+        return pixels_of(self.reader.crops(chosen), chosen >= 0)
 
 
-def library_for(
-    config: Config, networks: tf.keras.Model, reader: PatchReader
-) -> PatchLibrary | None:
+def library_for(config: Config, retriever: Retriever, reader: PatchReader) -> PatchLibrary | None:
     """A library where batches of this config need one, else None."""
     is_needed = config.retrieval.candidates > config.retrieval.exact_candidates
-    return PatchLibrary(networks, reader) if is_needed else None
+    return PatchLibrary(retriever, reader) if is_needed else None
+
+
+def embed_bank(retriever: Retriever, reader: PatchReader) -> np.ndarray:
+    """What a retriever knows of every patch of a bank, in blocks: [N, D] float32."""
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.int32)])
+    def embed(ids: tf.Tensor) -> tf.Tensor:
+        patches = Patches(lambda: reader.features(ids), lambda: reader.crops(ids))
+        return tf.cast(retriever.embed(patches), tf.float32)  # [n, D]
+
+    rows = np.arange(len(reader), dtype=np.int32)
+    starts = range(0, max(len(rows), 1), _ROWS_PER_BATCH)
+    return np.concatenate([embed(rows[at : at + _ROWS_PER_BATCH]).numpy() for at in starts])

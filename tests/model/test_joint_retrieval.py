@@ -11,8 +11,9 @@ import tensorflow as tf
 from rgan_tf.config import Config, RetrievalConfig
 from rgan_tf.model.retrieval_losses import retrieval_losses
 from rgan_tf.retrieval.cache import EmbeddingCache
+from rgan_tf.retrieval.cached import CachedRetriever
 from rgan_tf.retrieval.embedding import PatchEmbedding
-from rgan_tf.retrieval.joint_retrieval import CachedRetrieval, ExactRetrieval, signal_to_noise
+from rgan_tf.retrieval.learned import LearnedRetriever, signal_to_noise
 
 BATCH, OBJECTS, CANDIDATES = 24, 4, 20
 TEMPERATURE = tf.constant(0.7)
@@ -64,10 +65,10 @@ def batch(reader) -> dict[str, tf.Tensor]:
     }
 
 
-def make_cached(embedding, reader, **changes) -> CachedRetrieval:
+def make_cached(embedding, reader, **changes) -> CachedRetriever:
     cache = EmbeddingCache(rows=len(reader), width=8, max_age_steps=7)
-    retrieval = CachedRetrieval(config(**changes), embedding, cache, reader)
-    retrieval.fill()
+    retrieval = CachedRetriever(config(**changes), embedding, cache, reader)
+    retrieval.start()
     return retrieval
 
 
@@ -81,7 +82,7 @@ def run(retrieval, batch, embedding, **changes):
     anchors = tf.zeros([BATCH], tf.int32)
     seeds = tf.random.stateless_uniform([BATCH, 2], [5, 6], None, None, tf.int32)
     with tf.GradientTape() as tape:
-        result = retrieval(
+        result = retrieval.retrieve(
             batch,
             batch["mask"],
             seeds=seeds,
@@ -99,7 +100,7 @@ def run(retrieval, batch, embedding, **changes):
 @pytest.mark.parametrize("loaded", [1, 3])
 def test_a_fresh_cache_chooses_what_the_exact_retrieval_chooses(batch, embedding, reader, loaded):
     sampled = {"cooccurrence_loss": "sampled"}  # the expected one is taken over what is loaded
-    exact, expected, _ = run(ExactRetrieval(config(), embedding), batch, embedding, **sampled)
+    exact, expected, _ = run(LearnedRetriever(config(), embedding), batch, embedding, **sampled)
     cached = make_cached(embedding, reader, loaded_candidates=loaded)
     ours, losses, _ = run(cached, batch, embedding, **sampled)
     assert (exact.choice_ids.numpy() >= 0).sum() > 30
@@ -115,7 +116,7 @@ def test_with_all_candidates_loaded_the_gradient_is_the_exact_one(
     batch, embedding, reader, straight_through, form
 ):
     changes = dict(straight_through=straight_through, selection_loss=form)
-    *_, exact = run(ExactRetrieval(config(**changes), embedding), batch, embedding, **changes)
+    *_, exact = run(LearnedRetriever(config(**changes), embedding), batch, embedding, **changes)
     everything = make_cached(embedding, reader, loaded_candidates=CANDIDATES, **changes)
     *_, ours = run(everything, batch, embedding, **changes)
     for one, other in zip(ours, exact, strict=True):
@@ -130,7 +131,7 @@ def test_truncation_keeps_most_of_the_gradient_and_not_all(batch, embedding, rea
     def cosine(first, second):
         return first @ second / np.linalg.norm(first) / np.linalg.norm(second)
 
-    exact = flat(run(ExactRetrieval(config(), embedding), batch, embedding)[2])
+    exact = flat(run(LearnedRetriever(config(), embedding), batch, embedding)[2])
     cosines = [
         cosine(
             flat(run(make_cached(embedding, reader, loaded_candidates=m), batch, embedding)[2]),
@@ -145,14 +146,14 @@ def test_truncation_keeps_most_of_the_gradient_and_not_all(batch, embedding, rea
 def test_an_old_vector_can_hide_a_candidate_but_never_decides_among_the_loaded(
     batch, embedding, reader
 ):
-    exact, *_ = run(ExactRetrieval(config(), embedding), batch, embedding)
+    exact, *_ = run(LearnedRetriever(config(), embedding), batch, embedding)
     retrieval = make_cached(embedding, reader, loaded_candidates=CANDIDATES)
-    cache = retrieval._cache.vectors
+    cache = retrieval.cache.vectors
     cache.assign(tf.random.stateless_normal(cache.shape, [1, 1]))
     ours, *_ = run(retrieval, batch, embedding)
     np.testing.assert_array_equal(ours.choice_ids, exact.choice_ids)
     few = make_cached(embedding, reader, loaded_candidates=2)
-    few._cache.vectors.assign(cache)
+    few.cache.vectors.assign(cache)
     assert (run(few, batch, embedding)[0].choice_ids.numpy() != exact.choice_ids.numpy()).any()
 
 
@@ -190,7 +191,7 @@ def test_a_locked_candidate_is_loaded_and_chosen(batch, embedding, reader):
     rows = np.flatnonzero(valid.numpy()[:, 0].all(axis=1))
     locked[rows, 0] = 17
     short = retrieval.select(
-        ids, valid, retrieval._cache.lookup(ids), None, temperature=1.0, locked=tf.constant(locked)
+        ids, valid, retrieval.cache.lookup(ids), None, temperature=1.0, locked=tf.constant(locked)
     )
     chosen = tf.gather(short.slots, tf.maximum(short.selection.choice, 0), batch_dims=2).numpy()
     assert len(rows) > 3 and (chosen[rows, 0] == 17).all()
@@ -199,7 +200,7 @@ def test_a_locked_candidate_is_loaded_and_chosen(batch, embedding, reader):
 
 def test_reports_the_age_of_what_it_used(batch, embedding, reader):
     retrieval = make_cached(embedding, reader)
-    result = retrieval(
+    result = retrieval.retrieve(
         batch,
         batch["mask"],
         seeds=None,

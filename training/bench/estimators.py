@@ -19,7 +19,7 @@ from rgan_tf.losses.retrieval import draw_anchors
 from rgan_tf.model.networks import RetrievalNetworks, build_retrieval_networks
 from rgan_tf.model.retrieval_losses import retrieval_losses
 from rgan_tf.retrieval.gumbel import EXPECTED, PAPER, WITHIN_GROUP
-from rgan_tf.retrieval.joint_retrieval import ExactRetrieval
+from rgan_tf.retrieval.learned import LearnedRetriever
 from rgan_tf.runs import load_weights, open_run
 from rgan_tf.seeds import Purpose, derive_batch_seeds
 from training.first_stages import load_first_stages
@@ -117,7 +117,7 @@ class _Probe:
         self._temperature = temperature
         self._variables = [v for v in networks.embedding.trainable_variables if v.shape.rank > 0]
         settings = dataclasses.replace(config.retrieval, gradient=gradient)
-        self._retrieve = ExactRetrieval(
+        self._retriever = LearnedRetriever(
             dataclasses.replace(config, retrieval=settings), networks.embedding
         )
         self._forms = [
@@ -155,7 +155,7 @@ class _Probe:
         rows = tf.shape(mask)[0]
         seeds = derive_batch_seeds(0, draw, Purpose.GUMBEL_NOISE, total_rows=rows)  # [B, 2]
         anchors = draw_anchors(mask, tf.constant([0, 0]))  # [B]
-        retrieved = self._retrieve(
+        retrieved = self._retriever.retrieve(
             batch,
             mask,
             seeds=seeds,

@@ -112,10 +112,11 @@ def _compare(args: argparse.Namespace, run, data) -> dict[str, Any]:
 
 def _library(networks, data, table, config):
     from rgan_tf.bank.patch_reader import PatchReader
+    from rgan_tf.retrieval.learned import LearnedRetriever
     from rgan_tf.retrieval.patch_library import PatchLibrary
 
     reader = PatchReader(data.bank, table.cooccurrence, crop_size=config.data.crop_size)
-    return PatchLibrary(networks, reader)
+    return PatchLibrary(LearnedRetriever(config, networks.embedding), reader)
 
 
 def _scenes(data, split, config, table, batch_size):

@@ -91,7 +91,7 @@ def _retrieval(model: RetrieveGAN, batch: Batch) -> Callable[[], tf.Tensor]:
 
     def work() -> tf.Tensor:
         with tf.GradientTape() as tape:
-            retrieved = model.retrieve(
+            retrieved = model.retriever.retrieve(
                 batch,
                 mask,
                 seeds=seeds,
