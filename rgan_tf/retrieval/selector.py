@@ -1,4 +1,9 @@
-"""Retrieval of one patch per object, as a layer: noise, seed patch and group selection."""
+"""Retrieval of one patch per object as Keras layers, to build models of one's own round them.
+
+Models with these layers are saved and loaded by Keras. What stands between layers has to be layers
+too: Keras cannot load a functional model that calls `tf.einsum` on its tensors or slices them
+with `...`.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +12,7 @@ from typing import Any
 import tensorflow as tf
 
 from rgan_tf.retrieval.gumbel import WITHIN_GROUP, GroupSelection
+from rgan_tf.retrieval.patches import mix_patches
 from rgan_tf.retrieval.selection import Candidates, Options, choose_by_group
 
 
@@ -18,17 +24,38 @@ class GroupRetrieval(tf.keras.layers.Layer):
     without, the selection is deterministic and starts from the best candidate of the pre-filter.
     Every row draws from its own seed, so that a row's result never depends on its neighbours.
 
+    Example:
+      A model that retrieves, and is trained for what it retrieves:
+
+      >>> import tensorflow as tf
+      >>> from rgan_tf.retrieval.embedding import PatchEmbedding
+      >>> from rgan_tf.retrieval.selector import GroupRetrieval
+      >>> features = tf.keras.Input([3, 5, 32])  # of 5 candidates of each of 3 objects
+      >>> valid = tf.keras.Input([3, 5], dtype=tf.bool)
+      >>> seeds = tf.keras.Input([2], dtype=tf.int32)
+      >>> retrieval = GroupRetrieval(embedding=PatchEmbedding(sizes=(16, 8)))
+      >>> selection = retrieval(features, valid, seeds)
+      >>> model = tf.keras.Model([features, valid, seeds], selection.weights)
+      >>> inputs = [tf.ones([2, 3, 5, 32]), tf.fill([2, 3, 5], True), tf.constant([[1, 2], [3, 4]])]
+      >>> tf.reduce_sum(model(inputs), axis=-1).numpy().tolist()
+      [[1.0, 1.0, 1.0], [1.0, 1.0, 1.0]]
+
     Args:
+      embedding: a layer that embeds the candidates, [..., Dx] to [..., D], such as
+        `PatchEmbedding`; its attribute `scale`, where it has one, multiplies the distances. None:
+        the layer is given embeddings.
+      temperature: scalar above 0, of the relaxed weights; a call may name another one.
       straight_through: exactly one-hot weights with the soft gradient, or soft weights.
       gradient: of the one-hot weights: "within_group", "expected" or "paper", see
         `gumbel_group_select`.
 
     Call args:
-      candidate_embeddings: [B, O, K, D] float.
+      candidates: [B, O, K, D] float, their embeddings; or [B, O, K, Dx], the features that
+        `embedding` embeds.
       valid: [B, O, K] bool, False = padding.
       seeds: [B, 2] int32, or None for the deterministic selection.
-      scale: scalar above 0, multiplies the distances.
-      temperature: scalar above 0.
+      scale: scalar above 0, multiplies the distances; None takes that of `embedding`, or 1.
+      temperature: scalar above 0; None takes that of the layer.
       locked: [B, O] int32, the candidate fixed for an object, -1 = free; or None.
       distances: [B, O, K] float, pre-filter distances; used by the deterministic selection to find
         its first query. Without them it is the first valid candidate of the first object that has
@@ -41,21 +68,29 @@ class GroupRetrieval(tf.keras.layers.Layer):
     """
 
     def __init__(
-        self, *, straight_through: bool = True, gradient: str = WITHIN_GROUP, **kwargs: Any
+        self,
+        *,
+        embedding: tf.keras.layers.Layer | None = None,
+        temperature: float = 1.0,
+        straight_through: bool = True,
+        gradient: str = WITHIN_GROUP,
+        **kwargs: Any,
     ) -> None:
         kwargs.setdefault("autocast", False)  # half precision would decide between near ties
         super().__init__(**kwargs)
+        self.embedding = embedding
+        self.temperature = temperature
         self.straight_through = straight_through
         self.gradient = gradient
 
     def call(
         self,
-        candidate_embeddings: tf.Tensor,
+        candidates: tf.Tensor,
         valid: tf.Tensor,
         seeds: tf.Tensor | None = None,
         *,
-        scale: tf.Tensor | float = 1.0,
-        temperature: tf.Tensor | float = 1.0,
+        scale: tf.Tensor | float | None = None,
+        temperature: tf.Tensor | float | None = None,
         locked: tf.Tensor | None = None,
         distances: tf.Tensor | None = None,
         ids: tf.Tensor | None = None,
@@ -64,22 +99,56 @@ class GroupRetrieval(tf.keras.layers.Layer):
         # Keras builds a model that it loads by calling it with floats in place of every input.
         integers = [None if x is None else tf.cast(x, tf.int32) for x in (seeds, locked, ids)]
         seeds, locked, ids = integers
-        candidates = Candidates(
-            ids,
-            tf.cast(valid, tf.bool),
-            distances,
-            embeddings=tf.cast(candidate_embeddings, tf.float32),
-        )
+        if self.embedding is not None:
+            candidates = self.embedding(candidates)  # [B, O, K, D]
+        if scale is None:
+            scale = getattr(self.embedding, "scale", 1.0)
+        embeddings = tf.cast(candidates, tf.float32)  # [B, O, K, D]
         return choose_by_group(
-            candidates,
+            Candidates(ids, tf.cast(valid, tf.bool), distances, embeddings),
             Options(seeds=seeds, locked=locked, repeats=ids is None),
             scale=scale,
-            temperature=temperature,
+            temperature=self.temperature if temperature is None else temperature,
             straight_through=self.straight_through,
             gradient=self.gradient,
         )
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments."""
-        own = {"straight_through": self.straight_through, "gradient": self.gradient}
+        layer = self.embedding
+        own = {
+            "embedding": None if layer is None else tf.keras.saving.serialize_keras_object(layer),
+            "temperature": self.temperature,
+            "straight_through": self.straight_through,
+            "gradient": self.gradient,
+        }
         return {**super().get_config(), **own}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> GroupRetrieval:
+        """The layer that `get_config` describes, its embedding included."""
+        layer = config.get("embedding")
+        if isinstance(layer, dict):
+            config = {**config, "embedding": tf.keras.saving.deserialize_keras_object(layer)}
+        return cls(**config)
+
+
+@tf.keras.utils.register_keras_serializable(package="rgan_tf")
+class PatchMix(tf.keras.layers.Layer):
+    """The pixels that were selected: `mix_patches` as a layer.
+
+    Call args:
+      weights: [B, O, K] float, of `GroupRetrieval`.
+      crops: [B, O, K, h, w, 3], uint8 or float in [-1, 1].
+
+    Returns:
+      [B, O, h, w, 3] float32 in [-1, 1]; 0 (mid grey) for objects without weight.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        kwargs.setdefault("autocast", False)
+        super().__init__(**kwargs)
+
+    def call(self, weights: tf.Tensor, crops: tf.Tensor) -> tf.Tensor:
+        """Mixes; see the class for arguments and result."""
+        return mix_patches(weights, crops)
