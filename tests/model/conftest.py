@@ -92,7 +92,15 @@ def optimizers(kind: str):
 def make_joint(vocabulary, pooled_backbone):
     """Makes compiled stage-3 models of any config."""
 
-    def make(config, optimizer="sgd", seed=1, features=FEATURES, perceptual=None, reader=None):
+    def make(
+        config,
+        optimizer="sgd",
+        seed=1,
+        features=FEATURES,
+        perceptual=None,
+        reader=None,
+        retriever=None,
+    ):
         tf.keras.utils.set_random_seed(seed)
         perceptual = perceptual or PerceptualDistance(pooled_backbone)
         model = RetrieveGAN(
@@ -102,6 +110,7 @@ def make_joint(vocabulary, pooled_backbone):
             build_discriminators(config, vocabulary, perceptual=perceptual),
             perceptual,
             reader,
+            retriever,
         )
         model.compile(*optimizers(optimizer))
         return model

@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 import tensorflow as tf
+from nearest_colour import NearestColour
 
 from rgan_tf.config import PATCH_CHOICES, Config, config_from_dict
 from rgan_tf.errors import BadInput
@@ -98,6 +99,26 @@ def test_a_joint_step_trains_the_generator_and_not_the_embedding(
         for old, new in zip(generator, model.networks.generator.trainable_variables, strict=True)
     ]
     assert all(moved)
+
+
+def test_a_retriever_of_ones_own_trains_and_synthesises(
+    tiny_config, make_joint, make_batch, fit_once
+):
+    retriever, batch = NearestColour(), make_batch(tiny_config)
+    model = make_joint(tiny_config, retriever=retriever)
+    figures = fit_once(model, batch)
+    assert all(np.isfinite(value) for value in figures.values())
+    assert figures["loss/generator/selection"] == figures["loss/generator/cooccurrence"] == 0
+    made = synthesise(model.average, batch, row_seeds=None, retriever=retriever)
+    valid, crops = (batch[f"candidate_{name}"].numpy() for name in ("valid", "crops"))
+    colours = crops.mean(axis=(3, 4))  # [B, O, K, 3]
+    distances = np.linalg.norm(colours - colours[:, :1, :1], axis=-1)  # [B, O, K]
+    expected = np.where(valid, distances, np.inf).argmin(axis=2)
+    mask = valid.any(axis=2)
+    np.testing.assert_array_equal(made.choice.numpy(), np.where(mask, expected, -1))
+    # The first object's nearest patch is its own; in the others the learned one chooses otherwise.
+    learned = synthesise(model.average, batch, row_seeds=None)
+    assert (learned.choice.numpy() != made.choice.numpy()).any()
 
 
 @pytest.mark.parametrize("rule", RULES)
