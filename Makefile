@@ -4,6 +4,7 @@
 PYTHON ?= python3
 VENV := .venv
 STAMP := $(VENV)/.installed
+DOCS_STAMP := $(VENV)/.docs-installed
 RUN := $(VENV)/bin
 
 # One line for an unsupported Python, instead of pages from pip.
@@ -15,7 +16,7 @@ $(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { \
     "$$($(PYTHON) --version 2>&1); name another: make install PYTHON=python3.11" >&2; exit 2; }
 endef
 
-.PHONY: install demo test test-beside test-slow lint format clean
+.PHONY: install demo test test-beside test-slow lint format docs clean
 
 install: $(STAMP)
 
@@ -43,9 +44,17 @@ lint: $(STAMP)
 	$(RUN)/ruff check .
 	$(RUN)/ruff format --check .
 
+# The pages of docs/ and the API reference, in site/; a broken link or reference fails.
+docs: $(DOCS_STAMP)
+	$(RUN)/mkdocs build --clean  # not --quiet, which would hide warnings from the strict mode
+
+$(DOCS_STAMP): $(STAMP)
+	$(RUN)/python -m pip install --quiet -c constraints.txt -e '.[docs]'
+	@touch $(DOCS_STAMP)
+
 format: $(STAMP)
 	$(RUN)/ruff check --fix .
 	$(RUN)/ruff format .
 
 clean:
-	rm -rf $(VENV) *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) site *.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -19,7 +19,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -30,21 +30,14 @@ from rgan_tf.errors import CorruptData
 from rgan_tf.exported import (
     ADVICE,
     EXTRA,
-    KIND,
+    MODEL,
     SAVED_MODEL_FILE,
-    VERSION,
-    check_extra,
     find_version,
     read_provenance,
     version_number,
 )
-from rgan_tf.storage.files import (
-    check_files,
-    describe_files,
-    read_json,
-    write_bytes_atomic,
-    write_json_atomic,
-)
+from rgan_tf.storage.files import read_json, write_bytes_atomic, write_json_atomic
+from rgan_tf.storage.manifest import describe_files
 from rgan_tf.vocabulary import Vocabulary
 
 _NEEDED = tuple(
@@ -122,7 +115,7 @@ def open_model(path: str | Path) -> ModelFolder:
       BadInput: if there is no model.
       CorruptData: if a file is missing or damaged; names the file.
     """
-    return _open(path, _check_content)
+    return _open(path, (SAVED_MODEL_FILE, *_NEEDED), below="")
 
 
 def open_contract(path: str | Path) -> ModelFolder:
@@ -135,26 +128,26 @@ def open_contract(path: str | Path) -> ModelFolder:
       BadInput: if there is no model.
       CorruptData: if a file of `assets.extra` is missing or damaged; names the file.
     """
-    return _open(path, lambda folder, described: check_extra(folder, described, _NEEDED))
+    return _open(path, _NEEDED, below=f"{EXTRA}/")
 
 
-def _open(path: str | Path, check: Callable[[Path, dict[str, Any]], None]) -> ModelFolder:
-    folder, manifest = find_version(path)
-    extra = folder / EXTRA
+def _open(path: str | Path, needed: tuple[str, ...], below: str) -> ModelFolder:
+    manifest = find_version(path)
+    folder, extra = manifest.folder, manifest.folder / EXTRA
+    manifest.check_files(needed, verify=_is_no_variable, below=below)
     try:
-        check(folder, manifest["files"])
         description = read_json(extra / "signature.json")
         sizes = sizes_from_description(description, str(extra / "signature.json"))
         return ModelFolder(
             folder=folder,
-            vocabulary=Vocabulary.from_json(read_json(extra / "vocabulary.json")),
+            vocabulary=manifest.read(f"{EXTRA}/vocabulary.json", Vocabulary.from_json),
             sizes=sizes,
             licences=_read_licences(extra / "licences.json", sizes),
-            manifest=manifest,
+            manifest=manifest.content,
             contract=description["version"],
         )
     except (AttributeError, KeyError, TypeError) as error:
-        raise CorruptData(f"{extra / 'manifest.json'}: damaged; {ADVICE}") from error
+        raise manifest.damaged("damaged") from error
 
 
 def write_extra(
@@ -186,33 +179,21 @@ def write_extra(
     write_bytes_atomic(extra / "config.yaml", config_yaml.encode("utf-8"))
     with open(extra / "provenance.jsonl", "w", encoding="utf-8") as file:
         for row in provenance:
-            y0, x0, y1, x1 = row["box"]
-            shown = {**{key: row.get(key) for key in _PROVENANCE_KEYS}, "box": [x0, y0, x1, y1]}
-            file.write(json.dumps(shown, ensure_ascii=False) + "\n")
+            file.write(json.dumps(shown_row(row), ensure_ascii=False) + "\n")
     files = sorted(
         path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()
     )
-    write_json_atomic(
-        extra / "manifest.json",
-        {
-            "kind": KIND,
-            "version": VERSION,
-            **origin,
-            "files": describe_files(folder, files),
-        },
-    )
+    MODEL.write(folder, {**origin, "files": describe_files(folder, files)})
 
 
-def _check_content(folder: Path, described: dict[str, Any]) -> None:
-    needed = [SAVED_MODEL_FILE, *_NEEDED]
-    check_files(folder, described, needed, verify=False, advice=ADVICE)
-    # TensorFlow checks every tensor of the variables when it loads them.
-    rest = {name: entry for name, entry in described.items() if not _is_variable(name)}
-    check_files(folder, rest, verify=True, advice=ADVICE)
+def shown_row(row: dict[str, Any]) -> dict[str, Any]:
+    """A row of the bank's table as users see it: its box as [x0, y0, x1, y1]."""
+    y0, x0, y1, x1 = row["box"]
+    return {**{key: row.get(key) for key in _PROVENANCE_KEYS}, "box": [x0, y0, x1, y1]}
 
 
-def _is_variable(name: str) -> bool:
-    return name.startswith("variables/")
+def _is_no_variable(name: str) -> bool:
+    return not name.startswith("variables/")
 
 
 def _read_licences(path: Path, sizes: Sizes) -> tuple[str, ...]:

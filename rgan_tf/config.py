@@ -7,6 +7,7 @@ comments give units and, where the paper leaves a value open, the reason for the
 from __future__ import annotations
 
 import dataclasses
+import operator
 import re
 import typing
 from pathlib import Path
@@ -14,10 +15,41 @@ from typing import Any
 
 import yaml
 
-from rgan_tf.errors import BadInput
+from rgan_tf import backbone_names
+from rgan_tf.errors import BadInput, one_line
 
 AUGMENTATIONS = ("color", "translation", "cutout")
 """What `discriminators.augmentation` may name, in the order in which they are applied."""
+
+PATCH_CHOICES = ("learned", "nearest", "nearest_random", "own", "noise")
+"""Values of `retrieval.choice`, see `rgan_tf.retrieval.registry`."""
+
+_SMALLEST_IMAGE = 32  # px; the perceptual networks have no pixel left below it
+# YAML 1.1 reads a number with an exponent and without a point as text.
+_EXPONENT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
+
+
+def _number(default: float, **bounds: float) -> Any:
+    """A number within `least`, `above`, `below` and `most`; others must be above 0."""
+    return dataclasses.field(default=default, metadata=bounds)
+
+
+def _from_zero(default: float) -> Any:
+    return _number(default, least=0)
+
+
+def _share(default: float) -> Any:
+    return _number(default, least=0, most=1)
+
+
+def _one_of(*choices: str) -> Any:
+    """One of some names; the first is the default."""
+    return _registered(choices)
+
+
+def _registered(names: typing.Sequence[str]) -> Any:
+    """One of names that may become more; the first is the default."""
+    return dataclasses.field(default=names[0], metadata={"choices": names})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,24 +78,24 @@ class GraphConfig:
 class RetrievalConfig:
     """Pre-filter, patch embedding and group selection."""
 
-    backbone: str = "mobilenet_v2"
+    backbone: str = _registered(backbone_names.FEATURES)
     candidates: int = 10  # K
-    choice: str = "learned"  # or, to compare with: nearest | nearest_random | own | noise
-    index: str = "auto"  # auto | exact | scann; auto measures which is faster where a bank is large
-    redraw_every_steps: int = 0  # half the candidates anew by the current embedding; 0: never
+    choice: str = _one_of(*PATCH_CHOICES)  # all but learned are to compare with
+    index: str = _one_of("auto", "exact", "scann")  # auto measures which is faster for a large bank
+    redraw_every_steps: int = _from_zero(0)  # half the candidates, by the current embedding
     exact_candidates: int = 32  # up to so many, all are loaded and embedded in every step
     loaded_candidates: int = 8  # above that, so many are loaded; the rest count by cached vectors
     cache_max_age_steps: int = 500  # a cached vector is never older than so many steps
     embedding_sizes: tuple[int, ...] = (512, 256, 128)  # layers of the patch embedding; last is D
-    embedding_start: str = "random"  # random | frozen: whitened features plus layers from zero
+    embedding_start: str = _one_of("random", "frozen")  # frozen: whitened features + zero layers
     straight_through: bool = True
-    gradient: str = "within_group"  # of straight-through weights: within_group | expected | paper
+    gradient: str = _one_of("within_group", "expected", "paper")  # of the straight-through weights
     initial_scale: float = 10.0  # multiplies the distances; learned
     temperature_start: float = 1.0
     temperature_end: float = 1.0  # the choice does not depend on it, and a low one blurs gradients
-    temperature_anneal_fraction: float = 1 / 3  # of the joint stage's steps
-    selection_loss: str = "one_step"  # one_step | iterative
-    cooccurrence_loss: str = "expected"  # expected | sampled; in expectation it has no noise
+    temperature_anneal_fraction: float = _share(1 / 3)  # of the joint stage's steps
+    selection_loss: str = _one_of("one_step", "iterative")
+    cooccurrence_loss: str = _one_of("expected", "sampled")  # expected is sampled without the noise
     shared_pixels: bool = False  # whether overlapping objects teach which patches fit together
 
 
@@ -72,11 +104,11 @@ class CooccurrenceConfig:
     """The triplet embedding of stage 2."""
 
     sizes: tuple[int, ...] = (512, 128)
-    margin: float = 0.2
-    same_category_negatives: float = 0.5  # share of the negatives
+    margin: float = _number(0.2, least=0, most=2)
+    same_category_negatives: float = _share(0.5)  # share of the negatives
     shared_pixels: bool = False  # whether overlapping patches of one image are positives as well
     triplets_per_step: int = 64
-    steps: int = 2000
+    steps: int = _from_zero(2000)
     learning_rate: float = 1e-3
 
 
@@ -88,9 +120,9 @@ class GeneratorConfig:
     refiner_layers: int = 2
     refiner_hidden: int = 128
     canvas_channels: int = 96
-    canvas_blocks: int = 3
+    canvas_blocks: int = _from_zero(3)
     decoder_channels: tuple[int, ...] = (64, 32)  # one entry per doubling from a quarter
-    attention_weight: float = 1.0  # lambda_attn of equation (9)
+    attention_weight: float = _from_zero(1.0)  # lambda_attn of equation (9)
     composition: bool = False  # keep the patches' pixels: gain and bias of them beside the image
     masks: bool = False  # a soft mask of each patch: an object is not its box
     skip: bool = False  # finer maps of the patches for the decoder's first doubling
@@ -102,7 +134,7 @@ class Sg2imConfig:
 
     layout_channels: int = 64
     decoder_channels: tuple[int, ...] = (128, 128, 96, 64, 32)  # one per doubling up to the image
-    steps: int = 4000
+    steps: int = _from_zero(4000)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,10 +143,10 @@ class DiscriminatorConfig:
 
     image_channels: tuple[int, ...] = (64, 128, 256)
     object_channels: tuple[int, ...] = (64, 128, 256)
-    object_crop_size: int = 32  # px
+    object_crop_size: int = _number(32, least=_SMALLEST_IMAGE)  # px
     spectral_normalization: bool = True
     augmentation: str = "none"  # of real and generated images: color,translation,cutout or some
-    gradient_penalty: float = 0.0  # gamma of R1, on real images and crops; 0: off
+    gradient_penalty: float = _from_zero(0.0)  # gamma of R1, on real images and crops; 0: off
     gradient_penalty_every_steps: int = 8  # computed so often, and weighted so much more
     feature: bool = False  # heads on the maps of losses.perceptual_backbone too; joint stage
     feature_channels: int = 64  # of the maps after fixed random mixing, and of the heads
@@ -124,20 +156,20 @@ class DiscriminatorConfig:
 class LossConfig:
     """Form of the adversarial loss, the nine weights of equation (7), and two of our own."""
 
-    adversarial: str = "hinge"  # hinge | non_saturating
-    perceptual_backbone: str = "squeezenet"
-    selection: float = 0.1
-    cooccurrence: float = 1e-4
-    adversarial_image: float = 1.0
-    adversarial_object: float = 1.0
-    adversarial_feature: float = 0.1  # where discriminators.feature is on; not in the paper
-    reconstruction: float = 1.0
-    box: float = 10.0
-    box_overlap: float = 0.0  # 1 - generalised IoU of the predicted boxes; not in the paper
-    auxiliary: float = 0.1
-    perceptual_image: float = 1.0
-    perceptual_object: float = 0.5
-    perceptual_selected_share: float = 0.5  # of perceptual_image, on the selection path
+    adversarial: str = _one_of("hinge", "non_saturating")
+    perceptual_backbone: str = _registered(backbone_names.PERCEPTUAL)
+    selection: float = _from_zero(0.1)
+    cooccurrence: float = _from_zero(1e-4)
+    adversarial_image: float = _from_zero(1.0)
+    adversarial_object: float = _from_zero(1.0)
+    adversarial_feature: float = _from_zero(0.1)  # of discriminators.feature; not in the paper
+    reconstruction: float = _from_zero(1.0)
+    box: float = _from_zero(10.0)
+    box_overlap: float = _from_zero(0.0)  # 1 - generalised IoU of predicted boxes; not in the paper
+    auxiliary: float = _from_zero(0.1)
+    perceptual_image: float = _from_zero(1.0)
+    perceptual_object: float = _from_zero(0.5)
+    perceptual_selected_share: float = _share(0.5)  # of perceptual_image, on the selection path
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,23 +178,23 @@ class TrainingConfig:
 
     batch_size: int = 16  # of one update: over all replicas and all parts
     accumulate_steps: int = 1  # parts that a replica computes one after the other, to save memory
-    precision: str = "float32"  # float32 | bfloat16 | float16, of generators and discriminators
+    precision: str = _one_of("float32", "bfloat16", "float16")  # of generators and discriminators
     jit_compile: bool = False  # XLA for everything up to the gradients; for GPUs
     recompute: bool = False  # generator and discriminators forward once more instead of remembered
-    steps: int = 400_000  # of the joint stage
+    steps: int = _from_zero(400_000)  # of the joint stage
     generator_learning_rate: float = 2.5e-4
     discriminator_learning_rate: float = 1e-3
-    beta_1: float = 0.0
-    beta_2: float = 0.9
+    beta_1: float = _number(0.0, least=0, below=1)
+    beta_2: float = _number(0.9, least=0, below=1)
     epsilon: float = 1e-7  # of Adam; larger, and rounding of tiny gradients is magnified less
-    ema_decay: float = 0.999
+    ema_decay: float = _share(0.999)
     loss_upper_bound: float = 1e6  # a step with a loss above it is skipped like one without number
-    loss_jump: float = 20.0  # so is one whose loss is so many times 1 + its usual size
-    relit_patches: float = 0.0  # share of reconstructions whose own patches get lights of their own
-    exchanged_patches: float = 0.0  # share of reconstructions with some patches retrieved instead
-    predicted_boxes: float = 0.0  # share of scenes generated in predicted boxes, at the end
-    predicted_boxes_from: float = 0.5  # share of the joint stage's steps after which it rises
-    seed: int = 0
+    loss_jump: float = _number(20.0, above=1)  # and above so many times 1 + its usual size
+    relit_patches: float = _share(0.0)  # share of reconstructions with patches in other lights
+    exchanged_patches: float = _share(0.0)  # share of reconstructions with some patches retrieved
+    predicted_boxes: float = _share(0.0)  # share of scenes generated in predicted boxes, at the end
+    predicted_boxes_from: float = _share(0.5)  # share of the joint stage after which it rises
+    seed: int = _number(0, least=0, most=2**31 - 1)
     log_every_steps: int = 50
     picture_every_steps: int = 1000
     checkpoint_every_steps: int = 500
@@ -183,58 +215,6 @@ class Config:
     discriminators: DiscriminatorConfig = DiscriminatorConfig()
     losses: LossConfig = LossConfig()
     training: TrainingConfig = TrainingConfig()
-
-
-PATCH_CHOICES = ("learned", "nearest", "nearest_random", "own", "noise")
-"""Values of `retrieval.choice`, see `retrieval.registry`."""
-
-_CHOICES = {
-    "retrieval.selection_loss": ("one_step", "iterative"),
-    "retrieval.embedding_start": ("random", "frozen"),
-    "retrieval.gradient": ("within_group", "expected", "paper"),
-    "retrieval.cooccurrence_loss": ("expected", "sampled"),
-    "retrieval.choice": PATCH_CHOICES,
-    "retrieval.index": ("auto", "exact", "scann"),
-    "retrieval.backbone": ("mobilenet_v2", "resnet50", "squeezenet"),
-    "losses.adversarial": ("hinge", "non_saturating"),
-    "training.precision": ("float32", "bfloat16", "float16"),
-    "losses.perceptual_backbone": ("squeezenet", "vgg19", "mobilenet_v2"),
-}
-_MAY_BE_ZERO = {
-    "retrieval.temperature_anneal_fraction",
-    "retrieval.redraw_every_steps",
-    "cooccurrence.margin",
-    "cooccurrence.same_category_negatives",
-    "cooccurrence.steps",
-    "sg2im.steps",
-    "training.steps",
-    "training.beta_1",
-    "training.beta_2",
-    "training.ema_decay",
-    "training.seed",
-    "training.predicted_boxes",
-    "training.predicted_boxes_from",
-    "training.relit_patches",
-    "training.exchanged_patches",
-    "discriminators.gradient_penalty",
-    "generator.attention_weight",
-    "generator.canvas_blocks",
-}
-_AT_MOST_ONE = {
-    "retrieval.temperature_anneal_fraction",
-    "cooccurrence.same_category_negatives",
-    "training.ema_decay",
-    "training.predicted_boxes",
-    "training.predicted_boxes_from",
-    "training.relit_patches",
-    "training.exchanged_patches",
-    "losses.perceptual_selected_share",
-}
-_BELOW_ONE = {"training.beta_1", "training.beta_2"}  # at 1 Adam divides by zero
-_HIGHEST = {"cooccurrence.margin": 2, "training.seed": 2**31 - 1}  # unit vectors; int32 seeds
-_SMALLEST_IMAGE = 32  # px; the perceptual networks have no pixel left below it
-# YAML 1.1 reads a number with an exponent and without a point as text.
-_EXPONENT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
 
 
 def load_config(
@@ -263,7 +243,7 @@ def load_config(
     except OSError as error:
         raise BadInput(f"config {path}: {error.strerror}; name a YAML file") from error
     except (yaml.YAMLError, ValueError) as error:  # an impossible date is a ValueError
-        raise BadInput(f"config {path}: not YAML ({_one_line(error)})") from error
+        raise BadInput(f"config {path}: not YAML ({one_line(str(error))})") from error
     if not isinstance(raw, dict):
         raise BadInput(f"config {path}: expected sections of keys, got {type(raw).__name__}")
     for key, value in (where_missing or {}).items():
@@ -341,7 +321,7 @@ def _rules(config: Config) -> list[tuple[str, bool]]:
     """What values must satisfy together, in words, and whether they do."""
     data, modules = config.data, len(config.sg2im.decoder_channels)
     entries = len(config.generator.decoder_channels)
-    crop, object_crop = data.crop_size, config.discriminators.object_crop_size
+    crop = data.crop_size
     loaded, exact = config.retrieval.loaded_candidates, config.retrieval.exact_candidates
     refused = _augmentation_refused(config.discriminators.augmentation)
     return [
@@ -364,15 +344,6 @@ def _rules(config: Config) -> list[tuple[str, bool]]:
             f"sg2im.decoder_channels has {modules} entries, so data.image_size must be a multiple "
             f"of {2**modules}, got {data.image_size}",
             data.image_size % 2**modules == 0,
-        ),
-        (
-            f"discriminators.object_crop_size must be at least {_SMALLEST_IMAGE}, "
-            f"got {object_crop}",
-            object_crop >= _SMALLEST_IMAGE,
-        ),
-        (
-            f"training.loss_jump must be above 1, got {config.training.loss_jump}",
-            config.training.loss_jump > 1,
         ),
         (
             "training.jit_compile needs retrieval.candidates of at most retrieval.exact_candidates "
@@ -435,6 +406,7 @@ def _build(cls, raw, prefix: str, source: str):
         raise BadInput(
             f"{source}: unknown key {prefix}{unknown[0]}; known here: {', '.join(sorted(hints))}"
         )
+    bounds = {field.name: field.metadata for field in dataclasses.fields(cls)}
     values = {}
     for name, value in raw.items():
         key = f"{prefix}{name}"
@@ -442,47 +414,46 @@ def _build(cls, raw, prefix: str, source: str):
         if dataclasses.is_dataclass(kind):
             values[name] = _build(kind, {} if value is None else value, f"{key}.", source)
         else:
-            values[name] = _checked(kind, value, key, source)
+            values[name] = _checked(kind, value, bounds[name], key, source)
     return cls(**values)
 
 
-def _checked(kind, value, key: str, source: str):
+def _checked(kind, value, bounds: typing.Mapping[str, Any], key: str, source: str):
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if kind is bool and isinstance(value, bool):
         return value
     if kind is str and isinstance(value, str):
-        allowed = _CHOICES.get(key)
-        if allowed and value not in allowed:
+        allowed = bounds.get("choices", (value,))
+        if value not in allowed:
             raise BadInput(f"{source}: {key} must be one of {', '.join(allowed)}, got {value!r}")
         return value
     if kind is int and is_number and isinstance(value, int):
-        return _in_range(value, key, source)
+        return _in_range(value, bounds, key, source)
     if kind is float and isinstance(value, str) and _EXPONENT.fullmatch(value):
-        return _in_range(float(value), key, source)
+        return _in_range(float(value), bounds, key, source)
     if kind is float and is_number:
         try:
-            return _in_range(float(value), key, source)
+            return _in_range(float(value), bounds, key, source)
         except OverflowError as error:  # an integer of more than 308 digits
             raise BadInput(f"{source}: {key} is too large") from error
     if kind == tuple[int, ...] and isinstance(value, (list, tuple)) and value:
-        return tuple(_checked(int, item, key, source) for item in value)
+        return tuple(_checked(int, item, bounds, key, source) for item in value)
     expected = getattr(kind, "__name__", "list of integers") if kind != tuple[int, ...] else "list"
     raise BadInput(f"{source}: {key} must be {expected}, got {value!r}")
 
 
-def _in_range(value, key: str, source: str):
-    loss_weight = key.startswith("losses.")
-    lowest_ok = value >= 0 if loss_weight or key in _MAY_BE_ZERO else value > 0
-    if not lowest_ok or value != value or value == float("inf"):
-        bound = "at least 0" if loss_weight or key in _MAY_BE_ZERO else "above 0"
-        raise BadInput(f"{source}: {key} must be {bound}, got {value}")
-    if key in _BELOW_ONE and value >= 1:
-        raise BadInput(f"{source}: {key} must be below 1, got {value}")
-    highest = 1 if key in _AT_MOST_ONE else _HIGHEST.get(key, value)
-    if value > highest:
-        raise BadInput(f"{source}: {key} must be at most {highest}, got {value}")
+def _in_range(value, bounds: typing.Mapping[str, float], key: str, source: str):
+    limits = {"above": 0, **bounds} if "least" not in bounds else bounds
+    for name, limit in limits.items():
+        words, is_kept = _LIMITS[name]
+        if not is_kept(value, limit) or value == float("inf"):
+            raise BadInput(f"{source}: {key} must be {words} {limit}, got {value}")
     return value
 
 
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
+_LIMITS = {
+    "least": ("at least", operator.ge),
+    "above": ("above", operator.gt),
+    "below": ("below", operator.lt),
+    "most": ("at most", operator.le),
+}

@@ -14,14 +14,20 @@ import numpy as np
 
 from rgan_tf.errors import BadInput, CorruptData
 from rgan_tf.refusals import is_refused
-from rgan_tf.storage.files import check_files, read_json
+from rgan_tf.storage.manifest import Manifest, ManifestKind
 from rgan_tf.vocabulary import Vocabulary
 
 SAVED_MODEL_FILE = "saved_model.pb"
 EXTRA = "assets.extra"
-KIND = "rgan_model"
-VERSION = 2
 ADVICE = "export the model again"
+MODEL = ManifestKind(
+    "rgan_model",
+    2,
+    "a model written by rgan export",
+    advice=ADVICE,
+    needs=("files",),
+    file=f"{EXTRA}/manifest.json",
+)
 
 _NAMES, _PATCHES = f"{EXTRA}/vocabulary.json", f"{EXTRA}/provenance.jsonl"
 _VARIABLES = "variables/variables"
@@ -68,8 +74,8 @@ def is_exported(path: str | Path) -> bool:
     return _is_one_version(Path(path)) or any(map(_is_one_version, versions(path)))
 
 
-def find_version(path: str | Path, option: str = "--model ") -> tuple[Path, dict[str, Any]]:
-    """The newest version of a model, or the version that is named, and its manifest.
+def find_version(path: str | Path, option: str = "--model ") -> Manifest:
+    """The manifest of the newest version of a model, or of the version that is named.
 
     Args:
       path: a folder of versions, or one of the versions.
@@ -85,34 +91,7 @@ def find_version(path: str | Path, option: str = "--model ") -> tuple[Path, dict
         if not found:
             raise BadInput(f"{option}{folder}: no exported model; make one with rgan export")
         folder = found[-1]
-    file = folder / EXTRA / "manifest.json"
-    if not file.is_file():
-        raise BadInput(f"{option}{folder}: was not written by rgan export (no {EXTRA})")
-    manifest = read_json(file)
-    is_sound = isinstance(manifest, dict) and {"kind", "version", "files"} <= set(manifest)
-    if not is_sound:
-        raise CorruptData(f"{file}: damaged; {ADVICE}")
-    if manifest["kind"] != KIND or manifest["version"] != VERSION:
-        raise BadInput(f"{option}{folder}: of another version; {ADVICE}")
-    return folder, manifest
-
-
-def check_extra(folder: Path, described: Any, needed: tuple[str, ...]) -> None:
-    """Compares the files of `assets.extra` with their checksums.
-
-    Args:
-      folder: of the version.
-      described: files of its manifest.
-      needed: files that must be among them.
-
-    Raises:
-      CorruptData: if one is missing or damaged; names the file.
-    """
-    if isinstance(described, dict):
-        described = {
-            name: entry for name, entry in described.items() if name.startswith(f"{EXTRA}/")
-        }
-    check_files(folder, described, needed, verify=True, advice=ADVICE)
+    return MODEL.open(folder, f"{option}{folder}")
 
 
 def read_provenance(folder: Path) -> list[dict[str, Any]]:
@@ -164,12 +143,13 @@ class ExportedPatches:
           BadInput: if there is no model.
           CorruptData: if a file is missing or damaged; names the file.
         """
-        folder, manifest = find_version(path, option)
-        check_extra(folder, manifest["files"], (_NAMES, _PATCHES))
+        manifest = find_version(path, option)
+        manifest.check_files((_NAMES, _PATCHES), verify=True, below=f"{EXTRA}/")
+        vocabulary = manifest.read(_NAMES, Vocabulary.from_json)
         try:
-            return cls(folder, manifest, Vocabulary.from_json(read_json(folder / _NAMES)))
+            return cls(manifest.folder, manifest.content, vocabulary)
         except (BadInput, KeyError, TypeError, ValueError) as error:
-            raise CorruptData(f"{folder / EXTRA}: damaged ({error}); {ADVICE}") from error
+            raise manifest.damaged(f"is of other patches ({error})") from error
 
     def __len__(self) -> int:
         return len(self.rows)

@@ -7,8 +7,7 @@ from pathlib import Path
 
 from rgan_tf import released
 from rgan_tf.bank.patch_bank import PatchBank
-from rgan_tf.data.prepared import KIND as DATA
-from rgan_tf.data.prepared import PreparedData
+from rgan_tf.data.prepared import DATA, PreparedData
 from rgan_tf.errors import BadInput
 from rgan_tf.exported import ExportedPatches, is_exported
 from rgan_tf.storage.files import read_json
@@ -61,7 +60,7 @@ def open_place(name: str, option: str = "") -> Place:
             "one, or released:NAME"
         )
     manifest = read_json(folder / "manifest.json")
-    if isinstance(manifest, dict) and manifest.get("kind") == DATA:
+    if isinstance(manifest, dict) and manifest.get("kind") == DATA.kind:
         data = PreparedData.open(folder)
         return Place("data", data.vocabulary, data.backbone, data.bank)
     bank = PatchBank.open(folder)

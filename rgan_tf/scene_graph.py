@@ -123,14 +123,6 @@ def load_scene_graphs(
     return [parse(item, f"{path}: graph {i}") for i, item in enumerate(value)]
 
 
-def load_scene_graph(path: str | Path) -> SceneGraph:
-    """Reads a file with exactly one scene graph; raises as `load_scene_graphs`."""
-    graphs = load_scene_graphs(path)
-    if len(graphs) != 1:
-        raise BadInput(f"{path}: holds {len(graphs)} scene graphs, expected one")
-    return graphs[0]
-
-
 def encode_scene_graph(
     graph: SceneGraph,
     vocabulary: Vocabulary,

@@ -52,25 +52,27 @@ def derive_seed(run_seed, step, replica, purpose: Purpose) -> tf.Tensor:
     return seed
 
 
-def derive_batch_seeds(run_seed, step, purpose: Purpose, *, total_rows: int) -> tf.Tensor:
-    """One seed for every row of a training batch, however it is then split over replicas.
+def derive_batch_seeds(run_seed, step, purpose: Purpose, *, rows, first_row=0) -> tf.Tensor:
+    """One seed for every row of a training batch, however it is split over replicas and parts.
 
     Args:
       run_seed, step: as for `derive_seed`.
       purpose: the stream to draw from.
-      total_rows: of the batch of all replicas.
+      rows: integer or int32 scalar, rows that are asked for.
+      first_row: number of the first of them in the batch of all replicas.
 
     Returns:
-      [total_rows, 2] int32.
+      [rows, 2] int32. Row i of a batch has the same seed in batches of every size.
     """
-    return tf.random.stateless_uniform(
-        [total_rows, 2],
+    seeds = tf.random.stateless_uniform(
+        [first_row + rows, 2],  # Philox draws the beginning of a longer sequence
         derive_seed(run_seed, step, 0, purpose),
         minval=None,
         maxval=None,
         dtype=tf.int32,
         alg="philox",
     )
+    return seeds[first_row:]
 
 
 def derive_row_seeds(row_seeds, purpose: Purpose) -> tf.Tensor:

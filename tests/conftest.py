@@ -152,8 +152,10 @@ class PooledBackbone:
     """One "map", the shrunken image: traces at once, where the choice of network is no matter."""
 
     name = "pooled"
-    perceptual_network = None
     perceptual_weights = (1.0,)
+
+    def perceptual_network(self) -> None:
+        """It has none."""
 
     def perceptual(self, images: tf.Tensor) -> list[tf.Tensor]:
         return [tf.nn.avg_pool2d(images, 4, 4, "VALID")]

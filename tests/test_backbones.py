@@ -8,9 +8,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from rgan_tf import backbone_names
 from rgan_tf.backbones import load_backbone
 from rgan_tf.backbones import weights as weight_files
-from rgan_tf.backbones.networks import CAFFE_MEAN_BGR, SPECS, build_squeezenet
+from rgan_tf.backbones.networks import (
+    CAFFE_MEAN_BGR,
+    SPECS,
+    build_squeezenet,
+    register_backbone,
+)
 from rgan_tf.backbones.weights import (
     SHIPPED,
     find_weights,
@@ -18,6 +24,7 @@ from rgan_tf.backbones.weights import (
     load_layers_in_order,
     save_layers,
 )
+from rgan_tf.config import config_from_dict
 from rgan_tf.errors import BadInput, CorruptData
 
 SQUEEZENET_FILE = "squeezenet_v1.1_keras_notop.h5"
@@ -375,3 +382,54 @@ def test_what_is_downloaded_is_the_file_that_is_offered(tmp_path, monkeypatch):
 def test_without_a_network_both_files_are_named(tmp_path, offline):
     with pytest.raises(BadInput, match=f"{INCEPTION_FILE} or {INCEPTION_NO_TOP}"):
         load_backbone("inception_v3", tmp_path)
+
+
+@pytest.fixture
+def registered():
+    """Two layers of fixed weights as "two_layers", which is gone afterwards."""
+
+    def build():
+        images = tf.keras.layers.Input([None, None, 3])
+        ones = tf.keras.initializers.Ones()
+        first = tf.keras.layers.Conv2D(2, 1, kernel_initializer=ones, name="first")(images)
+        second = tf.keras.layers.Conv2D(1, 1, kernel_initializer=ones, name="second")(first)
+        return tf.keras.Model(images, second)
+
+    register_backbone(
+        "two_layers",
+        build=build,
+        feature_layers=("first", "second"),
+        perceptual_layers=("first",),
+        input_size=8,
+    )
+    yield "two_layers"
+    SPECS.pop("two_layers")
+    for listed in (backbone_names.FEATURES, backbone_names.PERCEPTUAL):
+        listed.remove("two_layers")
+
+
+def test_a_registered_backbone_is_one_like_any_other(registered):
+    config = config_from_dict(
+        {"retrieval": {"backbone": registered}, "losses": {"perceptual_backbone": registered}}
+    )
+    backbone = load_backbone(config.retrieval.backbone)
+    white = np.full([2, 16, 16, 3], 255, np.uint8)  # 1 in each channel
+    np.testing.assert_allclose(backbone.features(white), [[3.0, 3.0, 6.0]] * 2, rtol=1e-6)
+    maps = backbone.perceptual(tf.ones([1, 32, 32, 3]))
+    assert [each.shape for each in maps] == [[1, 32, 32, 2]]
+    assert backbone.feature_size == 3
+    assert backbone.weights_sha256 == load_backbone(registered).weights_sha256
+
+
+def test_what_cannot_be_registered(registered):
+    with pytest.raises(ValueError, match="there is one of this name"):
+        register_backbone(registered, build=build_squeezenet, feature_layers=("conv1",))
+    with pytest.raises(ValueError, match="preprocessing must be"):
+        register_backbone("x", build=build_squeezenet, feature_layers=("a",), preprocessing="no")
+    with pytest.raises(ValueError, match="name its feature_layers"):
+        register_backbone("x", build=build_squeezenet)
+
+
+def test_an_unknown_backbone_in_a_config_names_those_that_are_known():
+    with pytest.raises(BadInput, match="retrieval.backbone must be one of mobilenet_v2, resnet50"):
+        config_from_dict({"retrieval": {"backbone": "two_layers"}})

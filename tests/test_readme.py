@@ -8,7 +8,9 @@ import shlex
 from pathlib import Path
 
 import pytest
+import yaml
 
+import rgan_tf
 from export import demo
 from rgan_tf import cli
 from rgan_tf.annotations.coco import read_coco_dataset
@@ -16,6 +18,7 @@ from rgan_tf.cli import COMMANDS, _build_parser
 from rgan_tf.data.prepare import prepare_dataset
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.errors import BadInput
+from rgan_tf.losses import GENERATOR_LOSSES
 from rgan_tf.scene_graph import encode_scene_graph, load_scene_graphs
 from rgan_tf.storage.image import read_image
 from rgan_tf.world import draw_world
@@ -25,6 +28,7 @@ DOCUMENTS = [
     ROOT / "README.md",
     *sorted((ROOT / "docs").glob("*.md")),
     *sorted((ROOT / "examples").glob("*.md")),
+    *ROOT.glob("CONTRIBUTING.md"),
     *sorted((ROOT / "training" / "configs").glob("*.yaml")),
 ]
 EXAMPLE = ROOT / "examples" / "scene.json"
@@ -81,10 +85,52 @@ def test_an_option_that_does_not_exist_would_be_noticed():
 
 
 def test_files_and_folders_that_are_named_exist():
-    named = set(re.findall(r"`((?:rgan_tf|training|export|docs|examples)/[\w./]*)`", README))
-    named |= set(re.findall(r"\]\(([\w./]+)\)", README))
-    assert len(named) > 5
-    assert [name for name in sorted(named) if not (ROOT / name).exists()] == []
+    folders = "rgan_tf|training|export|docs|examples|tests"
+    texts = {path: path.read_text(encoding="utf-8") for path in DOCUMENTS}
+    named = {
+        (path.name, ROOT / name)
+        for path, text in texts.items()
+        for name in re.findall(rf"`((?:{folders})/[\w./]*)`", text)
+    } | {
+        (path.name, path.parent / name)
+        for path, text in texts.items()
+        for name in re.findall(r"\]\(([\w./-]+)(?:#[\w-]*)?\)", text)
+    }
+    assert len(named) > 50
+    assert [pair for pair in sorted(named) if not pair[1].exists()] == []
+
+
+def test_every_section_of_the_method_that_is_cited_exists():
+    method = (ROOT / "docs" / "method.md").read_text(encoding="utf-8")
+    sections = set(re.findall(r"^#{2,3} (\d+(?:\.\d+)?)[. ]", method, re.MULTILINE))
+    sources = [
+        path
+        for folder in ("rgan_tf", "training", "export", "docs")
+        for path in sorted((ROOT / folder).rglob("*"))
+        if path.suffix in (".py", ".md", ".yaml")
+    ]
+    cited = {}
+    for path in sources:
+        for before, section in re.findall(
+            r"(.{0,8})§(\d+(?:\.\d+)?)", path.read_text(encoding="utf-8")
+        ):
+            assert before.endswith("method "), f"{path.name}: §{section} of which page?"
+            cited.setdefault(section, path.name)
+    assert len(cited) > 5
+    assert [one.name for one in GENERATOR_LOSSES if f"| `{one.name}` |" not in method] == []
+    assert {section: name for section, name in cited.items() if section not in sections} == {}
+
+
+def test_the_site_has_every_page_and_every_public_name():
+    site = yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))
+    pages = [page if isinstance(page, str) else next(iter(page.values())) for page in site["nav"]]
+    pages.remove("contributing.md")  # of CONTRIBUTING.md, which lies beside docs
+    assert (ROOT / "CONTRIBUTING.md").exists()
+    assert sorted(pages) == sorted(path.name for path in (ROOT / "docs").glob("*.md"))
+    assert all((ROOT / name).exists() for name in site["hooks"])
+    reference = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    names = re.findall(r"^::: rgan_tf\.(\w+)$", reference, re.MULTILINE)
+    assert sorted(names) == sorted(rgan_tf.__all__)
 
 
 def test_the_scene_graph_in_the_readme_is_the_example_that_ships():

@@ -12,15 +12,19 @@ import pytest
 import tensorflow as tf
 import yaml
 
-from rgan_tf import runs
+from rgan_tf import released
 from rgan_tf.config import config_from_dict
 from rgan_tf.errors import BadInput, CorruptData
 from rgan_tf.runs import (
     STAGES,
+    checkpoint_identity,
+    continuing,
     create_run,
     load_weights,
     open_run,
     save_weights,
+    settings,
+    weights,
 )
 from rgan_tf.vocabulary import Vocabulary
 
@@ -53,7 +57,7 @@ def run(tmp_path, tiny_config, data):
 @pytest.fixture
 def early_run(tmp_path, tiny_settings, data):
     """A run as programs made it that knew none of the settings that were added later."""
-    for key, value in runs._ADDED_LATER.items():
+    for key, value in settings.ADDED_LATER.items():
         section, leaf = key.split(".")
         tiny_settings.setdefault(section, {})[leaf] = value
     return create_run(tmp_path / "early", config_from_dict(tiny_settings), data)
@@ -63,27 +67,27 @@ def test_settings_added_later_do_not_end_a_run_that_began_without_them(
     early_run, tiny_settings, monkeypatch
 ):
     """A checkpoint of a program that did not know these settings is still gone on from."""
-    run, added = early_run, set(runs._ADDED_LATER)
+    run, added = early_run, set(settings.ADDED_LATER)
     assert {"discriminators.feature", "losses.adversarial_feature"} < added
-    now = runs.checkpoint_identity(run, "retrievegan")
-    known = runs.flat_settings
+    now = checkpoint_identity(run, "retrievegan")
+    known = settings.flat_settings
     assert added <= set(known(run.config))
     with monkeypatch.context() as patch:
         patch.setattr(
-            runs,
+            continuing,
             "flat_settings",
             lambda config: {k: v for k, v in known(config).items() if k not in added},
         )
-        assert runs.checkpoint_identity(run, "retrievegan") == now
+        assert checkpoint_identity(run, "retrievegan") == now
     tiny_settings["losses"]["perceptual_backbone"] = "squeezenet"
     identities = []
     for is_on in (False, True):
         tiny_settings["discriminators"]["feature"] = is_on
         other = dataclasses.replace(run, config=config_from_dict(tiny_settings))
-        identities.append(runs.checkpoint_identity(other, "retrievegan")["config"])
+        identities.append(checkpoint_identity(other, "retrievegan")["config"])
     assert identities[0] != identities[1]
     on = config_from_dict(tiny_settings)
-    assert not runs._difference(run.config, on, also=runs._OF_JOINT_STAGE)  # of the joint stage
+    assert not settings.difference(run.config, on, also=settings.OF_JOINT_STAGE)
 
 
 def test_opens_what_was_created(run, tiny_config, data):
@@ -99,22 +103,22 @@ def test_opens_what_was_created(run, tiny_config, data):
 def test_a_run_from_before_a_setting_keeps_what_it_did(early_run, tiny_settings, monkeypatch):
     """Whatever the default has become: it says what new runs do."""
     run = early_run
-    identity = runs.checkpoint_identity(run, "retrievegan")
+    identity = checkpoint_identity(run, "retrievegan")
     tiny_settings["generator"]["masks"] = True
     asked = dataclasses.replace(run, config=config_from_dict(tiny_settings))
-    assert runs.checkpoint_identity(asked, "retrievegan") != identity
+    assert checkpoint_identity(asked, "retrievegan") != identity
 
     path = run.folder / "config.yaml"
     old = yaml.safe_load(path.read_text())
-    for key, value in runs._ADDED_LATER.items():
+    for key, value in settings.ADDED_LATER.items():
         section, leaf = key.split(".")
         assert old[section].pop(leaf) == value
     path.write_text(yaml.safe_dump(old))
     opened = open_run(str(run.folder))
-    assert runs.checkpoint_identity(opened, "retrievegan") == identity
+    assert checkpoint_identity(opened, "retrievegan") == identity
     assert not opened.config.generator.masks
     # What fills the gap is that table and not the default.
-    monkeypatch.setattr(runs, "_ADDED_LATER", {"generator.masks": True})
+    monkeypatch.setattr(settings, "ADDED_LATER", {"generator.masks": True})
     assert open_run(str(run.folder)).config.generator.masks
 
 
@@ -161,7 +165,7 @@ def test_refuses_what_is_no_run(tmp_path):
 
 
 def test_released_runs_are_found_by_name(run, tmp_path, monkeypatch):
-    monkeypatch.setattr(runs, "RELEASED_FOLDER", tmp_path)
+    monkeypatch.setattr(released, "FOLDER", tmp_path)
     assert open_run("released:run").config == run.config
     with pytest.raises(BadInput, match="no such released run; there is run"):
         open_run("released:other")
@@ -219,7 +223,7 @@ def test_interrupted_saving_leaves_the_old_pair(run, monkeypatch):
     def fail(*arguments):
         raise OSError("disk full")
 
-    monkeypatch.setattr(runs, "write_json_atomic", fail)
+    monkeypatch.setattr(weights, "write_json_atomic", fail)
     with pytest.raises(OSError, match="disk full"):
         save_weights(run, "sg2im", Weights(2.0), steps=6)
     networks = Weights(0.0)

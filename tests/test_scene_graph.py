@@ -15,7 +15,6 @@ from rgan_tf.scene_graph import (
     SceneGraph,
     decode_scene_graph,
     encode_scene_graph,
-    load_scene_graph,
     load_scene_graphs,
     parse_scene_graph,
 )
@@ -195,7 +194,7 @@ def test_a_key_that_looks_like_a_slip_is_told(key, meant, caplog):
 def test_what_is_read_must_be_said_once_and_in_numbers(tmp_path, text, reason):
     (tmp_path / "g.json").write_text(text)
     with pytest.raises(BadInput, match=reason):
-        load_scene_graph(tmp_path / "g.json")
+        load_scene_graphs(tmp_path / "g.json")
 
 
 def test_what_is_not_read_may_be_anything(tmp_path):
@@ -205,7 +204,7 @@ def test_what_is_not_read_may_be_anything(tmp_path):
         + ', "attributes": {"a": -Infinity, "a": 1}}\r\n'
     )
     (tmp_path / "g.json").write_bytes(text.encode())
-    assert load_scene_graph(tmp_path / "g.json").objects == ("sky",)
+    assert load_scene_graphs(tmp_path / "g.json")[0].objects == ("sky",)
 
 
 _names = st.sampled_from(["sky", "cow", "__image__", "in image", "above", "Ü\n\0", ""]) | st.text(
@@ -317,11 +316,9 @@ def test_encoding_refuses_what_the_model_does_not_know(value, reason):
 def test_files_hold_one_graph_or_a_list(tmp_path):
     path = tmp_path / "g.json"
     path.write_text(json.dumps(MEADOW))
-    assert load_scene_graph(path) == load_scene_graphs(path)[0] == parse_scene_graph(MEADOW)
+    assert load_scene_graphs(path) == [parse_scene_graph(MEADOW)]
     path.write_text(json.dumps([MEADOW, {"objects": ["sky"]}]))
     assert [len(graph.objects) for graph in load_scene_graphs(path)] == [3, 1]
-    with pytest.raises(BadInput, match="2 scene graphs, expected one"):
-        load_scene_graph(path)
 
 
 @pytest.mark.parametrize(

@@ -19,21 +19,21 @@ import tensorflow as tf
 from rgan_tf.errors import BadInput, CorruptData
 from rgan_tf.refusals import is_refused
 from rgan_tf.runs import write_state
-from rgan_tf.storage.files import (
-    atomic_folder,
-    check_files,
-    describe_files,
-    replaced_folder,
-    write_json_atomic,
-)
-from rgan_tf.storage.seal import read_sealed, sealed
+from rgan_tf.storage.files import atomic_folder, replaced_folder
+from rgan_tf.storage.manifest import ManifestKind, describe_files
 
 KEPT = 3
-_MANIFEST = "manifest.json"
 _STATE = "state"
-_KIND = "rgan_checkpoint"
-_VERSION = 1
 _ADVICE = "restore it or delete its folder"
+_CHECKPOINT = ManifestKind(
+    "rgan_checkpoint",
+    1,
+    "a checkpoint",
+    advice=_ADVICE,
+    renew="choose another run folder",
+    seal="required",
+    error=CorruptData,
+)
 
 
 class CheckpointFolder:
@@ -125,23 +125,15 @@ class CheckpointFolder:
         except OSError as error:  # named as the user will look for it
             raise OSError(error.errno, error.strerror, str(self._path(step))) from error
         names = sorted(path.name for path in partial.iterdir())
-        manifest = {
-            "kind": _KIND,
-            "version": _VERSION,
-            "step": step,
-            **self._identity,
-            "files": describe_files(partial, names),
-        }
-        write_json_atomic(partial / _MANIFEST, sealed(manifest))
+        files = describe_files(partial, names)
+        _CHECKPOINT.write(partial, {"step": step, **self._identity, "files": files})
 
     def _read(self, path: Path) -> None:
-        manifest = read_sealed(path / _MANIFEST, advice=_ADVICE)
-        if manifest.get("kind") != _KIND:
-            raise CorruptData(f"{path / _MANIFEST}: not of a checkpoint; {_ADVICE}")
-        for key, value in {"version": _VERSION, **self._identity}.items():
-            if manifest.get(key) != value:
+        manifest = _CHECKPOINT.open(path)
+        for key, value in self._identity.items():
+            if manifest.content.get(key) != value:
                 raise BadInput(f"{path}: is of another {key}; choose another run folder")
-        check_files(path, manifest.get("files"), [f"{_STATE}.index"], verify=True, advice=_ADVICE)
+        manifest.check_files([f"{_STATE}.index"], verify=True)
         try:
             status = self._checkpoint.read(str(path / _STATE))
             status.assert_existing_objects_matched()

@@ -12,8 +12,9 @@ import shutil
 import sys
 from pathlib import Path
 
+from rgan_tf import released
 from rgan_tf.errors import BadInput, RganError
-from rgan_tf.runs import RELEASED_FOLDER, STAGES, open_run
+from rgan_tf.runs import STAGES, open_run
 from rgan_tf.storage.files import atomic_folder, read_json, write_json_atomic
 
 MAX_MEGABYTES = 20
@@ -45,7 +46,7 @@ def release(run_folder: str, name: str, target: Path | None = None) -> Path:
         raise BadInput(
             f"run {run_folder}: {megabytes:.1f} MB of weights, a release holds {MAX_MEGABYTES} MB"
         )
-    out = (target or RELEASED_FOLDER) / name
+    out = (target or released.FOLDER) / name
     new = out.with_name(f"{name}.new")
     with atomic_folder(new) as folder:
         shutil.copy(run.folder / "config.yaml", folder)

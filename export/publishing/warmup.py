@@ -13,7 +13,6 @@ from export.model_folder import EXTRA
 from export.signatures import ALLOWED_BATCHES, INPUTS, Sizes, example_request
 
 WARMUP_FILE = "tf_serving_warmup_requests"
-MAX_RECORDS = 1000
 
 
 def write_warmup(folder: Path, sizes: Sizes) -> None:

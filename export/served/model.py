@@ -102,18 +102,24 @@ class ServedModel(tf.Module):
         layer that reads GraphTensors would need tensorflow_gnn for loading.
         """
         archive = tf.keras.export.ExportArchive()
-        for name, answer in (
-            (GENERATE, self._generate),
-            (GENERATE_WITH_PATCHES, self._generate),
-            (RETRIEVE_ONLY, lambda request: self._retrieve(request).reply),
-            (ENCODE, self._encode),
-        ):
-            archive.add_endpoint(name, self._endpoint(name, answer), self.input_signature(name))
+        for name in INPUTS:
+            archive.add_endpoint(name, self._endpoint(name), self.input_signature(name))
         return archive
 
-    def _endpoint(self, name: str, answer: Callable[[Fields], Fields]) -> Callable[..., Fields]:
+    def function(self, name: str) -> Callable[..., Fields]:
+        """An endpoint as a function of named fields, for this process; traced when called."""
+        traced = tf.function(self._endpoint(name), input_signature=self.input_signature(name))
+        return lambda **fields: traced(*(fields[field.name] for field in INPUTS[name]))
+
+    def _endpoint(self, name: str) -> Callable[..., Fields]:
         """A function of the endpoint's fields, in their order, that checks them and answers."""
         names = [field.name for field in INPUTS[name]]
+        answer = {
+            GENERATE: self._generate,
+            GENERATE_WITH_PATCHES: self._generate,
+            RETRIEVE_ONLY: lambda request: self._retrieve(request).reply,
+            ENCODE: self._encode,
+        }[name]
 
         def endpoint(*fields: tf.Tensor) -> Fields:  # named in the signature as their specs are
             request = dict(zip(names, fields, strict=True))

@@ -67,17 +67,3 @@ def discriminator_loss_elements(
             real_logits, generated_logits, label_smoothing=0.0, **_PER_ELEMENT
         )
     raise ValueError(f"form must be hinge or non_saturating, got {form!r}")
-
-
-def frechet_distance_from_activations(first: tf.Tensor, second: tf.Tensor) -> tf.Tensor:
-    """TF-GAN's Fréchet distance of two sets of features [N, D]; the reference for ours."""
-    return tfgan.eval.frechet_classifier_distance_from_activations(first, second)
-
-
-def kernel_distance_from_activations(first: tf.Tensor, second: tf.Tensor) -> tf.Tensor:
-    """TF-GAN's unbiased kernel distance of two sets of features [N, D], as one block."""
-    first, second = tf.convert_to_tensor(first), tf.convert_to_tensor(second)
-    rows = max(int(first.shape[0]), int(second.shape[0]))
-    return tfgan.eval.kernel_classifier_distance_from_activations(
-        first, second, max_block_size=rows
-    )

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+
+from rgan_tf.annotations.json_object import JsonObject
+from rgan_tf.annotations.left_out import Unusable
+from rgan_tf.storage.image import image_size
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,6 +79,40 @@ class AnnotatedDataset:
     )
     bad_images: tuple[str, ...] = ()
     renumbered_images: int = 0
+
+
+def annotated_size(image: JsonObject, path: Callable[[], Path]) -> tuple[int, int]:
+    """Width and height of an image in px; its file is asked where the entry does not say."""
+    width, height = image.side("width"), image.side("height")
+    return (width, height) if width and height else image_size(path())
+
+
+def check_count(count: int, least: int, most: int, what: str) -> None:
+    """Leaves out an image that has too few or too many of something, by `Unusable`."""
+    if count < least:
+        raise Unusable(f"image: under {least} {what}")
+    if count > most:
+        raise Unusable(f"image: over {most} {what}")
+
+
+def box_in_image(
+    x: float, y: float, width: float, height: float, size: tuple[int, int]
+) -> tuple[float, float, float, float]:
+    """The part of a box in px that lies in its image of `size` (width, height), as fractions.
+
+    Raises:
+      Unusable: if next to nothing of it does.
+    """
+    x0, x1 = (min(max(edge / size[0], 0.0), 1.0) for edge in (x, x + width))
+    y0, y1 = (min(max(edge / size[1], 0.0), 1.0) for edge in (y, y + height))
+    if x1 - x0 < 1e-3 or y1 - y0 < 1e-3:
+        raise Unusable("object: outside its image")
+    return y0, x0, y1, x1
+
+
+def centre_of(box: Sequence[float]) -> tuple[float, float]:
+    """The centre (y, x) of a box y0, x0, y1, x1."""
+    return (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
 
 
 def stored_box(box: Sequence[float]) -> list[float]:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import dataclasses
 import filecmp
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from rgan_tf.annotations.annotation import AnnotatedDataset, AnnotatedImage
@@ -36,23 +36,6 @@ _OPTIONS = {
     "image: over": "a larger --max-objects",
     "object: too small": "a smaller --min-box-share",
 }
-
-
-def read_coco(
-    root: str | Path,
-    *,
-    split: str,
-    require_stuff: bool = True,
-    seed: int = 0,
-) -> Iterator[AnnotatedImage]:
-    """The kept images of one split; see `read_coco_dataset`."""
-    if split not in SPLITS:
-        raise BadInput(f"split {split!r}: must be one of {', '.join(SPLITS)}")
-    bad = BadImages(0.0)
-    folder = _Folder(Path(root), "train2017" if split == "train" else "val2017", bad)
-    images = folder.images(CocoFilter(require_stuff=require_stuff), seed)
-    bad.check(len(images) + len(bad.lines))
-    yield from images if split == "train" else _divide(images)[split]
 
 
 def read_coco_dataset(

@@ -9,7 +9,15 @@ from pathlib import Path
 
 import numpy as np
 
-from rgan_tf.annotations.annotation import AnnotatedImage, AnnotatedObject, stored_box
+from rgan_tf.annotations.annotation import (
+    AnnotatedImage,
+    AnnotatedObject,
+    annotated_size,
+    box_in_image,
+    centre_of,
+    check_count,
+    stored_box,
+)
 from rgan_tf.annotations.coco_tables import CategoryTable, LicenceTable
 from rgan_tf.annotations.json_object import (
     Claims,
@@ -24,10 +32,8 @@ from rgan_tf.annotations.masks import segmentation_centroid
 from rgan_tf.annotations.relations import geometric_relations
 from rgan_tf.errors import BadInput, CorruptData
 from rgan_tf.storage.files import name_inside
-from rgan_tf.storage.image import image_size
 
 _LARGEST_ID = 2**63 - 1  # that the columns of a bank hold
-_MAX_SIDE = 10**6  # px; no image file that is read comes near
 _COCO_OTHER = (183, "other")  # stands in COCO's stuff files for everything that is a thing
 
 
@@ -159,7 +165,7 @@ class CocoAnnotations:
     ) -> AnnotatedImage:
         annotations = self.objects.get(image_id, ())
         try:
-            width, height = self._size(image)
+            size = annotated_size(image, lambda: self._image_folder / self._name(image))
         except (BadInput, CorruptData) as error:
             if len(annotations) < keep.min_objects:  # nobody needs it
                 raise Unusable(f"image: under {keep.min_objects} objects") from error
@@ -168,15 +174,12 @@ class CocoAnnotations:
         objects = []
         for annotation in annotations:
             try:
-                objects.append(self._object(annotation, width, height, keep, style))
+                objects.append(self._object(annotation, size, keep, style))
             except Unusable as unusable:
                 self.left_out.add(unusable.reason, annotation, unusable.detail)
         if not keep.keep_repeats:
             objects = self._without_repeats(objects, image)
-        if len(objects) < keep.min_objects:
-            raise Unusable(f"image: under {keep.min_objects} objects")
-        if len(objects) > keep.max_objects:
-            raise Unusable(f"image: over {keep.max_objects} objects")
+        check_count(len(objects), keep.min_objects, keep.max_objects, "objects")
         rng = np.random.default_rng([seed, image_id])
         relationships = geometric_relations(
             [item.box for item in objects], [item.centre for item in objects], rng
@@ -190,16 +193,9 @@ class CocoAnnotations:
             licence=self._licences.name_of(image),
             url=image.text_or_empty("flickr_url") or image.text_or_empty("coco_url"),
             source=f"{self._prefix}{name}",
-            width=width,
-            height=height,
+            width=size[0],
+            height=size[1],
         )
-
-    def _size(self, image: JsonObject) -> tuple[int, int]:
-        """Width and height in px, of the pixels as stored where the file does not say."""
-        width, height = (_side(image, key) for key in ("width", "height"))
-        if width and height:
-            return width, height
-        return image_size(self._image_folder / self._name(image))
 
     def _name(self, image: JsonObject) -> str:
         try:
@@ -239,7 +235,7 @@ class CocoAnnotations:
         return list(kept.values())
 
     def _object(
-        self, annotation: JsonObject, width: int, height: int, keep: CocoFilter, style: str
+        self, annotation: JsonObject, size: tuple[int, int], keep: CocoFilter, style: str
     ) -> AnnotatedObject:
         category_id = whole_number(annotation.value.get("category_id"))
         if category_id is None:
@@ -257,26 +253,17 @@ class CocoAnnotations:
         x, y, box_width, box_height = _box(annotation)
         if box_width <= 0 or box_height <= 0:
             raise Unusable("object: its box has no area")
-        if box_width * box_height <= keep.min_box_share * width * height:
+        if box_width * box_height <= keep.min_box_share * size[0] * size[1]:
             raise Unusable("object: too small")
-        x0, x1 = (min(max(edge / width, 0.0), 1.0) for edge in (x, x + box_width))
-        y0, y1 = (min(max(edge / height, 0.0), 1.0) for edge in (y, y + box_height))
-        if x1 - x0 < 1e-3 or y1 - y0 < 1e-3:
-            raise Unusable("object: outside its image")
-        box = (y0, x0, y1, x1)
+        box = box_in_image(x, y, box_width, box_height, size)
         centre = None
         segmentation = annotation.value.get("segmentation")
         if not is_missing(segmentation):
             try:
-                centre = segmentation_centroid(segmentation, box, width, height)
+                centre = segmentation_centroid(segmentation, box, *size)
             except (TypeError, ValueError, OverflowError) as error:
                 raise Unusable("object: its segmentation cannot be read", str(error)) from error
-        return AnnotatedObject(
-            category=category,
-            box=box,
-            centre=centre or ((y0 + y1) / 2, (x0 + x1) / 2),
-            style=style,
-        )
+        return AnnotatedObject(category, box, centre or centre_of(box), style)
 
     def _is_coco_other(self, category_id: int) -> bool:
         entry = self._categories.entry(category_id)
@@ -307,19 +294,6 @@ def read_coco_file(path: Path) -> JsonObject:
         if kind:
             raise BadInput(f"{path}: is {kind}; docs/your_own_data.md says what is read")
     return JsonObject(value, path)
-
-
-def _side(image: JsonObject, key: str) -> int:
-    """The width or height of an image in px; 0 where the file does not say, as by -1."""
-    value = image.value.get(key)
-    if is_missing(value):
-        return 0
-    side = whole_number(value)
-    if side is None or side > _MAX_SIDE:
-        raise BadInput(
-            f"{image.source}: width and height must be in [1, {_MAX_SIDE}], {key} is {value!r:.40}"
-        )
-    return max(side, 0)
 
 
 def _box(annotation: JsonObject) -> tuple[float, ...]:

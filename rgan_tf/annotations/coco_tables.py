@@ -8,7 +8,14 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable
 
-from rgan_tf.annotations.json_object import Claims, JsonObject, is_missing, is_text, whole_number
+from rgan_tf.annotations.json_object import (
+    Claims,
+    JsonObject,
+    is_missing,
+    is_text,
+    two_claims,
+    whole_number,
+)
 from rgan_tf.annotations.left_out import Unusable
 from rgan_tf.errors import BadInput
 from rgan_tf.vocabulary import RESERVED_OBJECTS
@@ -91,9 +98,7 @@ class LicenceTable:
         entries = _by_id(listed)
         for licence_id in {whole_number(image.value.get("license")) for image in images}:
             for first, other in itertools.pairwise(entries.get(licence_id, ())):
-                claims = Claims("the licence id")
-                claims.add(licence_id, first)
-                claims.add(licence_id, other)
+                raise two_claims("the licence id", licence_id, first, other)
         self._names = {
             licence_id: own[0].text_or_empty("name").strip() for licence_id, own in entries.items()
         }
@@ -121,9 +126,7 @@ def _by_id(entries: list[JsonObject]) -> dict[int, list[JsonObject]]:
 
 def _refuse_other(category_id: int, first: JsonObject, other: JsonObject) -> None:
     if other.path == first.path:
-        claims = Claims("the category id")
-        claims.add(category_id, first)
-        claims.add(category_id, other)
+        raise two_claims("the category id", category_id, first, other)
     if _name(first) != _name(other):
         raise BadInput(
             f"{other.source}: category {category_id} is {_name(other)!r} here and "

@@ -12,6 +12,7 @@ from rgan_tf.errors import BadInput
 from rgan_tf.storage.files import read_json
 
 _DIGITS = re.compile(r"-?[0-9]{1,30}")  # no number that a file means has more
+_MAX_SIDE = 10**6  # px; no image file that is read comes near
 _EXACT = 2**53  # up to which every integer is a float of its own
 
 
@@ -27,28 +28,23 @@ class JsonObject:
       BadInput: if `value` is not an object.
     """
 
-    __slots__ = ("value", "_path", "_place")
+    __slots__ = ("value", "path", "_place")
 
     def __init__(self, value: Any, path: Path, place: str = ""):
         if not isinstance(value, Mapping):
             raise BadInput(f"{path}{place}: expected a JSON object, got {type(value).__name__}")
         self.value = value
-        self._path = path
+        self.path = path
         self._place = place
-
-    @property
-    def path(self) -> Path:
-        """The file."""
-        return self._path
 
     @property
     def source(self) -> str:
         """File and place, for messages."""
-        return f"{self._path}{self._place}"
+        return f"{self.path}{self._place}"
 
     def __str__(self) -> str:
         """As `source`, by the file's name alone."""
-        return f"{self._path.name}{self._place}"
+        return f"{self.path.name}{self._place}"
 
     def list(self, key: str, misfit: Callable[[str], Any] | None = None) -> list[JsonObject]:
         """The objects of the list `key`; it must be there.
@@ -60,11 +56,11 @@ class JsonObject:
         items = self.value.get(key)
         if not isinstance(items, list):
             raise BadInput(f"{self.source}: has no list {key!r}; not a file of this data set")
-        return object_list(items, self._path, f"{self._place} {key}", misfit)
+        return object_list(items, self.path, f"{self._place} {key}", misfit)
 
     def child(self, key: str) -> JsonObject:
         """The object `key`; it must be there."""
-        return JsonObject(self.value.get(key), self._path, f"{self._place} {key}")
+        return JsonObject(self.value.get(key), self.path, f"{self._place} {key}")
 
     def number(self, key: str, default: int | None = None) -> int:
         """The integer `key`, or `default` where it is missing; see `whole_number`."""
@@ -82,6 +78,17 @@ class JsonObject:
                 f"{self.source}: {key!r} must be a number, got {self.value.get(key)!r:.60}"
             )
         return number
+
+    def side(self, key: str) -> int:
+        """The side `key` of an image in px; 0 where the file does not say, as by -1."""
+        value = self.value.get(key)
+        side = 0 if is_missing(value) else whole_number(value)
+        if side is None or side > _MAX_SIDE:
+            raise BadInput(
+                f"{self.source}: width and height must be in [1, {_MAX_SIDE}], {key} is "
+                f"{value!r:.40}"
+            )
+        return max(side, 0)
 
     def flag(self, key: str) -> bool:
         """The truth of `key`, as true, false or a number; false where it is missing."""
@@ -210,7 +217,12 @@ class Claims:
         """
         owner = self._owners.setdefault(key, entry)
         if owner is not entry:
-            raise TwoClaims(
-                f"{entry.source}: {self._what} {key!r:.80} is also that of {owner}; two entries "
-                "cannot share it: take one out, or tell them apart"
-            )
+            raise two_claims(self._what, key, owner, entry)
+
+
+def two_claims(what: str, key: Any, owner: JsonObject, entry: JsonObject) -> TwoClaims:
+    """The error that names both entries; `what` is how to call what they claim."""
+    return TwoClaims(
+        f"{entry.source}: {what} {key!r:.80} is also that of {owner}; two entries cannot share it: "
+        "take one out, or tell them apart"
+    )

@@ -14,11 +14,20 @@ JSON files. Their licences are not in these files: each photograph keeps that of
 from __future__ import annotations
 
 import collections
+import contextlib
 import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
-from rgan_tf.annotations.annotation import AnnotatedDataset, AnnotatedImage, AnnotatedObject
+from rgan_tf.annotations.annotation import (
+    AnnotatedDataset,
+    AnnotatedImage,
+    AnnotatedObject,
+    annotated_size,
+    box_in_image,
+    centre_of,
+    check_count,
+)
 from rgan_tf.annotations.json_object import (
     Claims,
     JsonObject,
@@ -26,19 +35,18 @@ from rgan_tf.annotations.json_object import (
     is_missing,
     object_list,
     read_annotations,
+    two_claims,
     whole_number,
 )
 from rgan_tf.annotations.left_out import BadImages, LeftOut, Unusable
 from rgan_tf.errors import BadInput, CorruptData
 from rgan_tf.storage.files import name_inside
-from rgan_tf.storage.image import image_size
 from rgan_tf.vocabulary import RESERVED_OBJECTS, RESERVED_PREDICATES
 
 SPLITS = ("train", "val", "test")
 
 _FOLDERS = ("VG_100K", "VG_100K_2", ".")  # of the images
 _LARGEST_ID = 2**63 - 1  # that the columns of a bank hold
-_MAX_SIDE = 10**6  # px; no image file that is read comes near
 
 # What lets more images or objects in, by the beginning of the reason why they were left out.
 _OPTIONS = {
@@ -85,18 +93,6 @@ class GenomeFilter:
                     f"--min-{name} must be at least {least} and at most --max-{name}, got {low} "
                     f"and {high}"
                 )
-
-
-def read_visual_genome(
-    root: str | Path, *, split: str, keep: GenomeFilter | None = None
-) -> Iterator[AnnotatedImage]:
-    """The kept images of one split; see `read_visual_genome_dataset`."""
-    if split not in SPLITS:
-        raise BadInput(f"split {split!r}: must be one of {', '.join(SPLITS)}")
-    bad = BadImages(0.0)
-    images = list(_Genome(Path(root), keep or GenomeFilter(), bad).images(split))
-    bad.check(len(images) + len(bad.lines))
-    yield from images
 
 
 def read_visual_genome_dataset(
@@ -218,16 +214,7 @@ class _Genome:
         return min(size) >= self._keep.min_image_size
 
     def _size(self, image: JsonObject) -> tuple[int, int]:
-        """Width and height in px, of the file where the annotation does not say, as by -1."""
-        sides = []
-        for key in ("width", "height"):
-            side = image.number(key, 0)
-            if side > _MAX_SIDE:
-                raise BadInput(f"{image.source}: {key} {side!r:.40} is over {_MAX_SIDE} px")
-            sides.append(max(side, 0))
-        if all(sides):
-            return sides[0], sides[1]
-        return image_size(self._root / self._file(image))
+        return annotated_size(image, lambda: self._root / self._file(image))
 
     def _file(self, image: JsonObject) -> str:
         """Where the file of an image lies, relative to the root.
@@ -257,17 +244,15 @@ class _Genome:
         counts: collections.Counter[str] = collections.Counter()
         for image_id in image_ids:
             for item in self._members(self._objects, image_id, "objects"):
-                names = _usable(_names, item) or ()
-                counts.update({_canonical(name, self._object_names) for name in names})
+                with contextlib.suppress(BadInput):
+                    counts.update({_canonical(name, self._object_names) for name in _names(item)})
         return _frequent(counts, self._keep.min_category_count, "category", self._root)
 
     def _count_predicates(self, image_ids: list[int]) -> set[str]:
         counts: collections.Counter[str] = collections.Counter()
         for image_id in image_ids:
             for item in self._members(self._relationships, image_id, "relationships"):
-                predicate = _usable(_predicate, item)
-                if predicate is not None:
-                    counts[_canonical(predicate, self._predicate_names)] += 1
+                counts[_canonical(item.text_or_empty("predicate"), self._predicate_names)] += 1
         return _frequent(counts, self._keep.min_predicate_count, "predicate", self._root)
 
     def _members(
@@ -303,15 +288,16 @@ class _Genome:
             try:
                 object_id = _object_id(item)
                 if first.setdefault(object_id, item) is not item:
-                    _refuse_unless_equal(object_id, first[object_id], item)
+                    if first[object_id].value != item.value:
+                        raise two_claims("the object_id", object_id, first[object_id], item)
                     raise Unusable("object: listed twice")
                 objects[object_id] = self._object(item, size)
             except Unusable as unusable:
                 left_out.add(unusable.reason, item, unusable.detail)
         positions = {object_id: index for index, object_id in enumerate(objects)}
         triples = self._triples(image_id, positions, left_out)
-        _check_count(len(objects), keep.min_objects, keep.max_objects, "objects")
-        _check_count(len(triples), keep.min_relationships, keep.max_relationships, "relationships")
+        check_count(len(objects), keep.min_objects, keep.max_objects, "objects")
+        check_count(len(triples), keep.min_relationships, keep.max_relationships, "relationships")
         source = self._file(image)
         return AnnotatedImage(
             image_id=image_id,
@@ -337,12 +323,8 @@ class _Genome:
             raise Unusable("object: rare name", ", ".join(names)[:80])
         if min(w, h) < self._keep.min_object_size:
             raise Unusable("object: too small")
-        width, height = size
-        x0, x1 = (min(max(edge / width, 0.0), 1.0) for edge in (x, x + w))
-        y0, y1 = (min(max(edge / height, 0.0), 1.0) for edge in (y, y + h))
-        if x1 - x0 < 1e-3 or y1 - y0 < 1e-3:
-            raise Unusable("object: outside its image")
-        return AnnotatedObject(category, (y0, x0, y1, x1), ((y0 + y1) / 2, (x0 + x1) / 2))
+        box = box_in_image(x, y, w, h, size)
+        return AnnotatedObject(category, box, centre_of(box))
 
     def _triples(
         self, image_id: int, positions: dict[int, int], left_out: LeftOut
@@ -357,7 +339,7 @@ class _Genome:
 
     def _triple(self, item: JsonObject, positions: dict[int, int]) -> tuple[int, str, int]:
         try:
-            predicate = _canonical(_predicate(item), self._predicate_names)
+            predicate = _canonical(item.text("predicate"), self._predicate_names)
             ends = [_object_id(item.child(end)) for end in ("subject", "object")]
         except (BadInput, Unusable) as error:
             raise Unusable("relationship: cannot be read", str(error)) from error
@@ -368,20 +350,6 @@ class _Genome:
         if ends[0] == ends[1]:
             raise Unusable("relationship: of an object with itself")
         return positions[ends[0]], predicate, positions[ends[1]]
-
-
-def _refuse_unless_equal(object_id: int, first: JsonObject, other: JsonObject) -> None:
-    if first.value != other.value:
-        claims = Claims("the object_id")
-        claims.add(object_id, first)
-        claims.add(object_id, other)
-
-
-def _check_count(count: int, least: int, most: int, what: str) -> None:
-    if count < least:
-        raise Unusable(f"image: under {least} {what}")
-    if count > most:
-        raise Unusable(f"image: over {most} {what}")
 
 
 def _by_image(path: Path, wanted: set[int], bad: BadImages) -> dict[int, JsonObject]:
@@ -447,18 +415,6 @@ _SIDES = (("w", "width"), ("h", "height"))  # the first release writes the words
 def _names(item: JsonObject) -> tuple[str, ...]:
     has_list = not is_missing(item.value.get("names"))
     return item.texts("names") if has_list else (item.text("name"),)
-
-
-def _predicate(item: JsonObject) -> str:
-    return item.text("predicate")
-
-
-def _usable(read, item: JsonObject):
-    """What `read` gives; None where it cannot."""
-    try:
-        return read(item)
-    except BadInput:
-        return None
 
 
 def _object_id(item: JsonObject) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -28,7 +29,8 @@ def load_backbone(name: str, weights_dir: str | Path | None = None) -> Backbone:
     shipped with a release, and last in the Keras Applications store.
 
     Args:
-      name: "mobilenet_v2", "squeezenet", "resnet50", "vgg19" or "inception_v3".
+      name: "mobilenet_v2", "squeezenet", "resnet50", "vgg19", "inception_v3", or one that
+        `register_backbone` has added.
       weights_dir: a folder with weight files, or None.
 
     Returns:
@@ -61,7 +63,8 @@ class Backbone:
         self._weights_dir = weights_dir
         self._networks: dict[tuple[str, ...] | str, tf.keras.Model | None] = {}
         self._functions: dict[str, tf.types.experimental.GenericFunction] = {}
-        self._path(partial=bool(spec.feature_layers))  # fails here, not in the middle of a run
+        if spec.weight_files:  # fails here, not in the middle of a run
+            self._path(partial=bool(spec.feature_layers))
         self.input_size = spec.feature_input_size
         self.perceptual_weights = spec.perceptual_weights
 
@@ -70,15 +73,14 @@ class Backbone:
         """Whether there are retrieval features."""
         return bool(self._spec.feature_layers)
 
-    @property
     def weights_sha256(self) -> str:
         """Of the file with every layer; what is computed with it depends on this."""
-        return sha256_of(self._path(partial=False))
+        return self._sha256(partial=False)
 
     @property
     def feature_weights_sha256(self) -> str:
         """Of the file that the retrieval features are read from, which may hold fewer layers."""
-        return sha256_of(self._path(partial=True))
+        return self._sha256(partial=True)
 
     @property
     def feature_size(self) -> int:
@@ -98,7 +100,6 @@ class Backbone:
         """Keras model [B, S, S, 3] float32 in 0..255 -> [B, Df]."""
         return self._pooled((self._spec.final_layer,), self._spec.final_input_size, partial=False)
 
-    @property
     def perceptual_network(self) -> tf.keras.Model:
         """Keras model [B, H, W, 3] float32 in 0..255 -> list of maps [B, h, w, C]."""
         layers = self._spec.perceptual_layers
@@ -193,7 +194,8 @@ class Backbone:
             raise ValueError(
                 f"perceptual maps need images of {MIN_PERCEPTUAL_SIDE} px, got {min(sides)}"
             )
-        return self.perceptual_network((images + 1.0) * 127.5, training=False)
+        maps = self.perceptual_network()((images + 1.0) * 127.5, training=False)
+        return maps if isinstance(maps, list) else [maps]  # Keras unpacks a list of one
 
     def save_truncated(self, path: str | Path) -> None:
         """Writes just the layers that the retrieval features need, as h5.
@@ -250,13 +252,16 @@ class Backbone:
     def _frozen(self, layers: tuple[str, ...], partial: bool) -> tf.keras.Model:
         whole = self._spec.build()
         base = tf.keras.Model(whole.input, [whole.get_layer(name).output for name in layers])
-        load = load_layers_in_order if self._spec.is_numbered else load_layers
-        load(base, self._path(partial))
+        if self._spec.weight_files:
+            load = load_layers_in_order if self._spec.is_numbered else load_layers
+            load(base, self._path(partial))
         base.trainable = False
         return base
 
     def _build_classifier(self) -> tf.keras.Model | None:
         base = self.final_network
+        if not self._spec.weight_files:
+            return None
         weights = load_classifier(self._path(partial=False), self.final_feature_size)
         if weights is None:
             return None
@@ -265,6 +270,14 @@ class Backbone:
         layer.set_weights(weights)
         network.trainable = False
         return network
+
+    def _sha256(self, partial: bool) -> str:
+        if self._spec.weight_files:
+            return sha256_of(self._path(partial))
+        digest = hashlib.sha256()
+        for weight in self._spec.build().get_weights():
+            digest.update(weight.tobytes())
+        return digest.hexdigest()
 
     def _path(self, partial: bool) -> Path:
         names = self._spec.weight_files

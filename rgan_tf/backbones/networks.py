@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import tensorflow as tf
+
+from rgan_tf import backbone_names
 
 # Mean colour of ImageNet in BGR, 0..255, which networks trained in Caffe subtract.
 CAFFE_MEAN_BGR = (103.939, 116.779, 123.68)
@@ -18,7 +20,7 @@ class NetworkSpec:
     Attributes:
       build: makes the Keras model for an input of [B, None, None, 3] with random weights.
       preprocessing: "symmetric" (x / 127.5 - 1) or "caffe" (BGR minus the mean colour).
-      weight_files: file names that hold every layer.
+      weight_files: file names that hold every layer; none: `build` gives trained weights.
       partial_weight_files: file names that hold only what `feature_layers` need.
       download: path below the Keras Applications store, or None.
       feature_layers: the mean-pooled maps that make the retrieval features.
@@ -185,3 +187,68 @@ SPECS: dict[str, NetworkSpec] = {
         is_numbered=True,
     ),
 }
+
+
+def register_backbone(
+    name: str,
+    *,
+    build: Callable[[], tf.keras.Model],
+    feature_layers: Sequence[str] = (),
+    perceptual_layers: Sequence[str] = (),
+    preprocessing: str = "symmetric",
+    input_size: int = 64,
+    weight_files: Sequence[str] = (),
+) -> None:
+    """Adds a pretrained network, which configs and commands then know by its name.
+
+    Args:
+      name: for `retrieval.backbone`, `losses.perceptual_backbone`, `--backbone`.
+      build: makes the Keras model for an input of [B, None, None, 3]. Its weights are frozen.
+      feature_layers: whose mean-pooled maps, side by side, are the features that patches are
+        retrieved by; none: it is not offered for that.
+      perceptual_layers: whose maps the perceptual distance compares, with equal weights; none: it
+        is not offered for that.
+      preprocessing: "symmetric" (x / 127.5 - 1) or "caffe" (BGR minus the mean colour).
+      input_size: px; crops are resized to it for the features.
+      weight_files: names of h5 files, looked for in `--weights-dir` and RGAN_WEIGHTS, of which the
+        first that is found is read; none: `build` gives the weights itself.
+
+    Raises:
+      ValueError: if the name is taken, the preprocessing unknown, or no layers are named.
+
+    Example:
+      ```python
+      import rgan_tf
+      import tensorflow as tf
+
+      rgan_tf.register_backbone(
+          "efficientnet_b0",
+          build=lambda: tf.keras.applications.EfficientNetB0(include_top=False),
+          feature_layers=("block3a_expand_activation", "block5a_expand_activation"),
+      )
+      ```
+    """
+    if name in SPECS:
+        raise ValueError(f"backbone {name!r}: there is one of this name; choose another name")
+    if preprocessing not in ("symmetric", "caffe"):
+        raise ValueError(f"backbone {name!r}: preprocessing must be symmetric or caffe")
+    if not feature_layers and not perceptual_layers:
+        raise ValueError(f"backbone {name!r}: name its feature_layers or perceptual_layers")
+    layers = tuple(feature_layers) or tuple(perceptual_layers)
+    SPECS[name] = NetworkSpec(
+        build=build,
+        preprocessing=preprocessing,
+        weight_files=tuple(weight_files),
+        partial_weight_files=(),
+        download=None,
+        feature_layers=tuple(feature_layers),
+        feature_input_size=input_size,
+        final_layer=layers[-1],
+        final_input_size=max(input_size, 128),
+        perceptual_layers=tuple(perceptual_layers),
+        perceptual_weights=(1.0 / max(len(perceptual_layers), 1),) * len(perceptual_layers),
+    )
+    if feature_layers:
+        backbone_names.FEATURES.append(name)
+    if perceptual_layers:
+        backbone_names.PERCEPTUAL.append(name)

@@ -7,18 +7,17 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from rgan_tf.annotations.annotation import AnnotatedImage
 from rgan_tf.annotations.left_out import BadImages
 from rgan_tf.backbones import Backbone
 from rgan_tf.bank.contexts import Contexts
 from rgan_tf.bank.format import MANIFEST
 from rgan_tf.bank.licences import LicenceFilter
 from rgan_tf.bank.patch_bank import PatchBank
-from rgan_tf.bank.patch_queue import PATCH_SIZE, PatchQueue, read_annotated
+from rgan_tf.bank.patch_queue import PATCH_SIZE, PatchQueue, read_usable
 from rgan_tf.bank.sources import BankSource
 from rgan_tf.bank.writer import PROGRESS, PatchBankWriter
 from rgan_tf.errors import BadInput, CorruptData
-from rgan_tf.progress import Progress
+from rgan_tf.progress import progress_bar
 from rgan_tf.storage.files import write_json_atomic
 from rgan_tf.storage.renames import partial_sibling, rename_to_free
 from rgan_tf.storage.seal import read_sealed, sealed
@@ -107,10 +106,9 @@ def build_rows(
         bad_images = _met_before(note["bad"], max_bad)
         bad_images.check(total)
         note["bad"] = bad_images.lines  # grows with it
-        queue = PatchQueue(
-            bank, backbone, vocabulary, Contexts(contexts) if contexts is not None else None
-        )
-        counts = _Building(source, bank, queue, licences, bad_images, note).run(progress)
+        lender = Contexts(contexts) if contexts is not None else None
+        with PatchQueue(bank, backbone, vocabulary, lender) as queue:
+            counts = _add_images(source, bank, queue, licences, bad_images, note, progress)
         # Before the bank is closed: one that is whole then always has its record.
         record = {"begun_with": begun_with, "next": note["next"], "counts": counts}
         write_json_atomic(working / _FINISHED, sealed(record))
@@ -149,69 +147,48 @@ def _met_before(lines: list[str], max_bad: float) -> BadImages:
     return bad
 
 
-class _Building:
-    def __init__(
-        self,
-        source: BankSource,
-        bank: PatchBankWriter,
-        queue: PatchQueue,
-        licences: LicenceFilter,
-        bad: BadImages,
-        note: dict[str, Any],
-    ):
-        self._source = source
-        self._bank = bank
-        self._queue = queue
-        self._borrowed_before = note["borrowed"]
-        self._licences = licences
-        self._bad = bad
-        self._note = note
-
-    def run(self, progress: bool) -> dict[str, Any]:
-        images = self._source.images
-        wanted = [image for image in images if self._licences.allows(image.licence)]
-        if not wanted:
-            raise BadInput(f"{self._source.name}: no image is left under {self._licences}")
-        first = self._note["next"]
-        bar = Progress("images", len(wanted)) if progress else None
-        if bar is not None and first:
-            bar.start_at(first)
-        checkpointed = self._bank.rows
-        try:
-            for number in range(first, len(wanted)):
-                self._add(wanted[number])
-                self._note["next"] = number + 1
-                self._note["borrowed"] = self._borrowed_before + self._queue.borrowed
-                if bar is not None:
-                    bar.advance()
-                if self._bank.rows - checkpointed >= _CHECKPOINT_PATCHES:
-                    self._queue.flush()
-                    self._bank.checkpoint(self._note)
-                    checkpointed = self._bank.rows
-        finally:
-            self._queue.close()
+def _add_images(
+    source: BankSource,
+    bank: PatchBankWriter,
+    queue: PatchQueue,
+    licences: LicenceFilter,
+    bad: BadImages,
+    note: dict[str, Any],
+    progress: bool,
+) -> dict[str, Any]:
+    """Adds the images from `note["next"]` on, and writes the note with the patches it counts."""
+    wanted = [image for image in source.images if licences.allows(image.licence)]
+    if not wanted:
+        raise BadInput(f"{source.name}: no image is left under {licences}")
+    total = len(source.images) + len(source.bad_images)
+    first, borrowed, checkpointed = note["next"], note["borrowed"], bank.rows
+    bar = progress_bar("images", len(wanted), done=first) if progress else None
+    for number in range(first, len(wanted)):
+        image = wanted[number]
+        pixels = read_usable(image, bad, total, turn=source.turns)
+        if pixels is not None:
+            queue.add(image, pixels)
+            note["used"] += 1
+        note["next"], note["borrowed"] = number + 1, borrowed + queue.borrowed
         if bar is not None:
-            bar.close()
-        if not self._bank.rows:
-            raise BadInput(f"{self._source.name}: none of its images could be used")
-        return {
-            "patches": self._bank.rows,
-            "images": self._note["used"],
-            "refused_licence": len(images) - len(wanted),
-            "borrowed_graphs": self._note["borrowed"],
-            "bad_images": self._note["bad"],
-            "resumed_at": first,
-        }
-
-    def _add(self, image: AnnotatedImage) -> None:
-        try:
-            pixels = read_annotated(image, turn=self._source.turns)
-        except (BadInput, CorruptData) as error:
-            self._bad.add(error, image.source)
-            self._bad.check(len(self._source.images) + len(self._source.bad_images))
-            return
-        self._queue.add(image, pixels)
-        self._note["used"] += 1
+            bar.update()
+        if bank.rows - checkpointed >= _CHECKPOINT_PATCHES:
+            queue.flush()
+            bank.checkpoint(note)
+            checkpointed = bank.rows
+    queue.flush()
+    if bar is not None:
+        bar.close()
+    if not bank.rows:
+        raise BadInput(f"{source.name}: none of its images could be used")
+    return {
+        "patches": bank.rows,
+        "images": note["used"],
+        "refused_licence": len(source.images) - len(wanted),
+        "borrowed_graphs": note["borrowed"],
+        "bad_images": note["bad"],
+        "resumed_at": first,
+    }
 
 
 def finished_bank(working: Path) -> PatchBank:

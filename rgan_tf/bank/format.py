@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
-KIND = "rgan_patch_bank"
-VERSION = 3
-MANIFEST = "manifest.json"
+from rgan_tf.storage.manifest import ManifestKind
+
+ADVICE = "restore it, or make the bank again"
+BANK = ManifestKind(
+    "rgan_patch_bank",
+    3,
+    "a patch bank",
+    advice=ADVICE,
+    renew="make the bank again (prepare the data again)",
+    seal="optional",
+)
+MANIFEST = BANK.file
 VOCABULARY = "vocabulary.json"
 CROPS = "crops.npy"
 FEATURES = "features.npy"

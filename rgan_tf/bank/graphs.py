@@ -7,6 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from rgan_tf.annotations.annotation import AnnotatedImage
+from rgan_tf.vocabulary import Vocabulary
+
 
 class BankGraph(NamedTuple):
     """One scene, or a part of one.
@@ -18,6 +21,22 @@ class BankGraph(NamedTuple):
 
     objects: np.ndarray
     triples: np.ndarray
+
+
+def graph_of(image: AnnotatedImage, vocabulary: Vocabulary) -> BankGraph:
+    """The graph of an annotated image, by the numbers of its names.
+
+    Raises:
+      BadInput: if a name is not in the vocabulary.
+    """
+    triples = [
+        (subject, vocabulary.predicate_id(predicate), target)
+        for subject, predicate, target in image.relationships
+    ]
+    return BankGraph(
+        np.array([vocabulary.object_id(item.category) for item in image.objects], np.int32),
+        np.array(triples, np.int32).reshape(-1, 3),
+    )
 
 
 class GraphTable:

@@ -5,13 +5,41 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
 from rgan_tf.errors import CorruptData
 
-_AGAIN = "delete the folder and start again"
+AGAIN = "delete the folder and start again"
+
+
+def open_up_to(path: Path, end_of: Callable[[IO[bytes]], int]) -> IO[bytes]:
+    """Opens a file to be continued, and cuts off what its last record does not know of.
+
+    Args:
+      path: of the file.
+      end_of: given the file, the size by its record.
+
+    Raises:
+      CorruptData: if it is missing or shorter than that.
+    """
+    try:
+        file = open(path, "r+b")
+    except FileNotFoundError as error:
+        raise CorruptData(f"{path}: is missing; {AGAIN}") from error
+    try:
+        end = end_of(file)
+        if file.seek(0, os.SEEK_END) < end:
+            raise CorruptData(f"{path}: shorter than its record; {AGAIN}")
+        file.truncate(end)
+        file.seek(end)
+    except BaseException:
+        file.close()
+        raise
+    return file
 
 
 class GrowingArray:
@@ -42,15 +70,7 @@ class GrowingArray:
             self._file = open(path, "wb")
             self._write_header()
             return
-        try:
-            self._file = open(path, "r+b")
-        except FileNotFoundError as error:
-            raise CorruptData(f"{path}: is missing; {_AGAIN}") from error
-        try:
-            self._go_on_after(rows)
-        except BaseException:
-            self._file.close()
-            raise
+        self._file = open_up_to(path, self._end_of)
 
     def append(self, values: np.ndarray) -> None:
         """Adds [n, *shape] rows, cast to the array's type.
@@ -81,25 +101,13 @@ class GrowingArray:
         with contextlib.suppress(OSError):  # a full disk refuses what is still in the buffer
             self._file.close()
 
-    @property
-    def _row_bytes(self) -> int:
-        return self._dtype.itemsize * math.prod(self._shape)
-
-    def _go_on_after(self, rows: int) -> None:
+    def _end_of(self, file: IO[bytes]) -> int:
         try:
-            end = self._header_bytes() + rows * self._row_bytes
+            np.lib.format.read_magic(file)
+            np.lib.format.read_array_header_1_0(file)
         except ValueError as error:
-            raise CorruptData(f"{self._path}: its header is damaged; {_AGAIN}") from error
-        if os.fstat(self._file.fileno()).st_size < end:
-            raise CorruptData(f"{self._path}: shorter than its record; {_AGAIN}")
-        self._file.truncate(end)
-        self._file.seek(end)
-
-    def _header_bytes(self) -> int:
-        self._file.seek(0)
-        np.lib.format.read_magic(self._file)
-        np.lib.format.read_array_header_1_0(self._file)
-        return self._file.tell()
+            raise CorruptData(f"{self._path}: its header is damaged; {AGAIN}") from error
+        return file.tell() + self.rows * self._dtype.itemsize * math.prod(self._shape)
 
     def _write_header(self) -> None:
         self._file.seek(0)

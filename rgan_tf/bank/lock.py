@@ -13,7 +13,7 @@ from typing import IO
 
 from rgan_tf.bank.format import FILES, MANIFEST
 from rgan_tf.errors import BadInput
-from rgan_tf.storage.renames import make_parent, partial_siblings
+from rgan_tf.storage.renames import make_parent, partial_siblings, undo_exchange
 
 _SEARCH = "search"  # what models keep in a bank's folder
 
@@ -32,7 +32,8 @@ def adding_folder(bank: Path) -> Path:
 def bank_lock(folder: Path) -> Iterator[None]:
     """Keeps every other process from making or changing a bank.
 
-    The system frees it, however we end. What a killed process left beside the bank is deleted.
+    The system frees it, however we end. What a killed process left beside the bank is deleted, and
+    a bank that it was about to replace is put back.
 
     Args:
       folder: absolute path of the bank, which need not exist.
@@ -44,6 +45,7 @@ def bank_lock(folder: Path) -> Iterator[None]:
     path = folder.with_name(f".{folder.name}.lock")
     with _locked(path, folder):
         try:
+            undo_exchange(folder)
             _delete_leftovers(folder)
             yield
         finally:

@@ -17,7 +17,6 @@ apart.
 from __future__ import annotations
 
 import functools
-import hashlib
 import mmap
 import threading
 from pathlib import Path
@@ -27,6 +26,8 @@ import numpy as np
 from PIL import Image
 
 from rgan_tf.bank.format import (
+    ADVICE,
+    BANK,
     COLUMNS,
     CROPS,
     FEATURES,
@@ -34,24 +35,19 @@ from rgan_tf.bank.format import (
     GRAPH_ENDS,
     GRAPH_OBJECTS,
     GRAPH_TRIPLES,
-    KIND,
-    MANIFEST,
     TABLE,
-    VERSION,
     VOCABULARY,
 )
 from rgan_tf.bank.graphs import GraphTable
 from rgan_tf.bank.table import PatchTable
-from rgan_tf.errors import BadInput, CorruptData
+from rgan_tf.errors import CorruptData
 from rgan_tf.refusals import is_refused
-from rgan_tf.storage.files import check_files, read_json
-from rgan_tf.storage.seal import check_seal
+from rgan_tf.storage.manifest import Manifest
 from rgan_tf.vocabulary import IMAGE, Vocabulary
 
 _ROWS_AT_ONCE = 512  # crops resized at a time
 _CACHE_BYTES = 2**30  # arrays up to this size are kept in memory
 _VERIFIED_BYTES = 2**29  # banks up to this size are compared with their checksums when opened
-_ADVICE = "restore it, or make the bank again"
 
 
 class PatchBank:
@@ -75,14 +71,14 @@ class PatchBank:
 
     def __init__(
         self,
-        folder: Path,
-        manifest: dict[str, Any],
+        manifest: Manifest,
         vocabulary: Vocabulary,
         arrays: dict[str, np.ndarray],
-        fingerprint: str,
     ):
-        self.folder = folder
-        self.manifest = manifest
+        self._manifest = manifest
+        self.folder = manifest.folder
+        self.manifest = manifest.content
+        self.fingerprint = manifest.fingerprint()
         self.vocabulary = vocabulary
         self.crops = arrays[CROPS]
         self.features = arrays[FEATURES]
@@ -92,8 +88,7 @@ class PatchBank:
         self.graph_ids = columns[:, 3]
         self.graph_positions = columns[:, 4]
         self.graphs = GraphTable(arrays[GRAPH_OBJECTS], arrays[GRAPH_TRIPLES], arrays[GRAPH_ENDS])
-        self.rows = PatchTable(folder / TABLE, columns[:, 2])
-        self.fingerprint = fingerprint
+        self.rows = PatchTable(self.folder / TABLE, columns[:, 2])
         self._resized: dict[int, np.ndarray] = {}
         self._resizing = threading.Lock()
 
@@ -110,31 +105,17 @@ class PatchBank:
           BadInput: if the folder is no patch bank, or of another version.
           CorruptData: if a file is missing, damaged or of another shape; names the file.
         """
-        folder = Path(folder)
-        path = folder / MANIFEST
-        if not path.is_file():
-            raise BadInput(f"{folder}: not a patch bank (has no {MANIFEST})")
-        try:
-            manifest = read_json(path)
-        except BadInput as error:
-            raise CorruptData(f"{path}: damaged; {_ADVICE}") from error
-        if not isinstance(manifest, dict) or manifest.get("kind") != KIND:
-            raise BadInput(f"{folder}: not a patch bank")
-        if manifest.get("version") != VERSION:
-            raise BadInput(
-                f"{folder}: version {manifest.get('version')} of the patch bank, this program "
-                f"reads {VERSION}; make the bank again (prepare the data again)"
-            )
-        check_seal(manifest, path, required=False, advice=_ADVICE)
-        backbone = manifest.get("backbone")
+        manifest = BANK.open(folder)
+        content = manifest.content
+        backbone = content.get("backbone")
         if not isinstance(backbone, str) or not backbone.strip():
-            raise CorruptData(f"{path}: does not name the backbone of its features; {_ADVICE}")
+            raise manifest.damaged("does not name the backbone of its features")
         if verify is None:
-            verify = _bytes_of(manifest) <= _VERIFIED_BYTES
-        check_files(folder, manifest.get("files"), FILES, verify=verify, advice=_ADVICE)
-        shape = [manifest.get(key) for key in ("rows", "graphs", "crop_size", "feature_size")]
+            verify = _bytes_of(content) <= _VERIFIED_BYTES
+        manifest.check_files(FILES, verify=verify)
+        shape = [content.get(key) for key in ("rows", "graphs", "crop_size", "feature_size")]
         if not all(isinstance(number, int) for number in shape):
-            raise CorruptData(f"{path}: does not give the sizes; {_ADVICE}")
+            raise manifest.damaged("does not give the sizes")
         rows, graphs, size, width = shape
         expected = {
             CROPS: (np.uint8, (rows, size, size, 3)),
@@ -145,15 +126,10 @@ class PatchBank:
             GRAPH_ENDS: (np.int64, (graphs, 2)),
         }
         arrays = {
-            name: _map_array(folder / name, dtype, shape)
+            name: _map_array(manifest.folder / name, dtype, shape)
             for name, (dtype, shape) in expected.items()
         }
-        try:
-            vocabulary = Vocabulary.from_json(read_json(folder / VOCABULARY))
-        except BadInput as error:
-            raise CorruptData(f"{folder / VOCABULARY}: damaged; {_ADVICE}") from error
-        fingerprint = hashlib.sha256(path.read_bytes()).hexdigest()
-        return cls(folder, manifest, vocabulary, arrays, fingerprint)
+        return cls(manifest, manifest.read(VOCABULARY, Vocabulary.from_json), arrays)
 
     def verify(self) -> None:
         """Compares every file with its checksum, and what the files say with each other.
@@ -161,9 +137,9 @@ class PatchBank:
         Raises:
           CorruptData: at the first that differs; names the file.
         """
-        check_files(self.folder, self.manifest["files"], FILES, verify=True, advice=_ADVICE)
+        self._manifest.check_files(FILES, verify=True)
         if self.vocabulary.sha256() != self.manifest.get("vocabulary_sha256"):
-            raise CorruptData(f"{self.folder / VOCABULARY}: not the bank's vocabulary; {_ADVICE}")
+            raise CorruptData(f"{self.folder / VOCABULARY}: not the bank's vocabulary; {ADVICE}")
         sizes = np.diff(self.graphs.ends[:, 0], prepend=0)  # [G] objects per graph
         is_sound = (
             (self.category_ids > IMAGE)
@@ -175,7 +151,7 @@ class PatchBank:
             is_sound = self.graph_positions < sizes[self.graph_ids]
         if not is_sound.all():
             row = int(np.flatnonzero(~is_sound)[0])
-            raise CorruptData(f"{self.folder / COLUMNS}: row {row} is out of range; {_ADVICE}")
+            raise CorruptData(f"{self.folder / COLUMNS}: row {row} is out of range; {ADVICE}")
         for row, (entry, category) in enumerate(zip(self.rows, self.category_ids, strict=True)):
             if not isinstance(entry, dict) or entry.get("category_id") != category:
                 raise CorruptData(f"{self.folder / TABLE}: row {row} is of another patch")
@@ -285,31 +261,19 @@ def resize_crops(crops: np.ndarray, size: int) -> np.ndarray:
 def _map_array(path: Path, dtype, shape: tuple[int | None, ...]) -> np.ndarray:
     """The array in a file, memory-mapped; None in the shape stands for any number."""
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except ValueError:
-        array = _load_empty(path)
-    except OSError as error:
+        try:
+            array = np.load(path, mmap_mode="r", allow_pickle=False)
+        except ValueError:  # an array without rows cannot be mapped
+            array = np.load(path, allow_pickle=False)
+    except (OSError, ValueError) as error:
         if is_refused(error):
             raise
-        raise CorruptData(f"{path}: not a numpy array; {_ADVICE}") from error
+        raise CorruptData(f"{path}: not a numpy array; {ADVICE}") from error
     fits = len(array.shape) == len(shape) and all(
         wanted in (None, found) for wanted, found in zip(shape, array.shape, strict=True)
     )
     if array.dtype != dtype or not fits:
         raise CorruptData(
-            f"{path}: {array.dtype} {array.shape}, expected {np.dtype(dtype)} {shape}; {_ADVICE}"
+            f"{path}: {array.dtype} {array.shape}, expected {np.dtype(dtype)} {shape}; {ADVICE}"
         )
-    return array
-
-
-def _load_empty(path: Path) -> np.ndarray:
-    """An array without rows, which cannot be mapped."""
-    try:
-        array = np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
-        if is_refused(error):
-            raise
-        raise CorruptData(f"{path}: not a numpy array; {_ADVICE}") from error
-    if array.size:
-        raise CorruptData(f"{path}: shorter than its header says; {_ADVICE}")
     return array

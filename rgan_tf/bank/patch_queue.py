@@ -11,11 +11,12 @@ import numpy as np
 from PIL import Image
 
 from rgan_tf.annotations.annotation import AnnotatedImage, stored_box
+from rgan_tf.annotations.left_out import BadImages
 from rgan_tf.backbones import Backbone
 from rgan_tf.bank.contexts import Contexts
-from rgan_tf.bank.graphs import BankGraph
+from rgan_tf.bank.graphs import graph_of
 from rgan_tf.bank.writer import PatchBankWriter
-from rgan_tf.errors import CorruptData
+from rgan_tf.errors import BadInput, CorruptData
 from rgan_tf.storage.image import read_image
 from rgan_tf.vocabulary import Vocabulary
 
@@ -32,7 +33,8 @@ class PatchQueue:
     """Embeds patches in batches of one size, across images, and appends them to a bank.
 
     Batches are embedded beside the caller, who cuts the next ones meanwhile; two at a time, because
-    one alone leaves cores idle between its layers. They are appended in their order.
+    one alone leaves cores idle between its layers. They are appended in their order. A `with` block
+    appends what was added and ends the workers.
 
     Args:
       bank: where the patches go.
@@ -70,12 +72,8 @@ class PatchQueue:
           image: with names of the vocabulary.
           pixels: uint8 [H, W, 3].
         """
-        ids = [self._vocabulary.object_id(item.category) for item in image.objects]
-        triples = [
-            (subject, self._vocabulary.predicate_id(predicate), target)
-            for subject, predicate, target in image.relationships
-        ]
-        graph = BankGraph(np.array(ids, np.int32), np.array(triples, np.int32).reshape(-1, 3))
+        graph = graph_of(image, self._vocabulary)
+        ids = graph.objects.tolist()
         positions = list(range(len(ids)))
         lent = None
         if self._contexts is not None and len(ids) == 1:
@@ -86,7 +84,7 @@ class PatchQueue:
         number = self._bank.add_graph(graph)
         picture = Image.fromarray(pixels)
         for index, item in enumerate(image.objects):
-            patch = _cut(picture, item.box, PATCH_SIZE)
+            patch = cut_patch(picture, item.box, PATCH_SIZE)
             self._strip.paste(patch, (0, len(self._rows) * PATCH_SIZE))
             self._places.append((number, positions[index]))
             self._rows.append(
@@ -110,10 +108,13 @@ class PatchQueue:
         self._submit()
         self._collect(0)
 
-    def close(self) -> None:
-        """Appends all that was added, and ends the workers."""
+    def __enter__(self) -> PatchQueue:
+        return self
+
+    def __exit__(self, kind, error, traceback) -> None:
         try:
-            self.flush()
+            if kind is None:
+                self.flush()
         finally:
             self._workers.shutdown(cancel_futures=True)
 
@@ -151,21 +152,14 @@ def embed_patches(backbone: Backbone, crops: np.ndarray) -> np.ndarray:
 
 def cut_patch(
     picture: Image.Image, box: tuple[float, float, float, float], size: int
-) -> np.ndarray:
+) -> Image.Image:
     """Cuts a box out of an image and squashes it to a square, antialiased bilinear.
 
     Args:
       picture: RGB.
       box: (y0, x0, y1, x1) fractions.
       size: side of the result in px.
-
-    Returns:
-      uint8 [size, size, 3].
     """
-    return np.asarray(_cut(picture, box, size))
-
-
-def _cut(picture: Image.Image, box: tuple[float, float, float, float], size: int) -> Image.Image:
     width, height = picture.size
     y0, x0, y1, x1 = box
     edges = (x0 * width, y0 * height, x1 * width, y1 * height)
@@ -209,6 +203,18 @@ def read_annotated(image: AnnotatedImage, *, turn: bool = False) -> np.ndarray:
         f"image {image.path}: is {width}x{height}{stored}, its annotation says "
         f"{image.width}x{image.height}; not the annotated image"
     )
+
+
+def read_usable(
+    image: AnnotatedImage, bad: BadImages, images: int, *, turn: bool = False
+) -> np.ndarray | None:
+    """As `read_annotated`; an image of no use is noted in `bad`, of `images`, and gives None."""
+    try:
+        return read_annotated(image, turn=turn)
+    except (BadInput, CorruptData) as error:
+        bad.add(error, image.source)
+        bad.check(images)
+        return None
 
 
 def _has_annotated_shape(pixels: np.ndarray, image: AnnotatedImage) -> bool:

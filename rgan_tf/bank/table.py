@@ -10,9 +10,8 @@ from typing import Any, overload
 
 import numpy as np
 
+from rgan_tf.bank.format import ADVICE
 from rgan_tf.errors import CorruptData
-
-_ADVICE = "restore it, or make the bank again"
 
 
 class PatchTable(Sequence[dict[str, Any]]):
@@ -62,13 +61,13 @@ class PatchTable(Sequence[dict[str, Any]]):
             yield self._parse(self._bytes[start:end])
             start, count = end + 1, count + 1
         if count != len(self):
-            raise CorruptData(f"{self._path}: {count} rows for {len(self)} patches; {_ADVICE}")
+            raise CorruptData(f"{self._path}: {count} rows for {len(self)} patches; {ADVICE}")
 
     def _parse(self, line: bytes) -> dict[str, Any]:
         try:
             row = json.loads(line)
         except ValueError as error:
-            raise CorruptData(f"{self._path}: a line is not JSON; {_ADVICE}") from error
+            raise CorruptData(f"{self._path}: a line is not JSON; {ADVICE}") from error
         if not isinstance(row, dict):
-            raise CorruptData(f"{self._path}: a line is no JSON object; {_ADVICE}")
+            raise CorruptData(f"{self._path}: a line is no JSON object; {ADVICE}")
         return row

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from rgan_tf.bank.format import (
+    BANK,
     COLUMNS,
     CROPS,
     FEATURES,
@@ -19,21 +20,18 @@ from rgan_tf.bank.format import (
     GRAPH_ENDS,
     GRAPH_OBJECTS,
     GRAPH_TRIPLES,
-    KIND,
     MANIFEST,
     TABLE,
-    VERSION,
     VOCABULARY,
 )
 from rgan_tf.bank.graphs import BankGraph
-from rgan_tf.bank.growing_array import GrowingArray
-from rgan_tf.errors import CorruptData
-from rgan_tf.storage.files import describe_files, write_json_atomic
+from rgan_tf.bank.growing_array import AGAIN, GrowingArray, open_up_to
+from rgan_tf.storage.files import write_json_atomic
+from rgan_tf.storage.manifest import describe_files
 from rgan_tf.storage.seal import read_sealed, sealed
 from rgan_tf.vocabulary import Vocabulary
 
 PROGRESS = "progress.json"  # in the folder while the bank is being written
-_AGAIN = "delete the folder and start again"
 
 
 class PatchBankWriter:
@@ -79,7 +77,7 @@ class PatchBankWriter:
         self.note: dict[str, Any] | None = None
         rows: dict[str, int] = {}
         if resume and (folder / PROGRESS).exists():
-            progress = read_sealed(folder / PROGRESS, advice=_AGAIN)
+            progress = read_sealed(folder / PROGRESS, advice=AGAIN)
             rows, self.note = progress["rows"], progress["note"]
         shapes = {
             CROPS: (np.uint8, (crop_size, crop_size, 3)),
@@ -93,7 +91,9 @@ class PatchBankWriter:
         try:
             for name, (dtype, shape) in shapes.items():
                 self._arrays[name] = GrowingArray(folder / name, dtype, shape, rows.get(name))
-            self._table = _open_table(folder / TABLE, rows.get(TABLE))
+            end = rows.get(TABLE)
+            table = folder / TABLE
+            self._table = open(table, "wb") if end is None else open_up_to(table, lambda _: end)
         except BaseException:
             self._abandon_arrays()
             raise
@@ -186,9 +186,7 @@ class PatchBankWriter:
         for array in self._arrays.values():
             array.close()
         write_json_atomic(self._folder / VOCABULARY, self._vocabulary.to_json())
-        manifest = {
-            "kind": KIND,
-            "version": VERSION,
+        content = {
             "rows": self.rows,
             "graphs": self._arrays[GRAPH_ENDS].rows,
             "crop_size": self._crop_size,
@@ -198,8 +196,7 @@ class PatchBankWriter:
             **self._origin,
             "files": describe_files(self._folder, FILES),
         }
-        manifest = sealed(manifest)
-        write_json_atomic(self._folder / MANIFEST, manifest)
+        manifest = BANK.write(self._folder, content)
         with contextlib.suppress(FileNotFoundError):
             (self._folder / PROGRESS).unlink()
         return manifest
@@ -207,19 +204,3 @@ class PatchBankWriter:
 
 def _alone(category_id: int) -> BankGraph:
     return BankGraph(np.array([category_id], np.int32), np.zeros([0, 3], np.int32))
-
-
-def _open_table(path: Path, end: int | None):
-    """The table to append to: a new one, or what there is up to that byte."""
-    if end is None:
-        return open(path, "wb")
-    try:
-        table = open(path, "r+b")
-    except FileNotFoundError as error:
-        raise CorruptData(f"{path}: is missing; {_AGAIN}") from error
-    if table.seek(0, os.SEEK_END) < end:
-        table.close()
-        raise CorruptData(f"{path}: shorter than its record; {_AGAIN}")
-    table.truncate(end)
-    table.seek(end)
-    return table

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import collections
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,29 +11,24 @@ import numpy as np
 from rgan_tf.annotations.annotation import AnnotatedDataset, AnnotatedImage
 from rgan_tf.annotations.left_out import BadImages
 from rgan_tf.backbones import Backbone, load_backbone
-from rgan_tf.bank.patch_queue import PATCH_SIZE, PatchQueue, read_annotated
+from rgan_tf.bank.graphs import graph_of
+from rgan_tf.bank.patch_queue import PATCH_SIZE, PatchQueue, read_usable
 from rgan_tf.bank.writer import PatchBankWriter
 from rgan_tf.data.prepared import (
     BANK,
-    KIND,
-    MANIFEST,
+    DATA,
     RECORDS,
     SPLITS,
     TRUTH,
-    VERSION,
     VOCABULARY,
     bank_folder,
 )
-from rgan_tf.data.records import SCHEMA_FILE, Scene, schema_text, write_records
-from rgan_tf.errors import BadInput, CorruptData
-from rgan_tf.progress import Progress
-from rgan_tf.storage.files import (
-    atomic_folder,
-    describe_files,
-    write_bytes_atomic,
-    write_json_atomic,
-)
+from rgan_tf.data.records import SCHEMA_FILE, RecordWriter, Scene, schema_text
+from rgan_tf.errors import BadInput
+from rgan_tf.progress import progress_bar
+from rgan_tf.storage.files import atomic_folder, write_bytes_atomic, write_json_atomic
 from rgan_tf.storage.image import encode_png, resize_image
+from rgan_tf.storage.manifest import describe_files
 from rgan_tf.vocabulary import Vocabulary
 
 
@@ -116,9 +110,7 @@ class _Preparation:
             for part in (VOCABULARY, SCHEMA_FILE, RECORDS, BANK, TRUTH)
             for path in _files_below(self._folder / part)
         ]
-        manifest = {
-            "kind": KIND,
-            "version": VERSION,
+        content = {
             "dataset": self._dataset.kind,
             "seed": seed,
             "image_size": self._image_size,
@@ -131,73 +123,52 @@ class _Preparation:
             "bad_images": self._bad.lines,
             "files": describe_files(self._folder, files),
         }
-        write_json_atomic(self._folder / MANIFEST, manifest)
-        return manifest
+        return DATA.write(self._folder, content)
 
     def _write_split(self, split: str) -> dict[str, Any]:
-        counts: collections.Counter[str] = collections.Counter()
-        with PatchBankWriter(
-            self._folder / bank_folder(split),
-            crop_size=PATCH_SIZE,
-            feature_size=self._backbone.feature_size,
-            backbone=self._backbone.name,
-            vocabulary=self._vocabulary,
-        ) as bank:
-            patches = PatchQueue(bank, self._backbone, self._vocabulary)
-            paths = write_records(
-                self._folder / RECORDS, split, self._scenes(split, patches, counts)
-            )
-            patches.close()
-        if not paths:
+        """Reads each image once: its scene goes into the records, its patches into the bank."""
+        images = self._dataset.splits[split]
+        progress = progress_bar(f"{split} images", len(images)) if self._progress else None
+        counts = {"images": 0, "objects": 0, "relationships": 0}
+        with (
+            PatchBankWriter(
+                self._folder / bank_folder(split),
+                crop_size=PATCH_SIZE,
+                feature_size=self._backbone.feature_size,
+                backbone=self._backbone.name,
+                vocabulary=self._vocabulary,
+            ) as bank,
+            PatchQueue(bank, self._backbone, self._vocabulary) as patches,
+            RecordWriter(self._folder / RECORDS, split) as records,
+        ):
+            for image in images:
+                pixels = read_usable(image, self._bad, self._total)
+                if pixels is not None:
+                    records.write(self._scene(image, pixels, counts["objects"]))
+                    patches.add(image, pixels)
+                    counts["images"] += 1
+                    counts["objects"] += len(image.objects)
+                    counts["relationships"] += len(image.relationships)
+                if progress is not None:
+                    progress.update()
+            if progress is not None:
+                progress.close()
+        shards = records.finish()
+        if not shards:
             first = self._bad.lines[0] if self._bad.lines else "none was annotated"
             raise BadInput(f"no usable image is left for {split}; the first bad one: {first}")
-        return {
-            "images": counts["images"],
-            "objects": counts["objects"],
-            "relationships": counts["relationships"],
-            "shards": [path.name for path in paths],
-        }
-
-    def _scenes(
-        self, split: str, patches: PatchQueue, counts: collections.Counter[str]
-    ) -> Iterator[Scene]:
-        images = self._dataset.splits[split]
-        progress = Progress(f"{split} images", len(images)) if self._progress else None
-        for image in images:
-            try:
-                pixels = read_annotated(image)
-            except (BadInput, CorruptData) as error:
-                self._bad.add(error, image.source)
-                self._bad.check(self._total)
-            else:
-                first_row = counts["objects"]
-                counts["images"] += 1
-                counts["objects"] += len(image.objects)
-                counts["relationships"] += len(image.relationships)
-                patches.add(image, pixels)
-                yield self._scene(image, pixels, first_row)
-            if progress is not None:
-                progress.advance()
-        if progress is not None:
-            progress.close()
+        return {**counts, "shards": [path.name for path in shards]}
 
     def _scene(self, image: AnnotatedImage, pixels: np.ndarray, first_row: int) -> Scene:
         count = len(image.objects)
+        graph = graph_of(image, self._vocabulary)
         return Scene(
             image_id=image.image_id,
             image=encode_png(resize_image(pixels, self._image_size)),
-            categories=np.array(
-                [self._vocabulary.object_id(item.category) for item in image.objects], np.int32
-            ),
+            categories=graph.objects,
             boxes=np.array([item.box for item in image.objects], np.float32).reshape(count, 4),
             patch_rows=np.arange(first_row, first_row + count, dtype=np.int32),
-            triples=np.array(
-                [
-                    (subject, self._vocabulary.predicate_id(predicate), target)
-                    for subject, predicate, target in image.relationships
-                ],
-                np.int32,
-            ).reshape(-1, 3),
+            triples=graph.triples,
         )
 
 

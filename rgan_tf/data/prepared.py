@@ -10,7 +10,6 @@ truth/val, truth/test   the objects' own patches of the other splits, for evalua
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +17,17 @@ from rgan_tf.bank.patch_bank import PatchBank
 from rgan_tf.config import Config
 from rgan_tf.data.scenes import IMAGE_CACHE_BYTES, SceneStore
 from rgan_tf.errors import BadInput, CorruptData
-from rgan_tf.storage.files import check_files, read_json
+from rgan_tf.storage.manifest import Manifest, ManifestKind
 from rgan_tf.vocabulary import Vocabulary
 
-KIND = "rgan_data"
-VERSION = 1
-MANIFEST, VOCABULARY, RECORDS, BANK, TRUTH = (
-    "manifest.json",
-    "vocabulary.json",
-    "records",
-    "bank",
-    "truth",
+DATA = ManifestKind(
+    "rgan_data",
+    1,
+    "a folder made by rgan prepare",
+    advice="prepare the data again",
+    needs=("backbone", "crop_size", "image_size", "splits"),
 )
+VOCABULARY, RECORDS, BANK, TRUTH = ("vocabulary.json", "records", "bank", "truth")
 SPLITS = ("train", "val", "test")
 
 
@@ -49,18 +47,12 @@ class PreparedData:
         mean equal data.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        manifest: dict[str, Any],
-        vocabulary: Vocabulary,
-        fingerprint: str,
-        image_cache_bytes: int,
-    ):
-        self.folder = folder
-        self.manifest = manifest
+    def __init__(self, manifest: Manifest, vocabulary: Vocabulary, image_cache_bytes: int):
+        self._manifest = manifest
+        self.folder = manifest.folder
+        self.manifest = manifest.content
         self.vocabulary = vocabulary
-        self.fingerprint = fingerprint
+        self.fingerprint = manifest.fingerprint()
         self._image_cache_bytes = image_cache_bytes
         self._banks: dict[str, PatchBank] = {}
         self._scenes: dict[tuple, SceneStore] = {}
@@ -83,39 +75,18 @@ class PreparedData:
           BadInput: if it is not a folder made by `rgan prepare`, or of another version.
           CorruptData: if a file is missing or damaged; names the file.
         """
-        folder = Path(folder)
-        path = folder / MANIFEST
-        if not path.is_file():
-            raise BadInput(f"{folder}: has no {MANIFEST}; name a folder made by rgan prepare")
-        try:
-            manifest = read_json(path)
-        except BadInput as error:
-            raise CorruptData(f"{path}: damaged; prepare the data again") from error
-        if not isinstance(manifest, dict) or manifest.get("kind") != KIND:
-            raise BadInput(f"{path}: not the manifest of a folder made by rgan prepare")
-        if manifest.get("version") != VERSION:
-            raise BadInput(
-                f"{folder}: data version {manifest.get('version')}, this program reads "
-                f"{VERSION}; prepare the data again"
-            )
-        missing = {"splits", "image_size", "crop_size", "backbone"} - set(manifest)
-        if missing:
-            raise CorruptData(f"{path}: lacks {sorted(missing)[0]}; prepare the data again")
-        wrong = _wrong_field(manifest)
+        manifest = DATA.open(folder)
+        wrong = _wrong_field(manifest.content)
         if wrong:
-            raise CorruptData(f"{path}: {wrong} is damaged; prepare the data again")
-        check_files(folder, manifest.get("files"), (VOCABULARY,), verify=False)
-        try:
-            vocabulary = Vocabulary.from_json(read_json(folder / VOCABULARY))
-        except BadInput as error:
-            raise CorruptData(f"{folder / VOCABULARY}: damaged; prepare the data again") from error
-        if vocabulary.sha256() != manifest.get("vocabulary_sha256"):
+            raise manifest.damaged(f"{wrong} is damaged")
+        manifest.check_files((VOCABULARY,), verify=False)
+        vocabulary = manifest.read(VOCABULARY, Vocabulary.from_json)
+        if vocabulary.sha256() != manifest.content.get("vocabulary_sha256"):
             raise CorruptData(
-                f"{folder / VOCABULARY}: not the vocabulary that the records were written with; "
-                "prepare the data again"
+                f"{manifest.folder / VOCABULARY}: not the vocabulary that the records were written "
+                "with; prepare the data again"
             )
-        fingerprint = hashlib.sha256(path.read_bytes()).hexdigest()
-        return cls(folder, manifest, vocabulary, fingerprint, image_cache_bytes)
+        return cls(manifest, vocabulary, image_cache_bytes)
 
     @property
     def image_size(self) -> int:
@@ -175,7 +146,7 @@ class PreparedData:
         Raises:
           CorruptData: at the first that differs.
         """
-        check_files(self.folder, self.manifest["files"], verify=True)
+        self._manifest.check_files(verify=True)
 
     def check_config(self, config: Config) -> None:
         """Refuses a config that these files were not made for.

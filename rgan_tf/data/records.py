@@ -6,9 +6,10 @@ read them.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from importlib import resources
 from pathlib import Path
 
@@ -92,50 +93,46 @@ def _floats_feature(values) -> tf.train.Feature:
     return tf.train.Feature(float_list=tf.train.FloatList(value=values))
 
 
-def shard_names(split: str, shards: int) -> list[str]:
-    """File names of a split's shards, e.g. val-00000-of-00001.tfrecord."""
-    return [f"{split}-{index:05d}-of-{shards:05d}.tfrecord" for index in range(shards)]
-
-
-def write_records(
-    folder: Path, split: str, scenes: Iterable[Scene], *, per_shard: int = 4096
-) -> list[Path]:
-    """Writes scenes in their order; a shard is full before the next one begins.
+class RecordWriter:
+    """Writes the scenes of a split in their order; a shard is full before the next one begins.
 
     Args:
       folder: where the shards go; it exists.
       split: first part of the file names.
-      scenes: at least one.
       per_shard: records in every shard but the last.
-
-    Returns:
-      The files, in order.
     """
-    written: list[Path] = []
-    writer = None
-    try:
-        for index, scene in enumerate(scenes):
-            if index % per_shard == 0:
-                if writer is not None:
-                    writer.close()
-                written.append(folder / f"{split}.{len(written)}.partial")
-                writer = tf.io.TFRecordWriter(str(written[-1]))
-            writer.write(encode_scene(scene))
-    finally:
-        if writer is not None:
-            writer.close()
-    # The number of shards is part of the names and known only now.
-    return [
-        path.rename(folder / name)
-        for path, name in zip(written, shard_names(split, len(written)), strict=True)
-    ]
 
+    def __init__(self, folder: Path, split: str, *, per_shard: int = 4096):
+        self._folder = folder
+        self._split = split
+        self._per_shard = per_shard
+        self._written = 0
+        self._paths: list[Path] = []
+        self._open = contextlib.ExitStack()  # the shard that is being written
 
-def record_dataset(paths: Sequence[Path]) -> tf.data.Dataset:
-    """The records as scalar GraphTensors, in order."""
-    spec = graph_spec()
-    dataset = tf.data.TFRecordDataset([str(path) for path in paths])
-    return dataset.map(lambda record: tfgnn.parse_single_example(spec, record))
+    def __enter__(self) -> RecordWriter:
+        return self
+
+    def __exit__(self, kind, error, traceback) -> None:
+        self._open.close()
+
+    def write(self, scene: Scene) -> None:
+        """Adds a scene."""
+        if self._written % self._per_shard == 0:
+            self._open.close()
+            self._paths.append(self._folder / f"{self._split}.{len(self._paths)}.partial")
+            self._writer = self._open.enter_context(tf.io.TFRecordWriter(str(self._paths[-1])))
+        self._writer.write(encode_scene(scene))
+        self._written += 1
+
+    def finish(self) -> list[Path]:
+        """Gives the shards their names, e.g. val-00000-of-00001.tfrecord, and returns them."""
+        self._open.close()
+        count = len(self._paths)
+        return [  # the number of shards is part of the names and known only now
+            path.rename(self._folder / f"{self._split}-{index:05d}-of-{count:05d}.tfrecord")
+            for index, path in enumerate(self._paths)
+        ]
 
 
 def read_scenes(paths: Sequence[Path]) -> Iterator[Scene]:

@@ -46,30 +46,6 @@ def interchangeable(objects: tf.Tensor, triples: tf.Tensor) -> tf.Tensor:
     return (relations & categories & present) | itself  # [B, O, O]
 
 
-def instance_ranks(objects: tf.Tensor, triples: tf.Tensor) -> tf.Tensor:
-    """Position of every object in its group of interchangeable ones, in the order of the list.
-
-    Args:
-      objects, triples: as for `interchangeable`.
-
-    Returns:
-      [B, O] int32 from 0; 0 for objects that are alone in their group and for padded ones.
-    """
-    return _ranks(interchangeable(objects, triples))
-
-
-def instance_counts(objects: tf.Tensor, triples: tf.Tensor) -> tf.Tensor:
-    """Size of every object's group of interchangeable ones.
-
-    Args:
-      objects, triples: as for `interchangeable`.
-
-    Returns:
-      [B, O] int32 from 1; 1 for padded objects.
-    """
-    return _counts(interchangeable(objects, triples))
-
-
 def instances(objects: tf.Tensor, triples: tf.Tensor) -> tf.Tensor:
     """Ranks and counts in one tensor, as `BoxPredictor` takes them.
 

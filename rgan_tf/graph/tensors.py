@@ -146,8 +146,3 @@ def mean_over_edges(graph: tfgnn.GraphTensor, values: tf.Tensor) -> tuple[tf.Ten
 def flatten_batch(values: tf.Tensor) -> tf.Tensor:
     """[B, N, ...] -> [B * N, ...], keeping the static sizes that are known."""
     return tf.reshape(values, [-1, *values.shape[2:]])
-
-
-def unflatten_batch(values: tf.Tensor, rows: int) -> tf.Tensor:
-    """[B * rows, ...] -> [B, rows, ...]; inverse of `flatten_batch`."""
-    return tf.reshape(values, [-1, rows, *values.shape[1:]])

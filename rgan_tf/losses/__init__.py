@@ -1,0 +1,38 @@
+"""The losses of RetrieveGAN, equation (7), and where each of them stands.
+
+The name of a loss is also the name of its weight in the config's section `losses`, and of its
+figure in the logs (`loss/generator/NAME`). docs/method.md has the equations.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class LossEntry(NamedTuple):
+    """One row of `GENERATOR_LOSSES`.
+
+    Attributes:
+      name: of the loss and of its weight.
+      equation: its number in the paper, or the section of docs/method.md, or "ours".
+      function: its dotted name.
+    """
+
+    name: str
+    equation: str
+    function: str
+
+
+GENERATOR_LOSSES = (
+    LossEntry("selection", "method §4.1", "rgan_tf.losses.retrieval.selection_loss"),
+    LossEntry("cooccurrence", "(5)", "rgan_tf.losses.retrieval.expected_cooccurrence_loss"),
+    LossEntry("adversarial_image", "(6)", "rgan_tf.losses.adversarial.generator_loss"),
+    LossEntry("adversarial_object", "(6)", "rgan_tf.losses.adversarial.generator_loss"),
+    LossEntry("reconstruction", "method §6.2", "rgan_tf.losses.basic.reconstruction_loss"),
+    LossEntry("box", "method §6.2", "rgan_tf.losses.basic.box_loss"),
+    LossEntry("box_overlap", "ours", "rgan_tf.losses.basic.box_overlap_loss"),
+    LossEntry("auxiliary", "method §6.2", "rgan_tf.losses.basic.auxiliary_loss"),
+    LossEntry("perceptual_image", "method §6.2", "rgan_tf.losses.perceptual.PerceptualDistance"),
+    LossEntry("perceptual_object", "method §6.2", "rgan_tf.losses.perceptual.PerceptualDistance"),
+)
+"""What the generator side minimises; `adversarial_feature` joins where the config has it."""

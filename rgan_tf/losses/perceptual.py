@@ -31,7 +31,7 @@ class PerceptualDistance:
 
     def __init__(self, backbone: Backbone):
         self._backbone = backbone
-        _ = backbone.perceptual_network  # read now: errors and variables belong before training
+        backbone.perceptual_network()  # read now: errors and variables belong before training
 
     @property
     def name(self) -> str:

@@ -15,22 +15,20 @@ def draw_anchors(
     seed: tf.Tensor,
     *,
     first_row: tf.Tensor | int = 0,
-    total_rows: int | None = None,
 ) -> tf.Tensor:
     """Draws one object per example, uniformly among the real ones.
 
     Args:
       object_mask: [B, O] bool.
       seed: [2] int32, as for `tf.random.stateless_uniform`.
-      first_row: number of the first example in a larger batch that these are a part of.
-      total_rows: examples of that batch; None if these are all. A part draws what the whole would.
+      first_row: number of the first example in a larger batch that these are a part of. A part
+        draws what the whole would.
 
     Returns:
       [B] int32; 0 for an example without objects.
     """
     rows, objects = tf.shape(object_mask)[0], object_mask.shape[1]
-    uniform = stateless_uniform([total_rows or rows, objects], seed)  # [total, O]
-    uniform = uniform[first_row : first_row + rows]  # [B, O]
+    uniform = stateless_uniform([first_row + rows, objects], seed)[first_row:]  # [B, O]
     return tf.argmax(tf.where(object_mask, uniform, -1.0), axis=-1, output_type=tf.int32)  # [B]
 
 

@@ -30,3 +30,22 @@ def weighted_sum(terms: Mapping[str, tf.Tensor], weights: Mapping[str, float]) -
     if not parts:
         raise ValueError(f"every weight is 0 among {', '.join(terms)}")
     return sum_of(parts)  # [B]
+
+
+def mean_loss(
+    terms: Mapping[str, tf.Tensor], weights: Mapping[str, float], total_rows: tf.Tensor | int
+) -> tf.Tensor:
+    """Weighted sum over these rows, divided by the rows of the batch of all replicas.
+
+    Optimisers add gradients up over replicas, so the division by the number of all rows makes n
+    replicas at batch B/n equal one replica at batch B.
+
+    Args:
+      terms, weights: as for `weighted_sum`.
+      total_rows: integer or int32 scalar.
+
+    Returns:
+      float32 scalar.
+    """
+    losses = weighted_sum(terms, weights)  # [B]
+    return tf.reduce_sum(losses) / tf.cast(total_rows, losses.dtype)

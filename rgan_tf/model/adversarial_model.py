@@ -9,7 +9,7 @@ import tensorflow as tf
 from rgan_tf.adapters.addons import normalise_spectra
 from rgan_tf.config import Config
 from rgan_tf.fixed_order import FixedOrderTape
-from rgan_tf.losses.total import weighted_sum
+from rgan_tf.losses.total import mean_loss
 from rgan_tf.model.gated_adam import GatedAdam
 from rgan_tf.model.guarded_model import GuardedModel, dense, in_parts, zero_unless
 from rgan_tf.seeds import Purpose, derive_batch_seeds
@@ -135,12 +135,14 @@ class AdversarialModel(GuardedModel):
 
     def train_step(self, batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """One update of both sides and of the moving average, or none where the guard says so."""
-        replica = tf.distribute.get_replica_context().replica_id_in_sync_group
-        first_row = tf.cast(replica, tf.int32) * tf.shape(next(iter(batch.values())))[0]
+        first_row, total_rows = _place_in_batch(tf.shape(next(iter(batch.values())))[0])
         # Once per step, however many parts it has: a kernel must not change between them.
         normalise_spectra(self.discriminators)
         parts = self.config.training.accumulate_steps
-        work = self._part_gradients
+
+        def work(part: dict[str, tf.Tensor], first_row: tf.Tensor) -> tuple:
+            return self._part_gradients(part, first_row, total_rows)
+
         if self.config.training.jit_compile:
             work = tf.function(work, jit_compile=True)
         gradients, losses, figures = in_parts(work, batch, first_row, parts)
@@ -165,7 +167,9 @@ class AdversarialModel(GuardedModel):
         figures |= {f"loss/{side}": loss * replicas for side, loss in losses.items()}
         return self.track(figures, is_sound)
 
-    def _part_gradients(self, batch: dict[str, tf.Tensor], first_row: tf.Tensor) -> tuple:
+    def _part_gradients(
+        self, batch: dict[str, tf.Tensor], first_row: tf.Tensor, total_rows: tf.Tensor
+    ) -> tuple:
         """Gradients and figures of one part of a replica's batch.
 
         Returns:
@@ -180,8 +184,10 @@ class AdversarialModel(GuardedModel):
         with FixedOrderTape(persistent=True) as tape:
             terms = self.compute_terms(batch, first_row)
             losses = {
-                "generator": self._total(terms.generator, self.generator_weights),
-                "discriminator": self._total(terms.discriminator, self.discriminator_weights),
+                "generator": mean_loss(terms.generator, self.generator_weights, total_rows),
+                "discriminator": mean_loss(
+                    terms.discriminator, self.discriminator_weights, total_rows
+                ),
             }
             scaled = {side: loss * scale for side, loss in losses.items()}
         gradients = {
@@ -200,18 +206,7 @@ class AdversarialModel(GuardedModel):
 
     def batch_seeds(self, purpose: Purpose, first_row: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
         """[rows, 2] int32 seeds of the running step; a row keeps its own however it is split."""
-        seeds = derive_batch_seeds(
-            self.run_seed, self.step, purpose, total_rows=self.config.training.batch_size
-        )  # [all rows, 2]
-        return seeds[first_row : first_row + rows]  # [rows, 2]
-
-    def _total(self, terms: dict[str, tf.Tensor], weights: dict[str, float]) -> tf.Tensor:
-        """Weighted sum over these rows, divided by the size of the batch of all replicas.
-
-        Optimisers add gradients up over replicas, so the division by the global size makes n
-        replicas at batch B/n equal one replica at batch B.
-        """
-        return tf.reduce_sum(weighted_sum(terms, weights)) / self.config.training.batch_size
+        return derive_batch_seeds(self.run_seed, self.step, purpose, first_row=first_row, rows=rows)
 
     def _update_average(self) -> None:
         """Moves the average towards the networks; early steps move it faster."""
@@ -229,3 +224,22 @@ class AdversarialModel(GuardedModel):
 
         # A mirrored variable without an aggregation can only be written in cross-replica context.
         tf.distribute.get_replica_context().merge_call(merge, args=(share,))
+
+
+def _place_in_batch(rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Where the rows of this replica stand in the batch of all replicas.
+
+    They are counted, not read from the config: `fit` may be given batches of any size, and the
+    last replica fewer rows than the others.
+
+    Args:
+      rows: int32 scalar, rows of this replica.
+
+    Returns:
+      int32 scalars: the number of the first of them, and the rows of all replicas.
+    """
+    context = tf.distribute.get_replica_context()
+    if context.num_replicas_in_sync == 1:
+        return tf.constant(0), rows
+    counts = context.all_gather(rows[tf.newaxis], axis=0)  # [replicas]
+    return tf.reduce_sum(counts[: context.replica_id_in_sync_group]), tf.reduce_sum(counts)

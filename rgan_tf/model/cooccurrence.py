@@ -1,4 +1,4 @@
-"""Stage 2: which patches occur in one image? A triplet embedding of frozen features (§4.3)."""
+"""Stage 2: which patches occur in one image? A triplet embedding (method §4.3)."""
 
 from __future__ import annotations
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
 from rgan_tf.bank.patch_reader import PatchReader
 from rgan_tf.config import Config
 from rgan_tf.graph.encoder import GraphEncoding
+from rgan_tf.losses import GENERATOR_LOSSES
 from rgan_tf.losses.basic import mean_over_objects, reconstruction_loss
+from rgan_tf.losses.own import Loss, StepOutputs, check_names, own_terms
 from rgan_tf.losses.perceptual import PerceptualDistance
 from rgan_tf.losses.retrieval import draw_anchors
 from rgan_tf.model.adversarial_model import AdversarialModel, LossTerms
@@ -34,20 +36,6 @@ from rgan_tf.retrieval.rules import NOISE
 from rgan_tf.retrieval.temperature import exponential_temperature
 from rgan_tf.seeds import Purpose, derive_seed
 
-GENERATOR_TERMS = (
-    "selection",
-    "cooccurrence",
-    "adversarial_image",
-    "adversarial_object",
-    "reconstruction",
-    "box",
-    "box_overlap",
-    "auxiliary",
-    "perceptual_image",
-    "perceptual_object",
-)
-"""The nine losses of equation (7) and `box_overlap`; the names of their config weights."""
-
 _EXCHANGED = 0.4  # share of the objects of a scene in which some are exchanged
 
 
@@ -69,12 +57,13 @@ class RetrieveGAN(AdversarialModel):
       perceptual: distance on a frozen backbone.
       reader: of the bank's patches; needed where K is above `config.retrieval.exact_candidates`.
       retriever: chooses the patches; None takes the one that `config.retrieval.choice` names.
+      losses: of one's own, added to those of equation (7).
 
     Attributes:
       retriever: the one that the step uses.
 
     Raises:
-      ValueError: if the reader is missing where it is needed.
+      ValueError: if the reader is missing where it is needed, or two losses have one name.
     """
 
     def __init__(
@@ -85,13 +74,17 @@ class RetrieveGAN(AdversarialModel):
         discriminators: Discriminators,
         perceptual: PerceptualDistance,
         reader: PatchReader | None = None,
+        *,
         retriever: Retriever | None = None,
+        losses: Sequence[Loss] = (),
         **kwargs,
     ):
-        terms = GENERATOR_TERMS
+        terms = tuple(entry.name for entry in GENERATOR_LOSSES)
         if config.discriminators.feature:
             terms = (*terms, ADVERSARIAL_FEATURE)
+        check_names(losses, terms)
         weights = {name: getattr(config.losses, name) for name in terms}
+        weights |= {loss.name: loss.weight for loss in losses}
         super().__init__(
             config,
             networks,
@@ -102,6 +95,7 @@ class RetrieveGAN(AdversarialModel):
             **kwargs,
         )
         self.perceptual = perceptual
+        self._own_losses = tuple(losses)
         if retriever is None:
             settings = config.retrieval
             if reader is None and settings.candidates > settings.exact_candidates:
@@ -139,7 +133,6 @@ class RetrieveGAN(AdversarialModel):
             self._anchor_mask(mask, boxes),
             derive_seed(self.run_seed, self.step, 0, Purpose.SELECTION_ANCHOR),
             first_row=first_row,
-            total_rows=self.config.training.batch_size,
         )  # [B]
         retrieved = self.retriever.retrieve(
             batch,
@@ -191,6 +184,18 @@ class RetrieveGAN(AdversarialModel):
             * self.perceptual.between(maps[1], maps[0]),
             "perceptual_object": self._object_distance(of_fakes[1].crops, of_real.crops, kept),
         }
+        generator |= own_terms(
+            self._own_losses,
+            StepOutputs(
+                batch,
+                mask,
+                predicted_boxes,
+                retrieved.crops,
+                retrieved.choice_ids,
+                selected,
+                reconstructed,
+            ),
+        )
         discriminator = discriminator_terms(of_real, of_fakes, objects, mask, form=form)
         if GRADIENT_PENALTY in self.discriminator_weights:
             discriminator[GRADIENT_PENALTY] = judge.penalty(real, of_real.crops, mask, self.step)

@@ -1,7 +1,7 @@
-"""Differentiable selection of one candidate per object (RetrieveGAN §3.2, Algorithm 1).
+"""Differentiable selection of one candidate per object (Algorithm 1, method §3.4).
 
 Weighted reservoir sampling, relaxed as in Xie & Ermon, IJCAI 2019, with the paper's change that
-choosing a candidate closes its whole group (equation 4 in place of equation 3).
+choosing a candidate closes its whole group (equation 4 in place of equation 3, method §3.2).
 """
 
 from __future__ import annotations

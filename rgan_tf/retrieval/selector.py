@@ -18,7 +18,7 @@ from rgan_tf.retrieval.selection import Candidates, Options, choose_by_group
 
 @tf.keras.utils.register_keras_serializable(package="rgan_tf")
 class GroupRetrieval(tf.keras.layers.Layer):
-    """Selects one compatible patch per object from its candidates (RetrieveGAN Algorithm 1).
+    """Selects one compatible patch per object from its candidates (Algorithm 1, method §3.4).
 
     With seeds the first query is a candidate drawn uniformly and the scores carry Gumbel noise;
     without, the selection is deterministic and starts from the best candidate of the pre-filter.

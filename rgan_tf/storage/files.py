@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from rgan_tf.errors import BadInput, CorruptData
+from rgan_tf.errors import BadInput
 from rgan_tf.refusals import is_refused, naming
 from rgan_tf.storage.renames import (
     exchange,
@@ -170,63 +170,6 @@ def sha256_of(path: str | Path) -> str:
         while block := file.read(_BLOCK):
             digest.update(block)
     return digest.hexdigest()
-
-
-def describe_files(folder: Path, names: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """Size and checksum of files, as manifests hold them."""
-    return {
-        name: {"bytes": (folder / name).stat().st_size, "sha256": sha256_of(folder / name)}
-        for name in names
-    }
-
-
-def check_files(
-    folder: Path,
-    described: Any,
-    names: Iterable[str] = (),
-    *,
-    verify: bool,
-    advice: str = "prepare the data again",
-) -> None:
-    """Compares files with their description in the manifest of their folder.
-
-    Args:
-      folder: where they are.
-      described: as `describe_files` gave it and a manifest held it.
-      names: files that must be among them.
-      verify: compare checksums too, which reads every byte.
-      advice: what to do, at the end of a message.
-
-    Raises:
-      CorruptData: at the first that is missing, of another size or, with `verify`, of other
-        content; names the file.
-    """
-    if not isinstance(described, dict) or not set(names) <= set(described):
-        raise CorruptData(f"{folder}/manifest.json: does not list its files; {advice}")
-    for name, entry in described.items():
-        if not _is_description(entry):
-            raise CorruptData(f"{folder}/manifest.json: does not describe {name!r:.80}; {advice}")
-        path = folder / name
-        if not path.is_file():
-            raise CorruptData(f"{path}: is missing; {advice}")
-        size = path.stat().st_size
-        if size != entry["bytes"]:
-            raise CorruptData(f"{path}: {size} bytes, {entry['bytes']} were written; {advice}")
-        if verify and sha256_of(path) != entry["sha256"]:
-            raise CorruptData(f"{path}: damaged (checksum differs); {advice}")
-
-
-def _is_description(entry: Any) -> bool:
-    return (
-        isinstance(entry, dict)
-        and isinstance(entry.get("bytes"), int)
-        and isinstance(entry.get("sha256"), str)
-    )
-
-
-def safe_join(root: str | Path, name: str) -> Path:
-    """The path of `name` inside `root`, for names that come from a file; see `name_inside`."""
-    return Path(root) / name_inside(root, name)
 
 
 def name_inside(root: str | Path, name: str) -> str:

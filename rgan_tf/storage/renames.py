@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
 import os
 import re
@@ -15,19 +14,24 @@ from pathlib import Path
 from rgan_tf.errors import BadInput
 from rgan_tf.refusals import naming
 
+_PARTIAL, _ASIDE = ".partial", ".replaced"
 _LONGEST = 200  # characters of a name that are repeated in that of its temporary sibling
 
 
 def partial_sibling(path: Path) -> Path:
     """A new name beside `path` for what is not finished yet."""
-    return path.with_name(f".{path.name[:_LONGEST]}.{secrets.token_hex(4)}.partial")
+    return path.with_name(f".{path.name[:_LONGEST]}.{secrets.token_hex(4)}{_PARTIAL}")
 
 
 def partial_siblings(path: Path) -> list[Path]:
     """What lies beside `path` under a name that `partial_sibling` may have given for it alone."""
+    return _siblings(path, _PARTIAL)
+
+
+def _siblings(path: Path, suffix: str) -> list[Path]:
     if len(path.name) > _LONGEST or not path.parent.is_dir():
         return []
-    pattern = re.compile(re.escape(f".{path.name}.") + r"[0-9a-f]{8}\.partial")
+    pattern = re.compile(re.escape(f".{path.name}.") + r"[0-9a-f]{8}" + re.escape(suffix))
     return sorted(other for other in path.parent.iterdir() if pattern.fullmatch(other.name))
 
 
@@ -115,17 +119,16 @@ def refuse_mount(path: Path) -> None:
 
 
 def exchange(new: Path, old: Path) -> None:
-    """Lets two folders change names in one step, where the system can.
+    """Puts `new` in the place of `old`, which is deleted.
 
-    Elsewhere it takes two, and then what was `old` is deleted.
+    It takes two steps. Who is killed between them leaves the whole `old` beside its name;
+    `undo_exchange` puts it back.
 
     Raises:
       BadInput: if `old` is a mount point.
     """
+    aside = partial_sibling(old).with_suffix(_ASIDE)
     with _mounts_refused(old):
-        if _exchange_at_once(new, old):
-            return
-        aside = partial_sibling(old)
         os.rename(old, aside)
     try:
         os.rename(new, old)
@@ -135,19 +138,18 @@ def exchange(new: Path, old: Path) -> None:
     shutil.rmtree(aside, ignore_errors=True)
 
 
-def _exchange_at_once(new: Path, old: Path) -> bool:
-    """Whether the system could; an OSError if it could and would not."""
-    flag = 2  # RENAME_EXCHANGE of renameat2(2)
-    here = -100  # AT_FDCWD
-    rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
-    if rename is None:
-        return False
-    if rename(here, os.fsencode(new), here, os.fsencode(old), flag) == 0:
-        return True
-    code = ctypes.get_errno()
-    if code in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):
-        return False
-    raise OSError(code, os.strerror(code), str(old))
+def set_aside(path: Path) -> list[Path]:
+    """What `exchange` has moved out of the way of `path` and not deleted yet."""
+    return _siblings(path, _ASIDE)
+
+
+def undo_exchange(path: Path) -> None:
+    """Mends an exchange whose process was killed; nobody else may be exchanging `path`."""
+    for aside in set_aside(path):
+        if path.exists():
+            shutil.rmtree(aside, ignore_errors=True)
+        else:
+            os.rename(aside, path)
 
 
 @contextlib.contextmanager

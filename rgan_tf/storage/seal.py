@@ -19,20 +19,17 @@ def sealed(manifest: dict[str, Any]) -> dict[str, Any]:
     return {**content, SEAL: _checksum(content)}
 
 
-def check_seal(manifest: dict[str, Any], path: Path, *, required: bool, advice: str) -> None:
+def check_seal(manifest: dict[str, Any], path: Path, *, advice: str) -> None:
     """Compares a manifest with its checksum.
 
     Args:
       manifest: as read.
       path: where from, for the message.
-      required: refuse one without a checksum, as earlier versions of a format wrote them.
       advice: what to do, at the end of the message.
 
     Raises:
-      CorruptData: if they differ.
+      CorruptData: if they differ, or there is none.
     """
-    if SEAL not in manifest and not required:
-        return
     content = {key: value for key, value in manifest.items() if key != SEAL}
     if manifest.get(SEAL) != _checksum(content):
         raise CorruptData(f"{path}: damaged (its own checksum differs); {advice}")
@@ -50,7 +47,7 @@ def read_sealed(path: Path, *, advice: str = "delete it") -> dict[str, Any]:
         raise CorruptData(f"{path}: damaged; {advice}") from error
     if not isinstance(content, dict):
         raise CorruptData(f"{path}: damaged; {advice}")
-    check_seal(content, path, required=True, advice=advice)
+    check_seal(content, path, advice=advice)
     return content
 
 

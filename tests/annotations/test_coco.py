@@ -6,7 +6,7 @@ import re
 import pytest
 
 from rgan_tf.annotations import coco
-from rgan_tf.annotations.coco import CocoFilter, read_coco, read_coco_dataset
+from rgan_tf.annotations.coco import CocoFilter, read_coco_dataset
 from rgan_tf.annotations.masks import segmentation_centroid
 from rgan_tf.errors import BadInput
 
@@ -25,8 +25,8 @@ def one_image(writer, thing, things, stuff=None, **others):
     writer.add("train2017", 7, things, stuff, **others)
     fill(writer, "train2017", 100, 1)
     fill(writer, "val2017", 200, 2)
-    images = {image.image_id: image for image in read_coco(writer.close(), split="train")}
-    return images.get(7)
+    images = read_coco_dataset(writer.close()).splits["train"]
+    return next((image for image in images if image.image_id == 7), None)
 
 
 def test_boxes_become_fractions_y_first(coco_writer, thing):

@@ -61,3 +61,15 @@ def test_a_place_that_cannot_be_written_beside_is_named(tmp_path):
     with pytest.raises(BadInput, match="bank: cannot be made or changed"):
         with bank_lock(tmp_path / "bank"):
             pytest.fail("cannot be held")
+
+
+def test_a_bank_that_was_about_to_be_replaced_comes_back(tmp_path):
+    """Its process was killed between the two steps of `exchange`; both folders hold a bank."""
+    for suffix in ("replaced", "partial"):
+        folder = tmp_path / f".bank.01234567.{suffix}"
+        folder.mkdir()
+        (folder / "manifest.json").write_text(suffix)
+    with bank_lock(tmp_path / "bank"):
+        pass
+    assert os.listdir(tmp_path) == ["bank"]
+    assert (tmp_path / "bank" / "manifest.json").read_text() == "replaced"

@@ -121,7 +121,7 @@ def test_manifests_that_lie(folder):
     path.write_text(json.dumps(sealed(manifest | {"rows": 5})))
     with pytest.raises(CorruptData, match="crops.npy"):
         PatchBank.open(folder)
-    path.write_text(json.dumps(manifest | {"version": 99}))
+    path.write_text(json.dumps(sealed(manifest | {"version": 99})))
     with pytest.raises(BadInput, match="version 99"):
         PatchBank.open(folder)
     path.write_text(json.dumps(sealed(manifest | {"files": {}})))
@@ -185,7 +185,7 @@ def test_no_pickle_is_ever_loaded(folder):
     evil = np.empty([2], object)
     np.save(folder / "crops.npy", evil, allow_pickle=True)
     manifest = json.loads((folder / "manifest.json").read_text())
-    from rgan_tf.storage.files import describe_files
+    from rgan_tf.storage.manifest import describe_files
 
     manifest["files"].update(describe_files(folder, ["crops.npy"]))
     (folder / "manifest.json").write_text(json.dumps(sealed(manifest)))

@@ -10,7 +10,7 @@ import pytest
 from export.model_folder import EXTRA, open_contract
 from export.requests import Draw
 from export.signatures import DETERMINISTIC, ENCODE, NEAREST, OUTPUTS, RETRIEVE_ONLY, SAMPLE
-from rgan_tf.storage.files import describe_files
+from rgan_tf.storage.manifest import describe_files
 
 
 @pytest.fixture

@@ -64,7 +64,7 @@ def test_folders_without_a_model_are_refused(tmp_path):
     with pytest.raises(BadInput, match="no exported model"):
         open_model(tmp_path)
     (tmp_path / "saved_model.pb").touch()
-    with pytest.raises(BadInput, match="not written by rgan export"):
+    with pytest.raises(BadInput, match="name a model written by rgan export"):
         open_model(tmp_path)
 
 

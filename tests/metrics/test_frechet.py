@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rgan_tf.adapters import tfgan
+from rgan_tf.adapters.tfgan import tfgan
 from rgan_tf.metrics.frechet import (
     FeatureStatistics,
     frechet_distance,
@@ -93,7 +94,7 @@ def test_agrees_with_tfgan(count):
     first = rng.normal(size=[count, 32])
     second = rng.normal(size=[count, 32]) @ rng.normal(size=[32, 32]) * 0.3 + 0.5
     ours = frechet_distance(_statistics(first), _statistics(second))
-    theirs = float(tfgan.frechet_distance_from_activations(first, second))
+    theirs = float(tfgan.eval.frechet_classifier_distance_from_activations(first, second))
     np.testing.assert_allclose(ours, theirs, rtol=1e-5)
 
 
@@ -135,7 +136,11 @@ def test_kernel_distance_by_hand_and_against_tfgan(monkeypatch):
     assert kernel_distance([[0.0], [1.0]], [[0.0], [2.0]]) == pytest.approx(1 + 1 - 2 * 30 / 4)
     rng = np.random.default_rng(5)
     first, second = rng.normal(size=[60, 16]), rng.normal(size=[50, 16]) + 0.3
-    theirs = float(tfgan.kernel_distance_from_activations(first, second))
+    theirs = float(
+        tfgan.eval.kernel_classifier_distance_from_activations(
+            tf.constant(first), tf.constant(second), max_block_size=60
+        )
+    )
     np.testing.assert_allclose(kernel_distance(first, second), theirs, rtol=1e-9)
     monkeypatch.setattr("rgan_tf.metrics.frechet._BLOCK_ROWS", 7)
     np.testing.assert_allclose(kernel_distance(first, second), theirs, rtol=1e-9)

@@ -93,13 +93,7 @@ def make_joint(vocabulary, pooled_backbone):
     """Makes compiled stage-3 models of any config."""
 
     def make(
-        config,
-        optimizer="sgd",
-        seed=1,
-        features=FEATURES,
-        perceptual=None,
-        reader=None,
-        retriever=None,
+        config, optimizer="sgd", seed=1, features=FEATURES, perceptual=None, reader=None, **others
     ):
         tf.keras.utils.set_random_seed(seed)
         perceptual = perceptual or PerceptualDistance(pooled_backbone)
@@ -110,7 +104,7 @@ def make_joint(vocabulary, pooled_backbone):
             build_discriminators(config, vocabulary, perceptual=perceptual),
             perceptual,
             reader,
-            retriever,
+            **others,
         )
         model.compile(*optimizers(optimizer))
         return model

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from rgan_tf.model.adversarial_model import AdversarialModel, LossTerms
+from rgan_tf.model.adversarial_model import AdversarialModel, LossTerms, _place_in_batch
 
 
 class Scalar(tf.keras.Model):
@@ -131,3 +131,28 @@ def test_uneven_replicas_equal_one(toy, tiny_config, two_replicas, fit_once):
         np.testing.assert_allclose(
             getattr(double, part).value.numpy(), getattr(single, part).value.numpy(), rtol=1e-6
         )
+
+
+@pytest.mark.parametrize("rows", [2, 4, 7])
+def test_the_loss_does_not_depend_on_the_size_of_the_batch_that_fit_is_given(toy, rows):
+    """The config says 4; a batch of equal rows costs the same and moves the weights the same."""
+    figures = toy.train_step({"x": tf.fill([rows], 2.0)})
+    assert float(figures["loss/generator"]) == pytest.approx(2.0 * 2.0 + 0.5 * 3.0)
+    assert float(toy.networks.value) == pytest.approx(1.0 - 0.1 * (2.0 * 2.0 + 0.5 * 3.0))
+
+
+def test_replicas_with_fewer_rows_stand_at_their_own_place(two_replicas):
+    """Of five rows the second replica has the last two: numbers 3 and 4."""
+
+    @tf.function
+    def places():
+        def place():
+            replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+            rows = tf.where(replica == 0, 3, 2)
+            return _place_in_batch(rows)
+
+        return two_replicas.run(place)
+
+    first_row, total_rows = places()
+    assert [int(v) for v in two_replicas.experimental_local_results(first_row)] == [0, 3]
+    assert [int(v) for v in two_replicas.experimental_local_results(total_rows)] == [5, 5]

@@ -74,7 +74,7 @@ def _feature_logits(config, discriminators, perceptual, batch, maps_from):
         images,
         [batch["boxes"]] * 2,
         batch["objects"] > 0,
-        lambda purpose: derive_batch_seeds(5, 1, purpose, total_rows=4),
+        lambda purpose: derive_batch_seeds(5, 1, purpose, rows=4),
         maps_from and [perceptual.maps(part) for part in maps_from],
     )
     return [head.numpy() for judgement in judgements for head in judgement.feature]
@@ -145,11 +145,11 @@ def test_a_step_moves_the_heads_and_nothing_that_is_frozen(
     """On a pretrained network (another than the config's: this one comes with the project)."""
     model = make_joint(config, perceptual=perceptual)
     frozen = [
-        *perceptual._backbone.perceptual_network.variables,
+        *perceptual._backbone.perceptual_network().variables,
         *model.discriminators.feature.mixing.variables,
     ]
     owned = {id(variable) for variable in model.variables}
-    assert not owned & {id(v) for v in perceptual._backbone.perceptual_network.variables}
+    assert not owned & {id(v) for v in perceptual._backbone.perceptual_network().variables}
     heads = [v for v in model.discriminators.feature.trainable_variables if "kernel" in v.name]
     assert len(model.discriminators.feature.heads) == 4
     before = [[variable.numpy() for variable in part] for part in (frozen, heads)]

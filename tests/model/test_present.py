@@ -72,7 +72,7 @@ def _judged(config, discriminators, batch, mask, *, keeps_padding, augmentation=
                 [real, *fakes],
                 [boxes] * 3,
                 mask,
-                lambda purpose: derive_batch_seeds(5, 1, purpose, total_rows=len(objects)),
+                lambda purpose: derive_batch_seeds(5, 1, purpose, rows=len(objects)),
             )
             ours = discriminator_terms(of_real, of_fakes, objects, mask, form="hinge")
             theirs = generator_terms(of_fakes, objects, mask, form="hinge")
@@ -149,7 +149,7 @@ def test_the_object_distance_is_that_of_the_full_computation(
 
 def test_crops_keep_their_random_numbers(tiny_config):
     """An object is changed alike whatever stands before it: its place counts, not its rank."""
-    seeds = derive_batch_seeds(5, 1, Purpose.CROP_AUGMENTATION, total_rows=3)[:, tf.newaxis]
+    seeds = derive_batch_seeds(5, 1, Purpose.CROP_AUGMENTATION, rows=3)[:, tf.newaxis]
     seeds += tf.range(3)[:, tf.newaxis] * tf.constant([[1, 0]])  # [3, 3, 2]
     present = PresentObjects(MASK, keeps_padding=False)
     np.testing.assert_array_equal(present.take(seeds)[2], seeds[2, 0])

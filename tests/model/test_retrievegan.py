@@ -9,8 +9,10 @@ import pytest
 import tensorflow as tf
 
 from rgan_tf.config import load_config
+from rgan_tf.losses import GENERATOR_LOSSES
+from rgan_tf.losses.own import Loss
 from rgan_tf.losses.perceptual import PerceptualDistance
-from rgan_tf.model.retrievegan import GENERATOR_TERMS
+from rgan_tf.losses.total import mean_loss
 from rgan_tf.model.synthesis import reconstruct, synthesise
 from rgan_tf.seeds import Purpose
 from training.train import CONFIG_FOLDER
@@ -40,7 +42,7 @@ def taped(tiny_config, make_joint, batch, perceptual):
     with tf.GradientTape(persistent=True) as tape:
         terms = model.compute_terms(batch, tf.constant(0))
         losses = {name: tf.reduce_sum(term) for name, term in terms.generator.items()}
-        total = model._total(terms.generator, model.generator_weights)
+        total = mean_loss(terms.generator, model.generator_weights, 4)
     return model, terms, tape, losses, total
 
 
@@ -63,9 +65,11 @@ def names(variables) -> set[str]:
 
 def test_nine_losses_per_example_and_by_name(taped, tiny_config):
     model, terms, *_ = taped
-    assert set(terms.generator) == set(GENERATOR_TERMS) == {*NINE, "box_overlap"}
+    assert (
+        set(terms.generator) == {entry.name for entry in GENERATOR_LOSSES} == {*NINE, "box_overlap"}
+    )
     assert set(terms.discriminator) == {"adversarial_image", "adversarial_object", "auxiliary"}
-    weights = {name: getattr(tiny_config.losses, name) for name in GENERATOR_TERMS}
+    weights = {name: getattr(tiny_config.losses, name) for name in terms.generator}
     assert model.generator_weights == weights
     for term in (*terms.generator.values(), *terms.discriminator.values()):
         assert term.shape == [4] and np.isfinite(term).all()
@@ -84,7 +88,7 @@ def test_every_parameter_of_phi_encoder_and_generator_learns(taped):
 def test_frozen_networks_are_not_the_models(tiny_config, make_joint, batch, perceptual):
     """C_occ comes in as numbers of the batch; the backbone is held, but neither owned nor moved."""
     model = make_joint(tiny_config, perceptual=perceptual)
-    frozen = perceptual._backbone.perceptual_network.variables
+    frozen = perceptual._backbone.perceptual_network().variables
     before = [variable.numpy() for variable in frozen]
     assert before
     owned = {id(variable) for variable in model.variables}
@@ -155,7 +159,7 @@ def test_sharing_one_forward_pass_leaves_the_discriminators_gradients_alone(
         model.discriminators = view
         with tf.GradientTape(persistent=True) as tape:
             terms = model.compute_terms(batch, tf.constant(0))
-            loss = model._total(terms.discriminator, model.discriminator_weights)
+            loss = mean_loss(terms.discriminator, model.discriminator_weights, 4)
             adversarial = tf.reduce_sum(terms.generator["adversarial_image"])
         gradients.append(tape.gradient(loss, variables))
         passed_back.append(reached(tape, adversarial, model.networks.generator.trainable_variables))
@@ -208,6 +212,7 @@ def test_noise_is_a_function_of_seed_step_row_and_detour(tiny_config, make_joint
         assert (seeds() != seeds(**other)).any(), other
     # However a batch is split, a row keeps its seed.
     np.testing.assert_array_equal(seeds()[2:], seeds(first_row=2, rows=2))
+    np.testing.assert_array_equal(seeds(), seeds(rows=9)[:4])
 
 
 def test_temperature_falls_over_the_first_third(tiny_config, make_joint):
@@ -308,3 +313,23 @@ def test_the_papers_settings_build_and_take_a_step(name, make_joint, make_batch,
     for before, variable in zip(start, model.networks.trainable_variables, strict=True):
         assert (before != variable.numpy()).any(), variable.name
     assert batch["image"].shape == (1, 128, 128, 3)
+
+
+def test_a_loss_of_ones_own_is_added_and_reaches_the_patch_embedding(
+    tiny_config, batch, make_joint
+):
+    """Its gradient alone, with every other weight at 0, moves φ through the retrieved patches."""
+
+    def brightness(outputs):
+        assert outputs.selected.shape == outputs.reconstructed.shape == batch["image"].shape
+        assert outputs.choice_ids.shape == outputs.mask.shape
+        return tf.reduce_mean(outputs.selected, axis=[1, 2, 3])
+
+    model = make_joint(tiny_config, losses=[Loss("brightness", brightness, weight=2.0)])
+    with tf.GradientTape() as tape:
+        terms = model.compute_terms(batch, tf.constant(0)).generator
+        loss = tf.reduce_sum(terms["brightness"])
+    assert terms["brightness"].shape == [4]
+    assert model.generator_weights["brightness"] == 2.0
+    assert reached(tape, loss, model.networks.embedding.trainable_variables)
+    assert "loss/generator/brightness" in model.train_step(batch)

@@ -71,9 +71,9 @@ def edit(path, **change):
     [
         (lambda folder: flip(folder / "features.npy"), "features.npy: damaged"),
         (lambda folder: (folder / "features.npy").unlink(), "features.npy: is missing"),
-        (lambda folder: (folder / "manifest.json").unlink(), "manifest.json: missing or damaged"),
-        (lambda folder: flip(folder / "manifest.json"), "manifest.json"),
-        (lambda folder: (folder / "manifest.json").write_text("[]"), "manifest.json: is of"),
+        (lambda folder: (folder / "manifest.json").unlink(), "has no manifest.json"),
+        (lambda folder: flip(folder / "manifest.json"), ""),
+        (lambda folder: (folder / "manifest.json").write_text("[]"), "not the graph features"),
         (lambda folder: edit(folder / "manifest.json", of={}), "manifest.json: is of another bank"),
         (lambda folder: edit(folder / "manifest.json", files=3), "does not list its files"),
         (

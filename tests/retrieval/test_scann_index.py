@@ -235,7 +235,7 @@ def test_the_index_of_another_bank_or_no_index_is_refused(bank, index, tmp_path)
         ScannIndex.load(tmp_path, *bank)
     manifest = json.loads((folder / "manifest.json").read_text())
     for key, value, message in (("version", 99, "version 99"), ("kind", "other", "not a ScaNN")):
-        (folder / "manifest.json").write_text(json.dumps({**manifest, key: value}))
+        (folder / "manifest.json").write_text(json.dumps(sealed({**manifest, key: value})))
         with pytest.raises(BadInput, match=message):
             ScannIndex.load(folder, *bank)
 

@@ -30,7 +30,7 @@ def test_every_change_of_a_value_or_key_is_seen(data):
     renamed = {(k + "x" if k == key else k): v for k, v in sealed(CONTENT).items()}
     for manifest in (changed, renamed):
         with pytest.raises(CorruptData, match="where: damaged .*; do that"):
-            check_seal(manifest, "where", required=False, advice="do that")
+            check_seal(manifest, "where", advice="do that")
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "3", "{}", json.dumps(CONTENT)])
@@ -40,9 +40,3 @@ def test_what_is_not_sealed_is_refused(tmp_path, text):
         read_sealed(tmp_path / "a")
     with pytest.raises(CorruptData):
         read_sealed(tmp_path / "none")
-
-
-def test_it_may_be_absent_where_earlier_versions_wrote_none():
-    check_seal(CONTENT, "where", required=False, advice="")
-    with pytest.raises(CorruptData):
-        check_seal(CONTENT, "where", required=True, advice="")

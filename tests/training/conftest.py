@@ -86,11 +86,16 @@ class ColorBackbone:
     """Mean and deviation of the three colours, and the shrunken image: no weights needed."""
 
     name = "colors"
-    perceptual_network = None
     perceptual_weights = (1.0,)
     input_size = 8
     offers_features = True
-    weights_sha256 = feature_weights_sha256 = "none"
+    feature_weights_sha256 = "none"
+
+    def weights_sha256(self) -> str:
+        return "none"
+
+    def perceptual_network(self) -> None:
+        """It has none."""
 
     def perceptual(self, images) -> list[tf.Tensor]:
         return [tf.nn.avg_pool2d(tf.cast(images, tf.float32), 4, 4, "VALID")]

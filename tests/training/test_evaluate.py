@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from rgan_tf import runs
+from rgan_tf import released
 from rgan_tf.errors import BadInput
 from training.evaluation.protocol import Protocol
 from training.evaluation.run import evaluate_split
@@ -108,7 +108,7 @@ def test_whole_networks_give_distances_by_name(weights_dir, copied, rgan):
 
 
 def test_a_released_run_is_named_and_left_alone(copied, rgan, monkeypatch, tiny_world):
-    monkeypatch.setattr(runs, "RELEASED_FOLDER", copied.parent)
+    monkeypatch.setattr(released, "FOLDER", copied.parent)
     record = json.loads((copied / "run.json").read_text())
     (copied / "run.json").write_text(json.dumps({**record, "data": None}))
     before = sorted(copied.rglob("*"))

@@ -24,10 +24,11 @@ def own_bank(folder: str) -> Iterator[PatchBank]:
     """
     from rgan_tf.bank.lock import bank_lock
     from rgan_tf.bank.patch_bank import PatchBank
-    from rgan_tf.storage.renames import real_place, refuse_mount
+    from rgan_tf.storage.renames import real_place, refuse_mount, set_aside
 
     place = real_place(folder)
-    PatchBank.open(place, verify=False)  # before anything is written beside what is no bank
+    if not set_aside(place):  # nothing is written beside what is no bank
+        PatchBank.open(place, verify=False)
     _refuse_prepared(place, folder)
     refuse_mount(place)
     with bank_lock(place):

@@ -153,7 +153,7 @@ class _Probe:
         encoding = self._networks.encoder(graph)
         mask = encoding.object_mask  # [B, O]
         rows = tf.shape(mask)[0]
-        seeds = derive_batch_seeds(0, draw, Purpose.GUMBEL_NOISE, total_rows=rows)  # [B, 2]
+        seeds = derive_batch_seeds(0, draw, Purpose.GUMBEL_NOISE, rows=rows)  # [B, 2]
         anchors = draw_anchors(mask, tf.constant([0, 0]))  # [B]
         retrieved = self._retriever.retrieve(
             batch,

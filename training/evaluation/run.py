@@ -100,7 +100,7 @@ def evaluate_split(
     backbone = distance = None
     if "images" in tasks:
         backbone = load_backbone(metric_backbone, weights_dir)
-        _ = backbone.weights_sha256
+        backbone.weights_sha256()
     if "diversity" in tasks:
         distance = load_distance(diversity_network, weights_dir)
     table = first_stages.candidates(config, data, [split])[split]
@@ -199,7 +199,7 @@ def _image_task(
             "data": data.fingerprint,
             **sizes,
             "backbone": backbone.name,
-            "weights": backbone.weights_sha256,
+            "weights": backbone.weights_sha256(),
         },
     )
 

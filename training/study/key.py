@@ -11,13 +11,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rgan_tf.errors import BadInput, CorruptData
-from rgan_tf.storage.seal import read_sealed, sealed
+from rgan_tf.storage.manifest import ManifestKind
 from training.study.plan import Chosen, Pair
 
 KEY, PAGE = "key.json", "study.html"
-_KIND, _VERSION = "rgan_study", 1
-_ADVICE = "restore it, or make the study again with the same options"
+_STUDY = ManifestKind(
+    "rgan_study",
+    1,
+    "a folder made by rgan study make",
+    advice="restore it, or make the study again with the same options",
+    renew="make the study again",
+    needs=("page", "a", "b", "pairs"),
+    seal="required",
+    file=KEY,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,18 +68,23 @@ class Key:
         return [pair for pair in self.pairs.values() if pair.repeats is None]
 
 
-def key_content(
-    page: str, sides: dict[str, dict[str, str]], pairs: Sequence[Pair], **origin: Any
-) -> dict[str, Any]:
-    """The JSON of a key.
+def write_key(
+    folder: Path,
+    page: str,
+    sides: dict[str, dict[str, str]],
+    pairs: Sequence[Pair],
+    **origin: Any,
+) -> None:
+    """Writes the key into a study folder.
 
     Args:
+      folder: of the study.
       page: id of the page.
       sides: for "a" and "b", `name`, `run` and `selection`.
       pairs: in the order of the page.
       **origin: where the scenes are from.
     """
-    content = {"kind": _KIND, "version": _VERSION, "page": page, **sides, **origin}
+    content = {"page": page, **sides, **origin}
     content["pairs"] = [
         {
             "id": pair.id,
@@ -84,7 +96,7 @@ def key_content(
         }
         for pair in pairs
     ]
-    return sealed(content)
+    _STUDY.write(folder, content)
 
 
 def read_key(folder: str | Path) -> Key:
@@ -94,17 +106,8 @@ def read_key(folder: str | Path) -> Key:
       BadInput: if the folder is no study, or of another version.
       CorruptData: if the key was changed or damaged.
     """
-    path = Path(folder) / KEY
-    if not path.is_file():
-        raise BadInput(f"--study {folder}: has no {KEY}; name a folder made by rgan study make")
-    content = read_sealed(path, advice=_ADVICE)
-    if content.get("kind") != _KIND:
-        raise BadInput(f"{path}: not the key of a study; name a folder made by rgan study make")
-    if content.get("version") != _VERSION:
-        raise BadInput(
-            f"{path}: version {content.get('version')} of the key, this program reads {_VERSION}; "
-            "make the study again"
-        )
+    key = _STUDY.open(folder, f"--study {folder}")
+    content = key.content
     try:
         pairs = [
             KeyPair(
@@ -118,7 +121,7 @@ def read_key(folder: str | Path) -> Key:
         names = {side: content[side]["name"] for side in ("a", "b")}
         return Key(content["page"], names, {pair.id: pair for pair in pairs})
     except (KeyError, TypeError, ValueError) as error:
-        raise CorruptData(f"{path}: lacks {error}; {_ADVICE}") from error
+        raise key.damaged(f"lacks {error}") from error
 
 
 def _set(chosen: Chosen) -> dict[str, Any]:

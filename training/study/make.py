@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from rgan_tf.errors import BadInput
-from rgan_tf.progress import Progress
+from rgan_tf.progress import progress_bar
 from rgan_tf.runs import check_bank_fits, check_learns_retrieval, open_run
-from rgan_tf.storage.files import atomic_folder, write_bytes_atomic, write_json_atomic
+from rgan_tf.storage.files import atomic_folder, write_bytes_atomic
 from rgan_tf.storage.renames import require_free
 from training.evaluation.inputs import check_seed, check_split, open_data_of
-from training.study.key import KEY, PAGE, key_content
+from training.study.key import PAGE, write_key
 from training.study.page import page_content, render_page
 from training.study.plan import most_repeats, plan_pairs, take_scenes
 from training.study.scenes import Side, scenes_of
@@ -41,8 +41,8 @@ def make(args: argparse.Namespace) -> dict[str, Any]:
     first, second = Side(run, args.systems[0]), Side(other, args.systems[1])
 
     found = scenes_of(first, second, data, args.split, seed=args.seed)
-    with Progress("scenes read") as progress:
-        scenes, left_out = take_scenes(_counted(found, progress), args.scenes)
+    with progress_bar("scenes read") as bar:
+        scenes, left_out = take_scenes(_counted(found, bar), args.scenes)
     if not scenes:
         raise BadInput(
             f"--systems {' '.join(args.systems)}: chose the same patches in every scene of "
@@ -69,7 +69,7 @@ def make(args: argparse.Namespace) -> dict[str, Any]:
     }
     with atomic_folder(args.out) as folder:
         write_bytes_atomic(folder / PAGE, render_page(page).encode("utf-8"))
-        write_json_atomic(folder / KEY, key_content(page["page"], sides, pairs, **origin))
+        write_key(folder, page["page"], sides, pairs, **origin)
         size = (folder / PAGE).stat().st_size
     return {
         "study": str(args.out),
@@ -106,7 +106,7 @@ def _names(args: argparse.Namespace) -> list[str]:
     return [f"{name} of {run}" for name, run in zip(args.systems, runs, strict=True)]
 
 
-def _counted(scenes, progress: Progress):
+def _counted(scenes, bar):
     for scene in scenes:
-        progress.advance()
+        bar.update()
         yield scene

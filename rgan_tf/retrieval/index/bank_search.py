@@ -23,21 +23,23 @@ from rgan_tf.config import Config
 from rgan_tf.errors import BadInput, CorruptData
 from rgan_tf.retrieval.index.exact import CandidateIndex, ExactIndex
 from rgan_tf.retrieval.index.graph_features import ReadsGraphs, graph_features
-from rgan_tf.retrieval.index.scann_index import ScannIndex
+from rgan_tf.retrieval.index.scann_index import INDEX, ScannIndex
 from rgan_tf.retrieval.index.tuning import LARGE_BANK, takes_scann, tune_scann
-from rgan_tf.storage.files import (
-    atomic_folder,
-    check_files,
-    describe_files,
-    read_json,
-    write_json_atomic,
-)
+from rgan_tf.storage.files import atomic_folder
+from rgan_tf.storage.manifest import ManifestKind, describe_files
 
 SEARCH = "search"
-_KIND = "rgan_bank_search"
-_VERSION = 1
 _FEATURES = "features.npy"
 _AGAIN = "making it again"
+_FOLDER = ManifestKind(
+    "rgan_bank_search",
+    1,
+    "the graph features of a bank",
+    advice=_AGAIN,
+    needs=("of", "files"),
+    error=CorruptData,
+)
+_REPORTED = ("recall_asked", "reached", "pays", "recall")
 
 Say = Callable[[str], None]
 
@@ -133,9 +135,9 @@ class BankSearch:
             return None
         try:
             index = ScannIndex.load(self._index_folder(k), *self._arrays())
-            report = read_json(self._index_folder(k) / "manifest.json")["notes"]
-            {key: report[key] for key in ("recall_asked", "reached", "pays", "recall")}
-        except (BadInput, CorruptData, KeyError, OSError, TypeError) as error:
+            report = INDEX.open(self._index_folder(k)).content["notes"]
+            _check_report(report, self._index_folder(k))
+        except (BadInput, CorruptData, OSError, TypeError) as error:
             self._say(f"{error}; {_AGAIN}")
             return None
         self._latest = (k, index)
@@ -149,18 +151,16 @@ class BankSearch:
     def _stored_features(self) -> np.ndarray | None:
         if self._folder is None or not self._folder.is_dir():
             return None
-        path = self._folder / "manifest.json"
         try:
-            manifest = read_json(path)
-            if not _is_of(manifest, self._of):
-                raise CorruptData(f"{path}: is of another bank or of other sizes; {_AGAIN}")
-            described = manifest.get("files")
-            check_files(self._folder, described, (_FEATURES,), verify=True, advice=_AGAIN)
+            manifest = _FOLDER.open(self._folder)
+            if manifest.content["of"] != self._of:
+                raise manifest.damaged("is of another bank or of other sizes")
+            manifest.check_files((_FEATURES,), verify=True)
             return self._read_features()
-        except (BadInput, OSError) as error:
-            self._say(f"{path}: missing or damaged ({error}); {_AGAIN}")
-        except CorruptData as error:
+        except (BadInput, CorruptData) as error:
             self._say(str(error))
+        except OSError as error:
+            self._say(f"{error}; {_AGAIN}")
         return None
 
     def _read_features(self) -> np.ndarray:
@@ -181,8 +181,7 @@ class BankSearch:
             with atomic_folder(self._folder) as partial:
                 np.save(partial / _FEATURES, features, allow_pickle=False)
                 files = describe_files(partial, [_FEATURES])
-                manifest = {"kind": _KIND, "version": _VERSION, "of": self._of, "files": files}
-                write_json_atomic(partial / "manifest.json", manifest)
+                _FOLDER.write(partial, {"of": self._of, "files": files})
 
     @contextlib.contextmanager
     def _tolerant(self) -> Iterator[None]:
@@ -193,8 +192,8 @@ class BankSearch:
             self._say(f"{self._folder}: not kept for the next time ({error})")
 
 
-def _is_of(manifest: Any, of: dict[str, Any]) -> bool:
-    expected = {"kind": _KIND, "version": _VERSION, "of": of}
-    return isinstance(manifest, dict) and all(
-        manifest.get(key) == value for key, value in expected.items()
-    )
+def _check_report(report: Any, folder: Path) -> None:
+    """Refuses the tuner's report of another program, which says less."""
+    missing = [key for key in _REPORTED if not isinstance(report, dict) or key not in report]
+    if missing:
+        raise CorruptData(f"{folder}: its notes lack {missing[0]}")

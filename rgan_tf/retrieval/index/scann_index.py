@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from rgan_tf.errors import BadInput, CorruptData
+from rgan_tf.errors import BadInput
 from rgan_tf.retrieval.index.exact import (
     ANY_CATEGORY,
     PADDING_CATEGORY,
@@ -26,18 +26,18 @@ from rgan_tf.retrieval.index.exact import (
     checked_integers,
     checked_matrix,
 )
-from rgan_tf.storage.files import (
-    atomic_folder,
-    check_files,
-    describe_files,
-    read_json,
-    write_json_atomic,
-)
-from rgan_tf.storage.seal import check_seal, sealed
+from rgan_tf.storage.files import atomic_folder
+from rgan_tf.storage.manifest import Manifest, ManifestKind, describe_files
 
-KIND = "rgan_scann_index"
-VERSION = 2
-_ADVICE = "build the index again"
+# ScaNN ends the process over a state that does not fit together: nothing of it may be wrong.
+INDEX = ManifestKind(
+    "rgan_scann_index",
+    2,
+    "a ScaNN index",
+    advice="build the index again",
+    needs=("settings", "bank_sha256", "files", "notes"),
+    seal="required",
+)
 _QUERIES_AT_ONCE = 4096
 
 
@@ -184,15 +184,13 @@ class ScannIndex(CandidateIndex):
                     **describe_files(partial, [name])[name],
                     "shape": list(tensor.shape),
                 }
-            manifest = {
-                "kind": KIND,
-                "version": VERSION,
+            content = {
                 "settings": dataclasses.asdict(self.settings),
                 "bank_sha256": _fingerprint(self._features, self._categories),
                 "files": files,
                 "notes": notes or {},
             }
-            write_json_atomic(partial / "manifest.json", sealed(manifest))
+            INDEX.write(partial, content)
 
     @classmethod
     def load(
@@ -214,15 +212,14 @@ class ScannIndex(CandidateIndex):
         """
         from rgan_tf.adapters.scann import ScannSearcher
 
-        folder = Path(folder)
-        manifest = _read_manifest(folder)
+        manifest = INDEX.open(folder)
         features = checked_matrix(features, "bank features")
         categories = checked_integers(categories, len(features), "bank categories")
-        if manifest["bank_sha256"] != _fingerprint(features, categories):
+        if manifest.content["bank_sha256"] != _fingerprint(features, categories):
             raise BadInput(f"{folder}: the index of another bank or encoder; build it again")
-        settings = ScannSettings(**manifest["settings"])
+        settings = ScannSettings(**manifest.content["settings"])
         searchable = features[categories != PADDING_CATEGORY]
-        searcher = ScannSearcher.from_tensors(_read_parts(folder, manifest, searchable))
+        searcher = ScannSearcher.from_tensors(_read_parts(manifest, searchable))
         return cls(features, categories, image_ids, settings, searcher=searcher)
 
 
@@ -244,38 +241,16 @@ def _fingerprint(features: np.ndarray, categories: np.ndarray) -> str:
     return digest.hexdigest()
 
 
-def _read_manifest(folder: Path) -> dict[str, Any]:
-    path = folder / "manifest.json"
-    if not path.is_file():
-        raise BadInput(f"{folder}: has no manifest.json; name a folder with a ScaNN index")
-    try:
-        manifest = read_json(path)
-    except BadInput as error:
-        raise CorruptData(f"{path}: damaged; {_ADVICE}") from error
-    if not isinstance(manifest, dict) or manifest.get("kind") != KIND:
-        raise BadInput(f"{folder}: not a ScaNN index")
-    if manifest.get("version") != VERSION:
-        raise BadInput(
-            f"{folder}: version {manifest.get('version')} of the index, this program reads "
-            f"{VERSION}; build it again"
-        )
-    # ScaNN ends the process over a state that does not fit together: nothing of it may be wrong.
-    check_seal(manifest, path, required=True, advice=_ADVICE)
-    if {"settings", "bank_sha256", "files"} - set(manifest):
-        raise CorruptData(f"{path}: incomplete; {_ADVICE}")
-    return manifest
-
-
-def _read_parts(folder: Path, manifest: dict[str, Any], features: np.ndarray) -> list[np.ndarray]:
+def _read_parts(manifest: Manifest, features: np.ndarray) -> list[np.ndarray]:
     """ScaNN's tensors in their order; the one that was left out is the bank."""
-    check_files(folder, manifest["files"], verify=True, advice=_ADVICE)
+    manifest.check_files(verify=True)
     parts: dict[int, np.ndarray] = {}
-    for name, entry in manifest["files"].items():
-        path = folder / name
+    for name, entry in manifest.content["files"].items():
+        path = manifest.folder / name
         number = int(path.stem.removeprefix("part_"))
         if path.suffix == ".bin":
             if entry.get("shape") not in ([], [1]):  # as `save` wrote it: one string
-                raise CorruptData(f"{folder}/manifest.json: wrong shape of {name}; {_ADVICE}")
+                raise manifest.damaged(f"wrong shape of {name}")
             parts[number] = np.full(entry["shape"], path.read_bytes(), object)
         else:
             parts[number] = np.load(path, allow_pickle=False)

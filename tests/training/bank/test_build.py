@@ -88,7 +88,7 @@ def test_a_category_that_the_model_does_not_know_names_near_ones(refused, draw, 
 def test_an_exported_model_lends_nothing(refused, folders, tmp_path):
     (tmp_path / "model" / "1" / "assets.extra").mkdir(parents=True)
     words = ("--folders", folders, "--like", tmp_path / "model")
-    assert "was not written by rgan export" in refused(
+    assert "name a model written by rgan export" in refused(
         "bank", "build", *words, "--out", tmp_path / "new"
     )
 

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rgan_tf.storage.files import write_json_atomic
-from training.study.key import KEY, key_content
+from training.study.key import write_key
 from training.study.plan import Chosen, Pair, Scene
 
 # Pair -> side of set a, style agreement and co-occurrence distance of a, then of b.
@@ -38,7 +37,7 @@ def study(tmp_path) -> Path:
         "a": {"name": "learned", "run": "RUN", "selection": "learned"},
         "b": {"name": "graph_nearest", "run": "RUN", "selection": "graph_nearest"},
     }
-    write_json_atomic(tmp_path / "study" / KEY, key_content(PAGE, sides, hand_made_pairs()))
+    write_key(tmp_path / "study", PAGE, sides, hand_made_pairs())
     return tmp_path / "study"
 
 

@@ -1,0 +1,301 @@
+"""A trained RetrieveGAN, from a scene graph to images: `rgan_tf.RetrieveGAN`."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from export.model_folder import ModelFolder, open_model, shown_row
+from export.requests import Draw, Request, build_request
+from export.result_folder import describe_sample, write_overview, write_sample
+from export.saved_model import build_served_model
+from export.saved_model_loading import load_saved_model
+from export.signatures import INPUTS, MAX_SEED, MAX_TEMPERATURE, MODES, SAMPLE
+from rgan_tf import released
+from rgan_tf.bank.licences import LicenceFilter
+from rgan_tf.bank.patch_bank import PatchBank
+from rgan_tf.data.prepared import PreparedData
+from rgan_tf.errors import BadInput
+from rgan_tf.runs import check_bank_fits, check_learns_retrieval, open_run
+from rgan_tf.scene_graph import SceneGraph, load_scene_graphs, parse_scene_graph
+from rgan_tf.storage.files import atomic_folder
+from rgan_tf.storage.image import decode_image
+from rgan_tf.vocabulary import Vocabulary
+
+Reply = dict[str, Any]
+Answer = Callable[[Request, Draw], Reply]
+
+
+@dataclasses.dataclass(frozen=True)
+class Generation:
+    """Images of one scene graph, S samples of N objects, and how they came about.
+
+    Attributes:
+      graph: what was drawn.
+      images: [S, H, W, 3] uint8.
+      boxes: [S, N, 4] float32 [x0, y0, x1, y1], shares of the image, x to the right, y downwards.
+      crops: [S, N, h, w, 3] uint8, the patches as the generator saw them; 0 without a patch.
+      patches: per sample and object a dict: `id` (row of the bank, None for an image of one's
+        own), `category`, `source`, `image_id`, `box`, `licence`, `url`, `chosen_by` ("model" or
+        "user"), `step` (when it was chosen), `distance`.
+      descriptions: per sample what `rgan generate` writes beside a picture, as JSON values; a scene
+        graph that gives the same picture again.
+    """
+
+    graph: SceneGraph
+    images: np.ndarray
+    boxes: np.ndarray
+    crops: np.ndarray
+    patches: list[list[dict[str, Any]]]
+    descriptions: list[dict[str, Any]]
+    _parts: tuple = dataclasses.field(repr=False, default=())
+
+    def save(self, folder: str | Path) -> Path:
+        """Writes what `rgan generate` writes: per sample image, layout, patches and JSON.
+
+        Args:
+          folder: to make; must not exist, or be empty.
+
+        Returns:
+          The folder.
+
+        Raises:
+          BadInput: if the folder is taken or cannot be written.
+        """
+        request, draws, replies, model = self._parts
+        with atomic_folder(folder) as partial:
+            samples = [
+                write_sample(partial, number, request, reply, draw, model)
+                for number, (draw, reply) in enumerate(zip(draws, replies, strict=True), start=1)
+            ]
+            write_overview(partial, samples)
+        return Path(folder)
+
+
+class RetrieveGAN:
+    """A trained model with a patch bank; make one by `from_run`, `from_released` or `from_model`.
+
+    It does what an exported model does, by the same functions: equal arguments give equal bytes
+    here, in `rgan generate` and from a server.
+
+    Attributes:
+      vocabulary: of the names that a scene graph may use.
+      image_size: px, side of the images.
+
+    Example:
+      ```python
+      import rgan_tf
+
+      model = rgan_tf.RetrieveGAN.from_released("procedural_64", bank="DATA/bank")
+      result = model.generate(
+          {"objects": ["sky", "tree"], "relationships": [[0, "above", 1]]}, samples=2, seed=7
+      )
+      print(result.images.shape, result.patches[0][1]["licence"])
+      ```
+    """
+
+    def __init__(self, model: ModelFolder, answer: Answer):
+        self._model = model
+        self._answer = answer
+
+    @classmethod
+    def from_run(
+        cls,
+        run: str | Path,
+        *,
+        bank: str | Path | PatchBank | None = None,
+        weights_dir: str | Path | None = None,
+    ) -> RetrieveGAN:
+        """A run folder, or `released:NAME`, with the patches of a bank.
+
+        Args:
+          run: as `rgan train` wrote it.
+          bank: a bank or its folder, or prepared data, whose training patches are then used; by
+            default the data that the run was trained on.
+          weights_dir: folder with backbone weight files.
+
+        Raises:
+          BadInput: if there is no such run or bank, or they do not go together.
+          CorruptData: if a file is damaged.
+        """
+        name = str(run)
+        opened = open_run(name)
+        check_learns_retrieval(opened, name)
+        patches = _open_bank(bank, opened, name)
+        check_bank_fits(opened, name, patches)
+        served, licences = build_served_model(opened, patches, weights_dir)
+        model = RunModel(
+            folder=opened.folder,
+            vocabulary=opened.vocabulary,
+            sizes=served.sizes,
+            licences=licences,
+            manifest={"weights": opened.fingerprint(), "bank": patches.fingerprint},
+            bank=patches,
+        )
+        return cls(model, _answer_of({endpoint: served.function(endpoint) for endpoint in INPUTS}))
+
+    @classmethod
+    def from_released(
+        cls, name: str, *, bank: str | Path | PatchBank, weights_dir: str | Path | None = None
+    ) -> RetrieveGAN:
+        """A run that ships with the library, such as "procedural_64"; see `from_run`."""
+        return cls.from_run(f"{released.PREFIX}{name}", bank=bank, weights_dir=weights_dir)
+
+    @classmethod
+    def from_model(cls, folder: str | Path) -> RetrieveGAN:
+        """A model that `rgan export` wrote.
+
+        Args:
+          folder: of the model, or of one of its versions.
+
+        Raises:
+          BadInput: if there is no model, or it needs ScaNN, which is not to be had.
+          CorruptData: if a file is damaged.
+        """
+        model = open_model(folder)
+        return cls(model, _answer_of(load_saved_model(model).signatures))
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        return self._model.vocabulary
+
+    @property
+    def image_size(self) -> int:
+        return self._model.sizes.image
+
+    def generate(
+        self,
+        graph: Mapping[str, Any] | SceneGraph | str | Path,
+        *,
+        samples: int = 1,
+        seed: int = 0,
+        mode: str = MODES[SAMPLE],
+        temperature: float = 1.0,
+        allow_repeats: bool = False,
+        licences: Sequence[str] | None = None,
+    ) -> Generation:
+        """Draws images of one scene graph.
+
+        Args:
+          graph: scene-graph JSON as a dict, or the path of such a file, or a `SceneGraph`. Paths of
+            images in it are relative to its file, or to the working folder.
+          samples: S; each retrieves anew. 1 where the mode draws nothing.
+          seed: of the first sample; sample i has seed + i.
+          mode: "sample", "deterministic" (the best group, without noise) or "nearest" (each
+            object's nearest patch by itself).
+          temperature: of the draw, in (0, 100]; higher varies more.
+          allow_repeats: let objects of one image get one patch while other candidates are free.
+          licences: codes such as "BY", "public-domain"; only patches under these are retrieved.
+
+        Returns:
+          A `Generation`.
+
+        Raises:
+          BadInput: if the graph does not fit the model, or an argument is out of range.
+          CorruptData: if an image that the graph names is damaged.
+        """
+        draws = [
+            draw.for_model(self._model)
+            for draw in _draws(mode, samples, seed, temperature, allow_repeats)
+        ]
+        allowed = LicenceFilter.parse(licences)
+        parsed, folder = _read_graph(graph)
+        request = build_request(parsed, self._model, folder, 0, "scene graph", allowed)
+        replies = [self._answer(request, draw) for draw in draws]
+        descriptions = [
+            describe_sample(request, reply, draw, self._model)
+            for draw, reply in zip(draws, replies, strict=True)
+        ]
+        count = len(parsed.objects)
+        return Generation(
+            graph=parsed,
+            images=np.stack([decode_image(reply["image_bytes"], "image") for reply in replies]),
+            boxes=np.stack([reply["boxes"][:count, [1, 0, 3, 2]] for reply in replies]),
+            crops=np.stack([self._crops(reply, count) for reply in replies]),
+            patches=[[item["patch"] for item in each["objects"]] for each in descriptions],
+            descriptions=descriptions,
+            _parts=(request, draws, replies, self._model),
+        )
+
+    def _crops(self, reply: Reply, count: int) -> np.ndarray:
+        """[N, h, w, 3] uint8."""
+        blank = np.zeros([self._model.sizes.crop] * 2 + [3], np.uint8)
+        files = reply["patch_crops_bytes"][:count]
+        return np.stack([decode_image(file, "patch") if file else blank for file in files])
+
+
+@dataclasses.dataclass(frozen=True)
+class RunModel(ModelFolder):
+    """A run and a bank as an exported model would describe them.
+
+    Attributes:
+      bank: of its patches.
+    """
+
+    bank: PatchBank | None = None
+
+    @functools.cached_property
+    def provenance(self) -> list[dict[str, Any]]:
+        """See `ModelFolder`."""
+        return [shown_row(row) for row in self.bank.rows]
+
+
+def _open_bank(bank: str | Path | PatchBank | None, run, name: str) -> PatchBank:
+    if isinstance(bank, PatchBank):
+        return bank
+    if bank is None and run.data is None:
+        raise BadInput(f"run {name}: comes without data; name a bank")
+    folder = Path(run.data if bank is None else bank)
+    if (folder / "records").is_dir():
+        return PreparedData.open(folder).bank
+    return PatchBank.open(folder)
+
+
+def _answer_of(functions: Mapping[str, Callable[..., Reply]]) -> Answer:
+    """Rows go one by one: what a sample looks like then depends on nothing but itself."""
+
+    def answer(request: Request, draw: Draw) -> Reply:
+        fields = {**request.fields, **draw.fields}
+        tensors = {name: tf.constant(value[np.newaxis]) for name, value in fields.items()}
+        reply = functions[request.endpoint](**tensors)
+        return {name: value.numpy()[0] for name, value in reply.items()}
+
+    return answer
+
+
+def _read_graph(graph: Mapping[str, Any] | SceneGraph | str | Path) -> tuple[SceneGraph, Path]:
+    """The graph, and the folder that its paths are relative to."""
+    if isinstance(graph, SceneGraph):
+        return graph, Path()
+    if isinstance(graph, (str, Path)):
+        graphs = load_scene_graphs(graph)
+        if len(graphs) != 1:
+            raise BadInput(f"{graph}: holds {len(graphs)} scene graphs, one is drawn at a time")
+        return graphs[0], Path(graph).parent
+    return parse_scene_graph(dict(graph) if isinstance(graph, Mapping) else graph), Path()
+
+
+def _draws(
+    mode: str, samples: int, seed: int, temperature: float, allow_repeats: bool
+) -> list[Draw]:
+    if mode not in MODES:
+        raise BadInput(f"mode {mode!r}: must be one of {', '.join(MODES)}")
+    number = MODES.index(mode)
+    if not 0.0 < temperature <= MAX_TEMPERATURE:  # NaN is not
+        raise BadInput(f"temperature {temperature:g}: must be in (0, {MAX_TEMPERATURE:g}]")
+    if samples < 1:
+        raise BadInput(f"samples {samples}: must be at least 1")
+    if number != SAMPLE:
+        if samples != 1:
+            raise BadInput(f"samples {samples}: with mode {mode} all are the same; ask for 1")
+        return [Draw(mode=number, repeats=allow_repeats)]
+    if not 0 <= seed <= MAX_SEED - samples + 1:
+        raise BadInput(f"seed {seed}: must be in [0, {MAX_SEED - samples + 1}]")
+    seeds = range(seed, seed + samples)
+    return [Draw(SAMPLE, each, temperature, allow_repeats) for each in seeds]

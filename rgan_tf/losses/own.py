@@ -1,0 +1,99 @@
+"""A loss of one's own in the joint stage, and what it can be made of."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Collection, Iterable
+from typing import NamedTuple
+
+import tensorflow as tf
+
+
+class StepOutputs(NamedTuple):
+    """What a step of the joint stage has computed for B scenes of O objects.
+
+    Attributes:
+      batch: the entries of the pipeline, `objects` [B, O], `triples` [B, T, 3], `boxes` [B, O, 4],
+        `image` [B, H, W, 3] and those of the candidates among them.
+      mask: [B, O] bool, False = padding.
+      predicted_boxes: [B, O, 4] float32 [y0, x0, y1, x1] in [0, 1].
+      crops: [B, O, h, w, 3] float32 in [-1, 1], the retrieved patches; the gradient through them
+        reaches the patch embedding.
+      choice_ids: [B, O] int32, rows of the bank that were retrieved, -1 = none.
+      selected: [B, H, W, 3] float32 in [-1, 1], the image made of the retrieved patches.
+      reconstructed: [B, H, W, 3] float32 in [-1, 1], the image made of the scene's own patches.
+    """
+
+    batch: dict[str, tf.Tensor]
+    mask: tf.Tensor
+    predicted_boxes: tf.Tensor
+    crops: tf.Tensor
+    choice_ids: tf.Tensor
+    selected: tf.Tensor
+    reconstructed: tf.Tensor
+
+
+@dataclasses.dataclass(frozen=True)
+class Loss:
+    """A loss that is added to those of equation (7).
+
+    Attributes:
+      name: letters, digits and underscores; its figure is `loss/generator/NAME`.
+      compute: of `StepOutputs`; returns [B] float32, one number per scene, and owns no variables.
+      weight: above 0.
+
+    Raises:
+      ValueError: if name or weight are not as they should be.
+
+    Example:
+      ```python
+      import tensorflow as tf
+      import rgan_tf
+
+      def too_dark(outputs):
+          return tf.nn.relu(-tf.reduce_mean(outputs.selected, axis=[1, 2, 3]))  # [B]
+
+      loss = rgan_tf.Loss("too_dark", too_dark, weight=0.5)
+      ```
+    """
+
+    name: str
+    compute: Callable[[StepOutputs], tf.Tensor]
+    weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not self.name.isidentifier():
+            raise ValueError(f"loss {self.name!r}: name it by letters, digits and underscores")
+        if not self.weight > 0.0:
+            raise ValueError(f"loss {self.name}: its weight must be above 0, got {self.weight}")
+
+
+def check_names(losses: Iterable[Loss], taken: Collection[str]) -> None:
+    """Refuses losses of one's own by a name that another loss has.
+
+    Raises:
+      ValueError: names the first.
+    """
+    seen = set(taken)
+    for loss in losses:
+        if loss.name in seen:
+            raise ValueError(f"loss {loss.name}: another loss has this name; choose another one")
+        seen.add(loss.name)
+
+
+def own_terms(losses: Iterable[Loss], outputs: StepOutputs) -> dict[str, tf.Tensor]:
+    """Name -> [B] float32 of every loss of one's own.
+
+    Raises:
+      ValueError: if one does not return one number per scene.
+    """
+    terms = {}
+    for loss in losses:
+        term = tf.convert_to_tensor(loss.compute(outputs), tf.float32)  # [B]
+        if term.shape.rank != 1:
+            raise ValueError(
+                f"loss {loss.name}: returned shape {term.shape}, one number per scene [B] is "
+                "wanted; average over everything but the first axis"
+            )
+        terms[loss.name] = term
+    return terms

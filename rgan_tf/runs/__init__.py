@@ -1,0 +1,39 @@
+"""A run folder: what was trained, on which data, with which config, and its weights.
+
+    RUN/config.yaml            the resolved config
+    RUN/vocabulary.json        category and predicate tables
+    RUN/run.json               data folder and its fingerprint, backbone, versions
+    RUN/<stage>/weights.*      inference weights of a stage (moving averages)
+    RUN/<stage>/stage.json     steps done, seconds, figures of the stage
+    RUN/<stage>/checkpoints/   everything training needs to continue
+    RUN/<stage>/rollbacks.json steps and scenes that training went back from, if it ever did
+    RUN/retrievegan/redraws/   embeddings that candidates were drawn anew with, if they are
+    RUN/pictures/              fixed scenes as training sees them
+    RUN/logs/                  TensorBoard
+    RUN/lock                   held by the process that trains
+
+A run that ships with the project is named `released:NAME` and holds no checkpoints and no data.
+"""
+
+from rgan_tf.runs.bank_fit import check_bank_fits, check_learns_retrieval
+from rgan_tf.runs.continuing import check_stages_fit, checkpoint_identity, take_stages
+from rgan_tf.runs.folder import STAGES, Run, check_run_folder, create_run, open_run
+from rgan_tf.runs.lock import training_lock
+from rgan_tf.runs.weights import load_weights, save_weights, write_state
+
+__all__ = [
+    "STAGES",
+    "Run",
+    "check_bank_fits",
+    "check_learns_retrieval",
+    "check_run_folder",
+    "check_stages_fit",
+    "checkpoint_identity",
+    "create_run",
+    "load_weights",
+    "open_run",
+    "save_weights",
+    "take_stages",
+    "training_lock",
+    "write_state",
+]

@@ -1,0 +1,58 @@
+"""Which patches a run can retrieve, and whether it learned to."""
+
+from __future__ import annotations
+
+from rgan_tf.bank.patch_bank import PatchBank
+from rgan_tf.errors import BadInput
+from rgan_tf.runs.folder import Run
+
+
+def check_bank_fits(run: Run, name: str, bank: PatchBank) -> None:
+    """Refuses a patch bank that a run's networks cannot retrieve from.
+
+    Args:
+      run: an opened run.
+      name: how the user called it.
+      bank: an opened bank.
+
+    Raises:
+      BadInput: if vocabulary, backbone, sizes or amount do not fit.
+    """
+    wanted, size = run.config.retrieval.backbone, run.config.data.crop_size
+    if bank.vocabulary.sha256() != run.vocabulary.sha256():
+        raise BadInput(
+            f"{bank.folder}: was made with another vocabulary than run {name} "
+            f"({bank.vocabulary.num_objects} and {run.vocabulary.num_objects} object names); "
+            f"build it with --like {name}"
+        )
+    if bank.manifest["backbone"] != wanted or bank.feature_size != run.feature_size:
+        raise BadInput(
+            f"{bank.folder}: holds features of {bank.manifest['backbone']} of width "
+            f"{bank.feature_size}, run {name} reads {wanted} of width {run.feature_size}; build it "
+            f"with --backbone {wanted}"
+        )
+    if bank.crop_size % size:
+        raise BadInput(
+            f"{bank.folder}: patches of {bank.crop_size} px cannot be averaged to the {size} px "
+            f"that run {name} reads"
+        )
+    if not len(bank):
+        raise BadInput(f"{bank.folder}: the patch bank is empty; add patches")
+
+
+def check_learns_retrieval(run: Run, name: str) -> None:
+    """Refuses a run that chooses patches by a rule, to be compared with: its φ was never trained.
+
+    Args:
+      run: an opened run.
+      name: how the user called it.
+
+    Raises:
+      BadInput: if `retrieval.choice` is not learned.
+    """
+    rule = run.config.retrieval.choice
+    if rule != "learned":
+        raise BadInput(
+            f"--run {name}: was trained with retrieval.choice={rule}, to be compared with; name a "
+            "run that learned to retrieve"
+        )

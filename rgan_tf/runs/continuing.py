@@ -1,0 +1,97 @@
+"""What training may go on from: checkpoints of the run, and the first two stages of another."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+
+from rgan_tf.config import Config, flat_settings
+from rgan_tf.errors import BadInput
+from rgan_tf.runs.folder import STAGES, Run
+from rgan_tf.runs.settings import (
+    ADDED_LATER,
+    MAY_DIFFER,
+    OF_JOINT_STAGE,
+    SHAPES_OF_FIRST_STAGES,
+    difference,
+)
+from rgan_tf.storage.files import atomic_folder, write_json_atomic
+
+
+def check_stages_fit(
+    source: Run, config: Config, data_fingerprint: str, *, as_they_are: bool = False
+) -> None:
+    """Refuses to take the first two stages of a run where training them would give others.
+
+    Args:
+      source: the run to take them from.
+      config: of the run that wants them; may differ in settings of the joint stage.
+      data_fingerprint: of its data.
+      as_they_are: only networks and data must fit; for runs that vary what all stages read, and
+        are compared by their joint stage.
+
+    Raises:
+      BadInput: names what differs, or what is not trained.
+    """
+    owner = f"--stages-from {source.folder}"
+    if data_fingerprint != source.data_fingerprint:
+        raise BadInput(f"{owner}: was trained on other data")
+    if config.retrieval.backbone != source.config.retrieval.backbone:
+        raise BadInput(
+            f"{owner}: was trained on features of {source.config.retrieval.backbone}, not of "
+            f"{config.retrieval.backbone}"
+        )
+    if as_they_are:
+        changed = difference(source.config, config, only=SHAPES_OF_FIRST_STAGES)
+        advice = ""
+    else:
+        changed = difference(source.config, config, also=OF_JOINT_STAGE)
+        advice = "; to take them all the same, add --as-they-are"
+    if changed:
+        raise BadInput(f"{owner}: was started with {changed}{advice}")
+    for stage, wanted in (
+        ("sg2im", config.sg2im.steps),
+        ("cooccurrence", config.cooccurrence.steps),
+    ):
+        done = source.stage_record(stage).get("steps")
+        if done != wanted:
+            raise BadInput(f"{owner}: stage {stage} has {done or 0} steps, {wanted} are asked for")
+
+
+def take_stages(run: Run, source: Run, *, as_they_are: bool = False) -> None:
+    """Copies the first two stages of another run; a stage that the run already has stays.
+
+    Args:
+      run: where they go.
+      source: a run for which `check_stages_fit` raised nothing.
+      as_they_are: what it was told; kept in the stages' records.
+    """
+    for stage in STAGES[:2]:
+        if run.stage_folder(stage).exists():
+            continue
+        record = source.stage_record(stage)
+        with atomic_folder(run.stage_folder(stage)) as partial:
+            for path in source.stage_folder(stage).glob(f"{record['weights']}.*"):
+                shutil.copyfile(path, partial / path.name)
+            origin = {"taken_from": str(source.folder), "as_they_are": as_they_are}
+            write_json_atomic(partial / "stage.json", {**record, **origin})
+
+
+def checkpoint_identity(run: Run, stage: str) -> dict[str, str]:
+    """What a checkpoint must agree with before training goes on from it.
+
+    Returns:
+      `stage`, `config` (a hash of all settings that may not change) and `data`.
+    """
+    settings = {
+        key: value
+        for key, value in flat_settings(run.config).items()
+        if key not in MAY_DIFFER and (key, value) not in ADDED_LATER.items()
+    }
+    text = json.dumps(settings, sort_keys=True)
+    return {
+        "stage": stage,
+        "config": hashlib.sha256(text.encode()).hexdigest(),
+        "data": run.data_fingerprint,
+    }

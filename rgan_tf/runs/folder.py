@@ -1,0 +1,164 @@
+"""The run folder: made, opened, and what it holds of each stage."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from rgan_tf import released
+from rgan_tf.config import Config, config_to_yaml, load_config
+from rgan_tf.errors import BadInput, CorruptData
+from rgan_tf.runs import settings
+from rgan_tf.storage.files import read_json, write_bytes_atomic, write_json_atomic
+from rgan_tf.vocabulary import Vocabulary
+
+STAGES = ("sg2im", "cooccurrence", "retrievegan")
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One opened run.
+
+    Attributes:
+      folder: where it lives.
+      config: the resolved config.
+      vocabulary: the tables it was trained with.
+      feature_size: width of the backbone features the patch embedding reads.
+      data: the data folder it was trained on; None for a released run.
+      data_fingerprint: of that data.
+    """
+
+    folder: Path
+    config: Config
+    vocabulary: Vocabulary
+    feature_size: int
+    data: Path | None
+    data_fingerprint: str
+
+    def stage_folder(self, stage: str) -> Path:
+        """Folder of one of `STAGES`."""
+        return self.folder / stage
+
+    def stage_record(self, stage: str) -> dict[str, Any]:
+        """What is known of a stage; empty before its first weights.
+
+        Raises:
+          CorruptData: if the record is damaged.
+        """
+        path = self.stage_folder(stage) / "stage.json"
+        if not path.exists():
+            return {}
+        record = read_json(path)
+        kinds = {"weights": str, "weights_sha256": str, "steps": int}
+        if not isinstance(record, dict) or any(
+            not isinstance(record.get(key), kind) for key, kind in kinds.items()
+        ):
+            raise CorruptData(f"{path}: not a stage's record; restore it or train again")
+        return record
+
+    def fingerprint(self) -> str:
+        """Identifies the weights of all stages."""
+        parts = [self.stage_record(stage).get("weights_sha256", "") for stage in STAGES]
+        return "-".join(part[:8] for part in parts)
+
+
+def check_run_folder(folder: str | Path, config: Config, data) -> None:
+    """Refuses a folder that this config and data cannot be trained in; writes nothing.
+
+    Args:
+      folder, config, data: as for `create_run`.
+
+    Raises:
+      BadInput: if the folder holds a run with another config or data, or something else.
+    """
+    if str(folder).startswith(released.PREFIX):
+        raise BadInput(f"--run {folder}: a released run cannot be trained on; name a folder")
+    folder = Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise BadInput(f"--run {folder}: is a file; name a folder")
+    if (folder / "run.json").exists():
+        run = open_run(str(folder))
+        difference = settings.difference(run.config, config)
+        if difference:
+            raise BadInput(f"--run {folder}: was started with {difference}; choose another folder")
+        if run.data_fingerprint != data.fingerprint:
+            raise BadInput(f"--run {folder}: was started on other data; choose another folder")
+    elif folder.exists() and any(folder.iterdir()):
+        raise BadInput(f"--run {folder}: is not empty and not a run; choose another folder")
+
+
+def create_run(folder: str | Path, config: Config, data) -> Run:
+    """Starts a run folder, or continues the one that is there.
+
+    Args:
+      folder: the run folder; may exist.
+      config: the resolved config.
+      data: an opened `PreparedData`.
+
+    Raises:
+      BadInput: as `check_run_folder`.
+    """
+    check_run_folder(folder, config, data)
+    folder = Path(folder)
+    feature_size = int(data.bank.features.shape[1])  # a damaged bank is found before any writing
+    folder.mkdir(parents=True, exist_ok=True)
+    write_bytes_atomic(folder / "config.yaml", config_to_yaml(config).encode())
+    write_json_atomic(folder / "vocabulary.json", data.vocabulary.to_json())
+    write_json_atomic(
+        folder / "run.json",
+        {
+            "version": 1,
+            "data": str(Path(data.folder).resolve()),
+            "data_fingerprint": data.fingerprint,
+            "backbone": config.retrieval.backbone,
+            "feature_size": feature_size,
+            "tensorflow": tf.__version__,
+        },
+    )
+    return open_run(str(folder))
+
+
+def open_run(name: str) -> Run:
+    """Opens a run folder, or a run that ships with the project as `released:NAME`.
+
+    Raises:
+      BadInput: if there is no run, or a file of it is missing or unreadable.
+    """
+    if name.startswith(released.PREFIX):
+        folder = released.FOLDER / name[len(released.PREFIX) :]
+        if not (folder / "run.json").exists():
+            raise BadInput(f"--run {name}: no such released run; there is {', '.join(_released())}")
+    else:
+        folder = Path(name)
+        if not (folder / "run.json").exists():
+            advice = f"; did you mean {released.PREFIX}{name}?" if name in _released() else ""
+            raise BadInput(f"--run {name}: not a run folder (run.json is missing){advice}")
+    record = read_json(folder / "run.json")
+    try:
+        data = record["data"]
+        return Run(
+            folder=folder,
+            config=load_config(folder / "config.yaml", where_missing=settings.ADDED_LATER),
+            vocabulary=_read_vocabulary(folder / "vocabulary.json"),
+            feature_size=int(record["feature_size"]),
+            data=Path(data) if data else None,
+            data_fingerprint=record["data_fingerprint"],
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise CorruptData(f"{folder / 'run.json'}: {error!r}; the run is damaged") from error
+
+
+def _released() -> list[str]:
+    """Names of the runs that ship with the project."""
+    return sorted(path.parent.name for path in released.FOLDER.glob("*/run.json"))
+
+
+def _read_vocabulary(path: Path) -> Vocabulary:
+    content = read_json(path)
+    try:
+        return Vocabulary.from_json(content)
+    except BadInput as error:
+        raise CorruptData(f"{path}: damaged ({error}); restore it") from error

@@ -1,0 +1,81 @@
+"""Which settings of a run may change while it goes on, and what earlier runs did without them."""
+
+from __future__ import annotations
+
+from rgan_tf.config import Config, flat_settings
+
+MAY_DIFFER = {
+    "name",
+    "sg2im.steps",
+    "cooccurrence.steps",
+    "training.steps",
+    "training.log_every_steps",
+    "training.picture_every_steps",
+    "training.checkpoint_every_steps",
+    # They change how a step is computed and not what.
+    "training.accumulate_steps",
+    "training.jit_compile",
+    "training.loss_jump",
+    "training.loss_upper_bound",
+    "training.recompute",
+}
+# Settings that the first two stages do not look at.
+OF_JOINT_STAGE = (
+    "retrieval.",
+    "generator.",
+    "losses.selection",
+    "losses.cooccurrence",
+    "losses.perceptual_",
+    "losses.adversarial_feature",
+    "discriminators.feature",
+    "training.predicted_boxes",
+    "training.relit_patches",
+    "training.exchanged_patches",
+)
+# Settings that runs began without, at the values that mean what they did. What a new run gets is
+# another matter: that is the default in `config`.
+ADDED_LATER = {
+    "retrieval.choice": "learned",
+    "discriminators.feature": False,
+    "discriminators.feature_channels": 64,
+    "losses.adversarial_feature": 0.1,
+    "generator.composition": False,
+    "generator.masks": False,
+    "generator.skip": False,
+    "retrieval.embedding_start": "random",
+    "retrieval.gradient": "paper",
+    "retrieval.cooccurrence_loss": "sampled",
+    "retrieval.shared_pixels": True,
+    "cooccurrence.shared_pixels": True,
+    "training.relit_patches": 0.0,
+    "training.exchanged_patches": 0.0,
+}
+# What decides whether the weights of the first two stages fit the networks at all.
+SHAPES_OF_FIRST_STAGES = (
+    "data.image_size",
+    "data.max_",
+    "graph.",
+    "retrieval.backbone",
+    "cooccurrence.sizes",
+    "sg2im.layout_channels",
+    "sg2im.decoder_channels",
+)
+
+
+def difference(
+    old: Config, new: Config, also: tuple[str, ...] = (), only: tuple[str, ...] = ("",)
+) -> str:
+    """The first setting in which two configs differ, apart from those that may change.
+
+    Args:
+      old, new: the configs.
+      also: beginnings of further settings that may differ.
+      only: beginnings of the settings that are compared; all by default.
+    """
+    before, after = flat_settings(old), flat_settings(new)
+    for key, value in before.items():
+        if key in MAY_DIFFER or key.startswith(also) or not key.startswith(only):
+            continue
+        if value != after[key]:
+            return f"{key} = {value}, asked for now {after[key]}"
+    return ""

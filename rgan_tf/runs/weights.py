@@ -1,0 +1,78 @@
+"""The inference weights of a stage, and the files of TensorFlow's checkpoints."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from rgan_tf.errors import BadInput, CorruptData
+from rgan_tf.refusals import is_refused
+from rgan_tf.runs.folder import Run
+from rgan_tf.storage.files import sha256_of, sync_files, write_json_atomic
+
+
+def save_weights(run: Run, stage: str, networks: tf.keras.Model, **record: Any) -> None:
+    """Writes the inference weights of a stage and its record.
+
+    The weights get a name of their own before the record points to them, so that a reader finds
+    the old pair or the new pair and never a mixture.
+    """
+    folder = run.stage_folder(stage)
+    folder.mkdir(parents=True, exist_ok=True)
+    previous = run.stage_record(stage).get("weights")
+    name = f"weights-{int(record.get('steps', 0))}"
+    if name == previous:
+        name += "b"
+    write_state(tf.train.Checkpoint(networks=networks), folder / name)
+    data_file = folder / f"{name}.data-00000-of-00001"
+    write_json_atomic(
+        folder / "stage.json",
+        {"weights": name, "weights_sha256": sha256_of(data_file), **record},
+    )
+    for path in folder.glob("weights-*"):
+        if path.name.split(".")[0] != name:
+            path.unlink()
+
+
+def write_state(checkpoint: tf.train.Checkpoint, prefix: Path) -> None:
+    """Writes a checkpoint's files, flushed to disk.
+
+    Raises:
+      OSError: if the disk is full or refuses.
+    """
+    try:
+        checkpoint.write(str(prefix))
+    except tf.errors.OpError as error:  # TensorFlow reports a disk's troubles in its own way
+        number = errno.ENOSPC if "space" in str(error) else errno.EIO
+        raise OSError(number, os.strerror(number), str(prefix)) from error
+    sync_files(prefix.parent.glob(f"{prefix.name}.*"))
+
+
+def load_weights(run: Run, stage: str, networks: tf.keras.Model) -> None:
+    """Fills `networks` (all variables already created) with the stage's inference weights.
+
+    Raises:
+      BadInput: if the stage has not been trained.
+      CorruptData: if the weights are damaged or do not fit the config.
+    """
+    record = run.stage_record(stage)
+    if "weights" not in record:
+        raise BadInput(f"run {run.folder}: stage {stage} has no weights; continue `rgan train`")
+    prefix = run.stage_folder(stage) / record["weights"]
+    data_file = Path(f"{prefix}.data-00000-of-00001")
+    if not data_file.exists() or sha256_of(data_file) != record["weights_sha256"]:
+        raise CorruptData(f"{data_file}: missing or damaged; restore it or train again")
+    try:
+        status = tf.train.Checkpoint(networks=networks).read(str(prefix))
+        status.assert_existing_objects_matched().assert_consumed()
+    except (tf.errors.OpError, AssertionError, ValueError) as error:
+        if is_refused(error):
+            raise
+        raise CorruptData(
+            f"{prefix}: weights do not fit {run.folder / 'config.yaml'} "
+            f"({str(error).splitlines()[0]})"
+        ) from error

@@ -1,0 +1,45 @@
+"""Losses of one's own, and the table of those of equation (7)."""
+
+from __future__ import annotations
+
+import importlib
+
+import pytest
+import tensorflow as tf
+
+from rgan_tf.config import LossConfig
+from rgan_tf.losses import GENERATOR_LOSSES
+from rgan_tf.losses.own import Loss, StepOutputs, check_names, own_terms
+
+OUTPUTS = StepOutputs(*[None] * 5, selected=tf.fill([3, 4, 4, 3], 0.5), reconstructed=None)
+
+
+def brightness(outputs):
+    return tf.reduce_mean(outputs.selected, axis=[1, 2, 3])
+
+
+def test_the_table_names_functions_and_weights_that_exist():
+    for entry in GENERATOR_LOSSES:
+        module, name = entry.function.rsplit(".", 1)
+        assert callable(getattr(importlib.import_module(module), name)), entry
+        assert isinstance(getattr(LossConfig(), entry.name), float), entry
+
+
+def test_a_loss_is_one_number_per_scene():
+    terms = own_terms([Loss("brightness", brightness, 2.0)], OUTPUTS)
+    assert terms["brightness"].numpy().tolist() == [0.5, 0.5, 0.5]
+    with pytest.raises(ValueError, match=r"loss flat: returned shape \(\), one number per scene"):
+        own_terms([Loss("flat", lambda outputs: tf.reduce_mean(outputs.selected))], OUTPUTS)
+
+
+@pytest.mark.parametrize("name, weight", [("a b", 1.0), ("", 1.0), ("good", 0.0), ("good", -1.0)])
+def test_names_and_weights_are_checked(name, weight):
+    with pytest.raises(ValueError, match="loss"):
+        Loss(name, brightness, weight)
+
+
+def test_two_losses_of_one_name_are_refused():
+    with pytest.raises(ValueError, match="loss selection: another loss has this name"):
+        check_names([Loss("selection", brightness)], ["selection"])
+    with pytest.raises(ValueError, match="loss twice"):
+        check_names([Loss("twice", brightness), Loss("twice", brightness)], [])

@@ -1,0 +1,46 @@
+"""`import rgan_tf`: light, complete, and documented by examples."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import rgan_tf
+
+SOURCE = ast.parse(Path(rgan_tf.__file__).read_text("utf-8"))
+
+
+def test_import_reads_no_library():
+    program = (
+        "import sys, rgan_tf; heavy = {'tensorflow', 'numpy', 'PIL', 'yaml'} & set(sys.modules); "
+        "sys.exit(f'imported {heavy}' if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_editors_are_told_the_same_as_the_program():
+    (block,) = (n for n in SOURCE.body if isinstance(n, ast.If))
+    told = {alias.asname: (node.module, alias.name) for node in block.body for alias in node.names}
+    assert told == rgan_tf._PUBLIC
+    assert rgan_tf.__all__ == sorted(told)
+
+
+@pytest.mark.parametrize("name", rgan_tf.__all__)
+def test_every_public_name_is_there_with_a_docstring(name):
+    value = getattr(rgan_tf, name)
+    module, attribute = rgan_tf._PUBLIC[name]
+    assert value is getattr(importlib.import_module(module), attribute)
+    assert value.__doc__ and len(value.__doc__.splitlines()[0]) < 100
+    assert f"`{name}`" in rgan_tf.__doc__, "the front page names it"
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
+        _ = rgan_tf.Nothing
+    assert set(rgan_tf.__all__) <= set(dir(rgan_tf))
