@@ -45,7 +45,7 @@ def pixels_of(crops: tf.Tensor, is_there: tf.Tensor) -> tf.Tensor:
 
 
 def mix_patches(weights: tf.Tensor, crops: tf.Tensor) -> tf.Tensor:
-    """The selected patch of each object: its crops, mixed with the selection weights (§3.5).
+    """The selected patch of each object: crops mixed by the selection weights (method §3.5).
 
     One-hot weights give exactly one crop; the gradient to each weight is the inner product of the
     incoming gradient with that crop.
