@@ -22,7 +22,7 @@ AUGMENTATIONS = ("color", "translation", "cutout")
 """What `discriminators.augmentation` may name, in the order in which they are applied."""
 
 PATCH_CHOICES = ("learned", "nearest", "nearest_random", "own", "noise")
-"""Values of `retrieval.choice`, see `model.choice`."""
+"""Values of `retrieval.choice`, see `rgan_tf.retrieval.registry`."""
 
 _SMALLEST_IMAGE = 32  # px; the perceptual networks have no pixel left below it
 # YAML 1.1 reads a number with an exponent and without a point as text.
