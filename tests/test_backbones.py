@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from rgan_tf import backbone_names
+from rgan_tf import registered_names
 from rgan_tf.backbones import load_backbone
 from rgan_tf.backbones import weights as weight_files
 from rgan_tf.backbones.networks import (
@@ -404,7 +404,7 @@ def registered():
     )
     yield "two_layers"
     SPECS.pop("two_layers")
-    for listed in (backbone_names.FEATURES, backbone_names.PERCEPTUAL):
+    for listed in (registered_names.FEATURE_BACKBONES, registered_names.PERCEPTUAL_BACKBONES):
         listed.remove("two_layers")
 
 

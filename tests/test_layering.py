@@ -16,7 +16,7 @@ ROOMS = (
     (
         "errors",
         "near_names",
-        "backbone_names",
+        "registered",
         "refusals",
         "vocabulary",
         "storage",
