@@ -16,7 +16,7 @@ ROOMS = (
     (
         "errors",
         "near_names",
-        "backbone_names",
+        "registered",
         "refusals",
         "vocabulary",
         "storage",
@@ -35,7 +35,7 @@ ONLY_IN = {
     "tensorflow_addons": ("rgan_tf.adapters.addons",),
     "tensorflow_gan": ("rgan_tf.adapters.tfgan",),
     "tensorflow_probability": ("rgan_tf.adapters.tfgan",),
-    "scann": ("rgan_tf.retrieval.scann_index", "rgan_tf.adapters.scann"),
+    "scann": ("rgan_tf.retrieval.index.scann_index", "rgan_tf.adapters.scann"),
     "tensorflow_gnn": ("rgan_tf.graph", "rgan_tf.generator.refiner", "rgan_tf.data.records"),
     "tensorflow_serving": ("export",),
     "pickle": ("rgan_tf.backbones.torch_file",),  # which knows no names but those of tensors
