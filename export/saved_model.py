@@ -94,7 +94,7 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def build_served_model(run, bank, weights_dir: str | None, index: str = INDICES[0]):
+def build_served_model(run, bank, weights_dir: str | None, index: str = INDICES[0], retriever=None):
     """The `ServedModel` of a run's inference weights with the patches of a bank.
 
     Args:
@@ -102,6 +102,7 @@ def build_served_model(run, bank, weights_dir: str | None, index: str = INDICES[
       bank: an opened bank that fits it.
       weights_dir: folder with backbone weight files, or None.
       index: one of `INDICES`.
+      retriever: chooses the patches; None takes the one that the run was trained with.
 
     Returns:
       The model, and the licence codes of its patches in the order of its field.
@@ -111,14 +112,16 @@ def build_served_model(run, bank, weights_dir: str | None, index: str = INDICES[
     """
     import numpy as np
 
-    from export.served.bank import BankArrays, ServedBank, licence_table
     from export.served.model import ServedModel
-    from export.served.search import build_served_search
     from export.signatures import Sizes
     from rgan_tf.backbones import load_backbone
-    from rgan_tf.model.bank_features import embed_rows
-    from rgan_tf.model.bank_search import BankSearch
+    from rgan_tf.bank.patch_reader import PatchReader
     from rgan_tf.model.networks import build_retrieval_networks, build_sg2im_networks
+    from rgan_tf.retrieval.bank_variables import BankArrays, ServedBank, licence_table
+    from rgan_tf.retrieval.index.bank_search import BankSearch
+    from rgan_tf.retrieval.index.in_graph import build_served_search
+    from rgan_tf.retrieval.patch_library import embed_bank
+    from rgan_tf.retrieval.registry import retriever_for
     from rgan_tf.runs import load_weights
 
     config, vocabulary = run.config, run.vocabulary
@@ -130,10 +133,13 @@ def build_served_model(run, bank, weights_dir: str | None, index: str = INDICES[
     logging.getLogger(__name__).info("embedding %d patches", len(bank))
     encoder = run.stage_record("sg2im")["weights_sha256"]
     features = BankSearch(bank, prefilter, encoder, config).features
+    retriever = (retriever or retriever_for(config)).bound_to(networks.embedding)
+    no_relations = np.zeros([len(bank), 0], np.float32)  # which serving does not need
+    reader = PatchReader(bank, no_relations, crop_size=config.data.crop_size)
     licences, licence_ids = licence_table(bank.rows)
     arrays = BankArrays(
         graph_features=features,
-        embeddings=embed_rows(networks.embedding, bank.features),
+        embeddings=embed_bank(retriever, reader),
         crops=bank.crops_at(np.arange(len(bank)), config.data.crop_size),
         category_ids=bank.category_ids,
         image_ids=bank.image_ids,
@@ -164,6 +170,7 @@ def build_served_model(run, bank, weights_dir: str | None, index: str = INDICES[
             objects=sizes.objects,
             candidates=config.retrieval.candidates,
         ),
+        retriever=retriever,
         sizes=sizes,
     )
     return served, licences

@@ -12,11 +12,12 @@ from rgan_tf.bank.patch_reader import PatchReader
 from rgan_tf.data.pipeline import scene_dataset
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.model.adversarial_model import AdversarialModel
-from rgan_tf.model.choice import NOISE
-from rgan_tf.model.patch_library import library_for
+from rgan_tf.model.retrievegan import RetrieveGAN
 from rgan_tf.model.synthesis import Synthesis, reconstruct, synthesise
 from rgan_tf.pictures import comparison_grid, draw_layout
 from rgan_tf.retrieval.candidates import CandidateSource
+from rgan_tf.retrieval.patch_library import library_for
+from rgan_tf.retrieval.rules import NOISE
 from rgan_tf.runs import Run
 from rgan_tf.storage.image import float_to_uint8
 from rgan_tf.vocabulary import Vocabulary
@@ -73,7 +74,7 @@ def sg2im_pictures(
 
 
 def joint_pictures(
-    run: Run, data: PreparedData, model: AdversarialModel, candidates: CandidateSource
+    run: Run, data: PreparedData, model: RetrieveGAN, candidates: CandidateSource
 ) -> Callable[[], dict[str, np.ndarray]]:
     """Layout, retrieved patches, generated, reconstructed and real image of fixed scenes; and for
     the first of them the images that the patches are from."""
@@ -81,17 +82,18 @@ def joint_pictures(
 
     def draw() -> dict[str, np.ndarray]:
         batch = fixed_scenes(run, data, held_out_split(data), candidates, SCENES)
-        library = library_for(run.config, model.average, reader)
+        retriever = model.retriever.bound_to(model.average.embedding)
+        library = library_for(run.config, retriever, reader)
         make = functools.partial(
             synthesise,
             model.average,
             batch,
             row_seeds=tf.range(tf.shape(batch["objects"])[0]),
-            rule=run.config.retrieval.choice,
+            retriever=retriever,
             library=library,
         )
         predicted = make()
-        pictures = {"retrievegan": _joint_grid(run, model.average, batch, predicted, make)}
+        pictures = {"retrievegan": _joint_grid(run, model, batch, predicted, make)}
         if predicted.choice is not None:  # else no patch is of the bank
             pictures["sources"] = patch_panel(run, data, batch, predicted.choice)
         return pictures
@@ -101,7 +103,7 @@ def joint_pictures(
 
 def _joint_grid(
     run: Run,
-    networks: tf.keras.Model,
+    model: RetrieveGAN,
     batch: dict[str, tf.Tensor],
     predicted: Synthesis,
     make: Callable[..., Synthesis],
@@ -114,8 +116,8 @@ def _joint_grid(
         ("generated", float_to_uint8(predicted.images)),
         ("true boxes", float_to_uint8(make(boxes=batch["boxes"]).images)),
     ]
-    if run.config.retrieval.choice != NOISE:  # whose generator has never seen a patch
-        rebuilt = reconstruct(networks, batch, batch["boxes"])
+    if model.retriever.name != NOISE:  # whose generator has never seen a patch
+        rebuilt = reconstruct(model.average, batch, batch["boxes"])
         columns.append(("reconstructed", float_to_uint8(rebuilt)))
     return comparison_grid([*columns, ("real", float_to_uint8(batch["image"]))], cell=CELL)
 

@@ -147,18 +147,18 @@ def _coco(args: argparse.Namespace):
 
 def _procedural(args: argparse.Namespace):
     from rgan_tf.annotations.coco import read_coco_dataset
-    from rgan_tf.progress import Progress
+    from rgan_tf.progress import progress_bar
     from rgan_tf.world import draw_world
 
     def draw(folder):
-        with Progress("drawn images", args.images) as progress:
+        with progress_bar("drawn images", args.images) as bar:
             draw_world(
                 folder / "coco",
                 images=args.images,
                 size=args.size,
                 seed=args.seed,
                 workers=args.workers,
-                progress=lambda done, total: progress.update(done),
+                progress=lambda done, total: bar.update(done - bar.n),
             )
         return read_coco_dataset(folder / "coco", seed=args.seed, kind="procedural")
 

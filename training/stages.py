@@ -17,7 +17,6 @@ from rgan_tf.data.pipeline import WHOLE, Share, batch_image_ids, scene_dataset
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.errors import BadInput
 from rgan_tf.losses.perceptual import PerceptualDistance
-from rgan_tf.model.bank_features import embed_rows, foreign_objects
 from rgan_tf.model.cooccurrence import CooccurrenceModel, same_image_auc, triplet_dataset
 from rgan_tf.model.gated_adam import GatedAdam
 from rgan_tf.model.guarded_model import GuardedModel
@@ -30,6 +29,7 @@ from rgan_tf.model.networks import (
 from rgan_tf.model.retrievegan import RetrieveGAN
 from rgan_tf.model.sg2im import Sg2imModel
 from rgan_tf.retrieval.candidates import CandidateSource
+from rgan_tf.retrieval.prefilter import embed_rows, foreign_objects
 from rgan_tf.runs import STAGES, Run
 from rgan_tf.storage.files import write_bytes_atomic
 from rgan_tf.storage.image import encode_png

@@ -58,7 +58,7 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
     from export.client import connect
     from export.signatures import MAX_BATCH
     from rgan_tf.errors import BadInput
-    from rgan_tf.progress import Progress
+    from rgan_tf.progress import progress_bar
 
     if not 1 <= args.rows <= MAX_BATCH:
         raise BadInput(f"--rows {args.rows}: must be in [1, {MAX_BATCH}]")
@@ -92,7 +92,7 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
         ask(0)  # says at once what is wrong
         results = []
         asked = 1
-        with Progress("requests", math.ceil(expected)) as progress:
+        with progress_bar("requests", math.ceil(expected)) as bar:
             for place, rate in enumerate(args.rates):
                 outcomes, not_sent = run_load(
                     lambda number, asked=asked: ask(asked + number),
@@ -100,7 +100,7 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
                     seconds=args.seconds,
                     seed=args.seed * 1000 + place,
                     max_in_flight=args.max_in_flight,
-                    tick=progress.advance,
+                    tick=bar.update,
                 )
                 asked += len(outcomes) + not_sent
                 results.append(

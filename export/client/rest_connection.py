@@ -1,78 +1,41 @@
-"""A connection over HTTP of which every wait ends at one deadline."""
+"""A connection of urllib3 of which every wait ends at one deadline."""
 
 from __future__ import annotations
 
-import functools
-import http.client
-import io
 import socket
 import time
 
+from urllib3.connection import HTTPConnection
 
-class RestConnection(http.client.HTTPConnection):
-    """Of one server.
 
-    Attributes:
-      deadline: on the monotonic clock, s; set before each request.
-    """
+class RestConnection(HTTPConnection):
+    """Its timeout is that of the whole answer, where urllib3's is that of each wait for bytes."""
 
-    def __init__(self, host: str, port: int):
-        super().__init__(host, port)
-        self.deadline = 0.0
-        self.response_class = functools.partial(_Response, limit=self.limit)
+    def connect(self) -> None:
+        """Connects; what that takes is no longer there for sending."""
+        started = time.monotonic()
+        super().connect()
+        self.sock = _DeadlineSocket(fileno=self.sock.detach())
+        self.sock.settimeout(self.timeout - (time.monotonic() - started))
 
-    @property
-    def is_stale(self) -> bool:
-        """Whether a connection that nobody uses is of no use any more.
 
-        Known before anything is sent: what was sent is not sent twice, as nobody can say whether
-        the server has worked on it.
-        """
-        if self.sock is None:
-            return False
-        try:
-            self.sock.setblocking(False)
-            self.sock.recv(1, socket.MSG_PEEK)
-        except BlockingIOError:
-            return False
-        except OSError:
-            return True
-        return True  # the end, or an answer that nobody asked for
+class _DeadlineSocket(socket.socket):
+    """Status line, headers and sizes of chunks may drip too: each wait gets what is left."""
 
-    def limit(self) -> None:
-        """Gives the next wait what is left of the time.
+    def settimeout(self, seconds: float) -> None:
+        self._deadline = time.monotonic() + seconds
+        self._limit()
 
-        Raises:
-          TimeoutError: if nothing is left.
-        """
-        left = self.deadline - time.monotonic()
+    def recv_into(self, *args) -> int:
+        self._limit()
+        return super().recv_into(*args)
+
+    def sendall(self, *args) -> None:
+        self._limit()
+        super().sendall(*args)
+
+    def _limit(self) -> None:
+        left = self._deadline - time.monotonic()
         if left <= 0:
             raise TimeoutError
-        self.timeout = left
-        if self.sock is not None:
-            self.sock.settimeout(left)
-
-
-class _Response(http.client.HTTPResponse):
-    """Looks at the time before each wait, status line and headers included: they may drip too."""
-
-    def __init__(self, sock: socket.socket, *args, limit, **options):
-        super().__init__(sock, *args, **options)
-        self.fp = io.BufferedReader(_Limited(self.fp.detach(), limit))
-
-
-class _Limited(io.RawIOBase):
-    def __init__(self, raw: io.RawIOBase, limit):
-        self._raw = raw
-        self._limit = limit
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer) -> int | None:
-        self._limit()
-        return self._raw.readinto(buffer)
-
-    def close(self) -> None:
-        self._raw.close()
-        super().close()
+        super().settimeout(left)

@@ -194,7 +194,8 @@ class Backbone:
             raise ValueError(
                 f"perceptual maps need images of {MIN_PERCEPTUAL_SIDE} px, got {min(sides)}"
             )
-        return self.perceptual_network()((images + 1.0) * 127.5, training=False)
+        maps = self.perceptual_network()((images + 1.0) * 127.5, training=False)
+        return maps if isinstance(maps, list) else [maps]  # Keras unpacks a list of one
 
     def save_truncated(self, path: str | Path) -> None:
         """Writes just the layers that the retrieval features need, as h5.

@@ -17,7 +17,7 @@ from rgan_tf.bank.patch_queue import PATCH_SIZE, PatchQueue, read_usable
 from rgan_tf.bank.sources import BankSource
 from rgan_tf.bank.writer import PROGRESS, PatchBankWriter
 from rgan_tf.errors import BadInput, CorruptData
-from rgan_tf.progress import Progress
+from rgan_tf.progress import progress_bar
 from rgan_tf.storage.files import write_json_atomic
 from rgan_tf.storage.renames import partial_sibling, rename_to_free
 from rgan_tf.storage.seal import read_sealed, sealed
@@ -162,9 +162,7 @@ def _add_images(
         raise BadInput(f"{source.name}: no image is left under {licences}")
     total = len(source.images) + len(source.bad_images)
     first, borrowed, checkpointed = note["next"], note["borrowed"], bank.rows
-    bar = Progress("images", len(wanted)) if progress else None
-    if bar is not None and first:
-        bar.start_at(first)
+    bar = progress_bar("images", len(wanted), done=first) if progress else None
     for number in range(first, len(wanted)):
         image = wanted[number]
         pixels = read_usable(image, bad, total, turn=source.turns)
@@ -173,7 +171,7 @@ def _add_images(
             note["used"] += 1
         note["next"], note["borrowed"] = number + 1, borrowed + queue.borrowed
         if bar is not None:
-            bar.advance()
+            bar.update()
         if bank.rows - checkpointed >= _CHECKPOINT_PATCHES:
             queue.flush()
             bank.checkpoint(note)

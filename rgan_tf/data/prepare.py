@@ -25,7 +25,7 @@ from rgan_tf.data.prepared import (
 )
 from rgan_tf.data.records import SCHEMA_FILE, RecordWriter, Scene, schema_text
 from rgan_tf.errors import BadInput
-from rgan_tf.progress import Progress
+from rgan_tf.progress import progress_bar
 from rgan_tf.storage.files import atomic_folder, write_bytes_atomic, write_json_atomic
 from rgan_tf.storage.image import encode_png, resize_image
 from rgan_tf.storage.manifest import describe_files
@@ -128,7 +128,7 @@ class _Preparation:
     def _write_split(self, split: str) -> dict[str, Any]:
         """Reads each image once: its scene goes into the records, its patches into the bank."""
         images = self._dataset.splits[split]
-        progress = Progress(f"{split} images", len(images)) if self._progress else None
+        progress = progress_bar(f"{split} images", len(images)) if self._progress else None
         counts = {"images": 0, "objects": 0, "relationships": 0}
         with (
             PatchBankWriter(
@@ -150,7 +150,7 @@ class _Preparation:
                     counts["objects"] += len(image.objects)
                     counts["relationships"] += len(image.relationships)
                 if progress is not None:
-                    progress.advance()
+                    progress.update()
             if progress is not None:
                 progress.close()
         shards = records.finish()

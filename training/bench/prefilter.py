@@ -44,8 +44,8 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
     import numpy as np
 
     from rgan_tf.errors import BadInput
-    from rgan_tf.retrieval.index_tuning import recall_of, tune_scann
-    from rgan_tf.retrieval.scann_index import ScannIndex
+    from rgan_tf.retrieval.index.scann_index import ScannIndex
+    from rgan_tf.retrieval.index.tuning import recall_of, tune_scann
     from training.bench.memory import resident_mb
 
     if (args.rows is None) == (args.run is None):
@@ -130,8 +130,8 @@ def synthetic_bank(rows: int, width: int, categories: int, seed: int):
 
 def _bank_of(run_name: str, data_folder: str | None):
     from rgan_tf.data.prepared import PreparedData
-    from rgan_tf.model.graph_features import graph_features
     from rgan_tf.model.networks import build_sg2im_networks
+    from rgan_tf.retrieval.index.graph_features import graph_features
     from rgan_tf.runs import load_weights, open_run
 
     run = open_run(run_name)
@@ -147,7 +147,7 @@ def _in_graph(bank, k: int):
     """The search of an exported model."""
     import tensorflow as tf
 
-    from rgan_tf.retrieval.index import exact_search
+    from rgan_tf.retrieval.index.exact import exact_search
 
     constants = [tf.constant(part) for part in bank]
     search = tf.function(lambda *queries: exact_search(*queries, *constants, k=k))

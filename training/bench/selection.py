@@ -112,10 +112,11 @@ def _compare(args: argparse.Namespace, run, data) -> dict[str, Any]:
 
 def _library(networks, data, table, config):
     from rgan_tf.bank.patch_reader import PatchReader
-    from rgan_tf.model.patch_library import PatchLibrary
+    from rgan_tf.retrieval.learned import LearnedRetriever
+    from rgan_tf.retrieval.patch_library import PatchLibrary
 
     reader = PatchReader(data.bank, table.cooccurrence, crop_size=config.data.crop_size)
-    return PatchLibrary(networks, reader)
+    return PatchLibrary(LearnedRetriever(config, networks.embedding), reader)
 
 
 def _scenes(data, split, config, table, batch_size):
@@ -140,7 +141,7 @@ def _train(args, config, embedding, data, table, teacher_forcing: bool) -> dict[
 
     from rgan_tf.data.pipeline import scene_dataset
     from rgan_tf.losses.retrieval import draw_anchors, selection_loss
-    from rgan_tf.model.joint_retrieval import sharing_objects
+    from rgan_tf.model.retrieval_losses import sharing_objects
     from rgan_tf.seeds import Purpose, derive_seed
 
     features = tf.constant(data.bank.features_at(np.arange(len(data.bank))))  # [N, Dx]

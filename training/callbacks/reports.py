@@ -9,36 +9,41 @@ from collections.abc import Callable
 from pathlib import Path
 
 import tensorflow as tf
+from tqdm import tqdm
 
 from rgan_tf.model.guarded_model import SOUND_SHARE
 from training.callbacks.stage import StageCallback, refuse_non_finite
 
 
 class ProgressLine(StageCallback):
-    """Prints step, images per second, time left and losses to stderr after every interval."""
+    """Tells step, images per second, time left and losses after every interval, on stderr.
+
+    A terminal gets a bar, everything else a JSON line.
+    """
 
     def __init__(self, first_step: int, total_steps: int, *, stage: str, batch_size: int):
         super().__init__(first_step, total_steps)
         self.stage = stage
         self.batch_size = batch_size
         self._interval_start = (first_step, time.monotonic())
+        self._bar = tqdm(
+            desc=stage,
+            total=total_steps,
+            initial=first_step,
+            unit="step",
+            position=0,  # also where an earlier one was left because training went back
+            dynamic_ncols=True,
+            disable=not sys.stderr.isatty(),
+        )
 
     def on_epoch_end(self, epoch, logs=None):
         step, start = self._interval_start
         now = time.monotonic()
         steps_per_second = (self.step - step) / max(now - start, 1e-9)
         self._interval_start = (self.step, now)
-        left = (self.total_steps - self.step) / max(steps_per_second, 1e-9)
         logs = {key: round(float(value), 4) for key, value in (logs or {}).items()}
-        if sys.stderr.isatty():
-            losses = "  ".join(f"{key.split('/')[-1]} {value:.3g}" for key, value in logs.items())
-            line = (
-                f"\r{self.stage} {self.step}/{self.total_steps}  "
-                f"{steps_per_second * self.batch_size:.1f} images/s  "
-                f"{_duration(left)} left  {losses}"
-            )
-            print(line[:200], end="" if self.step < self.total_steps else "\n", file=sys.stderr)
-        else:
+        if self._bar.disable:
+            left = (self.total_steps - self.step) / max(steps_per_second, 1e-9)
             record = {
                 "stage": self.stage,
                 "step": self.step,
@@ -48,6 +53,13 @@ class ProgressLine(StageCallback):
                 **logs,
             }
             print(json.dumps(record), file=sys.stderr, flush=True)
+            return
+        losses = [f"{key.split('/')[-1]} {value:.3g}" for key, value in logs.items()]
+        speed = f"{steps_per_second * self.batch_size:.1f} images/s"
+        self._bar.set_postfix_str("  ".join([speed, *losses]), refresh=False)
+        self._bar.update(self.step - self._bar.n)
+        if self.step >= self.total_steps:
+            self._bar.close()
 
 
 class IndexAge(StageCallback):
@@ -119,8 +131,3 @@ class Pictures(StageCallback):
                 tf.summary.image(name, picture[None])
                 self._write_png(self._picture_folder / f"{name}-{self.step:07d}.png", picture)
         self._writer.flush()
-
-
-def _duration(seconds: float) -> str:
-    seconds = int(seconds)
-    return f"{seconds // 3600}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"

@@ -1,14 +1,21 @@
-"""Training curves as inline SVG, grouped by what they are about."""
+"""Training curves as pictures, grouped by what they are about."""
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from training.report.events import Curve
-from training.report.markup import Markup, number, tag
 
 MOST_POINTS = 240
 """A longer curve is drawn as means of equal numbers of points, over the band of their extremes."""
+
+LARGEST = 1e100
+"""A larger value is not drawn."""
 
 GROUPS = (
     ("loss/generator", "Generator losses"),
@@ -19,8 +26,8 @@ GROUPS = (
 )
 OTHER = "Other"
 
-_WIDTH, _HEIGHT = 280, 110  # px, of the plot
-_LEFT, _TOP, _BOTTOM = 52, 8, 18  # px around it
+_DOTS = 200  # per inch; a page shows them at half the size
+_INK = "#2a6fb0"
 
 
 def group_of(name: str) -> str:
@@ -41,72 +48,37 @@ def grouped(curves: dict[str, Curve]) -> dict[str, dict[str, Curve]]:
     return found
 
 
-def draw_curve(name: str, curve: Curve) -> Markup:
-    """One figure over the steps, with its last value; a gap stands where it was not finite."""
-    finite = np.isfinite(curve.values)
-    last = f"{number(float(curve.values[-1]))} at step {int(curve.steps[-1])}"
-    broken = int((~finite).sum())
-    caption = [tag("b", name), tag("br"), last]
-    if broken:
-        caption.append(tag("span", f"; {broken} not finite", class_="bad"))
-    if not finite.any():
-        return tag("figure", tag("figcaption", *caption))
-    return tag("figure", _plot(curve, finite), tag("figcaption", *caption))
-
-
-def _plot(curve: Curve, finite: np.ndarray) -> Markup:
-    low, high = float(curve.values[finite].min()), float(curve.values[finite].max())
-    first, last = int(curve.steps[0]), int(curve.steps[-1])
-
-    def x(steps):
-        return _LEFT + _WIDTH * (steps - first) / max(last - first, 1)
-
-    def y(values):
-        # A constant runs through the middle.
-        share = (values - low) / (high - low) if high > low else 0.5 + 0 * values
-        return _TOP + _HEIGHT * (1 - share)
-
-    parts = [_frame()]
-    for start, end in _runs(finite):
-        steps, values = curve.steps[start:end], curve.values[start:end]
+def draw_curve(curve: Curve) -> Figure:
+    """One curve over the steps; what cannot be drawn leaves a gap."""
+    figure = Figure(figsize=(3.4, 1.4), dpi=_DOTS, facecolor="none")
+    axes = figure.add_axes((0.17, 0.16, 0.8, 0.78))
+    for stretch in np.ma.clump_unmasked(np.ma.masked_array(curve.values, ~drawable(curve))):
+        steps, values = curve.steps[stretch], curve.values[stretch]
         groups = np.array_split(np.arange(len(values)), min(len(values), MOST_POINTS))
+        middles = [steps[group].mean() for group in groups]
+        means = [values[group].mean() for group in groups]
+        axes.plot(middles, means, color=_INK, linewidth=1.2, marker="." if len(means) == 1 else "")
         if len(groups) < len(values):
-            highest = [(steps[g].mean(), values[g].max()) for g in groups]
-            lowest = [(steps[g].mean(), values[g].min()) for g in groups]
-            band = _points([(x(s), y(v)) for s, v in [*highest, *reversed(lowest)]])
-            parts.append(tag("polygon", points=band, class_="band"))
-        means = [(x(steps[g].mean()), y(values[g].mean())) for g in groups]
-        if len(means) == 1:
-            parts.append(tag("circle", cx=f"{means[0][0]:.1f}", cy=f"{means[0][1]:.1f}", r=2))
-        else:
-            parts.append(tag("polyline", points=_points(means)))
-    bottom = _TOP + _HEIGHT
-    labels = [
-        (_LEFT - 4, _TOP + 8, "end", number(high)),
-        (_LEFT - 4, bottom, "end", number(low)),
-        (_LEFT, bottom + 13, "start", str(first)),
-        (_LEFT + _WIDTH, bottom + 13, "end", str(last)),
-    ]
-    if not high > low:
-        labels[0:2] = [(_LEFT - 4, _TOP + _HEIGHT / 2 + 4, "end", number(high))]
-    if first == last:
-        labels = labels[:-1]
-    parts += [tag("text", text, x=a, y=b, text_anchor=side) for a, b, side, text in labels]
-    width, height = _LEFT + _WIDTH + 6, bottom + _BOTTOM
-    return tag(
-        "svg", *parts, view_box=f"0 0 {width} {height}", width=width, height=height, role="img"
-    )
+            lows, highs = zip(*((values[g].min(), values[g].max()) for g in groups), strict=True)
+            axes.fill_between(middles, lows, highs, color=_INK, alpha=0.18, linewidth=0)
+    axes.tick_params(labelsize=7, colors="#6a6a72", length=2)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=4))
+    axes.xaxis.set_major_formatter("{x:.0f}")
+    axes.yaxis.set_major_formatter("{x:.4g}")  # no factor or offset to add in one's head
+    axes.spines[:].set_color("#e0dcd4")
+    return figure
 
 
-def _frame() -> Markup:
-    return tag("rect", x=_LEFT, y=_TOP, width=_WIDTH, height=_HEIGHT, class_="frame")
+def drawable(curve: Curve) -> np.ndarray:
+    """[N] bool: which values are finite and not so large that no axis has room for them."""
+    return np.abs(curve.values) <= LARGEST
 
 
-def _points(points: list[tuple[float, float]]) -> str:
-    return " ".join(f"{a:.1f},{b:.1f}" for a, b in points)
-
-
-def _runs(flags: np.ndarray) -> list[tuple[int, int]]:
-    """Stretches of True as (start, end)."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], flags.astype(np.int8), [0]])))
-    return [(int(a), int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True)]
+def picture_of(curve: Curve) -> bytes | None:
+    """The curve as PNG, the same bytes each time; None where nothing of it can be drawn."""
+    if not drawable(curve).any():
+        return None
+    file = io.BytesIO()
+    FigureCanvasAgg(draw_curve(curve)).print_png(file, metadata={"Software": None})
+    return file.getvalue()

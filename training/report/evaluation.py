@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 from rgan_tf.errors import BadInput
 from rgan_tf.storage.files import parse_json
 from training.evaluation.protocol import INTERVAL
-from training.report.markup import Content, Markup, cell, join, number, table, tag
 from training.report.notes import Notes
 
 BOX_MODES = ("predicted_boxes", "true_boxes")
@@ -20,12 +19,7 @@ _TITLES = {
     "cooccurrence": "Co-occurrence",
     "other": "Other figures",
 }
-_NAMES = {
-    "floor/real": "real against real (floor)",
-    "real": "real images",
-    "predicted_boxes": "predicted boxes",
-    "true_boxes": "true boxes",
-}
+_NAMES = {"floor/real": "real against real (floor)", "real": "real images"}
 _IMAGE_FIGURES = ("images", "feature_size", "frechet_is_biased")
 _REAL = ("floor/real/", "real/")  # rows that no layout touches
 _DIVERSITIES = ("diversity", "lpips")
@@ -47,6 +41,14 @@ class Evaluation(NamedTuple):
     step: int
     figures: dict[str, Any]
     earlier: list[int]
+
+
+class Figure(NamedTuple):
+    """What was measured, with its 95 % interval or deviation where it has one."""
+
+    value: Any
+    interval: list[float | None] | None
+    deviation: float | None
 
 
 class _Place(NamedTuple):
@@ -103,21 +105,25 @@ def _latest(split: str, lines: list[tuple[int, dict[str, Any]]]) -> Evaluation:
     return Evaluation(split, latest, figures, sorted({step for step, _ in lines} - {latest}))
 
 
-def evaluation_tables(evaluation: Evaluation) -> Markup:
-    """One table per task."""
-    tasks: dict[str, dict[_Place, Content]] = {task: {} for task in _TITLES}
-    figures = evaluation.figures
+def evaluation_tasks(figures: dict[str, Any]) -> list[dict[str, Any]]:
+    """Figures as `macros.html` shows them: per task its matrices, and a list of the rest."""
+    tasks: dict[str, dict[_Place, Figure]] = {task: {} for task in _TITLES}
     for name, value in figures.items():
         if name.endswith(_SPREADS) and name.rpartition("/")[0] in figures:
             continue  # stands beside its figure
+        interval, deviation = (figures.get(name + ending) for ending in _SPREADS)
+        interval = interval if isinstance(interval, list) else None
         place = _place(name)
-        spreads = [figures.get(name + ending) for ending in _SPREADS]
-        tasks[place.task][place] = _shown(value, *spreads)
-    parts = []
-    for task, found in tasks.items():
-        if found:
-            parts += [tag("h4", _TITLES[task]), _task_table(found)]
-    return join(parts)
+        tasks[place.task][place] = Figure(value, interval, deviation)
+    return [
+        {
+            "title": _TITLES[task],
+            "matrices": _matrices({place: shown for place, shown in found.items() if place.row}),
+            "rest": [(place.column, shown) for place, shown in found.items() if not place.row],
+        }
+        for task, found in tasks.items()
+        if found
+    ]
 
 
 def _place(name: str) -> _Place:
@@ -140,65 +146,28 @@ def _place(name: str) -> _Place:
     return _Place(task or "other", "", "/".join(parts[1:]) if task else name, "")
 
 
-def _task_table(found: dict[_Place, Content]) -> Markup:
-    """Figures with rows of their own as matrices, the rest as a list below them."""
-    matrix = {place: shown for place, shown in found.items() if place.row}
-    rest = [(place.column, shown) for place, shown in found.items() if not place.row]
-    names = list(dict.fromkeys(place.column for place in matrix))
-    at_once = _COLUMNS // 2 if any(place.mode for place in matrix) else _COLUMNS
-    parts = []
-    for start in range(0, len(names), at_once):
-        some = names[start : start + at_once]
-        parts.append(_matrix({p: shown for p, shown in matrix.items() if p.column in some}))
-    if rest:
-        parts.append(table(["figure", "value"], rest))
-    return join(parts)
-
-
-def _matrix(found: dict[_Place, Content]) -> Markup:
-    """One row per system or selection; figures of a box mode under two titles each."""
-    figures: dict[str, bool] = {}  # whether it comes in two box modes
-    for place in found:
-        figures[place.column] = figures.get(place.column, False) or bool(place.mode)
-    titles = [
-        tag("th", name, colspan=2) if has_modes else tag("th", name)
-        for name, has_modes in figures.items()
+def _matrices(found: dict[_Place, Figure]) -> list[dict[str, Any]]:
+    names = list(dict.fromkeys(place.column for place in found))
+    at_once = _COLUMNS // 2 if any(place.mode for place in found) else _COLUMNS
+    return [
+        _matrix({place: shown for place, shown in found.items() if place.column in some})
+        for some in (names[i : i + at_once] for i in range(0, len(names), at_once))
     ]
-    head = [tag("tr", tag("th", ""), *titles)]
-    if any(figures.values()):
-        modes = [
-            tag("th", _NAMES[mode] if mode else "")
-            for has_modes in figures.values()
-            for mode in (BOX_MODES if has_modes else ("",))
-        ]
-        head.append(tag("tr", tag("th", ""), *modes))
+
+
+def _matrix(found: dict[_Place, Figure]) -> dict[str, Any]:
+    """One row per system or selection; a figure of box modes under two titles."""
+    modes: dict[str, tuple[str, ...]] = {}
+    for place in found:
+        modes[place.column] = BOX_MODES if place.mode else modes.get(place.column, ("",))
     rows = []
     for row in dict.fromkeys(place.row for place in found):
-        cells = [tag("td", _NAMES.get(row, row))]
         values = {(p.column, p.mode): shown for p, shown in found.items() if p.row == row}
-        for name, has_modes in figures.items():
-            if not has_modes:
-                cells.append(cell(values.get((name, ""), "")))
-            elif (name, "") in values:  # what no layout touches, such as the floor
-                cells.append(cell(values[name, ""], colspan=2))
+        cells = []  # of a figure and the columns that it takes
+        for name, of_name in modes.items():
+            if (name, "") in values:
+                cells.append((values[name, ""], len(of_name)))
             else:
-                cells += [cell(values.get((name, mode), "")) for mode in BOX_MODES]
-        rows.append(tag("tr", *cells))
-    return tag("table", tag("thead", *head), tag("tbody", *rows))
-
-
-def _shown(value: Any, interval: Any = None, deviation: Any = None) -> Content:
-    """A figure with its 95 % interval or deviation, where it has one."""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, dict):
-        return ", ".join(f"{name}: {part}" for name, part in value.items())
-    if not isinstance(value, (int, float)):
-        return value if value is None or isinstance(value, str) else str(value)
-    text = number(value)
-    if isinstance(interval, list) and interval:
-        ends = ", ".join("–" if end is None else number(end) for end in interval)
-        text += f" [{ends}]"
-    if deviation is not None:
-        text += f" ± {number(deviation)}"
-    return tag("span", text, class_="figure")
+                cells += [(values.get((name, mode)), 1) for mode in of_name]
+        rows.append((_NAMES.get(row, row), cells))
+    return {"modes": modes, "rows": rows}

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from tqdm import tqdm
+
 from rgan_tf.errors import BadInput, CorruptData
-from rgan_tf.progress import format_seconds
 from rgan_tf.runs import STAGES, Run
 from rgan_tf.storage.files import read_json, sha256_of
-from training.report.markup import Content, Markup, join, number, table, tag
 from training.report.notes import Notes
 
 # Told in columns of their own, or elsewhere on the page.
@@ -45,32 +45,45 @@ def read_rollbacks(run: Run, stage: str, notes: Notes) -> list[dict[str, Any]]:
     return entries
 
 
-def stages_section(run: Run, records: dict[str, dict[str, Any]], notes: Notes) -> Markup:
-    """A table of the stages, then what there is to say about each."""
+def stage_entries(
+    run: Run, records: dict[str, dict[str, Any]], notes: Notes
+) -> list[dict[str, Any]]:
+    """What there is to say about each stage, as the template names it."""
     config = run.config
     wanted = (config.sg2im.steps, config.cooccurrence.steps, config.training.steps)
-    rows, more = [], []
+    entries = []
     for stage, steps in zip(STAGES, wanted, strict=True):
         record = records[stage]
         rollbacks = read_rollbacks(run, stage, notes)
-        rows.append(
-            [
-                tag("b", stage),
-                _state(run, stage, record, steps),
-                _plain(record.get("steps")),
-                steps,
-                _duration(record.get("seconds")),
-                _plain(record.get("skipped_steps")),
-                len(rollbacks) or _plain(record.get("rollbacks")),
-            ]
+        warnings = record.get("warnings")
+        row = [
+            _state(run, stage, record, steps),
+            record.get("steps"),
+            steps,
+            _duration(record.get("seconds")),
+            record.get("skipped_steps"),
+            len(rollbacks) or record.get("rollbacks"),
+        ]
+        entries.append(
+            {
+                "name": stage,
+                "row": row,
+                "figures": [entry for entry in record.items() if entry[0] not in _TOLD],
+                "warnings": [
+                    f"step {warning.get('step')}: {warning.get('what')}"
+                    for warning in (warnings if isinstance(warnings, list) else [])
+                    if isinstance(warning, dict)
+                ],
+                "rollbacks": [(entry.get("at_step"), _skipped(entry)) for entry in rollbacks],
+            }
         )
-        more.append(_details(stage, record, rollbacks))
-    head = ["stage", "state", "steps", "of", "time", "skipped steps", "roll-backs"]
-    return join([table(head, rows), *more])
+    return entries
 
 
-def weights_table(run: Run, records: dict[str, dict[str, Any]], notes: Notes) -> Markup:
-    """The weights of every stage with their sha256, compared with the files."""
+def weights_rows(
+    run: Run, records: dict[str, dict[str, Any]], notes: Notes
+) -> list[tuple[str, str, str, str]]:
+    """Stage, weights and sha256 of every stage that has some, and what the file is like."""
     rows = []
     for stage, record in records.items():
         if "weights" not in record:
@@ -82,8 +95,8 @@ def weights_table(run: Run, records: dict[str, dict[str, Any]], notes: Notes) ->
             state = "missing"
         if state != "as recorded":
             notes.add(f"{path}: {state}; restore it or train again")
-        rows.append([stage, record["weights"], tag("code", record["weights_sha256"]), state])
-    return table(["stage", "weights", "sha256", "file"], rows)
+        rows.append((stage, record["weights"], record["weights_sha256"], state))
+    return rows
 
 
 def _state(run: Run, stage: str, record: dict[str, Any], wanted: int) -> str:
@@ -101,28 +114,6 @@ def _state(run: Run, stage: str, record: dict[str, Any], wanted: int) -> str:
     return f"begun, checkpoint of step {max(saved)}" if saved else "not trained"
 
 
-def _details(stage: str, record: dict[str, Any], rollbacks: list[dict[str, Any]]) -> Markup | None:
-    parts: list[Markup] = []
-    figures = [(key, str(_plain(value))) for key, value in record.items() if key not in _TOLD]
-    if figures:
-        parts.append(table(["figure", "value"], figures))
-    warnings = record.get("warnings")
-    if isinstance(warnings, list) and warnings:
-        lines = [
-            tag("li", f"step {entry.get('step')}: {entry.get('what')}", class_="bad")
-            for entry in warnings
-            if isinstance(entry, dict)
-        ]
-        parts += [tag("p", "Warnings"), tag("ul", *lines)]
-    if rollbacks:
-        rows = [[_plain(entry.get("at_step")), _skipped(entry)] for entry in rollbacks]
-        parts.append(table(["went back at step", "skipped steps (scenes of their batches)"], rows))
-    if not parts:
-        return None
-    is_open = {"open": "open"} if rollbacks or warnings else {}
-    return tag("details", tag("summary", f"More about {stage}"), *parts, **is_open)
-
-
 def _skipped(entry: dict[str, Any]) -> str:
     skipped = entry.get("skipped")
     texts = []
@@ -134,14 +125,6 @@ def _skipped(entry: dict[str, Any]) -> str:
     return "; ".join(texts)
 
 
-def _duration(seconds: Any) -> Content:
+def _duration(seconds: Any) -> str | None:
     is_number = isinstance(seconds, (int, float)) and abs(seconds) < 1e12
-    return format_seconds(seconds) if is_number else None
-
-
-def _plain(value: Any) -> Content:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, float):
-        return number(value)
-    return value if value is None or isinstance(value, (int, str)) else str(value)
+    return tqdm.format_interval(seconds) if is_number else None

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rgan_tf.errors import BadInput
-from rgan_tf.progress import Progress
+from rgan_tf.progress import progress_bar
 from rgan_tf.runs import check_bank_fits, check_learns_retrieval, open_run
 from rgan_tf.storage.files import atomic_folder, write_bytes_atomic
 from rgan_tf.storage.renames import require_free
@@ -41,8 +41,8 @@ def make(args: argparse.Namespace) -> dict[str, Any]:
     first, second = Side(run, args.systems[0]), Side(other, args.systems[1])
 
     found = scenes_of(first, second, data, args.split, seed=args.seed)
-    with Progress("scenes read") as progress:
-        scenes, left_out = take_scenes(_counted(found, progress), args.scenes)
+    with progress_bar("scenes read") as bar:
+        scenes, left_out = take_scenes(_counted(found, bar), args.scenes)
     if not scenes:
         raise BadInput(
             f"--systems {' '.join(args.systems)}: chose the same patches in every scene of "
@@ -106,7 +106,7 @@ def _names(args: argparse.Namespace) -> list[str]:
     return [f"{name} of {run}" for name, run in zip(args.systems, runs, strict=True)]
 
 
-def _counted(scenes, progress: Progress):
+def _counted(scenes, bar):
     for scene in scenes:
-        progress.advance()
+        bar.update()
         yield scene

@@ -7,15 +7,14 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from rgan_tf.storage.image import encode_png
+from training.study.markdown import TEMPLATES
 from training.study.plan import Chosen, Pair, Scene
-
-_STATIC = Path(__file__).parent / "static"
+from training.templates import html_environment
 
 
 def page_content(pairs: Sequence[Pair], crops: Callable[[int], np.ndarray]) -> dict[str, Any]:
@@ -56,13 +55,7 @@ def page_content(pairs: Sequence[Pair], crops: Callable[[int], np.ndarray]) -> d
 
 def render_page(content: dict[str, Any]) -> str:
     """The HTML of a page."""
-    # Nothing inside the JSON can end the element that holds it.
-    data = json.dumps(content).replace("<", "\\u003c")
-    parts = {"STYLE": "study.css", "SCRIPT": "study.js"}
-    html = (_STATIC / "study.html").read_text(encoding="utf-8")
-    for name, file in parts.items():
-        html = html.replace(f"@@{name}@@", (_STATIC / file).read_text(encoding="utf-8"))
-    return html.replace("@@DATA@@", data)
+    return html_environment(TEMPLATES).get_template("study.html").render(content=content)
 
 
 def labels(objects: Sequence[str]) -> list[str]:

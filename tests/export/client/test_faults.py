@@ -13,6 +13,7 @@ import pytest
 from tensorflow_serving.apis import predict_pb2
 
 from export.client import connect
+from export.client.rest_transport import RestTransport
 from export.service_errors import BadReply, DeadlineExceeded, Overloaded, Unreachable
 from export.signatures import OUTPUTS, RETRIEVE_ONLY
 from rgan_tf.errors import BadInput
@@ -46,6 +47,17 @@ def test_no_part_of_an_answer_may_drip_past_the_deadline(rest, arrays, part):
     took = time.monotonic() - start
     let_go.set()
     assert took < 3.0
+
+
+def test_a_server_that_does_not_read_does_not_outlast_the_deadline(contract):
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+        transport = RestTransport("127.0.0.1", port, "m", None, contract)
+        start = time.monotonic()
+        with pytest.raises(DeadlineExceeded):
+            transport._post(b"x" * 2**26, start + 0.3)  # more than a socket takes in
+        assert time.monotonic() - start < 2.0
+        transport.close()
 
 
 def test_threads_that_come_and_go_share_a_connection(rest, contract, arrays):

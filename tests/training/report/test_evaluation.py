@@ -6,8 +6,10 @@ import json
 import re
 
 from tests.training.report.reading import Page
-from training.report.evaluation import Evaluation, evaluation_tables, read_evaluations
+from training.report.evaluation import Evaluation, evaluation_tasks, read_evaluations
 from training.report.notes import Notes
+from training.report.page import TEMPLATES
+from training.templates import html_environment
 
 
 def write(folder, *lines):
@@ -17,7 +19,8 @@ def write(folder, *lines):
 
 def rows(figures):
     """Cells of every row, row by row, over all tables."""
-    made = evaluation_tables(Evaluation("val", 1, figures, []))
+    macros = html_environment(TEMPLATES).get_template("macros.html").module
+    made = macros.evaluation(evaluation_tasks(figures))
     return [
         [Page(cell).text for cell in re.findall(r"<t[dh].*?</t[dh]>", row)]
         for row in re.findall(r"<tr>(.*?)</tr>", made)
