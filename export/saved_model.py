@@ -17,18 +17,22 @@ from export.model_folder import EXTRA, write_extra
 from export.publishing import fresh_check
 from export.publishing.model_card import MODEL_CARD_FILE, model_card, read_newest_metrics
 from export.publishing.warmup import write_warmup
-from export.served.bank import BankArrays, ServedBank, licence_table
 from export.served.model import ServedModel
-from export.served.search import build_served_search
 from export.signatures import EXACT, INPUTS, OUTPUTS, Sizes, example_request
 from rgan_tf.backbones import load_backbone
+from rgan_tf.bank.patch_bank import PatchBank
+from rgan_tf.bank.patch_reader import PatchReader
 from rgan_tf.config import config_to_yaml
 from rgan_tf.errors import BadInput
-from rgan_tf.model.bank_features import embed_rows
-from rgan_tf.model.bank_search import BankSearch
 from rgan_tf.model.networks import build_retrieval_networks, build_sg2im_networks
 from rgan_tf.refusals import naming
-from rgan_tf.runs import STAGES, load_weights
+from rgan_tf.retrieval.bank_variables import BankArrays, ServedBank, licence_table
+from rgan_tf.retrieval.index.bank_search import BankSearch
+from rgan_tf.retrieval.index.in_graph import build_served_search
+from rgan_tf.retrieval.patch_library import embed_bank
+from rgan_tf.retrieval.registry import retriever_for
+from rgan_tf.retrieval.retriever import Retriever
+from rgan_tf.runs import STAGES, Run, load_weights
 from rgan_tf.storage.files import write_bytes_atomic
 
 _CHECK_TIMEOUT_S = 900
@@ -36,7 +40,13 @@ _CHECK_BATCHES = (1, 2, 2, 1)
 _PIXEL_TOLERANCE = 1  # of 255; another process may add up in another order
 
 
-def build_served_model(run, bank, weights_dir: str | None, index: str = EXACT):
+def build_served_model(
+    run: Run,
+    bank: PatchBank,
+    weights_dir: str | None,
+    index: str = EXACT,
+    retriever: Retriever | None = None,
+) -> tuple[ServedModel, tuple[str, ...]]:
     """The `ServedModel` of a run's inference weights with the patches of a bank.
 
     Args:
@@ -44,6 +54,7 @@ def build_served_model(run, bank, weights_dir: str | None, index: str = EXACT):
       bank: an opened bank that fits it.
       weights_dir: folder with backbone weight files, or None.
       index: one of `export.signatures.INDICES`.
+      retriever: chooses the patches; None takes the one that the run was trained with.
 
     Returns:
       The model, and the licence codes of its patches in the order of its field.
@@ -60,10 +71,13 @@ def build_served_model(run, bank, weights_dir: str | None, index: str = EXACT):
     logging.getLogger(__name__).info("embedding %d patches", len(bank))
     encoder = run.stage_record("sg2im")["weights_sha256"]
     features = BankSearch(bank, prefilter, encoder, config).features
+    retriever = (retriever or retriever_for(config)).bound_to(networks.embedding)
+    no_relations = np.zeros([len(bank), 0], np.float32)  # which serving does not need
+    reader = PatchReader(bank, no_relations, crop_size=config.data.crop_size)
     licences, licence_ids = licence_table(bank.rows)
     arrays = BankArrays(
         graph_features=features,
-        embeddings=embed_rows(networks.embedding, bank.features),
+        embeddings=embed_bank(retriever, reader),
         crops=bank.crops_at(np.arange(len(bank)), config.data.crop_size),
         category_ids=bank.category_ids,
         image_ids=bank.image_ids,
@@ -94,6 +108,7 @@ def build_served_model(run, bank, weights_dir: str | None, index: str = EXACT):
             objects=sizes.objects,
             candidates=config.retrieval.candidates,
         ),
+        retriever=retriever,
         sizes=sizes,
     )
     return served, licences

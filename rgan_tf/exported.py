@@ -31,7 +31,7 @@ MODEL = ManifestKind(
 
 _NAMES, _PATCHES = f"{EXTRA}/vocabulary.json", f"{EXTRA}/provenance.jsonl"
 _VARIABLES = "variables/variables"
-_CROPS = "bank/crops"  # name of the variable, see `export.served.bank`
+_CROPS = "bank/crops"  # name of the variable, see `rgan_tf.retrieval.bank_variables`
 MAX_VERSION = 2**63 - 1
 _MAX_DIGITS = len(str(MAX_VERSION))
 _OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"  # where TensorFlow keeps the names of variables

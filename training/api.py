@@ -16,6 +16,7 @@ from rgan_tf.errors import BadInput
 from rgan_tf.fixed_order import fix_order_of_process
 from rgan_tf.losses.own import Loss
 from rgan_tf.losses.perceptual import PerceptualDistance
+from rgan_tf.retrieval.retriever import Retriever
 from rgan_tf.runs import (
     STAGES,
     Run,
@@ -53,7 +54,7 @@ def train(
     data: PreparedData | str | Path,
     run: str | Path,
     *,
-    retriever: Any = None,
+    retriever: Retriever | None = None,
     losses: Sequence[Loss] = (),
     callbacks: Sequence[tf.keras.callbacks.Callback] = (),
     stages_from: str | Path | None = None,
@@ -151,7 +152,7 @@ def _tasks(
     data: PreparedData,
     perceptual: PerceptualDistance,
     workers: Workers,
-    retriever: Any,
+    retriever: Retriever | None,
     losses: Sequence[Loss],
 ) -> Iterator[Task]:
     """One after the other, so that the model of a stage is gone before the next is built."""

@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 from rgan_tf.config import Config
 from rgan_tf.data.prepared import PreparedData
-from rgan_tf.model.bank_features import prefilter
 from rgan_tf.model.networks import (
     Sg2imNetworks,
     build_cooccurrence_embedding,
@@ -15,6 +14,7 @@ from rgan_tf.model.networks import (
 )
 from rgan_tf.retrieval.candidates import IndexedCandidates
 from rgan_tf.retrieval.embedding import CooccurrenceEmbedding
+from rgan_tf.retrieval.prefilter import prefilter
 from rgan_tf.runs import Run, load_weights
 
 

@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw
 
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.pictures import Color, category_color, patch_sheet
-from rgan_tf.retrieval.selector import chosen_rows
+from rgan_tf.retrieval.patches import chosen_rows
 from rgan_tf.runs import Run
 from rgan_tf.storage.image import grid
 

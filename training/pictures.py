@@ -11,12 +11,13 @@ import tensorflow as tf
 from rgan_tf.bank.patch_reader import PatchReader
 from rgan_tf.data.pipeline import scene_dataset
 from rgan_tf.data.prepared import PreparedData
-from rgan_tf.model.choice import NOISE
-from rgan_tf.model.networks import RetrievalNetworks, Sg2imNetworks
-from rgan_tf.model.patch_library import library_for
+from rgan_tf.model.networks import Sg2imNetworks
+from rgan_tf.model.retrievegan import RetrieveGAN
 from rgan_tf.model.synthesis import Synthesis, reconstruct, synthesise
 from rgan_tf.pictures import comparison_grid, draw_layout
 from rgan_tf.retrieval.candidates import CandidateSource
+from rgan_tf.retrieval.patch_library import library_for
+from rgan_tf.retrieval.rules import NOISE
 from rgan_tf.runs import Run
 from rgan_tf.storage.image import float_to_uint8
 from rgan_tf.vocabulary import Vocabulary
@@ -59,22 +60,23 @@ def sg2im_pictures(run: Run, data: PreparedData, networks: Sg2imNetworks) -> dic
 
 
 def joint_pictures(
-    run: Run, data: PreparedData, networks: RetrievalNetworks, candidates: CandidateSource
+    run: Run, data: PreparedData, model: RetrieveGAN, candidates: CandidateSource
 ) -> dict[str, np.ndarray]:
     """Layout, retrieved patches, generated, reconstructed and real image of fixed scenes; and for
     the first of them the images that the patches are from."""
     reader = PatchReader(data.bank, candidates.cooccurrence, crop_size=run.config.data.crop_size)
     batch = fixed_scenes(run, data, held_out_split(data), candidates, SCENES)
+    retriever = model.retriever.bound_to(model.average.embedding)
     make = functools.partial(
         synthesise,
-        networks,
+        model.average,
         batch,
         row_seeds=tf.range(tf.shape(batch["objects"])[0]),
-        rule=run.config.retrieval.choice,
-        library=library_for(run.config, networks, reader),
+        retriever=retriever,
+        library=library_for(run.config, retriever, reader),
     )
     predicted = make()
-    pictures = {"retrievegan": _joint_grid(run, networks, batch, predicted, make)}
+    pictures = {"retrievegan": _joint_grid(run, model, batch, predicted, make)}
     if predicted.choice is not None:  # else no patch is of the bank
         pictures["sources"] = patch_panel(run, data, batch, predicted.choice)
     return pictures
@@ -82,7 +84,7 @@ def joint_pictures(
 
 def _joint_grid(
     run: Run,
-    networks: tf.keras.Model,
+    model: RetrieveGAN,
     batch: dict[str, tf.Tensor],
     predicted: Synthesis,
     make: Callable[..., Synthesis],
@@ -95,8 +97,8 @@ def _joint_grid(
         ("generated", float_to_uint8(predicted.images)),
         ("true boxes", float_to_uint8(make(boxes=batch["boxes"]).images)),
     ]
-    if run.config.retrieval.choice != NOISE:  # whose generator has never seen a patch
-        rebuilt = reconstruct(networks, batch, batch["boxes"])
+    if model.retriever.name != NOISE:  # whose generator has never seen a patch
+        rebuilt = reconstruct(model.average, batch, batch["boxes"])
         columns.append(("reconstructed", float_to_uint8(rebuilt)))
     return comparison_grid([*columns, ("real", float_to_uint8(batch["image"]))], cell=CELL)
 

@@ -13,10 +13,10 @@ import tensorflow as tf
 from rgan_tf.bank.patch_bank import PatchBank
 from rgan_tf.config import Config
 from rgan_tf.errors import CorruptData
-from rgan_tf.model.bank_features import embed_rows
 from rgan_tf.refusals import is_refused
 from rgan_tf.retrieval.candidates import CandidateSource, IndexedCandidates, MixedCandidates
-from rgan_tf.retrieval.index_tuning import build_index
+from rgan_tf.retrieval.index.tuning import build_index
+from rgan_tf.retrieval.prefilter import embed_rows
 from rgan_tf.storage.files import write_bytes_atomic
 
 _KEPT_CHECKPOINTS = 4  # embeddings that an older checkpoint would need are deleted

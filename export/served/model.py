@@ -11,25 +11,31 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from export.served.bank import ServedBank
 from export.served.pixels import encode_crops, encode_images, for_pixels, resize_own_patches
-from export.served.search import ServedSearch
-from export.served.selection import Candidates, select
 from export.served.validation import checked_request
 from export.signatures import (
     ENCODE,
     GENERATE,
     GENERATE_WITH_PATCHES,
     INPUTS,
+    MODES,
+    NEAREST,
     NO_SCORE,
     OWN_PATCH,
     RETRIEVE,
     RETRIEVE_ONLY,
+    SAMPLE,
     Sizes,
 )
 from rgan_tf.graph.encoder import GraphEncoding
 from rgan_tf.model.networks import GraphNetworks, RetrievalNetworks
+from rgan_tf.retrieval.bank_variables import ServedBank
 from rgan_tf.retrieval.distance import l2_distance
+from rgan_tf.retrieval.index.in_graph import ServedSearch
+from rgan_tf.retrieval.patches import pixels_of
+from rgan_tf.retrieval.retriever import Patches, Retriever, choose_patches
+from rgan_tf.retrieval.selection import Candidates, Options, Selection
+from rgan_tf.seeds import Purpose, derive_row_seeds
 from rgan_tf.vocabulary import PADDING
 
 Fields = dict[str, tf.Tensor]  # by field name
@@ -58,6 +64,7 @@ class ServedModel(tf.Module):
       feature_network: backbone [M, S', S', 3] float32 in 0..255 -> [M, Dx], for own patches.
       bank: the patches.
       search: the pre-filter, over the same bank.
+      retriever: chooses among what the pre-filter finds; the bank's embeddings are by it.
       sizes: of all tensors.
     """
 
@@ -69,6 +76,7 @@ class ServedModel(tf.Module):
         feature_network: tf.keras.Model,
         bank: ServedBank,
         search: ServedSearch,
+        retriever: Retriever,
         sizes: Sizes,
     ):
         super().__init__(name="served_model")
@@ -78,6 +86,7 @@ class ServedModel(tf.Module):
         self.feature_network = feature_network
         self.bank = bank
         self.search = search
+        self.retriever = retriever
 
     def input_signature(self, endpoint: str) -> list[tf.TensorSpec]:
         """Specs of an endpoint's arguments, in order."""
@@ -151,7 +160,7 @@ class ServedModel(tf.Module):
             candidates = self._with_own_patches(
                 candidates, request["own_patches"], request["own_given"]
             )
-        selection = select(candidates, request, self.networks.embedding.scale)
+        selection = self._choose(candidates, request)
 
         chosen = selection.choice >= 0  # [B, O]
         slot = tf.maximum(selection.choice, 0)  # [B, O]
@@ -165,7 +174,6 @@ class ServedModel(tf.Module):
                 request["own_patches"], self.sizes.crop
             )  # [B, O, h, w, 3]
             crops = tf.where(for_pixels(request["own_given"]), own_crops, crops)
-        pixels = tf.cast(crops, tf.float32) / 127.5 - 1.0  # [B, O, h, w, 3]
         return Retrieval(
             reply={
                 "boxes": self._boxes(request, encoding),
@@ -176,8 +184,21 @@ class ServedModel(tf.Module):
                 "order": selection.order,
             },
             encoding=encoding,
-            pixels=tf.where(for_pixels(chosen), pixels, 0.0),
+            pixels=pixels_of(crops, chosen),
         )
+
+    def _choose(self, candidates: Candidates, request: Fields) -> Selection:
+        """Chooses with a mode, a seed and a temperature per row."""
+        mode = request["mode"] % len(MODES)  # [B]
+        slot = self.search.candidates  # which holds what an object is locked to
+        options = Options(
+            seeds=derive_row_seeds(request["seed"], Purpose.GUMBEL_NOISE),
+            is_random=mode == SAMPLE,
+            temperature=request["temperature"],
+            locked=tf.where(candidates.valid[:, :, slot], slot, -1),
+            repeats=request["mode"] >= len(MODES),
+        )
+        return choose_patches(self.retriever, candidates, options, is_nearest=mode == NEAREST)
 
     def _queries(self, graph: Fields) -> tf.Tensor:
         """[B, O, W] graph features, rounded as those of the bank were stored.
@@ -212,6 +233,7 @@ class ServedModel(tf.Module):
             valid=tf.concat([valid, is_locked], axis=2),
             distances=tf.concat([distances, locked_distances[..., tf.newaxis]], axis=2),
             embeddings=tf.gather(self.bank.embeddings, tf.maximum(ids, 0)),
+            searched=self.search.candidates,
         )
 
     def _with_own_patches(
@@ -230,6 +252,7 @@ class ServedModel(tf.Module):
             valid=last(candidates.valid, True, own),
             distances=last(candidates.distances, NO_SCORE, own),
             embeddings=last(candidates.embeddings, embeddings, own[..., tf.newaxis]),
+            searched=candidates.searched,
         )
 
     def _embed_own_patches(self, patches: tf.Tensor) -> tf.Tensor:
@@ -241,7 +264,10 @@ class ServedModel(tf.Module):
         features = self.feature_network(flat, training=False)  # [B*O, Dx]
         limit = float(np.finfo(np.float16).max)
         rounded = tf.cast(tf.clip_by_value(features, -limit, limit), tf.float16)  # [B*O, Dx]
-        embeddings = self.networks.embedding(tf.cast(rounded, tf.float32))  # [B*O, D]
+        crops = resize_own_patches(patches, self.sizes.crop)  # [B, O, h, w, 3]
+        flat_crops = tf.reshape(crops, [-1, *crops.shape[2:]])  # [B*O, h, w, 3]
+        own = Patches(lambda: tf.cast(rounded, tf.float32), lambda: flat_crops)
+        embeddings = self.retriever.embed(own)  # [B*O, D]
         return tf.reshape(embeddings, [-1, patches.shape[1], embeddings.shape[-1]])  # [B, O, D]
 
 

@@ -16,13 +16,6 @@ from rgan_tf.losses.perceptual import PerceptualDistance
 from rgan_tf.losses.retrieval import draw_anchors
 from rgan_tf.model.adversarial_model import AdversarialModel, LossTerms
 from rgan_tf.model.box_losses import box_losses
-from rgan_tf.model.choice import LEARNED, NOISE, FixedRetrieval, own_crops
-from rgan_tf.model.joint_retrieval import (
-    CachedRetrieval,
-    ExactRetrieval,
-    Retrieved,
-    sharing_objects,
-)
 from rgan_tf.model.judgement import (
     ADVERSARIAL_FEATURE,
     GRADIENT_PENALTY,
@@ -35,7 +28,11 @@ from rgan_tf.model.networks import Discriminators, RetrievalNetworks
 from rgan_tf.model.own_patches import outside, relit, uniform_per_object
 from rgan_tf.model.present import PresentObjects
 from rgan_tf.model.recompute import recomputed
-from rgan_tf.retrieval.cache import EmbeddingCache
+from rgan_tf.model.retrieval_losses import retrieval_losses, sharing_objects
+from rgan_tf.retrieval.patches import own_crops
+from rgan_tf.retrieval.registry import retriever_for
+from rgan_tf.retrieval.retriever import Retrieved, Retriever
+from rgan_tf.retrieval.rules import NOISE
 from rgan_tf.retrieval.temperature import exponential_temperature
 from rgan_tf.seeds import Purpose, derive_seed
 
@@ -59,11 +56,11 @@ class RetrieveGAN(AdversarialModel):
       discriminators: image and object discriminator, and the one on maps where the config says so.
       perceptual: distance on a frozen backbone.
       reader: of the bank's patches; needed where K is above `config.retrieval.exact_candidates`.
+      retriever: chooses the patches; None takes the one that `config.retrieval.choice` names.
       losses: of one's own, added to those of equation (7).
 
     Attributes:
-      cache: embeddings of the bank where K is above `config.retrieval.exact_candidates`, else None.
-      retrieve: the retrieval that the step uses.
+      retriever: the one that the step uses.
 
     Raises:
       ValueError: if the reader is missing where it is needed, or two losses have one name.
@@ -78,6 +75,7 @@ class RetrieveGAN(AdversarialModel):
         perceptual: PerceptualDistance,
         reader: PatchReader | None = None,
         *,
+        retriever: Retriever | None = None,
         losses: Sequence[Loss] = (),
         **kwargs,
     ):
@@ -98,21 +96,13 @@ class RetrieveGAN(AdversarialModel):
         )
         self.perceptual = perceptual
         self._own_losses = tuple(losses)
-        self.cache: EmbeddingCache | None = None
-        self.retrieve: ExactRetrieval | CachedRetrieval | FixedRetrieval
-        if config.retrieval.choice != LEARNED:
-            self.retrieve = FixedRetrieval(config.retrieval.choice)
-        elif config.retrieval.candidates > config.retrieval.exact_candidates:
-            if reader is None:
+        if retriever is None:
+            settings = config.retrieval
+            if reader is None and settings.candidates > settings.exact_candidates:
                 raise ValueError("more candidates than exact_candidates need a patch reader")
-            self.cache = EmbeddingCache(
-                rows=len(reader),
-                width=config.retrieval.embedding_sizes[-1],
-                max_age_steps=config.retrieval.cache_max_age_steps,
-            )
-            self.retrieve = CachedRetrieval(config, networks.embedding, self.cache, reader)
-        else:
-            self.retrieve = ExactRetrieval(config, networks.embedding)
+            retriever = retriever_for(config, networks.embedding, reader)
+        self.retriever = retriever
+        self._retriever_state = retriever.state()  # so that Keras tracks it
         self.declare_metrics(
             [f"loss/generator/{name}" for name in self.generator_weights]
             + [f"loss/discriminator/{name}" for name in self.discriminator_weights]
@@ -121,7 +111,7 @@ class RetrieveGAN(AdversarialModel):
                 "retrieval/temperature",
                 "layout/predicted_share",
                 "layout/generalised_iou",
-                *self.retrieve.monitors,
+                *self.retriever.monitors,
             ]
         )
 
@@ -144,7 +134,7 @@ class RetrieveGAN(AdversarialModel):
             derive_seed(self.run_seed, self.step, 0, Purpose.SELECTION_ANCHOR),
             first_row=first_row,
         )  # [B]
-        retrieved = self.retrieve(
+        retrieved = self.retriever.retrieve(
             batch,
             mask,
             seeds=row_seeds(Purpose.GUMBEL_NOISE),
@@ -152,7 +142,7 @@ class RetrieveGAN(AdversarialModel):
             temperature=temperature,
             step=self.step,
         )
-        if self.config.retrieval.choice == NOISE:
+        if self.retriever.name == NOISE:
             own = retrieved.crops  # [B, O, h, w, 3]; a generator without patches sees none
         else:
             own = own_crops(batch, mask)  # [B, O, h, w, 3]
@@ -185,8 +175,7 @@ class RetrieveGAN(AdversarialModel):
         comparable = tf.cast(~in_predicted, tf.float32)  # [B]
         generator = {
             **generator_terms(of_fakes, objects, mask, form=form),
-            "selection": retrieved.selection_loss,
-            "cooccurrence": retrieved.cooccurrence_loss,
+            **retrieval_losses(self.config.retrieval, retrieved, mask, anchors, boxes),
             "reconstruction": reconstruction_loss(reconstructed, target),
             **losses_of_boxes,
             "perceptual_image": self.perceptual.between(maps[2], target_maps)
@@ -222,34 +211,28 @@ class RetrieveGAN(AdversarialModel):
             },
         )
 
-    def fill_cache(self) -> None:
-        """Embeds the whole bank where a cache is used and is empty: a checkpoint brings its own.
-
-        The first step does it where nobody has.
-        """
-        if self.cache is not None and self.cache.is_empty():
-            self.retrieve.fill()
+    def start(self) -> None:
+        """Readies the retriever; `fit` and the first step do it where nobody has."""
+        self.retriever.start()
 
     def make_train_function(self, force: bool = False) -> Callable:
         """As Keras does, which asks for it in `fit`: before the replicas begin."""
-        self.fill_cache()
+        self.start()
         return super().make_train_function(force)
 
     def train_step(self, batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """See `AdversarialModel`."""
         with tf.init_scope():  # in a loop without `fit`: while the step is traced
-            self.fill_cache()
+            self.start()
         return super().train_step(batch)
 
     def state(self) -> dict[str, tf.Module]:
         """See `GuardedModel`."""
-        state = super().state()
-        return state if self.cache is None else {**state, "cache": self.cache}
+        return {**super().state(), **self.retriever.state()}
 
     def finish_step(self) -> None:
-        """Embeds the next rows of the bank again, where a cache is used."""
-        if self.cache is not None:
-            self.retrieve.refresh(self.step)
+        """See `Retriever.finish_step`."""
+        self.retriever.finish_step(self.step)
 
     def temperature(self) -> tf.Tensor:
         """The softmax temperature of the current step (method §3.6)."""

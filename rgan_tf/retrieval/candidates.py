@@ -82,7 +82,7 @@ class IndexedCandidates:
     candidates in every epoch.
 
     Args:
-      index: over the retrievable bank, a `rgan_tf.retrieval.index.CandidateIndex`.
+      index: over the retrievable bank, a `rgan_tf.retrieval.index.exact.CandidateIndex`.
       queries: [N, W] float, graph features of the split's objects.
       categories: [N] their category ids.
       image_ids: [N] their images, whose patches are no candidates.

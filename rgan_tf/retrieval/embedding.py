@@ -42,7 +42,8 @@ class _UnitNormPerceptron(tf.keras.layers.Layer):
             [width, width, *self.sizes[:-1]],
             strict=True,
         ):
-            layer.build(tf.TensorShape([None, layer_width]))
+            with tf.name_scope(layer.name):  # names that differ, for weights in HDF5
+                layer.build(tf.TensorShape([None, layer_width]))
         super().build(input_shape)
 
     def set_statistics(self, features: np.ndarray) -> None:

@@ -52,3 +52,23 @@ def draw_noise(seeds: tf.Tensor, shape: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor
         fn_output_signature=(tf.float32, tf.float32),
     )  # [B, O, K] twice
     return -tf.math.log(-tf.math.log(tf.maximum(uniform, _SMALLEST))), scores
+
+
+def noise_and_scores(
+    valid: tf.Tensor, seeds: tf.Tensor | None, distances: tf.Tensor | None = None
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """The noise of a selection, and what decides on its first query.
+
+    Args:
+      valid: [B, O, K] bool.
+      seeds: [B, 2] int32, or None for the deterministic selection.
+      distances: [B, O, K] float, pre-filter distances, for the deterministic selection.
+
+    Returns:
+      Gumbel noise (zeros without seeds) and the scores of the first query, the highest of which
+      wins; both [B, O, K] float32.
+    """
+    if seeds is not None:
+        return draw_noise(seeds, tf.shape(valid)[1:])
+    zeros = tf.zeros(tf.shape(valid))  # [B, O, K]
+    return zeros, zeros if distances is None else tf.cast(-distances, tf.float32)

@@ -1,4 +1,9 @@
-"""Retrieval of one patch per object, as a layer: noise, seed patch and group selection."""
+"""Retrieval of one patch per object as Keras layers, to build models of one's own round them.
+
+Models with these layers are saved and loaded by Keras. What stands between layers has to be layers
+too: Keras cannot load a functional model that calls `tf.einsum` on its tensors or slices them
+with `...`.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +11,9 @@ from typing import Any
 
 import tensorflow as tf
 
-from rgan_tf.retrieval.gumbel import WITHIN_GROUP, GroupSelection, gumbel_group_select
-from rgan_tf.retrieval.noise import draw_noise
+from rgan_tf.retrieval.gumbel import WITHIN_GROUP, GroupSelection
+from rgan_tf.retrieval.patches import mix_patches
+from rgan_tf.retrieval.selection import Candidates, Options, choose_by_group
 
 
 @tf.keras.utils.register_keras_serializable(package="rgan_tf")
@@ -18,17 +24,38 @@ class GroupRetrieval(tf.keras.layers.Layer):
     without, the selection is deterministic and starts from the best candidate of the pre-filter.
     Every row draws from its own seed, so that a row's result never depends on its neighbours.
 
+    Example:
+      A model that retrieves, and is trained for what it retrieves:
+
+      >>> import tensorflow as tf
+      >>> from rgan_tf.retrieval.embedding import PatchEmbedding
+      >>> from rgan_tf.retrieval.selector import GroupRetrieval
+      >>> features = tf.keras.Input([3, 5, 32])  # of 5 candidates of each of 3 objects
+      >>> valid = tf.keras.Input([3, 5], dtype=tf.bool)
+      >>> seeds = tf.keras.Input([2], dtype=tf.int32)
+      >>> retrieval = GroupRetrieval(embedding=PatchEmbedding(sizes=(16, 8)))
+      >>> selection = retrieval(features, valid, seeds)
+      >>> model = tf.keras.Model([features, valid, seeds], selection.weights)
+      >>> inputs = [tf.ones([2, 3, 5, 32]), tf.fill([2, 3, 5], True), tf.constant([[1, 2], [3, 4]])]
+      >>> tf.reduce_sum(model(inputs), axis=-1).numpy().tolist()
+      [[1.0, 1.0, 1.0], [1.0, 1.0, 1.0]]
+
     Args:
+      embedding: a layer that embeds the candidates, [..., Dx] to [..., D], such as
+        `PatchEmbedding`; its attribute `scale`, where it has one, multiplies the distances. None:
+        the layer is given embeddings.
+      temperature: scalar above 0, of the relaxed weights; a call may name another one.
       straight_through: exactly one-hot weights with the soft gradient, or soft weights.
       gradient: of the one-hot weights: "within_group", "expected" or "paper", see
         `gumbel_group_select`.
 
     Call args:
-      candidate_embeddings: [B, O, K, D] float.
+      candidates: [B, O, K, D] float, their embeddings; or [B, O, K, Dx], the features that
+        `embedding` embeds.
       valid: [B, O, K] bool, False = padding.
       seeds: [B, 2] int32, or None for the deterministic selection.
-      scale: scalar above 0, multiplies the distances.
-      temperature: scalar above 0.
+      scale: scalar above 0, multiplies the distances; None takes that of `embedding`, or 1.
+      temperature: scalar above 0; None takes that of the layer.
       locked: [B, O] int32, the candidate fixed for an object, -1 = free; or None.
       distances: [B, O, K] float, pre-filter distances; used by the deterministic selection to find
         its first query. Without them it is the first valid candidate of the first object that has
@@ -41,122 +68,87 @@ class GroupRetrieval(tf.keras.layers.Layer):
     """
 
     def __init__(
-        self, *, straight_through: bool = True, gradient: str = WITHIN_GROUP, **kwargs: Any
+        self,
+        *,
+        embedding: tf.keras.layers.Layer | None = None,
+        temperature: float = 1.0,
+        straight_through: bool = True,
+        gradient: str = WITHIN_GROUP,
+        **kwargs: Any,
     ) -> None:
         kwargs.setdefault("autocast", False)  # half precision would decide between near ties
         super().__init__(**kwargs)
+        self.embedding = embedding
+        self.temperature = temperature
         self.straight_through = straight_through
         self.gradient = gradient
 
     def call(
         self,
-        candidate_embeddings: tf.Tensor,
+        candidates: tf.Tensor,
         valid: tf.Tensor,
         seeds: tf.Tensor | None = None,
         *,
-        scale: tf.Tensor | float = 1.0,
-        temperature: tf.Tensor | float = 1.0,
+        scale: tf.Tensor | float | None = None,
+        temperature: tf.Tensor | float | None = None,
         locked: tf.Tensor | None = None,
         distances: tf.Tensor | None = None,
         ids: tf.Tensor | None = None,
     ) -> GroupSelection:
         """Runs the selection; see the class for arguments and result."""
-        embeddings = tf.cast(candidate_embeddings, tf.float32)  # [B, O, K, D]
-        gumbel, scores = noise_and_scores(valid, seeds, distances)  # [B, O, K] twice
-        query = best_candidate(embeddings, valid, scores)  # [B, D]
-        return gumbel_group_select(
-            embeddings,
-            valid,
-            query,
-            gumbel,
+        # Keras builds a model that it loads by calling it with floats in place of every input.
+        integers = [None if x is None else tf.cast(x, tf.int32) for x in (seeds, locked, ids)]
+        seeds, locked, ids = integers
+        if self.embedding is not None:
+            candidates = self.embedding(candidates)  # [B, O, K, D]
+        if scale is None:
+            scale = getattr(self.embedding, "scale", 1.0)
+        embeddings = tf.cast(candidates, tf.float32)  # [B, O, K, D]
+        return choose_by_group(
+            Candidates(ids, tf.cast(valid, tf.bool), distances, embeddings),
+            Options(seeds=seeds, locked=locked, repeats=ids is None),
             scale=scale,
-            temperature=temperature,
+            temperature=self.temperature if temperature is None else temperature,
             straight_through=self.straight_through,
-            locked=locked,
             gradient=self.gradient,
-            ids=ids,
         )
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments."""
-        own = {"straight_through": self.straight_through, "gradient": self.gradient}
+        layer = self.embedding
+        own = {
+            "embedding": None if layer is None else tf.keras.saving.serialize_keras_object(layer),
+            "temperature": self.temperature,
+            "straight_through": self.straight_through,
+            "gradient": self.gradient,
+        }
         return {**super().get_config(), **own}
 
-
-def noise_and_scores(
-    valid: tf.Tensor, seeds: tf.Tensor | None, distances: tf.Tensor | None = None
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """The noise of a selection, and what decides on its first query.
-
-    Args:
-      valid: [B, O, K] bool.
-      seeds: [B, 2] int32, or None for the deterministic selection.
-      distances: [B, O, K] float, pre-filter distances, for the deterministic selection.
-
-    Returns:
-      Gumbel noise (zeros without seeds) and the scores of the first query, the highest of which
-      wins; both [B, O, K] float32.
-    """
-    if seeds is not None:
-        return draw_noise(seeds, tf.shape(valid)[1:])
-    zeros = tf.zeros(tf.shape(valid))  # [B, O, K]
-    return zeros, zeros if distances is None else tf.cast(-distances, tf.float32)
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> GroupRetrieval:
+        """The layer that `get_config` describes, its embedding included."""
+        layer = config.get("embedding")
+        if isinstance(layer, dict):
+            config = {**config, "embedding": tf.keras.saving.deserialize_keras_object(layer)}
+        return cls(**config)
 
 
-def best_position(valid: tf.Tensor, scores: tf.Tensor) -> tf.Tensor:
-    """[B] int32: where among all O*K candidates the valid one of the highest score stands."""
-    masked = tf.where(valid, scores, tf.float32.min)  # [B, O, K]
-    flat = tf.reshape(masked, [tf.shape(valid)[0], -1])  # [B, O*K]
-    return tf.argmax(flat, axis=-1, output_type=tf.int32)
+@tf.keras.utils.register_keras_serializable(package="rgan_tf")
+class PatchMix(tf.keras.layers.Layer):
+    """The pixels that were selected: `mix_patches` as a layer.
 
-
-def best_candidate(embeddings: tf.Tensor, valid: tf.Tensor, scores: tf.Tensor) -> tf.Tensor:
-    """The embedding of each row's valid candidate with the highest score; ties go to the first.
-
-    Args:
-      embeddings: [B, O, K, D] float32.
-      valid: [B, O, K] bool.
-      scores: [B, O, K] float32.
-
-    Returns:
-      [B, D] float32.
-    """
-    batch, width = tf.shape(valid)[0], embeddings.shape[-1]
-    flat = tf.reshape(embeddings, [batch, -1, width])  # [B, O*K, D]
-    return tf.gather(flat, best_position(valid, scores), batch_dims=1)  # [B, D]
-
-
-def chosen_rows(ids: tf.Tensor, choice: tf.Tensor) -> tf.Tensor:
-    """Rows of the bank that were chosen.
-
-    Args:
-      ids: [B, O, K] int32, rows of the candidates.
-      choice: [B, O] int32, position among the K, -1 = none.
-
-    Returns:
-      [B, O] int32, -1 = none.
-    """
-    chosen = tf.gather(ids, tf.maximum(choice, 0), batch_dims=2)  # [B, O]
-    return tf.where(choice >= 0, chosen, -1)
-
-
-def mix_patches(weights: tf.Tensor, crops: tf.Tensor) -> tf.Tensor:
-    """The selected patch of each object: crops mixed by the selection weights (method §3.5).
-
-    One-hot weights give exactly one crop; the gradient to each weight is the inner product of the
-    incoming gradient with that crop.
-
-    Args:
-      weights: [B, O, K] float.
+    Call args:
+      weights: [B, O, K] float, of `GroupRetrieval`.
       crops: [B, O, K, h, w, 3], uint8 or float in [-1, 1].
 
     Returns:
       [B, O, h, w, 3] float32 in [-1, 1]; 0 (mid grey) for objects without weight.
     """
-    weights = tf.cast(weights, tf.float32)  # [B, O, K]
-    mixed = tf.einsum("bok,bokhwc->bohwc", weights, tf.cast(crops, tf.float32))  # [B, O, h, w, 3]
-    if crops.dtype == tf.uint8:
-        # Scaled after mixing: K times less arithmetic than scaling every candidate.
-        total = tf.reduce_sum(weights, axis=-1)[:, :, tf.newaxis, tf.newaxis, tf.newaxis]
-        mixed = mixed / 127.5 - total  # [B, O, h, w, 3]
-    return mixed
+
+    def __init__(self, **kwargs: Any) -> None:
+        kwargs.setdefault("autocast", False)
+        super().__init__(**kwargs)
+
+    def call(self, weights: tf.Tensor, crops: tf.Tensor) -> tf.Tensor:
+        """Mixes; see the class for arguments and result."""
+        return mix_patches(weights, crops)

@@ -13,8 +13,9 @@ from rgan_tf.config import Config, config_from_dict
 from rgan_tf.data.prepare import prepare_dataset
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.data.records import read_scenes
-from rgan_tf.data.scenes import SceneStore, fit_graph
+from rgan_tf.data.scenes import SceneStore
 from rgan_tf.errors import BadInput, CorruptData
+from rgan_tf.graph.fit import fit_graph
 from rgan_tf.storage.image import decode_image, read_image, resize_image
 from rgan_tf.vocabulary import Vocabulary
 

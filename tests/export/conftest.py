@@ -123,7 +123,7 @@ def exported_scann(exported, tmp_path_factory) -> SimpleNamespace:
     """
     model = tmp_path_factory.mktemp("exported_scann") / "model"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("rgan_tf.retrieval.index_tuning._SHARES_OF_LEAVES", (1.0,))
+        patch.setattr("rgan_tf.retrieval.index.tuning._SHARES_OF_LEAVES", (1.0,))
         return export_model(
             exported.run, exported.data, model, "scann", check=lambda *_, **__: None
         )

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from rgan_tf.model.patch_library import library_for
 from rgan_tf.model.synthesis import synthesise
+from rgan_tf.retrieval.learned import LearnedRetriever
+from rgan_tf.retrieval.patch_library import library_for
 
 
 @pytest.fixture(scope="module")
@@ -48,9 +49,9 @@ def batch(whole_batch):
 
 def test_without_a_cache_no_variable_is_new(tiny_config, make_joint, reader):
     model = make_joint(tiny_config, reader=reader)
-    assert model.cache is None
+    assert model.retriever.cache is None
     assert not any("cache" in variable.name for variable in model.variables)
-    model.fill_cache()  # has nothing to do
+    model.start()  # has nothing to do
 
 
 def test_a_reader_is_asked_for(config, make_joint):
@@ -93,9 +94,9 @@ def test_categories_with_few_patches_train_as_exactly_as_all_are_loaded(
     settings = dataclasses.replace(config.retrieval, exact_candidates=12)
     exact = make_joint(dataclasses.replace(config, retrieval=settings))
     ours = make_joint(config, reader=reader)
-    ours.fill_cache()
+    ours.start()
     for model in (exact, ours):
-        retrieved = model.retrieve(
+        retrieved = model.retriever.retrieve(
             scarce,
             scarce["objects"] > 0,
             seeds=tf.constant([[row, 7] for row in range(4)]),
@@ -109,7 +110,7 @@ def test_categories_with_few_patches_train_as_exactly_as_all_are_loaded(
         is_candidate = (ids.numpy() == chosen[..., np.newaxis]) & valid.numpy()
         np.testing.assert_array_equal(is_candidate.any(axis=2), has_any)
         assert not retrieved.crops.numpy()[~has_any].any()
-        assert np.isfinite(retrieved.selection_loss).all()
+        assert np.isfinite(retrieved.compared.candidates).all()
     expected, found = exact.train_step(scarce), ours.train_step(scarce)
     for name, value in expected.items():
         assert float(found[name]) == pytest.approx(float(value), rel=1e-4, abs=1e-5), name
@@ -119,10 +120,10 @@ def test_categories_with_few_patches_train_as_exactly_as_all_are_loaded(
 
 def test_the_step_refreshes_its_rows_with_the_new_weights(config, make_joint, reader, batch):
     model = make_joint(config, "adam", reader=reader)
-    model.fill_cache()
-    start = model.cache.vectors.numpy()
+    model.start()
+    start = model.retriever.cache.vectors.numpy()
     model.train_step(batch)
-    vectors = model.cache.vectors.numpy()
+    vectors = model.retriever.cache.vectors.numpy()
     np.testing.assert_array_equal(vectors[10:], start[10:])
     expected = model.networks.embedding(reader.features(tf.range(10)))
     np.testing.assert_allclose(vectors[:10], expected, atol=1e-6)
@@ -141,8 +142,8 @@ def test_two_replicas(config, make_joint, reader, batch, two_replicas, fit_once,
     for name in ("retrieval/cache_age_steps", "retrieval/signal_to_noise"):
         del figures[name], expected[name]
     assert_same_step(double, single, figures, expected)
-    for copy in two_replicas.experimental_local_results(double.cache.vectors):
-        np.testing.assert_allclose(copy, single.cache.vectors, atol=1e-5)
+    for copy in two_replicas.experimental_local_results(double.retriever.cache.vectors):
+        np.testing.assert_allclose(copy, single.retriever.cache.vectors, atol=1e-5)
 
 
 def test_checkpoint_continues_with_the_same_cache(config, make_joint, reader, batch, tmp_path):
@@ -151,23 +152,26 @@ def test_checkpoint_continues_with_the_same_cache(config, make_joint, reader, ba
     path = tf.train.Checkpoint(model=model).save(str(tmp_path / "state"))
     other = make_joint(config, "adam", seed=9, reader=reader)
     tf.train.Checkpoint(model=other).restore(path).assert_existing_objects_matched()
-    np.testing.assert_array_equal(other.cache.vectors, model.cache.vectors)
+    np.testing.assert_array_equal(other.retriever.cache.vectors, model.retriever.cache.vectors)
     for one in (model, other):
         one.train_step(batch)
-    np.testing.assert_allclose(other.cache.vectors, model.cache.vectors, atol=1e-6)
+    np.testing.assert_allclose(
+        other.retriever.cache.vectors, model.retriever.cache.vectors, atol=1e-6
+    )
 
 
 def test_synthesis_from_a_library_is_that_from_whole_candidates(
     config, make_joint, reader, batch, whole_batch
 ):
     networks = make_joint(config, reader=reader).networks
-    library = library_for(config, networks, reader)
+    retriever = LearnedRetriever(config, networks.embedding)
+    library = library_for(config, retriever, reader)
     found = synthesise(networks, batch, row_seeds=tf.range(4), library=library)
     expected = synthesise(networks, whole_batch, row_seeds=tf.range(4))
-    np.testing.assert_array_equal(found.selection.choice, expected.selection.choice)
+    np.testing.assert_array_equal(found.choice, expected.choice)
     np.testing.assert_allclose(found.crops, expected.crops, atol=1e-6)
     np.testing.assert_allclose(found.images, expected.images, atol=1e-5)
 
 
 def test_no_library_where_candidates_come_whole(tiny_config, make_joint, reader):
-    assert library_for(tiny_config, make_joint(tiny_config).networks, reader) is None
+    assert library_for(tiny_config, make_joint(tiny_config).retriever, reader) is None

@@ -9,9 +9,11 @@ import pytest
 import tensorflow as tf
 
 from rgan_tf.config import Config, RetrievalConfig
-from rgan_tf.model.joint_retrieval import CachedRetrieval, ExactRetrieval, signal_to_noise
+from rgan_tf.model.retrieval_losses import retrieval_losses
 from rgan_tf.retrieval.cache import EmbeddingCache
+from rgan_tf.retrieval.cached import CachedRetriever
 from rgan_tf.retrieval.embedding import PatchEmbedding
+from rgan_tf.retrieval.learned import LearnedRetriever, signal_to_noise
 
 BATCH, OBJECTS, CANDIDATES = 24, 4, 20
 TEMPERATURE = tf.constant(0.7)
@@ -63,42 +65,49 @@ def batch(reader) -> dict[str, tf.Tensor]:
     }
 
 
-def make_cached(embedding, reader, **changes) -> CachedRetrieval:
+def make_cached(embedding, reader, **changes) -> CachedRetriever:
     cache = EmbeddingCache(rows=len(reader), width=8, max_age_steps=7)
-    retrieval = CachedRetrieval(config(**changes), embedding, cache, reader)
-    retrieval.fill()
+    retrieval = CachedRetriever(config(**changes), embedding, cache, reader)
+    retrieval.start()
     return retrieval
 
 
-def run(retrieval, batch, embedding):
-    """The retrieval and the gradient of a loss that all its parts have a share in."""
+def losses_of(retrieved, batch, anchors, **changes):
+    settings = config(**changes).retrieval
+    return retrieval_losses(settings, retrieved, batch["mask"], anchors, batch["boxes"])
+
+
+def run(retrieval, batch, embedding, **changes):
+    """The retrieval, its losses, and the gradient of a loss that all its parts have a share in."""
+    anchors = tf.zeros([BATCH], tf.int32)
     seeds = tf.random.stateless_uniform([BATCH, 2], [5, 6], None, None, tf.int32)
     with tf.GradientTape() as tape:
-        result = retrieval(
+        result = retrieval.retrieve(
             batch,
             batch["mask"],
             seeds=seeds,
-            anchors=tf.zeros([BATCH], tf.int32),
+            anchors=anchors,
             temperature=TEMPERATURE,
             step=tf.constant(0, tf.int64),
         )
+        losses = losses_of(result, batch, anchors, **changes)
         target = tf.random.stateless_normal(tf.shape(result.crops), [7, 8])
         loss = tf.reduce_sum(result.crops * target) / 100.0
-        loss += tf.reduce_sum(result.selection_loss + 3.0 * result.cooccurrence_loss)
-    return result, tape.gradient(loss, embedding.trainable_variables)
+        loss += tf.reduce_sum(losses["selection"] + 3.0 * losses["cooccurrence"])
+    return result, losses, tape.gradient(loss, embedding.trainable_variables)
 
 
 @pytest.mark.parametrize("loaded", [1, 3])
 def test_a_fresh_cache_chooses_what_the_exact_retrieval_chooses(batch, embedding, reader, loaded):
     sampled = {"cooccurrence_loss": "sampled"}  # the expected one is taken over what is loaded
-    exact, _ = run(ExactRetrieval(config(**sampled), embedding), batch, embedding)
-    cached = make_cached(embedding, reader, loaded_candidates=loaded, **sampled)
-    ours, _ = run(cached, batch, embedding)
+    exact, expected, _ = run(LearnedRetriever(config(), embedding), batch, embedding, **sampled)
+    cached = make_cached(embedding, reader, loaded_candidates=loaded)
+    ours, losses, _ = run(cached, batch, embedding, **sampled)
     assert (exact.choice_ids.numpy() >= 0).sum() > 30
     np.testing.assert_array_equal(ours.choice_ids, exact.choice_ids)
     np.testing.assert_allclose(ours.crops, exact.crops, atol=1e-6)
-    np.testing.assert_allclose(ours.cooccurrence_loss, exact.cooccurrence_loss, atol=1e-5)
-    np.testing.assert_allclose(ours.selection_loss, exact.selection_loss, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(losses["cooccurrence"], expected["cooccurrence"], atol=1e-5)
+    np.testing.assert_allclose(losses["selection"], expected["selection"], rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("form", ["one_step", "iterative"])
@@ -107,9 +116,9 @@ def test_with_all_candidates_loaded_the_gradient_is_the_exact_one(
     batch, embedding, reader, straight_through, form
 ):
     changes = dict(straight_through=straight_through, selection_loss=form)
-    _, exact = run(ExactRetrieval(config(**changes), embedding), batch, embedding)
+    *_, exact = run(LearnedRetriever(config(**changes), embedding), batch, embedding, **changes)
     everything = make_cached(embedding, reader, loaded_candidates=CANDIDATES, **changes)
-    _, ours = run(everything, batch, embedding)
+    *_, ours = run(everything, batch, embedding, **changes)
     for one, other in zip(ours, exact, strict=True):
         assert np.abs(other).max() > 1e-3
         np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4 * np.abs(other).max())
@@ -122,10 +131,10 @@ def test_truncation_keeps_most_of_the_gradient_and_not_all(batch, embedding, rea
     def cosine(first, second):
         return first @ second / np.linalg.norm(first) / np.linalg.norm(second)
 
-    exact = flat(run(ExactRetrieval(config(), embedding), batch, embedding)[1])
+    exact = flat(run(LearnedRetriever(config(), embedding), batch, embedding)[2])
     cosines = [
         cosine(
-            flat(run(make_cached(embedding, reader, loaded_candidates=m), batch, embedding)[1]),
+            flat(run(make_cached(embedding, reader, loaded_candidates=m), batch, embedding)[2]),
             exact,
         )
         for m in (1, 3, 10)
@@ -137,24 +146,24 @@ def test_truncation_keeps_most_of_the_gradient_and_not_all(batch, embedding, rea
 def test_an_old_vector_can_hide_a_candidate_but_never_decides_among_the_loaded(
     batch, embedding, reader
 ):
-    exact, _ = run(ExactRetrieval(config(), embedding), batch, embedding)
+    exact, *_ = run(LearnedRetriever(config(), embedding), batch, embedding)
     retrieval = make_cached(embedding, reader, loaded_candidates=CANDIDATES)
-    cache = retrieval._cache.vectors
+    cache = retrieval.cache.vectors
     cache.assign(tf.random.stateless_normal(cache.shape, [1, 1]))
-    ours, _ = run(retrieval, batch, embedding)
+    ours, *_ = run(retrieval, batch, embedding)
     np.testing.assert_array_equal(ours.choice_ids, exact.choice_ids)
     few = make_cached(embedding, reader, loaded_candidates=2)
-    few._cache.vectors.assign(cache)
+    few.cache.vectors.assign(cache)
     assert (run(few, batch, embedding)[0].choice_ids.numpy() != exact.choice_ids.numpy()).any()
 
 
 def test_scenes_and_objects_without_candidates(batch, embedding, reader):
-    ours, gradients = run(make_cached(embedding, reader), batch, embedding)
+    ours, losses, gradients = run(make_cached(embedding, reader), batch, embedding)
     empty = ~batch["candidate_valid"].numpy().any(axis=2)  # [B, O]
     assert empty.any(axis=1).sum() > 3 and empty.all(axis=1).any()
     assert (ours.choice_ids.numpy()[empty] == -1).all()
     assert not ours.crops.numpy()[empty].any()
-    for part in (*gradients, ours.selection_loss, ours.cooccurrence_loss):
+    for part in (*gradients, *losses.values()):
         assert np.isfinite(part).all()
 
 
@@ -165,14 +174,12 @@ def test_more_candidates_than_the_bank_has_rows(batch, embedding, reader):
     wide["candidate_valid"] = wide["candidate_ids"] >= 0
     # The noise of a wider table is another one, so what is compared has none in it.
     everything = make_cached(embedding, reader)
-    first = everything.selection_loss(
-        batch, everything._cache.lookup(batch["candidate_ids"]), batch["mask"], [0] * BATCH
+    anchors = tf.zeros([BATCH], tf.int32)
+    first, second = (
+        losses_of(run(everything, each, embedding)[0], each, anchors) for each in (batch, wide)
     )
-    second = everything.selection_loss(
-        wide, everything._cache.lookup(wide["candidate_ids"]), batch["mask"], [0] * BATCH
-    )
-    np.testing.assert_allclose(first, second, rtol=1e-5)
-    ours, _ = run(everything, wide, embedding)
+    np.testing.assert_allclose(first["selection"], second["selection"], rtol=1e-5)
+    ours, *_ = run(everything, wide, embedding)
     present = batch["candidate_valid"].numpy().any(axis=2)
     np.testing.assert_array_equal(ours.choice_ids.numpy() >= 0, present)
 
@@ -184,7 +191,7 @@ def test_a_locked_candidate_is_loaded_and_chosen(batch, embedding, reader):
     rows = np.flatnonzero(valid.numpy()[:, 0].all(axis=1))
     locked[rows, 0] = 17
     short = retrieval.select(
-        ids, valid, retrieval._cache.lookup(ids), None, temperature=1.0, locked=tf.constant(locked)
+        ids, valid, retrieval.cache.lookup(ids), None, temperature=1.0, locked=tf.constant(locked)
     )
     chosen = tf.gather(short.slots, tf.maximum(short.selection.choice, 0), batch_dims=2).numpy()
     assert len(rows) > 3 and (chosen[rows, 0] == 17).all()
@@ -193,7 +200,7 @@ def test_a_locked_candidate_is_loaded_and_chosen(batch, embedding, reader):
 
 def test_reports_the_age_of_what_it_used(batch, embedding, reader):
     retrieval = make_cached(embedding, reader)
-    result = retrieval(
+    result = retrieval.retrieve(
         batch,
         batch["mask"],
         seeds=None,

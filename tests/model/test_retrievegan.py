@@ -236,7 +236,7 @@ def networks(taped):
 
 def test_synthesis_takes_whole_candidates(networks, batch):
     made = synthesise(networks, batch, row_seeds=tf.range(4))
-    choice, valid = made.selection.choice.numpy(), batch["candidate_valid"].numpy()
+    choice, valid = made.choice.numpy(), batch["candidate_valid"].numpy()
     mask = valid.any(axis=2)
     assert (choice[mask] >= 0).all()
     assert np.take_along_axis(valid, np.maximum(choice, 0)[..., None], axis=2)[mask].all()
@@ -258,17 +258,17 @@ def test_synthesis_follows_seed_boxes_and_choice(networks, batch):
     np.testing.assert_array_equal(plain.images, again.images)
     in_boxes = synthesise(networks, batch, row_seeds=None, boxes=batch["boxes"])
     np.testing.assert_array_equal(in_boxes.boxes, batch["boxes"])
-    np.testing.assert_array_equal(in_boxes.selection.choice, plain.selection.choice)
+    np.testing.assert_array_equal(in_boxes.choice, plain.choice)
     assert np.abs(in_boxes.images - plain.images).max() > 1e-4
     choices = {
-        tuple(synthesise(networks, batch, row_seeds=tf.fill([4], seed)).selection.choice[0].numpy())
+        tuple(synthesise(networks, batch, row_seeds=tf.fill([4], seed)).choice[0].numpy())
         for seed in range(8)
     }
     assert len(choices) > 1
     first = tf.zeros(batch["objects"].shape, tf.int32)
-    chosen = synthesise(networks, batch, row_seeds=tf.range(4), choice=first)
+    chosen = synthesise(networks, batch, row_seeds=tf.range(4), locked=first)
     mask = batch["candidate_valid"].numpy().any(axis=2)
-    assert (chosen.selection.choice.numpy()[mask] == 0).all()
+    assert (chosen.choice.numpy()[mask] == 0).all()
 
 
 def test_a_scene_does_not_depend_on_its_neighbours(networks, batch):
@@ -280,7 +280,7 @@ def test_a_scene_does_not_depend_on_its_neighbours(networks, batch):
         {name: tf.gather(value, order) for name, value in batch.items()},
         row_seeds=tf.gather(rows, order),
     )
-    np.testing.assert_array_equal(shuffled.selection.choice, made.selection.choice.numpy()[order])
+    np.testing.assert_array_equal(shuffled.choice, made.choice.numpy()[order])
     np.testing.assert_allclose(shuffled.images, made.images.numpy()[order], atol=1e-5)
 
 

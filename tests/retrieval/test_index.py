@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rgan_tf.errors import BadInput
-from rgan_tf.retrieval import index as index_module
-from rgan_tf.retrieval.index import ExactIndex, exact_search
+from rgan_tf.retrieval.index import exact as index_module
+from rgan_tf.retrieval.index.exact import ExactIndex, exact_search
 
 
 def brute_force(queries, categories, excluded, bank, k):
@@ -202,7 +202,7 @@ def test_few_queries_at_once_find_what_they_find_by_category(seed, monkeypatch):
     monkeypatch.setattr(ExactIndex, "_search_among", counted)
     at_once = index.search(*asked, 12)
     assert len(calls) == 1
-    monkeypatch.setattr("rgan_tf.retrieval.index._CALL_SCORES", 0)
+    monkeypatch.setattr("rgan_tf.retrieval.index.exact._CALL_SCORES", 0)
     by_category = index.search(*asked, 12)
     assert len(calls) > 10
     for ours, theirs in zip(at_once, by_category, strict=True):

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from rgan_tf.model.choice import nearest_unused_slots
 from rgan_tf.retrieval.gumbel import gumbel_group_select
+from rgan_tf.retrieval.patches import chosen_rows
 from rgan_tf.retrieval.repeats import without_taken
-from rgan_tf.retrieval.selector import GroupRetrieval, chosen_rows
+from rgan_tf.retrieval.selection import Candidates, Options, nearest_in_turn
+from rgan_tf.retrieval.selector import GroupRetrieval
 
 # Two rows of three objects with three candidates each.
 IDS = np.array([[[5, 6, 7], [6, 5, 8], [5, -1, -1]]] * 2, np.int32)
@@ -37,16 +38,23 @@ def test_rows_of_no_ids_let_patches_repeat():
     np.testing.assert_array_equal(found, VALID)
 
 
+def nearest(valid, ids, locked, repeats=False):
+    candidates = Candidates(tf.constant(ids), tf.constant(valid), None, embeddings=None)
+    options = Options(locked=tf.constant(locked), repeats=repeats)
+    return nearest_in_turn(candidates, options).choice.numpy()
+
+
 def test_nearest_goes_from_object_to_object_and_leaves_locked_ones_out():
     free = np.full([2, 3], -1, np.int32)
     # 5; then 6, which is its nearest; the third has nothing but 5.
-    assert nearest_unused_slots(*tensors(VALID, IDS, free)).numpy()[0].tolist() == [0, 0, 0]
+    assert nearest(VALID, IDS, free)[0].tolist() == [0, 0, 0]
     free[1, 1] = 1  # the second object is locked to 5: the first leaves it alone
-    assert nearest_unused_slots(*tensors(VALID, IDS, free)).numpy()[1].tolist() == [1, 1, 0]
-    ids = np.full_like(IDS, -1)
-    assert nearest_unused_slots(*tensors(VALID, ids, free)).numpy()[1].tolist() == [0, 1, 0]
+    assert nearest(VALID, IDS, free)[1].tolist() == [1, 1, 0]
+    some = tf.constant([False, True])  # patches of the second scene may repeat
+    assert nearest(VALID, IDS, free, some).tolist() == [[0, 0, 0], [0, 1, 0]]
+    assert nearest(VALID, IDS, free, True).tolist() == [[0, 0, 0], [0, 1, 0]]
     nothing = np.zeros_like(VALID)
-    assert nearest_unused_slots(*tensors(nothing, IDS, free)).numpy()[0].tolist() == [-1, -1, -1]
+    assert nearest(nothing, IDS, free)[0].tolist() == [-1, -1, -1]
 
 
 def test_the_group_selection_by_hand():

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from rgan_tf.errors import BadInput, CorruptData
-from rgan_tf.retrieval import index_tuning
-from rgan_tf.retrieval.index import ANY_CATEGORY, Candidates, ExactIndex
-from rgan_tf.retrieval.index_tuning import build_index, recall_of, tune_scann
-from rgan_tf.retrieval.scann_index import ScannIndex, ScannSettings
+from rgan_tf.retrieval.index import tuning as index_tuning
+from rgan_tf.retrieval.index.exact import ANY_CATEGORY, Candidates, ExactIndex
+from rgan_tf.retrieval.index.scann_index import ScannIndex, ScannSettings
+from rgan_tf.retrieval.index.tuning import build_index, recall_of, tune_scann
 from rgan_tf.storage.seal import SEAL, sealed
 
 ROWS, WIDTH, CATEGORIES, K = 3000, 16, 6, 8
@@ -172,7 +172,7 @@ def test_saved_and_loaded_it_finds_the_same_in_another_process(bank, index, tmp_
         np.testing.assert_array_equal(ours, theirs)
     np.savez(tmp_path / "arrays.npz", *bank, *asked)
     code = (
-        "import numpy as np, sys; from rgan_tf.retrieval.scann_index import ScannIndex;"
+        "import numpy as np, sys; from rgan_tf.retrieval.index.scann_index import ScannIndex;"
         f"a = list(np.load({str(tmp_path / 'arrays.npz')!r}).values());"
         f"found = ScannIndex.load({str(folder)!r}, *a[:3]).search(*a[3:], {K});"
         f"np.save({str(tmp_path / 'ids.npy')!r}, found.ids)"

@@ -9,7 +9,9 @@ import tensorflow as tf
 from rgan_tf.losses.retrieval import cooccurrence_loss, draw_anchors, selection_loss
 from rgan_tf.retrieval.embedding import CooccurrenceEmbedding, PatchEmbedding
 from rgan_tf.retrieval.noise import draw_noise, stateless_uniform
-from rgan_tf.retrieval.selector import GroupRetrieval, best_candidate, mix_patches
+from rgan_tf.retrieval.patches import mix_patches
+from rgan_tf.retrieval.selection import best_candidate
+from rgan_tf.retrieval.selector import GroupRetrieval
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ _STAY = (
     "rgan_tf.data",
     "rgan_tf.adapters",
     "rgan_tf.retrieval.index",
-    "rgan_tf.model.bank_features",
+    "rgan_tf.retrieval.prefilter",
 )
 _GUARD = "rgan_tf.model.guard"
 

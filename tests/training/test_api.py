@@ -74,7 +74,7 @@ class Handed(Exception):
 
 @pytest.mark.parametrize(
     "given, expected",
-    [({}, {"losses": ()}), *[({"retriever": "mine", "losses": [LOSS]},) * 2]],
+    [({}, {"retriever": None, "losses": ()}), *[({"retriever": "mine", "losses": [LOSS]},) * 2]],
 )
 def test_a_retriever_and_losses_reach_the_model(
     tiny_config, tiny_world, tmp_path, monkeypatch, given, expected

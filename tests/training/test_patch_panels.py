@@ -13,6 +13,7 @@ from PIL import Image
 from rgan_tf.model.networks import build_retrieval_networks
 from rgan_tf.model.synthesis import synthesise
 from rgan_tf.retrieval.candidates import CandidateTable
+from rgan_tf.retrieval.registry import retriever_for
 from training import patch_panels, pictures
 from training.patch_panels import boxed, patch_panel
 from training.pictures import fixed_scenes, joint_pictures
@@ -90,12 +91,16 @@ def test_the_same_graphs_and_seeds_give_the_same_panel(shown, tiny_world):
     assert first.dtype == np.uint8 and first.shape[1] > 112
 
 
+def model_of(shown, run):
+    return SimpleNamespace(average=shown.networks, retriever=retriever_for(run.config))
+
+
 @pytest.mark.parametrize("rule", ["learned", "nearest", "own", "noise"])
 def test_it_comes_with_the_pictures_unless_no_patch_is_of_the_bank(shown, tiny_world, rule):
     config = shown.run.config
     retrieval = dataclasses.replace(config.retrieval, choice=rule)
     run = dataclasses.replace(shown.run, config=dataclasses.replace(config, retrieval=retrieval))
-    drawn = joint_pictures(run, tiny_world, shown.networks, shown.table)
+    drawn = joint_pictures(run, tiny_world, model_of(shown, run), shown.table)
     assert ("sources" in drawn) == (rule in ("learned", "nearest"))
     assert "retrievegan" in drawn
 
@@ -106,7 +111,7 @@ def test_the_panel_shows_the_patches_of_the_grid(shown, tiny_world, monkeypatch)
     monkeypatch.setattr(
         pictures, "patch_panel", lambda run, data, batch, choice: taken.append(choice)
     )
-    joint_pictures(shown.run, tiny_world, shown.networks, shown.table)
+    joint_pictures(shown.run, tiny_world, model_of(shown, shown.run), shown.table)
     np.testing.assert_array_equal(taken[0], retrieved(shown))
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from rgan_tf.bank.patch_bank import PatchBank
 from rgan_tf.errors import BadInput
-from rgan_tf.model.bank_search import BankSearch
 from rgan_tf.model.networks import build_sg2im_networks
+from rgan_tf.retrieval.index.bank_search import BankSearch
 from rgan_tf.runs import check_bank_fits, load_weights, open_run
 
 

@@ -14,9 +14,10 @@ from rgan_tf.config import Config
 from rgan_tf.errors import BadInput
 from rgan_tf.losses.perceptual import PerceptualDistance
 from rgan_tf.losses.retrieval import draw_anchors
-from rgan_tf.model.joint_retrieval import ExactRetrieval
 from rgan_tf.model.networks import RetrievalNetworks, build_retrieval_networks
+from rgan_tf.model.retrieval_losses import retrieval_losses
 from rgan_tf.retrieval.gumbel import EXPECTED, PAPER, WITHIN_GROUP
+from rgan_tf.retrieval.learned import LearnedRetriever
 from rgan_tf.runs import load_weights, open_run
 from rgan_tf.seeds import Purpose, derive_batch_seeds
 from training.bench.joint_step import training_batches
@@ -105,15 +106,13 @@ class _Probe:
         self._temperature = temperature
         self._variables = [v for v in networks.embedding.trainable_variables if v.shape.rank > 0]
         settings = dataclasses.replace(config.retrieval, gradient=gradient)
-        self._retrieve = {
-            form: ExactRetrieval(
-                dataclasses.replace(
-                    config, retrieval=dataclasses.replace(settings, cooccurrence_loss=form)
-                ),
-                networks.embedding,
-            )
+        self._retriever = LearnedRetriever(
+            dataclasses.replace(config, retrieval=settings), networks.embedding
+        )
+        self._forms = [
+            dataclasses.replace(settings, cooccurrence_loss=form)
             for form in ("sampled", "expected")
-        }
+        ]
 
     def figures(self, scenes: list, draws: int) -> dict[str, dict[str, float]]:
         """See `compare_estimators`."""
@@ -144,22 +143,24 @@ class _Probe:
         mask = encoding.object_mask  # [B, O]
         rows = tf.shape(mask)[0]
         seeds = derive_batch_seeds(0, draw, Purpose.GUMBEL_NOISE, rows=rows)  # [B, 2]
-        retrieved = {
-            form: retrieve(
-                batch,
-                mask,
-                seeds=seeds,
-                anchors=draw_anchors(mask, tf.constant([0, 0])),
-                temperature=tf.constant(self._temperature),
-                step=draw,
-            )
-            for form, retrieve in self._retrieve.items()
-        }
-        images = self._networks.generator(retrieved["sampled"].crops, encoding, batch["boxes"])
+        anchors = draw_anchors(mask, tf.constant([0, 0]))  # [B]
+        retrieved = self._retriever.retrieve(
+            batch,
+            mask,
+            seeds=seeds,
+            anchors=anchors,
+            temperature=tf.constant(self._temperature),
+            step=draw,
+        )
+        images = self._networks.generator(retrieved.crops, encoding, batch["boxes"])
         distance = self._perceptual.between(
             self._perceptual.maps(images), self._perceptual.maps(batch["image"])
         )  # [B]
-        losses = [distance, *(retrieved[form].cooccurrence_loss for form in self._retrieve)]
+        related = [
+            retrieval_losses(form, retrieved, mask, anchors, batch["boxes"])["cooccurrence"]
+            for form in self._forms
+        ]  # [B] each
+        losses = [distance, *related]
         return [tf.reduce_mean(loss) for loss in losses]
 
     @tf.function

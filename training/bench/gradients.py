@@ -15,10 +15,10 @@ from rgan_tf.config import Config
 from rgan_tf.errors import BadInput
 from rgan_tf.losses.perceptual import PerceptualDistance
 from rgan_tf.losses.total import weighted_sum
-from rgan_tf.model.bank_features import embed_rows
-from rgan_tf.model.joint_retrieval import CachedRetrieval
 from rgan_tf.model.retrievegan import RetrieveGAN
 from rgan_tf.retrieval.cache import EmbeddingCache
+from rgan_tf.retrieval.cached import CachedRetriever
+from rgan_tf.retrieval.prefilter import embed_rows
 from rgan_tf.retrieval.selector import GroupRetrieval
 from rgan_tf.runs import checkpoint_identity, open_run
 from rgan_tf.seeds import Purpose, derive_row_seeds
@@ -154,19 +154,19 @@ def _cosines(model, config, scenes, cache, reader, temperature, loaded, first_st
     """Cosines by m, of each batch and of the mean over the batches."""
     fixed = {"temperature_end": temperature, "temperature_anneal_fraction": 0.0}
     model.config = _with_retrieval(config, **fixed)
-    exact = model.retrieve
+    exact = model.retriever
     full = _gradients(model, scenes, first_step)  # [batches, parts, weights of φ]
     each, of_mean = {}, {}
     for number in loaded:
         truncated = _with_retrieval(
             model.config, loaded_candidates=number, exact_candidates=run_exact
         )
-        model.retrieve = CachedRetrieval(truncated, model.networks.embedding, cache, reader)
+        model.retriever = CachedRetriever(truncated, model.networks.embedding, cache, reader)
         cut = _gradients(model, scenes, first_step)
         print(f"temperature {temperature:g}, m = {number}: done", file=sys.stderr, flush=True)
         each[number] = _by_part(cosine(full, cut).mean(axis=0))
         of_mean[number] = _by_part(cosine(full.mean(axis=0), cut.mean(axis=0)))
-    model.retrieve, model.config = exact, config
+    model.retriever, model.config = exact, config
     return each, of_mean
 
 
@@ -201,7 +201,7 @@ def _choices_differ(model, config, scenes, cache, reader, stale, fresh) -> dict[
     """Shares of the objects that get another patch than fresh embeddings of all K would give."""
     cache.vectors.assign(stale)
     embedding = model.networks.embedding
-    cached = CachedRetrieval(config, embedding, cache, reader)
+    cached = CachedRetriever(config, embedding, cache, reader)
     temperature = config.retrieval.temperature_end
     counts = np.zeros(3)
     for index, batch in enumerate(scenes):

@@ -43,8 +43,8 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
 
     import numpy as np
 
-    from rgan_tf.retrieval.index_tuning import recall_of, tune_scann
-    from rgan_tf.retrieval.scann_index import ScannIndex
+    from rgan_tf.retrieval.index.scann_index import ScannIndex
+    from rgan_tf.retrieval.index.tuning import recall_of, tune_scann
     from training.bench.memory import resident_mb
     from training.bench.search_speed import (
         alternating,

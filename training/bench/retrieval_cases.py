@@ -19,10 +19,11 @@ from rgan_tf.bank.patch_reader import PatchReader
 from rgan_tf.bank.writer import PatchBankWriter
 from rgan_tf.config import Config, RetrievalConfig
 from rgan_tf.data.prepared import PreparedData
-from rgan_tf.model.joint_retrieval import CachedRetrieval
 from rgan_tf.retrieval.cache import EmbeddingCache
+from rgan_tf.retrieval.cached import CachedRetriever
 from rgan_tf.retrieval.embedding import PatchEmbedding
-from rgan_tf.retrieval.selector import GroupRetrieval, mix_patches
+from rgan_tf.retrieval.patches import mix_patches
+from rgan_tf.retrieval.selector import GroupRetrieval
 from rgan_tf.vocabulary import Vocabulary
 from training.api import check_data_fits
 from training.bench.joint_step import build_joint_step, random_table
@@ -62,8 +63,8 @@ def layer_case(layer: str, candidates: int, work: str, repetitions: int) -> dict
             cache = EmbeddingCache(
                 rows=BANK_ROWS, width=SIZES[-1], max_age_steps=settings.cache_max_age_steps
             )
-            retrieval = CachedRetrieval(Config(retrieval=settings), embedding, cache, reader)
-            retrieval.fill()
+            retrieval = CachedRetriever(Config(retrieval=settings), embedding, cache, reader)
+            retrieval.start()
 
         def crops() -> tf.Tensor:
             if retrieval is not None:
@@ -93,7 +94,7 @@ def layer_case(layer: str, candidates: int, work: str, repetitions: int) -> dict
                 loss = tf.reduce_sum(crops() * target)
             gradients = tape.gradient(loss, embedding.trainable_variables)
             if retrieval is not None:
-                retrieval.refresh(step)
+                retrieval.finish_step(step)
             return gradients
 
         # What the bank and TensorFlow keep in memory is there before.

@@ -14,9 +14,9 @@ import numpy as np
 import tensorflow as tf
 
 from rgan_tf.bank.writer import PatchBankWriter
-from rgan_tf.model.graph_features import graph_features
 from rgan_tf.model.networks import build_sg2im_networks
-from rgan_tf.retrieval.index import exact_search
+from rgan_tf.retrieval.index.exact import exact_search
+from rgan_tf.retrieval.index.graph_features import graph_features
 from rgan_tf.runs import load_weights, open_run
 from rgan_tf.vocabulary import Vocabulary
 from training.evaluation.inputs import open_data_of

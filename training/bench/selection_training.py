@@ -14,9 +14,10 @@ from rgan_tf.bank.patch_reader import PatchReader
 from rgan_tf.data.pipeline import scene_dataset
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.losses.retrieval import draw_anchors, selection_loss
-from rgan_tf.model.joint_retrieval import sharing_objects
 from rgan_tf.model.networks import build_retrieval_networks
-from rgan_tf.model.patch_library import PatchLibrary
+from rgan_tf.model.retrieval_losses import sharing_objects
+from rgan_tf.retrieval.learned import LearnedRetriever
+from rgan_tf.retrieval.patch_library import PatchLibrary
 from rgan_tf.runs import Run
 from rgan_tf.seeds import Purpose, derive_seed
 from training.bench.selection import VARIANTS
@@ -68,7 +69,7 @@ def compare_variants(args: argparse.Namespace, run: Run, data: PreparedData) -> 
 
 def _library(networks, data, table, config):
     reader = PatchReader(data.bank, table.cooccurrence, crop_size=config.data.crop_size)
-    return PatchLibrary(networks, reader)
+    return PatchLibrary(LearnedRetriever(config, networks.embedding), reader)
 
 
 def _scenes(data, split, config, table, batch_size):

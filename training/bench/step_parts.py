@@ -14,6 +14,7 @@ import tensorflow as tf
 from rgan_tf.losses.retrieval import draw_anchors
 from rgan_tf.model.flops import count_flops
 from rgan_tf.model.judgement import Judge, discriminator_terms, generator_terms
+from rgan_tf.model.retrieval_losses import retrieval_losses
 from rgan_tf.model.retrievegan import RetrieveGAN
 from training.bench.ceiling import seconds_of
 from training.checkpoints import CheckpointFolder
@@ -86,19 +87,23 @@ def _retrieval(model: RetrieveGAN, batch: Batch) -> Callable[[], tf.Tensor]:
     mask = batch["objects"] > 0  # [B, O]
     seeds = tf.random.stateless_uniform([mask.shape[0], 2], [1, 2], None, None, tf.int32)  # [B, 2]
     variables = model.networks.embedding.trainable_variables
+    anchors = draw_anchors(mask, tf.constant([3, 4]))  # [B]
 
     def work() -> tf.Tensor:
         with tf.GradientTape() as tape:
-            retrieved = model.retrieve(
+            retrieved = model.retriever.retrieve(
                 batch,
                 mask,
                 seeds=seeds,
-                anchors=draw_anchors(mask, tf.constant([3, 4])),
+                anchors=anchors,
                 temperature=tf.constant(0.5),
                 step=model.step,
             )
+            losses = retrieval_losses(
+                model.config.retrieval, retrieved, mask, anchors, batch["boxes"]
+            )
             total = tf.reduce_sum(retrieved.crops) + tf.reduce_sum(
-                retrieved.selection_loss + retrieved.cooccurrence_loss
+                losses["selection"] + losses["cooccurrence"]
             )
         return _norm(tape.gradient(total, variables))
 

@@ -44,9 +44,9 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
 
     from rgan_tf.data.prepared import PreparedData
     from rgan_tf.errors import BadInput
-    from rgan_tf.model.bank_features import prefilter
     from rgan_tf.model.flops import count_flops
     from rgan_tf.model.networks import build_cooccurrence_embedding, build_sg2im_networks
+    from rgan_tf.retrieval.prefilter import prefilter
     from training.api import check_data_fits
     from training.bench.ceiling import measured_ceilings
     from training.bench.joint_step import build_joint_step

@@ -13,11 +13,12 @@ from rgan_tf.losses.perceptual import PerceptualDistance
 from rgan_tf.metrics.bootstrap import mean_interval
 from rgan_tf.metrics.diversity import diversity_name, sample_diversity
 from rgan_tf.metrics.lpips import load_lpips
-from rgan_tf.model.choice import LEARNED
 from rgan_tf.model.networks import RetrievalNetworks
-from rgan_tf.model.patch_library import PatchLibrary
 from rgan_tf.model.synthesis import synthesise
-from training.evaluation.names import NAMES
+from rgan_tf.retrieval.patch_library import PatchLibrary
+from rgan_tf.retrieval.retriever import Retriever
+from rgan_tf.retrieval.rules import LEARNED
+from training.evaluation.names import system_name
 from training.evaluation.protocol import INTERVAL, Protocol
 from training.evaluation.systems import Batch, row_seeds
 
@@ -59,7 +60,7 @@ def diversity_metrics(
     distance: NamedDistance,
     *,
     protocol: Protocol,
-    rule: str = LEARNED,
+    retriever: Retriever | None = None,
     library: PatchLibrary | None = None,
     repeats: bool = True,
 ) -> dict[str, Any]:
@@ -70,11 +71,12 @@ def diversity_metrics(
       scenes: batches of a split with candidates.
       distance: between images; part of the metric's name.
       protocol: its seed is that of the first sample; the second has seed + 1.
-      rule: the run's `retrieval.choice`.
+      retriever: chooses the patches; None takes the learned one.
       library: the patches, where the batches do not carry them.
       repeats: see `synthesise`.
     """
     seed = protocol.seed
+    system = system_name(LEARNED if retriever is None else retriever.name)
 
     @tf.function(reduce_retracing=True)
     def two_samples(batch: Batch, boxes: tf.Tensor | None) -> tf.Tensor:
@@ -84,7 +86,7 @@ def diversity_metrics(
                 batch,
                 row_seeds=row_seeds(batch, s),
                 boxes=boxes,
-                rule=rule,
+                retriever=retriever,
                 library=library,
                 repeats=repeats,
             ).images
@@ -99,7 +101,7 @@ def diversity_metrics(
             values[layout].append(sample_diversity(samples, distance.measure))
     metrics: dict[str, Any] = {}
     for layout, parts in values.items():
-        name = f"{NAMES[rule]}/{layout}_boxes/{distance.name}"
+        name = f"{system}/{layout}_boxes/{distance.name}"
         each = np.concatenate(parts)  # [scenes]
         metrics[name] = float(each.mean())
         if protocol.resamples and len(each) > 1:

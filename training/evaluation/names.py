@@ -16,9 +16,14 @@ TASKS = ("images", "diversity", "layout", "retrieval", "cooccurrence")
 SYSTEMS = (*NAMES.values(), "sg2im", "pasted_canvas", "own_patches")
 
 
+def system_name(retriever: str) -> str:
+    """What the joint stage with the retriever of this name is called."""
+    return NAMES.get(retriever, retriever)
+
+
 def system_names(rule: str) -> list[str]:
-    """The systems of a run with this `retrieval.choice`."""
-    names = [NAMES[rule], "sg2im"]
+    """The systems of a run with the retriever of this name, such as its `retrieval.choice`."""
+    names = [system_name(rule), "sg2im"]
     if rule != "noise":
         names.append("pasted_canvas")
     if rule not in ("noise", "own"):

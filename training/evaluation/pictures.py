@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-from rgan_tf.model.patch_library import PatchLibrary
 from rgan_tf.model.synthesis import synthesise
 from rgan_tf.pictures import comparison_grid
+from rgan_tf.retrieval.patch_library import PatchLibrary
+from rgan_tf.retrieval.retriever import Retriever
 from rgan_tf.runs import Run
 from rgan_tf.storage.image import float_to_uint8
 from training.evaluation.systems import System, row_seeds
@@ -21,6 +22,7 @@ def comparison(
     batch: dict[str, tf.Tensor],
     *,
     seed: int,
+    retriever: Retriever | None = None,
     library: PatchLibrary | None = None,
 ) -> np.ndarray:
     """The same scenes under every system, one scene a row."""
@@ -28,7 +30,7 @@ def comparison(
         networks,
         batch,
         row_seeds=row_seeds(batch, seed),
-        rule=run.config.retrieval.choice,
+        retriever=retriever,
         library=library,
     )
     columns = [

@@ -22,12 +22,11 @@ from rgan_tf.metrics.retrieval import (
     locked_style_match,
     style_agreement,
 )
-from rgan_tf.model.choice import nearest_unused_slots
 from rgan_tf.model.networks import RetrievalNetworks
-from rgan_tf.model.patch_library import PatchLibrary
 from rgan_tf.retrieval.candidates import CandidateSource
-from rgan_tf.retrieval.gumbel import gumbel_group_select
-from rgan_tf.retrieval.selector import best_candidate, chosen_rows, noise_and_scores
+from rgan_tf.retrieval.patch_library import PatchLibrary
+from rgan_tf.retrieval.patches import chosen_rows
+from rgan_tf.retrieval.selection import Candidates, Options, choose_by_group, nearest_in_turn
 from rgan_tf.seeds import Purpose, derive_row_seeds
 from training.evaluation.systems import Batch, row_seeds
 
@@ -194,22 +193,16 @@ class _Selector:
     @tf.function
     def choose(self, embeddings, valid, seeds, locked, noise, ids) -> tf.Tensor:
         """[B, O] int32 candidate of every object; `noise` multiplies the Gumbel noise."""
-        gumbel, scores = noise_and_scores(valid, seeds)  # [B, O, K] twice
-        return gumbel_group_select(
-            embeddings,
-            valid,
-            best_candidate(embeddings, valid, scores),
-            gumbel * noise,
-            scale=self._embedding.scale,
-            locked=locked,
-            ids=None if self._repeats else ids,
-        ).choice
+        temperature = tf.fill(tf.shape(valid)[:1], noise)  # [B]
+        options = Options(seeds, temperature=temperature, locked=locked, repeats=self._repeats)
+        candidates = Candidates(ids, valid, None, embeddings)
+        return choose_by_group(candidates, options, scale=self._embedding.scale).choice
 
     @tf.function
     def nearest(self, valid, locked, ids) -> tf.Tensor:
         """[B, O] int32: of every object that is not locked the nearest candidate."""
-        ids = -tf.ones_like(ids) if self._repeats else ids  # [B, O, K]
-        return nearest_unused_slots(valid, ids, locked)
+        options = Options(locked=locked, repeats=self._repeats)
+        return nearest_in_turn(Candidates(ids, valid, None, embeddings=None), options).choice
 
 
 def _select_all(

@@ -1,4 +1,4 @@
-"""Retrieval figures of runs that choose by a rule (`retrieval.choice` other than learned)."""
+"""Retrieval figures of any retriever: what it chose, beside nothing."""
 
 from __future__ import annotations
 
@@ -8,47 +8,57 @@ import numpy as np
 
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.metrics.retrieval import cooccurrence_distance, style_agreement
-from rgan_tf.model.choice import NOISE, OWN, fixed_slots
 from rgan_tf.retrieval.candidates import CandidateSource
-from rgan_tf.retrieval.selector import chosen_rows
+from rgan_tf.retrieval.patch_library import PatchLibrary
+from rgan_tf.retrieval.patches import chosen_rows
+from rgan_tf.retrieval.retriever import Retriever, choose_patches
+from rgan_tf.retrieval.rules import OWN
+from rgan_tf.retrieval.selection import Options
 from rgan_tf.seeds import Purpose, derive_row_seeds
-from training.evaluation.names import NAMES
+from training.evaluation.names import system_name
 from training.evaluation.retrieval import distinct_share, repeated_share
 from training.evaluation.systems import Batch, row_seeds
 
 
 def rule_metrics(
-    rule: str,
+    retriever: Retriever,
     scenes: Iterable[Batch],
     data: PreparedData,
     split: str,
     table: CandidateSource,
     *,
     seed: int,
+    library: PatchLibrary | None = None,
 ) -> dict[str, float]:
     """Style agreement and co-occurrence distance of the patches that the generator is given.
 
     Args:
-      rule: the run's `retrieval.choice`, not learned.
+      retriever: chooses, bound to the networks that are evaluated.
       scenes: batches of the split with candidates.
       data, split: what is evaluated.
       table: the candidates of the split.
       seed: of the random choice.
+      library: by this retriever, for batches without the candidates' features.
 
     Returns:
-      name -> value; empty for a rule without patches. Styles are known on the procedural world
+      name -> value; empty where no patch is taken. Styles are known on the procedural world
       only, and a scene's own patches are not in the table, so what is not known is left out.
     """
-    if rule == NOISE:
+    is_own = retriever.name == OWN
+    if not (retriever.takes_candidates or is_own):
         return {}
-    ids = np.concatenate([_chosen(rule, batch, seed) for batch in scenes])  # [G, O]
+    chosen = [
+        batch["patch_rows"].numpy() if is_own else _chosen(retriever, batch, seed, library)
+        for batch in scenes
+    ]
+    ids = np.concatenate(chosen)  # [G, O]
     mask = ids >= 0  # [G, O]
-    name = f"retrieval/{NAMES[rule]}"
+    name = f"retrieval/{system_name(retriever.name)}"
     metrics: dict[str, float] = {}
-    styles = np.asarray((data.truth(split) if rule == OWN else data.bank).styles)
+    styles = np.asarray((data.truth(split) if is_own else data.bank).styles)
     if len(styles) and all(styles):
         metrics[f"{name}/style_agreement"] = style_agreement(styles[np.maximum(ids, 0)], mask)
-    if rule != OWN:
+    if not is_own:
         vectors = table.cooccurrence[np.maximum(ids, 0)]  # [G, O, Dc]
         metrics[f"{name}/cooccurrence_distance"] = cooccurrence_distance(vectors, mask)
     metrics[f"{name}/distinct_patches"] = distinct_share(ids, mask)
@@ -56,10 +66,11 @@ def rule_metrics(
     return metrics
 
 
-def _chosen(rule: str, batch: Batch, seed: int) -> np.ndarray:
+def _chosen(
+    retriever: Retriever, batch: Batch, seed: int, library: PatchLibrary | None
+) -> np.ndarray:
     """[B, O] bank rows, -1 = none; those that `synthesise` takes for this seed."""
-    if rule == OWN:
-        return batch["patch_rows"].numpy()
     seeds = derive_row_seeds(row_seeds(batch, seed), Purpose.GUMBEL_NOISE)  # [B, 2]
-    slots = fixed_slots(rule, batch["candidate_valid"], seeds)  # [B, O]
-    return chosen_rows(batch["candidate_ids"], slots).numpy()
+    candidates = retriever.candidates_of(batch, library)
+    choice = choose_patches(retriever, candidates, Options(seeds=seeds)).choice  # [B, O]
+    return chosen_rows(candidates.ids, choice).numpy()

@@ -13,11 +13,13 @@ from rgan_tf.bank.patch_reader import PatchReader
 from rgan_tf.data.pipeline import scene_dataset
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.errors import BadInput
-from rgan_tf.model.bank_features import foreign_objects
-from rgan_tf.model.choice import LEARNED
 from rgan_tf.model.cooccurrence import same_image_auc
 from rgan_tf.model.networks import build_retrieval_networks
-from rgan_tf.model.patch_library import library_for
+from rgan_tf.retrieval.patch_library import library_for
+from rgan_tf.retrieval.prefilter import foreign_objects
+from rgan_tf.retrieval.registry import retriever_for
+from rgan_tf.retrieval.retriever import Retriever
+from rgan_tf.retrieval.rules import LEARNED
 from rgan_tf.runs import Run, load_weights
 from training.evaluation.crops import fit_crop_judge, training_crops
 from training.evaluation.diversity import diversity_metrics, load_distance
@@ -51,6 +53,7 @@ def evaluate_split(
     picture_scenes: int,
     keep: Keep | None = None,
     repeats: bool = True,
+    retriever: Retriever | None = None,
 ) -> tuple[dict[str, Any], np.ndarray]:
     """Runs the tasks on one split.
 
@@ -66,6 +69,7 @@ def evaluate_split(
       picture_scenes: rows of the picture.
       keep: sees all images of the task "images".
       repeats: whether objects of a scene may get the same patch while others are free.
+      retriever: chooses the patches; None takes the one that the run was trained with.
 
     Returns:
       metric name -> value, and a picture of the first scenes under every system.
@@ -74,7 +78,9 @@ def evaluate_split(
       BadInput: if a system is asked for that this run has not.
     """
     config, vocabulary = run.config, run.vocabulary
-    split, seed, rule = protocol.split, protocol.seed, config.retrieval.choice
+    split, seed = protocol.split, protocol.seed
+    retriever = retriever or retriever_for(config)
+    rule = retriever.name
     names = system_names(rule)
     for name in compared or ():
         if name not in names:
@@ -89,6 +95,7 @@ def evaluate_split(
     sg2im = first_stages.sg2im
     networks = build_retrieval_networks(config, vocabulary, run.feature_size)
     load_weights(run, "retrievegan", networks)
+    retriever = retriever.bound_to(networks.embedding)
     # After what the run and the data lack, as weights may have to be fetched; before any computing.
     backbone = distance = None
     if "images" in tasks:
@@ -117,13 +124,13 @@ def evaluate_split(
         )
 
     reader = PatchReader(data.bank, table.cooccurrence, crop_size=config.data.crop_size)
-    library = library_for(config, networks, reader)
+    library = library_for(config, retriever, reader)
     systems = systems_of(
         networks,
         sg2im,
         image_size=config.data.image_size,
         seed=seed,
-        rule=rule,
+        retriever=retriever,
         library=library,
         repeats=repeats,
     )
@@ -147,7 +154,7 @@ def evaluate_split(
             scenes(),
             distance,
             protocol=protocol,
-            rule=rule,
+            retriever=retriever,
             library=library,
             repeats=repeats,
         )
@@ -161,12 +168,15 @@ def evaluate_split(
             networks, scenes(), data, table, seed=seed, library=library, repeats=repeats
         )
     elif "retrieval" in tasks:
-        metrics |= rule_metrics(rule, scenes(), data, split, table, seed=seed)
+        metrics |= rule_metrics(retriever, scenes(), data, split, table, seed=seed, library=library)
     if "cooccurrence" in tasks:
         auc = same_image_auc(first_stages.cooccurrence, data.truth(split))
         metrics["cooccurrence/same_image_auc"] = auc
     first = next(iter(scenes().unbatch().batch(picture_scenes)))
-    return metrics, comparison(run, systems, networks, first, seed=seed, library=library)
+    picture = comparison(
+        run, systems, networks, first, seed=seed, retriever=retriever, library=library
+    )
+    return metrics, picture
 
 
 def _image_task(

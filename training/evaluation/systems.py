@@ -9,11 +9,12 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from rgan_tf.generator.sg2im import pasted_canvas
-from rgan_tf.model import choice
 from rgan_tf.model.networks import RetrievalNetworks, Sg2imNetworks
-from rgan_tf.model.patch_library import PatchLibrary
 from rgan_tf.model.synthesis import Synthesis, reconstruct, synthesise
-from training.evaluation.names import NAMES, system_names
+from rgan_tf.retrieval.patch_library import PatchLibrary
+from rgan_tf.retrieval.retriever import Retriever
+from rgan_tf.retrieval.rules import LEARNED
+from training.evaluation.names import system_name, system_names
 
 Batch = dict[str, tf.Tensor]
 
@@ -50,7 +51,7 @@ def systems_of(
     *,
     image_size: int,
     seed: int,
-    rule: str = choice.LEARNED,
+    retriever: Retriever | None = None,
     library: PatchLibrary | None = None,
     repeats: bool = True,
 ) -> list[System]:
@@ -63,10 +64,12 @@ def systems_of(
       networks, sg2im: of the stages.
       image_size: H = W, in px.
       seed: of the random retrieval.
-      rule: the run's `retrieval.choice`.
+      retriever: chooses the patches; None takes the learned one.
       library: the patches, where the batches do not carry them.
       repeats: see `synthesise`.
     """
+
+    name = LEARNED if retriever is None else retriever.name
 
     def synthesised(batch: Batch, boxes: tf.Tensor | None) -> Synthesis:
         seeds = row_seeds(batch, seed)
@@ -75,7 +78,7 @@ def systems_of(
             batch,
             row_seeds=seeds,
             boxes=boxes,
-            rule=rule,
+            retriever=retriever,
             library=library,
             repeats=repeats,
         )
@@ -97,8 +100,8 @@ def systems_of(
             boxes = sg2im.predict_boxes(graph, encoding)  # [B, O, 4]
         return Drawn(sg2im.decoder(encoding.object_vectors, boxes, encoding.object_mask), boxes)
 
-    drawers = {NAMES[rule]: generated, "sg2im": parametric, "pasted_canvas": pasted}
-    names = system_names(rule)
+    drawers = {system_name(name): generated, "sg2im": parametric, "pasted_canvas": pasted}
+    names = system_names(name)
     systems = [
         System(name, layout, functools.partial(_draw, draw, layout))
         for name, draw in drawers.items()

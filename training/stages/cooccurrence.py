@@ -7,10 +7,10 @@ import tensorflow as tf
 
 from rgan_tf.data.pipeline import Share
 from rgan_tf.data.prepared import PreparedData
-from rgan_tf.model.bank_features import embed_rows
 from rgan_tf.model.cooccurrence import CooccurrenceModel, same_image_auc, triplet_dataset
 from rgan_tf.model.gated_adam import GatedAdam
 from rgan_tf.model.networks import build_cooccurrence_embedding
+from rgan_tf.retrieval.prefilter import embed_rows
 from rgan_tf.runs import Run
 from training.stages.task import Task, sample_features
 

@@ -14,10 +14,11 @@ from rgan_tf.data.prepared import PreparedData
 from rgan_tf.errors import BadInput
 from rgan_tf.losses.own import Loss
 from rgan_tf.losses.perceptual import PerceptualDistance
-from rgan_tf.model.bank_features import embed_rows, foreign_objects
 from rgan_tf.model.networks import build_discriminators, build_retrieval_networks
 from rgan_tf.model.retrievegan import RetrieveGAN
 from rgan_tf.retrieval.candidates import CandidateSource
+from rgan_tf.retrieval.prefilter import embed_rows, foreign_objects
+from rgan_tf.retrieval.retriever import Retriever
 from rgan_tf.runs import STAGES, Run
 from rgan_tf.vocabulary import Vocabulary
 from training.callbacks.reports import IndexAge
@@ -49,7 +50,7 @@ class RetrieveGANTask(SceneTask):
         perceptual: PerceptualDistance,
         workers: Workers,
         *,
-        retriever: Any = None,
+        retriever: Retriever | None = None,
         losses: Sequence[Loss] = (),
     ):
         super().__init__(run, data, steps=run.config.training.steps)
@@ -119,7 +120,7 @@ class RetrieveGANTask(SceneTask):
         return [IndexAge(first_step, self.steps, age=self.redraws.age)]
 
     def pictures(self) -> dict[str, np.ndarray]:
-        return joint_pictures(self.run, self.data, self.model.average, self.shown)
+        return joint_pictures(self.run, self.data, self.model, self.shown)
 
     def embeddings(self, rows: np.ndarray) -> dict[str, np.ndarray]:
         phi = embed_rows(self.model.average.embedding, self.data.bank.features[rows])
@@ -147,7 +148,7 @@ def build_retrievegan(
     perceptual: PerceptualDistance,
     reader: PatchReader,
     *,
-    retriever: Any = None,
+    retriever: Retriever | None = None,
     losses: Sequence[Loss] = (),
 ) -> RetrieveGAN:
     """The compiled joint model with new weights, ready for its first step.
@@ -161,7 +162,6 @@ def build_retrievegan(
     width, precision = reader.bank.feature_size, config.training.precision
     networks = build_retrieval_networks(config, vocabulary, width, precision=precision)
     networks.embedding.set_statistics(sample_features(reader.bank))
-    given = {} if retriever is None else {"retriever": retriever}
     model = RetrieveGAN(
         config,
         networks,
@@ -169,9 +169,9 @@ def build_retrievegan(
         build_discriminators(config, vocabulary, precision=precision, perceptual=perceptual),
         perceptual,
         reader,
+        retriever=retriever,
         losses=losses,
-        **given,
     )
     model.compile()
-    model.fill_cache()
+    model.start()
     return model

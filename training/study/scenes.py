@@ -13,8 +13,9 @@ from rgan_tf.data.pipeline import scene_dataset
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.metrics.retrieval import cooccurrence_distance, style_agreement
 from rgan_tf.model.networks import build_retrieval_networks
-from rgan_tf.model.patch_library import library_for
 from rgan_tf.retrieval.candidates import CandidateSource
+from rgan_tf.retrieval.learned import LearnedRetriever
+from rgan_tf.retrieval.patch_library import library_for
 from rgan_tf.runs import Run, load_weights
 from rgan_tf.scene_graph import decode_scene_graph
 from training.evaluation.retrieval import chosen_patches
@@ -76,7 +77,8 @@ def scenes_of(
             augment=False,
             candidates=table,
         )
-        library = library_for(config, networks, reader)
+        retriever = LearnedRetriever(config, networks.embedding)
+        library = library_for(config, retriever, reader)
         return chosen_patches(networks, batches, seed=seed, library=library)
 
     if second.run is first.run:

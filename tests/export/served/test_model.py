@@ -18,9 +18,9 @@ from export.signatures import (
 )
 from rgan_tf.bank.patch_bank import resize_crops
 from rgan_tf.data.pipeline import scene_dataset
-from rgan_tf.model.bank_features import prefilter
 from rgan_tf.model.networks import build_cooccurrence_embedding
 from rgan_tf.model.synthesis import synthesise
+from rgan_tf.retrieval.prefilter import prefilter
 
 SKY, GRASS, TREE = "sky", "grass", "tree"
 
@@ -82,12 +82,12 @@ def test_equals_the_library(exported, library, ask, deterministic, boxes_given, 
         request["boxes_given"] = request["objects"] > 0
     reply = ask(GENERATE, **request)
 
-    choice = expected.selection.choice.numpy()
+    choice = expected.choice.numpy()
     chosen = np.take_along_axis(
         library["candidate_ids"].numpy(), np.maximum(choice, 0)[..., None], axis=2
     )[..., 0]
     np.testing.assert_array_equal(reply["patch_ids"], np.where(choice >= 0, chosen, -1))
-    np.testing.assert_array_equal(reply["order"], expected.selection.order.numpy())
+    np.testing.assert_array_equal(reply["order"], expected.order.numpy())
     np.testing.assert_allclose(reply["boxes"], expected.boxes.numpy(), atol=1e-6)
     for content, image in zip(reply["image_bytes"], expected.images.numpy(), strict=True):
         pixels = tf.io.decode_png(content).numpy().astype(int)

@@ -9,9 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from export.served.bank import BankArrays, ServedBank
 from export.served.model import ServedModel
-from export.served.search import build_served_search
 from export.signatures import (
     ALL_MODES,
     DETERMINISTIC,
@@ -23,7 +21,9 @@ from export.signatures import (
     WITH_REPEATS,
     empty_request,
 )
-from rgan_tf.retrieval.index import ANY_CATEGORY
+from rgan_tf.retrieval.bank_variables import BankArrays, ServedBank
+from rgan_tf.retrieval.index.exact import ANY_CATEGORY
+from rgan_tf.retrieval.index.in_graph import build_served_search
 
 NAMES = ("house", "tree", "sky")
 EACH, K = 20, 32  # patches of a category, fewer than candidates

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from export.served.bank import BankArrays, ServedBank, licence_table
-from export.served.search import build_served_search
 from rgan_tf.errors import BadInput
-from rgan_tf.retrieval import index_tuning
+from rgan_tf.retrieval.bank_variables import BankArrays, ServedBank, licence_table
+from rgan_tf.retrieval.index import tuning as index_tuning
+from rgan_tf.retrieval.index.in_graph import build_served_search
 
 ROWS, WIDTH, K, OBJECTS = 400, 8, 5, 4
 RARE, UNKNOWN = 5, 6  # a category of three patches, and one of none

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from rgan_tf.model import choice
+from rgan_tf.config import Config
 from rgan_tf.model.networks import build_retrieval_networks, build_sg2im_networks
+from rgan_tf.retrieval import rules
 from rgan_tf.retrieval.candidates import CandidateTable
+from rgan_tf.retrieval.registry import RETRIEVERS
 from rgan_tf.runs import load_weights, open_run
 from training.evaluation.names import NAMES, SYSTEMS, system_names
 from training.evaluation.systems import row_seeds, systems_of
@@ -71,14 +73,15 @@ def test_seeds_come_from_the_image_and_the_seed():
     assert (row_seeds({"image_id": ids}, 8).numpy() != seeds).all()
 
 
-@pytest.mark.parametrize("rule", choice.CHOICES)
+@pytest.mark.parametrize("rule", RETRIEVERS)
 def test_a_rule_names_its_system(parts, rule):
     networks, sg2im, batch = parts
-    systems = systems_of(networks, sg2im, image_size=32, seed=0, rule=rule)
+    retriever = RETRIEVERS[rule](Config(), None, None)
+    systems = systems_of(networks, sg2im, image_size=32, seed=0, retriever=retriever)
     names = {system.name for system in systems}
     assert NAMES[rule] in names and "sg2im" in names
-    assert ("pasted_canvas" in names) == (rule != choice.NOISE)
-    assert ("own_patches" in names) == (rule not in (choice.NOISE, choice.OWN))
+    assert ("pasted_canvas" in names) == (rule != rules.NOISE)
+    assert ("own_patches" in names) == (rule not in (rules.NOISE, rules.OWN))
     for system in systems:
         if system.name == NAMES[rule]:
             drawn = system.draw(batch)
@@ -88,5 +91,5 @@ def test_a_rule_names_its_system(parts, rule):
 
 
 def test_every_choice_has_a_name_and_the_command_knows_it():
-    assert set(NAMES) == set(choice.CHOICES)
+    assert set(NAMES) == set(RETRIEVERS)
     assert {name for rule in NAMES for name in system_names(rule)} == set(SYSTEMS)

@@ -7,14 +7,19 @@ import dataclasses
 import numpy as np
 import pytest
 import tensorflow as tf
+from nearest_colour import NearestColour
 
-from rgan_tf.config import config_from_dict
+from rgan_tf import registered_names
+from rgan_tf.config import Config, config_from_dict
 from rgan_tf.errors import BadInput
-from rgan_tf.model import choice
 from rgan_tf.model.synthesis import reconstruct, synthesise
+from rgan_tf.retrieval import rules
+from rgan_tf.retrieval.patches import take_candidates
+from rgan_tf.retrieval.registry import RETRIEVERS, retriever_for
+from rgan_tf.retrieval.selection import Candidates, Options, nearest_in_turn
 from rgan_tf.seeds import Purpose, derive_row_seeds
 
-RULES = tuple(rule for rule in choice.CHOICES if rule != choice.LEARNED)
+RULES = tuple(rule for rule in RETRIEVERS if rule != rules.LEARNED)
 
 
 def seeds(rows, first=0):
@@ -26,7 +31,9 @@ def with_rule(config, rule):
 
 
 def test_the_config_knows_every_rule():
-    assert choice.CHOICES == ("learned", "nearest", "nearest_random", "own", "noise")
+    assert list(RETRIEVERS) == registered_names.RETRIEVERS
+    for name, make in RETRIEVERS.items():
+        assert make(Config(), None, None).name == name
     with pytest.raises(BadInput, match="retrieval.choice must be one of"):
         config_from_dict({"retrieval": {"choice": "best"}})
     with pytest.raises(BadInput, match="choice=nearest needs retrieval.candidates of at most"):
@@ -36,15 +43,20 @@ def test_the_config_knows_every_rule():
 VALID = tf.constant([[[1, 1, 1, 1, 1], [0, 1, 0, 1, 1], [0, 0, 0, 0, 0]]]) == 1
 
 
+def slots_of(valid, seeds=None, **options):
+    candidates = Candidates(None, valid, None, embeddings=None)
+    return nearest_in_turn(candidates, Options(seeds=seeds), **options).choice
+
+
 def test_the_nearest_is_the_first_that_is_there():
-    np.testing.assert_array_equal(choice.nearest_slots(VALID, None), [[0, 1, -1]])
-    np.testing.assert_array_equal(choice.nearest_slots(VALID, seeds(1)), [[0, 1, -1]])
-    np.testing.assert_array_equal(choice.nearest_slots(VALID, None, random_of=3), [[0, 1, -1]])
+    np.testing.assert_array_equal(slots_of(VALID, None), [[0, 1, -1]])
+    np.testing.assert_array_equal(slots_of(VALID, seeds(1)), [[0, 1, -1]])
+    np.testing.assert_array_equal(slots_of(VALID, None, random_of=3), [[0, 1, -1]])
 
 
 def test_a_random_one_of_the_three_nearest_evenly():
     many = tf.tile(VALID, [3000, 1, 1])
-    slots = choice.nearest_slots(many, seeds(3000), random_of=3).numpy()
+    slots = slots_of(many, seeds(3000), random_of=3).numpy()
     for column, expected in enumerate([(0, 1, 2), (1, 3, 4), (-1,)]):
         values, counts = np.unique(slots[:, column], return_counts=True)
         np.testing.assert_array_equal(values, expected)
@@ -55,19 +67,22 @@ def test_a_random_one_of_the_three_nearest_evenly():
 
 def test_a_row_draws_the_same_in_every_batch():
     many = tf.tile(VALID, [8, 1, 1])
-    whole = choice.nearest_slots(many, seeds(8), random_of=3)
-    part = choice.nearest_slots(many[5:6], seeds(1, first=5), random_of=3)
+    whole = slots_of(many, seeds(8), random_of=3)
+    part = slots_of(many[5:6], seeds(1, first=5), random_of=3)
     np.testing.assert_array_equal(whole[5:6], part)
-    mask = tf.constant([[True, False]] * 8)
-    noise = choice.noise_crops([2, 4, 4, 3], seeds(8), mask).numpy()
-    np.testing.assert_array_equal(
-        noise[5:6], choice.noise_crops([2, 4, 4, 3], seeds(1, first=5), mask[:1])
-    )
+
+
+def test_a_row_draws_the_same_noise_in_every_batch():
+    mask, batch = tf.constant([[True, False]] * 8), {"patch_crops": tf.zeros([8, 2, 4, 4, 3])}
+    noise = rules.NoisePatches().crops(batch, mask, seeds(8)).numpy()
+    one = {"patch_crops": batch["patch_crops"][:1]}
+    part = rules.NoisePatches().crops(one, mask[:1], seeds(1, first=5))
+    np.testing.assert_array_equal(noise[5:6], part)
     assert (noise[:, 1] == 0).all() and -1 <= noise.min() < -0.9 < 0.9 < noise.max() < 1
     assert np.abs(noise[0, 0] - noise[1, 0]).max() > 0.5
 
 
-@pytest.mark.parametrize("rule", [choice.NEAREST_RANDOM, choice.NOISE])
+@pytest.mark.parametrize("rule", [rules.NEAREST_RANDOM, rules.NOISE])
 def test_a_joint_step_trains_the_generator_and_not_the_embedding(
     rule, tiny_config, make_joint, make_batch, fit_once
 ):
@@ -87,29 +102,55 @@ def test_a_joint_step_trains_the_generator_and_not_the_embedding(
     assert all(moved)
 
 
+def test_a_retriever_of_ones_own_trains_and_synthesises(
+    tiny_config, make_joint, make_batch, fit_once
+):
+    retriever, batch = NearestColour(), make_batch(tiny_config)
+    model = make_joint(tiny_config, retriever=retriever)
+    figures = fit_once(model, batch)
+    assert all(np.isfinite(value) for value in figures.values())
+    assert figures["loss/generator/selection"] == figures["loss/generator/cooccurrence"] == 0
+    made = synthesise(model.average, batch, row_seeds=None, retriever=retriever)
+    valid, crops = (batch[f"candidate_{name}"].numpy() for name in ("valid", "crops"))
+    colours = crops.mean(axis=(3, 4))  # [B, O, K, 3]
+    distances = np.linalg.norm(colours - colours[:, :1, :1], axis=-1)  # [B, O, K]
+    expected = np.where(valid, distances, np.inf).argmin(axis=2)
+    mask = valid.any(axis=2)
+    np.testing.assert_array_equal(made.choice.numpy(), np.where(mask, expected, -1))
+    # The first object's nearest patch is its own; in the others the learned one chooses otherwise.
+    learned = synthesise(model.average, batch, row_seeds=None)
+    assert (learned.choice.numpy() != made.choice.numpy()).any()
+
+
 @pytest.mark.parametrize("rule", RULES)
 def test_synthesis_gives_the_generator_what_the_rule_says(
     rule, tiny_config, make_joint, make_batch
 ):
     config = with_rule(tiny_config, rule)
     model, batch = make_joint(config), make_batch(config)
-    rows = tf.range(4)
-    made = synthesise(model.networks, batch, row_seeds=rows, boxes=batch["boxes"], rule=rule)
-    again = synthesise(model.networks, batch, row_seeds=rows, boxes=batch["boxes"], rule=rule)
-    other = synthesise(model.networks, batch, row_seeds=rows + 9, boxes=batch["boxes"], rule=rule)
+    rows, retriever = tf.range(4), retriever_for(config)
+    made = synthesise(
+        model.networks, batch, row_seeds=rows, boxes=batch["boxes"], retriever=retriever
+    )
+    again = synthesise(
+        model.networks, batch, row_seeds=rows, boxes=batch["boxes"], retriever=retriever
+    )
+    other = synthesise(
+        model.networks, batch, row_seeds=rows + 9, boxes=batch["boxes"], retriever=retriever
+    )
     np.testing.assert_array_equal(made.images, again.images)
     assert (np.abs(made.crops - other.crops).max() > 0) == (
-        rule in (choice.NEAREST_RANDOM, choice.NOISE)
+        rule in (rules.NEAREST_RANDOM, rules.NOISE)
     )
     mask = batch["objects"].numpy() > 0
     assert (made.crops.numpy()[~mask] == 0).all()
-    if rule == choice.OWN:
+    if rule == rules.OWN:
         own = reconstruct(model.networks, batch, batch["boxes"])
         np.testing.assert_array_equal(made.images, own)
-    if rule == choice.NEAREST:
+    if rule == rules.NEAREST:
         first = batch["candidate_crops"].numpy()[:, :, 0] / np.float32(127.5) - 1
         np.testing.assert_allclose(made.crops.numpy()[mask], first[mask], atol=1e-6)
-    if rule in (choice.OWN, choice.NOISE):
+    if rule in (rules.OWN, rules.NOISE):
         assert made.choice is None
     else:
         valid = batch["candidate_valid"].numpy()
@@ -123,12 +164,12 @@ def test_the_joint_step_and_synthesis_choose_alike(tiny_config, make_batch):
     mask = batch["objects"] > 0
 
     def retrieve(first):
-        return choice.FixedRetrieval(choice.NEAREST_RANDOM)(
+        return rules.NearestRandomRetriever().retrieve(
             batch, mask, seeds=seeds(4, first), anchors=None, temperature=None, step=None
         )
 
-    slots = choice.fixed_slots(choice.NEAREST_RANDOM, batch["candidate_valid"], seeds(4))
-    crops, ids = choice.take_candidates(batch, slots)
+    slots = slots_of(batch["candidate_valid"], seeds(4), random_of=3)
+    crops, ids = take_candidates(batch, slots)
     np.testing.assert_array_equal(retrieve(0).crops, crops)
     np.testing.assert_array_equal(retrieve(0).choice_ids, ids)
     assert (retrieve(50).choice_ids.numpy() != ids.numpy()).any()

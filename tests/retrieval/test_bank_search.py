@@ -9,7 +9,7 @@ import pytest
 
 from rgan_tf.bank.patch_bank import PatchBank
 from rgan_tf.bank.writer import PatchBankWriter
-from rgan_tf.model.bank_search import BankSearch
+from rgan_tf.retrieval.index.bank_search import BankSearch
 from rgan_tf.vocabulary import Vocabulary
 
 ROWS = 5
@@ -36,7 +36,7 @@ def search(bank, tiny_config, monkeypatch):
         rows = np.arange(len(bank))[:, None]
         return np.repeat(rows, config.graph.width, axis=1).astype(np.float16)
 
-    monkeypatch.setattr("rgan_tf.model.bank_search.graph_features", features)
+    monkeypatch.setattr("rgan_tf.retrieval.index.bank_search.graph_features", features)
 
     def run() -> tuple[list[str], int]:
         lines, before = [], len(made)

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from rgan_tf.errors import BadInput
-from rgan_tf.retrieval.index import PADDING_CATEGORY, CandidateIndex, Candidates, ExactIndex
-from rgan_tf.retrieval.scann_index import ScannIndex, ScannSettings, default_leaves
+from rgan_tf.retrieval.index.exact import PADDING_CATEGORY, CandidateIndex, Candidates, ExactIndex
+from rgan_tf.retrieval.index.scann_index import ScannIndex, ScannSettings, default_leaves
 
 BATCH = 64  # queries whose search is timed
 _SHARES_OF_LEAVES = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)

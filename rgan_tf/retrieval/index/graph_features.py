@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import tensorflow as tf
@@ -11,14 +11,20 @@ import tensorflow as tf
 from rgan_tf.bank.graphs import BankGraph
 from rgan_tf.bank.patch_bank import PatchBank
 from rgan_tf.config import Config
-from rgan_tf.data.scenes import fit_graph
 from rgan_tf.errors import BadInput
-from rgan_tf.model.networks import GraphNetworks
+from rgan_tf.graph.encoder import SceneGraphEncoder
+from rgan_tf.graph.fit import fit_graph
 
 _GRAPHS_PER_BATCH = 64
 
 
-def graph_features(networks: GraphNetworks, bank: PatchBank, config: Config) -> np.ndarray:
+class ReadsGraphs(Protocol):
+    """Networks that read scene graphs: the part of them that the pre-filter needs."""
+
+    encoder: SceneGraphEncoder
+
+
+def graph_features(networks: ReadsGraphs, bank: PatchBank, config: Config) -> np.ndarray:
     """Object vectors of every patch's object in the graph that it comes from (method §2.3).
 
     A graph with more objects than the config has room for is cut as training cuts it; what is left

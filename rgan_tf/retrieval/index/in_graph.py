@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from export.served.bank import BankArrays, ServedBank
-from export.signatures import EXACT, SCANN
 from rgan_tf.errors import BadInput
+from rgan_tf.retrieval.bank_variables import BankArrays, ServedBank
 from rgan_tf.retrieval.distance import l2_distance
-from rgan_tf.retrieval.index import PADDING_CATEGORY, Candidates, exact_search
+from rgan_tf.retrieval.index.exact import PADDING_CATEGORY, Candidates, exact_search
 
+EXACT, SCANN = "exact", "scann"  # kinds of index
 _RECALL = 0.99  # that ScaNN has to reach
 _NEIGHBOURS_PER_CANDIDATE = 4  # three of four may be of another category or a refused licence
 _NO_IMAGE = -1  # excluded image of a query that comes from no image of the bank
@@ -209,7 +209,7 @@ def build_served_search(
     """The search of a bank; ScaNN is tuned on the bank itself.
 
     Args:
-      kind: one of `export.signatures.INDICES`.
+      kind: "exact" or "scann".
       arrays: the bank.
       bank: the same in variables.
       objects: O.
@@ -221,7 +221,7 @@ def build_served_search(
     if kind == EXACT:
         return ExactServedSearch(bank, objects=objects, candidates=candidates)
     from rgan_tf.adapters.scann import SearcherState
-    from rgan_tf.retrieval.index_tuning import tune_scann
+    from rgan_tf.retrieval.index.tuning import tune_scann
 
     say = logging.getLogger(__name__).info
     say("tuning an index of %d patches", len(arrays.category_ids))

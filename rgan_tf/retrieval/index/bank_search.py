@@ -21,11 +21,10 @@ import numpy as np
 from rgan_tf.bank.patch_bank import PatchBank
 from rgan_tf.config import Config
 from rgan_tf.errors import BadInput, CorruptData
-from rgan_tf.model.graph_features import graph_features
-from rgan_tf.model.networks import GraphNetworks
-from rgan_tf.retrieval.index import CandidateIndex, ExactIndex
-from rgan_tf.retrieval.index_tuning import LARGE_BANK, takes_scann, tune_scann
-from rgan_tf.retrieval.scann_index import INDEX, ScannIndex
+from rgan_tf.retrieval.index.exact import CandidateIndex, ExactIndex
+from rgan_tf.retrieval.index.graph_features import ReadsGraphs, graph_features
+from rgan_tf.retrieval.index.scann_index import INDEX, ScannIndex
+from rgan_tf.retrieval.index.tuning import LARGE_BANK, takes_scann, tune_scann
 from rgan_tf.storage.files import atomic_folder
 from rgan_tf.storage.manifest import ManifestKind, describe_files
 
@@ -64,7 +63,7 @@ class BankSearch:
     def __init__(
         self,
         bank: PatchBank,
-        networks: GraphNetworks,
+        networks: ReadsGraphs,
         encoder: str | None,
         config: Config,
         say: Say | None = None,

@@ -15,10 +15,10 @@ from rgan_tf.bank.patch_bank import PatchBank
 from rgan_tf.bank.writer import PatchBankWriter
 from rgan_tf.data.pipeline import scene_dataset
 from rgan_tf.errors import BadInput
-from rgan_tf.model import bank_features
-from rgan_tf.model.bank_features import embed_rows, prefilter
-from rgan_tf.model.graph_features import graph_features
 from rgan_tf.model.networks import build_cooccurrence_embedding, build_sg2im_networks
+from rgan_tf.retrieval import prefilter as bank_features
+from rgan_tf.retrieval.index.graph_features import graph_features
+from rgan_tf.retrieval.prefilter import embed_rows, prefilter
 from rgan_tf.vocabulary import Vocabulary
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from rgan_tf.errors import BadInput
-from rgan_tf.retrieval.index import (
+from rgan_tf.retrieval.index.exact import (
     ANY_CATEGORY,
     PADDING_CATEGORY,
     CandidateIndex,

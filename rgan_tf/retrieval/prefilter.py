@@ -4,20 +4,31 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
+from typing import Protocol
 
 import numpy as np
 import tensorflow as tf
 
 from rgan_tf.bank.patch_bank import PatchBank
 from rgan_tf.config import Config
-from rgan_tf.data.prepared import PreparedData
-from rgan_tf.model.bank_search import BankSearch
-from rgan_tf.model.networks import GraphNetworks
 from rgan_tf.retrieval.candidates import IndexedCandidates, without_category
 from rgan_tf.retrieval.embedding import CooccurrenceEmbedding
+from rgan_tf.retrieval.index.bank_search import BankSearch
+from rgan_tf.retrieval.index.graph_features import ReadsGraphs
 
 _ROWS_PER_BATCH = 4096
 _SHOWN = 6  # categories named in one line
+
+
+class SplitBanks(Protocol):
+    """The part of prepared data that the pre-filter reads."""
+
+    @property
+    def bank(self) -> PatchBank:
+        """The retrievable patches."""
+
+    def truth(self, split: str) -> PatchBank:
+        """The patches of a split's own objects."""
 
 
 def embed_rows(layer: tf.keras.layers.Layer, features: np.ndarray) -> np.ndarray:
@@ -32,9 +43,9 @@ def embed_rows(layer: tf.keras.layers.Layer, features: np.ndarray) -> np.ndarray
 
 def prefilter(
     config: Config,
-    data: PreparedData,
+    data: SplitBanks,
     splits: Iterable[str],
-    sg2im: GraphNetworks,
+    sg2im: ReadsGraphs,
     cooccurrence: CooccurrenceEmbedding,
     *,
     encoder: str | None = None,

@@ -1,0 +1,1 @@
+"""Finding the nearest patches of a bank: the pre-filter."""

@@ -1,0 +1,290 @@
+"""What a retriever is: how it sees patches, what it is asked, what it answers.
+
+A model, an evaluation and an exported model take any `Retriever`; `rgan_tf.retrieval.registry` has
+those that the config names.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+from rgan_tf.errors import BadInput
+from rgan_tf.retrieval.patches import take_candidates
+from rgan_tf.retrieval.selection import Candidates, Options, Selection, nearest_in_turn
+
+Batch = dict[str, tf.Tensor]
+
+
+class Patches:
+    """Some patches, as a retriever embeds them. What it does not ask for is not read.
+
+    Args:
+      features: gives [..., Dx] float32, frozen backbone features.
+      crops: gives [..., h, w, 3] uint8, the pixels in the size that the generator reads.
+    """
+
+    def __init__(self, features: Callable[[], tf.Tensor], crops: Callable[[], tf.Tensor]):
+        self._features = features
+        self._crops = crops
+
+    @property
+    def features(self) -> tf.Tensor:
+        """[..., Dx] float32, frozen backbone features."""
+        return self._features()
+
+    @property
+    def crops(self) -> tf.Tensor:
+        """[..., h, w, 3] uint8, pixels."""
+        return self._crops()
+
+
+class Compared(NamedTuple):
+    """What the ground-truth selection loss compares.
+
+    Attributes:
+      own: [B, O, D] float32, embeddings of the objects' own patches.
+      candidates: [B, O, n, D] float32, with gradient.
+      valid: [B, O, n] bool.
+      scale: scalar above 0, multiplies the distances.
+      left_out: further candidates, [B, O, K, D] and [B, O, K] bool, that count without gradient of
+        their own; None where there are none.
+    """
+
+    own: tf.Tensor
+    candidates: tf.Tensor
+    valid: tf.Tensor
+    scale: tf.Tensor
+    left_out: tuple[tf.Tensor, tf.Tensor] | None = None
+
+
+class Related(NamedTuple):
+    """What the co-occurrence loss sums over.
+
+    Attributes:
+      weights: [B, O, m] float32, of the selection.
+      probabilities: [B, O, m] float32, with which each candidate would have been chosen.
+      vectors: [B, O, m, Dc] float32, the candidates in the co-occurrence space.
+    """
+
+    weights: tf.Tensor
+    probabilities: tf.Tensor
+    vectors: tf.Tensor
+
+
+class Retrieved(NamedTuple):
+    """What retrieval contributes to one training step.
+
+    Attributes:
+      crops: [B, O, h, w, 3] float32 in [-1, 1], the selected patches; 0 where there is none.
+      choice_ids: [B, O] int32, their rows in the bank, -1 where there is none.
+      compared: for the selection loss; None where nothing is learned from it.
+      related: for the co-occurrence loss; None where nothing is learned from it.
+      monitors: name -> scalar float32, for the names in `Retriever.monitors`.
+    """
+
+    crops: tf.Tensor
+    choice_ids: tf.Tensor
+    compared: Compared | None
+    related: Related | None
+    monitors: dict[str, tf.Tensor]
+
+
+class Retriever:
+    """Chooses one of its candidates for every object of a scene.
+
+    The pre-filter has found the candidates, all of the object's own category where the bank has
+    any. `choose` is all that a retriever needs. It runs in training, in evaluation and inside the
+    graph of an exported model, so it consists of TensorFlow operations on tensors of any batch
+    size, and a scene's result must not depend on the other scenes of its batch. What it knows of a
+    patch is a vector, which `embed` makes from pixels or backbone features: it is computed once for
+    a whole bank and lies in the exported model, so `choose` reads no pixels.
+
+    Nothing is learned from such a choice; a retriever that learns overrides `retrieve` as well. The
+    variables that a model trains are those of its networks, so φ is `networks.embedding`.
+
+    Example:
+      Patches whose colour is near that of the first object's nearest patch:
+
+      >>> import tensorflow as tf
+      >>> from rgan_tf.retrieval.distance import l2_distance
+      >>> from rgan_tf.retrieval.retriever import Retriever, choose_patches
+      >>> from rgan_tf.retrieval.selection import Candidates, Options, best_in_turn
+      >>>
+      >>> class NearestColour(Retriever):
+      ...     name = "nearest_colour"
+      ...
+      ...     def embed(self, patches):
+      ...         crops = tf.cast(patches.crops, tf.float32)  # [..., h, w, 3]
+      ...         return tf.reduce_mean(crops, axis=[-3, -2])  # [..., 3]
+      ...
+      ...     def choose(self, candidates, options):
+      ...         colours = candidates.embeddings  # [B, O, K, 3]
+      ...         distances = l2_distance(colours, colours[:, :1, :1])  # [B, O, K]
+      ...         return best_in_turn(-distances, candidates, options)
+      >>>
+      >>> colours = tf.constant([[[[9.0, 0, 0], [0, 0, 9]], [[0, 0, 8], [7, 0, 0]]]])
+      >>> ids = tf.constant([[[4, 5], [6, 7]]])
+      >>> candidates = Candidates(ids, valid=ids >= 0, distances=None, embeddings=colours)
+      >>> choose_patches(NearestColour(), candidates, Options()).choice.numpy().tolist()
+      [[0, 1]]
+
+    Attributes:
+      name: what it is called in tables.
+      monitors: names of the figures that `retrieve` reports.
+      takes_candidates: False for what stands in for retrieval and takes no candidate, see
+        `rgan_tf.retrieval.rules`.
+    """
+
+    name = "retriever"
+    monitors: tuple[str, ...] = ()
+    takes_candidates = True
+
+    def embed(self, patches: Patches) -> tf.Tensor:
+        """The vectors by which patches are chosen; a patch's own depends on no other patch.
+
+        Args:
+          patches: with `features` [..., Dx] float32 and `crops` [..., h, w, 3] uint8.
+
+        Returns:
+          [..., D] float32. By default there is nothing to know: D is 0.
+        """
+        return patches.features[..., :0]
+
+    def choose(self, candidates: Candidates, options: Options) -> Selection:
+        """Chooses at test time. Who wants patches calls `choose_patches`, which calls this.
+
+        `rgan_tf.retrieval.selection` has functions for this: `best_in_turn` takes the best by any
+        score and heeds locks and repeats.
+
+        Args:
+          candidates: of B scenes with O objects of K candidates each.
+          options: seeds, temperature, locks, repeats.
+
+        Returns:
+          A slot for every object; -1 where it has no valid candidate.
+        """
+        raise NotImplementedError
+
+    def retrieve(
+        self,
+        batch: Batch,
+        object_mask: tf.Tensor,
+        *,
+        seeds: tf.Tensor | None,
+        anchors: tf.Tensor,
+        temperature: tf.Tensor,
+        step: tf.Tensor,
+    ) -> Retrieved:
+        """Retrieves in one training step; by default what `choose` says, without gradient.
+
+        Args:
+          batch: of `rgan_tf.data.pipeline.scene_dataset`.
+          object_mask: [B, O] bool.
+          seeds: [B, 2] int32; None draws nothing.
+          anchors: [B] int32, the objects whose own patch is the query of the selection loss.
+          temperature: scalar, of a relaxed selection.
+          step: integer scalar, of the training.
+
+        Raises:
+          BadInput: if the batch does not hold the candidates themselves.
+        """
+        del object_mask, anchors, temperature, step
+        if "candidate_crops" not in batch:
+            raise BadInput(
+                f"retriever {self.name}: needs retrieval.candidates of at most "
+                "retrieval.exact_candidates, so that batches hold the patches"
+            )
+        chosen = choose_patches(self, self.candidates_of(batch), Options(seeds=seeds))
+        crops, ids = take_candidates(batch, chosen.choice)
+        return Retrieved(crops, ids, None, None, {})
+
+    def candidates_of(self, batch: Batch, library: Any = None) -> Candidates:
+        """The candidates in a batch of the pipeline.
+
+        Args:
+          batch: with `candidate_distances` [B, O, K] where they are known.
+          library: `PatchLibrary` of this retriever, for batches without the patches themselves.
+        """
+        ids = batch["candidate_ids"]  # [B, O, K]
+        if library is None:
+            patches = Patches(lambda: batch["candidate_features"], lambda: batch["candidate_crops"])
+            embeddings = self.embed(patches)  # [B, O, K, D]
+        else:
+            embeddings = library.embeddings_at(ids)  # [B, O, K, D]
+        return Candidates(
+            ids, batch["candidate_valid"], batch.get("candidate_distances"), embeddings
+        )
+
+    def bound_to(self, embedding: tf.keras.layers.Layer) -> Retriever:
+        """This retriever with another φ: that of the moving average, or of a run that was loaded.
+
+        One that does not use φ stays as it is.
+        """
+        del embedding
+        return self
+
+    def start(self) -> None:
+        """Called before training, outside of replicas; again for each `fit` and after a restore.
+
+        What a checkpoint has brought, or an earlier call has made, stays as it is.
+        """
+
+    def finish_step(self, step: tf.Tensor) -> None:
+        """Called after every update of the weights, in replica context."""
+
+    def state(self) -> dict[str, tf.Module]:
+        """What belongs in a checkpoint beside the networks, by name."""
+        return {}
+
+
+def choose_patches(
+    retriever: Retriever,
+    candidates: Candidates,
+    options: Options,
+    *,
+    is_nearest: tf.Tensor | None = None,
+) -> Selection:
+    """What a retriever chooses at test time.
+
+    Whatever it is, an object gets the patch that it is locked to, and never a slot that is not
+    valid.
+
+    Args:
+      retriever: any.
+      candidates: of every object, embedded by this retriever.
+      options: see `Options`.
+      is_nearest: [B] bool, scenes that take the nearest candidates whatever the retriever would
+        choose; None: no scene does.
+
+    Raises:
+      ValueError: if the retriever returns anything but one int32 slot per object.
+    """
+    if options.locked is not None:
+        options = dataclasses.replace(options, locked=_valid_ones(options.locked, candidates.valid))
+    selection = retriever.choose(candidates, options)
+    for name, value in zip(Selection._fields, selection, strict=True):
+        if value.dtype != tf.int32 or value.shape.rank != 2:
+            raise ValueError(
+                f"{type(retriever).__name__}.choose: {name} must be int32 [B, O], got "
+                f"{value.dtype.name} {value.shape}"
+            )
+    if is_nearest is not None:
+        nearest = nearest_in_turn(candidates, options)
+        rows = is_nearest[:, tf.newaxis]  # [B, 1]
+        selection = Selection(
+            *(tf.where(rows, *pair) for pair in zip(nearest, selection, strict=True))
+        )
+    choice = _valid_ones(selection.choice, candidates.valid)  # [B, O]
+    if options.locked is not None:
+        choice = tf.where(options.locked >= 0, options.locked, choice)  # [B, O]
+    return Selection(choice, selection.order)
+
+
+def _valid_ones(slots: tf.Tensor, valid: tf.Tensor) -> tf.Tensor:
+    """Slots [B, O] int32, and -1 for those that are not valid."""
+    is_valid = tf.gather(valid, tf.maximum(slots, 0), batch_dims=2)  # [B, O]
+    return tf.where(is_valid, slots, -1)

@@ -1,0 +1,108 @@
+"""What a retriever of one's own is given, and what is made of its answer."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from nearest_colour import NearestColour
+
+from rgan_tf.errors import BadInput
+from rgan_tf.retrieval.retriever import Retriever, choose_patches
+from rgan_tf.retrieval.rules import NearestRetriever
+from rgan_tf.retrieval.selection import Candidates, Options, Selection, best_in_turn
+
+
+@pytest.mark.parametrize("name", ["retriever", "selector"])
+def test_the_examples_run(name):
+    tested = doctest.testmod(importlib.import_module(f"rgan_tf.retrieval.{name}"))
+    assert tested.attempted and not tested.failed
+
+
+# One scene of three objects; the first patch is black, and brighter ones are farther from it.
+IDS = tf.constant([[[5, 6, 7], [6, 5, 8], [9, -1, -1]]])
+BRIGHTNESS = {5: 0.0, 6: 10.0, 7: 5.0, 8: 3.0, 9: 200.0, -1: 0.0}
+COLOURS = tf.constant(np.vectorize(BRIGHTNESS.get)(IDS)[..., None].repeat(3, axis=3), tf.float32)
+CANDIDATES = Candidates(IDS, IDS >= 0, None, COLOURS)
+
+
+def choice(options=None, candidates=CANDIDATES, **nearest):
+    return choose_patches(NearestColour(), candidates, options or Options(), **nearest)
+
+
+def test_the_best_by_a_score_by_hand():
+    found = choice()
+    assert found.choice.numpy().tolist() == [[0, 1, 0]]  # 5, 5, and the only one there is
+    assert found.order.numpy().tolist() == [[0, 1, 2]]
+    assert choice(Options(repeats=False)).choice.numpy().tolist() == [[0, 2, 0]]  # 5, then 8
+    some = Options(repeats=tf.constant([False]))
+    assert choice(some).choice.numpy().tolist() == [[0, 2, 0]]
+
+
+def test_a_lock_holds_and_a_lock_on_nothing_does_not():
+    found = choice(Options(locked=tf.constant([[2, -1, 1]]), repeats=False))
+    assert found.choice.numpy().tolist() == [[2, 1, 0]]  # 7; 5, as nobody has it; slot 1 is empty
+    assert found.order.numpy().tolist() == [[1, 2, -1]]
+
+
+def test_scenes_that_ask_for_the_nearest_get_them():
+    twice = Candidates(*(tf.repeat(part, 2, axis=0) for part in (IDS, IDS >= 0)), None, COLOURS)
+    both = Candidates(twice.ids, twice.valid, None, tf.repeat(COLOURS, 2, axis=0))
+    found = choice(candidates=both, is_nearest=tf.constant([False, True]))
+    assert found.choice.numpy().tolist() == [[0, 1, 0], [0, 0, 0]]
+
+
+class Careless(Retriever):
+    """Takes the last slot of every object, whatever it is asked."""
+
+    def choose(self, candidates, options):
+        last = tf.fill(tf.shape(candidates.valid)[:2], candidates.valid.shape[2] - 1)
+        return Selection(last, last)
+
+
+def test_a_careless_retriever_breaks_no_promise():
+    found = choose_patches(Careless(), CANDIDATES, Options(locked=tf.constant([[1, -1, -1]])))
+    assert found.choice.numpy().tolist() == [[1, 2, -1]]
+
+
+@pytest.mark.parametrize("wrong", [tf.zeros([1, 3]), tf.zeros([1, 3, 3], tf.int32)])
+def test_what_is_no_slot_per_object_is_refused(wrong):
+    class Wrong(Retriever):
+        def choose(self, candidates, options):
+            return Selection(wrong, wrong)
+
+    with pytest.raises(ValueError, match=r"Wrong.choose: choice must be int32 \[B, O\]"):
+        choose_patches(Wrong(), CANDIDATES, Options())
+
+
+def test_a_batch_without_patches_is_refused_with_what_to_do():
+    batch = {"candidate_ids": IDS, "candidate_valid": IDS >= 0}
+    with pytest.raises(BadInput, match="nearest_colour: needs retrieval.candidates of at most"):
+        NearestColour().retrieve(
+            batch, IDS[..., 0] >= 0, seeds=None, anchors=None, temperature=None, step=None
+        )
+
+
+def test_a_slot_for_locked_patches_changes_no_number_that_is_drawn():
+    wide = Candidates(
+        tf.pad(IDS, [[0, 0], [0, 0], [0, 1]]),
+        tf.pad(IDS >= 0, [[0, 0], [0, 0], [0, 1]]),
+        None,
+        tf.pad(COLOURS, [[0, 0], [0, 0], [0, 1], [0, 0]]),
+        searched=3,
+    )
+    for retriever in (NearestRetriever(), NearestColour()):
+        for seed in range(4):
+            options = Options(seeds=tf.constant([[seed, 1]]))
+            plain, with_slot = (
+                choose_patches(retriever, part, options) for part in (CANDIDATES, wide)
+            )
+            np.testing.assert_array_equal(plain.choice, with_slot.choice)
+
+
+def test_ties_go_to_the_nearer_candidate():
+    found = best_in_turn(tf.zeros(IDS.shape), CANDIDATES, Options())
+    assert found.choice.numpy().tolist() == [[0, 0, 0]]
