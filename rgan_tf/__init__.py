@@ -4,9 +4,10 @@ What the library offers, by task; every name is imported when it is first used, 
 `import rgan_tf` costs nothing:
 
 * draw: `RetrieveGAN`, `SceneGraph`
-* retrieve: `GroupRetrieval`, `gumbel_group_select`, `PatchEmbedding`, `Retriever`
+* retrieve: `GroupRetrieval`, `gumbel_group_select`, `PatchEmbedding`, `Retriever`,
+  `register_retriever`
 * patches and data: `PatchBank`, `read_coco`, `read_visual_genome`, `AnnotatedDataset`,
-  `AnnotatedImage`, `AnnotatedObject`, `prepare`, `PreparedData`
+  `AnnotatedImage`, `AnnotatedObject`, `draw_world`, `prepare`, `PreparedData`
 * train and measure: `Config`, `load_config`, `Loss`, `register_backbone`, `train`, `evaluate`,
   `compare`
 
@@ -41,8 +42,11 @@ if TYPE_CHECKING:  # what `_PUBLIC` says, for editors and documentation
     from rgan_tf.losses.own import Loss as Loss
     from rgan_tf.retrieval.embedding import PatchEmbedding as PatchEmbedding
     from rgan_tf.retrieval.gumbel import gumbel_group_select as gumbel_group_select
+    from rgan_tf.retrieval.registry import register_retriever as register_retriever
+    from rgan_tf.retrieval.retriever import Retriever as Retriever
     from rgan_tf.retrieval.selector import GroupRetrieval as GroupRetrieval
     from rgan_tf.scene_graph import SceneGraph as SceneGraph
+    from rgan_tf.world import draw_world as draw_world
 
 # Public name -> module, and the name there. Alone among the modules of this package, this one may
 # name training and export: it is the door of the house and no room of it.
@@ -59,7 +63,10 @@ _PUBLIC = {
     "RetrieveGAN": ("export.pipeline", "RetrieveGAN"),
     "SceneGraph": ("rgan_tf.scene_graph", "SceneGraph"),
     "gumbel_group_select": ("rgan_tf.retrieval.gumbel", "gumbel_group_select"),
+    "Retriever": ("rgan_tf.retrieval.retriever", "Retriever"),
+    "draw_world": ("rgan_tf.world", "draw_world"),
     "load_config": ("rgan_tf.config", "load_config"),
+    "register_retriever": ("rgan_tf.retrieval.registry", "register_retriever"),
     "prepare": ("rgan_tf.data.prepare", "prepare_dataset"),
     "register_backbone": ("rgan_tf.backbones.networks", "register_backbone"),
     "read_coco": ("rgan_tf.annotations.coco", "read_coco_dataset"),
@@ -77,13 +84,16 @@ __all__ = [
     "PatchEmbedding",
     "PreparedData",
     "RetrieveGAN",
+    "Retriever",
     "SceneGraph",
+    "draw_world",
     "gumbel_group_select",
     "load_config",
     "prepare",
     "read_coco",
     "read_visual_genome",
     "register_backbone",
+    "register_retriever",
 ]
 
 

@@ -15,14 +15,11 @@ from typing import Any
 
 import yaml
 
-from rgan_tf import backbone_names
+from rgan_tf import registered_names
 from rgan_tf.errors import BadInput, one_line
 
 AUGMENTATIONS = ("color", "translation", "cutout")
 """What `discriminators.augmentation` may name, in the order in which they are applied."""
-
-PATCH_CHOICES = ("learned", "nearest", "nearest_random", "own", "noise")
-"""Values of `retrieval.choice`, see `rgan_tf.retrieval.registry`."""
 
 _SMALLEST_IMAGE = 32  # px; the perceptual networks have no pixel left below it
 # YAML 1.1 reads a number with an exponent and without a point as text.
@@ -78,9 +75,9 @@ class GraphConfig:
 class RetrievalConfig:
     """Pre-filter, patch embedding and group selection."""
 
-    backbone: str = _registered(backbone_names.FEATURES)
+    backbone: str = _registered(registered_names.FEATURE_BACKBONES)
     candidates: int = 10  # K
-    choice: str = _one_of(*PATCH_CHOICES)  # all but learned are to compare with
+    choice: str = _registered(registered_names.RETRIEVERS)  # all but learned are to compare with
     index: str = _one_of("auto", "exact", "scann")  # auto measures which is faster for a large bank
     redraw_every_steps: int = _from_zero(0)  # half the candidates, by the current embedding
     exact_candidates: int = 32  # up to so many, all are loaded and embedded in every step
@@ -157,7 +154,7 @@ class LossConfig:
     """Form of the adversarial loss, the nine weights of equation (7), and two of our own."""
 
     adversarial: str = _one_of("hinge", "non_saturating")
-    perceptual_backbone: str = _registered(backbone_names.PERCEPTUAL)
+    perceptual_backbone: str = _registered(registered_names.PERCEPTUAL_BACKBONES)
     selection: float = _from_zero(0.1)
     cooccurrence: float = _from_zero(1e-4)
     adversarial_image: float = _from_zero(1.0)

@@ -10,19 +10,23 @@ _LOG_INTERVAL_S = 5.0
 _LOG_LINE = "{desc}: {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}]"
 
 
-def progress_bar(label: str, total: int | None = None, *, done: int = 0) -> tqdm:
+def progress_bar(
+    label: str, total: int | None = None, *, done: int = 0, shown: bool = True
+) -> tqdm:
     """A bar on a terminal; elsewhere a line every five seconds, and one at the end.
 
     Args:
       label: what is being done, e.g. "train images".
       total: number of items, or None where it is not known.
       done: so many were finished before; they do not count for the rate.
+      shown: False for a bar that writes nothing.
 
     Returns:
-      A bar to be told of finished items with `update(count)`, and to be closed.
+      A bar, to be told of finished items with `update(count)` and used in a `with`, which closes
+      it before the line of an error.
     """
     # The time is looked at on every update: the last of many quick items may be slow.
-    options = {"desc": label, "total": total, "initial": done, "miniters": 1}
+    options = {"desc": label, "total": total, "initial": done, "miniters": 1, "disable": not shown}
     if sys.stderr.isatty():
         return tqdm(file=sys.stderr, **options)
     line = _LOG_LINE if total is not None else None

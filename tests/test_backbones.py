@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from rgan_tf import backbone_names
+from rgan_tf import registered_names
 from rgan_tf.backbones import load_backbone
 from rgan_tf.backbones import weights as weight_files
 from rgan_tf.backbones.networks import (
@@ -404,7 +404,7 @@ def registered():
     )
     yield "two_layers"
     SPECS.pop("two_layers")
-    for listed in (backbone_names.FEATURES, backbone_names.PERCEPTUAL):
+    for listed in (registered_names.FEATURE_BACKBONES, registered_names.PERCEPTUAL_BACKBONES):
         listed.remove("two_layers")
 
 
@@ -418,7 +418,7 @@ def test_a_registered_backbone_is_one_like_any_other(registered):
     maps = backbone.perceptual(tf.ones([1, 32, 32, 3]))
     assert [each.shape for each in maps] == [[1, 32, 32, 2]]
     assert backbone.feature_size == 3
-    assert backbone.weights_sha256 == load_backbone(registered).weights_sha256
+    assert backbone.weights_sha256() == load_backbone(registered).weights_sha256()
 
 
 def test_what_cannot_be_registered(registered):

@@ -11,9 +11,9 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rgan_tf import registered_names
 from rgan_tf.backbones.backbone import MIN_PERCEPTUAL_SIDE
 from rgan_tf.config import (
-    PATCH_CHOICES,
     Config,
     config_from_dict,
     config_to_dict,
@@ -208,7 +208,7 @@ NARROWER = {
     "retrieval.embedding_start": st.sampled_from(["random", "frozen"]),
     "retrieval.gradient": st.sampled_from(["within_group", "expected", "paper"]),
     "retrieval.index": st.sampled_from(["auto", "exact", "scann"]),
-    "retrieval.choice": st.sampled_from(PATCH_CHOICES),
+    "retrieval.choice": st.sampled_from(registered_names.RETRIEVERS),
     "retrieval.backbone": st.sampled_from(["mobilenet_v2", "resnet50", "squeezenet"]),
     "losses.adversarial": st.sampled_from(["hinge", "non_saturating"]),
     "losses.perceptual_backbone": st.sampled_from(["squeezenet", "vgg19", "mobilenet_v2"]),

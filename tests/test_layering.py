@@ -13,16 +13,8 @@ SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob
 
 # The rooms of the library, in the order in which data flows: each imports only those before it.
 ROOMS = (
-    (
-        "errors",
-        "near_names",
-        "backbone_names",
-        "refusals",
-        "vocabulary",
-        "storage",
-        "seeds",
-        "fixed_order",
-    ),
+    ("errors", "plugins", "near_names", "registered_names", "refusals", "vocabulary", "storage"),
+    ("seeds", "fixed_order"),
     ("progress", "pictures", "scene_graph", "contradictions", "config", "released", "adapters"),
     ("exported", "backbones", "annotations", "world", "bank", "graph", "retrieval", "losses"),
     ("data", "generator", "discriminators", "metrics", "model", "runs", "places", "cli"),

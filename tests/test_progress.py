@@ -58,3 +58,11 @@ def test_a_terminal_gets_one_live_line(run):
 def test_work_of_unknown_length(run):
     lines = run(io.StringIO(), 2.0, total=None).splitlines()
     assert lines[1].startswith("images: 3it [00:06") and lines[-1].startswith("images: 10it")
+
+
+def test_a_bar_that_is_not_shown_writes_nothing(monkeypatch):
+    for stream in (io.StringIO(), Terminal()):
+        monkeypatch.setattr("sys.stderr", stream)
+        with progress_bar("images", 1, shown=False) as bar:
+            bar.update()
+        assert stream.getvalue() == ""

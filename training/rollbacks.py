@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +59,9 @@ class Rollbacks:
             ):
                 raise CorruptData(f"{path}: not a record of roll-backs; restore it")
             self._entries = content
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        return iter(self._entries)
 
     def __len__(self) -> int:
         return len(self._entries)

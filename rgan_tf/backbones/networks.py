@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
-from rgan_tf import backbone_names
+from rgan_tf import registered_names
 
 # Mean colour of ImageNet in BGR, 0..255, which networks trained in Caffe subtract.
 CAFFE_MEAN_BGR = (103.939, 116.779, 123.68)
@@ -249,6 +249,6 @@ def register_backbone(
         perceptual_weights=(1.0 / max(len(perceptual_layers), 1),) * len(perceptual_layers),
     )
     if feature_layers:
-        backbone_names.FEATURES.append(name)
+        registered_names.FEATURE_BACKBONES.append(name)
     if perceptual_layers:
-        backbone_names.PERCEPTUAL.append(name)
+        registered_names.PERCEPTUAL_BACKBONES.append(name)

@@ -162,23 +162,20 @@ def _add_images(
         raise BadInput(f"{source.name}: no image is left under {licences}")
     total = len(source.images) + len(source.bad_images)
     first, borrowed, checkpointed = note["next"], note["borrowed"], bank.rows
-    bar = progress_bar("images", len(wanted), done=first) if progress else None
-    for number in range(first, len(wanted)):
-        image = wanted[number]
-        pixels = read_usable(image, bad, total, turn=source.turns)
-        if pixels is not None:
-            queue.add(image, pixels)
-            note["used"] += 1
-        note["next"], note["borrowed"] = number + 1, borrowed + queue.borrowed
-        if bar is not None:
+    with progress_bar("images", len(wanted), done=first, shown=progress) as bar:
+        for number in range(first, len(wanted)):
+            image = wanted[number]
+            pixels = read_usable(image, bad, total, turn=source.turns)
+            if pixels is not None:
+                queue.add(image, pixels)
+                note["used"] += 1
+            note["next"], note["borrowed"] = number + 1, borrowed + queue.borrowed
             bar.update()
-        if bank.rows - checkpointed >= _CHECKPOINT_PATCHES:
-            queue.flush()
-            bank.checkpoint(note)
-            checkpointed = bank.rows
-    queue.flush()
-    if bar is not None:
-        bar.close()
+            if bank.rows - checkpointed >= _CHECKPOINT_PATCHES:
+                queue.flush()
+                bank.checkpoint(note)
+                checkpointed = bank.rows
+        queue.flush()
     if not bank.rows:
         raise BadInput(f"{source.name}: none of its images could be used")
     return {

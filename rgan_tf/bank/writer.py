@@ -43,7 +43,6 @@ class PatchBankWriter:
       feature_size: Dx.
       backbone: name of the network of the features, recorded in the manifest.
       vocabulary: of the category ids.
-      origin: further entries of the manifest.
       resume: go on from the last `checkpoint`, where there is one.
 
     Attributes:
@@ -62,7 +61,6 @@ class PatchBankWriter:
         feature_size: int,
         backbone: str,
         vocabulary: Vocabulary,
-        origin: dict[str, Any] | None = None,
         resume: bool = False,
     ):
         folder.mkdir(parents=True, exist_ok=True)
@@ -73,7 +71,6 @@ class PatchBankWriter:
         self._feature_size = feature_size
         self._backbone = backbone
         self._vocabulary = vocabulary
-        self._origin = origin or {}
         self.note: dict[str, Any] | None = None
         rows: dict[str, int] = {}
         if resume and (folder / PROGRESS).exists():
@@ -193,7 +190,6 @@ class PatchBankWriter:
             "feature_size": self._feature_size,
             "backbone": self._backbone,
             "vocabulary_sha256": self._vocabulary.sha256(),
-            **self._origin,
             "files": describe_files(self._folder, FILES),
         }
         manifest = BANK.write(self._folder, content)

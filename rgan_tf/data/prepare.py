@@ -128,7 +128,6 @@ class _Preparation:
     def _write_split(self, split: str) -> dict[str, Any]:
         """Reads each image once: its scene goes into the records, its patches into the bank."""
         images = self._dataset.splits[split]
-        progress = progress_bar(f"{split} images", len(images)) if self._progress else None
         counts = {"images": 0, "objects": 0, "relationships": 0}
         with (
             PatchBankWriter(
@@ -140,6 +139,7 @@ class _Preparation:
             ) as bank,
             PatchQueue(bank, self._backbone, self._vocabulary) as patches,
             RecordWriter(self._folder / RECORDS, split) as records,
+            progress_bar(f"{split} images", len(images), shown=self._progress) as bar,
         ):
             for image in images:
                 pixels = read_usable(image, self._bad, self._total)
@@ -149,10 +149,7 @@ class _Preparation:
                     counts["images"] += 1
                     counts["objects"] += len(image.objects)
                     counts["relationships"] += len(image.relationships)
-                if progress is not None:
-                    progress.update()
-            if progress is not None:
-                progress.close()
+                bar.update()
         shards = records.finish()
         if not shards:
             first = self._bad.lines[0] if self._bad.lines else "none was annotated"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from rgan_tf import registered_names
 from rgan_tf.bank.patch_reader import PatchReader
 from rgan_tf.config import Config
 from rgan_tf.retrieval.cache import EmbeddingCache
@@ -39,7 +40,9 @@ def learned_retriever(
     return CachedRetriever(config, embedding, cache, reader)
 
 
-RETRIEVERS: dict[str, Callable[[Config, PatchEmbedding | None, PatchReader | None], Retriever]] = {
+Make = Callable[[Config, PatchEmbedding | None, PatchReader | None], Retriever]
+
+RETRIEVERS: dict[str, Make] = {
     LEARNED: learned_retriever,
     NEAREST: lambda *_: NearestRetriever(),
     NEAREST_RANDOM: lambda *_: NearestRandomRetriever(),
@@ -47,6 +50,41 @@ RETRIEVERS: dict[str, Callable[[Config, PatchEmbedding | None, PatchReader | Non
     NOISE: lambda *_: NoisePatches(),
 }
 """Name -> how it is made."""
+
+
+def register_retriever(name: str, make: Callable[[], Retriever]) -> None:
+    """Adds a retriever, which configs then know as `retrieval.choice` and `rgan compare` as a row.
+
+    Every process that meets a run of it has to have registered it: put the call into a module and
+    name the module in the environment variable RGAN_PLUGINS, or call it before.
+
+    Args:
+      name: letters, digits and underscores.
+      make: makes it, without arguments; a class does.
+
+    Raises:
+      ValueError: if the name is taken or has other characters.
+
+    Example:
+      ```python
+      import rgan_tf
+      from rgan_tf.retrieval.selection import nearest_in_turn
+
+      class Nearest(rgan_tf.Retriever):
+          name = "my_nearest"
+
+          def choose(self, candidates, options):
+              return nearest_in_turn(candidates, options)
+
+      rgan_tf.register_retriever("my_nearest", Nearest)
+      ```
+    """
+    if not name.isidentifier():
+        raise ValueError(f"retriever {name!r}: name it by letters, digits and underscores")
+    if name in RETRIEVERS:
+        raise ValueError(f"retriever {name!r}: there is one of this name; choose another name")
+    RETRIEVERS[name] = lambda *_: make()
+    registered_names.RETRIEVERS.append(name)
 
 
 def retriever_for(

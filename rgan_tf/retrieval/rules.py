@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from rgan_tf.config import PATCH_CHOICES
+from rgan_tf.registered_names import RULES
 from rgan_tf.retrieval.noise import stateless_uniform
 from rgan_tf.retrieval.patches import own_crops
 from rgan_tf.retrieval.retriever import Batch, Retrieved, Retriever
 from rgan_tf.retrieval.selection import Candidates, Options, Selection, nearest_in_turn
 
-LEARNED, NEAREST, NEAREST_RANDOM, OWN, NOISE = PATCH_CHOICES
+LEARNED = "learned"
+NEAREST, NEAREST_RANDOM, OWN, NOISE = RULES
 
 
 class NearestRetriever(Retriever):

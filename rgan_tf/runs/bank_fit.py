@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rgan_tf.bank.patch_bank import PatchBank
 from rgan_tf.errors import BadInput
+from rgan_tf.registered_names import RULES
 from rgan_tf.runs.folder import Run
 
 
@@ -41,17 +42,17 @@ def check_bank_fits(run: Run, name: str, bank: PatchBank) -> None:
 
 
 def check_learns_retrieval(run: Run, name: str) -> None:
-    """Refuses a run that chooses patches by a rule, to be compared with: its φ was never trained.
+    """Refuses a run with a retriever that exists to be compared with: its φ was never trained.
 
     Args:
       run: an opened run.
       name: how the user called it.
 
     Raises:
-      BadInput: if `retrieval.choice` is not learned.
+      BadInput: if `retrieval.choice` is one of `registered_names.RULES`.
     """
     rule = run.config.retrieval.choice
-    if rule != "learned":
+    if rule in RULES:
         raise BadInput(
             f"--run {name}: was trained with retrieval.choice={rule}, to be compared with; name a "
             "run that learned to retrieve"

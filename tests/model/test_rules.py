@@ -9,7 +9,8 @@ import pytest
 import tensorflow as tf
 from nearest_colour import NearestColour
 
-from rgan_tf.config import PATCH_CHOICES, Config, config_from_dict
+from rgan_tf import registered_names
+from rgan_tf.config import Config, config_from_dict
 from rgan_tf.errors import BadInput
 from rgan_tf.model.synthesis import reconstruct, synthesise
 from rgan_tf.retrieval import rules
@@ -30,7 +31,7 @@ def with_rule(config, rule):
 
 
 def test_the_config_knows_every_rule():
-    assert tuple(RETRIEVERS) == PATCH_CHOICES
+    assert list(RETRIEVERS) == registered_names.RETRIEVERS
     for name, make in RETRIEVERS.items():
         assert make(Config(), None, None).name == name
     with pytest.raises(BadInput, match="retrieval.choice must be one of"):

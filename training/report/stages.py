@@ -9,8 +9,9 @@ from tqdm import tqdm
 
 from rgan_tf.errors import BadInput, CorruptData
 from rgan_tf.runs import STAGES, Run
-from rgan_tf.storage.files import read_json, sha256_of
+from rgan_tf.storage.files import sha256_of
 from training.report.notes import Notes
+from training.rollbacks import Rollbacks
 
 # Told in columns of their own, or elsewhere on the page.
 _TOLD = {"weights", "weights_sha256", "steps", "seconds", "skipped_steps", "rollbacks", "warnings"}
@@ -31,18 +32,11 @@ def read_records(run: Run, notes: Notes) -> dict[str, dict[str, Any]]:
 
 def read_rollbacks(run: Run, stage: str, notes: Notes) -> list[dict[str, Any]]:
     """The roll-backs of a stage; none where it never went back."""
-    path = run.stage_folder(stage) / "rollbacks.json"
-    if not path.exists():
-        return []
     try:
-        entries = read_json(path)
-    except BadInput as error:
+        return list(Rollbacks(run.stage_folder(stage) / "rollbacks.json", writes=False))
+    except CorruptData as error:
         notes.add(str(error))
         return []
-    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        notes.add(f"{path}: not a record of roll-backs; restore it")
-        return []
-    return entries
 
 
 def stage_entries(

@@ -6,7 +6,8 @@ import dataclasses
 
 import yaml
 
-from rgan_tf.config import PATCH_CHOICES, Config, config_from_dict
+from rgan_tf import registered_names
+from rgan_tf.config import Config, config_from_dict
 from training.compare.entries import _SETTINGS, ABLATION, SYSTEMS, entries_of
 from training.evaluation.names import NAMES
 
@@ -47,7 +48,7 @@ def test_settings_are_of_the_config_and_names_of_the_evaluation():
     for name, settings in _SETTINGS.items():
         rule = dict(setting.split("=") for setting in settings).get("retrieval.choice")
         assert rule is None or NAMES[rule] == name
-    assert set(NAMES) == set(PATCH_CHOICES)
+    assert set(NAMES) == set(registered_names.RETRIEVERS)
 
 
 def test_several_configs_share_nothing():

