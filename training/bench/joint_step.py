@@ -21,7 +21,7 @@ Batch = dict[str, tf.Tensor]
 
 def build_joint_step(
     config: Config, data: PreparedData, table: CandidateSource, *, weights_dir: str | None
-) -> tuple[RetrieveGAN, Iterator[Batch], Callable[[Batch], dict[str, tf.Tensor]]]:
+) -> tuple[RetrieveGANModel, Iterator[Batch], Callable[[Batch], dict[str, tf.Tensor]]]:
     """The model, its training batches and its compiled step."""
     perceptual = PerceptualDistance(load_backbone(config.losses.perceptual_backbone, weights_dir))
     reader = PatchReader(data.bank, table.cooccurrence, crop_size=config.data.crop_size)
