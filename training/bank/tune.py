@@ -32,6 +32,6 @@ def tune(args: argparse.Namespace) -> dict[str, Any]:
         networks,
         run.stage_record("sg2im")["weights_sha256"],
         run.config,
-        say=lambda line: print(line, file=sys.stderr, flush=True),
+        progress=lambda line: print(line, file=sys.stderr, flush=True),
     )
     return {"bank": str(args.bank), **search.tune(k=k, recall=args.recall)}
