@@ -33,7 +33,7 @@ class Trouble(Exception):
 class Rollbacks:
     """The record RUN/<stage>/rollbacks.json.
 
-    Its length is the `detour` of the model: a run that is killed and continued draws the numbers
+    Its length is the `rollback_count` of the model: a run that is killed and continued draws the numbers
     that it would have drawn.
 
     Args:

@@ -115,7 +115,7 @@ class _TaskTraining:
         profile_at = self._trainer.profile_at
         while True:
             self._workers.wait()
-            self._task.model.detour.assign(len(self._rollbacks))
+            self._task.model.rollback_count.assign(len(self._rollbacks))
             try:
                 return self._fit_from(first_step, profile_at)
             except Trouble as trouble:
@@ -237,7 +237,7 @@ class _TaskTraining:
             **task.record(step),
             "seconds": round(self._seconds_before + time.monotonic() - self._start, 1),
             "skipped_steps": int(model.guard.skipped.numpy()),
-            "rollbacks": int(model.detour.numpy()),
+            "rollbacks": int(model.rollback_count.numpy()),
         }
         if watch.warnings:
             notes["warnings"] = watch.warnings

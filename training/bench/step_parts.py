@@ -186,7 +186,7 @@ def _guard(model: RetrieveGANModel) -> Callable[[], tf.Tensor]:
 
     def work() -> tf.Tensor:
         is_sound = model.guard.judge(model.step, [tf.constant(1.0)] * 2, gradients)
-        model.guard.settle()
+        model.guard.end_step()
         return tf.cast(is_sound, tf.float32)
 
     return work
