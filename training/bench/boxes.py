@@ -1,4 +1,4 @@
-"""`rgan bench boxes`: what instance codes and the overlap loss teach the box predictor."""
+"""`rgan bench boxes`: effect of instance codes and the overlap loss on the box predictor."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> dict[str, Any]:
-    """Trains encoder and box predictor alone, under every variant, and judges them on val.
+    """Trains encoder and box predictor alone with every variant and evaluates them on val.
 
     Returns:
-      For every variant the figures of `rgan eval --only layout`, without their prefix.
+      For every variant the metrics of `rgan eval --only layout`, without their prefix.
 
     Raises:
       BadInput: if an option is out of range, or the data has no val split.
