@@ -1,4 +1,4 @@
-"""The files that the page of a study gives to its participants."""
+"""Reads the files that participants download from a study's page."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SHOWN = 40  # characters of a wrong value in a message
 
 @dataclasses.dataclass(frozen=True)
 class Answers:
-    """What one participant answered.
+    """The answers of one participant.
 
     Attributes:
       participant: the name.
@@ -39,8 +39,8 @@ def read_answers(paths: Sequence[str | Path], key: Key) -> list[Answers]:
     """Reads one file per participant.
 
     Raises:
-      BadInput: at the first that is no answers file, is of another study, names a pair that is not
-        there or twice, holds no answer, or is of a participant who had a file before.
+      BadInput: at the first file that is not an answers file or is of another study, repeats or
+        invents a pair, holds no answer, or is of a participant with an earlier file.
     """
     read: list[Answers] = []
     owners: dict[str, str | Path] = {}
