@@ -92,7 +92,7 @@ def test_ten_in_a_row_go_back_and_take_another_road(train, poisoned):
     assert entry["at_step"] == 11 + SKIPPED_IN_ROW
     assert [skip["step"] for skip in entry["skipped"]] == list(range(11, 11 + SKIPPED_IN_ROW))
     # Back to the last checkpoint before it began.
-    assert "step-00000008" in reply.err and "going back" in reply.err
+    assert "step-00000008" in reply.err and "rolling back" in reply.err
 
 
 def test_three_times_end_with_the_scenes_by_name(train, poisoned, tiny_world, tiny_config):
