@@ -71,9 +71,9 @@ class RetrieveGANTask(SceneTask):
         for key, value in self._earlier_weights().items():
             if record.get(key, value) != value:
                 raise BadInput(
-                    f"--run {run.folder}: {key.split('_')[0]} was trained further since {self.name} "
-                    f"began; remove {run.stage_folder(self.name)} to train it anew, or name "
-                    "another run"
+                    f"--run {run.folder}: {key.split('_')[0]} was trained further since "
+                    f"{self.name} began; remove {run.stage_folder(self.name)} to train it anew, "
+                    "or name another run"
                 )
 
     def prepare(self) -> None:
