@@ -1,4 +1,4 @@
-"""`rgan export`: a run and a patch bank to a self-contained, versioned SavedModel."""
+"""`rgan export`: writes a run and a patch bank as a self-contained, versioned SavedModel."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
     from rgan_tf.runs import check_bank_fits, check_learns_retrieval, open_run
 
     started = time.monotonic()
-    check_name(args.name)  # before anything is read
+    check_name(args.name)  # before reading anything
     check_destination(args.out)
     check_serving_folder(args.out)
     run = open_run(args.run)

@@ -1,4 +1,4 @@
-"""`rgan generate`: scene graphs to images, with an exported model and nothing else."""
+"""`rgan generate`: makes images of scene graphs with an exported model."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--samples",
         type=int,
         help=f"images per graph ({_DEFAULT_SAMPLES}, with --watch {_WATCHED_SAMPLES}); each "
-        "retrieves anew",
+        "retrieves its own patches",
     )
     parser.add_argument("--seed", type=int, default=0, help="of sample 1; sample i has seed+i-1")
     for option, text in (
-        ("--keep", "keep the patches and boxes of these objects, and draw all others anew"),
-        ("--redraw", "draw these objects anew, with other patches, and keep all others"),
+        ("--keep", "keep the patches and boxes of these objects, and redraw all others"),
+        ("--redraw", "redraw these objects with other patches, and keep all others"),
     ):
         parser.add_argument(
             option,
@@ -123,9 +123,9 @@ def main(args: argparse.Namespace) -> dict[str, Any] | Iterator[dict[str, Any]]:
 
 @contextlib.contextmanager
 def _answering(args: argparse.Namespace, model) -> Iterator[Any]:
-    """What answers a (`Request`, `Draw`): a server where one is named, else the model itself."""
+    """Opens what answers a (`Request`, `Draw`): a server if one is named, else the model."""
     if args.server is None:
-        from export.saved_model_loading import load_endpoints  # with TensorFlow
+        from export.saved_model_loading import load_endpoints  # imports TensorFlow
 
         yield load_endpoints(model)
         return

@@ -1,6 +1,6 @@
-"""`rgan serve`: one model over REST and gRPC, as TensorFlow Serving answers.
+"""`rgan serve`: serves one model over REST and gRPC, like TensorFlow Serving.
 
-For one machine without Docker. A client of one works with the other.
+For one machine without Docker. Clients of TensorFlow Serving work with it, and vice versa.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> dict[str, Any]:
-    """Serves until SIGTERM or SIGINT; returns what was answered."""
+    """Serves until SIGTERM or SIGINT; returns a summary of the answers."""
     started = time.monotonic()
     from export.publishing.serving_files import check_name
     from rgan_tf.errors import BadInput
@@ -62,7 +62,7 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
         if getattr(args, option) < lowest:
             name = option.replace("_", "-")
             raise BadInput(f"--{name} {getattr(args, option)}: must be at least {lowest}")
-    if not 0.05 <= args.poll_s <= 3600.0:  # NaN is not
+    if not 0.05 <= args.poll_s <= 3600.0:  # also refuses NaN
         raise BadInput(f"--poll-s {args.poll_s:g}: must be in [0.05, 3600]")
     if not 0.0 <= args.grace_s <= 3600.0:
         raise BadInput(f"--grace-s {args.grace_s:g}: must be in [0, 3600]")
@@ -74,7 +74,7 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
 
     from export.server.ports import check_port
 
-    check_port(args.host, args.rest_port, "--rest-port")  # importing TensorFlow takes seconds
+    check_port(args.host, args.rest_port, "--rest-port")  # before seconds of importing TensorFlow
     check_port(args.host, args.grpc_port, "--grpc-port")
 
     from export.server.running import serve
