@@ -14,14 +14,15 @@ import tensorflow as tf
 from export.model_folder import ModelFolder, open_model, shown_row
 from export.requests import Draw, Request, build_request
 from export.result_folder import describe_sample, write_overview, write_sample
-from export.saved_model import build_served_model
+from export.saved_model import build_served_model, export_run
 from export.saved_model_loading import load_saved_model
-from export.signatures import INPUTS, MAX_SEED, MAX_TEMPERATURE, MODES, SAMPLE
+from export.signatures import DEFAULT_NAME, EXACT, INPUTS, MAX_SEED, MAX_TEMPERATURE, MODES, SAMPLE
 from rgan_tf import released
 from rgan_tf.bank.licences import LicenceFilter
 from rgan_tf.bank.patch_bank import PatchBank
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.errors import BadInput
+from rgan_tf.retrieval.retriever import Retriever
 from rgan_tf.runs import check_bank_fits, check_learns_retrieval, open_run
 from rgan_tf.scene_graph import SceneGraph, load_scene_graphs, parse_scene_graph
 from rgan_tf.storage.files import atomic_folder
@@ -100,9 +101,15 @@ class RetrieveGAN:
       ```
     """
 
-    def __init__(self, model: ModelFolder, answer: Answer):
+    def __init__(
+        self,
+        model: ModelFolder,
+        answer: Answer,
+        export: Callable[..., dict[str, Any]] | None = None,
+    ):
         self._model = model
         self._answer = answer
+        self._export = export
 
     @classmethod
     def from_run(
@@ -110,6 +117,7 @@ class RetrieveGAN:
         run: str | Path,
         *,
         bank: str | Path | PatchBank | None = None,
+        retriever: Retriever | None = None,
         weights_dir: str | Path | None = None,
     ) -> RetrieveGAN:
         """A run folder, or `released:NAME`, with the patches of a bank.
@@ -118,6 +126,7 @@ class RetrieveGAN:
           run: as `rgan train` wrote it.
           bank: a bank or its folder, or prepared data, whose training patches are then used; by
             default the data that the run was trained on.
+          retriever: chooses the patches; None takes the one that the run was trained with.
           weights_dir: folder with backbone weight files.
 
         Raises:
@@ -129,7 +138,7 @@ class RetrieveGAN:
         check_learns_retrieval(opened, name)
         patches = _open_bank(bank, opened, name)
         check_bank_fits(opened, name, patches)
-        served, licences = build_served_model(opened, patches, weights_dir)
+        served, licences = build_served_model(opened, patches, weights_dir, retriever=retriever)
         model = RunModel(
             folder=opened.folder,
             vocabulary=opened.vocabulary,
@@ -138,7 +147,12 @@ class RetrieveGAN:
             manifest={"weights": opened.fingerprint(), "bank": patches.fingerprint},
             bank=patches,
         )
-        return cls(model, _answer_of({endpoint: served.function(endpoint) for endpoint in INPUTS}))
+        export = functools.partial(
+            export_run, opened, patches, weights_dir=weights_dir, retriever=retriever
+        )
+        return cls(
+            model, _answer_of({endpoint: served.function(endpoint) for endpoint in INPUTS}), export
+        )
 
     @classmethod
     def from_released(
@@ -222,6 +236,24 @@ class RetrieveGAN:
             descriptions=descriptions,
             _parts=(request, draws, replies, self._model),
         )
+
+    def export(self, out: str | Path, *, name: str = DEFAULT_NAME, index: str = EXACT) -> Path:
+        """Writes a self-contained, versioned SavedModel, as `rgan export` does.
+
+        Args:
+          out: model folder; gets a new version in it.
+          name: of the model in the server's files, as clients ask for it.
+          index: "exact", or "scann", which needs a server with ScaNN's operations.
+
+        Returns:
+          The folder of the version.
+
+        Raises:
+          BadInput: if this is an exported model already, or the folder is taken.
+        """
+        if self._export is None:
+            raise BadInput(f"{self._model.folder}: is an exported model already; copy the folder")
+        return Path(self._export(out, name=name, index=index)["path"])
 
     def _crops(self, reply: Reply, count: int) -> np.ndarray:
         """[N, h, w, 3] uint8."""

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -16,9 +17,15 @@ import tensorflow as tf
 from export.model_folder import EXTRA, write_extra
 from export.publishing import fresh_check
 from export.publishing.model_card import MODEL_CARD_FILE, model_card, read_newest_metrics
+from export.publishing.publish import check_destination, publish
+from export.publishing.serving_files import (
+    check_name,
+    check_serving_folder,
+    write_serving_files,
+)
 from export.publishing.warmup import write_warmup
 from export.served.model import ServedModel
-from export.signatures import EXACT, INPUTS, OUTPUTS, Sizes, example_request
+from export.signatures import DEFAULT_NAME, EXACT, INPUTS, OUTPUTS, Sizes, example_request
 from rgan_tf.backbones import load_backbone
 from rgan_tf.bank.patch_bank import PatchBank
 from rgan_tf.bank.patch_reader import PatchReader
@@ -38,6 +45,56 @@ from rgan_tf.storage.files import write_bytes_atomic
 _CHECK_TIMEOUT_S = 900
 _CHECK_BATCHES = (1, 2, 2, 1)
 _PIXEL_TOLERANCE = 1  # of 255; another process may add up in another order
+
+
+def export_run(
+    run: Run,
+    bank: PatchBank,
+    out: str | Path,
+    *,
+    index: str = EXACT,
+    name: str = DEFAULT_NAME,
+    weights_dir: str | Path | None = None,
+    retriever: Retriever | None = None,
+) -> dict[str, Any]:
+    """Writes a run with a bank as a new version of a model, and checks it in a process of its own.
+
+    Args:
+      run: an opened run that learned to retrieve.
+      bank: an opened bank that fits it.
+      out: model folder; gets a new version in it.
+      index: one of `export.signatures.INDICES`: how the model searches its bank.
+      name: of the model in the server's files, as clients ask for it.
+      weights_dir: folder with backbone weight files.
+      retriever: chooses the patches; None takes the one that the run was trained with.
+
+    Returns:
+      `version`, `path`, `index`, `serving`, `patches`, `megabytes`.
+
+    Raises:
+      BadInput: if the folder is taken, or the index is not to be had.
+    """
+    check_name(name)
+    check_destination(out)
+    check_serving_folder(out)
+    served, licences = build_served_model(run, bank, weights_dir, index, retriever)
+    archive = served.archive()
+    version = publish(
+        out,
+        lambda folder: write_version(folder, archive, served, licences, run, bank),
+        lambda folder: check_fresh(folder, archive, served.sizes, allow=served.search.packages),
+    )
+    # The stock image has no operations of ScaNN: its files would start a server that fails.
+    serving = write_serving_files(out, name) if index == EXACT else None
+    total = sum(path.stat().st_size for path in version.rglob("*") if path.is_file())
+    return {
+        "version": int(version.name),
+        "path": str(version),
+        "index": index,
+        "serving": serving,
+        "patches": served.sizes.patches,
+        "megabytes": round(total / 1e6, 1),
+    }
 
 
 def build_served_model(

@@ -36,7 +36,6 @@ if TYPE_CHECKING:  # what `_PUBLIC` says, for editors and documentation
     from rgan_tf.backbones.networks import register_backbone as register_backbone
     from rgan_tf.bank.patch_bank import PatchBank as PatchBank
     from rgan_tf.config import Config as Config
-    from rgan_tf.config import load_config as load_config
     from rgan_tf.data.prepare import prepare_dataset as prepare
     from rgan_tf.data.prepared import PreparedData as PreparedData
     from rgan_tf.losses.own import Loss as Loss
@@ -47,6 +46,10 @@ if TYPE_CHECKING:  # what `_PUBLIC` says, for editors and documentation
     from rgan_tf.retrieval.selector import GroupRetrieval as GroupRetrieval
     from rgan_tf.scene_graph import SceneGraph as SceneGraph
     from rgan_tf.world import draw_world as draw_world
+    from training.api import train as train
+    from training.compare.run import compare as compare
+    from training.configuration import named_config as load_config
+    from training.evaluation.evaluate import evaluate as evaluate
 
 # Public name -> module, and the name there. Alone among the modules of this package, this one may
 # name training and export: it is the door of the house and no room of it.
@@ -65,7 +68,10 @@ _PUBLIC = {
     "gumbel_group_select": ("rgan_tf.retrieval.gumbel", "gumbel_group_select"),
     "Retriever": ("rgan_tf.retrieval.retriever", "Retriever"),
     "draw_world": ("rgan_tf.world", "draw_world"),
-    "load_config": ("rgan_tf.config", "load_config"),
+    "load_config": ("training.configuration", "named_config"),
+    "train": ("training.api", "train"),
+    "evaluate": ("training.evaluation.evaluate", "evaluate"),
+    "compare": ("training.compare.run", "compare"),
     "register_retriever": ("rgan_tf.retrieval.registry", "register_retriever"),
     "prepare": ("rgan_tf.data.prepare", "prepare_dataset"),
     "register_backbone": ("rgan_tf.backbones.networks", "register_backbone"),
@@ -86,7 +92,9 @@ __all__ = [
     "RetrieveGAN",
     "Retriever",
     "SceneGraph",
+    "compare",
     "draw_world",
+    "evaluate",
     "gumbel_group_select",
     "load_config",
     "prepare",
@@ -94,6 +102,7 @@ __all__ = [
     "read_visual_genome",
     "register_backbone",
     "register_retriever",
+    "train",
 ]
 
 

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from rgan_tf.errors import BadInput, Interrupted, RganError, one_line
+from rgan_tf.plugins import load_plugins
 from rgan_tf.refusals import refusal_of
 
 EXIT_CODES = (
@@ -144,6 +145,7 @@ def main(argv: Sequence[str] | None = None, commands: Sequence[Command] = COMMAN
     argv = sys.argv[1:] if argv is None else list(argv)
     name = "rgan"
     try:
+        load_plugins()  # before the options, some of which know what a plugin registers
         parser = _build_parser(argv, commands)
         arguments = parser.parse_args(argv)
         if arguments.version:

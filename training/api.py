@@ -73,7 +73,8 @@ def train(
       data: a folder that `prepare` made, or one that is open.
       run: the run folder; continued if it exists.
       retriever, losses: of the joint stage, in place of and beside those of the config; see
-        `RetrieveGAN`. Neither is stored in the run: a call that continues it names them again.
+        `RetrieveGANModel`. Neither is stored in the run: a call that continues it names them
+        again.
       callbacks: ordinary callbacks of Keras, called in every stage. An epoch is a logging interval
         of the config, `self.model.step.numpy()` the step of the stage, and `on_train_begin` may
         come more than once in a stage. Where several processes train, each calls its own.

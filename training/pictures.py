@@ -12,7 +12,7 @@ from rgan_tf.bank.patch_reader import PatchReader
 from rgan_tf.data.pipeline import scene_dataset
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.model.networks import Sg2imNetworks
-from rgan_tf.model.retrievegan import RetrieveGAN
+from rgan_tf.model.retrievegan import RetrieveGANModel
 from rgan_tf.model.synthesis import Synthesis, reconstruct, synthesise
 from rgan_tf.pictures import comparison_grid, draw_layout
 from rgan_tf.retrieval.candidates import CandidateSource
@@ -60,7 +60,7 @@ def sg2im_pictures(run: Run, data: PreparedData, networks: Sg2imNetworks) -> dic
 
 
 def joint_pictures(
-    run: Run, data: PreparedData, model: RetrieveGAN, candidates: CandidateSource
+    run: Run, data: PreparedData, model: RetrieveGANModel, candidates: CandidateSource
 ) -> dict[str, np.ndarray]:
     """Layout, retrieved patches, generated, reconstructed and real image of fixed scenes; and for
     the first of them the images that the patches are from."""
@@ -84,7 +84,7 @@ def joint_pictures(
 
 def _joint_grid(
     run: Run,
-    model: RetrieveGAN,
+    model: RetrieveGANModel,
     batch: dict[str, tf.Tensor],
     predicted: Synthesis,
     make: Callable[..., Synthesis],

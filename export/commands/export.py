@@ -6,7 +6,7 @@ import argparse
 import time
 from typing import Any
 
-from export.signatures import DEFAULT_NAME, EXACT, INDICES
+from export.signatures import DEFAULT_NAME, INDICES
 from rgan_tf.errors import BadInput
 
 
@@ -35,19 +35,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> dict[str, Any]:
     """Exports and returns where the version is."""
-    from export.publishing.publish import check_destination, publish
-    from export.publishing.serving_files import (
-        check_name,
-        check_serving_folder,
-        write_serving_files,
-    )
-    from export.saved_model import build_served_model, check_fresh, write_version
+    from export.publishing.publish import check_destination
+    from export.publishing.serving_files import check_name, check_serving_folder
+    from export.saved_model import export_run
     from rgan_tf.bank.patch_bank import PatchBank
     from rgan_tf.data.prepared import PreparedData
     from rgan_tf.runs import check_bank_fits, check_learns_retrieval, open_run
 
     started = time.monotonic()
-    check_name(args.name)
+    check_name(args.name)  # before anything is read
     check_destination(args.out)
     check_serving_folder(args.out)
     run = open_run(args.run)
@@ -61,24 +57,7 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
     else:
         bank = PreparedData.open(args.data if args.data is not None else run.data).bank
     check_bank_fits(run, args.run, bank)
-
-    served, licences = build_served_model(run, bank, args.weights_dir, args.index)
-    archive = served.archive()
-    version = publish(
-        args.out,
-        lambda folder: write_version(folder, archive, served, licences, run, bank),
-        lambda folder: check_fresh(folder, archive, served.sizes, allow=served.search.packages),
+    exported = export_run(
+        run, bank, args.out, index=args.index, name=args.name, weights_dir=args.weights_dir
     )
-    # The stock image has no operations of ScaNN: its files would start a server that fails.
-    is_stock = args.index == EXACT
-    serving = write_serving_files(args.out, args.name) if is_stock else None
-    total = sum(path.stat().st_size for path in version.rglob("*") if path.is_file())
-    return {
-        "version": int(version.name),
-        "path": str(version),
-        "index": args.index,
-        "serving": serving,
-        "patches": served.sizes.patches,
-        "megabytes": round(total / 1e6, 1),
-        "seconds": round(time.monotonic() - started, 1),
-    }
+    return {**exported, "seconds": round(time.monotonic() - started, 1)}

@@ -39,7 +39,7 @@ from rgan_tf.seeds import Purpose, derive_seed
 _EXCHANGED = 0.4  # share of the objects of a scene in which some are exchanged
 
 
-class RetrieveGAN(AdversarialModel):
+class RetrieveGANModel(AdversarialModel):
     """Joint training of patch retrieval and image generation.
 
     Two paths share every weight (method §6.1): the selection path builds the image from the

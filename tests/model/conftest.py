@@ -16,7 +16,7 @@ from rgan_tf.model.networks import (
     build_retrieval_networks,
     build_sg2im_networks,
 )
-from rgan_tf.model.retrievegan import RetrieveGAN
+from rgan_tf.model.retrievegan import RetrieveGANModel
 from rgan_tf.model.sg2im import Sg2imModel
 from rgan_tf.vocabulary import Vocabulary
 
@@ -97,7 +97,7 @@ def make_joint(vocabulary, pooled_backbone):
     ):
         tf.keras.utils.set_random_seed(seed)
         perceptual = perceptual or PerceptualDistance(pooled_backbone)
-        model = RetrieveGAN(
+        model = RetrieveGANModel(
             config,
             build_retrieval_networks(config, vocabulary, features),
             build_retrieval_networks(config, vocabulary, features),

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from rgan_tf.losses.perceptual import PerceptualDistance
 from rgan_tf.model.networks import build_discriminators, build_retrieval_networks
-from rgan_tf.model.retrievegan import RetrieveGAN
+from rgan_tf.model.retrievegan import RetrieveGANModel
 from tests.sums import widest_sum
 
 FEATURES = 12
@@ -104,7 +104,7 @@ def half(tiny_config, vocabulary, pooled_backbone):
     def make(precision):
         config = changed(tiny_config, precision=precision)
         tf.keras.utils.set_random_seed(1)
-        model = RetrieveGAN(
+        model = RetrieveGANModel(
             config,
             build_retrieval_networks(config, vocabulary, FEATURES, precision=precision),
             build_retrieval_networks(config, vocabulary, FEATURES),

@@ -15,7 +15,7 @@ from rgan_tf.config import Config
 from rgan_tf.errors import BadInput
 from rgan_tf.losses.perceptual import PerceptualDistance
 from rgan_tf.losses.total import weighted_sum
-from rgan_tf.model.retrievegan import RetrieveGAN
+from rgan_tf.model.retrievegan import RetrieveGANModel
 from rgan_tf.retrieval.cache import EmbeddingCache
 from rgan_tf.retrieval.cached import CachedRetriever
 from rgan_tf.retrieval.prefilter import embed_rows
@@ -170,7 +170,7 @@ def _cosines(model, config, scenes, cache, reader, temperature, loaded, first_st
     return each, of_mean
 
 
-def _gradients(model: RetrieveGAN, scenes: list, first_step: int) -> np.ndarray:
+def _gradients(model: RetrieveGANModel, scenes: list, first_step: int) -> np.ndarray:
     """[batches, parts, weights] float64: gradients of φ, without the scale of the distances."""
     variables = [v for v in model.networks.embedding.trainable_variables if v.shape.rank > 0]
 

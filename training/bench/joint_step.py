@@ -13,7 +13,6 @@ from rgan_tf.config import Config
 from rgan_tf.data.pipeline import scene_dataset
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.losses.perceptual import PerceptualDistance
-from rgan_tf.model.retrievegan import RetrieveGAN
 from rgan_tf.retrieval.candidates import CandidateSource, CandidateTable
 from training.stages.retrievegan import build_retrievegan
 
@@ -22,7 +21,7 @@ Batch = dict[str, tf.Tensor]
 
 def build_joint_step(
     config: Config, data: PreparedData, table: CandidateSource, *, weights_dir: str | None
-) -> tuple[RetrieveGAN, Iterator[Batch], Callable[[Batch], dict[str, tf.Tensor]]]:
+) -> tuple[RetrieveGANModel, Iterator[Batch], Callable[[Batch], dict[str, tf.Tensor]]]:
     """The model, its training batches and its compiled step."""
     perceptual = PerceptualDistance(load_backbone(config.losses.perceptual_backbone, weights_dir))
     reader = PatchReader(data.bank, table.cooccurrence, crop_size=config.data.crop_size)

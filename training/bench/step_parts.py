@@ -15,14 +15,14 @@ from rgan_tf.losses.retrieval import draw_anchors
 from rgan_tf.model.flops import count_flops
 from rgan_tf.model.judgement import Judge, discriminator_terms, generator_terms
 from rgan_tf.model.retrieval_losses import retrieval_losses
-from rgan_tf.model.retrievegan import RetrieveGAN
+from rgan_tf.model.retrievegan import RetrieveGANModel
 from training.bench.ceiling import seconds_of
 from training.checkpoints import CheckpointFolder
 
 Batch = dict[str, tf.Tensor]
 
 
-def part_seconds(model: RetrieveGAN, batch: Batch, repetitions: int) -> dict[str, float]:
+def part_seconds(model: RetrieveGANModel, batch: Batch, repetitions: int) -> dict[str, float]:
     """Median seconds of each part, forward and backward, on one batch that lies ready.
 
     The parts are cut where tensors are handed on, and each is a graph of its own: in the whole step
@@ -49,7 +49,7 @@ def part_seconds(model: RetrieveGAN, batch: Batch, repetitions: int) -> dict[str
     return {name: seconds_of(tf.function(work), repetitions) for name, work in parts.items()}
 
 
-def checkpoint_seconds(model: RetrieveGAN, repetitions: int) -> float:
+def checkpoint_seconds(model: RetrieveGANModel, repetitions: int) -> float:
     """Median seconds of writing one checkpoint to the temporary folder of this machine."""
     times = []
     with tempfile.TemporaryDirectory(prefix="rgan-bench-") as folder:
@@ -61,7 +61,7 @@ def checkpoint_seconds(model: RetrieveGAN, repetitions: int) -> float:
     return statistics.median(times)
 
 
-def step_gflop(model: RetrieveGAN, batch: Batch) -> float:
+def step_gflop(model: RetrieveGANModel, batch: Batch) -> float:
     """GFLOP of one step up to the gradients, as TensorFlow's profiler counts them.
 
     It counts nothing where a batch decides on the size, as the number of objects does. So a step
@@ -83,7 +83,7 @@ def step_gflop(model: RetrieveGAN, batch: Batch) -> float:
     return (rest + share * (whole - rest)) / 1e9
 
 
-def _retrieval(model: RetrieveGAN, batch: Batch) -> Callable[[], tf.Tensor]:
+def _retrieval(model: RetrieveGANModel, batch: Batch) -> Callable[[], tf.Tensor]:
     mask = batch["objects"] > 0  # [B, O]
     seeds = tf.random.stateless_uniform([mask.shape[0], 2], [1, 2], None, None, tf.int32)  # [B, 2]
     variables = model.networks.embedding.trainable_variables
@@ -110,7 +110,7 @@ def _retrieval(model: RetrieveGAN, batch: Batch) -> Callable[[], tf.Tensor]:
     return work
 
 
-def _generator(model: RetrieveGAN, batch: Batch) -> Callable[[], tf.Tensor]:
+def _generator(model: RetrieveGANModel, batch: Batch) -> Callable[[], tf.Tensor]:
     networks = model.networks
     own = tf.cast(batch["patch_crops"], tf.float32) / 127.5 - 1.0  # [B, O, h, w, 3]
     parts = (networks.encoder, networks.box_predictor, networks.generator)
@@ -138,7 +138,7 @@ def _generator(model: RetrieveGAN, batch: Batch) -> Callable[[], tf.Tensor]:
     return work
 
 
-def _discriminators(model: RetrieveGAN, batch: Batch) -> Callable[[], tf.Tensor]:
+def _discriminators(model: RetrieveGANModel, batch: Batch) -> Callable[[], tf.Tensor]:
     judge = Judge(model.config, model.discriminators, model.perceptual.maps)
     form, boxes = model.config.losses.adversarial, batch["boxes"]
     objects, mask = batch["objects"], batch["objects"] > 0
@@ -164,7 +164,7 @@ def _discriminators(model: RetrieveGAN, batch: Batch) -> Callable[[], tf.Tensor]
     return work
 
 
-def _optimizer(model: RetrieveGAN) -> Callable[[], tf.Tensor]:
+def _optimizer(model: RetrieveGANModel) -> Callable[[], tf.Tensor]:
     sides = (
         (model.generator_optimizer, model.networks.trainable_variables),
         (model.discriminator_optimizer, model.discriminators.trainable_variables),
@@ -180,7 +180,7 @@ def _optimizer(model: RetrieveGAN) -> Callable[[], tf.Tensor]:
     return work
 
 
-def _guard(model: RetrieveGAN) -> Callable[[], tf.Tensor]:
+def _guard(model: RetrieveGANModel) -> Callable[[], tf.Tensor]:
     variables = [*model.networks.trainable_variables, *model.discriminators.trainable_variables]
     gradients = [tf.fill(variable.shape, 1e-3) for variable in variables]
 

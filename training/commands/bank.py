@@ -8,6 +8,8 @@ import importlib
 import time
 from typing import Any
 
+from rgan_tf import registered_names
+
 _MODULES = {
     "build": "build",
     "add": "build",
@@ -38,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     made.add_argument(
         "--backbone",
-        choices=("mobilenet_v2", "resnet50", "squeezenet"),
+        choices=registered_names.FEATURE_BACKBONES,
         help="network of the patch features (mobilenet_v2, or that of --like)",
     )
 

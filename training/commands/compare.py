@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 from training.compare.entries import ABLATION, SYSTEMS
+from training.evaluation.names import own_retrievers
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -16,10 +17,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--systems",
         nargs="+",
-        choices=(*SYSTEMS, *ABLATION),
+        choices=(*SYSTEMS, *ABLATION, *own_retrievers()),
         default=list(SYSTEMS),
         metavar="SYSTEM",
-        help=f"rows per config: {', '.join((*SYSTEMS, *ABLATION))} (all but those without a loss)",
+        help=f"rows per config: {', '.join((*SYSTEMS, *ABLATION))} (all but those without a loss), "
+        "and the retrievers that RGAN_PLUGINS registers",
     )
     parser.add_argument(
         "--ablation",

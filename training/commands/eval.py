@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from training.evaluation.names import SYSTEMS, TASKS
+from training.evaluation.names import SYSTEMS, TASKS, own_retrievers
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--system",
         action="append",
-        choices=SYSTEMS,
+        choices=(*SYSTEMS, *own_retrievers()),
         dest="systems",
         help="judge the images of this system only; may be given several times",
     )

@@ -6,6 +6,7 @@ import argparse
 import time
 from typing import Any
 
+from rgan_tf import registered_names
 from rgan_tf.errors import BadInput
 
 _TOLD = 3  # bad images by name; the manifest has them all
@@ -119,7 +120,7 @@ def _add_dataset(datasets, name: str, text: str) -> argparse.ArgumentParser:
     parser.add_argument(
         "--backbone",
         default="mobilenet_v2",
-        choices=("mobilenet_v2", "resnet50", "squeezenet"),
+        choices=registered_names.FEATURE_BACKBONES,
         help="network of the patch features: mobilenet_v2 (default), resnet50 or squeezenet",
     )
     parser.add_argument("--weights-dir", help="folder with backbone weight files")

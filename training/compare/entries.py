@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rgan_tf.config import Config
+from rgan_tf.errors import BadInput
+from training.evaluation.names import own_retrievers
 
 SYSTEMS = (
     "retrievegan",
@@ -71,7 +73,10 @@ def entries_of(configs: Mapping[str, Config], systems: Sequence[str]) -> list[En
 
     Args:
       configs: as the user named it -> resolved config.
-      systems: from `SYSTEMS` and `ABLATION`, without repeats.
+      systems: from `SYSTEMS`, `ABLATION` and the registered retrievers, without repeats.
+
+    Raises:
+      BadInput: for an unknown system.
     """
     entries = []
     names = _short_names(list(configs))
@@ -81,7 +86,7 @@ def entries_of(configs: Mapping[str, Config], systems: Sequence[str]) -> list[En
         joint, first = config.training.steps, config.sg2im.steps
         # The run with the shared stages comes first, wherever its row stands.
         for system in sorted(systems, key=lambda name: name != "retrievegan"):
-            run, settings, steps = f"{prefix}{system}", _SETTINGS.get(system, ()), joint
+            run, settings, steps = f"{prefix}{system}", _settings_of(system), joint
             if system == "sg2im" and joint > first:
                 settings = (f"sg2im.steps={joint}", "cooccurrence.steps=0", "training.steps=0")
                 steps = 0
@@ -100,6 +105,15 @@ def entries_of(configs: Mapping[str, Config], systems: Sequence[str]) -> list[En
                 )
             )
     return entries
+
+
+def _settings_of(system: str) -> tuple[str, ...]:
+    if system in own_retrievers():
+        return (f"retrieval.choice={system}", _NO_REDRAWS)
+    if system not in (*SYSTEMS, *ABLATION):
+        known = ", ".join((*SYSTEMS, *ABLATION, *own_retrievers()))
+        raise BadInput(f"system {system}: unknown; known are {known}")
+    return _SETTINGS.get(system, ())
 
 
 def _short_names(configs: list[str]) -> dict[str, str]:

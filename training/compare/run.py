@@ -42,7 +42,7 @@ def compare(
       configs: YAML files or shipped names.
       data: folder made by `rgan prepare`.
       out: folder of runs, table and picture; continued.
-      systems: rows per config, of `SYSTEMS` and `ABLATION`.
+      systems: rows per config, of `SYSTEMS`, `ABLATION` and the names of registered retrievers.
       overrides: `section.key=value` of every config.
       split: that is judged.
       seed, resamples: of the evaluation.
@@ -77,7 +77,7 @@ def compare(
             )
     if dry_run:
         return _planned(entries, data, out, overrides)
-    backbone_weights = load_backbone(metric_backbone, weights_dir).weights_sha256
+    backbone_weights = load_backbone(metric_backbone, weights_dir).weights_sha256()
 
     steps = Steps(out, data, list(overrides), weights_dir=weights_dir, count=len(entries))
     for entry in entries:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from rgan_tf import registered_names
+
 NAMES = {
     "learned": "retrievegan",
     "nearest": "graph_nearest",
@@ -14,6 +16,11 @@ NAMES = {
 TASKS = ("images", "diversity", "layout", "retrieval", "cooccurrence")
 
 SYSTEMS = (*NAMES.values(), "sg2im", "pasted_canvas", "own_patches")
+
+
+def own_retrievers() -> list[str]:
+    """Names of the retrievers that the user has registered; each is a system of this name."""
+    return [name for name in registered_names.RETRIEVERS if name not in NAMES]
 
 
 def system_name(retriever: str) -> str:

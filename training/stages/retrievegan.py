@@ -15,7 +15,7 @@ from rgan_tf.errors import BadInput
 from rgan_tf.losses.own import Loss
 from rgan_tf.losses.perceptual import PerceptualDistance
 from rgan_tf.model.networks import build_discriminators, build_retrieval_networks
-from rgan_tf.model.retrievegan import RetrieveGAN
+from rgan_tf.model.retrievegan import RetrieveGANModel
 from rgan_tf.retrieval.candidates import CandidateSource
 from rgan_tf.retrieval.prefilter import embed_rows, foreign_objects
 from rgan_tf.retrieval.retriever import Retriever
@@ -41,7 +41,7 @@ class RetrieveGANTask(SceneTask):
     """
 
     name = "retrievegan"
-    model: RetrieveGAN
+    model: RetrieveGANModel
 
     def __init__(
         self,
@@ -88,7 +88,7 @@ class RetrieveGANTask(SceneTask):
         self.table, self.shown = tables["train"], tables[shown]
         self.foreign = foreign_objects(self.data.bank, self.data.bank)
 
-    def build_model(self) -> RetrieveGAN:
+    def build_model(self) -> RetrieveGANModel:
         reader = PatchReader(
             self.data.bank, self.table.cooccurrence, crop_size=self.config.data.crop_size
         )
@@ -150,19 +150,19 @@ def build_retrievegan(
     *,
     retriever: Retriever | None = None,
     losses: Sequence[Loss] = (),
-) -> RetrieveGAN:
+) -> RetrieveGANModel:
     """The compiled joint model with new weights, ready for its first step.
 
     Args:
       config, vocabulary: the experiment.
       perceptual: distance on a frozen backbone.
       reader: of the bank that it retrieves from.
-      retriever, losses: as for `RetrieveGAN`; what is not given is what the config says.
+      retriever, losses: as for `RetrieveGANModel`; what is not given is what the config says.
     """
     width, precision = reader.bank.feature_size, config.training.precision
     networks = build_retrieval_networks(config, vocabulary, width, precision=precision)
     networks.embedding.set_statistics(sample_features(reader.bank))
-    model = RetrieveGAN(
+    model = RetrieveGANModel(
         config,
         networks,
         build_retrieval_networks(config, vocabulary, width),

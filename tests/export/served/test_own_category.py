@@ -61,9 +61,10 @@ def serve(exported, arrays: BankArrays, kind: str):
         feature_network=exported.served.feature_network,
         bank=bank,
         search=search,
+        retriever=exported.served.retriever,
         sizes=sizes,
     )
-    retrieve = served._endpoint(RETRIEVE_ONLY, lambda request: served._retrieve(request).reply)
+    retrieve = served._endpoint(RETRIEVE_ONLY)
     call = tf.function(retrieve, input_signature=served.input_signature(RETRIEVE_ONLY))
 
     def ask(request):
@@ -133,7 +134,7 @@ def test_without_the_rule_other_categories_would_be_taken(exported, village, ask
         return search(queries, tf.where(categories > 0, ANY_CATEGORY, 0), refused)
 
     monkeypatch.setattr(served.search, "search", any_category)
-    retrieve = served._endpoint(RETRIEVE_ONLY, lambda request: served._retrieve(request).reply)
+    retrieve = served._endpoint(RETRIEVE_ONLY)
     for mode in (SAMPLE, DETERMINISTIC, NEAREST):
         request = scenes(exported, asks["exact"], MAX_BATCH, mode=mode)
         reply = retrieve(*map(tf.constant, request.values()))
