@@ -55,6 +55,14 @@ def compare(
 
     Raises:
       BadInput: if something does not fit together; nothing is trained then.
+
+    Example:
+      ```python
+      import rgan_tf
+
+      systems = ["retrievegan", "graph_nearest"]
+      rgan_tf.compare(["procedural_64"], "DATA", "COMPARISON", systems=systems)
+      ```
     """
     check_seed(seed)
     check_resamples(resamples)
