@@ -25,12 +25,15 @@ def test_every_notebook_is_run():
     assert {path.stem for path in FOLDER.glob("*.ipynb")} == set(SMALL)
 
 
-@pytest.mark.parametrize("name", ["quick_start", "your_photographs"])
+@pytest.mark.parametrize(
+    "name", ["quick_start", pytest.param("your_photographs", marks=pytest.mark.thorough)]
+)
 def test_it_runs(name, tmp_path, monkeypatch):
     """In an empty folder, with fewer images and steps than it names."""
     execute(name, tmp_path, monkeypatch)
 
 
+@pytest.mark.thorough
 def test_research_runs(tmp_path, monkeypatch, weights_dir):
     """As the others; its comparison has a judge, whose whole weights do not ship."""
     monkeypatch.setenv("RGAN_WEIGHTS", str(weights_dir))
