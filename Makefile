@@ -16,7 +16,7 @@ $(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { \
     "$$($(PYTHON) --version 2>&1); name another: make install PYTHON=python3.11" >&2; exit 2; }
 endef
 
-.PHONY: install demo test test-beside test-slow lint format docs clean
+.PHONY: install demo test test-all test-beside test-slow lint format docs clean
 
 install: $(STAMP)
 
@@ -29,9 +29,17 @@ $(STAMP): setup.cfg pyproject.toml constraints.txt
 demo: $(STAMP)
 	$(RUN)/rgan demo
 
-# Two processes, each with whole files: most of a test's time is spent tracing, on one core.
+# Two processes, each with whole files: most of a test's time is spent tracing, on one core. Files
+# start in the order of tests/plugins/two_workers.py.
+WORKERS := -n 2 --dist loadfile --no-loadscope-reorder --durations=50
+
+# Of every expensive kind of test one: whole trainings, servers, exports, compiled variants.
 test: $(STAMP)
-	$(RUN)/python -m pytest -n 2 --dist loadfile --durations=50 $(PYTEST_ARGS)
+	$(RUN)/python -m pytest $(WORKERS) $(PYTEST_ARGS)
+
+# All but what takes minutes.
+test-all: $(STAMP)
+	$(RUN)/python -m pytest -m "not slow" $(WORKERS) $(PYTEST_ARGS)
 
 # Only the tests that RGAN_COCO_ROOT and RGAN_WEIGHTS change, with the reason of each skip.
 test-beside: $(STAMP)

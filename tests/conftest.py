@@ -23,7 +23,7 @@ for folder in ("no_network", "plugins"):
     sys.path.insert(0, str(Path(__file__).parent / folder))
 import network_guard  # noqa: E402
 
-pytest_plugins = ["small_coco"]
+pytest_plugins = ["small_coco", "two_workers"]
 
 # Read before `same_surroundings` hides them.
 _BESIDE = {name: os.environ.get(name) for name in ("RGAN_COCO_ROOT", "RGAN_WEIGHTS")}
@@ -131,21 +131,21 @@ def tiny_config():
 
 
 @pytest.fixture(scope="session")
-def tiny_world(tmp_path_factory):
+def tiny_world(made_once):
     """A prepared procedural world of 24 scenes of 64 px; not to be changed."""
     from rgan_tf.annotations.coco import read_coco_dataset
     from rgan_tf.data.prepare import prepare_dataset
     from rgan_tf.data.prepared import PreparedData
     from rgan_tf.world import draw_world
 
-    folder = tmp_path_factory.mktemp("tiny_world") / "data"
-
     def draw(inside: Path):
         draw_world(inside / "coco", images=24, size=64, seed=5)
         return read_coco_dataset(inside / "coco", seed=5, kind="procedural")
 
-    prepare_dataset(draw, folder, image_size=64, progress=False)
-    return PreparedData.open(folder)
+    def fill(folder: Path) -> None:
+        prepare_dataset(draw, folder / "data", image_size=64, progress=False)
+
+    return PreparedData.open(made_once("tiny_world", fill) / "data")
 
 
 class PooledBackbone:

@@ -72,9 +72,9 @@ def train(
       config: a `Config`, a YAML file, or the name of a shipped config.
       data: a folder made by `prepare`, or an opened one.
       run: the run folder; resumed if it exists.
-      retriever, losses: of the joint stage; replaces that of the config and adds to its losses; see
-        `RetrieveGANModel`. Neither is stored in the run: a call that resumes it must pass them
-        again.
+      retriever: of the joint stage, replaces that of the config; see `Retriever`.
+      losses: of the joint stage, in addition to those of the config. Neither is stored in the run:
+        a call that resumes it must pass them again.
       callbacks: ordinary Keras callbacks, called in every stage. An epoch is a logging interval of
         the config, `self.model.step.numpy()` the step of the stage, and `on_train_begin` may be
         called more than once per stage. If several processes train, each calls its own.
@@ -94,9 +94,12 @@ def train(
       Interrupted: if a signal came; everything is saved.
 
     Example:
-      >>> trained = rgan_tf.train("procedural_64", "DATA", "RUN", max_steps=100)
-      >>> trained.stages["retrievegan"]["steps"]
-      100
+      ```python
+      import rgan_tf
+
+      trained = rgan_tf.train("procedural_64", "DATA", "RUN", max_steps=100)
+      print(trained.stages["retrievegan"])
+      ```
     """
     if isinstance(config, Config):
         config = config_from_dict(config_to_dict(config))  # validated like a file

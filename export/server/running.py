@@ -14,12 +14,12 @@ from typing import Any
 from aiohttp import web
 
 from export.server.batching import Batcher
+from export.server.freezing import Freezer
 from export.server.grpc_service import build_grpc
 from export.server.loaded_version import LoadedVersion
 from export.server.ports import address_of, listen, refusal
 from export.server.rest import build_rest
 from export.server.service import Service
-from export.server.freezing import Freezer
 from export.server.telemetry import Telemetry
 from export.server.versions import Versions
 from export.signatures import MAX_BATCH

@@ -66,6 +66,14 @@ class PatchBank:
       rows: the table, a lazy sequence with one dict per patch.
       fingerprint: of the manifest, which holds the checksum of every file; equal fingerprints mean
         equal banks.
+
+    Example:
+      ```python
+      import rgan_tf
+
+      bank = rgan_tf.PatchBank.open("DATA/bank")
+      print(len(bank), bank.rows[0]["source"], bank.crops[0].shape)
+      ```
     """
 
     def __init__(

@@ -331,7 +331,9 @@ def test_halves_are_computed_in_float32(dtype, kinds):
     assert gradient.dtype == dtype and np.abs(tf.cast(gradient, tf.float32)).max() > 0
 
 
-@pytest.mark.parametrize("kinds", [*SINGLE, AUGMENTATIONS])
+@pytest.mark.parametrize(
+    "kinds", [*(pytest.param(kind, marks=pytest.mark.thorough) for kind in SINGLE), AUGMENTATIONS]
+)
 def test_xla_equals_graph_equals_eager(kinds):
     images, seeds = tf.constant(_images(3, 16, 24, 3)), _seeds(3)
 

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from export import saved_model
-from export.model_folder import open_model
+from export.model_folder import ModelFolder, open_model
 from export.publishing.publish import publish
+from export.served.model import ServedModel
 from rgan_tf.config import Config, config_from_dict
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.model.networks import build_retrieval_networks, build_sg2im_networks
-from rgan_tf.runs import create_run, save_weights
+from rgan_tf.runs import Run, create_run, open_run, save_weights
 
 TINY = {
     "name": "tiny",
@@ -81,52 +83,85 @@ def licensed_world(tiny_world) -> PreparedData:
     return data
 
 
-def export_model(
-    run, data: PreparedData, model: Path, index: str, check: Callable = saved_model.check_fresh
-) -> SimpleNamespace:
-    """Exports a run and loads the result."""
-    served, licences = saved_model.build_served_model(run, data.bank, None, index)
-    archive = served.archive()
+@dataclasses.dataclass(frozen=True)
+class Exported:
+    """A model folder with one version, and what it was made from."""
+
+    folder: Path
+    run: Run
+    data: PreparedData
+    index: str
+    codes = CODES
+    code_of = staticmethod(code_of)
+
+    @property
+    def version(self) -> Path:
+        return self.folder / "1"
+
+    @functools.cached_property
+    def model(self) -> ModelFolder:
+        return open_model(self.folder)
+
+    @functools.cached_property
+    def signatures(self) -> Mapping[str, Callable]:
+        """The endpoints of the model as it is loaded from its folder."""
+        return tf.saved_model.load(str(self.version)).signatures
+
+    @functools.cached_property
+    def built(self) -> tuple[ServedModel, tuple[str, ...]]:
+        return saved_model.build_served_model(self.run, self.data.bank, None, self.index)
+
+    @property
+    def served(self) -> ServedModel:
+        """The model before it was written."""
+        return self.built[0]
+
+    @functools.cached_property
+    def archive(self) -> tf.keras.export.ExportArchive:
+        """Its endpoints in this process."""
+        return self.served.archive()
+
+
+def write_model(exported: Exported, check: Callable = saved_model.check_fresh) -> None:
+    """Exports the run."""
+    served, licences = exported.built
+    parts = (exported.archive, served, licences, exported.run, exported.data.bank)
     version = publish(
-        model,
-        lambda folder: saved_model.write_version(folder, archive, served, licences, run, data.bank),
-        lambda folder: check(folder, archive, served.sizes, allow=served.search.packages),
+        exported.folder,
+        lambda folder: saved_model.write_version(folder, *parts),
+        lambda folder: check(folder, parts[0], served.sizes, allow=served.search.packages),
     )
-    loaded = tf.saved_model.load(str(version))
-    return SimpleNamespace(
-        folder=model,
-        version=version,
-        run=run,
-        data=data,
-        served=served,
-        archive=archive,
-        model=open_model(model),
-        signatures=loaded.signatures,
-        codes=CODES,
-        code_of=code_of,
-    )
+    assert version == exported.version
 
 
 @pytest.fixture(scope="session")
-def exported(licensed_world, tmp_path_factory) -> SimpleNamespace:
-    """The model folder of a random run, with everything it was made from."""
-    root = tmp_path_factory.mktemp("exported")
-    run = make_run(root / "run", config_from_dict(TINY), licensed_world)
-    return export_model(run, licensed_world, root / "model", "exact")
+def exported(licensed_world, made_once) -> Exported:
+    """The model folder of a random run, with everything it was made from; not to be changed."""
+    made = []
+
+    def fill(folder: Path) -> None:
+        run = make_run(folder / "run", config_from_dict(TINY), licensed_world)
+        made.append(Exported(folder / "model", run, licensed_world, "exact"))
+        write_model(made[0])
+
+    folder = made_once("exported", fill)
+    if made:
+        return made[0]  # its endpoints are traced already
+    return Exported(folder / "model", open_run(str(folder / "run")), licensed_world, "exact")
 
 
 @pytest.fixture(scope="session")
-def exported_scann(exported, tmp_path_factory) -> SimpleNamespace:
+def exported_scann(exported, tmp_path_factory) -> Exported:
     """The same run and bank, searched by ScaNN; not yet loaded by a process of its own.
 
     It looks into every partition, so that what it finds can be compared.
     """
     model = tmp_path_factory.mktemp("exported_scann") / "model"
+    made = Exported(model, exported.run, exported.data, "scann")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("rgan_tf.retrieval.index.tuning._SHARES_OF_LEAVES", (1.0,))
-        return export_model(
-            exported.run, exported.data, model, "scann", check=lambda *_, **__: None
-        )
+        write_model(made, check=lambda *_, **__: None)
+    return made
 
 
 @pytest.fixture

@@ -43,6 +43,7 @@ def folders(tmp_path):
     return tmp_path / "mine"
 
 
+@pytest.mark.thorough
 def test_a_new_patch_is_retrieved_without_training(exported, tiny_world, folders, tmp_path, rgan):
     bank, model = tmp_path / "bank", tmp_path / "model"
     rgan("bank", "build", "--data", tiny_world.folder, "--out", bank)

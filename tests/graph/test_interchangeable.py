@@ -197,7 +197,7 @@ def test_the_encoder_tells_the_others_apart():
     assert np.abs(vectors[0] - vectors[1]).max() > 1e-3
 
 
-@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize("jit_compile", [pytest.param(False, marks=pytest.mark.thorough), True])
 def test_runs_compiled_with_an_unknown_batch_size(jit_compile):
     @tf.function(
         jit_compile=jit_compile,

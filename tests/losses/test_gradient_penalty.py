@@ -133,7 +133,9 @@ def _object_case():
     return layer, crops, lambda x: layer(x)[0], MASK
 
 
-@pytest.mark.parametrize("jit_compile", [None, False, True])
+@pytest.mark.parametrize(
+    "jit_compile", [None, *(pytest.param(jit, marks=pytest.mark.thorough) for jit in (False, True))]
+)
 @pytest.mark.parametrize("make", [_image_case, _object_case])
 def test_trains_the_kernels_of_the_discriminators(make, jit_compile):
     layer, values, logits_of, mask = make()

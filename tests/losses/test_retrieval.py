@@ -163,8 +163,15 @@ def test_padding_changes_nothing_and_lone_objects_cost_nothing(batch, form):
     np.testing.assert_allclose(padded, loss, rtol=1e-5)
 
 
-@pytest.mark.parametrize("form", ["one_step", "iterative"])
-@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize(
+    ("form", "jit_compile"),
+    [
+        ("one_step", False),
+        ("iterative", True),
+        pytest.param("one_step", True, marks=pytest.mark.thorough),
+        pytest.param("iterative", False, marks=pytest.mark.thorough),
+    ],
+)
 def test_selection_loss_has_finite_gradients_for_equal_patches(batch, form, jit_compile):
     own, candidates, valid, mask = batch
     candidates = tf.repeat(own[:, :1, tf.newaxis], 4, axis=1) + 0 * candidates

@@ -130,6 +130,7 @@ def test_the_step_refreshes_its_rows_with_the_new_weights(config, make_joint, re
     assert np.abs(vectors[:10] - start[:10]).max() > 1e-4
 
 
+@pytest.mark.thorough
 def test_two_replicas(config, make_joint, reader, batch, two_replicas, fit_once, assert_same_step):
     single = make_joint(config, reader=reader)
     with two_replicas.scope():

@@ -179,6 +179,7 @@ def plain(config, make_joint, batch):
     return model, model.train_step(batch)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "settings",
     [
@@ -196,6 +197,7 @@ def test_speed_switches_do_not_change_the_step(
     assert_same_step(model, plain[0], figures, plain[1])
 
 
+@pytest.mark.thorough
 def test_two_replicas_make_the_same_step(
     config, make_joint, batch, two_replicas, fit_once, plain, assert_same_step
 ):

@@ -82,7 +82,9 @@ def test_a_row_draws_the_same_noise_in_every_batch():
     assert np.abs(noise[0, 0] - noise[1, 0]).max() > 0.5
 
 
-@pytest.mark.parametrize("rule", [rules.NEAREST_RANDOM, rules.NOISE])
+@pytest.mark.parametrize(
+    "rule", [pytest.param(rules.NEAREST_RANDOM, marks=pytest.mark.thorough), rules.NOISE]
+)
 def test_a_joint_step_trains_the_generator_and_not_the_embedding(
     rule, tiny_config, make_joint, make_batch, fit_once
 ):

@@ -48,10 +48,16 @@ def plain(after_a_step, tiny_config):
 @pytest.mark.parametrize(
     "settings",
     [
-        {"accumulate_steps": 2},
-        {"accumulate_steps": 4},
-        {"recompute": True},
-        {"jit_compile": True},
+        {"accumulate_steps": 2, "recompute": True},
+        *(
+            pytest.param(settings, marks=pytest.mark.thorough)
+            for settings in (
+                {"accumulate_steps": 2},
+                {"accumulate_steps": 4},
+                {"recompute": True},
+                {"jit_compile": True},
+            )
+        ),
         pytest.param(
             {"jit_compile": True, "accumulate_steps": 2, "recompute": True},
             marks=pytest.mark.slow,  # compiles for a minute
@@ -68,6 +74,7 @@ def test_the_step_is_the_same(after_a_step, plain, tiny_config, settings):
             assert figures[name] == pytest.approx(value, rel=1e-3, abs=1e-4), name
 
 
+@pytest.mark.thorough
 def test_the_comparison_can_fail(after_a_step, plain, tiny_config):
     """A step with another seed of the noise, compared like the others."""
     weights, _ = after_a_step(changed(tiny_config, seed=7))
@@ -77,6 +84,7 @@ def test_the_comparison_can_fail(after_a_step, plain, tiny_config):
     )
 
 
+@pytest.mark.thorough
 def test_with_many_candidates_parts_are_the_same_too(tiny_config, make_joint, reader, make_batch):
     retrieval = dataclasses.replace(tiny_config.retrieval, candidates=6, exact_candidates=3)
     retrieval = dataclasses.replace(retrieval, loaded_candidates=3)
@@ -117,7 +125,9 @@ def half(tiny_config, vocabulary, pooled_backbone):
     return make
 
 
-@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+@pytest.mark.parametrize(
+    "precision", [pytest.param("bfloat16", marks=pytest.mark.thorough), "float16"]
+)
 def test_half_precision_learns_like_the_whole(half, batch, precision):
     model, whole = half(precision), half("float32")
     assert tf.keras.mixed_precision.global_policy().name == "float32"

@@ -229,7 +229,9 @@ def test_first_choice_has_the_probability_of_equation_1(make_graphs):
         assert abs(seen - expected) < 4.5 * np.sqrt(expected * (1 - expected) / count) + 1e-12
 
 
-@pytest.mark.parametrize("straight_through", [True, False])
+@pytest.mark.parametrize(
+    "straight_through", [True, pytest.param(False, marks=pytest.mark.thorough)]
+)
 def test_xla_gives_the_same(make_graphs, straight_through):
     graphs = [tf.constant(a) for a in make_graphs(16, batch=8)]
     locked = tf.constant(random_locks(graphs[1].numpy()))

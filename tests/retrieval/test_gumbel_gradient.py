@@ -199,8 +199,15 @@ def test_straight_through_closed_form_for_one_object():
     np.testing.assert_allclose(ours[2], -slope @ distance, atol=1e-5)
 
 
-@pytest.mark.parametrize("straight_through", [True, False])
-@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize(
+    ("straight_through", "jit_compile"),
+    [
+        (True, True),
+        (False, False),
+        pytest.param(True, False, marks=pytest.mark.thorough),
+        pytest.param(False, True, marks=pytest.mark.thorough),
+    ],
+)
 def test_padding_gets_no_gradient(make_graphs, straight_through, jit_compile):
     graphs = [tf.constant(a) for a in make_graphs(4, batch=6)]
 

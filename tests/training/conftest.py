@@ -57,17 +57,18 @@ def rgan(capfd):
 
 
 @pytest.fixture(scope="package")
-def trained_folder(one_replica, tiny_world, tiny_config, tmp_path_factory) -> Path:
+def trained_folder(one_replica, tiny_world, tiny_config, made_once) -> Path:
     """3 steps of every stage by `rgan train`; not to be changed."""
     from rgan_tf.config import config_to_dict
 
-    root = tmp_path_factory.mktemp("trained")
-    config = write_config(root / "tiny.yaml", config_to_dict(tiny_config))
-    words = ["train", config, "--data", tiny_world.folder, "--run", root / "run"]
-    with contextlib.redirect_stderr(open(root / "stderr", "w", encoding="utf-8")):  # noqa: SIM115
-        code = cli.main([str(word) for word in [*words, "--max-steps", 3]])
-    assert code == 0, (root / "stderr").read_text()
-    return root / "run"
+    def fill(folder: Path) -> None:
+        config = write_config(folder / "tiny.yaml", config_to_dict(tiny_config))
+        words = ["train", config, "--data", tiny_world.folder, "--run", folder / "run"]
+        with (folder / "stderr").open("w") as stderr, contextlib.redirect_stderr(stderr):
+            code = cli.main([str(word) for word in [*words, "--max-steps", 3]])
+        assert code == 0, (folder / "stderr").read_text()
+
+    return made_once("trained", fill) / "run"
 
 
 @pytest.fixture

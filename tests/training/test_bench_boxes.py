@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import pytest
 
 from training.bench.box_training import drop_relations
 from training.bench.boxes import VARIANTS
 
 
+@pytest.mark.thorough
 def test_every_variant_is_judged(config_file, tiny_world, rgan):
     words = ("bench", "boxes", config_file, "--data", tiny_world.folder, "--steps", 3)
     reply = rgan(*words, "--batch-size", 4)

@@ -10,6 +10,7 @@ from training.bench import estimators
 from training.bench.estimators import ESTIMATORS, OBJECTIVES
 
 
+@pytest.mark.thorough
 def test_every_estimator_is_measured_on_every_objective(rgan, trained_folder, monkeypatch):
     few = (ESTIMATORS[0], ESTIMATORS[-1])  # tracing takes its time
     monkeypatch.setattr(estimators, "ESTIMATORS", few)

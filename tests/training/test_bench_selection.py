@@ -15,6 +15,7 @@ def is_without_scale(key: str) -> bool:
     return key.startswith(("retrieval/graph_nearest", "retrieval/random")) or "gt_recall" in key
 
 
+@pytest.mark.thorough
 def test_training_by_the_loss_alone_lowers_it_and_teaches_recall(rgan, trained_folder):
     words = ("--variants", "one_step", "--learning-rate", 0.003)
     figures = []
@@ -36,6 +37,7 @@ def test_training_by_the_loss_alone_lowers_it_and_teaches_recall(rgan, trained_f
     assert before == after and len(before) > 8
 
 
+@pytest.mark.thorough
 def test_the_variants_differ_and_the_same_seed_repeats_them(rgan, trained_folder):
     names = ["one_step", "iterative", "iterative_without_teacher_forcing"]
     first, second = (

@@ -11,6 +11,7 @@ import tensorflow as tf
 from training.bench.ceiling import measured_ceilings, seconds_of
 
 
+@pytest.mark.thorough
 def test_every_figure_is_there_and_consistent(config_file, tiny_world, rgan):
     words = ("bench", "train", config_file, "--data", tiny_world.folder)
     reply = rgan(*words, "--steps", 1, "--repetitions", 2)

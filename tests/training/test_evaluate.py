@@ -24,24 +24,34 @@ def no_outside_weights(monkeypatch, color_backbone):
         monkeypatch.setattr(name, lambda *names: color_backbone)
 
 
-def test_everything_twice_is_the_same(trained, tmp_path, rgan, no_outside_weights, tiny_world):
-    replies = [
-        rgan("eval", "--run", trained.folder, "--out", tmp_path / str(number), "--seed", 3)
-        for number in range(2)
-    ]
-    assert [reply.code for reply in replies] == [0, 0]
-    first, second = (json.loads(reply.out) for reply in replies)
-    assert first == second
-    metrics = first["val"]
+@pytest.fixture
+def evaluate(trained, tmp_path, rgan, no_outside_weights):
+    """Evaluates everything into a folder of that name; returns the result."""
+
+    def run(name: str) -> dict:
+        reply = rgan("eval", "--run", trained.folder, "--out", tmp_path / name, "--seed", 3)
+        assert reply.code == 0, reply.err
+        return json.loads(reply.out)
+
+    return run
+
+
+@pytest.mark.thorough
+def test_everything_twice_is_the_same(evaluate):
+    assert evaluate("first") == evaluate("second")
+
+
+def test_everything(trained, tmp_path, evaluate, tiny_world):
+    metrics = evaluate("out")["val"]
     count = tiny_world.record_count("val")
     for name in ("retrievegan/predicted", "sg2im/predicted", "pasted_canvas/predicted"):
         assert metrics[f"{name}_boxes/fd_colors_{count}_val"] >= 0
     for name in ("layout/relation_score", "retrieval/learned/style_agreement"):
         assert 0 <= metrics[name] <= 1
     assert "cooccurrence/same_image_auc" in metrics
-    lines = (tmp_path / "0" / "metrics.jsonl").read_text().splitlines()
+    lines = (tmp_path / "out" / "metrics.jsonl").read_text().splitlines()
     assert json.loads(lines[0]) == {"split": "val", "step": 3, **metrics}
-    assert (tmp_path / "0" / "pictures" / "eval-val-0000003.png").exists()
+    assert (tmp_path / "out" / "pictures" / "eval-val-0000003.png").exists()
     assert not (trained.folder / "metrics.jsonl").exists()
 
 
@@ -99,6 +109,7 @@ def test_one_task_of_every_split(copied, rgan, tiny_world):
     assert [json.loads(line)["split"] for line in lines] == ["train", "val", "test"]
 
 
+@pytest.mark.thorough
 def test_whole_networks_give_distances_by_name(weights_dir, copied, rgan):
     reply = rgan("eval", "--run", copied, "--only", "images", "--weights-dir", weights_dir)
     assert reply.code == 0, reply.err

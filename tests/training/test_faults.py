@@ -82,6 +82,7 @@ def test_a_nan_pixel_costs_one_step(train, poisoned):
     assert logged[0]["guard/skipped"] == 0.0 and logged[-2]["guard/skipped"] == 1.0
 
 
+@pytest.mark.thorough
 def test_ten_in_a_row_go_back_and_take_another_road(train, poisoned):
     poisoned(range(11, 40))
     reply, folder = train()
@@ -111,6 +112,7 @@ def test_three_times_end_with_the_scenes_by_name(train, poisoned, tiny_world, ti
     assert open_run(str(folder)).stage_record("sg2im")["steps"] == 8
 
 
+@pytest.mark.thorough
 def test_a_stage_does_not_end_on_a_skipped_step(train, poisoned):
     poisoned([STEPS - 1])
     reply, folder = train()
@@ -190,6 +192,7 @@ def make_toy_of_two(tiny_config, two_replicas):
     return model, fit
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("rate", ["generator", "discriminator"])
 def test_a_learning_rate_a_thousand_times_too_large(train, rate):
     rates = {"generator": 2.5e-4 * 1000, "discriminator": 1e-3 * 1000}

@@ -116,12 +116,14 @@ def check_kills(config, data, folder, kills, seed):
     assert not writes(killed)  # nothing half-written stays
 
 
+@pytest.mark.thorough
 @pytest.mark.timeout(900)  # of three trainings beside the loops, on a machine that runs more tests
 @pytest.mark.usefixtures("busy")
 def test_two_kills_end_bit_identical(config, tiny_world, tmp_path):
     check_kills(config(6), tiny_world.folder, tmp_path, kills=2, seed=1)
 
 
+@pytest.mark.thorough
 def test_another_seed_ends_with_other_weights(config, tiny_world, tmp_path):
     """The comparison above can fail."""
     runs = tmp_path / "one", tmp_path / "other"

@@ -70,7 +70,7 @@ def test_a_finished_run_is_left_as_it_is(trained, copied, tiny_world, rgan):
     assert json.loads(reply.out) == {"run": str(copied), **before}
 
 
-@pytest.mark.parametrize("redraw", [0, 2])
+@pytest.mark.parametrize("redraw", [pytest.param(0, marks=pytest.mark.thorough), 2])
 def test_stopped_and_continued_equals_never_stopped(
     trained_folder, tmp_path, config_file, tiny_world, rgan, monkeypatch, pooled_backbone, redraw
 ):
@@ -287,6 +287,7 @@ def test_the_first_two_stages_can_be_taken_from_another_run(
     assert (tmp_path / "run" / "sg2im" / "stage.json").read_bytes() == before
 
 
+@pytest.mark.thorough
 def test_stages_can_be_taken_as_they_are(trained_folder, config_file, tiny_world, tmp_path, rgan):
     """For sweeps of what all stages read: only the joint stage is trained with it."""
     words = ("train", config_file, "--data", tiny_world.folder, "--max-steps", 3)

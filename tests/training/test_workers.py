@@ -152,6 +152,7 @@ def settings_of(steps, joint):
     }
 
 
+@pytest.mark.thorough
 def test_two_processes_equal_one(tiny_settings, tiny_world, tmp_path, free_ports):
     """Two machines with one device each, on loopback, and one machine alone: 2 steps."""
     config = write_settings(tmp_path / "tiny.yaml", tiny_settings, **settings_of(2, 2))

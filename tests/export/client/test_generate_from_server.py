@@ -55,6 +55,7 @@ def test_the_same_files_as_without_a_server(exported, rest, answering, write_gra
     assert json.loads((far / "sample-0002.json").read_text())["seed"] == 1
 
 
+@pytest.mark.thorough
 def test_edits_are_the_same_from_a_server(exported, rest, answering, write_graph, tmp_path):
     first = tmp_path / "first"
     generate.main(generate_arguments(write_graph(GRAPH), exported.folder, first, samples=1))

@@ -28,7 +28,10 @@ def batch(exported):
 
 
 # The second knows nothing of a patch: its vectors have no width.
-@pytest.mark.parametrize("retriever", [NearestColour(), NearestRetriever()])
+@pytest.mark.parametrize(
+    "retriever",
+    [NearestColour(), pytest.param(NearestRetriever(), marks=pytest.mark.thorough)],
+)
 def test_it_chooses_what_the_library_chooses(exported, batch, tmp_path, retriever):
     served, _ = saved_model.build_served_model(
         exported.run, exported.data.bank, None, "exact", retriever

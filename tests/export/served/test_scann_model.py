@@ -34,7 +34,9 @@ def ask(model, endpoint, request):
     return {name: value.numpy() for name, value in model.signatures[endpoint](**tensors).items()}
 
 
-@pytest.mark.parametrize("endpoint", [GENERATE, GENERATE_WITH_PATCHES])
+@pytest.mark.parametrize(
+    "endpoint", [GENERATE, pytest.param(GENERATE_WITH_PATCHES, marks=pytest.mark.thorough)]
+)
 def test_it_answers_as_the_exact_model(exported, exported_scann, endpoint):
     request = requests(endpoint, exported.model.sizes)
     expected, reply = (ask(model, endpoint, request) for model in (exported, exported_scann))
@@ -52,6 +54,7 @@ def test_the_manifest_says_what_can_load_it(exported_scann):
     assert 1 <= tuning["leaves_to_search"] <= tuning["leaves"]
 
 
+@pytest.mark.thorough
 def test_a_fresh_process_loads_it_with_scann_and_only_with_it(exported, exported_scann):
     served, archive = exported_scann.served, exported_scann.archive
     saved_model.check_fresh(exported_scann.version, archive, served.sizes, allow=("scann",))

@@ -194,6 +194,7 @@ def test_while_it_loads_it_says_so(loading):
     assert server.get("/readyz").status == 200
 
 
+@pytest.mark.thorough
 def test_a_signal_while_it_loads_ends_it_when_it_has_loaded(loading):
     """A thread that loads cannot be interrupted: the model is waited for, and not served."""
     server, gate = loading
@@ -205,6 +206,7 @@ def test_a_signal_while_it_loads_ends_it_when_it_has_loaded(loading):
     assert "Traceback" not in server.log and not server.is_ready
 
 
+@pytest.mark.thorough
 def test_a_second_signal_while_it_loads_ends_it_at_once(loading):
     server, _ = loading
     server.process.send_signal(signal.SIGTERM)
@@ -320,6 +322,7 @@ def test_a_new_version_takes_over_without_a_failure_and_not_before_it_is_whole(g
     assert server.post(b"{}", "/v1/models/retrievegan/versions/1:predict").status == 404
 
 
+@pytest.mark.thorough
 def test_a_truncated_version_is_never_served_and_the_log_says_why(growing, tools):
     server, model = growing
     before = server.get("/readyz").json["version"]

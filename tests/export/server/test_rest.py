@@ -352,6 +352,7 @@ def cors_of(reply) -> dict[str, str]:
     return {key: value for key, value in reply.headers.items() if key.startswith("Access-Control")}
 
 
+@pytest.mark.thorough
 def test_pages_may_read_answers_where_that_is_asked_for(pages, good):
     """The headers of TensorFlow Serving's `AddCORSHeaders`, and those that only we have."""
     expected = {

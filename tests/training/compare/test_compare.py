@@ -85,6 +85,7 @@ def test_a_trained_run_and_its_first_stage(
             assert path.read_bytes() == content
 
 
+@pytest.mark.thorough
 def test_runs_that_differ_share_the_first_stages(calls, config, copied, tiny_world, tmp_path, rgan):
     out = tmp_path / "out"
     (out / "runs").mkdir(parents=True)

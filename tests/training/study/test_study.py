@@ -102,6 +102,7 @@ def test_from_run_to_report(make, rgan, tiny_world, tmp_path, trained_folder):
     assert set(report["stand_ins"]) == {"style_agreement", "cooccurrence_distance"}
 
 
+@pytest.mark.thorough
 def test_the_same_command_makes_the_same_study(make):
     words = ("--systems", "learned", "random", "--seed", 7)
     first, second = (make(name, *words, scenes=3)[0] for name in ("one", "two"))
@@ -115,6 +116,7 @@ def test_a_run_beside_itself_differs_nowhere(make, copied):
     assert not out.exists()
 
 
+@pytest.mark.thorough
 def test_another_run_is_the_second_of_two(make, trained_folder, copied):
     run = open_run(str(copied))
     networks = build_retrieval_networks(run.config, run.vocabulary, run.feature_size)

@@ -1,0 +1,82 @@
+"""What the processes of one test session share: folders that are made once, and who runs what."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+# These tests ask one server, which counts its requests and has one queue: one worker runs them all.
+SERVER_TESTS = "tests/export/server/"
+LONGEST_FIRST = (SERVER_TESTS, "tests/training/", "tests/export/", "tests/model/")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Gives a worker whole files, the longest rooms first; small files fill the time at the end."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class ByRoom(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return SERVER_TESTS if nodeid.startswith(SERVER_TESTS) else super()._split_scope(nodeid)
+
+    return ByRoom(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    def place(item: pytest.Item) -> int:
+        rooms = [number for number, room in enumerate(LONGEST_FIRST) if room in item.nodeid]
+        return rooms[0] if rooms else len(LONGEST_FIRST)
+
+    items.sort(key=place)
+
+
+@pytest.fixture(scope="session")
+def made_once(tmp_path_factory) -> Iterator[Callable[[str, Callable[[Path], None]], Path]]:
+    """Makes a folder that all workers read: (name, function that fills it) -> the folder.
+
+    Whoever asks first fills it, and the others wait. No test may change it; this is checked at the
+    end of the session.
+    """
+    base = tmp_path_factory.getbasetemp()
+    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    made: dict[Path, dict] = {}
+
+    def make(name: str, fill: Callable[[Path], None]) -> Path:
+        folder, finished = base / "shared" / name, base / "shared" / f"{name}.json"
+        folder.parent.mkdir(exist_ok=True)
+        with _alone(folder.with_suffix(".lock")):
+            if not finished.exists():
+                shutil.rmtree(folder, ignore_errors=True)  # a worker failed while filling it
+                folder.mkdir()
+                fill(folder)
+                finished.write_text(json.dumps(_files(folder)))
+        made[folder] = json.loads(finished.read_text())
+        return folder
+
+    yield make
+    for folder, files in made.items():
+        assert _files(folder) == files, f"a test changed {folder}, which all tests share"
+
+
+@contextlib.contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    with path.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _files(folder: Path) -> dict[str, list[int]]:
+    """Size and time of change of every file below a folder."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        status = path.lstat()
+        if not path.is_dir():
+            found[str(path.relative_to(folder))] = [status.st_size, status.st_mtime_ns]
+    return found
