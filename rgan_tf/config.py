@@ -200,7 +200,16 @@ class TrainingConfig:
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """One experiment."""
+    """One experiment.
+
+    Example:
+      ```python
+      import rgan_tf
+
+      config = rgan_tf.load_config("procedural_64", ["training.batch_size=4"])
+      assert isinstance(config, rgan_tf.Config) and config.training.batch_size == 4
+      ```
+    """
 
     name: str = "unnamed"
     data: DataConfig = DataConfig()

@@ -60,6 +60,13 @@ class SceneGraph:
         order of first mention, and never from an object to itself.
       boxes: per object (x0, y0, x1, y1) with 0 <= x0 < x1 <= 1 and the same for y, or None.
       patches: per object the user's choice: a bank id, the path of an image, or None.
+
+    Example:
+      ```python
+      import rgan_tf
+
+      graph = rgan_tf.SceneGraph(("sky", "tree"), ((0, "above", 1),), (None, None), (None, None))
+      ```
     """
 
     objects: tuple[str, ...]

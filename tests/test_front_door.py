@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import ast
+import doctest
 import importlib
+import inspect
+import re
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
 
 import rgan_tf
+from rgan_tf import registered_names
+from rgan_tf.retrieval import registry
 
 SOURCE = ast.parse(Path(rgan_tf.__file__).read_text("utf-8"))
 
@@ -44,3 +50,25 @@ def test_an_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
         _ = rgan_tf.Nothing
     assert set(rgan_tf.__all__) <= set(dir(rgan_tf))
+
+
+# Their examples take minutes, or files that are not at hand; tests of their own run them.
+LONG = {"RetrieveGAN", "compare", "evaluate", "read_visual_genome", "register_backbone", "train"}
+
+
+@pytest.mark.parametrize("name", rgan_tf.__all__)
+def test_every_public_name_has_an_example_that_runs(name, tiny_world, tmp_path, monkeypatch):
+    (tmp_path / "DATA").symlink_to(tiny_world.folder)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(registered_names, "RETRIEVERS", list(registered_names.RETRIEVERS))
+    monkeypatch.setattr(registry, "RETRIEVERS", dict(registry.RETRIEVERS))
+    docstring = inspect.getdoc(getattr(rgan_tf, name)) + "\n"
+    written = re.findall(r"```python\n(.*?)```", docstring, flags=re.S)
+    session = doctest.DocTestParser().get_doctest(docstring, {"rgan_tf": rgan_tf}, name, None, 0)
+    assert written or session.examples, f"{name} has no example"
+    for example in written:
+        program = compile(textwrap.dedent(example), f"example of {name}", "exec")
+        if name not in LONG:
+            exec(program, {"__name__": "example"})
+    if name not in LONG:
+        assert doctest.DocTestRunner().run(session).failed == 0

@@ -72,9 +72,9 @@ def train(
       config: a `Config`, a YAML file, or the name of a shipped config.
       data: a folder that `prepare` made, or one that is open.
       run: the run folder; continued if it exists.
-      retriever, losses: of the joint stage, in place of and beside those of the config; see
-        `RetrieveGANModel`. Neither is stored in the run: a call that continues it names them
-        again.
+      retriever: of the joint stage, in place of that of the config; see `Retriever`.
+      losses: of the joint stage, beside those of the config. Neither is stored in the run: a call
+        that continues it names them again.
       callbacks: ordinary callbacks of Keras, called in every stage. An epoch is a logging interval
         of the config, `self.model.step.numpy()` the step of the stage, and `on_train_begin` may
         come more than once in a stage. Where several processes train, each calls its own.
@@ -94,9 +94,12 @@ def train(
       Interrupted: if a signal came; everything is saved.
 
     Example:
-      >>> trained = rgan_tf.train("procedural_64", "DATA", "RUN", max_steps=100)
-      >>> trained.stages["retrievegan"]["steps"]
-      100
+      ```python
+      import rgan_tf
+
+      trained = rgan_tf.train("procedural_64", "DATA", "RUN", max_steps=100)
+      print(trained.stages["retrievegan"])
+      ```
     """
     if isinstance(config, Config):
         config = config_from_dict(config_to_dict(config))  # checked as a file is

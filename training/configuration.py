@@ -23,6 +23,13 @@ def named_config(name: str | Path, overrides: Sequence[str] = ()) -> Config:
 
     Raises:
       BadInput: if there is neither, which names the shipped ones; or as `load_config`.
+
+    Example:
+      ```python
+      import rgan_tf
+
+      config = rgan_tf.load_config("street_64", ["training.steps=5000"])
+      ```
     """
     path = Path(name)
     shipped = {file.stem: file for file in sorted(CONFIG_FOLDER.glob("*.yaml"))}

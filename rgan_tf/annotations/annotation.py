@@ -20,6 +20,13 @@ class AnnotatedObject:
       box: (y0, x0, y1, x1), fractions of the image in [0, 1], y0 < y1 and x0 < x1.
       centre: (y, x) fractions; the mask's centroid where there is a mask, else the box's centre.
       style: hidden appearance label of the procedural world, for evaluation only.
+
+    Example:
+      ```python
+      import rgan_tf
+
+      dog = rgan_tf.AnnotatedObject("dog", box=(0.2, 0.1, 0.8, 0.6), centre=(0.5, 0.35))
+      ```
     """
 
     category: str
@@ -41,6 +48,27 @@ class AnnotatedImage:
       url: where the image comes from, empty where unknown.
       source: the file relative to the dataset's root, kept for provenance.
       width, height: px as annotated; 0 where unknown.
+
+    Example:
+      ```python
+      from pathlib import Path
+
+      import rgan_tf
+
+      objects = (
+          rgan_tf.AnnotatedObject("dog", box=(0.4, 0.1, 0.8, 0.6), centre=(0.6, 0.35)),
+          rgan_tf.AnnotatedObject("grass", box=(0.5, 0.0, 1.0, 1.0), centre=(0.75, 0.5)),
+      )
+      image = rgan_tf.AnnotatedImage(
+          image_id=1,
+          path=Path("photographs/1.jpg"),
+          objects=objects,
+          relationships=((0, "above", 1),),
+          licence="CC0 1.0 Universal",
+          url="",
+          source="1.jpg",
+      )
+      ```
     """
 
     image_id: int
@@ -67,6 +95,19 @@ class AnnotatedDataset:
       skipped_first: per split and reason, the first few by name.
       bad_images: one line for each image whose entry is of no use.
       renumbered_images: how many were given another id, because theirs is another image's.
+
+    Example:
+      ```python
+      import rgan_tf
+
+      dataset = rgan_tf.AnnotatedDataset(
+          kind="mine",
+          splits={"train": (), "val": (), "test": ()},  # tuples of `AnnotatedImage`
+          categories=("dog", "grass"),
+          predicates=("above", "below"),
+          skipped={},
+      )
+      ```
     """
 
     kind: str

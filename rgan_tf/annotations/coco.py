@@ -61,6 +61,15 @@ def read_coco_dataset(
       BadInput: if a file is missing, not JSON, or not what COCO documents, or two entries claim one
         id or name, or an image is in both parts; in one line.
       CorruptData: if an image of which only the file has the size is damaged.
+
+    Example:
+      ```python
+      import rgan_tf
+
+      rgan_tf.draw_world("WORLD", images=20, size=64, seed=0)
+      dataset = rgan_tf.read_coco("WORLD")
+      print({split: len(images) for split, images in dataset.splits.items()})
+      ```
     """
     keep = keep or CocoFilter()
     bad = BadImages(max_bad)

@@ -114,6 +114,13 @@ def read_visual_genome_dataset(
       BadInput: if a file is missing, not JSON, or not what Visual Genome documents, or two entries
         claim one id, or an image is in two splits.
       CorruptData: if an image of which only the file has the size is damaged.
+
+    Example:
+      ```python
+      import rgan_tf
+
+      rgan_tf.prepare(rgan_tf.read_visual_genome("VG"), "DATA_OF_VG")
+      ```
     """
     bad = BadImages(max_bad)
     genome = _Genome(Path(root), keep or GenomeFilter(), bad)

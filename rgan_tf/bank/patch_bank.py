@@ -67,6 +67,14 @@ class PatchBank:
       rows: the table, a sequence of one dict per patch that reads what it is asked for.
       fingerprint: of the manifest, which holds the checksum of every file; equal fingerprints mean
         equal banks.
+
+    Example:
+      ```python
+      import rgan_tf
+
+      bank = rgan_tf.PatchBank.open("DATA/bank")
+      print(len(bank), bank.rows[0]["source"], bank.crops[0].shape)
+      ```
     """
 
     def __init__(

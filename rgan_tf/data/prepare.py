@@ -62,6 +62,14 @@ def prepare_dataset(
     Raises:
       BadInput: if `out` is taken, an input is missing or unusable, or weights are missing.
       CorruptData: if images are damaged, more of them than `max_bad` allows.
+
+    Example:
+      ```python
+      import rgan_tf
+
+      rgan_tf.draw_world("WORLD", images=20, size=64, seed=0)
+      rgan_tf.prepare(rgan_tf.read_coco("WORLD"), "DATA_OF_WORLD", image_size=64, progress=False)
+      ```
     """
     if not 16 <= image_size <= 1024:
         raise BadInput(f"--size must be in [16, 1024], got {image_size}")

@@ -45,6 +45,14 @@ class PreparedData:
       vocabulary: names and ids of its records.
       fingerprint: sha256 of the manifest, which holds that of every file; equal fingerprints
         mean equal data.
+
+    Example:
+      ```python
+      import rgan_tf
+
+      data = rgan_tf.PreparedData.open("DATA")
+      print(data.record_count("train"), len(data.bank), data.vocabulary.num_objects)
+      ```
     """
 
     def __init__(self, manifest: Manifest, vocabulary: Vocabulary, image_cache_bytes: int):

@@ -113,6 +113,15 @@ class PatchEmbedding(_UnitNormPerceptron):
 
     Raises:
       ValueError: if a size is below 1, `initial_scale` is not above 0, or for another `start`.
+
+    Example:
+      ```python
+      import rgan_tf
+      import tensorflow as tf
+
+      embed = rgan_tf.PatchEmbedding(sizes=(64, 16))
+      assert embed(tf.random.normal([2, 3, 1008])).shape == [2, 3, 16]
+      ```
     """
 
     def __init__(

@@ -95,6 +95,18 @@ def gumbel_group_select(
 
     Raises:
       ValueError: if the number of objects is not static, or for another `gradient`.
+
+    Example:
+      ```python
+      import rgan_tf
+      import tensorflow as tf
+
+      candidates = tf.random.normal([2, 3, 5, 8])  # [B, O, K, D]
+      valid = tf.ones([2, 3, 5], tf.bool)  # [B, O, K]
+      query, noise = tf.zeros([2, 8]), tf.zeros([2, 3, 5])  # [B, D], [B, O, K]
+      selection = rgan_tf.gumbel_group_select(candidates, valid, query, noise)
+      assert selection.choice.shape == [2, 3]
+      ```
     """
     return relaxed_group_select(
         features,

@@ -77,6 +77,13 @@ def draw_world(
 
     Raises:
       BadInput: a number is out of its range.
+
+    Example:
+      ```python
+      import rgan_tf
+
+      rgan_tf.draw_world("WORLD", images=20, size=64, seed=0)
+      ```
     """
     for name, value, low, high in (
         ("images", images, 10, MAX_IMAGES),

@@ -49,7 +49,7 @@ def test_a_callback_sees_every_step_and_may_end_training(tiny_config, tiny_world
     )
     thread.start()
     thread.join()
-    names = ("Sg2imModel", "CooccurrenceModel", "RetrieveGAN")
+    names = ("Sg2imModel", "CooccurrenceModel", "RetrieveGANModel")
     every = [(name, step) for name in names for step in (1, 2, 3)]
     assert second.steps == every[1:]
     assert [done[0].stages[stage]["steps"] for stage in done[0].stages] == [3, 3, 3]
@@ -82,7 +82,7 @@ def test_a_retriever_and_losses_reach_the_model(
     def made(*parts, **options):
         raise Handed(options)
 
-    monkeypatch.setattr(retrievegan, "RetrieveGAN", made)
+    monkeypatch.setattr(retrievegan, "RetrieveGANModel", made)
     parts = {
         section: dataclasses.replace(getattr(tiny_config, section), steps=0)
         for section in ("sg2im", "cooccurrence")

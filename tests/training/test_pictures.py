@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from rgan_tf.model.networks import build_retrieval_networks, build_sg2im_networks
 from rgan_tf.retrieval.candidates import CandidateTable
+from rgan_tf.retrieval.registry import retriever_for
 from training.evaluation.pictures import comparison
 from training.evaluation.systems import systems_of
 from training.pictures import (
@@ -73,8 +74,9 @@ def test_every_patch_has_its_place(count):
 def test_the_pictures_of_both_stages(trained, tiny_world, table):
     sg2im = build_sg2im_networks(trained.config, trained.vocabulary)
     networks = build_retrieval_networks(trained.config, trained.vocabulary, trained.feature_size)
+    model = SimpleNamespace(average=networks, retriever=retriever_for(trained.config))
     drawn = sg2im_pictures(trained, tiny_world, sg2im)
-    drawn |= joint_pictures(trained, tiny_world, networks, table)
+    drawn |= joint_pictures(trained, tiny_world, model, table)
     assert set(drawn) == {"sg2im", "retrievegan", "sources"}
     rows = tiny_world.record_count("val")
     for picture, columns in ((drawn["sg2im"], 3), (drawn["retrievegan"], 6)):

@@ -45,7 +45,8 @@ def compare(
       systems: rows per config, of `SYSTEMS`, `ABLATION` and the names of registered retrievers.
       overrides: `section.key=value` of every config.
       split: that is judged.
-      seed, resamples: of the evaluation.
+      seed: of the evaluation.
+      resamples: for its intervals.
       metric_backbone: network of the distances.
       weights_dir: folder with backbone weight files.
       dry_run: only says what would be trained, and writes nothing.
@@ -55,6 +56,14 @@ def compare(
 
     Raises:
       BadInput: if something does not fit together; nothing is trained then.
+
+    Example:
+      ```python
+      import rgan_tf
+
+      systems = ["retrievegan", "graph_nearest"]
+      rgan_tf.compare(["procedural_64"], "DATA", "COMPARISON", systems=systems)
+      ```
     """
     check_seed(seed)
     check_resamples(resamples)

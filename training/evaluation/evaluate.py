@@ -59,6 +59,14 @@ def evaluate(
     Raises:
       BadInput: if run, data and options do not fit together.
       CorruptData: if a file is damaged.
+
+    Example:
+      ```python
+      import rgan_tf
+
+      metrics = rgan_tf.evaluate("RUN", split="val", only="retrieval")["val"]
+      print(metrics["retrieval/learned/gt_recall@1"])
+      ```
     """
     check_seed(seed)
     check_resamples(resamples)

@@ -1,0 +1,125 @@
+"""`rgan_tf.RetrieveGAN`: what an exported model answers, in Python; and what it refuses."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+import rgan_tf
+from rgan_tf.cli import main
+from rgan_tf.errors import BadInput
+from rgan_tf.storage.image import read_image
+
+GRAPH = {"objects": ["sky", "grass"], "relationships": [[0, "above", 1]]}
+
+
+@pytest.fixture(scope="module")
+def of_run(exported):
+    return rgan_tf.RetrieveGAN.from_run(exported.run.folder, bank=exported.data.bank)
+
+
+@pytest.fixture(scope="module")
+def of_model(exported):
+    return rgan_tf.RetrieveGAN.from_model(exported.folder)
+
+
+def test_shapes_and_provenance(of_run, exported):
+    result = of_run.generate(GRAPH, samples=3, seed=5)
+    assert result.images.shape == (3, 32, 32, 3) and result.images.dtype == np.uint8
+    assert result.boxes.shape == (3, 2, 4) and result.crops.shape == (3, 2, 16, 16, 3)
+    for sample, patches in enumerate(result.patches):
+        for position, patch in enumerate(patches):
+            row = exported.data.bank.rows[patch["id"]]
+            assert patch["category"] == GRAPH["objects"][position]
+            assert (patch["source"], patch["licence"]) == (row["source"], row["licence"])
+            crop = exported.data.bank.crops_at(np.array([patch["id"]]), 16)[0]
+            np.testing.assert_array_equal(result.crops[sample, position], crop)
+    assert of_run.image_size == 32
+    assert of_run.vocabulary.sha256() == exported.run.vocabulary.sha256()
+
+
+@pytest.mark.parametrize("mode", ["sample", "deterministic", "nearest"])
+def test_run_exported_model_and_command_agree(of_run, of_model, exported, tmp_path, mode):
+    samples = 2 if mode == "sample" else 1
+    options = {"samples": samples, "mode": mode}
+    here, there = of_run.generate(GRAPH, **options), of_model.generate(GRAPH, **options)
+    assert [patch["id"] for patch in here.patches[0]] == [p["id"] for p in there.patches[0]]
+    np.testing.assert_allclose(here.boxes, there.boxes, atol=1e-5)
+    assert np.abs(here.images.astype(int) - there.images).max() <= 1
+
+    (tmp_path / "graph.json").write_text(json.dumps(GRAPH))
+    of_command, of_python = tmp_path / "command", tmp_path / "python"
+    arguments = [str(tmp_path / "graph.json"), "--model", str(exported.folder), "--mode", mode]
+    drawn = ["--samples", str(samples)] if mode == "sample" else []
+    assert main(["generate", *arguments, *drawn, "--out", str(of_command)]) == 0
+    assert there.save(of_python) == of_python
+    written = {path.name: path.read_bytes() for path in of_command.iterdir()}
+    assert written == {path.name: path.read_bytes() for path in of_python.iterdir()}
+    np.testing.assert_array_equal(read_image(of_python / "sample-0001.png"), there.images[0])
+
+
+def test_a_sample_depends_on_its_seed_alone(of_run):
+    many, last = of_run.generate(GRAPH, samples=3, seed=4), of_run.generate(GRAPH, seed=6)
+    np.testing.assert_array_equal(many.images[2], last.images[0])
+
+
+def test_a_description_draws_its_picture_again(of_run):
+    result = of_run.generate(GRAPH, seed=9)
+    chosen = [patch["id"] for patch in result.patches[0]]
+    again = of_run.generate({**GRAPH, "patches": chosen, "boxes": result.boxes[0].tolist()})
+    np.testing.assert_array_equal(again.images, result.images)
+
+
+def test_only_licences_that_are_asked_for(of_run):
+    result = of_run.generate(GRAPH, samples=2, licences=["public-domain"])
+    assert {p["licence"] for ps in result.patches for p in ps} == {
+        "No known copyright restrictions"
+    }
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"mode": "best"}, "mode 'best': must be one of sample"),
+        ({"samples": 0}, "samples 0: must be at least 1"),
+        ({"samples": 2, "mode": "nearest"}, "samples 2: with mode nearest all are the same"),
+        ({"seed": -1}, "seed -1: must be in"),
+        ({"temperature": float("nan")}, "temperature nan: must be in"),
+        ({"licences": ["NOPE"]}, "NOPE"),
+    ],
+)
+def test_what_is_out_of_range(of_run, options, message):
+    with pytest.raises(BadInput, match=message):
+        of_run.generate(GRAPH, **options)
+
+
+@pytest.mark.parametrize(
+    "graph, message",
+    [
+        ({"objects": ["skyy"]}, "skyy"),
+        ({"objects": []}, "name at least one object"),
+        ({"objects": ["sky"], "patches": [10**6]}, "must be in"),
+        ([], "expected an object"),
+        ("nowhere.json", "nowhere.json"),
+    ],
+)
+def test_graphs_that_do_not_fit(of_run, graph, message):
+    with pytest.raises(BadInput, match=message):
+        of_run.generate(graph)
+
+
+def test_what_cannot_be_opened(exported, of_model, tmp_path):
+    with pytest.raises(BadInput, match="no such released run; there is procedural_64"):
+        rgan_tf.RetrieveGAN.from_released("nothing", bank=exported.data.bank)
+    with pytest.raises(BadInput, match="comes without data; name a bank"):
+        rgan_tf.RetrieveGAN.from_run("released:procedural_64")
+    with pytest.raises(BadInput, match="is an exported model already"):
+        of_model.export(tmp_path / "model")
+
+
+def test_it_exports(of_run, tmp_path):
+    version = of_run.export(tmp_path / "model")
+    result = rgan_tf.RetrieveGAN.from_model(version).generate(GRAPH, seed=1)
+    assert result.patches[0][0]["id"] == of_run.generate(GRAPH, seed=1).patches[0][0]["id"]
