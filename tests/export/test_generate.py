@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from export.commands import generate
 from export.generate import read_draws
@@ -25,15 +23,8 @@ GRAPH = {
 
 
 @pytest.fixture
-def run(exported, write_graph, tmp_path, monkeypatch):
+def run(exported, loaded_once, write_graph, tmp_path):
     """Generates from a graph (JSON value) into a folder and returns the folder."""
-    load = tf.saved_model.load
-
-    def load_once(folder):
-        is_known = folder == str(exported.version)
-        return SimpleNamespace(signatures=exported.signatures) if is_known else load(folder)
-
-    monkeypatch.setattr(tf.saved_model, "load", load_once)
 
     def call(
         graph=GRAPH,

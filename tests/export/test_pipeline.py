@@ -40,6 +40,7 @@ def test_shapes_and_provenance(of_run, exported):
     assert of_run.vocabulary.sha256() == exported.run.vocabulary.sha256()
 
 
+@pytest.mark.usefixtures("loaded_once")
 @pytest.mark.parametrize("mode", ["sample", "deterministic", "nearest"])
 def test_run_exported_model_and_command_agree(of_run, of_model, exported, tmp_path, mode):
     samples = 2 if mode == "sample" else 1
@@ -119,6 +120,7 @@ def test_what_cannot_be_opened(exported, of_model, tmp_path):
         of_model.export(tmp_path / "model")
 
 
+@pytest.mark.thorough
 def test_it_exports(of_run, tmp_path):
     version = of_run.export(tmp_path / "model")
     result = rgan_tf.RetrieveGAN.from_model(version).generate(GRAPH, seed=1)

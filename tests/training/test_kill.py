@@ -26,14 +26,16 @@ EVERY = 4  # steps between checkpoints
 
 @pytest.fixture
 def config(tmp_path, tiny_settings):
-    def make(steps):
+    def make(steps, later=None):
+        """`later`: steps of the second and third stage, if they are others."""
+        later = steps if later is None else later
         return write_settings(
             tmp_path / "tiny.yaml",
             tiny_settings,
             sg2im={"steps": steps},
-            cooccurrence={"steps": steps},
+            cooccurrence={"steps": later},
             training={
-                "steps": steps,
+                "steps": later,
                 "deterministic": True,
                 "checkpoint_every_steps": EVERY,
                 "picture_every_steps": 1000,
@@ -69,20 +71,22 @@ def writes(run: Path) -> bool:
 def kill_until_done(config, data, run, kills, seed) -> int:
     """Starts the command again and again, kills it, and lets it end after the last kill.
 
-    Every second kill strikes while a checkpoint is written, and the last when one is whole already.
-    Returns how many struck.
+    Every second kill strikes while a checkpoint is written, and so does a single one; the last
+    strikes when one is whole already. Returns how many struck.
     """
     chance, struck = random.Random(seed), 0
+    first = 1 if kills == 1 else 0
     while True:
         process = start_training(config, data, run)
         moment = time.monotonic() + chance.uniform(4.0, 20.0)
         while process.poll() is None and struck < kills:
             time.sleep(0.001)
-            if struck % 2 and not writes(run):
+            amid_write = (struck + first) % 2
+            if amid_write and not writes(run):
                 continue
             if struck == kills - 1 and not done(run):  # there must be something to continue from
                 continue
-            if struck % 2 or time.monotonic() > moment:
+            if amid_write or time.monotonic() > moment:
                 process.send_signal(signal.SIGKILL)
         if process.wait(timeout=600) == 0:
             return struck
@@ -114,6 +118,11 @@ def check_kills(config, data, folder, kills, seed):
     assert weights_of(killed) == weights_of(straight)
     assert "continuing from" in Path(f"{killed}.stderr").read_text()
     assert not writes(killed)  # nothing half-written stays
+
+
+def test_a_kill_in_the_first_stage_ends_bit_identical(config, tiny_world, tmp_path):
+    """The small share of the next one."""
+    check_kills(config(16, later=0), tiny_world.folder, tmp_path, kills=1, seed=1)
 
 
 @pytest.mark.thorough

@@ -16,6 +16,8 @@ from rgan_tf import cli
 from tests.export.arguments import generate_arguments
 from tests.export.client.scripted import send
 
+pytestmark = pytest.mark.usefixtures("loaded_once")
+
 GRAPH = {"objects": ["sky", "grass", "tree"], "relationships": [[0, "above", 1]]}
 
 

@@ -74,7 +74,7 @@ def test_a_locked_patch_of_a_refused_licence_is_refused_by_field_and_row(exporte
 
 
 @pytest.fixture
-def run(exported, write_graph, tmp_path):
+def run(exported, loaded_once, write_graph, tmp_path):
     """`rgan generate` with these licences; returns the result and the samples' JSON."""
 
     def call(licence, graph=GRAPH, samples=3):

@@ -34,9 +34,8 @@ def ask(model, endpoint, request):
     return {name: value.numpy() for name, value in model.signatures[endpoint](**tensors).items()}
 
 
-@pytest.mark.parametrize(
-    "endpoint", [GENERATE, pytest.param(GENERATE_WITH_PATCHES, marks=pytest.mark.thorough)]
-)
+@pytest.mark.thorough
+@pytest.mark.parametrize("endpoint", [GENERATE, GENERATE_WITH_PATCHES])
 def test_it_answers_as_the_exact_model(exported, exported_scann, endpoint):
     request = requests(endpoint, exported.model.sizes)
     expected, reply = (ask(model, endpoint, request) for model in (exported, exported_scann))
@@ -46,6 +45,7 @@ def test_it_answers_as_the_exact_model(exported, exported_scann, endpoint):
     np.testing.assert_allclose(reply["patch_scores"], expected["patch_scores"], rtol=1e-4)
 
 
+@pytest.mark.thorough
 def test_the_manifest_says_what_can_load_it(exported_scann):
     manifest = exported_scann.model.manifest
     assert manifest["index"] == "scann" and "Stock TensorFlow Serving" in manifest["note"]
@@ -70,6 +70,7 @@ def arguments(exported_scann, tmp_path):
     return generate_arguments(graph, exported_scann.folder, tmp_path / "out", samples=1)
 
 
+@pytest.mark.thorough
 def test_generate_imports_scann_by_itself(arguments, tmp_path, monkeypatch):
     imported = []
     monkeypatch.setattr(saved_model_loading.importlib, "import_module", imported.append)
@@ -78,6 +79,7 @@ def test_generate_imports_scann_by_itself(arguments, tmp_path, monkeypatch):
     assert result["images"] == [str(tmp_path / "out" / "sample-0001.png")]
 
 
+@pytest.mark.thorough
 def test_generate_without_scann_says_so_in_one_line(arguments, tmp_path, monkeypatch):
     monkeypatch.delitem(sys.modules, "rgan_tf.adapters.scann", raising=False)
     for name in [name for name in sys.modules if name.split(".")[0] == "scann"]:

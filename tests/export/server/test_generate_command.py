@@ -10,6 +10,8 @@ from export.commands import generate
 from export.service_errors import NotFound
 from tests.export.arguments import generate_arguments
 
+pytestmark = pytest.mark.usefixtures("loaded_once")
+
 GRAPH = {
     "objects": ["sky", "grass", "tree"],
     "relationships": [[0, "above", 1], [2, "above", 1]],
@@ -17,7 +19,7 @@ GRAPH = {
 }
 
 
-@pytest.mark.parametrize("protocol", ["http", "grpc"])
+@pytest.mark.parametrize("protocol", [pytest.param("http", marks=pytest.mark.thorough), "grpc"])
 def test_files_are_those_that_the_model_writes_by_itself(
     server, exported, write_graph, tmp_path, protocol
 ):

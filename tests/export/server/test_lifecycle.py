@@ -181,6 +181,7 @@ def loading(start_server, exported, tmp_path):
     return server, gate
 
 
+@pytest.mark.thorough
 def test_while_it_loads_it_says_so(loading):
     server, gate = loading
     for path, status in (("/healthz", 200), ("/readyz", 503)):
