@@ -112,7 +112,7 @@ def _tell_apart(
             if twin is not None and _is_same_picture(image.path, twin.path):
                 raise BadInput(
                     f"{image.source}: is the same picture as {twin.source}; take it out of "
-                    "train2017 or val2017, or a model is judged by what it has learned from"
+                    "train2017 or val2017, or models are tested on a training image"
                 )
     taken = by_id.keys() | {image.image_id for image in others}
     free = (number for number in range(max(taken, default=0) + 1, 2**63))
@@ -240,7 +240,7 @@ def _advice(root: Path, part: str) -> str:
         for pattern in ("*.json", "annotations/*.json", "*/_annotations.coco.json")
         for path in root.glob(pattern)
     )
-    there = f" ({found[0].relative_to(root)} is there)" if found else ""
+    there = f" ({found[0].relative_to(root)} exists)" if found else ""
     return (
         f"put the annotations there and the images into images/{part}/{there}; "
         "docs/your_own_data.md shows how, for exports of Label Studio, VIA, CVAT and Roboflow"

@@ -92,8 +92,8 @@ def own_terms(losses: Iterable[Loss], outputs: StepOutputs) -> dict[str, tf.Tens
         term = tf.convert_to_tensor(loss.compute(outputs), tf.float32)  # [B]
         if term.shape.rank != 1:
             raise ValueError(
-                f"loss {loss.name}: returned shape {term.shape}, one number per scene [B] is "
-                "wanted; average over everything but the first axis"
+                f"loss {loss.name}: returned shape {term.shape}, expected one number per scene "
+                "[B]; average over everything but the first axis"
             )
         terms[loss.name] = term
     return terms

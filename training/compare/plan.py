@@ -83,15 +83,15 @@ def plan_lines(runs: Sequence[Mapping[str, Any]]) -> list[str]:
                 parts.append(f"{stage} {'is done' if of['steps'] else '-'}")
         lines.append(f"{run['run']}: {', '.join(parts)}; {_duration(run['seconds'])}")
     known = [run["seconds"] for run in runs if run["seconds"] is not None]
-    total = "together: " + (_duration(sum(known)) if known else "how long is not known")
+    total = "together: " + (_duration(sum(known)) if known else "of unknown duration")
     if known and len(known) < len(runs):
-        total += f", and {len(runs) - len(known)} runs of which it is not known"
-    return [*lines, f"{total}; evaluating them comes on top"]
+        total += f", and {len(runs) - len(known)} runs of unknown duration"
+    return [*lines, f"{total}, plus the time for evaluation"]
 
 
 def _duration(seconds: float | None) -> str:
     if seconds is None:
-        return "how long is not known before a run of this config has trained the stage here"
+        return "of unknown duration until a run of this config has trained the stage here"
     if seconds < 60:
         return f"about {seconds:.0f} s"
     return f"about {seconds / 60:.0f} min" if seconds < 7200 else f"about {seconds / 3600:.1f} h"

@@ -189,7 +189,7 @@ class BankSearch:
         try:
             yield
         except (OSError, BadInput) as error:  # BadInput: another process was faster
-            self._progress(f"{self._folder}: not kept for the next time ({error})")
+            self._progress(f"{self._folder}: could not be stored ({error})")
 
 
 def _check_report(report: Any, folder: Path) -> None:

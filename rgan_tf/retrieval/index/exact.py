@@ -141,7 +141,7 @@ class ExactIndex(CandidateIndex):
         categories = checked_integers(categories, len(queries), "query categories")
         excluded = checked_integers(excluded_images, len(queries), "excluded images")
         if k < 1:
-            raise BadInput(f"candidates: at least 1 must be asked for, got {k}")
+            raise BadInput(f"candidates: k must be at least 1, got {k}")
         return queries, categories, excluded
 
     def _search_among(self, rows, asked, queries, categories, excluded, found) -> None:
