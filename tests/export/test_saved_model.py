@@ -85,6 +85,7 @@ def test_a_model_that_needs_another_package_is_not_published(exported, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.thorough
 def test_a_model_that_answers_otherwise_is_not_published(exported):
     def other(*fields):
         reply = exported.archive.serving_default(*fields)
