@@ -1,4 +1,4 @@
-"""Drawing objects of a picture anew: until another patch than the old one comes."""
+"""Redraws objects of a picture until they get other patches."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from rgan_tf.bank.licences import LicenceFilter
 from rgan_tf.errors import BadInput
 
 MOST_DRAWS = 64
-_PATIENCE = 6  # draws without a further object that has changed
+_PATIENCE = 6  # draws in which no further object changes
 
 Answer = Callable[[Request, Draw], dict[str, Any]]
 
 
 def check_same_patches(drawn: DrawnGraph, model: ModelFolder, source: str) -> None:
-    """Refuses a sample whose patches are not those of the model: their ids mean others there.
+    """Refuses a sample of another model, where patch ids mean other patches.
 
     Raises:
-      BadInput: if a patch that the sample fixes, or replaces, is another one in the model.
+      BadInput: if a patch that the sample fixes or replaces differs in the model.
     """
     fixed = {i for i, patch in enumerate(drawn.fixed.patches) if isinstance(patch, int)}
     for position in sorted(fixed | {i for i, old in drawn.replaced.items() if old is not None}):
@@ -37,17 +37,17 @@ def check_same_patches(drawn: DrawnGraph, model: ModelFolder, source: str) -> No
         if row is None or any(described.get(key, row[key]) != row[key] for key in row):
             raise BadInput(
                 f"{source}: objects[{position}]: patch {number} is another one in {model.folder}; "
-                "the sample was made with another model or version, so name that one by --model"
+                "the sample was made with another model or version, so name that one with --model"
             )
 
 
 def check_can_change(
     request: Request, model: ModelFolder, licences: LicenceFilter, source: str
 ) -> None:
-    """Refuses to draw an object anew whose category has but the patch that it has.
+    """Refuses to redraw an object whose category has no other patch.
 
     Raises:
-      BadInput: naming the object.
+      BadInput: names the object.
     """
     for position, old in request.replaced.items():
         category = request.graph.objects[position]
@@ -64,20 +64,20 @@ def check_can_change(
 
 
 def answer_edit(answer: Answer, request: Request, draw: Draw, step: int) -> dict[str, Any]:
-    """Draws until no replaced object has its old patch; every other object is as it was.
+    """Draws until no replaced object has its old patch; all other objects stay.
 
-    Objects that have changed keep what they got while the rest is drawn again, with the seed
-    `step` further on; where that does not help for a while, what they got may be all that the rest
-    could have taken, and everything is drawn again. The same arguments give the same reply.
+    Changed objects keep their new patches while the rest is redrawn with the seed `step` further
+    on. If that does not help for a while, everything is redrawn, because the kept patches may be
+    the only ones that the rest could take. The same arguments give the same reply.
 
     Args:
-      answer: what asks the model.
+      answer: queries the model.
       request: with the other objects fixed.
       draw: of the first try.
       step: number of samples, so that no two of them use the same seeds.
 
     Raises:
-      BadInput: if an old patch came every time.
+      BadInput: if every draw gives an old patch again.
     """
     stubborn, start, since = request.replaced, request, 0
     for number in range(MOST_DRAWS):

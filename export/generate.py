@@ -1,4 +1,4 @@
-"""Scene graphs to images, with an exported model or a server; imports no TensorFlow."""
+"""Makes images of scene graphs with an exported model or a server; imports no TensorFlow."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ def write_samples(folder: Path, requests, draws, answer) -> list[Any]:
     """Draws every request and writes its files and an overview.
 
     Args:
-      folder: that exists.
+      folder: an existing folder.
       requests: `Requests`.
       draws: `Draw` of every sample of a graph.
-      answer: of (`Request`, `Draw`).
+      answer: takes (`Request`, `Draw`).
 
     Returns:
       A `Sample` for each.
 
     Raises:
-      BadInput: if an object that is drawn anew got its old patch again and again.
+      BadInput: if a redrawn object got its old patch every time.
     """
     samples = []
     model = requests.model
@@ -47,12 +47,12 @@ def write_samples(folder: Path, requests, draws, answer) -> list[Any]:
 
 
 def describe_result(out: Path, requests, samples, licences, started: float) -> dict[str, Any]:
-    """What the command says of its pictures.
+    """The command's result.
 
     Args:
-      out: where they are.
+      out: folder of the pictures.
       requests: `Requests`.
-      samples: as `write_samples` returns them.
+      samples: from `write_samples`.
       licences: the `LicenceFilter`.
       started: `time.monotonic()` at the beginning.
     """
@@ -60,7 +60,7 @@ def describe_result(out: Path, requests, samples, licences, started: float) -> d
     notices = PatchNotices(model, licences)
     for sample in samples:
         notices.add(sample.description)
-    notices.tell()
+    notices.log()
     return {
         "out": str(out),
         "overview": str(out / "overview.png"),
@@ -95,21 +95,23 @@ def read_draws(
 
     Args:
       mode: name of a mode.
-      samples: how many, None for `usual`.
+      samples: number of samples; None for `usual`.
       first: seed of the first sample.
-      temperature: of all.
-      usual: how many where nothing is asked for.
+      temperature: of all samples.
+      usual: default number of samples.
       repeats: whether objects may get the same patch while others are free.
 
     Raises:
-      BadInput: if a number is out of range, or does not go with the mode.
+      BadInput: if a number is out of range or does not suit the mode.
     """
     number = MODES.index(mode)
-    if not 0.0 < temperature <= MAX_TEMPERATURE:  # NaN is not
+    if not 0.0 < temperature <= MAX_TEMPERATURE:  # also refuses NaN
         raise BadInput(f"--temperature {temperature:g}: must be in (0, {MAX_TEMPERATURE:g}]")
     if number != SAMPLE:
         if samples not in (None, 1):
-            raise BadInput(f"--samples {samples}: with --mode {mode} all are the same; leave it")
+            raise BadInput(
+                f"--samples {samples}: with --mode {mode} all are the same; leave it out"
+            )
         return [Draw(mode=number, repeats=repeats)]
     samples = usual if samples is None else samples
     if not 1 <= samples <= _MAX_SAMPLES:
@@ -120,22 +122,22 @@ def read_draws(
 
 
 def read_requests(graph_path: str | Path, model, licences, edit=None):
-    """Reads scene graphs and the user's own patches; refuses all that the model would.
+    """Reads scene graphs and the user's own patches; refuses whatever the model would.
 
-    What contradicts itself in a graph is said, and no error.
+    Contradictions in a graph are logged but are no error.
 
     Args:
       graph_path: JSON file; image paths in it are relative to its folder.
       model: an opened `ModelFolder`.
-      licences: the `LicenceFilter` of what may be retrieved.
-      edit: `Edit` of a sample's JSON; None for what the file itself says.
+      licences: the `LicenceFilter` for retrieval.
+      edit: `Edit` of a sample's JSON; None for the edit in the file.
 
     Returns:
       `Requests`.
 
     Raises:
-      BadInput: if a graph does not fit the model or names a patch whose licence is refused, an
-        image is missing or unusable, no patch may be retrieved at all, or the edit cannot be made.
+      BadInput: if a graph does not fit the model or names a patch with a refused licence, an image
+        is missing or unusable, no patch may be retrieved at all, or the edit is impossible.
       CorruptData: if an image is damaged.
     """
     edit = edit or Edit()

@@ -1,17 +1,17 @@
-"""What travels with an exported model besides the SavedModel, and opening it again.
+"""Opens exported models, and writes what accompanies the SavedModel.
 
     VERSION/saved_model.pb, variables/     what TensorFlow loads
     VERSION/assets.extra/signature.json    sizes, limits, endpoints (`export.signatures`)
     VERSION/assets.extra/vocabulary.json   names and ids
     VERSION/assets.extra/licences.json     codes in the order of the field licences_refused
     VERSION/assets.extra/config.yaml       the resolved config of the run
-    VERSION/assets.extra/provenance.jsonl  line i: where patch i is from
+    VERSION/assets.extra/provenance.jsonl  line i: origin of patch i
     VERSION/assets.extra/model_card.md     for people (`export.publishing.model_card`)
     VERSION/assets.extra/tf_serving_warmup_requests  for a server (`export.publishing.warmup`)
     VERSION/assets.extra/manifest.json     origin, and size and checksum of every file
 
-Of `assets.extra`, TensorFlow Serving reads the warm-up requests and ignores the rest. What lies
-beside the versions is described in `export.publishing.serving_files`. Imports no TensorFlow.
+Of `assets.extra`, TensorFlow Serving reads the warm-up requests and ignores the rest. For the files
+beside the versions see `export.publishing.serving_files`. Imports no TensorFlow.
 """
 
 from __future__ import annotations
@@ -53,11 +53,11 @@ class ModelFolder:
 
     Attributes:
       folder: of the version; `tf.saved_model.load` takes it.
-      vocabulary: of its object and predicate ids.
+      vocabulary: names of its object and predicate ids.
       sizes: of its tensors.
       licences: codes of its patches' licences, in the order of the field `licences_refused`.
       manifest: origin, index and files.
-      contract: version of the contract of its endpoints.
+      contract: version of its endpoints' contract.
     """
 
     folder: Path
@@ -69,28 +69,28 @@ class ModelFolder:
 
     @property
     def version(self) -> str:
-        """Its number as text; the name of its folder where that is none."""
+        """Its number as text; the name of its folder if that is no number."""
         number = version_number(self.folder.name)
         return self.folder.name if number is None else str(number)
 
     @property
     def number(self) -> int:
-        """By which a server that has this version alone calls it: 1 where its name is no number."""
+        """Its number at a server that only has this version: 1 if its name is no number."""
         number = version_number(self.folder.name)
         return 1 if number is None else number
 
     @property
     def avoids_repeats(self) -> bool:
-        """Whether it gives two objects one patch only where it is asked to or has no other."""
+        """Whether it repeats a patch within a scene only on request or for lack of others."""
         return self.contract >= 4
 
     def outputs_of(self, endpoint: str) -> tuple[Field, ...]:
-        """What an endpoint of this model answers: that of an earlier version has fewer fields."""
+        """Outputs of an endpoint of this model; earlier versions have fewer fields."""
         return tuple(field for field in OUTPUTS[endpoint] if field.since <= self.contract)
 
     @functools.cached_property
     def provenance(self) -> list[dict[str, Any]]:
-        """Per patch its category, source, image_id, box [x0, y0, x1, y1], licence and url.
+        """For each patch its category, source, image_id, box [x0, y0, x1, y1], licence and url.
 
         Raises:
           CorruptData: if there is not one line per patch.
@@ -103,13 +103,13 @@ class ModelFolder:
 
 
 def open_model(path: str | Path) -> ModelFolder:
-    """Opens the newest version of a model, or the version that is named.
+    """Opens a model's newest version, or the version that `path` names.
 
-    Everything but the variables is compared with its checksum; the variables, of which TensorFlow
-    checks every tensor when it loads them, with their size.
+    Compares everything but the variables with its checksum, and the variables with their size:
+    TensorFlow checks every tensor of them when it loads them.
 
     Args:
-      path: a folder of versions, or one of the versions.
+      path: a folder of versions, or one version.
 
     Raises:
       BadInput: if there is no model.
@@ -119,10 +119,10 @@ def open_model(path: str | Path) -> ModelFolder:
 
 
 def open_contract(path: str | Path) -> ModelFolder:
-    """As `open_model`, for who asks a server: of the version, only `assets.extra` has to be there.
+    """Like `open_model`, for clients of a server: only `assets.extra` must be there.
 
     Args:
-      path: a folder of versions, or one of the versions.
+      path: a folder of versions, or one version.
 
     Raises:
       BadInput: if there is no model.
@@ -160,7 +160,7 @@ def write_extra(
     provenance: Iterable[dict[str, Any]],
     origin: dict[str, Any],
 ) -> None:
-    """Writes the rest of `assets.extra`, and last the manifest, which covers all that is there.
+    """Writes the rest of `assets.extra`, and last the manifest, which covers all files.
 
     Args:
       folder: of the version, with its SavedModel.
@@ -168,8 +168,8 @@ def write_extra(
       sizes: of the model.
       licences: codes, in the order of the field.
       config_yaml: the resolved config.
-      provenance: the rows of the bank's table, by patch id, boxes as [y0, x0, y1, x1].
-      origin: what else the manifest should say.
+      provenance: rows of the bank's table, by patch id, with boxes as [y0, x0, y1, x1].
+      origin: further entries of the manifest.
     """
     extra = folder / EXTRA
     extra.mkdir(exist_ok=True)
@@ -187,7 +187,7 @@ def write_extra(
 
 
 def shown_row(row: dict[str, Any]) -> dict[str, Any]:
-    """A row of the bank's table as users see it: its box as [x0, y0, x1, y1]."""
+    """A row of the bank's table as shown to users: its box as [x0, y0, x1, y1]."""
     y0, x0, y1, x1 = row["box"]
     return {**{key: row.get(key) for key in _PROVENANCE_KEYS}, "box": [x0, y0, x1, y1]}
 

@@ -1,4 +1,4 @@
-"""Notices about patches of another category than their object, or given to several objects."""
+"""Notices about patches of another category than their object, and about repeated patches."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from export.model_folder import ModelFolder
 from export.requests import MODEL, USER
 from rgan_tf.bank.licences import LicenceFilter
 
-_LINES = 20  # of a command; its result has all
+_LINES = 20  # logged by a command; its result has all
 
 
 class OtherCategory(NamedTuple):
-    """An object of a graph whose patch is of another category.
+    """An object of a graph with a patch of another category.
 
     Attributes:
       graph: index of the graph in its file.
       object: position in the graph.
-      wanted: its category.
-      taken: that of the patch.
+      wanted: the object's category.
+      taken: the patch's category.
       chosen_by: "model" or "user".
     """
 
@@ -32,7 +32,7 @@ class OtherCategory(NamedTuple):
 
 
 class SamePatch(NamedTuple):
-    """Objects of a graph that got one patch, not all of them because the user says so.
+    """Objects of a graph with the same patch, unless the user chose it for all of them.
 
     Attributes:
       graph: index of the graph in its file.
@@ -49,8 +49,8 @@ class PatchNotices:
     """Collects notices over the samples of a command.
 
     Args:
-      model: that makes the samples.
-      licences: that it may retrieve patches under.
+      model: makes the samples.
+      licences: filter for retrieval.
     """
 
     def __init__(self, model: ModelFolder, licences: LicenceFilter):
@@ -58,10 +58,10 @@ class PatchNotices:
         self._licences = licences
         self._others: Counter[OtherCategory] = Counter()
         self._same: Counter[SamePatch] = Counter()
-        self._untold: set[SamePatch] = set()
+        self._allowed: set[SamePatch] = set()
 
     def add(self, description: dict[str, Any]) -> None:
-        """Takes in a sample, as `export.result_folder.describe_sample` describes it."""
+        """Adds a sample as described by `export.result_folder.describe_sample`."""
         graph, objects = description["graph"], description["objects"]
         for position, item in enumerate(objects):
             patch = item["patch"]
@@ -76,10 +76,10 @@ class PatchNotices:
                 same = SamePatch(graph, tuple(places), categories)
                 self._same[same] += 1
                 if description["repeats_allowed"] and self._model.avoids_repeats:
-                    self._untold.add(same)  # the user has allowed it
+                    self._allowed.add(same)  # the user has allowed it
 
     def result(self) -> dict[str, Any]:
-        """For the command's result: in how many samples each was so.
+        """Entries of the command's result, each with its number of samples.
 
         `fallbacks` counts the patches of another category that the model had to take.
         """
@@ -91,13 +91,13 @@ class PatchNotices:
             "same_patch": [{**same._asdict(), "samples": n} for same, n in self._same.items()],
         }
 
-    def tell(self) -> None:
-        """Logs a line about each."""
+    def log(self) -> None:
+        """Logs a line about each notice, except for repeats that the user allowed."""
         lines = [self._line_of_other(other, n) for other, n in self._others.items()]
         lines += [
             self._line_of_same(same, n)
             for same, n in self._same.items()
-            if same not in self._untold
+            if same not in self._allowed
         ]
         log = logging.getLogger(__name__)
         for line in lines[:_LINES]:

@@ -1,4 +1,4 @@
-"""From a scene graph to one row of a request. Imports no TensorFlow."""
+"""Encodes a scene graph as one row of a request. Imports no TensorFlow."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rgan_tf.errors import BadInput
 from rgan_tf.scene_graph import SceneGraph, encode_scene_graph
 from rgan_tf.storage.image import read_image, resize_image
 
-MODEL, USER = "model", "user"  # who has chosen a patch
+MODEL, USER = "model", "user"  # who chose a patch
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,10 +24,10 @@ class Draw:
 
     Attributes:
       mode: one of the numbers of `export.signatures.MODES`.
-      seed: of the draw; 0 where nothing is drawn.
+      seed: of the draw; 0 if nothing is random.
       temperature: of the draw.
-      repeats: whether objects may get the same patch while others are free; None where the model
-        is of an earlier version, which lets them and knows no such request.
+      repeats: whether objects may get the same patch while others are free; None for a model of an
+        earlier version, which lets them and has no such option.
     """
 
     mode: int = SAMPLE
@@ -36,7 +36,7 @@ class Draw:
     repeats: bool | None = False
 
     def for_model(self, model: ModelFolder) -> Draw:
-        """As that model understands it."""
+        """The draw in terms of that model."""
         return self if model.avoids_repeats else dataclasses.replace(self, repeats=None)
 
     @property
@@ -49,7 +49,7 @@ class Draw:
         }
 
     def describe(self) -> dict[str, Any]:
-        """As JSON; seed and temperature are null where nothing is drawn."""
+        """As JSON; seed and temperature are null if nothing is random."""
         is_drawn = self.mode == SAMPLE
         return {
             "mode": MODES[self.mode],
@@ -64,13 +64,13 @@ class Request:
     """One row of a request, without its `Draw`.
 
     Attributes:
-      graph: what it was made from.
+      graph: the graph that it was made from.
       index: position of the graph in its file.
-      endpoint: the signature that takes it.
+      endpoint: its signature.
       fields: values by field name, without the batch dimension.
-      kept: positions of objects that stay as an earlier picture has them.
-      replaced: position -> id of the patch that must not come again, None for an image of one's
-        own; of objects that are drawn anew while the others are kept.
+      kept: positions of objects that stay as in an earlier picture.
+      replaced: position -> id of the patch to avoid, None for the user's own image; for objects
+        that are redrawn while others are kept.
     """
 
     graph: SceneGraph
@@ -93,7 +93,7 @@ def refused_licences(licences: LicenceFilter, model: ModelFolder) -> np.ndarray:
     """The field `licences_refused` of one row: [L] bool.
 
     Raises:
-      BadInput: if the filter leaves no patch of the model.
+      BadInput: if no patch of the model passes the filter.
     """
     refused = np.array(licences.refused(model.licences))
     if refused.all():
@@ -112,19 +112,19 @@ def build_request(
     source: str,
     licences: LicenceFilter,
 ) -> Request:
-    """Encodes a graph for a model and reads the images that it names.
+    """Encodes a graph for a model and reads its images.
 
     Args:
-      graph: with sound structure.
-      model: that will read it.
-      folder: what image paths are relative to.
+      graph: with valid structure.
+      model: the model to ask.
+      folder: base of image paths.
       index: position of the graph in its file.
-      source: how to call the graph in messages.
-      licences: that the model may retrieve patches under.
+      source: its name in messages.
+      licences: filter for retrieval.
 
     Raises:
-      BadInput: if the graph does not fit the model, names a patch whose licence is refused, or an
-        image is missing or unusable; or the filter leaves no patch.
+      BadInput: if the graph does not fit the model, names a patch with a refused licence, or an
+        image is missing or unusable; or no patch passes the filter.
       CorruptData: if an image is damaged.
     """
     sizes = model.sizes

@@ -1,4 +1,4 @@
-"""The pictures and the JSON of generated samples. Equal replies give equal bytes."""
+"""Writes the pictures and JSON of generated samples; equal replies give equal bytes."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from rgan_tf.storage.image import decode_image, encode_png, grid
 
 _LAYOUT_SIDE = 384  # px
 _OVERVIEW_CELL = 192  # px
-_OVERVIEW_ROWS = 64  # a picture with more would be too tall for most programs
+_OVERVIEW_ROWS = 64  # a taller picture would be too tall for most programs
 _DIGITS = 6  # of distances in JSON
 
 
 @dataclasses.dataclass(frozen=True)
 class Sample:
-    """What the overview shows of a sample, and the command's result says.
+    """A sample for the overview and the command's result.
 
     Attributes:
       image_name: file name of the image.
       layout, patches, image: uint8 [h, w, 3].
-      description: as `describe_sample` gives it.
+      description: from `describe_sample`.
     """
 
     image_name: str
@@ -52,18 +52,18 @@ def write_sample(
     """Writes image, layout, patches and JSON of one sample.
 
     Args:
-      folder: that exists.
+      folder: an existing folder.
       number: of the sample; names the files.
-      request: what was asked.
+      request: the request.
       reply: one row, values by field name.
       draw: how its patches were retrieved.
-      model: that answered.
+      model: the model that answered.
     """
     name = f"sample-{number:04d}"
     graph = request.graph
     count = len(graph.objects)
     boxes = reply["boxes"][:count]
-    labels = object_labels(graph.objects)  # by which --keep and --redraw name them
+    labels = object_labels(graph.objects)  # as used by --keep and --redraw
     layout = draw_layout(graph.objects, boxes, _LAYOUT_SIDE, graph.relationships, labels)
     crops = _read_crops(reply["patch_crops_bytes"][:count], model.sizes.crop)
     description = describe_sample(request, reply, draw, model)
@@ -82,24 +82,24 @@ def write_sample(
 def describe_sample(
     request: Request, reply: dict[str, Any], draw: Draw, model: ModelFolder
 ) -> dict[str, Any]:
-    """How a sample came about: graph, draw, and per object its box and its patch.
+    """Describes a sample: graph, draw, and per object its box and its patch.
 
-    `category_found` says whether the patch is of the object's category; a patch of the user's own
-    counts as such. `same_patch_as` has the positions of other objects with the same patch.
+    `category_found` says whether the patch has the object's category; the user's own patches count
+    as such. `same_patch_as` has the positions of other objects with the same patch.
     """
     graph = request.graph
     patch_ids = [int(patch) for patch in reply["patch_ids"][: len(graph.objects)]]
     order = [int(position) for position in reply["order"] if position >= 0]
     objects = []
     for position, category in enumerate(graph.objects):
-        # The shortest numbers that are these very float32s: kept boxes give the same picture.
+        # The shortest numbers that round to these float32s: kept boxes give the same picture.
         y0, x0, y1, x1 = (float(str(np.float32(edge))) for edge in reply["boxes"][position])
         patch_id = patch_ids[position]
         score = float(reply["patch_scores"][position])
         if patch_id >= 0:
             patch = {"id": patch_id, **model.provenance[patch_id]}
             category_found = patch["category"] == category
-        else:  # the user's own, or none at all
+        else:  # the user's own patch, or none
             patch = {"id": None, "path": graph.patches[position]}
             category_found = patch["path"] is not None
         patch["chosen_by"] = MODEL if graph.patches[position] is None else USER
@@ -142,7 +142,7 @@ def write_overview(folder: Path, samples: list[Sample]) -> None:
 
 
 def _read_crops(files: Sequence[bytes], side: int) -> list[np.ndarray]:
-    """[side, side, 3] uint8 each; black where an object got no patch."""
+    """[side, side, 3] uint8 each; black for an object without a patch."""
     blank = np.zeros([side, side, 3], np.uint8)
     return [decode_image(content, "patch_crops_bytes") if content else blank for content in files]
 
@@ -154,9 +154,9 @@ def _describe_edit(request: Request) -> dict[str, Any]:
 
 
 def _write_own_patches(folder: Path, name: str, request: Request) -> dict[int, str]:
-    """Writes the images of the user's own as the model reads them; position -> file name.
+    """Writes the user's own images as read by the model; position -> file name.
 
-    The sample is whole with them: it can be edited wherever it lies.
+    This makes the sample complete: it can be edited wherever it is.
     """
     names = {}
     for position in np.flatnonzero(request.fields.get("own_given", ())).tolist():

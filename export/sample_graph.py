@@ -1,4 +1,4 @@
-"""The JSON that `rgan generate` writes next to a picture, read as a graph that can be edited."""
+"""Reads the JSON that `rgan generate` writes next to a picture as an editable graph."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from rgan_tf.scene_graph import SceneGraph, parse_scene_graph
 
 @dataclasses.dataclass(frozen=True)
 class Edit:
-    """What is done with the objects of a sample; all names are as the user wrote them.
+    """Which objects of a sample are kept or redrawn; names are as the user wrote them.
 
     Attributes:
-      keep: objects that stay as they are while all others are drawn anew.
-      redraw: objects that are drawn anew while all others stay as they are.
+      keep: objects that stay while all others are redrawn.
+      redraw: objects that are redrawn while all others stay.
     """
 
     keep: tuple[str, ...] = ()
@@ -28,7 +28,7 @@ class Edit:
     def __post_init__(self):
         if self.keep and self.redraw:
             raise BadInput(
-                "--keep draws all others anew and --redraw keeps all others: name the objects of "
+                "--keep redraws all others and --redraw keeps all others: name the objects of "
                 "one of them"
             )
 
@@ -38,16 +38,16 @@ class Edit:
 
 @dataclasses.dataclass(frozen=True)
 class DrawnGraph:
-    """A graph as its file has it, and what of an earlier picture of it stays.
+    """A graph as in its file, and what stays of an earlier picture of it.
 
     Attributes:
-      graph: what the user fixed, in his own words.
-      fixed: the same, with the boxes and patches that stay; images are named as they lie beside
-        the file.
-      kept: positions of the objects that stay as they were; empty for a graph that is no sample.
-      replaced: position -> id of the patch that must not come again, None for an image of one's
-        own; of the objects that are drawn anew in place of others.
-      patches: per object what the file says of its patch of the bank; None where it has none.
+      graph: what the user fixed.
+      fixed: the same, with the boxes and patches that stay; images have the names of the files
+        beside the JSON.
+      kept: positions of the objects that stay; empty for a graph that is not a sample.
+      replaced: position -> id of the patch to avoid, None for the user's own image; for redrawn
+        objects.
+      patches: per object the file's description of its patch of the bank, or None.
     """
 
     graph: SceneGraph
@@ -60,24 +60,24 @@ class DrawnGraph:
 def parse_drawn_graph(value: Any, source: str, edit: Edit, folder: Path) -> DrawnGraph:
     """Reads a graph, or a sample as a graph.
 
-    A sample without an edit is the graph that it was made of. In a sample, "keep" and "redraw"
-    may list objects as the options of these names do.
+    A sample without an edit is the graph from which it was made. In a sample, "keep" and "redraw"
+    may list objects like the options of these names.
 
     Args:
-      value: what the JSON held.
-      source: how to call it in messages.
-      edit: what is done with the objects of a sample.
-      folder: of the file, beside which a sample's images of the user's own lie. Where the JSON was
-        copied without them, they are sought where the first graph had them.
+      value: the parsed JSON.
+      source: its name in messages.
+      edit: which objects to keep or redraw.
+      folder: of the file, with a sample's own images. If the JSON was copied without them, they are
+        searched where the first graph had them.
 
     Raises:
-      BadInput: if it is no sound graph or sample; or the edit names what it has not, or there is
+      BadInput: if it is not a valid graph or sample, the edit names unknown objects, or there is
         nothing to edit.
     """
     if not _is_sample(value):
         if edit:
             raise BadInput(
-                f"{source}: --keep and --redraw change a picture that is there; name the JSON that "
+                f"{source}: --keep and --redraw change an existing picture; name the JSON that "
                 "rgan generate wrote next to it, such as OUT/sample-0001.json"
             )
         graph = parse_scene_graph(value, source)
@@ -120,15 +120,15 @@ def parse_drawn_graph(value: Any, source: str, edit: Edit, folder: Path) -> Draw
 
 
 def positions_of(names: Sequence[str], objects: Sequence[str], where: str) -> list[int]:
-    """Which objects are meant: by category, by number among those of one category, or position.
+    """Resolves names of objects: a category, a number within a category, or a position.
 
     Args:
       names: such as "house", "tree:2" (the second tree) or "3" (a position, from 0).
       objects: categories of the graph.
-      where: how messages begin.
+      where: beginning of messages.
 
     Raises:
-      BadInput: for a name that the graph does not have, or that several objects share.
+      BadInput: for a name that no object has, or several.
     """
     labels = object_labels(objects)
     positions = []
@@ -157,7 +157,7 @@ def positions_of(names: Sequence[str], objects: Sequence[str], where: str) -> li
 
 
 def object_labels(objects: Sequence[str]) -> list[str]:
-    """One name per object: its category, numbered from 1 where several have the same."""
+    """One name per object: its category, numbered from 1 if several have the same."""
     seen: dict[str, int] = {}
     labels = []
     for category in objects:
@@ -180,7 +180,7 @@ def _listed(value: dict[str, Any], key: str, source: str) -> tuple[str, ...]:
 
 
 def _object_of(item: Any, where: str) -> dict[str, Any]:
-    """An object of a sample with its patch as a dict; where there is none, an empty one."""
+    """An object of a sample with its patch as a dict, which is empty without a patch."""
     if not isinstance(item, dict):
         raise BadInput(f"{where}: expected an object as rgan generate writes it, with a category")
     patch = item.get("patch")
@@ -200,7 +200,7 @@ def _graph(value, items, boxes, patches, source: str) -> SceneGraph:
 
 
 def _shown_patch(patch: dict[str, Any], folder: Path) -> Any:
-    """What a graph would name it by: an image, or an id."""
+    """What names the patch in a graph: an image path or an id."""
     copy, path = patch.get("file"), patch.get("path")
     if isinstance(copy, str) and (path is None or os.path.isfile(folder / copy)):
         return copy
@@ -208,7 +208,7 @@ def _shown_patch(patch: dict[str, Any], folder: Path) -> Any:
 
 
 def _called(patch: Any, described: dict[str, Any]) -> Any:
-    """An image of the user's under the name that the first graph gave it."""
+    """The user's own image under its name in the first graph."""
     return described.get("path", patch) if isinstance(patch, str) else patch
 
 

@@ -1,4 +1,4 @@
-"""The SavedModel of a run and a bank: made, written, and checked in a process of its own."""
+"""Builds and writes the SavedModel of a run and a bank, and checks it in another process."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ from rgan_tf.storage.files import write_bytes_atomic
 
 _CHECK_TIMEOUT_S = 900
 _CHECK_BATCHES = (1, 2, 2, 1)
-_PIXEL_TOLERANCE = 1  # of 255; another process may add up in another order
+_PIXEL_TOLERANCE = 1  # of 255; another process may sum in another order
 
 
 def export_run(
@@ -57,22 +57,22 @@ def export_run(
     weights_dir: str | Path | None = None,
     retriever: Retriever | None = None,
 ) -> dict[str, Any]:
-    """Writes a run with a bank as a new version of a model, and checks it in a process of its own.
+    """Writes a run with a bank as a new version of a model, and checks it in another process.
 
     Args:
       run: an opened run that learned to retrieve.
       bank: an opened bank that fits it.
       out: model folder; gets a new version in it.
       index: one of `export.signatures.INDICES`: how the model searches its bank.
-      name: of the model in the server's files, as clients ask for it.
+      name: of the model for clients, in the server's files.
       weights_dir: folder with backbone weight files.
-      retriever: chooses the patches; None takes the one that the run was trained with.
+      retriever: chooses the patches; None takes that of the run.
 
     Returns:
       `version`, `path`, `index`, `serving`, `patches`, `megabytes`.
 
     Raises:
-      BadInput: if the folder is taken, or the index is not to be had.
+      BadInput: if the folder is taken, or the index is not available.
     """
     check_name(name)
     check_destination(out)
@@ -84,7 +84,7 @@ def export_run(
         lambda folder: write_version(folder, archive, served, licences, run, bank),
         lambda folder: check_fresh(folder, archive, served.sizes, allow=served.search.packages),
     )
-    # The stock image has no operations of ScaNN: its files would start a server that fails.
+    # The stock image lacks ScaNN's operations: its files would start a server that fails.
     serving = write_serving_files(out, name) if index == EXACT else None
     total = sum(path.stat().st_size for path in version.rglob("*") if path.is_file())
     return {
@@ -111,13 +111,13 @@ def build_served_model(
       bank: an opened bank that fits it.
       weights_dir: folder with backbone weight files, or None.
       index: one of `export.signatures.INDICES`.
-      retriever: chooses the patches; None takes the one that the run was trained with.
+      retriever: chooses the patches; None takes that of the run.
 
     Returns:
       The model, and the licence codes of its patches in the order of its field.
 
     Raises:
-      BadInput: if the index is not to be had, or does not suit the bank.
+      BadInput: if the index is not available, or does not suit the bank.
     """
     config, vocabulary = run.config, run.vocabulary
     prefilter = build_sg2im_networks(config, vocabulary)
@@ -129,7 +129,7 @@ def build_served_model(
     encoder = run.stage_record("sg2im")["weights_sha256"]
     features = BankSearch(bank, prefilter, encoder, config).features
     retriever = (retriever or retriever_for(config)).bound_to(networks.embedding)
-    no_relations = np.zeros([len(bank), 0], np.float32)  # which serving does not need
+    no_relations = np.zeros([len(bank), 0], np.float32)  # serving does not need them
     reader = PatchReader(bank, no_relations, crop_size=config.data.crop_size)
     licences, licence_ids = licence_table(bank.rows)
     arrays = BankArrays(
@@ -172,7 +172,7 @@ def build_served_model(
 
 
 def write_version(folder: Path, archive, served, licences: tuple[str, ...], run, bank) -> None:
-    """Writes the SavedModel and what travels with it."""
+    """Writes the SavedModel and the files that accompany it."""
     with contextlib.redirect_stdout(io.StringIO()):  # pages of resource handles
         archive.write_out(str(folder))
     write_warmup(folder, served.sizes)
@@ -209,16 +209,16 @@ def write_version(folder: Path, archive, served, licences: tuple[str, ...], run,
 
 
 def check_fresh(folder: Path, archive, sizes, allow: tuple[str, ...] = ()) -> None:
-    """Has another process, with TensorFlow alone, load the version and answer requests.
+    """Loads the version in another process with TensorFlow alone and compares its answers.
 
     Args:
       folder: of the version.
       archive: the endpoints in this process.
       sizes: of the model.
-      allow: packages that the other process may import besides, and does import before it loads.
+      allow: further packages that the other process may import, and imports before loading.
 
     Raises:
-      CheckFailed: if it cannot, or answers otherwise than the model in this process.
+      CheckFailed: if it fails or its answers differ from those of this process.
       BadInput: if that process was killed.
     """
     requests = {
@@ -238,7 +238,7 @@ def check_fresh(folder: Path, archive, sizes, allow: tuple[str, ...] = ()) -> No
             )
         except subprocess.TimeoutExpired as error:
             raise CheckFailed(f"no answer within {_CHECK_TIMEOUT_S} s") from error
-        if done.returncode < 0:  # by whoever had to find memory, most likely
+        if done.returncode < 0:  # most likely for lack of memory
             raise BadInput(
                 f"the process that checks the written model was killed (signal "
                 f"{-done.returncode}); free some memory and repeat"
@@ -264,18 +264,18 @@ def check_fresh(folder: Path, archive, sizes, allow: tuple[str, ...] = ()) -> No
         ):
             raise CheckFailed(f"{endpoint} retrieves other patches there")
         if not np.allclose(replies[f"{endpoint}/boxes"], expected["boxes"].numpy(), atol=1e-4):
-            raise CheckFailed(f"{endpoint} places the objects elsewhere there")
+            raise CheckFailed(f"{endpoint} places the objects differently")
         if "image_bytes" not in names:
             continue
         for row, content in enumerate(expected["image_bytes"].numpy()):
             here = tf.io.decode_png(content).numpy().astype(int)
             there = tf.io.decode_png(replies[f"{endpoint}/image_bytes/{row}"].tobytes()).numpy()
             if np.abs(here - there).max() > _PIXEL_TOLERANCE:
-                raise CheckFailed(f"{endpoint} makes another image there")
+                raise CheckFailed(f"{endpoint} makes a different image")
 
 
 class CheckFailed(RuntimeError):
-    """A version that was written and must not be published; a bug, not the user's mistake."""
+    """A written version must not be published; a bug, not the user's mistake."""
 
     def __init__(self, reason: str):
-        super().__init__(f"the exported model does not work in a process of its own: {reason}")
+        super().__init__(f"the exported model does not work in another process: {reason}")

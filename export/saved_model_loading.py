@@ -1,4 +1,4 @@
-"""Loading the SavedModel of an exported version."""
+"""Loads the SavedModel of an exported version."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from rgan_tf.refusals import is_refused
 
 
 def load_saved_model(model: ModelFolder) -> Any:
-    """What `tf.saved_model.load` gives.
+    """Loads the SavedModel with `tf.saved_model.load`.
 
     Raises:
-      BadInput: if the model needs ScaNN, which is not to be had.
+      BadInput: if the model needs ScaNN, which is not installed.
       CorruptData: if TensorFlow cannot read the model.
     """
     if model.manifest.get("index") == SCANN:
-        try:  # TensorFlow knows the operations from then on
+        try:  # registers ScaNN's operations
             importlib.import_module("rgan_tf.adapters.scann")
         except BadInput as error:
             raise BadInput(f"--model {model.folder}: {error}") from error
@@ -37,14 +37,14 @@ def load_saved_model(model: ModelFolder) -> Any:
 
 
 def load_endpoints(model: ModelFolder) -> Answer:
-    """Loads the SavedModel.
+    """Loads the SavedModel as a function.
 
     Returns:
       A function of (`Request`, `Draw`) that answers with one row of NumPy values by field name.
-      Rows go one by one: what a sample looks like then depends on nothing but itself.
+      Rows run one by one, so that a sample depends on nothing but itself.
 
     Raises:
-      BadInput: if the model needs ScaNN, which is not to be had.
+      BadInput: if the model needs ScaNN, which is not installed.
       CorruptData: if TensorFlow cannot read the model.
     """
     loaded = load_saved_model(model)

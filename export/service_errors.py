@@ -1,7 +1,7 @@
-"""What can go wrong between a client and a server, each with its gRPC and its HTTP name.
+"""Errors between a client and a server, each with its gRPC and its HTTP name.
 
-A message is one line. The names are those of gRPC; the HTTP codes are those that TensorFlow Serving
-answers with. Imports neither TensorFlow nor gRPC.
+A message is one line. The names are gRPC's; the HTTP codes are those of TensorFlow Serving. Imports
+neither TensorFlow nor gRPC.
 """
 
 from __future__ import annotations
@@ -10,16 +10,16 @@ from rgan_tf.errors import RganError
 
 
 class ServiceError(RganError):
-    """Base of all; by itself a failure inside the server.
+    """Base class; itself a failure inside the server.
 
     Attributes:
       grpc_name: of the status code.
       http_status: number.
       is_retryable: whether the same request may succeed a moment later.
-      retry_after_s: seconds that the server wants to be left alone for; None if it did not say.
+      retry_after_s: seconds that the client should wait; None if the server did not say.
     """
 
-    exit_code = 2  # whoever is at fault, it is not the program that asks
+    exit_code = 2  # not a bug of the client program
     grpc_name = "INTERNAL"
     http_status = 500
     is_retryable = False
@@ -27,7 +27,7 @@ class ServiceError(RganError):
 
 
 class InvalidRequest(ServiceError):
-    """The request itself is wrong; the same one will never succeed."""
+    """The request is wrong and will never succeed."""
 
     grpc_name = "INVALID_ARGUMENT"
     http_status = 400
@@ -48,7 +48,7 @@ class TooLarge(InvalidRequest):
 
 
 class Unsupported(InvalidRequest):
-    """A method that this server does not have."""
+    """A method that this server does not support."""
 
     grpc_name = "UNIMPLEMENTED"
     http_status = 501
@@ -63,14 +63,14 @@ class Overloaded(ServiceError):
 
 
 class DeadlineExceeded(ServiceError):
-    """No answer within the time that the client gave."""
+    """No answer within the client's deadline."""
 
     grpc_name = "DEADLINE_EXCEEDED"
     http_status = 504
 
 
 class Unreachable(ServiceError):
-    """No connection to the server, or it broke."""
+    """The connection to the server failed or broke."""
 
     grpc_name = "UNAVAILABLE"
     http_status = 503
@@ -78,7 +78,7 @@ class Unreachable(ServiceError):
 
 
 class BadReply(ServiceError):
-    """The server answered something that is not a reply of such a model."""
+    """The server's answer is not a reply of such a model."""
 
 
 _BY_HTTP = {
@@ -98,17 +98,17 @@ _BY_GRPC = {
     "UNIMPLEMENTED": Unsupported,
     "RESOURCE_EXHAUSTED": Overloaded,
     "UNAVAILABLE": Overloaded,
-    "CANCELLED": Unreachable,  # by a server that stops: this client cancels nothing
+    "CANCELLED": Unreachable,  # by a stopping server: this client cancels nothing
     "DEADLINE_EXCEEDED": DeadlineExceeded,
 }
 
 
 def error_of_http(status: int, message: str) -> ServiceError:
-    """The error that a status of HTTP stands for."""
+    """The error for an HTTP status."""
     default = InvalidRequest if 400 <= status < 500 else ServiceError
     return _BY_HTTP.get(status, default)(message)
 
 
 def error_of_grpc(name: str, message: str) -> ServiceError:
-    """The error that a status of gRPC, by its name, stands for."""
+    """The error for a gRPC status, by its name."""
     return _BY_GRPC.get(name, ServiceError)(message)

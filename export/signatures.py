@@ -1,11 +1,11 @@
 """The wire contract of an exported model: endpoints, fields, types, shapes, limits.
 
-Written once here and used by the graph that checks a request, by the command and the clients that
-make one, and by the description that travels with the model. Imports no TensorFlow.
+Defined once for the graph that checks a request, the command and the clients that make one, and the
+description that accompanies the model. Imports no TensorFlow.
 
-Every input has the batch as its first dimension and fixed sizes otherwise, so that a server can
-merge requests; what differs per request is a field with one entry per row. A row's result does not
-depend on the rows it is batched with. Fields whose name ends in `_bytes` are binary.
+Every input has the batch as its first dimension and otherwise fixed sizes, so that a server can
+merge requests; whatever varies per request is a field with one entry per row. A row's result does
+not depend on the other rows of its batch. Fields whose name ends in `_bytes` are binary.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ GENERATE_WITH_PATCHES = "generate_with_patches"
 RETRIEVE_ONLY = "retrieve"
 ENCODE = "encode"
 
-RETRIEVE = -1  # patch_ids: let the model choose; in the reply: no object here
+RETRIEVE = -1  # patch_ids: let the model choose; in the reply: padding
 SAMPLE, DETERMINISTIC, NEAREST = range(3)  # mode
 MODES = ("sample", "deterministic", "nearest")  # their names, by number
-WITH_REPEATS = len(MODES)  # added to a mode: objects of one scene may then get the same patch
+WITH_REPEATS = len(MODES)  # added to a mode: objects of one scene may get the same patch
 ALL_MODES = (*MODES, *(f"{name}_with_repeats" for name in MODES))
 MAX_TEMPERATURE = 100.0
 OWN_PATCH = -2  # patch_ids of the reply: the patch that came with the request
-NO_SCORE = -1.0  # patch_scores: the patch was not found by the pre-filter
+NO_SCORE = -1.0  # patch_scores: the patch is not from the pre-filter
 MAX_SEED = 2**31 - 1
 EXACT, SCANN = "exact", "scann"
-INDICES = (EXACT, SCANN)  # how the graph searches its bank; the first needs nothing but TensorFlow
+INDICES = (EXACT, SCANN)  # how the graph searches its bank; the first only needs TensorFlow
 
 ALLOWED_BATCHES = (1, 2, 4, 8)  # rows that a server should run at once
 MAX_BATCH = ALLOWED_BATCHES[-1]  # rows per request that a server should allow
@@ -52,7 +52,7 @@ class Field:
       dtype: NumPy name; "bytes" for binary strings.
       shape: dimensions after the batch, as numbers or names of `Sizes` attributes.
       meaning: one line for people.
-      since: version of the contract that it came with.
+      since: version of the contract that introduced it.
     """
 
     name: str
@@ -64,7 +64,7 @@ class Field:
 
 @dataclasses.dataclass(frozen=True)
 class Sizes:
-    """What the dimension names of a model stand for, and how many ids it knows.
+    """Values of the dimension names of a model, and its numbers of ids.
 
     Attributes:
       objects: O, objects per graph.
@@ -74,8 +74,8 @@ class Sizes:
       image: side of the image, px.
       width: W, length of a graph feature.
       patches: N, rows of the patch bank.
-      num_objects: rows of the object vocabulary, reserved ids included.
-      num_predicates: rows of the predicate vocabulary, reserved id included.
+      num_objects: rows of the object vocabulary, including reserved ids.
+      num_predicates: rows of the predicate vocabulary, including the reserved id.
       licences: L, licence codes among the patches, at least 1.
     """
 
@@ -232,7 +232,7 @@ def describe(sizes: Sizes) -> dict[str, Any]:
 
 
 def sizes_from_description(description: Any, source: str) -> Sizes:
-    """Reads the sizes back from `describe`.
+    """Reads the sizes from the result of `describe`.
 
     Raises:
       CorruptData: if they are missing, or of another version of the contract.
@@ -249,7 +249,7 @@ def sizes_from_description(description: Any, source: str) -> Sizes:
 
 
 def empty_request(endpoint: str, sizes: Sizes, batch: int) -> dict[str, np.ndarray]:
-    """A request without objects: every field in its type and shape, padded."""
+    """A request without objects: every field with its type and shape, padded."""
     padding = {"triples": -1, "patch_ids": RETRIEVE, "temperature": 1.0}
     return {
         field.name: np.full(

@@ -1,4 +1,4 @@
-"""`rgan generate --watch`: one process that draws a graph again whenever its file changes."""
+"""`rgan generate --watch`: redraws a graph whenever its file changes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from rgan_tf.storage.files import atomic_folder, write_bytes_atomic
 POLL_S = 0.2
 LATEST = "latest.png"
 
-_DIGITS = 4  # of a picture's folder
+_DIGITS = 4  # of the number of a picture's folder
 
 
 def watched(
@@ -30,28 +30,28 @@ def watched(
     draws: list[Draw],
     licences: LicenceFilter,
 ) -> Iterator[dict[str, Any]]:
-    """Draws the graph now and after every change of its file, until it is interrupted.
+    """Draws the graph now and after every change of its file, until interrupted.
 
-    A file that cannot be drawn is said, and waited for: somebody is at work on it.
+    Errors of the file are logged and the next change is awaited: somebody is editing it.
 
     Args:
       graph: the file.
-      out: folder for a folder per change.
-      answering: opens what asks the model.
+      out: folder for one folder per change.
+      answering: opens the model or server.
       read: reads the file.
-      draws: of every sample.
-      licences: that may be retrieved.
+      draws: `Draw` of every sample.
+      licences: filter for retrieval.
 
     Yields:
-      What `rgan generate` says, once per picture, with "image" in place of "images".
+      Results of `rgan generate`, one per picture, with "image" in place of "images".
 
     Raises:
-      BadInput: if there is no such file, or something else in the folder.
+      BadInput: if the file does not exist, or the folder holds something else.
     """
     folder = Path(out)
     number = _last_number(folder)
     if not Path(graph).is_file():
-        raise BadInput(f"{graph}: No such file; name the scene graph that is watched")
+        raise BadInput(f"{graph}: No such file; name the scene graph to watch")
     log = logging.getLogger(__name__)
     try:
         with answering() as answer:
@@ -76,7 +76,7 @@ def watched(
 
 
 def _changes(path: Path) -> Iterator[None]:
-    """Once at first, and once for every content that stayed the same for two looks."""
+    """Yields once at first, and then for every content that was the same in two polls."""
     drawn = before = None
     while True:
         content = _content(path)
@@ -89,7 +89,7 @@ def _changes(path: Path) -> Iterator[None]:
 
 
 def _content(path: Path) -> bytes | None:
-    """None while the file is not there: many editors write a new one in its place."""
+    """None while the file is missing: many editors replace it with a new one."""
     try:
         return path.read_bytes()
     except OSError:
@@ -97,10 +97,10 @@ def _content(path: Path) -> bytes | None:
 
 
 def _last_number(folder: Path) -> int:
-    """Number of the newest folder of an earlier watch, 0 where there is none.
+    """Number of the newest folder of an earlier watch; 0 if there is none.
 
     Raises:
-      BadInput: if something else is there.
+      BadInput: if the folder holds something else.
     """
     if not folder.exists():
         return 0
@@ -110,7 +110,7 @@ def _last_number(folder: Path) -> int:
     for name in names:
         is_ours = name == LATEST or _is_number(name) or name.endswith(".partial")
         if not is_ours:
-            raise BadInput(f"--out {folder}: holds {name}; name a folder for the pictures alone")
+            raise BadInput(f"--out {folder}: holds {name}; name a folder only for the pictures")
     return max((int(name) for name in names if _is_number(name)), default=0)
 
 

@@ -1,12 +1,11 @@
-"""Requests and replies as JSON, as TensorFlow Serving's REST interface has them.
+"""Requests and replies as JSON, as in TensorFlow Serving's REST interface.
 
     {"signature_name": NAME, "inputs": {FIELD: [row, ...], ...}}     columns; answered by "outputs"
     {"signature_name": NAME, "instances": [{FIELD: row, ...}, ...]}  rows; answered by "predictions"
 
-Further keys are not looked at, beside these and among the columns; a row must have its fields and
-no others. That is how TensorFlow Serving's `json_tensor.cc` reads both. Binary values are
-{"b64": "..."}. A reply with one field only has the values without the field's name. Imports no
-TensorFlow; used by server and client.
+As in TensorFlow Serving's `json_tensor.cc`, unknown keys are ignored, at the top level and among
+columns; a row must have exactly its fields. Binary values are {"b64": "..."}. A reply with only one
+field has the values without the field's name. Imports no TensorFlow; used by server and client.
 """
 
 from __future__ import annotations
@@ -22,18 +21,18 @@ import numpy as np
 from export.signatures import GENERATE, Field, Sizes
 from rgan_tf.errors import BadInput
 
-# Milliseconds after which an answer is of no use; TensorFlow Serving does not look at it.
+# Milliseconds after which the client no longer waits; TensorFlow Serving ignores it.
 TIMEOUT_HEADER = "X-Request-Timeout-Ms"
 
 _BYTES = "bytes"
-# What numbers of JSON may become; whether they fit is checked apart.
+# Types that JSON numbers may become; ranges are checked separately.
 _KINDS = {"bool": "b", "int32": "iu", "uint8": "iu", "float32": "iuf"}
 _SHOWN = 60  # characters of a value in a message
-_MAX_RANK = 8  # dimensions that are looked at
+_MAX_RANK = 8  # dimensions that are checked
 
 
 class TensorSpec(NamedTuple):
-    """What a field must be.
+    """Type and shape of a field.
 
     Attributes:
       dtype: NumPy name; "bytes" for binary strings.
@@ -45,17 +44,17 @@ class TensorSpec(NamedTuple):
 
 
 def specs_of(fields: Iterable[Field], sizes: Sizes) -> dict[str, TensorSpec]:
-    """What each field of a model must be, by name."""
+    """Type and shape of each field of a model, by name."""
     return {field.name: TensorSpec(field.dtype, sizes.shape_of(field)) for field in fields}
 
 
 class Call(NamedTuple):
-    """A request as it was sent.
+    """A request as sent.
 
     Attributes:
       signature: name.
       fields: raw values, by field name; lists with a value per row.
-      by_row: whether the reply must come by row, and no other fields may be there.
+      by_row: whether the reply must be by row, and unknown fields are refused.
     """
 
     signature: str
@@ -67,14 +66,14 @@ def parse_call(body: bytes) -> Call:
     """Reads the body of a predict request.
 
     Raises:
-      BadInput: naming what is wrong; the values are not looked at yet.
+      BadInput: names the error; the values are not checked yet.
     """
     try:
-        # NaN is let through as TensorFlow Serving does; the model itself refuses it by field.
+        # NaN is accepted as in TensorFlow Serving; the model refuses it by field.
         value = json.loads(body.decode("utf-8-sig"), object_pairs_hook=_once)
     except RecursionError as error:
         raise BadInput("JSON: nested too deeply") from error
-    except ValueError as error:  # also bytes that are not UTF-8, numbers of thousands of digits
+    except ValueError as error:  # also invalid UTF-8 and numbers of thousands of digits
         raise BadInput(f"JSON: {str(error).splitlines()[0][:_SHOWN]}") from error
     if not isinstance(value, dict):
         raise BadInput('JSON: must be an object with "inputs" or "instances"')
@@ -97,24 +96,24 @@ def read_tensors(
     max_rows: int,
     allow_more: bool = False,
 ) -> dict[str, np.ndarray]:
-    """Turns raw values into arrays, and refuses what does not fit.
+    """Converts raw values to arrays and refuses those that do not fit.
 
     Args:
       fields: lists or arrays by name.
-      specs: what is expected, by name.
+      specs: expected fields, by name.
       max_rows: of a request.
-      allow_more: leave fields out that are not expected, instead of refusing them.
+      allow_more: drop unexpected fields instead of refusing them.
 
     Returns:
       Arrays [rows, ...] by name.
 
     Raises:
-      BadInput: naming the field, what it has and what it needs.
+      BadInput: names the field, what it has and what it needs.
     """
     if allow_more:
         fields = {name: value for name, value in fields.items() if name in specs}
     check_fields(fields, specs)
-    for name in specs:  # before anything is made of millions of them
+    for name in specs:  # before millions of values are converted
         if isinstance(fields[name], list) and len(fields[name]) > max_rows:
             raise BadInput(f"{name}: has {len(fields[name])} rows; a request has 1 to {max_rows}")
     arrays = {name: _read_tensor(name, fields[name], spec) for name, spec in specs.items()}
@@ -123,10 +122,10 @@ def read_tensors(
 
 
 def check_fields(fields: Mapping[str, Any], specs: Mapping[str, TensorSpec]) -> None:
-    """Whether all fields are there and no others.
+    """Checks that there are exactly the expected fields.
 
     Raises:
-      BadInput: naming one that is not.
+      BadInput: names one that differs.
     """
     for name in fields:
         if name not in specs:
@@ -137,10 +136,10 @@ def check_fields(fields: Mapping[str, Any], specs: Mapping[str, TensorSpec]) -> 
 
 
 def check_rows(arrays: Mapping[str, np.ndarray], max_rows: int) -> None:
-    """Whether all have as many rows, and not too many.
+    """Checks that all fields have the same, allowed number of rows.
 
     Raises:
-      BadInput: naming a field that has not.
+      BadInput: names a field that has not.
     """
     first, *others = arrays
     rows = len(arrays[first])
@@ -175,9 +174,9 @@ def parse_reply(body: bytes, specs: Mapping[str, TensorSpec], rows: int) -> dict
     """Reads the body of a reply by column.
 
     Args:
-      body: as `dump_reply` writes it with `by_row` False.
-      specs: of the fields that are expected; others are ignored.
-      rows: that were asked for.
+      body: written by `dump_reply` with `by_row` False.
+      specs: of the expected fields; others are ignored.
+      rows: the requested number of rows.
 
     Returns:
       Arrays [rows, ...]; binary ones of dtype object.
@@ -237,10 +236,10 @@ def _read_tensor(name: str, value: Any, spec: TensorSpec) -> np.ndarray:
 
 
 def check_shape(name: str, shape: tuple[int, ...], spec: TensorSpec) -> None:
-    """Whether a field has the dimensions that it needs, rows apart.
+    """Checks the dimensions of a field, apart from rows.
 
     Raises:
-      BadInput: if not.
+      BadInput: if they differ.
     """
     if not shape or shape[1:] != spec.shape:
         needed = ", ".join(["batch", *map(str, spec.shape)])
@@ -249,33 +248,33 @@ def check_shape(name: str, shape: tuple[int, ...], spec: TensorSpec) -> None:
 
 def _read_numbers(name: str, value: list[Any], spec: TensorSpec) -> np.ndarray:
     dtype = spec.dtype
-    # NumPy is given only what fits: of strings and of lists in lists it makes arrays that are far
-    # larger than the request was.
+    # NumPy only gets what fits: from strings and nested lists it would make arrays far larger than
+    # the request.
     shape = _shape_of(value)
     check_shape(name, shape, spec)
     types = _types_in(name, value, shape)
     if not types <= {int, float, bool}:
         raise BadInput(f"{name}: must be {dtype} in equal lists")
     try:
-        # Integers of any size are numbers for a float.
+        # Integers of any size are valid as float.
         array = np.array(value, np.float64 if dtype == "float32" else None)
     except OverflowError as error:
         raise BadInput(f"{name}: a number does not fit {dtype}") from error
     if array.size == 0:
         return array.reshape(shape).astype(dtype)
-    # Several kinds in one list become the widest, booleans among numbers their 0 and 1.
+    # Mixed types become the widest; booleans among numbers become 0 and 1.
     if array.dtype.kind not in _KINDS[dtype] or (dtype != "bool" and bool in types):
         raise BadInput(f"{name}: must be {dtype} in equal lists")
     if dtype in ("int32", "uint8"):
         limits = np.iinfo(dtype)
         if array.min() < limits.min or array.max() > limits.max:
             raise BadInput(f"{name}: a number does not fit {dtype}")
-    with np.errstate(over="ignore"):  # becomes infinite, which the model refuses where it counts
+    with np.errstate(over="ignore"):  # becomes infinite, which the model refuses
         return array.astype(dtype)
 
 
 def _shape_of(value: Any) -> tuple[int, ...]:
-    """That of nested lists, going by the first of each; eight dimensions at most."""
+    """The shape of nested lists by the first item of each; at most eight dimensions."""
     shape: list[int] = []
     while isinstance(value, list) and len(shape) < _MAX_RANK:
         shape.append(len(value))
@@ -284,10 +283,10 @@ def _shape_of(value: Any) -> tuple[int, ...]:
 
 
 def _types_in(name: str, value: list[Any], shape: tuple[int, ...]) -> set[type]:
-    """Those of the values in lists that all have this shape.
+    """Types of the values in lists that all have this shape.
 
     Raises:
-      BadInput: if one has not.
+      BadInput: if one has another shape.
     """
     if len(shape) == 1:
         return set(map(type, value))

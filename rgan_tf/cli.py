@@ -1,8 +1,7 @@
 """The `rgan` command: one table of subcommands, each in a module imported only when chosen.
 
-Progress and logs go to stderr. The result is one JSON object, alone on stdout's last line; a
-command that answers many times prints one per line. What the exit codes mean stands in
-`EXIT_CODES`, which every `--help` ends with.
+Progress and logs go to stderr. The result is one JSON object on the last line of stdout; a command
+with many results prints one per line. Every `--help` ends with the `EXIT_CODES`.
 """
 
 from __future__ import annotations
@@ -41,10 +40,10 @@ class Command:
 
     Attributes:
       name: what the user types.
-      module: a module with `add_arguments(parser)` and `main(arguments) -> dict`, or an iterator of
-        dicts, which imports nothing slow before `main` is called.
+      module: a module with `add_arguments(parser)` and `main(arguments)`, which returns a dict or
+        an iterator of dicts; must not import anything slow before `main` is called.
       help: one line.
-      tasks: subcommands of its own, of which one is chosen; then it has no module.
+      tasks: its own subcommands, instead of a module.
     """
 
     name: str
@@ -58,7 +57,7 @@ _BENCHES = (
     Command(
         "retrieval",
         "training.bench.retrieval",
-        "retrieval among 10 to 4096 candidates, beside a plain layer",
+        "retrieval among 10 to 4096 candidates, against a plain layer",
     ),
     Command(
         "prefilter", "training.bench.prefilter", "exact search and ScaNN on a bank of any size"
@@ -66,23 +65,23 @@ _BENCHES = (
     Command(
         "embedding",
         "training.bench.embedding",
-        "building a patch bank, beside the backbone alone",
+        "building a patch bank, against the backbone alone",
     ),
     Command(
         "boxes",
         "training.bench.boxes",
-        "what instance codes and the overlap loss teach the box predictor",
+        "effect of instance codes and the overlap loss on boxes",
     ),
     Command(
         "selection",
         "training.bench.selection",
-        "what each form of the selection loss teaches the patch embedding",
+        "effect of each form of the selection loss on the patch embedding",
     ),
     Command("serve", "export.bench.serve", "any server under requests at rising rates"),
     Command(
         "server",
         "export.bench.server",
-        "rgan serve beside the bare SavedModel, in overload and after a kill",
+        "rgan serve against the bare SavedModel, in overload and after a kill",
     ),
 )
 COMMANDS = (
@@ -97,7 +96,7 @@ COMMANDS = (
     Command(
         "compare",
         "training.commands.compare",
-        "systems under one budget and one judge, as one table",
+        "compare systems under one budget and one judge, as a table",
     ),
     Command("export", "export.commands.export", "write a run as a self-contained SavedModel"),
     Command("generate", "export.commands.generate", "make images from a scene graph"),
@@ -106,9 +105,7 @@ COMMANDS = (
     ),
     Command("serve", "export.commands.serve", "answer requests over REST and gRPC"),
     Command("bench", "", "measure the speed of training, retrieval and serving", _BENCHES),
-    Command(
-        "demo", "export.commands.demo", "the whole way on the built-in world, in a few minutes"
-    ),
+    Command("demo", "export.commands.demo", "the whole pipeline on the built-in world, in minutes"),
 )
 
 _STDOUT = "standard output"
@@ -116,7 +113,7 @@ _STDOUT = "standard output"
 
 def console() -> None:
     """Entry point of the `rgan` script."""
-    # Leaves through the same clean-up as Ctrl-C; training replaces this by its own handler.
+    # Exits through the same clean-up as Ctrl-C; training installs its own handler.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     _open_standard_streams()
     if sys.stdout is None:
@@ -125,9 +122,9 @@ def console() -> None:
     code = main()
     try:
         sys.stdout.flush()
-    except (OSError, ValueError):  # it has been told, unless a library prints there
+    except (OSError, ValueError):  # already reported, unless a library prints there
         code = code or BadInput.exit_code
-    # Nothing that runs at exit may write behind the result.
+    # Nothing that runs at exit may write after the result.
     os.dup2(2, 1)
     sys.exit(code)
 
@@ -136,7 +133,7 @@ def main(argv: Sequence[str] | None = None, commands: Sequence[Command] = COMMAN
     """Runs one subcommand.
 
     Args:
-      argv: the arguments after `rgan`; those of the process when absent.
+      argv: the arguments after `rgan`; by default those of the process.
       commands: the table of subcommands.
 
     Returns:
@@ -145,7 +142,7 @@ def main(argv: Sequence[str] | None = None, commands: Sequence[Command] = COMMAN
     argv = sys.argv[1:] if argv is None else list(argv)
     name = "rgan"
     try:
-        load_plugins()  # before the options, some of which know what a plugin registers
+        load_plugins()  # before the options, which list what plugins register
         parser = _build_parser(argv, commands)
         arguments = parser.parse_args(argv)
         if arguments.version:
@@ -161,7 +158,7 @@ def main(argv: Sequence[str] | None = None, commands: Sequence[Command] = COMMAN
         _quiet_start()
         with _stdout_for_result() as write:
             result = importlib.import_module(command.module).main(arguments)
-            # One that answers many times returns an iterator: a line for each, as they come.
+            # Print the results of an iterator one by one, as they come.
             answers_many = isinstance(result, Iterator)
             for line in result if answers_many else (result,):
                 if not isinstance(line, dict):
@@ -186,13 +183,13 @@ def main(argv: Sequence[str] | None = None, commands: Sequence[Command] = COMMAN
 
 
 class _Parser(argparse.ArgumentParser):
-    """Reports a wrong option as one line instead of a page of usage."""
+    """Reports a wrong option in one line instead of a page of usage."""
 
     def error(self, message: str):
         raise BadInput(f"{message}; see {self.prog} --help")
 
     def print_help(self, file: Any = None) -> None:
-        _print(self.format_help())  # argparse's own keeps silent where it cannot be written
+        _print(self.format_help())  # argparse ignores write errors
 
 
 def _build_parser(argv: Sequence[str], commands: Sequence[Command]) -> argparse.ArgumentParser:
@@ -202,7 +199,7 @@ def _build_parser(argv: Sequence[str], commands: Sequence[Command]) -> argparse.
         description="Scene graph to image by patch retrieval.",
         epilog=EXIT_CODES,
     )
-    parser.add_argument("--version", action="store_true", help="print the version and leave")
+    parser.add_argument("--version", action="store_true", help="print the version and exit")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND")
     words = [argument for argument in argv if not argument.startswith("-")]
     _add_commands(subparsers, commands, words)
@@ -210,7 +207,7 @@ def _build_parser(argv: Sequence[str], commands: Sequence[Command]) -> argparse.
 
 
 def _add_commands(subparsers: Any, commands: Sequence[Command], words: list[str]) -> None:
-    """Declares commands, and the arguments of the one that the first word names."""
+    """Declares the commands, and the arguments of the one named by the first word."""
     for command in commands:
         subparser = subparsers.add_parser(
             command.name,
@@ -229,7 +226,7 @@ def _add_commands(subparsers: Any, commands: Sequence[Command], words: list[str]
 
 
 def _version() -> str:
-    from importlib import metadata  # slow to import, and needed here alone
+    from importlib import metadata  # slow to import and needed only here
 
     try:
         return f"rgan_tf {metadata.version('rgan_tf')}"
@@ -239,7 +236,7 @@ def _version() -> str:
 
 def _quiet_start() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    # Our own limit on pixels is stricter and ends in a BadInput.
+    # Our own limit on pixels is stricter and raises BadInput.
     warnings.filterwarnings("ignore", message="Image size .* exceeds limit")
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(message)s")
     for package in ("rgan_tf", "training", "export"):
@@ -248,7 +245,7 @@ def _quiet_start() -> None:
 
 @contextlib.contextmanager
 def _stdout_for_result() -> Iterator[Callable[[str], None]]:
-    """Sends all that is written to stdout to stderr, C libraries included, except the result.
+    """Redirects stdout to stderr, C libraries included, except for the result.
 
     Yields:
       A function that writes text to the real stdout.
@@ -259,7 +256,7 @@ def _stdout_for_result() -> Iterator[Callable[[str], None]]:
     sys.stdout = sys.stderr
     try:
         yield lambda text: _write_all(descriptor, text.encode("utf-8"))
-        # What C libraries still hold in their buffers belongs to stderr too.
+        # Text still in the buffers of C libraries belongs to stderr too.
         ctypes.CDLL(None).fflush(None)
     finally:
         sys.stdout = stdout
@@ -285,9 +282,9 @@ def _write_all(descriptor: int, data: bytes) -> None:
 
 
 def _open_standard_streams() -> None:
-    """Standard input and error go to /dev/null where they are closed.
+    """Redirects closed standard input and error to /dev/null.
 
-    Else the next file that is opened would take their place, and be read or written as them.
+    Otherwise the next opened file would take their place and be read or written as them.
     """
     for descriptor, flags in ((0, os.O_RDONLY), (2, os.O_WRONLY)):
         try:
@@ -302,7 +299,7 @@ def _open_standard_streams() -> None:
 
 
 def _plain(value: Any) -> Any:
-    """What JSON can hold: paths as text, NumPy scalars as numbers, NaN and infinity as null."""
+    """Converts to JSON types: paths to text, NumPy scalars to numbers, NaN and infinity to null."""
     if isinstance(value, dict):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -317,7 +314,7 @@ def _plain(value: Any) -> Any:
 
 
 def _report(name: str, message: str, code: int) -> int:
-    with contextlib.suppress(OSError):  # nobody reads it; the code says it still
+    with contextlib.suppress(OSError):  # stderr is closed; the exit code still reports it
         print(f"{name}: {one_line(message)}", file=sys.stderr, flush=True)
     return code
 
@@ -325,4 +322,4 @@ def _report(name: str, message: str, code: int) -> int:
 def _report_bug(name: str) -> int:
     with contextlib.suppress(OSError):
         traceback.print_exc(file=sys.stderr)
-    return _report(name, "this is a bug; the lines above say where", 1)
+    return _report(name, "this is a bug; see the lines above", 1)

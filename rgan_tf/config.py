@@ -1,7 +1,7 @@
-"""Everything a run can be told, as frozen dataclasses read from YAML.
+"""All settings of a run, as frozen dataclasses read from YAML.
 
-An unknown key, a wrong type or a value out of range is a `BadInput` that names the key. The
-comments give units and, where the paper leaves a value open, the reason for the default.
+An unknown key, a wrong type or a value out of range is a `BadInput` that names the key. Comments
+give units and, where the paper leaves a value open, the reason for the default.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from rgan_tf import registered_names
 from rgan_tf.errors import BadInput, one_line
 
 AUGMENTATIONS = ("color", "translation", "cutout")
-"""What `discriminators.augmentation` may name, in the order in which they are applied."""
+"""Values of `discriminators.augmentation`, in the order of application."""
 
-_SMALLEST_IMAGE = 32  # px; the perceptual networks have no pixel left below it
-# YAML 1.1 reads a number with an exponent and without a point as text.
+_SMALLEST_IMAGE = 32  # px; below it the perceptual networks' maps are empty
+# YAML 1.1 reads a number with an exponent but no point as text.
 _EXPONENT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
 
 
@@ -40,24 +40,24 @@ def _share(default: float) -> Any:
 
 
 def _one_of(*choices: str) -> Any:
-    """One of some names; the first is the default."""
+    """One of several names; the first is the default."""
     return _registered(choices)
 
 
 def _registered(names: typing.Sequence[str]) -> Any:
-    """One of names that may become more; the first is the default."""
+    """One of several names to which plugins can add; the first is the default."""
     return dataclasses.field(default=names[0], metadata={"choices": names})
 
 
 @dataclasses.dataclass(frozen=True)
 class DataConfig:
-    """Sizes of one example; every batched tensor is padded to them."""
+    """Sizes of one example, to which all batched tensors are padded."""
 
     image_size: int = 64  # px, square
-    crop_size: int = 32  # px, square; what the crop encoder sees
+    crop_size: int = 32  # px, square; input of the crop encoder
     max_objects: int = 8  # O, without the image node
     max_triples: int = 16  # T, without the triples to the image node
-    flip: bool = False  # mirror half of the training images, predicates swapped alike
+    flip: bool = False  # mirror half of the training images, with their predicates
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,7 +68,7 @@ class GraphConfig:
     hidden: int = 512
     layers: int = 5
     box_hidden: int = 512
-    instance_codes: bool = False  # boxes tell objects apart that the graph does not, left to right
+    instance_codes: bool = False  # boxes of interchangeable objects are ordered left to right
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,23 +77,23 @@ class RetrievalConfig:
 
     backbone: str = _registered(registered_names.FEATURE_BACKBONES)
     candidates: int = 10  # K
-    choice: str = _registered(registered_names.RETRIEVERS)  # all but learned are to compare with
+    choice: str = _registered(registered_names.RETRIEVERS)  # all but "learned" are baselines
     index: str = _one_of("auto", "exact", "scann")  # auto measures which is faster for a large bank
-    redraw_every_steps: int = _from_zero(0)  # half the candidates, by the current embedding
-    exact_candidates: int = 32  # up to so many, all are loaded and embedded in every step
-    loaded_candidates: int = 8  # above that, so many are loaded; the rest count by cached vectors
-    cache_max_age_steps: int = 500  # a cached vector is never older than so many steps
+    redraw_every_steps: int = _from_zero(0)  # redraws half the candidates by the current embedding
+    exact_candidates: int = 32  # up to this K, all are loaded and embedded in every step
+    loaded_candidates: int = 8  # above it, this many are loaded; the rest use cached vectors
+    cache_max_age_steps: int = 500  # maximum age of a cached vector
     embedding_sizes: tuple[int, ...] = (512, 256, 128)  # layers of the patch embedding; last is D
     embedding_start: str = _one_of("random", "frozen")  # frozen: whitened features + zero layers
     straight_through: bool = True
     gradient: str = _one_of("within_group", "expected", "paper")  # of the straight-through weights
     initial_scale: float = 10.0  # multiplies the distances; learned
     temperature_start: float = 1.0
-    temperature_end: float = 1.0  # the choice does not depend on it, and a low one blurs gradients
+    temperature_end: float = 1.0  # does not affect the choice; a low one blurs gradients
     temperature_anneal_fraction: float = _share(1 / 3)  # of the joint stage's steps
     selection_loss: str = _one_of("one_step", "iterative")
-    cooccurrence_loss: str = _one_of("expected", "sampled")  # expected is sampled without the noise
-    shared_pixels: bool = False  # whether overlapping objects teach which patches fit together
+    cooccurrence_loss: str = _one_of("expected", "sampled")  # expected: sampled without the noise
+    shared_pixels: bool = False  # whether overlapping objects are used to train compatibility
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,7 +103,7 @@ class CooccurrenceConfig:
     sizes: tuple[int, ...] = (512, 128)
     margin: float = _number(0.2, least=0, most=2)
     same_category_negatives: float = _share(0.5)  # share of the negatives
-    shared_pixels: bool = False  # whether overlapping patches of one image are positives as well
+    shared_pixels: bool = False  # whether overlapping patches of one image are also positives
     triplets_per_step: int = 64
     steps: int = _from_zero(2000)
     learning_rate: float = 1e-3
@@ -120,8 +120,8 @@ class GeneratorConfig:
     canvas_blocks: int = _from_zero(3)
     decoder_channels: tuple[int, ...] = (64, 32)  # one entry per doubling from a quarter
     attention_weight: float = _from_zero(1.0)  # lambda_attn of equation (9)
-    composition: bool = False  # keep the patches' pixels: gain and bias of them beside the image
-    masks: bool = False  # a soft mask of each patch: an object is not its box
+    composition: bool = False  # keep the patches' pixels, with a gain and bias per pixel
+    masks: bool = False  # a soft mask of each patch: an object does not fill its box
     skip: bool = False  # finer maps of the patches for the decoder's first doubling
 
 
@@ -144,7 +144,7 @@ class DiscriminatorConfig:
     spectral_normalization: bool = True
     augmentation: str = "none"  # of real and generated images: color,translation,cutout or some
     gradient_penalty: float = _from_zero(0.0)  # gamma of R1, on real images and crops; 0: off
-    gradient_penalty_every_steps: int = 8  # computed so often, and weighted so much more
+    gradient_penalty_every_steps: int = 8  # steps between penalties, and factor on each
     feature: bool = False  # heads on the maps of losses.perceptual_backbone too; joint stage
     feature_channels: int = 64  # of the maps after fixed random mixing, and of the heads
 
@@ -173,24 +173,24 @@ class LossConfig:
 class TrainingConfig:
     """Optimisation of stages 1 and 3, checkpoints and logs."""
 
-    batch_size: int = 16  # of one update: over all replicas and all parts
-    accumulate_steps: int = 1  # parts that a replica computes one after the other, to save memory
+    batch_size: int = 16  # per update: over all replicas and parts
+    accumulate_steps: int = 1  # parts that a replica computes one after another, to save memory
     precision: str = _one_of("float32", "bfloat16", "float16")  # of generators and discriminators
     jit_compile: bool = False  # XLA for everything up to the gradients; for GPUs
-    recompute: bool = False  # generator and discriminators forward once more instead of remembered
+    recompute: bool = False  # of generator and discriminators for the gradient, to save memory
     steps: int = _from_zero(400_000)  # of the joint stage
     generator_learning_rate: float = 2.5e-4
     discriminator_learning_rate: float = 1e-3
     beta_1: float = _number(0.0, least=0, below=1)
     beta_2: float = _number(0.9, least=0, below=1)
-    epsilon: float = 1e-7  # of Adam; larger, and rounding of tiny gradients is magnified less
+    epsilon: float = 1e-7  # of Adam; a larger one magnifies rounding of tiny gradients less
     ema_decay: float = _share(0.999)
-    loss_upper_bound: float = 1e6  # a step with a loss above it is skipped like one without number
-    loss_jump: float = _number(20.0, above=1)  # and above so many times 1 + its usual size
-    relit_patches: float = _share(0.0)  # share of reconstructions with patches in other lights
-    exchanged_patches: float = _share(0.0)  # share of reconstructions with some patches retrieved
+    loss_upper_bound: float = 1e6  # a step with a loss above it is skipped, as for NaN
+    loss_jump: float = _number(20.0, above=1)  # likewise above this many times (1 + its usual size)
+    relit_patches: float = _share(0.0)  # share of reconstructions from relit patches
+    exchanged_patches: float = _share(0.0)  # share of reconstructions with some retrieved patches
     predicted_boxes: float = _share(0.0)  # share of scenes generated in predicted boxes, at the end
-    predicted_boxes_from: float = _share(0.5)  # share of the joint stage after which it rises
+    predicted_boxes_from: float = _share(0.5)  # share of the joint stage after which that rises
     seed: int = _number(0, least=0, most=2**31 - 1)
     log_every_steps: int = 50
     picture_every_steps: int = 1000
@@ -234,8 +234,7 @@ def load_config(
     Args:
       path: a YAML file.
       overrides: strings as given to `--set`; values are parsed as YAML.
-      where_missing: `section.key` -> value for keys that the file does not name, in place of their
-        defaults.
+      where_missing: `section.key` -> value that replaces the default of keys missing in the file.
 
     Returns:
       The resolved, validated config.
@@ -301,7 +300,7 @@ def parse_augmentation(text: str) -> tuple[str, ...]:
       The names in the order of `AUGMENTATIONS`.
 
     Raises:
-      ValueError: for an unknown name, or one that stands there twice.
+      ValueError: for an unknown or repeated name.
     """
     if text.strip() in ("", "none"):
         return ()
@@ -324,7 +323,7 @@ def _augmentation_refused(text: str) -> str:
 
 
 def _rules(config: Config) -> list[tuple[str, bool]]:
-    """What values must satisfy together, in words, and whether they do."""
+    """Conditions on several values: the message, and whether it holds."""
     data, modules = config.data, len(config.sg2im.decoder_channels)
     entries = len(config.generator.decoder_channels)
     crop = data.crop_size

@@ -1,4 +1,4 @@
-"""Relationships of a scene graph that no picture can follow together."""
+"""Relationships of a scene graph that contradict each other."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ Relationship = tuple[int, str, int]
 
 
 class _Order(NamedTuple):
-    """Predicates that put two objects in an order, in which nothing comes before itself.
+    """Predicates that order two objects; no object comes before itself.
 
     Attributes:
       before: predicates whose subject comes first.
       after: predicates whose object comes first.
-      disagree: whether boxes of first and second are the other way round; None: boxes say nothing.
+      disagree: whether two boxes contradict the order; None if boxes do not show it.
     """
 
     before: tuple[str, ...]
@@ -26,7 +26,7 @@ class _Order(NamedTuple):
     disagree: Callable[[Box, Box], bool] | None = None
 
 
-# The six relationships of boxes, and words that annotators of Visual Genome use for the same.
+# The six geometric relationships, and Visual Genome's words for the same.
 _ORDERS = (
     _Order(
         ("left of", "to the left of", "on left of", "on the left of"),
@@ -50,26 +50,27 @@ _ORDERS = (
 
 @dataclasses.dataclass(frozen=True)
 class Contradiction:
-    """What cannot be true together.
+    """Relationships that cannot all be true.
 
     Attributes:
-      relationships: (subject, predicate, object), in the order of the circle that they form.
-      is_of_boxes: whether they contradict the boxes that the graph gives, and not each other.
+      relationships: (subject, predicate, object), in the order of their cycle.
+      is_of_boxes: whether they contradict the boxes of the graph instead of each other.
     """
 
     relationships: tuple[Relationship, ...]
     is_of_boxes: bool = False
 
     def text(self, objects: tuple[str, ...]) -> str:
-        """In words; `objects` are the categories of the graph."""
-        said = ", ".join(
+        """The contradiction in words; `objects` are the categories of the graph."""
+        listed = ", ".join(
             f"{objects[subject]} ({subject}) {predicate} {objects[target]} ({target})"
             for subject, predicate, target in self.relationships
         )
-        return f"{said}: {'the boxes say otherwise' if self.is_of_boxes else 'not all can be true'}"
+        verdict = "the boxes say otherwise" if self.is_of_boxes else "not all can be true"
+        return f"{listed}: {verdict}"
 
     def to_json(self) -> dict[str, Any]:
-        """The relationships as a graph writes them, and whether boxes are what they contradict."""
+        """The relationships as in a graph, and whether they contradict its boxes."""
         return {
             "relationships": [list(relationship) for relationship in self.relationships],
             "boxes": self.is_of_boxes,
@@ -77,23 +78,23 @@ class Contradiction:
 
 
 def contradictions(graph: SceneGraph) -> list[Contradiction]:
-    """All that contradicts itself, each circle of relationships once.
+    """All contradictions, each cycle of relationships once.
 
-    Two objects that are each left of the other, inside each other, or a row of objects of which
-    the last is above the first. An object may well be left of another and above it.
+    For example two objects that are each left of the other, or inside each other, or a chain of
+    objects whose last is above the first. Being left of an object and above it is no contradiction.
 
     Args:
-      graph: with sound structure.
+      graph: with valid structure.
     """
     found: dict[frozenset[Relationship], Contradiction] = {}
     of_boxes = []
     for order in _ORDERS:
         edges = _edges(graph, order)
         for (first, second), relationships in edges.items():
-            back = _shortest_way(edges, second, first)
+            back = _shortest_path(edges, second, first)
             for relationship in relationships if back is not None else ():
-                circle = (relationship, *back)
-                found.setdefault(frozenset(circle), Contradiction(circle))
+                cycle = (relationship, *back)
+                found.setdefault(frozenset(cycle), Contradiction(cycle))
             boxes = graph.boxes[first], graph.boxes[second]
             if order.disagree is not None and None not in boxes and order.disagree(*boxes):
                 of_boxes += [Contradiction((item,), is_of_boxes=True) for item in relationships]
@@ -101,7 +102,7 @@ def contradictions(graph: SceneGraph) -> list[Contradiction]:
 
 
 def _edges(graph: SceneGraph, order: _Order) -> dict[tuple[int, int], list[Relationship]]:
-    """(first, second) -> the relationships that say so."""
+    """(first, second) -> the relationships that imply this order."""
     edges: dict[tuple[int, int], list[Relationship]] = collections.defaultdict(list)
     for subject, predicate, target in graph.relationships:
         if predicate in order.before:
@@ -111,19 +112,19 @@ def _edges(graph: SceneGraph, order: _Order) -> dict[tuple[int, int], list[Relat
     return dict(edges)
 
 
-def _shortest_way(
+def _shortest_path(
     edges: dict[tuple[int, int], list[Relationship]], start: int, end: int
 ) -> tuple[Relationship, ...] | None:
-    """One relationship per step from an object to another; None where no way leads there."""
-    ways: dict[int, tuple[Relationship, ...]] = {start: ()}
+    """One relationship per step from an object to another; None if there is no path."""
+    paths: dict[int, tuple[Relationship, ...]] = {start: ()}
     queue = collections.deque([start])
     while queue:
         here = queue.popleft()
         if here == end:
-            return ways[here]
+            return paths[here]
         for (first, second), relationships in edges.items():
-            if first == here and second not in ways:
-                ways[second] = (*ways[here], relationships[0])
+            if first == here and second not in paths:
+                paths[second] = (*paths[here], relationships[0])
                 queue.append(second)
     return None
 

@@ -1,4 +1,4 @@
-"""The errors a user can cause or meet, each with the exit code of the `rgan` command.
+"""The errors that users can cause or meet, each with the exit code of the `rgan` command.
 
 A message is one line that says what is wrong, where, and what to do about it.
 """
@@ -25,26 +25,26 @@ class Diverged(RganError):
 
 
 class CorruptData(RganError):
-    """Data that was written correctly once and is damaged now."""
+    """Data that was valid when written is damaged."""
 
     exit_code = 4
 
 
 class Interrupted(RganError):
-    """Stopped on request; the same command continues the work."""
+    """Stopped on request; the same command resumes the work."""
 
     exit_code = 75
 
 
 def one_line(text: str, limit: int | None = None) -> str:
-    """Text as a message may show it, whoever wrote it.
+    """Makes any text safe to show in a message.
 
     Args:
-      text: that may hold line ends, and characters by which a terminal does things.
-      limit: characters after which it is cut and ends in "...".
+      text: may contain line ends and terminal control characters.
+      limit: maximum length; longer text is cut and ends in "...".
 
     Returns:
-      Blanks and line ends as one blank each, and what cannot be printed as its escape.
+      The text with blanks and line ends collapsed and unprintable characters escaped.
     """
     if limit is not None and len(text) > limit:
         text = text[:limit] + "..."

@@ -1,6 +1,6 @@
-"""An exported model as what it was made of: names and patches, for those who do not run it.
+"""Reads names and patches of an exported model without running it.
 
-`export.model_folder` says what lies in `assets.extra` and writes it.
+`export.model_folder` describes and writes `assets.extra`.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ _VARIABLES = "variables/variables"
 _CROPS = "bank/crops"  # name of the variable, see `rgan_tf.retrieval.bank_variables`
 MAX_VERSION = 2**63 - 1
 _MAX_DIGITS = len(str(MAX_VERSION))
-_OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"  # where TensorFlow keeps the names of variables
+_OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"  # TensorFlow's key for the names of variables
 
 
 def versions(model: str | Path) -> list[Path]:
     """The version folders of a model, oldest first.
 
     Raises:
-      BadInput: if two have one number, as 7 and 007.
+      BadInput: if two have the same number, such as 7 and 007.
     """
     folder = Path(model)
     if not folder.is_dir():
@@ -61,28 +61,28 @@ def versions(model: str | Path) -> list[Path]:
 
 
 def version_number(name: str) -> int | None:
-    """The version that a folder of this name is, leading zeros or not; None if it is none."""
+    """The version number of a folder name, with or without leading zeros; None if it is none."""
     if not (name.isascii() and name.isdigit()):
         return None
     digits = name.lstrip("0") or "0"
-    # Larger ones cannot be asked for: the protocols have 64 bits.
+    # The protocols use 64 bits.
     return int(digits) if len(digits) <= _MAX_DIGITS and int(digits) <= MAX_VERSION else None
 
 
 def is_exported(path: str | Path) -> bool:
-    """Whether a folder is a version of an exported model, or holds some."""
+    """Whether a folder is a version of an exported model, or contains versions."""
     return _is_one_version(Path(path)) or any(map(_is_one_version, versions(path)))
 
 
 def find_version(path: str | Path, option: str = "--model ") -> Manifest:
-    """The manifest of the newest version of a model, or of the version that is named.
+    """The manifest of a model's newest version, or of the version that `path` names.
 
     Args:
-      path: a folder of versions, or one of the versions.
-      option: how messages begin.
+      path: a folder of versions, or one version.
+      option: beginning of messages.
 
     Raises:
-      BadInput: if there is no model, or one of another version of this project.
+      BadInput: if there is no model, or it was written by another version of this project.
       CorruptData: if its manifest is damaged.
     """
     folder = Path(path)
@@ -95,7 +95,7 @@ def find_version(path: str | Path, option: str = "--model ") -> Manifest:
 
 
 def read_provenance(folder: Path) -> list[dict[str, Any]]:
-    """Per patch its category, source, image_id, box [x0, y0, x1, y1], licence and url.
+    """For each patch its category, source, image_id, box [x0, y0, x1, y1], licence and url.
 
     Raises:
       CorruptData: if the file is not one JSON object per line.
@@ -114,12 +114,12 @@ def read_provenance(folder: Path) -> list[dict[str, Any]]:
 
 
 class ExportedPatches:
-    """The patches of one version, with the attributes of a `PatchBank` that describe them.
+    """The patches of one version, with the same attributes as a `PatchBank`.
 
     Attributes:
       folder: of the version.
       manifest: origin, index and files.
-      vocabulary: of its category ids.
+      vocabulary: names of its category ids.
       rows: provenance of each patch, by id.
       category_ids: [N] int64.
     """
@@ -135,9 +135,9 @@ class ExportedPatches:
 
     @classmethod
     def open(cls, path: str | Path, option: str = "") -> ExportedPatches:
-        """Opens the newest version of a model, or the version that is named.
+        """Opens a model's newest version, or the version that `path` names.
 
-        Only `assets.extra` has to be there; `crops` needs the variables too.
+        Needs only `assets.extra`; `crops` also needs the variables.
 
         Raises:
           BadInput: if there is no model.
@@ -156,11 +156,11 @@ class ExportedPatches:
 
     @functools.cached_property
     def crops(self) -> np.ndarray:
-        """uint8 [N, h, w, 3], the patches in the size that the generator reads.
+        """uint8 [N, h, w, 3], the patches at the size that the generator reads.
 
         Raises:
-          BadInput: if the version is there without its variables.
-          CorruptData: if these are damaged.
+          BadInput: if the version has no variables.
+          CorruptData: if the variables are damaged.
         """
         import tensorflow as tf
         from tensorflow.core.protobuf.trackable_object_graph_pb2 import TrackableObjectGraph

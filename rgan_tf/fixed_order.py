@@ -1,10 +1,9 @@
-"""Sums whose order does not depend on how busy the machine is.
+"""Sums in a fixed order, independent of the load of the machine.
 
-TensorFlow's `AddN` collects its sum in the buffer of the first term that nobody else reads any
-more, and begins with that term. Which one it is depends on how far other operations are by then,
-so with three terms or more the last bits differ from run to run, and
-`tf.config.experimental.enable_op_determinism` does not change that. Two terms are safe: a + b is
-b + a. `tf.GradientTape` joins the gradients of a tensor that was used n times by one `AddN`.
+TensorFlow's `AddN` accumulates in the buffer of the first term that is otherwise unused, and begins
+with that term. Which term it is depends on timing, so with three or more terms the last bits differ
+from run to run, even with `tf.config.experimental.enable_op_determinism`. Two terms are safe, since
+a + b is b + a. `tf.GradientTape` sums the gradients of a tensor that is used n times by one `AddN`.
 """
 
 from __future__ import annotations
@@ -16,17 +15,17 @@ import tensorflow as tf
 
 
 def fix_order_of_process() -> None:
-    """Makes all functions of this process that are traced from now on repeatable to the bit.
+    """Makes all functions that this process traces from now on reproducible to the bit.
 
-    Left alone, TensorFlow's optimiser of graphs joins sums of two terms to `AddN`s of many again,
-    whoever wrote them; it is told not to. The rest of what it does stays on.
+    By default TensorFlow's graph optimiser merges sums of two terms into `AddN`s of many. This
+    disables that and nothing else.
     """
     tf.config.experimental.enable_op_determinism()
     tf.config.optimizer.set_experimental_options({"arithmetic_optimization": False})
 
 
 def sum_of(terms: Sequence[tf.Tensor]) -> tf.Tensor:
-    """What `tf.add_n` gives, always in the order of the terms.
+    """Like `tf.add_n`, but always in the order of the terms.
 
     Args:
       terms: at least one, all of one shape and type.
@@ -38,10 +37,10 @@ def sum_of(terms: Sequence[tf.Tensor]) -> tf.Tensor:
 
 
 class FixedOrderTape(tf.GradientTape):
-    """A tape that adds gradients up in pairs, always in the same order.
+    """A tape that sums gradients in pairs, always in the same order.
 
-    It differs from `tf.GradientTape` within a `tf.function` only; without one, operations run one
-    after the other anyway.
+    It differs from `tf.GradientTape` only within a `tf.function`; otherwise operations run in
+    sequence anyway.
     """
 
     def gradient(

@@ -1,4 +1,4 @@
-"""Which known names a wrong one may have meant."""
+"""Suggests known names for a wrong one."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ _MOST_NAMED = 8
 
 
 def near_names(name: str, known: Iterable[str]) -> str:
-    """Advice at the end of a message about an unknown name, without regard to upper case.
+    """Advice at the end of a message about an unknown name, ignoring case.
 
     Args:
-      name: what was written.
-      known: what could have been, in the order in which the first few are named if none is near.
+      name: the unknown name.
+      known: the known names, in order; the first few are listed if none is near.
 
     Returns:
-      Such as "did you mean 'tree' or 'tram'?"; empty where nothing is known.
+      Such as "did you mean 'tree' or 'tram'?"; empty if no name is known.
     """
     known = list(known)
     by_folded: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""Pictures for people: layouts, patch sheets, comparisons, graphs as text. uint8 RGB throughout."""
+"""Pictures for people: layouts, patch sheets, comparisons, graphs as text. All are uint8 RGB."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ Relationship = tuple[int, str, int]
 _PAPER = (252, 251, 249)
 _INK = (38, 38, 44)
 _PALE_INK = (116, 116, 124)
-_SMOOTH = 3  # shapes are drawn this much larger and averaged; Pillow's own lines are jagged
+_SMOOTH = 3  # shapes are drawn this much larger and averaged, because Pillow's lines are jagged
 _LABEL_PAD = 3  # px around a label's text
 
-# What nature has coloured keeps its colour; all other categories get one from their name.
+# Natural things have their own colours; other categories get one from their name.
 _NATURAL: dict[str, Color] = {
     "sky": (110, 171, 222),
     "cloud": (176, 196, 214),
@@ -46,7 +46,7 @@ _NATURAL: dict[str, Color] = {
 
 
 def category_color(name: str) -> Color:
-    """The colour of a category, the same in every picture, run and vocabulary."""
+    """The colour of a category, the same in all pictures, runs and vocabularies."""
     if name in _NATURAL:
         return _NATURAL[name]
     digest = hashlib.sha256(name.encode("utf-8")).digest()
@@ -71,7 +71,7 @@ def draw_layout(
       boxes: [n, 4] as [y0, x0, y1, x1], fractions of the image.
       size: side of the picture in px; labels are legible from 192 on.
       relationships: (subject, predicate, object); an arrow leads from subject to object.
-      labels: n texts to write instead of the names, which still give the colours.
+      labels: n texts to write instead of the names; names still give the colours.
 
     Returns:
       uint8 [size, size, 3].
@@ -121,11 +121,11 @@ def patch_sheet(
 
     Args:
       crops: n uint8 [h, w, 3].
-      labels: n category names, or what else is to be written.
-      captions: n short texts (where the patch is from), or none.
+      labels: n category names or other texts.
+      captions: n short texts (such as the patch's source), or none.
       cell: side of a shown patch in px.
       columns: patches per row.
-      categories: n names that give the frames their colours; the labels by default.
+      categories: n names that determine the frames' colours; the labels by default.
 
     Returns:
       uint8 [H, W, 3].
@@ -156,14 +156,14 @@ def patch_sheet(
 def comparison_grid(
     columns: Sequence[tuple[str, Sequence[np.ndarray]]], cell: int = 128, title: str = ""
 ) -> np.ndarray:
-    """Sets columns of images side by side under their titles; row i shows the same scene.
+    """Shows columns of images side by side under their titles; row i shows the same scene.
 
-    Titles are whole, in as many lines as they need.
+    Titles wrap to as many lines as they need.
 
     Args:
       columns: (title, images uint8 [h, w, 3]); shorter columns leave cells empty.
       cell: side of a shown image in px.
-      title: of the whole picture; none when empty.
+      title: of the whole picture; none if empty.
 
     Returns:
       uint8 [H, W, 3].
@@ -217,7 +217,7 @@ def _fitted(font: ImageFont.FreeTypeFont, text: str, width: float) -> str:
 
 
 def _wrapped(font: ImageFont.FreeTypeFont, text: str, width: float) -> list[str]:
-    """The whole text in lines of at most `width` px; only a word that is wider is divided."""
+    """Wraps text into lines of at most `width` px; only a wider word is divided."""
     lines = [""]
     for word in text.split():
         longer = f"{lines[-1]} {word}".strip()
@@ -250,7 +250,7 @@ def _label_places(box, size: int, label: tuple[float, float]) -> list[tuple[floa
 
 
 def _draw_label(draw, font, text, places, taken, size, ink: Color, paper: Color) -> None:
-    """Draws a label at the place that covers the least of the labels before it."""
+    """Draws a label where it covers the least of earlier labels."""
     width, height = _label_size(font, text)
     best, least = None, math.inf
     for x, y in places:
@@ -274,7 +274,7 @@ def _between(start, end, t: float) -> float:
 
 
 def _arrow_ends(subject, target, size: int) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Centre to centre in px, stopping short of the target's centre so that heads do not pile."""
+    """From centre to centre in px, ending before the target's centre to keep heads apart."""
     (sy, sx), (ty, tx) = ((b[0] + b[2], b[1] + b[3]) for b in (subject, target))
     start, end = (sx * size / 2, sy * size / 2), (tx * size / 2, ty * size / 2)
     length = math.hypot(end[0] - start[0], end[1] - start[1])

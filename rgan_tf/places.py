@@ -1,4 +1,4 @@
-"""What the user names by a place: an exported model, a run, prepared data or a bank."""
+"""Opens an exported model, a run, prepared data or a bank by its name."""
 
 from __future__ import annotations
 
@@ -16,14 +16,13 @@ from rgan_tf.vocabulary import Vocabulary
 
 @dataclasses.dataclass(frozen=True)
 class Place:
-    """What lies at a place.
+    """An opened model, run, data set or bank.
 
     Attributes:
       kind: "model", "run", "data" or "bank".
       vocabulary: its names.
-      backbone: network of its patch features; None for a model, which does not say.
-      patches: that can be retrieved there; None for a run whose data is not at hand, such as a
-        released one.
+      backbone: network of its patch features; None for a model, which does not store it.
+      patches: its retrievable patches; None for a run without its data, such as a released one.
     """
 
     kind: str
@@ -33,11 +32,11 @@ class Place:
 
 
 def open_place(name: str, option: str = "") -> Place:
-    """Opens what a name stands for.
+    """Opens the place that a name stands for.
 
     Args:
       name: a folder, or released:NAME.
-      option: how messages begin.
+      option: beginning of messages.
 
     Raises:
       BadInput: if it is none of these.
@@ -56,8 +55,8 @@ def open_place(name: str, option: str = "") -> Place:
         return Place("model", patches.vocabulary, None, patches)
     if not (folder / "manifest.json").is_file():
         raise BadInput(
-            f"{option}{name}: is no exported model, run, prepared data or bank; name the folder of "
-            "one, or released:NAME"
+            f"{option}{name}: is not an exported model, run, prepared data or bank; name the "
+            "folder of one, or released:NAME"
         )
     manifest = read_json(folder / "manifest.json")
     if isinstance(manifest, dict) and manifest.get("kind") == DATA.kind:

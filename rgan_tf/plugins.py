@@ -1,4 +1,4 @@
-"""Modules of the user's own that a process imports first, so that they register what they bring."""
+"""Imports the user's own modules first, so that they can register backbones and retrievers."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ VARIABLE = "RGAN_PLUGINS"
 def load_plugins(environment: Mapping[str, str] = os.environ) -> None:
     """Imports the modules that RGAN_PLUGINS names, separated by commas.
 
-    They are looked for in the working folder too, as `python -m` does. A module registers
-    backbones and retrievers by their names (`rgan_tf.register_backbone`,
-    `rgan_tf.register_retriever`), which configs and options then know.
+    The working folder is searched too, as by `python -m`. A module registers backbones and
+    retrievers by name (`rgan_tf.register_backbone`, `rgan_tf.register_retriever`) for configs and
+    options.
 
     Raises:
-      BadInput: if one cannot be imported; says which, and why.
+      BadInput: if one cannot be imported; names it and the reason.
     """
     names = [name.strip() for name in environment.get(VARIABLE, "").split(",") if name.strip()]
     if not names:

@@ -16,16 +16,16 @@ def progress_bar(
     """A bar on a terminal; elsewhere a line every five seconds, and one at the end.
 
     Args:
-      label: what is being done, e.g. "train images".
-      total: number of items, or None where it is not known.
-      done: so many were finished before; they do not count for the rate.
+      label: the task, e.g. "train images".
+      total: number of items, or None if unknown.
+      done: items finished earlier; they do not count for the rate.
       shown: False for a bar that writes nothing.
 
     Returns:
-      A bar, to be told of finished items with `update(count)` and used in a `with`, which closes
-      it before the line of an error.
+      A bar; call `update(count)` for finished items. Use it in a `with`, which closes it before an
+      error's line is printed.
     """
-    # The time is looked at on every update: the last of many quick items may be slow.
+    # Check the time on every update: the last of many quick items may be slow.
     options = {"desc": label, "total": total, "initial": done, "miniters": 1, "disable": not shown}
     if sys.stderr.isatty():
         return tqdm(file=sys.stderr, **options)
@@ -34,7 +34,7 @@ def progress_bar(
 
 
 class _Lines:
-    """Standard error, with a line end where a terminal's cursor would go back."""
+    """Standard error, with a line end in place of each carriage return."""
 
     def write(self, text: str) -> None:
         if text.strip():

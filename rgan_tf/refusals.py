@@ -1,4 +1,4 @@
-"""What the machine refuses: a full disk, a closed pipe, no permission. Such errors are no bug."""
+"""Errors of the machine, which are no bugs: a full disk, a closed pipe, no permission."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _NO_HANDLES = (errno.EMFILE, errno.ENFILE)
-# These say what is wrong with the machine even where no path is named.
+# These name a fault of the machine even without a path.
 _OF_THE_MACHINE = (
     *_FULL,
     *_NO_HANDLES,
@@ -34,7 +34,7 @@ _OF_THE_MACHINE = (
     errno.ENETUNREACH,
     errno.EHOSTUNREACH,
 )
-# These are a wrong path if one is named, and otherwise a mistake of the program.
+# These mean a wrong path if one is named, and otherwise a bug.
 _OF_A_PATH = (
     errno.ENOTDIR,
     errno.EISDIR,
@@ -50,7 +50,7 @@ _OF_A_PATH = (
     errno.ENXIO,
     errno.ENODEV,
 )
-# TensorFlow reports a full disk, closed files and lost machines by classes of its own.
+# TensorFlow has its own classes for a full disk, closed files and lost machines.
 _OF_TENSORFLOW = ("ResourceExhaustedError", "PermissionDeniedError", "UnavailableError")
 _NO_SCRATCH = "No usable temporary directory"  # what `tempfile` says
 _FREE = "bytes are free"
@@ -58,10 +58,10 @@ _SHOWN = 300  # characters of TensorFlow's message
 
 
 def refusal_of(error: BaseException) -> str | None:
-    """What the machine refuses, in one line that says what to do; None if it does not.
+    """One line with advice if an error is a refusal by the machine, else None.
 
     Args:
-      error: that ended a command.
+      error: the error that ended a command.
     """
     if isinstance(error, MemoryError):
         return "the memory of this machine is not enough; free some, or ask for less at once"
@@ -71,14 +71,14 @@ def refusal_of(error: BaseException) -> str | None:
 
 
 def is_refused(error: BaseException) -> bool:
-    """Whether the machine refuses, whatever the file holds: what cannot be read is not damaged."""
+    """Whether the machine refuses to read a file, which is then not necessarily damaged."""
     if isinstance(error, OSError):
         return error.errno in _OF_THE_MACHINE
     return isinstance(error, MemoryError) or _of_tensorflow(error) is not None
 
 
 def free_bytes(path: str | Path) -> int | None:
-    """What is free on the disk of a path, which need not exist; None where nobody can say."""
+    """Free bytes on the disk of a path (which need not exist); None if unknown."""
     for folder in (Path(path), *Path(path).absolute().parents):
         with contextlib.suppress(OSError, ValueError):
             return shutil.disk_usage(folder).free
@@ -87,9 +87,9 @@ def free_bytes(path: str | Path) -> int | None:
 
 @contextlib.contextmanager
 def naming(path: str | Path) -> Iterator[None]:
-    """Gives the path to errors of the system that name none, as those of a write do.
+    """Adds the path to system errors without one, such as those of a write.
 
-    That of a full disk says how much is free now, before what is unfinished is deleted.
+    For a full disk it also adds the free space at that moment, before unfinished files are deleted.
     """
     try:
         yield
@@ -120,7 +120,7 @@ def _of_system(error: OSError) -> str | None:
 
 
 def _of_tensorflow(error: BaseException) -> str | None:
-    tensorflow = sys.modules.get("tensorflow")  # else none of its errors can be here
+    tensorflow = sys.modules.get("tensorflow")  # if not imported, it is none of its errors
     if tensorflow is None:
         return None
     kinds = tuple(getattr(tensorflow.errors, name) for name in _OF_TENSORFLOW)

@@ -1,12 +1,12 @@
-"""Scene graphs as the user writes them: parsing, checking, padding to fixed sizes.
+"""Scene graphs as users write them: parsing, checking, padding to fixed sizes.
 
 The JSON is sg2im's, with two optional keys: `{"objects": ["sky", ...], "relationships":
 [[0, "above", 1], ...], "boxes": [[x0, y0, x1, y1] | null, ...], "patches": [bank id | image path
 | null, ...]}`. Boxes are fractions of the image, x to the right and y downwards.
 
-Such files come from many programs. Further keys are not looked at, null is nothing, 1.0 and "1" are
-1, and the node of the whole image with its relations, which sg2im adds to a graph that it draws, is
-left out: every graph has it here without being told.
+Many programs write such files. Unknown keys are ignored, null means nothing, 1.0 and "1" mean 1,
+and sg2im's node of the whole image is dropped with its relations, because the model adds it to
+every graph itself.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from rgan_tf.vocabulary import (
     Vocabulary,
 )
 
-MAX_OBJECTS = 16  # in one graph, whatever a model was built for
+MAX_OBJECTS = 16  # in one graph, for any model
 MAX_RELATIONSHIPS = 32
 MAX_FILE_BYTES = 64 * 2**10
 MAX_NAME_CHARACTERS = 64
@@ -42,17 +42,17 @@ MAX_GRAPHS = 1024  # in one file
 Box = tuple[float, float, float, float]
 
 _KEYS = ("objects", "relationships", "boxes", "patches")
-# What sg2im and programs that grew from it call the node of the whole image and its relations.
+# Names for the node of the whole image and its relations in sg2im and programs based on it.
 _IMAGE_NODES = (RESERVED_OBJECTS[IMAGE], "__IMAGE__")
 _IN_IMAGE = (RESERVED_PREDICATES[IN_IMAGE], "in image", "in_image")
-_MAX_ROWS = 256  # that are looked at, those of the image's node among them
+_MAX_ROWS = 256  # that are read, including those of the image node
 _DIGITS = re.compile(r"[0-9]{1,12}")
 _SHOWN = 40  # characters of a text in a message
 
 
 @dataclasses.dataclass(frozen=True)
 class SceneGraph:
-    """One scene graph whose structure is sound; names are not looked up yet.
+    """One scene graph with valid structure; names are not checked yet.
 
     Attributes:
       objects: category names, 1 to `MAX_OBJECTS`.
@@ -76,15 +76,15 @@ class SceneGraph:
 
 
 def parse_scene_graph(value: Any, source: str = "scene graph") -> SceneGraph:
-    """Checks the structure of a parsed JSON value; the value itself is left as it is.
+    """Checks the structure of a parsed JSON value; does not change the value.
 
     Args:
-      value: what the JSON held.
-      source: how to call it in messages.
+      value: the parsed JSON.
+      source: its name in messages.
 
     Raises:
-      BadInput: for anything that is not a sound scene graph, naming the place. A relation of an
-        object to itself is refused; a repeated relation counts once.
+      BadInput: for anything but a valid scene graph, naming the place. A relation of an object to
+        itself is refused; a repeated relation counts once.
     """
     if not isinstance(value, dict):
         raise BadInput(f'{source}: expected an object with "objects", got {_kind(value)}')
@@ -110,14 +110,14 @@ def load_scene_graphs(
 
     Args:
       path: the file.
-      parse: of (value, how to call it in messages), what makes a graph of each.
+      parse: makes a graph of each, from (value, its name in messages).
 
     Returns:
-      What `parse` gave, `SceneGraph` if it is left out.
+      The results of `parse`; by default `SceneGraph`s.
 
     Raises:
       BadInput: if the file is missing, larger than `MAX_FILE_BYTES` per graph, not JSON, or
-        holds something else.
+        contains something else.
     """
     value = read_json(path, max_bytes=MAX_FILE_BYTES * MAX_GRAPHS, lenient=True)
     if not isinstance(value, list):
@@ -138,15 +138,15 @@ def encode_scene_graph(
     source: str = "scene graph",
     place: str | Path = "PLACE",
 ) -> dict[str, Any]:
-    """Looks the names up and pads everything to fixed sizes.
+    """Looks up the names and pads everything to fixed sizes.
 
     Args:
       graph: what to encode.
-      vocabulary: of the model that will read it.
+      vocabulary: of the model that reads it.
       max_objects: O, objects without the image node.
       max_triples: T, triples without those to the image node.
-      source: how to call it in messages.
-      place: what `rgan vocabulary` lists the vocabulary of, for messages.
+      source: its name in messages.
+      place: argument for `rgan vocabulary` in messages.
 
     Returns:
       objects [O] int32, 0 where padded; triples [T, 3] int32 (subject position, predicate id,
@@ -155,8 +155,8 @@ def encode_scene_graph(
       of O paths or None.
 
     Raises:
-      BadInput: for a name that the vocabulary does not have (with names that are near), or more
-        objects or relationships than fit.
+      BadInput: for a name that is not in the vocabulary (suggests near names), or more objects or
+        relationships than fit.
     """
     for kind, count, limit in (
         ("objects", len(graph.objects), max_objects),
@@ -202,9 +202,9 @@ def decode_scene_graph(
 
     Args:
       objects: [O] integer ids, padding last.
-      triples: [T, 3] integers, rows of -1 are left out, and so is the image node.
-      boxes: [O, 4] as [y0, x0, y1, x1], or None to write no boxes.
-      vocabulary: of those ids.
+      triples: [T, 3] integers; rows of -1 and those of the image node are left out.
+      boxes: [O, 4] as [y0, x0, y1, x1], or None for no boxes.
+      vocabulary: of these ids.
     """
     count = int(np.count_nonzero(objects > IMAGE))
     graph: dict[str, Any] = {
@@ -224,7 +224,7 @@ def decode_scene_graph(
 
 
 def _warn_of_slips(value: dict[str, Any], source: str) -> None:
-    """Tells of keys that are not read and look like one that is; others are somebody else's."""
+    """Warns of unread keys that resemble a known one; other keys belong to other programs."""
     for key in value:
         near = () if key in _KEYS else difflib.get_close_matches(key[:_SHOWN], _KEYS, n=1)
         if near:
@@ -241,7 +241,7 @@ def _per_object(
     kept: list[int],
     source: str,
 ) -> tuple:
-    """The entries of the objects at the positions `kept` of `count`."""
+    """Entries of the objects at the positions `kept` of `count`."""
     if value.get(key) is None:
         return (None,) * len(kept)
     rows = _list(value[key], f"{source}: {key}", _MAX_ROWS)
@@ -253,7 +253,7 @@ def _per_object(
 def _relationships(
     value: dict[str, Any], count: int, kept: list[int], source: str
 ) -> tuple[tuple[int, str, int], ...]:
-    """Those between the objects at the positions `kept` of `count`, by position among these."""
+    """Relationships between the objects at the positions `kept` of `count`, renumbered to these."""
     if value.get("relationships") is None:
         return ()
     place = f"{source}: relationships"
@@ -285,7 +285,7 @@ def _relationship(row: Any, count: int, where: str) -> tuple[int, str, int]:
 
 
 def _whole(value: Any) -> int | None:
-    """An integer as programs write it: 1, 1.0 or "1"; None for anything else."""
+    """An integer, also if written as 1.0 or "1"; None for anything else."""
     if isinstance(value, float):
         return int(value) if value.is_integer() else None
     if isinstance(value, str):
@@ -300,7 +300,7 @@ def _box(row: Any, where: str) -> Box:
     if not all(0 <= v <= 1 for v in row):  # false for NaN, and exact for huge integers
         raise BadInput(f"{where}: {_shown(row)} must lie in [0, 1], fractions of the image")
     x0, y0, x1, y1 = (float(np.float32(v)) for v in row)
-    # Compared as float32, as the model will see it: no box may collapse on the way.
+    # Compared as float32, the model's type: no box may collapse by rounding.
     if x0 >= x1 or y0 >= y1:
         raise BadInput(f"{where}: {_shown(row)} needs x0 < x1 and y0 < y1")
     return tuple(float(v) for v in row)
@@ -349,7 +349,7 @@ def _kind(value: Any) -> str:
 
 
 def _shown(value: Any) -> str:
-    """A short form for messages, of constant cost even for a huge or deep value."""
+    """A short form for messages; takes constant time even for a huge or deep value."""
     if isinstance(value, (list, dict)):
         plain = len(value) <= 4 and all(
             item is None or isinstance(item, (bool, float)) or _small(item) for item in value

@@ -1,8 +1,8 @@
 """Seeds for stateless random operations.
 
-Every random number in the project is a function of (run seed, step, row of the batch, purpose) and
-of nothing else: a run can stop at any step, continue, and still draw the same numbers, and a batch
-can be split over replicas in any way.
+Every random number in the project is a function of (run seed, step, row of the batch, purpose)
+alone: a run can stop at any step, resume and still draw the same numbers, and a batch can be split
+over replicas in any way.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import tensorflow as tf
 
 
 class Purpose(enum.IntEnum):
-    """What a random number is used for; two purposes never share a stream.
+    """The use of a random number; two purposes never share a stream.
 
-    A number is never given to another purpose, so that old runs can be repeated.
+    A value is never reused for another purpose, so that old runs can be repeated.
     """
 
     GUMBEL_NOISE = 1
@@ -56,16 +56,16 @@ def derive_batch_seeds(run_seed, step, purpose: Purpose, *, rows, first_row=0) -
     """One seed for every row of a training batch, however it is split over replicas and parts.
 
     Args:
-      run_seed, step: as for `derive_seed`.
+      run_seed, step: see `derive_seed`.
       purpose: the stream to draw from.
-      rows: integer or int32 scalar, rows that are asked for.
-      first_row: number of the first of them in the batch of all replicas.
+      rows: integer or int32 scalar, number of rows.
+      first_row: index of the first row in the batch of all replicas.
 
     Returns:
-      [rows, 2] int32. Row i of a batch has the same seed in batches of every size.
+      [rows, 2] int32. Row i has the same seed in batches of every size.
     """
     seeds = tf.random.stateless_uniform(
-        [first_row + rows, 2],  # Philox draws the beginning of a longer sequence
+        [first_row + rows, 2],  # Philox draws a prefix of a longer sequence
         derive_seed(run_seed, step, 0, purpose),
         minval=None,
         maxval=None,

@@ -13,7 +13,7 @@ from rgan_tf.errors import BadInput
 from rgan_tf.near_names import near_names
 
 PADDING = 0  # object id of an absent object
-IMAGE = 1  # object id of the node that stands for the whole image
+IMAGE = 1  # object id of the node of the whole image
 IN_IMAGE = 0  # predicate id between every object and that node
 
 RESERVED_OBJECTS = ("__padding__", "__image__")
@@ -30,8 +30,8 @@ class Vocabulary:
       predicates: `RESERVED_PREDICATES`, then the dataset's predicates.
 
     Raises:
-      BadInput: if a table does not start with its reserved entries, or a name is empty, not
-        text or there twice.
+      BadInput: if a table does not start with its reserved entries, or a name is empty, repeated
+        or not text.
     """
 
     objects: tuple[str, ...]
@@ -58,19 +58,19 @@ class Vocabulary:
 
     @property
     def num_objects(self) -> int:
-        """Size of the object table, reserved entries included."""
+        """Size of the object table, including reserved entries."""
         return len(self.objects)
 
     @property
     def num_predicates(self) -> int:
-        """Size of the predicate table, reserved entries included."""
+        """Size of the predicate table, including reserved entries."""
         return len(self.predicates)
 
     def object_id(self, name: str) -> int:
         """The id of a category.
 
         Raises:
-          BadInput: for a name that is not there (with names that are near) or reserved.
+          BadInput: if the name is unknown (suggests near names) or reserved.
         """
         return self._lookup("object", name, self._object_ids, RESERVED_OBJECTS)
 
@@ -78,12 +78,12 @@ class Vocabulary:
         """The id of a predicate.
 
         Raises:
-          BadInput: for a name that is not there (with names that are near) or reserved.
+          BadInput: if the name is unknown (suggests near names) or reserved.
         """
         return self._lookup("relationship", name, self._predicate_ids, RESERVED_PREDICATES)
 
     def object_name(self, object_id: int) -> str:
-        """The name of an object id, reserved ids included.
+        """The name of an object id, including reserved ids.
 
         Raises:
           BadInput: if there is no such id.
@@ -93,7 +93,7 @@ class Vocabulary:
         return self.objects[object_id]
 
     def predicate_name(self, predicate_id: int) -> str:
-        """The name of a predicate id, reserved ids included.
+        """The name of a predicate id, including reserved ids.
 
         Raises:
           BadInput: if there is no such id.
@@ -108,7 +108,7 @@ class Vocabulary:
 
     @classmethod
     def from_json(cls, value: Any, source: str = "vocabulary") -> Vocabulary:
-        """Reads what `to_json` gave.
+        """Reads the value of `to_json`.
 
         Raises:
           BadInput: if it is anything else; the message starts with `source`.
@@ -123,7 +123,7 @@ class Vocabulary:
             raise BadInput(f"{source}: {error}") from error
 
     def sha256(self) -> str:
-        """Fingerprint of both tables in their order; equal exactly when all ids mean the same."""
+        """Fingerprint of both tables in order; equal exactly if all ids mean the same."""
         text = json.dumps(self.to_json(), ensure_ascii=True, separators=(",", ":"))
         return hashlib.sha256(text.encode("ascii")).hexdigest()
 

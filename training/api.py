@@ -1,4 +1,4 @@
-"""Training from Python: `train` does what `rgan train` does, which calls it."""
+"""Training from Python: `train` is what `rgan train` calls."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ from training.workers import Workers, start_workers
 
 
 class Trained(NamedTuple):
-    """What training leaves.
+    """The result of training.
 
     Attributes:
-      run: the run folder, opened.
-      stages: name -> record of each stage, with its `steps`; empty where it has not begun.
+      run: the opened run folder.
+      stages: name -> record of each stage, with its `steps`; empty if it has not begun.
     """
 
     run: Run
@@ -63,29 +63,29 @@ def train(
     profile_at: int | None = None,
     weights_dir: str | Path | None = None,
 ) -> Trained:
-    """Trains the three stages of a run, each skipped when done and continued when it is not.
+    """Trains the three stages of a run; skips finished stages and resumes unfinished ones.
 
-    SIGTERM and Ctrl-C end it after the running step, and the same call continues. A callback that
-    sets `self.model.stop_training` does so too, without an error.
+    SIGTERM and Ctrl-C end it after the current step, and the same call resumes. A callback that
+    sets `self.model.stop_training` also ends it, without an error.
 
     Args:
       config: a `Config`, a YAML file, or the name of a shipped config.
-      data: a folder that `prepare` made, or one that is open.
-      run: the run folder; continued if it exists.
-      retriever: of the joint stage, in place of that of the config; see `Retriever`.
-      losses: of the joint stage, beside those of the config. Neither is stored in the run: a call
-        that continues it names them again.
-      callbacks: ordinary callbacks of Keras, called in every stage. An epoch is a logging interval
-        of the config, `self.model.step.numpy()` the step of the stage, and `on_train_begin` may
-        come more than once in a stage. Where several processes train, each calls its own.
-      stages_from: a run whose first two stages are taken; it may differ in the joint stage only.
-      as_they_are: take them even if training them with this config gave others.
-      max_steps: of each stage, at most.
-      profile_at: step of a TensorBoard profile in each stage; None = none.
+      data: a folder made by `prepare`, or an opened one.
+      run: the run folder; resumed if it exists.
+      retriever: of the joint stage, replaces that of the config; see `Retriever`.
+      losses: of the joint stage, in addition to those of the config. Neither is stored in the run:
+        a call that resumes it must pass them again.
+      callbacks: ordinary Keras callbacks, called in every stage. An epoch is a logging interval of
+        the config, `self.model.step.numpy()` the step of the stage, and `on_train_begin` may be
+        called more than once per stage. If several processes train, each calls its own.
+      stages_from: a run whose first two stages are copied; it may differ only in the joint stage.
+      as_they_are: copy them even if training them with this config would give others.
+      max_steps: maximum number of steps per stage.
+      profile_at: step of a TensorBoard profile in each stage, or None.
       weights_dir: folder with backbone weight files.
 
     Returns:
-      The run and what is known of its stages.
+      The run and the records of its stages.
 
     Raises:
       BadInput: if config, data, run and machine do not fit together; nothing is written then.
@@ -102,14 +102,14 @@ def train(
       ```
     """
     if isinstance(config, Config):
-        config = config_from_dict(config_to_dict(config))  # checked as a file is
+        config = config_from_dict(config_to_dict(config))  # validated like a file
     else:
         config = named_config(config)
     if max_steps is not None:
         config = at_most(config, max_steps)
     if config.training.deterministic:
         fix_order_of_process()
-    workers = start_workers()  # before anything else: a cluster forms in the beginning or never
+    workers = start_workers()  # first, because a cluster can only be formed at the start
     workers.check_fits(config.training)
     if not isinstance(data, PreparedData):
         data = PreparedData.open(data)
@@ -120,7 +120,7 @@ def train(
         check_stages_fit(source, config, data.fingerprint, as_they_are=as_they_are)
     if workers.is_chief:
         check_run_folder(run, config, data)
-    # Last, as its weights may have to be fetched; and before anything is written.
+    # Last, because its weights may have to be downloaded, but before anything is written.
     perceptual = PerceptualDistance(load_backbone(config.losses.perceptual_backbone, weights_dir))
     with StopSignals() as stop, contextlib.ExitStack() as stack:
         with workers.together():
@@ -138,10 +138,10 @@ def train(
 
 
 def check_data_fits(config: Config, data: PreparedData) -> None:
-    """Refuses a data folder that this config cannot be trained on.
+    """Refuses a data folder on which this config cannot be trained.
 
     Raises:
-      BadInput: if backbone, resolution, patch size or amount do not fit.
+      BadInput: if backbone, resolution, patch size or number of scenes do not fit.
     """
     data.check_config(config)
     if data.record_count("train") < config.training.batch_size:
@@ -159,7 +159,7 @@ def _tasks(
     retriever: Retriever | None,
     losses: Sequence[Loss],
 ) -> Iterator[Task]:
-    """One after the other, so that the model of a stage is gone before the next is built."""
+    """One at a time, so that the model of a stage is freed before the next is built."""
     yield Sg2imTask(run, data)
     yield CooccurrenceTask(run, data)
     yield RetrieveGANTask(run, data, perceptual, workers, retriever=retriever, losses=losses)

@@ -1,9 +1,9 @@
-"""Checkpoints of a stage: each a folder of its own that is whole or not there.
+"""Checkpoints of a stage: each is a folder that is complete or absent.
 
     RUN/<stage>/checkpoints/step-00000500/manifest.json   step, stage, config, data, checksums
     RUN/<stage>/checkpoints/step-00000500/state.*         weights, average, optimisers, guard
 
-A batch is a function of its number, so the step is also the position in the data.
+A batch is a function of its number, so the step also gives the position in the data.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ class CheckpointFolder:
     """Writes, lists and restores the checkpoints of one stage.
 
     Args:
-      folder: RUN/<stage>/checkpoints; made where it is missing.
-      state: name -> what a checkpoint holds, of `GuardedModel.state`.
-      identity: what must be equal for a checkpoint to be gone on from, as JSON.
-      writes: False for processes that train along and leave the disk to another one.
+      folder: RUN/<stage>/checkpoints; created if missing.
+      state: name -> content of a checkpoint, from `GuardedModel.state`.
+      identity: what a checkpoint must match to be resumed, as JSON.
+      writes: False for processes that leave writing to another one.
 
     Raises:
       BadInput: if the folder holds checkpoints of an older version of the program.
@@ -58,50 +58,50 @@ class CheckpointFolder:
         self._writes = writes
         if (folder / "checkpoint").exists() and not self._steps():
             raise BadInput(
-                f"{folder}: holds checkpoints of an older version, which this one cannot go on "
-                "from; finish the stage with that version, or delete the folder to train it anew"
+                f"{folder}: holds checkpoints of an older version, which this one cannot "
+                "resume; finish the stage with that version, or delete the folder to train it again"
             )
         if writes:
             folder.mkdir(parents=True, exist_ok=True)
-            for leftover in folder.glob(".*.partial"):  # of a process that was killed
+            for leftover in folder.glob(".*.partial"):  # of a killed process
                 shutil.rmtree(leftover, ignore_errors=True)
 
     def save(self, step: int) -> None:
-        """Writes the state of a step, and deletes the oldest beyond the last three.
+        """Writes the state of a step, and deletes all but the last three checkpoints.
 
         Raises:
-          OSError: if the disk is full or refuses; all earlier checkpoints are then still whole.
+          OSError: if the disk is full or fails; all earlier checkpoints are then intact.
         """
         if not self._writes:
             return
         path = self._path(step)
-        # One that is there already is damaged, or was written before a rollback.
+        # An existing one is damaged, or was written before a rollback.
         with (replaced_folder if path.exists() else atomic_folder)(path) as partial:
             self._write(partial, step)
         for old in [s for s in self._steps() if s <= step][:-KEPT]:
             shutil.rmtree(self._path(old), ignore_errors=True)
 
     def restore_each(self) -> Iterator[int]:
-        """Fills the state from every checkpoint in turn, the oldest first, and yields its step.
+        """Restores every checkpoint in turn, oldest first, and yields its step.
 
         Raises:
-          CorruptData: at one that is damaged.
-          BadInput: at one that is of another config or data.
+          CorruptData: at a damaged checkpoint.
+          BadInput: at a checkpoint of another config or data.
         """
         for step in self._steps():
             self._read(self._path(step))
             yield step
 
     def restore_newest(self) -> int | None:
-        """Fills the state from the newest checkpoint that is whole.
+        """Restores the newest intact checkpoint.
 
         Returns:
-          Its step; None if there is no checkpoint at all.
+          Its step; None if there is no checkpoint.
 
         Raises:
-          CorruptData: if there are checkpoints and none is whole. Training never starts over
-            behind the user's back.
-          BadInput: if the newest whole one is of another config or data.
+          CorruptData: if there are checkpoints but none is intact: training must not start over
+            unnoticed.
+          BadInput: if the newest intact one is of another config or data.
         """
         steps = self._steps()
         for step in reversed(steps):
@@ -115,14 +115,14 @@ class CheckpointFolder:
         if steps:
             raise CorruptData(
                 f"{self.folder}: no checkpoint can be read; restore one, or delete the folder to "
-                "train this stage anew"
+                "train this stage again"
             )
         return None
 
     def _write(self, partial: Path, step: int) -> None:
         try:
             write_state(self._checkpoint, partial / _STATE)
-        except OSError as error:  # named as the user will look for it
+        except OSError as error:  # under the name that the user will look for
             raise OSError(error.errno, error.strerror, str(self._path(step))) from error
         names = sorted(path.name for path in partial.iterdir())
         files = describe_files(partial, names)
@@ -147,6 +147,6 @@ class CheckpointFolder:
         return self.folder / f"step-{step:08d}"
 
     def _steps(self) -> list[int]:
-        """Steps of all checkpoints, whole or not, the oldest first."""
+        """Steps of all checkpoints, intact or not, oldest first."""
         names = [path.name.removeprefix("step-") for path in self.folder.glob("step-*")]
         return sorted(int(name) for name in names if name.isdecimal())

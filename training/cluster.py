@@ -1,4 +1,4 @@
-"""The cluster that `TF_CONFIG` names, read as TensorFlow's own resolver reads it."""
+"""Reads the cluster in `TF_CONFIG` like TensorFlow's own resolver."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class Task(NamedTuple):
     """One process of a cluster.
 
     Attributes:
-      addresses: of all processes that train, the chief first.
-      index: of this one among them; the first writes the run.
+      addresses: of all training processes, the chief first.
+      index: of this process among them; the first one writes the run.
     """
 
     addresses: tuple[str, ...]
@@ -32,13 +32,13 @@ def read_cluster(text: str) -> Task | None:
     """Reads the variable.
 
     Args:
-      text: its value; blank where it is not set.
+      text: its value; blank if it is not set.
 
     Returns:
-      None where it names no cluster, as `{}`: this machine trains alone.
+      None if it names no cluster, such as `{}`: this machine trains alone.
 
     Raises:
-      BadInput: if it is no usable cluster, or this process has nothing to train in it.
+      BadInput: if the cluster is not usable, or this process does not train in it.
     """
     if not text.strip():
         return None
@@ -94,7 +94,7 @@ def _jobs(cluster: Any) -> dict[str, list[str]]:
 
 
 def _task(task: Any) -> tuple[Any, int]:
-    """Type and index; TensorFlow takes an index as text too."""
+    """Type and index; like TensorFlow, accepts an index as text."""
     try:
         return task["type"], int(task["index"])
     except (KeyError, OverflowError, TypeError, ValueError) as error:

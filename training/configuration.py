@@ -1,4 +1,4 @@
-"""Configs by name, cut short, and beside the defaults."""
+"""Finds configs by name, shortens them, and compares them with the defaults."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ CONFIG_FOLDER = Path(__file__).parent / "configs"
 
 
 def named_config(name: str | Path, overrides: Sequence[str] = ()) -> Config:
-    """The config of a YAML file, or a shipped one by its name.
+    """The config of a YAML file, or a shipped config by name.
 
     Args:
       name: a path or a name.
       overrides: `section.key=value` each.
 
     Raises:
-      BadInput: if there is neither, which names the shipped ones; or as `load_config`.
+      BadInput: if there is neither (lists the shipped ones); or see `load_config`.
 
     Example:
       ```python
@@ -33,7 +33,7 @@ def named_config(name: str | Path, overrides: Sequence[str] = ()) -> Config:
     """
     path = Path(name)
     shipped = {file.stem: file for file in sorted(CONFIG_FOLDER.glob("*.yaml"))}
-    # A folder of that name is a run or data, and no config.
+    # A folder of that name is a run or data, not a config.
     if not path.is_file() and str(name) in shipped:
         path = shipped[str(name)]
     if not path.exists():
@@ -47,10 +47,10 @@ def named_config(name: str | Path, overrides: Sequence[str] = ()) -> Config:
 
 
 def at_most(config: Config, steps: int) -> Config:
-    """A config that trains each stage for at most so many steps.
+    """A config that trains each stage for at most that many steps.
 
     Raises:
-      BadInput: if that is none.
+      BadInput: if it is below 1.
     """
     if steps < 1:
         raise BadInput(f"--max-steps {steps}: must be at least 1")

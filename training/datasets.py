@@ -1,4 +1,4 @@
-"""The data sets that `rgan prepare` knows, by the command's options."""
+"""The data sets of `rgan prepare`, by the command's options."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rgan_tf.progress import progress_bar
 from rgan_tf.world import draw_world
 
 Reader = Callable[[Path], Any]
-"""Given a folder to work in, the `AnnotatedDataset` that `prepare_dataset` takes."""
+"""Takes a working folder, returns the `AnnotatedDataset` for `prepare_dataset`."""
 
 
 def _coco(args: argparse.Namespace) -> Reader:

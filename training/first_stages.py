@@ -1,4 +1,4 @@
-"""What the first two stages of a run leave to everything that comes after them."""
+"""Loads the results of a run's first two stages."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class FirstStages(NamedTuple):
 
 
 def load_first_stages(run: Run) -> FirstStages:
-    """Reads both networks of a run.
+    """Loads both networks of a run.
 
     Raises:
       BadInput: if a stage is not trained.

@@ -1,4 +1,4 @@
-"""Where retrieved patches come from: each beside its source image with the patch's box."""
+"""Shows retrieved patches beside their source images, with the patch's box."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _WHITE: Color = (255, 255, 255)
 def patch_panel(
     run: Run, data: PreparedData, batch: dict[str, tf.Tensor], choice: tf.Tensor
 ) -> np.ndarray:
-    """The patches that the first scenes of a batch took, over the images they are cut from.
+    """The patches chosen for the first scenes of a batch, and the images that they are cut from.
 
     Args:
-      run, data: what is shown.
+      run, data: the run and its data.
       batch: scenes with candidates.
-      choice: [B, O] int32, which candidate every object took, -1 = none.
+      choice: [B, O] int32, the candidate of every object, -1 = none.
 
     Returns:
       uint8 [H, W, 3]: per scene, a row of patches over a row of sources.
@@ -49,7 +49,7 @@ def _sheet(run: Run, data: PreparedData, rows: np.ndarray, objects: np.ndarray) 
         image_size=settings.image_size,
         max_objects=settings.max_objects,
         max_triples=settings.max_triples,
-    )  # the very one that training reads from
+    )  # the same as training reads
     images, found, captions = [], [], []
     for row in rows:
         entry = bank.rows[int(row)] if row >= 0 else {"image_id": -1, "category": "none"}
@@ -60,7 +60,7 @@ def _sheet(run: Run, data: PreparedData, rows: np.ndarray, objects: np.ndarray) 
                 store.images(at)[0], entry["box"], _CELL, category_color(entry["category"])
             )
         images.append(image)
-        found.append(entry["category"])  # not the object's where the bank has none for it
+        found.append(entry["category"])  # not the object's if the bank has none of it
         captions.append(", ".join(filter(None, [f"image {entry['image_id']}", entry.get("style")])))
     patches = list(bank.crops_at(rows, settings.crop_size))
     ids = [f"id {row}" if row >= 0 else "none" for row in rows]
@@ -70,13 +70,13 @@ def _sheet(run: Run, data: PreparedData, rows: np.ndarray, objects: np.ndarray) 
 
 
 def boxed(image: np.ndarray, box, size: int, color: Color) -> np.ndarray:
-    """An image with a box drawn into it.
+    """Draws a box into an image.
 
     Args:
       image: uint8 [s, s, 3].
       box: y0, x0, y1, x1 as fractions.
       size: side of the result in px.
-      color: of the box; a white line within it keeps it visible.
+      color: of the box; a white line inside keeps it visible.
 
     Returns:
       uint8 [size, size, 3].

@@ -62,8 +62,8 @@ def sg2im_pictures(run: Run, data: PreparedData, networks: Sg2imNetworks) -> dic
 def joint_pictures(
     run: Run, data: PreparedData, model: RetrieveGANModel, candidates: CandidateSource
 ) -> dict[str, np.ndarray]:
-    """Layout, retrieved patches, generated, reconstructed and real image of fixed scenes; and for
-    the first of them the images that the patches are from."""
+    """Layout, retrieved patches, generated, reconstructed and real image of fixed scenes; for the
+    first of them also the source images of the patches."""
     reader = PatchReader(data.bank, candidates.cooccurrence, crop_size=run.config.data.crop_size)
     batch = fixed_scenes(run, data, held_out_split(data), candidates, SCENES)
     retriever = model.retriever.bound_to(model.average.embedding)
@@ -77,7 +77,7 @@ def joint_pictures(
     )
     predicted = make()
     pictures = {"retrievegan": _joint_grid(run, model, batch, predicted, make)}
-    if predicted.choice is not None:  # else no patch is of the bank
+    if predicted.choice is not None:  # else no patch comes from the bank
         pictures["sources"] = patch_panel(run, data, batch, predicted.choice)
     return pictures
 
@@ -89,7 +89,7 @@ def _joint_grid(
     predicted: Synthesis,
     make: Callable[..., Synthesis],
 ) -> np.ndarray:
-    """The picture grid of stage 3 for one batch, given what it looks like in predicted boxes."""
+    """The picture grid of stage 3 for one batch, given the result in predicted boxes."""
     drawn = layouts(run.vocabulary, batch, predicted.boxes)
     columns = [
         ("predicted layout", drawn),
@@ -97,7 +97,7 @@ def _joint_grid(
         ("generated", float_to_uint8(predicted.images)),
         ("true boxes", float_to_uint8(make(boxes=batch["boxes"]).images)),
     ]
-    if model.retriever.name != NOISE:  # whose generator has never seen a patch
+    if model.retriever.name != NOISE:  # whose generator never gets patches
         rebuilt = reconstruct(model.average, batch, batch["boxes"])
         columns.append(("reconstructed", float_to_uint8(rebuilt)))
     return comparison_grid([*columns, ("real", float_to_uint8(batch["image"]))], cell=CELL)
@@ -109,7 +109,7 @@ def layouts(
     """One layout drawing per scene.
 
     Args:
-      vocabulary: gives the names.
+      vocabulary: the names.
       graphs: `objects` [B, O] and `triples` [B, T, 3] int32, such as a batch.
       boxes: [B, O, 4] float32, the layout.
     """
@@ -145,5 +145,5 @@ def patch_tiles(crops: tf.Tensor) -> list[np.ndarray]:
 
 
 def held_out_split(data: PreparedData) -> str:
-    """The split whose scenes are shown: val, or train where there is no val."""
+    """The split to show: val, or train if there is no val."""
     return "val" if data.record_count("val") else "train"

@@ -1,4 +1,4 @@
-"""Candidates that are drawn anew from the patch embedding as it is trained."""
+"""Redraws candidates by the patch embedding while it is trained."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from rgan_tf.retrieval.index.tuning import build_index
 from rgan_tf.retrieval.prefilter import embed_rows
 from rgan_tf.storage.files import write_bytes_atomic
 
-_KEPT_CHECKPOINTS = 4  # embeddings that an older checkpoint would need are deleted
+_KEPT_CHECKPOINTS = 4  # older embeddings are deleted; no kept checkpoint needs them
 
 
 class Redraws:
-    """Every N steps, half of an object's candidates become those nearest to its patch by φ.
+    """Every N steps, replaces half of an object's candidates by those nearest to its patch by φ.
 
-    The other half stays the nearest in the graph feature. φ at a redraw is kept on disk, so that a
-    run that goes on between two redraws reads the candidates it would have read.
+    The other half stays the nearest by the graph feature. φ at a redraw is kept on disk, so that a
+    run resumed between two redraws reads the same candidates.
 
     Args:
       folder: of the embeddings, RUN/retrievegan/redraws.
       config: gives N, K and the kind of index.
       bank: the retrievable patches, which are also those of the training scenes.
-      source: candidates by the graph feature, of the training scenes.
+      source: candidates of the training scenes by the graph feature.
       embedding: φ, being trained.
-      writes: False for processes that leave the disk to another one.
-      wait: returns when every process that trains along has called it.
+      writes: False for processes that leave writing to another one.
+      wait: returns when every training process has called it.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Redraws:
         self._wait = wait
 
     def candidates(self, step: int) -> CandidateSource:
-        """What the scenes of a step read; to be asked where the weights are those of that step.
+        """The candidates of a step; call it while the weights are those of that step.
 
         Raises:
           CorruptData: if the embeddings of the last redraw are missing or damaged.
@@ -74,7 +74,7 @@ class Redraws:
         )
         kind = self._config.retrieval.index
         if kind == "auto" and self._config.training.deterministic:
-            kind = "exact"  # `auto` measures time, and time is never the same twice
+            kind = "exact"  # `auto` measures time, which is not reproducible
         index = build_index(kind, embeddings, categories, images, k=k)
         learned = IndexedCandidates(
             index, embeddings, categories, images, self._source.cooccurrence, k=k
@@ -83,7 +83,7 @@ class Redraws:
         return MixedCandidates(self._source, learned, learned=k // 2)
 
     def age(self, step: int) -> int:
-        """Age in steps of the candidates that the step before this one read, itself included."""
+        """Age in steps of the candidates that the previous step read, including that step."""
         return (max(step, 1) - 1) % self.every_steps + 1
 
     def _embeddings(self, last: int, step: int) -> np.ndarray:
@@ -111,7 +111,7 @@ class Redraws:
         return stored.astype(np.float32)
 
     def forget_after(self, step: int) -> None:
-        """Deletes the embeddings of later steps: training went back, and will make others."""
+        """Deletes the embeddings of later steps: after a rollback training makes new ones."""
         for path in self._folder.glob("step-*.npy"):
             number = path.stem.removeprefix("step-")
             if number.isdecimal() and int(number) > step:

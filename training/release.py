@@ -1,9 +1,9 @@
-"""Makes a released run out of a finished one: config, vocabulary and inference weights only.
+"""Makes a released run from a finished one: config, vocabulary and inference weights only.
 
     python -m training.release RUN NAME
 
 writes `rgan_tf/released/NAME`, which `released:NAME` then names wherever a run is expected. The
-data folder's path is left out: a release belongs to no machine.
+data folder's path is left out, because it is specific to a machine.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def release(run_folder: str, name: str, target: Path | None = None) -> Path:
             (folder / stage).mkdir()
             for path in [run.stage_folder(stage) / "stage.json", *paths]:
                 shutil.copy(path, folder / stage)
-    if out.exists():  # only now that the new one is whole
+    if out.exists():  # only after the new one is complete
         shutil.rmtree(out)
     new.rename(out)
     return out

@@ -1,4 +1,4 @@
-"""The record of a stage's rollbacks on disk, and the decision to give up."""
+"""Records a stage's rollbacks on disk and decides when to give up."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from rgan_tf.errors import BadInput, CorruptData, Diverged
 from rgan_tf.storage.files import read_json, write_json_atomic
 
 SKIPPED_IN_ROW = 10
-"""So many skipped steps in a row lead back to the last checkpoint."""
+"""This many skipped steps in a row cause a rollback to the last checkpoint."""
 
 MOST = 3
-"""After so many rollbacks in one process training ends."""
+"""Training ends after this many rollbacks in one process."""
 
 
 class Trouble(Exception):
-    """The latest steps were skipped; training has to go back.
+    """The latest steps were skipped; training must roll back.
 
     Attributes:
       step: steps done.
@@ -33,12 +33,12 @@ class Trouble(Exception):
 class Rollbacks:
     """The record RUN/<stage>/rollbacks.json.
 
-    Its length is the `detour` of the model: a run that is killed and continued draws the numbers
-    that it would have drawn.
+    Its length is the `rollback_count` of the model, so a killed and resumed run draws the same
+    random numbers.
 
     Args:
       path: of the file; may be missing.
-      writes: False for processes that leave the disk to another one.
+      writes: False for processes that leave writing to another one.
 
     Raises:
       CorruptData: if the file is damaged.
@@ -67,14 +67,14 @@ class Rollbacks:
         return len(self._entries)
 
     def add(self, trouble: Trouble, scenes_of: Callable[[int], list[int] | None]) -> None:
-        """Records one, with the scenes of the batches that were skipped.
+        """Records a rollback, with the scenes of the skipped batches.
 
         Args:
           trouble: what happened.
-          scenes_of: image ids of the batch of a step, None where batches have none.
+          scenes_of: image ids of the batch of a step, or None if batches have none.
 
         Raises:
-          Diverged: if it is one too many. The record is written before.
+          Diverged: if there were too many. The record is written first.
         """
         scenes = {step: scenes_of(step) for step in trouble.skipped_steps}
         skipped = [

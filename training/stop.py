@@ -1,4 +1,4 @@
-"""Signals are remembered, and obeyed between two steps: to stop, and to take a profile."""
+"""Records signals to stop or to take a profile; training obeys them between steps."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from rgan_tf.errors import Interrupted
 
 
 class StopSignals:
-    """While its block runs, SIGTERM, SIGINT and SIGUSR1 are noted instead of ending the process.
+    """Within its block, SIGTERM, SIGINT and SIGUSR1 are recorded instead of ending the process.
 
-    In a thread beside the main one nothing is noted: Python hands signals to the main thread alone.
+    Outside the main thread nothing is recorded: Python delivers signals to the main thread only.
 
     Attributes:
-      number: the signal to stop that came last, 0 = none.
+      number: the latest stop signal, 0 = none.
       wants_profile: whether SIGUSR1 came; the profiler resets it.
     """
 
@@ -38,10 +38,10 @@ class StopSignals:
         """Ends training if a signal came.
 
         Args:
-          where: what has been done, for the message.
+          where: progress so far, for the message.
 
         Raises:
-          Interrupted: if so.
+          Interrupted: if a stop signal came.
         """
         if self.number:
             raise Interrupted(
@@ -53,5 +53,5 @@ class StopSignals:
             self.wants_profile = True
             return
         if self.number == signal.SIGINT == number:
-            raise KeyboardInterrupt  # asked twice: at once, whatever is lost
+            raise KeyboardInterrupt  # second request: stop at once, losing work
         self.number = number

@@ -1,4 +1,4 @@
-"""Pages from templates in files; what a template asks for and does not get is an error."""
+"""Renders pages from template files; an undefined variable is an error."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-# What HTML has no place for shows as U+FFFD.
+# Characters that HTML does not allow show as U+FFFD.
 _CONTROL = {code: "\ufffd" for code in range(32) if chr(code) not in "\t\n"}
 
 
 def environment(folder: Path, **options: Any) -> Environment:
-    """The templates of a folder.
+    """The environment for the templates of a folder.
 
     Args:
       folder: of the templates.
-      **options: of Jinja's environment, such as `autoescape`.
+      **options: for Jinja's environment, such as `autoescape`.
     """
     return Environment(
         loader=FileSystemLoader(folder),
@@ -29,17 +29,17 @@ def environment(folder: Path, **options: Any) -> Environment:
 
 
 def html_environment(folder: Path) -> Environment:
-    """Templates of pages: all that is shown is escaped, and set for people (`shown`)."""
+    """Templates of HTML pages: values are escaped and formatted for people (`shown`)."""
     return environment(folder, autoescape=True, finalize=shown)
 
 
 def page_bytes(page: str) -> bytes:
-    """A rendered page as a file holds it."""
+    """A rendered page as bytes of a file."""
     return page.translate(_CONTROL).encode("utf-8", "replace")
 
 
 def shown(value: Any) -> Any:
-    """A value as people read it: numbers with four significant digits, a dash for None."""
+    """Formats a value for people: numbers with four significant digits, a dash for None."""
     if value is None:
         return "–"
     if isinstance(value, bool):

@@ -1,4 +1,4 @@
-"""Trains one stage: goes on from the newest checkpoint, saves, rolls back, gives up."""
+"""Trains one stage: resumes from the newest checkpoint, saves, rolls back, gives up."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ from training.workers import Workers
 
 
 class Trainer:
-    """Runs the tasks of a run, each skipped when it is done and continued when it is not.
+    """Runs the tasks of a run; skips finished ones and resumes unfinished ones.
 
     Args:
-      run: where everything is written.
-      workers: who trains.
-      stop: who may end it early.
-      profile_at: step of a TensorBoard profile in each stage that is trained; None = no profile.
-      callbacks: of the user, called in every stage after those that save and watch. A stage may
-        take several calls of `fit`, so `on_train_begin` may come more than once.
+      run: the run folder to write to.
+      workers: the training processes.
+      stop: holds stop signals.
+      profile_at: step of a TensorBoard profile in each trained stage, or None.
+      callbacks: the user's, called in every stage after those that save and watch. `fit` may be
+        called several times per stage, and `on_train_begin` with it.
     """
 
     def __init__(
@@ -57,12 +57,12 @@ class Trainer:
         """Trains a stage to its end.
 
         Returns:
-          False if a callback of the user ended it before (`model.stop_training`).
+          False if a user's callback ended it early (`model.stop_training`).
 
         Raises:
           Interrupted: if a signal came; everything is saved.
           Diverged: after too many rollbacks.
-          CorruptData: if there are checkpoints and none can be read.
+          CorruptData: if there are checkpoints but none is intact.
         """
         task.check()
         if not self._begins(task):
@@ -70,24 +70,24 @@ class Trainer:
         task.prepare()
         with self.workers.strategy.scope():
             task.model = task.build_model()
-        return _TaskTraining(self, task).to_the_end()
+        return _TaskTraining(self, task).run_to_end()
 
     def _begins(self, task: Task) -> bool:
-        """Whether a stage has to be trained; initial weights are then those of the stage."""
-        # Asking also waits: what another process writes about the stage before is then written.
+        """Whether a stage must be trained; if so, seeds the initial weights."""
+        # This also waits until another process has written the record of the stage before.
         if self.workers.any(bool(self.stop.number)):
             self.stop.number = self.stop.number or int(signal.SIGTERM)
             self.stop.obey(f"before stage {task.name}")
         record = self.run.stage_record(task.name)
         if "weights" in record and record.get("steps", 0) >= task.steps:
             return False
-        # Whichever stages this process did before.
+        # Independent of the stages that this process trained before.
         tf.keras.utils.set_random_seed(self.run.config.training.seed + STAGES.index(task.name))
         return True
 
 
 class _TaskTraining:
-    """A task whose model is built, with its checkpoints and rollbacks."""
+    """A task with a built model, its checkpoints and rollbacks."""
 
     def __init__(self, trainer: Trainer, task: Task):
         run, workers = trainer.run, trainer.workers
@@ -106,20 +106,20 @@ class _TaskTraining:
         self._seconds_before = float(run.stage_record(task.name).get("seconds", 0.0))
         self._start = time.monotonic()
 
-    def to_the_end(self) -> bool:
+    def run_to_end(self) -> bool:
         """See `Trainer.train`."""
         first_step = self._restore()
         if first_step is None:
             first_step = 0
-            self._checkpoints.save(0)  # there is always something to go back to
+            self._checkpoints.save(0)  # for a rollback in the first steps
         profile_at = self._trainer.profile_at
         while True:
             self._workers.wait()
-            self._task.model.detour.assign(len(self._rollbacks))
+            self._task.model.rollback_count.assign(len(self._rollbacks))
             try:
                 return self._fit_from(first_step, profile_at)
             except Trouble as trouble:
-                print(f"{self._task.name}: {trouble}; going back", file=sys.stderr, flush=True)
+                print(f"{self._task.name}: {trouble}; rolling back", file=sys.stderr, flush=True)
                 self._rollbacks.add(
                     trouble, functools.partial(self._task.scenes_of, seed=self._data_seed())
                 )
@@ -127,10 +127,10 @@ class _TaskTraining:
                 profile_at = None
 
     def _restore(self) -> int | None:
-        """The step of the newest checkpoint, restored; what is of later steps is deleted."""
+        """Restores the newest checkpoint, deletes files of later steps, and returns its step."""
         step = self._checkpoints.restore_newest()
         if step is not None and self._workers.is_chief:
-            # Also where training begins: a process may have been killed while it went back.
+            # Also at the start: a process may have been killed during a rollback.
             self._task.forget_after(step)
         return step
 
@@ -144,7 +144,7 @@ class _TaskTraining:
             warnings=self._run.stage_record(task.name).get("warnings"),
         )
         if first_step >= last:
-            # Nothing to do, or stopped between the last checkpoint and its weights.
+            # Finished, or stopped between the last checkpoint and its weights.
             self._save_weights(first_step, watch)
             workers.wait()
             return True
@@ -202,7 +202,7 @@ class _TaskTraining:
         return saving.step >= last
 
     def _boards(self, first_step: int, logs: Path) -> list[StageCallback]:
-        """What TensorBoard shows beside scalars."""
+        """TensorBoard content besides scalars."""
         task, run, last = self._task, self._run, self._task.steps
         return [
             Pictures(
@@ -237,7 +237,7 @@ class _TaskTraining:
             **task.record(step),
             "seconds": round(self._seconds_before + time.monotonic() - self._start, 1),
             "skipped_steps": int(model.guard.skipped.numpy()),
-            "rollbacks": int(model.detour.numpy()),
+            "rollbacks": int(model.rollback_count.numpy()),
         }
         if watch.warnings:
             notes["warnings"] = watch.warnings
@@ -247,17 +247,17 @@ class _TaskTraining:
         return not int(self._task.model.guard.skipped_in_row.numpy())
 
     def _data_seed(self) -> int:
-        """Of order and augmentation: another one after every rollback, as in the model."""
+        """Seed of order and augmentation; changed by every rollback, as in the model."""
         return self._run.config.training.seed + 1_000_003 * len(self._rollbacks)
 
 
 def segments(first: int, last: int, interval: int, break_every: int) -> list[tuple[int, int]]:
-    """Steps as calls of `fit`: (steps per epoch, epochs) each, whole intervals, then the rest.
+    """Splits steps into calls of `fit`: (steps per epoch, epochs); whole intervals, then the rest.
 
     Args:
-      first, last: the steps to be done.
+      first, last: the steps to do.
       interval: of logging.
-      break_every: no call goes beyond a multiple of it; 0 = none does.
+      break_every: no call crosses a multiple of it; 0 = no limit.
     """
     breaks = (
         list(range((first // break_every + 1) * break_every, last, break_every))

@@ -1,4 +1,4 @@
-"""Who trains: the devices of this machine, or those of all machines that `TF_CONFIG` names."""
+"""The training processes: the devices of this machine, or of all machines in `TF_CONFIG`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from training.cluster import read_cluster
 
 
 class Workers:
-    """The strategy, and what the processes that share it have to agree on.
+    """The strategy, and agreement between the processes that share it.
 
     Attributes:
       strategy: a `MirroredStrategy` or a `MultiWorkerMirroredStrategy`.
@@ -32,7 +32,7 @@ class Workers:
         def total(flag: tf.Tensor) -> tf.Tensor:
             def of_replica() -> tf.Tensor:
                 context = tf.distribute.get_replica_context()
-                own = tf.identity(flag)  # on the replica's device, which the reduction asks for
+                own = tf.identity(flag)  # on the replica's device, as the reduction requires
                 return context.all_reduce(tf.distribute.ReduceOp.SUM, own)
 
             return strategy.experimental_local_results(strategy.run(of_replica))[0]
@@ -41,14 +41,14 @@ class Workers:
 
     @property
     def replicas(self) -> int:
-        """Over all processes."""
+        """Number of replicas over all processes."""
         return self.strategy.num_replicas_in_sync
 
     def check_fits(self, settings: TrainingConfig) -> None:
-        """Refuses what these devices cannot train.
+        """Refuses settings that these devices cannot train.
 
         Raises:
-          BadInput: if a batch does not fall into equal parts, or XLA cannot run on them.
+          BadInput: if a batch is not divisible into equal parts, or XLA cannot run on them.
         """
         parts = self.replicas * settings.accumulate_steps
         if settings.batch_size % parts:
@@ -64,21 +64,21 @@ class Workers:
             )
 
     def any(self, flag: bool) -> bool:
-        """Whether the flag is raised in any process; every process has to ask."""
+        """Whether the flag is set in any process; all processes must call it."""
         if self.count == 1:
             return flag
         return float(self._total(tf.constant(float(flag)))) > 0
 
     def wait(self) -> None:
-        """Returns when every process has come here."""
+        """Returns when all processes have called it."""
         self.any(False)
 
     @contextlib.contextmanager
     def together(self) -> Iterator[None]:
-        """Work after which all processes go on, or none does.
+        """Context for work after which all processes continue, or none does.
 
         Raises:
-          BadInput: in the other processes, if one has failed; that one raises its own error.
+          BadInput: in the other processes, if one fails; that one raises its own error.
         """
         try:
             yield
@@ -91,10 +91,10 @@ class Workers:
     def dataset(
         self, make: Callable[[Share], tf.data.Dataset]
     ) -> tf.data.Dataset | tf.distribute.DistributedDataset:
-        """Batches for `fit`: every replica gets its own share of every batch.
+        """Batches for `fit`: every replica gets its share of every batch.
 
         Args:
-          make: given the shares of a process, returns a dataset that yields them in turn.
+          make: takes the shares of a process, returns a dataset that yields them in turn.
         """
 
         def of_process(context: tf.distribute.InputContext) -> tf.data.Dataset:
@@ -105,16 +105,16 @@ class Workers:
 
 
 def start_workers() -> Workers:
-    """All devices of this machine; with `TF_CONFIG` set, of every machine that it names.
+    """All devices of this machine; with `TF_CONFIG` set, those of all its machines.
 
-    Every process runs the same command and needs the same data and the same run folder.
+    All processes must run the same command with the same data and run folder.
 
     Raises:
-      BadInput: if `TF_CONFIG` is no usable cluster.
+      BadInput: if `TF_CONFIG` is not a usable cluster.
     """
     task = read_cluster(os.environ.get("TF_CONFIG", ""))
     if task is None:
-        # TensorFlow reads it too, and takes blanks for broken JSON.
+        # TensorFlow reads it too, and rejects blanks as broken JSON.
         if not os.environ.get("TF_CONFIG", "{}").strip():
             del os.environ["TF_CONFIG"]
         return Workers(tf.distribute.MirroredStrategy(), count=1, index=0)

@@ -1,1 +1,1 @@
-"""How fast a served model answers."""
+"""Measures how fast a served model answers."""

@@ -1,4 +1,4 @@
-"""Requests that come whether or not the ones before are answered: an open loop."""
+"""An open loop of requests, which are sent whether or not earlier ones are answered."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ REJECTED, LATE, ANSWERED = "rejected", "deadline_exceeded", "answered"
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """Of one request.
+    """The outcome of one request.
 
     Attributes:
       kind: ANSWERED, REJECTED, LATE, or the name of another error.
-      due_s: when it should have been sent, from the start.
-      seconds: from then until the outcome, so that what delays the sending counts too.
-      reply_s: from its sending until the outcome.
+      due_s: scheduled sending time, from the start.
+      seconds: from the scheduled time to the outcome, so that delays of sending count.
+      reply_s: from the actual sending to the outcome.
     """
 
     kind: str
@@ -47,19 +47,19 @@ def run_load(
     """Sends requests at random moments, independent of each other (a Poisson process).
 
     Args:
-      call: sends request number i and waits; raises `ServiceError`.
-      rate: requests per second on average.
-      seconds: for which requests are sent; all answers are waited for.
-      seed: of the moments.
-      max_in_flight: requests that this process has under way at most.
+      call: sends request number i and waits for the answer; raises `ServiceError`.
+      rate: average requests per second.
+      seconds: duration of sending; all answers are awaited.
+      seed: of the sending times.
+      max_in_flight: maximum number of concurrent requests.
       tick: called before each request.
 
     Returns:
-      Outcomes in the order in which they came, and the number of requests that were not sent
-      because too many were under way: the load was then less than it should have been.
+      Outcomes in order of completion, and the number of requests not sent because too many were in
+      flight; if there are any, the load was lower than intended.
 
     Raises:
-      Exception: what else than a `ServiceError` a call raised, after all have ended.
+      Exception: any other exception raised by a call, after all calls have ended.
     """
     gaps = np.random.default_rng(seed).exponential(
         1.0 / rate, max(16, int(2 * rate * seconds) + 64)
@@ -96,25 +96,25 @@ def run_load(
             else:
                 not_sent += 1
     for future in futures:
-        future.result()  # a bug is not an outcome, and must not make the load look smaller
+        future.result()  # a bug is not an outcome and must not reduce the load
     return outcomes, not_sent
 
 
 def summary(
     outcomes: Sequence[Outcome], not_sent: int, *, rate: float, seconds: float, rows: int
 ) -> dict[str, Any]:
-    """The figures of a load.
+    """Statistics of a load.
 
     Args:
-      outcomes, not_sent: of `run_load`.
-      rate, seconds: of it.
-      rows: of each request.
+      outcomes, not_sent: from `run_load`.
+      rate, seconds: as given to `run_load`.
+      rows: rows per request.
 
     Returns:
-      `rate` and `seconds` as asked; counts `sent`, `answered`, `rejected`, `deadline_exceeded`,
-      `not_sent` and `errors` by name; `rows_per_s`, answered until the last answer;
-      `latency_ms` of what was answered, from the moment at which it should have been sent;
-      `rejection_ms` of what was rejected, from its sending. Percentiles of nothing are null.
+      `rate` and `seconds` as given; counts `sent`, `answered`, `rejected`, `deadline_exceeded`,
+      `not_sent` and `errors` by name; `rows_per_s`, answered rows until the last answer;
+      `latency_ms` of the answered requests, from the scheduled time; `rejection_ms` of the
+      rejected ones, from their sending. Percentiles of nothing are null.
     """
     counts = collections.Counter(outcome.kind for outcome in outcomes)
     answered = [outcome for outcome in outcomes if outcome.kind == ANSWERED]
@@ -141,7 +141,7 @@ def summary(
 
 
 def percentiles(seconds: Sequence[float]) -> dict[str, float | None]:
-    """p50, p95, p99 and the largest, in milliseconds: the smallest value that so many reach."""
+    """p50, p95, p99 and the largest, in milliseconds: the smallest value reached by that share."""
     ordered = sorted(seconds)
 
     def at(share: float) -> float | None:

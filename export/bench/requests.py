@@ -1,4 +1,4 @@
-"""Requests to measure with."""
+"""Requests for measurements."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ Arrays = dict[str, np.ndarray]
 
 
 def full_request(signature: str, contract: ModelFolder, rows: int, seed: int) -> Arrays:
-    """Graphs with as many objects as fit, of drawn categories, each related to the next.
+    """Graphs with the maximum number of objects of random categories, each related to the next.
 
     Args:
       signature: one of `export.signatures.INPUTS`.
       contract: the model.
-      rows: of the request.
+      rows: number of rows.
       seed: of the categories; row i draws its patches with seed + i.
     """
     sizes = contract.sizes
@@ -44,10 +44,10 @@ def full_request(signature: str, contract: ModelFolder, rows: int, seed: int) ->
 def requests_of_graph(
     signature: str, contract: ModelFolder, graph: str | Path, rows: int
 ) -> Callable[[int], Arrays]:
-    """Seed -> the first scene graph of a file, `rows` times; row i draws with the seed + i.
+    """Returns a function of a seed: the file's first scene graph `rows` times, row i with seed + i.
 
     Raises:
-      BadInput: if it does not fit the model, or has patches of its own.
+      BadInput: if it does not fit the model, or has its own patches.
     """
     request = read_requests(graph, contract, LicenceFilter.parse(None)).rows[0]
     if request.endpoint != GENERATE:

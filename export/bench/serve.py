@@ -9,8 +9,8 @@ from typing import Any
 
 from export.signatures import DEFAULT_NAME, ENCODE, GENERATE, RETRIEVE_ONLY
 
-_MOST_ROWS = 1_000_000  # of a run; each has a seed of its own
-_SEEDS_PER_RUN = 2 * _MOST_ROWS  # the moments are random, and so is the number of requests
+_MOST_ROWS = 1_000_000  # of a run; each has its own seed
+_SEEDS_PER_RUN = 2 * _MOST_ROWS  # a margin, because the number of requests is random
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,21 +37,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seconds", type=float, default=10.0, help="at each rate (10)")
     parser.add_argument("--timeout-s", type=float, default=5.0, help="of each request (5)")
     parser.add_argument(
-        "--max-in-flight", type=int, default=512, help="requests that wait here at most (512)"
+        "--max-in-flight", type=int, default=512, help="maximum number of concurrent requests (512)"
     )
-    parser.add_argument("--seed", type=int, default=0, help="of moments, graphs and patches")
+    parser.add_argument("--seed", type=int, default=0, help="of sending times, graphs and patches")
 
 
 def main(args: argparse.Namespace) -> dict[str, Any]:
-    """Sends requests at each rate and counts what becomes of them; nothing is sent twice.
+    """Sends requests at each rate and counts the outcomes; nothing is sent twice.
 
     Returns:
-      The options that the figures depend on, and `rates`: for each the figures of
+      The options that affect the results, and `rates`: for each the result of
       `export.bench.load.summary`.
 
     Raises:
       BadInput: if an option is out of range or does not fit the model.
-      ServiceError: if the server does not answer the first request.
+      ServiceError: if the first request fails.
     """
     from export.bench.load import run_load, summary
     from export.bench.requests import full_request, requests_of_graph
@@ -63,7 +63,7 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
     if not 1 <= args.rows <= MAX_BATCH:
         raise BadInput(f"--rows {args.rows}: must be in [1, {MAX_BATCH}]")
     for rate in args.rates:
-        if not 0.0 < rate <= 10_000.0:  # NaN is not
+        if not 0.0 < rate <= 10_000.0:  # also refuses NaN
             raise BadInput(f"--rates {rate:g}: must be in (0, 10000]")
     if not 0.0 < args.seconds < math.inf:
         raise BadInput(f"--seconds {args.seconds:g}: must be above 0")
@@ -89,7 +89,7 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
         def ask(number: int) -> None:
             client.predict(args.signature, of_seed(args.seed * _SEEDS_PER_RUN + number * args.rows))
 
-        ask(0)  # says at once what is wrong
+        ask(0)  # reports errors at once
         results = []
         asked = 1
         with progress_bar("requests", math.ceil(expected)) as bar:

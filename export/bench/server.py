@@ -1,4 +1,4 @@
-"""`rgan bench server`: `rgan serve` beside the bare SavedModel, in overload and after a kill."""
+"""`rgan bench server`: `rgan serve` against the bare SavedModel, in overload and after a kill."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-_CLIENTS = 2  # of a closed loop: one request runs while the next is on its way
-_NOMINAL = 0.8  # of what the server can answer
+_CLIENTS = 2  # of a closed loop: one request runs while the next is in transit
+_NOMINAL = 0.8  # of the server's maximum rate
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,21 +21,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> dict[str, Any]:
-    """Starts servers of its own and measures them, one after the other.
+    """Starts its own servers and measures them one after another.
 
-    Clients run on this machine too and take their share of it. Every graph has as many objects as
-    fit.
+    Clients run on this machine too and take their share of it. Every graph has the maximum number
+    of objects.
 
     Returns:
-      `latency`: milliseconds of one request of one row after the other, by protocol.
+      `latency`: milliseconds of sequential requests of one row, by protocol.
       `throughput`: rows per second in requests of 8 rows, medians of the rounds: of the SavedModel
       called in this process, of the server by protocol, and their ratios.
-      `overload`: one-row requests in an open loop, see `export.bench.load`: at the nominal rate,
-      which is 0.8 of what the server answers in a closed loop, and at many times that;
-      `recovery_s`: from the end of the overload until five answers in a row were as fast as 99 %
-      of those at the nominal rate.
-      `restart`: after SIGKILL, seconds until the first answer, and of these the loading.
-      `stop`: what the server said at the end.
+      `overload`: one-row requests in an open loop, see `export.bench.load`, at the nominal rate,
+      which is 0.8 of the server's rate in a closed loop, and at a multiple of it; `recovery_s`:
+      from the end of the overload until five consecutive answers were as fast as 99 % of those at
+      the nominal rate.
+      `restart`: seconds from SIGKILL to the first answer, and how many of these are loading.
+      `stop`: the server's result at the end.
 
     Raises:
       BadInput: if a number is out of range or there is no model.

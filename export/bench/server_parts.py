@@ -23,7 +23,7 @@ from export.signatures import GENERATE, MAX_BATCH
 from rgan_tf.errors import BadInput
 
 _CLIENTS_AT_ONCE = 4
-_WARM = 5  # requests that are not counted
+_WARM = 5  # requests that do not count
 _TIMEOUT_S = 30.0
 _MAX_IN_FLIGHT = 256
 _PROBE_S = 0.1
@@ -32,10 +32,10 @@ _LONGEST_RECOVERY_S = 60.0
 
 
 def measure_latency(server: ServerProcess, model: ModelFolder, seconds: float) -> dict[str, Any]:
-    """One request of one row after the other, by protocol: percentiles in milliseconds."""
+    """Sequential requests of one row, by protocol: percentiles in milliseconds."""
     result = {}
     for protocol, url in _urls(server).items():
-        _say(f"latency over {protocol}")
+        _log(f"latency over {protocol}")
         with _client(url, model) as client:
             times: list[float] = []
             end = time.monotonic() + seconds
@@ -62,7 +62,7 @@ def measure_throughput(
 
     measured: dict[str, list[float]] = {}
     for number in range(rounds):
-        _say(f"throughput, round {number + 1} of {rounds}")
+        _log(f"throughput, round {number + 1} of {rounds}")
         rates = {"bare": _closed_loop(bare, seconds, threads=1)}
         for protocol, url in _urls(server).items():
             with _client(url, model) as client:
@@ -87,13 +87,13 @@ def measure_overload(
     times: float,
     overload_s: float,
 ) -> dict[str, Any]:
-    """One-row requests at a nominal rate, at many times that, and how soon it is over."""
+    """One-row requests at a nominal rate and at a multiple of it, and the time to recover."""
     with _client(server.rest, model) as client:
 
         def call(number: int) -> None:
             client.predict(GENERATE, full_request(GENERATE, model, 1, number))
 
-        _say("what the server can answer")
+        _log("maximum rate of the server")
         capacity = _closed_loop(lambda: call(0), seconds, threads=_CLIENTS_AT_ONCE)
         rate = nominal * capacity
         figures = {}
@@ -101,7 +101,7 @@ def measure_overload(
             ("nominal", rate, max(seconds, overload_s / 2)),
             ("overload", times * rate, overload_s),
         ):
-            _say(f"{name}: {load:.1f} requests/s for {lasting:g} s")
+            _log(f"{name}: {load:.1f} requests/s for {lasting:g} s")
             outcomes, not_sent = run_load(
                 call, rate=load, seconds=lasting, seed=0, max_in_flight=_MAX_IN_FLIGHT
             )
@@ -120,8 +120,8 @@ def measure_overload(
 def measure_restart(
     server: ServerProcess, path: Path, model: ModelFolder, options: tuple[str, ...]
 ) -> tuple[ServerProcess, dict[str, Any]]:
-    """SIGKILL, the same command again, and the first answer."""
-    _say("kill and restart")
+    """Seconds from SIGKILL through the same command to the first answer."""
+    _log("kill and restart")
     server.kill()
     started = time.monotonic()
     server = ServerProcess(path, *options)
@@ -136,7 +136,7 @@ def measure_restart(
 
 
 def _recovery(call: Callable[[int], None], usual_s: float) -> float | None:
-    """Seconds until the first of several answers in a row that are as fast as usual."""
+    """Seconds until the first of several consecutive answers of the usual speed."""
     start = time.monotonic()
     since: float | None = None
     fast = 0
@@ -156,7 +156,7 @@ def _recovery(call: Callable[[int], None], usual_s: float) -> float | None:
 
 
 def _closed_loop(call: Callable[[], object], seconds: float, *, threads: int) -> float:
-    """Calls per second of so many threads, each of which waits for its answer."""
+    """Calls per second of several threads, each of which waits for its answer."""
     call()
     done: list[int] = []
     errors: list[ServiceError] = []
@@ -190,5 +190,5 @@ def _urls(server: ServerProcess) -> dict[str, str]:
     return {"rest": server.rest, "grpc": server.grpc}
 
 
-def _say(text: str) -> None:
+def _log(text: str) -> None:
     logging.getLogger(__name__).info("rgan bench server: %s", text)

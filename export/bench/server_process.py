@@ -1,4 +1,4 @@
-"""An `rgan serve` of its own for a measurement."""
+"""Runs an `rgan serve` for a measurement."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ class ServerProcess:
 
     Attributes:
       rest, grpc: addresses for clients.
-      load_s: seconds that it needed to load, as it says itself.
-      start_s: seconds from its start until it said so.
+      load_s: seconds of loading, as it reports.
+      start_s: seconds from its start until that report.
 
     Args:
-      model: folder.
-      options: further ones of `rgan serve`.
+      model: folder of the model.
+      options: further options of `rgan serve`.
 
     Raises:
-      BadInput: if it does not start, with its last line.
+      BadInput: if it does not start; with its last line.
     """
 
     def __init__(self, model: Path, *options: str):
@@ -63,10 +63,10 @@ class ServerProcess:
         self.start_s = time.monotonic() - started
 
     def stop(self) -> dict[str, Any]:
-        """SIGTERM, and what it says then.
+        """Sends SIGTERM and returns the result that the server prints.
 
         Raises:
-          RuntimeError: if it does not end as it should.
+          RuntimeError: if it does not end normally.
         """
         self.process.terminate()
         output, _ = self.process.communicate()
@@ -86,4 +86,4 @@ class ServerProcess:
                 if self._match is None and (match := _READY.search(line)):
                     self._match = match
                     self._ready.set()
-        self._ready.set()  # it ended
+        self._ready.set()  # the process has ended

@@ -1,9 +1,9 @@
-"""Asks a server for images: `rgan serve` or TensorFlow Serving, over REST or gRPC.
+"""Client of a server, `rgan serve` or TensorFlow Serving, over REST or gRPC.
 
     with connect("http://127.0.0.1:8501", "MODEL") as client:
         reply = client.predict("serving_default", arrays)
 
-Imports no TensorFlow; only gRPC needs it, when it is chosen.
+Imports no TensorFlow unless gRPC is chosen.
 """
 
 from __future__ import annotations
@@ -29,24 +29,24 @@ from rgan_tf.exported import version_number
 
 DEFAULT_TIMEOUT_S = 30.0
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.05, 1.0
-_LONGEST_TIMEOUT_S = 86_400.0  # sockets and gRPC take no arbitrary number
+_LONGEST_TIMEOUT_S = 86_400.0  # sockets and gRPC have limits
 _UNUSABLE_IN_HOST = re.compile(r"[\x00-\x20\x7f]")
 
 Arrays = dict[str, np.ndarray]
 
 
 class Transport(Protocol):
-    """One way to a server; used by many threads at once."""
+    """A connection to a server; used by many threads at once."""
 
     def call(self, signature: str, arrays: Mapping[str, np.ndarray], timeout_s: float) -> Arrays:
-        """One attempt.
+        """Makes one attempt.
 
         Raises:
-          ServiceError: of whatever kind.
+          ServiceError: of any kind.
         """
 
     def close(self) -> None:
-        """Gives connections up."""
+        """Closes connections."""
 
 
 def connect(
@@ -58,24 +58,24 @@ def connect(
     is_pinned: bool = True,
     is_retrying: bool = True,
 ) -> Client:
-    """A client of one model; nothing is sent yet.
+    """Makes a client of one model; sends nothing yet.
 
     Args:
       url: http://HOST:PORT for REST, grpc://HOST:PORT for gRPC.
-      model: exported model, a version of it, or a folder with a copy of its `assets.extra` alone:
-        names, sizes and provenance come from there.
+      model: exported model, a version of it, or a folder with a copy of its `assets.extra` only;
+        source of names, sizes and provenance.
       name: of the model at the server.
-      timeout_s: for a request with all attempts, in (0, 86400].
-      is_pinned: ask for the version of `model`, to which alone patch ids and provenance belong;
-        its folder must be named by its number then. Otherwise the server's newest is asked,
-        whatever it is.
-      is_retrying: repeat what the server refused because it was busy, or did not get.
+      timeout_s: for a request including all attempts, in (0, 86400].
+      is_pinned: ask for the version of `model`, for which alone patch ids and provenance are valid;
+        its folder must then be named by its number. Otherwise the server's newest version is
+        asked.
+      is_retrying: repeat requests that the server refused as busy or did not receive.
 
     Raises:
       BadInput: if an argument is not usable or there is no model.
-      CorruptData: if its description is damaged.
+      CorruptData: if the model's description is damaged.
     """
-    if not 0.0 < timeout_s:  # NaN is not
+    if not 0.0 < timeout_s:  # also refuses NaN
         raise BadInput(f"timeout {timeout_s:g} s: must be above 0")
     _check_timeout(timeout_s)
     _check_name(name)
@@ -86,21 +86,21 @@ def connect(
 
 
 class Client:
-    """Requests with one deadline over all attempts. Threads may share it.
+    """Sends requests with one deadline over all attempts. Thread-safe.
 
-    Every request can be repeated: an answer depends on nothing but the request. What
-    `ServiceError.is_retryable` allows is repeated, after waits that double, with jitter, and no
-    sooner than the server says.
+    Every request can be repeated, because an answer depends only on the request. If
+    `ServiceError.is_retryable`, it is repeated after waits that double, with jitter, and not before
+    the time given by the server.
 
     Attributes:
-      contract: the model, as this machine knows it.
+      contract: the model, as known on this machine.
 
     Args:
       transport: to the server.
       timeout_s: for a request.
-      is_retrying: whether anything is repeated.
+      is_retrying: whether requests are repeated.
       sleep, clock: replaced in tests.
-      seed: of the jitter; None takes another one each time, so that clients do not come at once.
+      seed: of the jitter; None takes a new one each time, so that clients do not synchronise.
     """
 
     def __init__(
@@ -129,7 +129,7 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """Gives connections up."""
+        """Closes connections."""
         self._transport.close()
 
     def predict(
@@ -139,12 +139,12 @@ class Client:
         *,
         timeout_s: float | None = None,
     ) -> Arrays:
-        """Asks an endpoint.
+        """Sends a request to an endpoint.
 
         Args:
           signature: one of `export.signatures.INPUTS`.
           arrays: [rows, ...] by field name.
-          timeout_s: instead of the client's, at most 86400; DeadlineExceeded where it is not
+          timeout_s: instead of the client's, at most 86400; raises DeadlineExceeded if it is not
             above 0.
 
         Returns:
@@ -152,7 +152,7 @@ class Client:
 
         Raises:
           BadInput: if the request does not fit the contract; nothing is sent then.
-          ServiceError: what the server or the way there says; DeadlineExceeded when time is over.
+          ServiceError: from the server or the network; DeadlineExceeded if the time is up.
         """
         if signature not in INPUTS:
             raise BadInput(f"endpoint {signature!r}: must be one of {', '.join(INPUTS)}")
@@ -179,17 +179,17 @@ class Client:
             wait_s = min(2.0 * wait_s, _LONGEST_WAIT_S)
 
     def generate(self, request: Request, draw: Draw) -> dict[str, Any]:
-        """One row of a scene graph.
+        """Requests one row of a scene graph.
 
         Args:
-          request: made by `export.requests.build_request` with this contract.
+          request: from `export.requests.build_request` with this contract.
           draw: how its patches are retrieved.
 
         Returns:
           Values by field name, without the rows' dimension.
 
         Raises:
-          ServiceError: as `predict`.
+          ServiceError: see `predict`.
         """
         fields = {**request.fields, **draw.fields}
         arrays = {name: np.asarray(value)[np.newaxis] for name, value in fields.items()}
@@ -197,7 +197,7 @@ class Client:
 
 
 def _check_timeout(timeout_s: float) -> None:
-    if not timeout_s <= _LONGEST_TIMEOUT_S:  # NaN is not
+    if not timeout_s <= _LONGEST_TIMEOUT_S:  # also refuses NaN
         raise BadInput(f"timeout {timeout_s:g} s: must be at most {_LONGEST_TIMEOUT_S:g}")
 
 
@@ -211,8 +211,8 @@ def _check_name(name: str) -> None:
 
 
 def _number_of(contract: ModelFolder) -> int:
-    """The version's number. One that is made up would fit another version's patch ids."""
-    name = contract.folder.resolve().name  # also where the folder is given as "." or by a link
+    """The version's number; an invented one would match another version's patch ids."""
+    name = contract.folder.resolve().name  # resolves "." and links
     number = version_number(name)
     if number is None:
         raise BadInput(
@@ -224,7 +224,7 @@ def _number_of(contract: ModelFolder) -> int:
 
 def _is_host(host: str) -> bool:
     try:
-        host.encode("idna")  # what the look-up does with it
+        host.encode("idna")  # as the look-up does
     except UnicodeError:
         return False
     return not _UNUSABLE_IN_HOST.search(host)
@@ -240,8 +240,8 @@ def _transport(url: str, name: str, version: int | None, contract: ModelFolder) 
     is_plain = is_plain and not (parts.query or parts.fragment or parts.username)
     if not is_plain or parts.path not in ("", "/") or parts.scheme not in ("http", "grpc"):
         is_secure = url.lower().startswith(("https:", "grpcs:"))
-        told = "; this client does not speak TLS" if is_secure else ""
-        raise BadInput(f"server {url[:80]!r}: must be http://HOST:PORT or grpc://HOST:PORT{told}")
+        hint = "; this client does not speak TLS" if is_secure else ""
+        raise BadInput(f"server {url[:80]!r}: must be http://HOST:PORT or grpc://HOST:PORT{hint}")
     if parts.scheme == "http":
         from export.client.rest_transport import RestTransport
 

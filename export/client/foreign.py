@@ -1,4 +1,4 @@
-"""Answers that are not those of a model server: what they are, as safe text, and why they came."""
+"""Describes answers that are not from a model server, with a hint about their origin."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ import re
 from rgan_tf.errors import one_line
 
 _SHOWN = 200  # characters
-_HTTP2_SETTINGS = re.compile(rb"\x00..\x04", re.DOTALL)  # with which gRPC begins
+_HTTP2_SETTINGS = re.compile(rb"\x00..\x04", re.DOTALL)  # beginning of gRPC's answer
 _TLS_ALERT = (b"\x15\x03", b"\x16\x03")
 _TLS_WORDS = re.compile(rb"HTTPS (?:port|server)|SSL-enabled server port|TLS", re.IGNORECASE)
 _HTML = re.compile(rb"\s*<(?:!doctype|html|\?xml|head|body)", re.IGNORECASE)
-# How gRPC says that what answers speaks no HTTP/2, or that it is HTTP/2 and no gRPC.
+# gRPC's messages for an answer that is not HTTP/2, or HTTP/2 but not gRPC.
 _GRPC_AT_HTTP = re.compile(r"Failed parsing HTTP/2|http1\.x|HTTP/1\.|Expected SETTINGS frame")
 _GRPC_AT_OTHER = re.compile(r"Received http2 header with status|invalid content-type|content-type")
 
 
 def describe_answer(content: bytes) -> str:
-    """How an answer over REST begins, and what may have given it.
+    """The beginning of an answer over REST as safe text, and its likely origin.
 
     Args:
-      content: body, or whatever stood in the place of a status line.
+      content: body, or the content in place of a status line.
     """
     if not content.strip():
         return f"an empty answer; {_hint_of(content)}"
@@ -29,7 +29,7 @@ def describe_answer(content: bytes) -> str:
 
 
 def hint_of_grpc(details: str) -> str | None:
-    """What may be behind gRPC's words for an answer that is none of gRPC; None if it is one."""
+    """The likely cause of gRPC's message about a foreign answer; None for other messages."""
     if _GRPC_AT_HTTP.search(details):
         return "is that the REST port? It goes with http://"
     if _GRPC_AT_OTHER.search(details):

@@ -1,4 +1,4 @@
-"""gRPC to a server."""
+"""Sends requests over gRPC."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ _PREDICT = "/tensorflow.serving.PredictionService/Predict"
 _OPTIONS = (
     ("grpc.max_receive_message_length", MAX_REPLY_BYTES),
     ("grpc.max_send_message_length", MAX_REPLY_BYTES),
-    ("grpc.enable_retries", 0),  # the client repeats itself, within its own deadline
+    ("grpc.enable_retries", 0),  # the client retries itself, within its own deadline
     ("grpc.enable_http_proxy", 0),
-    # Else a server that was away is not looked for again for up to two minutes.
+    # Otherwise a server that was down is not retried for up to two minutes.
     ("grpc.max_reconnect_backoff_ms", 1000),
     ("grpc.initial_reconnect_backoff_ms", 100),
 )
 _SHOWN = 200
-_SIZE_WORDS = "larger than max"  # how gRPC says that a message is too large
-# How it says that a connection did not come about or broke; the code is that of a busy server.
+_SIZE_WORDS = "larger than max"  # in gRPC's message about a message that is too large
+# In its messages about failed or broken connections, which have the code of a busy server.
 _BROKEN = re.compile(
     r"failed to connect|errors resolving|Socket closed|Connection reset|Broken pipe|"
     r"Connection refused|No route to host|Network is unreachable|GOAWAY"
@@ -50,7 +50,7 @@ class GrpcTransport:
       host, port: of the server.
       name: of the model.
       version: number; None for the newest.
-      contract: the model, as this machine knows it.
+      contract: the model, as known on this machine.
     """
 
     def __init__(self, host: str, port: int, name: str, version: int | None, contract: ModelFolder):
@@ -89,7 +89,7 @@ class GrpcTransport:
             for name, spec in specs.items():
                 proto = response.outputs[name]
                 shape = tuple(dim.size for dim in proto.tensor_shape.dim)
-                # A value can stand for all of a tensor: a few bytes may become any size.
+                # One value can stand for a whole tensor: a few bytes may expand to any size.
                 dtype = np.dtype(tf.as_dtype(proto.dtype).as_numpy_dtype)
                 check_kind(name, dtype, shape, spec, rows)
                 reply[name] = tf.make_ndarray(proto)
@@ -107,7 +107,9 @@ class GrpcTransport:
         message = one_line(details, 1000) or code.name
         hint = hint_of_grpc(details)
         if hint is not None:
-            return BadReply(f"{self._place} gave no gRPC ({one_line(details, _SHOWN)}); {hint}")
+            return BadReply(
+                f"{self._place} did not answer in gRPC ({one_line(details, _SHOWN)}); {hint}"
+            )
         if code == grpc.StatusCode.RESOURCE_EXHAUSTED and _SIZE_WORDS in details:
             return TooLarge(message)
         if code == grpc.StatusCode.UNAVAILABLE and _BROKEN.search(details):

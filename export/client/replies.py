@@ -1,4 +1,4 @@
-"""What a reply must be."""
+"""Checks replies."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ MAX_REPLY_BYTES = 256 * 2**20
 def checked_reply(
     arrays: Mapping[str, np.ndarray], specs: Mapping[str, TensorSpec], rows: int
 ) -> dict[str, np.ndarray]:
-    """The fields that are expected.
+    """Checks a reply and returns the expected fields.
 
     Args:
-      arrays: of the reply, by field name; others than expected are left out.
-      specs: what is expected.
-      rows: that were asked for.
+      arrays: of the reply, by field name; unexpected ones are dropped.
+      specs: the expected fields.
+      rows: the requested number of rows.
 
     Raises:
-      BadReply: naming a field that is missing or of another kind.
+      BadReply: names a field that is missing or of another kind.
     """
     check_names(arrays, specs)
     for name, spec in specs.items():
@@ -34,10 +34,10 @@ def checked_reply(
 
 
 def check_names(found: Iterable[str], specs: Mapping[str, TensorSpec]) -> None:
-    """Whether all expected fields are there.
+    """Checks that all expected fields are there.
 
     Raises:
-      BadReply: naming one that is not.
+      BadReply: names a missing field.
     """
     missing = sorted(set(specs) - set(found))
     if missing:
@@ -47,10 +47,10 @@ def check_names(found: Iterable[str], specs: Mapping[str, TensorSpec]) -> None:
 def check_kind(
     name: str, dtype: np.dtype, shape: tuple[int, ...], spec: TensorSpec, rows: int
 ) -> None:
-    """Whether a field is what it must be; can be asked before its values are unpacked.
+    """Checks type and shape of a field; works before its values are unpacked.
 
     Raises:
-      BadReply: if it is not.
+      BadReply: if they differ.
     """
     expected = "object" if spec.dtype == "bytes" else spec.dtype
     if dtype != expected or shape != (rows, *spec.shape):
@@ -60,12 +60,12 @@ def check_kind(
 
 
 def check_values(reply: Mapping[str, np.ndarray], sizes: Sizes) -> None:
-    """Whether the values of a checked reply can be those of the model.
+    """Checks that the values of a checked reply are possible for the model.
 
-    A server may have another model under the name and number; provenance is then not the patches'.
+    A server may have another model under the name and number; then provenance would be wrong.
 
     Raises:
-      BadReply: naming a field that refers to what is not there, or is no number.
+      BadReply: names a field with ids out of range or values that are not finite.
     """
     for name, array in reply.items():
         if array.dtype.kind == "f" and not np.isfinite(array).all():

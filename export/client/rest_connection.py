@@ -1,4 +1,4 @@
-"""A connection of urllib3 of which every wait ends at one deadline."""
+"""A urllib3 connection with one deadline for all its waits."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from urllib3.connection import HTTPConnection
 
 
 class RestConnection(HTTPConnection):
-    """Its timeout is that of the whole answer, where urllib3's is that of each wait for bytes."""
+    """Its timeout covers the whole answer; urllib3's covers each wait for bytes."""
 
     def connect(self) -> None:
-        """Connects; what that takes is no longer there for sending."""
+        """Connects; the time for this is deducted from the deadline."""
         started = time.monotonic()
         super().connect()
         self.sock = _DeadlineSocket(fileno=self.sock.detach())
@@ -20,7 +20,7 @@ class RestConnection(HTTPConnection):
 
 
 class _DeadlineSocket(socket.socket):
-    """Status line, headers and sizes of chunks may drip too: each wait gets what is left."""
+    """Each wait gets the remaining time, as status line, headers and chunks may arrive slowly."""
 
     def settimeout(self, seconds: float) -> None:
         self._deadline = time.monotonic() + seconds

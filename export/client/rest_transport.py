@@ -1,4 +1,4 @@
-"""REST to a server, each attempt one request; imports no TensorFlow."""
+"""Sends requests over REST, one per attempt; imports no TensorFlow."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ from export.wire import TIMEOUT_HEADER, dump_call, parse_reply, specs_of
 from rgan_tf.errors import BadInput, one_line
 
 _BLOCK = 2**16
-_MOST_IDLE = 256  # connections that are kept for the next requests
+_MOST_IDLE = 256  # connections kept for later requests
 _SHOWN = 200
-_LONGEST = 1000  # characters of a message of the server's
+_LONGEST = 1000  # characters of a server's message
 _TOO_LATE = "no answer within the deadline"
-_ENDED = " (a port that speaks TLS or another protocol may end connections so)"
+_ENDED = " (a port that speaks TLS or another protocol may close connections like this)"
 
 
 class _Pool(urllib3.HTTPConnectionPool):
@@ -41,13 +41,13 @@ class _Pool(urllib3.HTTPConnectionPool):
 
 
 class RestTransport:
-    """Keeps as many connections as were in use at once, whatever the threads.
+    """Keeps as many connections as were in use at once, for any threads.
 
     Args:
       host, port: of the server.
       name: of the model.
       version: number; None for the newest.
-      contract: the model, as this machine knows it.
+      contract: the model, as known on this machine.
     """
 
     def __init__(self, host: str, port: int, name: str, version: int | None, contract: ModelFolder):
@@ -82,7 +82,7 @@ class RestTransport:
         return reply
 
     def close(self) -> None:
-        """Closes the connections; those in use when they are given back."""
+        """Closes the connections; those in use when they are returned."""
         self._pool.close()
 
     def _post(self, body: bytes, deadline: float) -> tuple[int, str | None, bytes]:
@@ -92,7 +92,7 @@ class RestTransport:
         left_ms = max(1, round(1000.0 * left))
         content = bytearray()
         try:
-            # What was sent is not sent again: nobody can say whether the server has worked on it.
+            # Not sent again: the server may already have worked on it.
             response = self._pool.urlopen(
                 "POST",
                 self._path,
@@ -106,7 +106,7 @@ class RestTransport:
             for block in response.stream(_BLOCK):
                 content += block
                 if len(content) > MAX_REPLY_BYTES:
-                    response.close()  # what is left of the answer is not wanted
+                    response.close()  # drops the rest of the answer
                     raise BadReply(f"reply: is larger than {MAX_REPLY_BYTES} bytes")
             response.release_conn()
         except (HTTPError, OSError) as error:
@@ -114,7 +114,7 @@ class RestTransport:
         return response.status, response.headers.get("Retry-After"), bytes(content)
 
     def _error_of(self, error: Exception) -> ServiceError:
-        """What it is called that there is no whole answer."""
+        """The `ServiceError` for an incomplete answer."""
         if isinstance(error, NewConnectionError):
             error = error.__cause__ or error
         elif isinstance(error, ProtocolError):

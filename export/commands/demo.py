@@ -1,4 +1,4 @@
-"""`rgan demo`: the whole way on the built-in world, through the commands a user would type."""
+"""`rgan demo`: runs the whole pipeline on the built-in world, through the user's commands."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from rgan_tf.errors import BadInput, RganError
 from rgan_tf.storage.files import write_bytes_atomic
 
 IMAGES = 300
-SIZE = 128  # px, side of the drawn scenes
+SIZE = 128  # px, side of the scenes
 WORLD_SEED = 11
 SAMPLES = 2
 SAMPLE_SEED = 7
 RELEASED_RUN = "released:procedural_64"
 GRAPHS = Path(__file__).parents[1] / "demo_graphs.json"
 
-_MARKER = ".rgan-demo"  # says that a folder was made here and may be replaced
+_MARKER = ".rgan-demo"  # marks a folder that the demo made and may replace
 _PARTS = ("world", "model", "pictures")
 
 
@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> dict[str, Any]:
-    """Runs the commands one after the other and returns where the pictures are."""
+    """Runs the commands one after another and returns where the pictures are."""
     started = time.monotonic()
     out = Path(args.out)
     claim_folder(out)
@@ -70,16 +70,16 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def claim_folder(folder: Path) -> None:
-    """Makes the demo's folder, empty but for its marker.
+    """Creates the demo's folder, empty except for its marker.
 
     Raises:
-      BadInput: if something is there that no demo made.
+      BadInput: if the path holds anything not made by the demo.
     """
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
         raise BadInput(f"--out {folder}: is not a folder; name another")
     if folder.is_dir():
         names = {path.name for path in folder.iterdir()}
-        # A part that was killed half-way leaves a hidden sibling.
+        # A killed part leaves a hidden sibling.
         foreign = sorted(name for name in names - {*_PARTS, _MARKER} if not _is_partial(name))
         if names and (_MARKER not in names or foreign):
             what = f"holds {foreign[0]}" if foreign else "was not made by rgan demo"
@@ -94,10 +94,10 @@ def claim_folder(folder: Path) -> None:
 
 
 def run_command(*arguments: str) -> None:
-    """Runs `rgan` with these arguments in this process; its result goes to standard error.
+    """Runs `rgan` with these arguments in this process; prints its result to standard error.
 
     Raises:
-      RganError: with its exit code if it fails; it has said why.
+      RganError: with its exit code if it fails; the command has printed the reason.
     """
     logging.getLogger(__name__).info("$ rgan %s", " ".join(arguments))
     code = cli.main(list(arguments))

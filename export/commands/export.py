@@ -1,4 +1,4 @@
-"""`rgan export`: a run and a patch bank to a self-contained, versioned SavedModel."""
+"""`rgan export`: writes a run and a patch bank as a self-contained, versioned SavedModel."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--name",
         default=DEFAULT_NAME,
-        help=f"of the model in the server's files, as clients ask for it ({DEFAULT_NAME})",
+        help=f"of the model for clients, in the server's files ({DEFAULT_NAME})",
     )
 
 
@@ -43,13 +43,13 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
     from rgan_tf.runs import check_bank_fits, check_learns_retrieval, open_run
 
     started = time.monotonic()
-    check_name(args.name)  # before anything is read
+    check_name(args.name)  # before reading anything
     check_destination(args.out)
     check_serving_folder(args.out)
     run = open_run(args.run)
     check_learns_retrieval(run, args.run)
     if args.bank is not None and args.data is not None:
-        raise BadInput("--bank and --data both name a bank; leave one")
+        raise BadInput("--bank and --data both name a bank; use one")
     if args.bank is not None:
         bank = PatchBank.open(args.bank)
     elif args.data is None and run.data is None:

@@ -1,4 +1,4 @@
-"""`rgan generate`: scene graphs to images, with an exported model and nothing else."""
+"""`rgan generate`: makes images of scene graphs with an exported model."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--samples",
         type=int,
         help=f"images per graph ({_DEFAULT_SAMPLES}, with --watch {_WATCHED_SAMPLES}); each "
-        "retrieves anew",
+        "retrieves its own patches",
     )
     parser.add_argument("--seed", type=int, default=0, help="of sample 1; sample i has seed+i-1")
     for option, text in (
-        ("--keep", "keep the patches and boxes of these objects, and draw all others anew"),
-        ("--redraw", "draw these objects anew, with other patches, and keep all others"),
+        ("--keep", "keep the patches and boxes of these objects, and redraw all others"),
+        ("--redraw", "redraw these objects with other patches, and keep all others"),
     ):
         parser.add_argument(
             option,
@@ -49,8 +49,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--watch",
         action="store_true",
-        help="stay, and draw again whenever the file changes: OUT/0001, OUT/0002, ..., the newest "
-        "also as OUT/latest.png; prints one JSON line per picture; Ctrl-C ends it",
+        help="keep running and redraw whenever the file changes: OUT/0001, OUT/0002, ..., the "
+        "newest also as OUT/latest.png; prints one JSON line per picture; Ctrl-C ends it",
     )
     parser.add_argument(
         "--mode",
@@ -99,7 +99,9 @@ def main(args: argparse.Namespace) -> dict[str, Any] | Iterator[dict[str, Any]]:
     licences = LicenceFilter.parse(args.licence)
     edit = Edit(tuple(args.keep), tuple(args.redraw))
     if args.redraw and args.mode != MODES[SAMPLE]:
-        raise BadInput(f"--redraw: draws patches, which --mode {args.mode} does not; leave one")
+        raise BadInput(
+            f"--redraw: redraws patches, which --mode {args.mode} does not; use one of them"
+        )
     for option in ("name", "timeout_s"):
         if args.server is None and getattr(args, option) is not None:
             raise BadInput(f"--{option.replace('_', '-')}: goes with --server; name one")
@@ -123,9 +125,9 @@ def main(args: argparse.Namespace) -> dict[str, Any] | Iterator[dict[str, Any]]:
 
 @contextlib.contextmanager
 def _answering(args: argparse.Namespace, model) -> Iterator[Any]:
-    """What answers a (`Request`, `Draw`): a server where one is named, else the model itself."""
+    """Opens what answers a (`Request`, `Draw`): a server if one is named, else the model."""
     if args.server is None:
-        from export.saved_model_loading import load_endpoints  # with TensorFlow
+        from export.saved_model_loading import load_endpoints  # imports TensorFlow
 
         yield load_endpoints(model)
         return

@@ -1,6 +1,6 @@
-"""`rgan serve`: one model over REST and gRPC, as TensorFlow Serving answers.
+"""`rgan serve`: serves one model over REST and gRPC, like TensorFlow Serving.
 
-For one machine without Docker. A client of one works with the other.
+For one machine without Docker. Clients of TensorFlow Serving work with it, and vice versa.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments of `rgan serve`."""
     parser.add_argument("--model", required=True, help="folder of versions, or one version")
     parser.add_argument(
-        "--name", default=DEFAULT_NAME, help=f"by which clients ask ({DEFAULT_NAME})"
+        "--name", default=DEFAULT_NAME, help=f"of the model for clients ({DEFAULT_NAME})"
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen at (127.0.0.1)")
     parser.add_argument("--rest-port", type=int, default=8501, help="0 takes a free one (8501)")
@@ -26,27 +26,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--rest-cors-origin",
         metavar="ORIGIN",
-        help="whose pages a browser lets read the answers, * for all (nobody's)",
+        help="origin whose pages may read the answers, * for all (none)",
     )
     parser.add_argument(
         "--queue-rows",
         type=int,
         default=4,
-        help="rows that may wait; what comes then is refused at once (4)",
+        help="rows that may wait; further requests are refused at once (4)",
     )
     parser.add_argument(
-        "--keep-versions", type=int, default=1, help="how many of the newest are served (1)"
+        "--keep-versions", type=int, default=1, help="number of the newest versions to serve (1)"
     )
     parser.add_argument(
-        "--poll-s", type=float, default=1.0, help="seconds between looks for new versions (1)"
+        "--poll-s", type=float, default=1.0, help="seconds between checks for new versions (1)"
     )
     parser.add_argument(
-        "--grace-s", type=float, default=30.0, help="seconds that requests have to end in (30)"
+        "--grace-s", type=float, default=30.0, help="seconds for open requests at the end (30)"
     )
 
 
 def main(args: argparse.Namespace) -> dict[str, Any]:
-    """Serves until SIGTERM or SIGINT; returns what was answered."""
+    """Serves until SIGTERM or SIGINT; returns a summary of the answers."""
     started = time.monotonic()
     from export.publishing.serving_files import check_name
     from rgan_tf.errors import BadInput
@@ -62,7 +62,7 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
         if getattr(args, option) < lowest:
             name = option.replace("_", "-")
             raise BadInput(f"--{name} {getattr(args, option)}: must be at least {lowest}")
-    if not 0.05 <= args.poll_s <= 3600.0:  # NaN is not
+    if not 0.05 <= args.poll_s <= 3600.0:  # also refuses NaN
         raise BadInput(f"--poll-s {args.poll_s:g}: must be in [0.05, 3600]")
     if not 0.0 <= args.grace_s <= 3600.0:
         raise BadInput(f"--grace-s {args.grace_s:g}: must be in [0, 3600]")
@@ -74,7 +74,7 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
 
     from export.server.ports import check_port
 
-    check_port(args.host, args.rest_port, "--rest-port")  # importing TensorFlow takes seconds
+    check_port(args.host, args.rest_port, "--rest-port")  # before seconds of importing TensorFlow
     check_port(args.host, args.grpc_port, "--grpc-port")
 
     from export.server.running import serve

@@ -1,4 +1,4 @@
-"""`rgan vocabulary`: what a scene graph may name."""
+"""`rgan vocabulary`: lists the names that a scene graph can use."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> dict[str, Any]:
-    """Returns the names, and shows them as a table."""
+    """Returns the names, and prints them as a table."""
     import sys
 
     import numpy as np
@@ -49,10 +49,10 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def table(categories: dict[str, int | None], relationships: list[str]) -> list[str]:
-    """The lines for people.
+    """The table's lines.
 
     Args:
-      categories: name -> how many patches it has; None where there is no bank to count.
+      categories: name -> number of patches; None if there is no bank to count.
       relationships: names.
     """
     is_counted = None not in categories.values()
@@ -60,7 +60,7 @@ def table(categories: dict[str, int | None], relationships: list[str]) -> list[s
     if is_counted:
         heading += ", each with the number of its patches"
     else:
-        heading += " (no patches are at hand: those of a bank or an exported model are counted)"
+        heading += " (without counts: only banks and exported models have patches)"
     entries = [
         f"{name} {count}" if is_counted else name for name, count in sorted(categories.items())
     ]
@@ -70,7 +70,7 @@ def table(categories: dict[str, int | None], relationships: list[str]) -> list[s
 
 
 def _in_columns(entries: list[str]) -> list[str]:
-    """Entries down the columns, as in a dictionary."""
+    """Entries ordered down the columns, as in a dictionary."""
     if not entries:
         return ["  none"]
     height = -(-len(entries) // _COLUMNS)

@@ -1,1 +1,1 @@
-"""A version of a model on disk: written, checked by a fresh process, renamed, described."""
+"""Writes, checks, renames and describes a version of a model on disk."""

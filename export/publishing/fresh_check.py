@@ -1,11 +1,10 @@
-"""Run as a script: answers requests with a SavedModel and TensorFlow alone.
+"""A script that answers requests with a SavedModel and TensorFlow alone.
 
     python -I fresh_check.py MODEL_VERSION REQUESTS.npz REPLIES.npz [--allow PACKAGE]...
 
-Neither rgan_tf nor anything that it is built on can be imported here, so a model that answers is
-one that a server can load. A package that is allowed is imported first, for the operations that it
-brings. Array names are ENDPOINT/FIELD. Each request is made twice; the second
-answer, from a warm model, is the one that is kept.
+It cannot import rgan_tf or its dependencies, so a model that answers here can be loaded by a
+server. Allowed packages are imported first, for their operations. Array names are ENDPOINT/FIELD.
+Each request is made twice; the second answer, from a warm model, is kept.
 """
 
 from __future__ import annotations
@@ -48,7 +47,7 @@ def main(model: str, requests_path: str, replies_path: str, allow: Sequence[str]
             reply = loaded.signatures[endpoint](**request)
         for field, value in reply.items():
             array = value.numpy()
-            if array.dtype == object:  # npz holds no strings of bytes without pickle
+            if array.dtype == object:  # npz cannot hold byte strings without pickle
                 for row, content in enumerate(array.ravel()):
                     data = np.frombuffer(content, np.uint8)
                     replies[f"{endpoint}/{field}/{row}"] = data

@@ -1,6 +1,6 @@
-"""`assets.extra/model_card.md`: what a model is and cannot do, for whoever finds it in a folder.
+"""`assets.extra/model_card.md`: describes a model and its limits for people who find it.
 
-Only what the run and the bank at hand say of themselves. Imports no TensorFlow.
+Contains only what the run and the bank record. Imports no TensorFlow.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from rgan_tf.vocabulary import Vocabulary
 MODEL_CARD_FILE = "model_card.md"
 METRICS_FILE = "metrics.jsonl"
 
-# Names of the figures of `rgan eval` that are shown, where they were measured.
+# Metrics of `rgan eval` to show, if they were measured.
 _HEADLINES = (
     "floor/real/fd_*",
     "retrievegan/*_boxes/fd_*",
@@ -30,7 +30,7 @@ _HEADLINES = (
     "retrieval/learned/gt_recall@1",
     "cooccurrence/same_image_auc",
 )
-_SPREADS = ("/interval_95", "/deviation")  # endings of what belongs to another figure
+_SPREADS = ("/interval_95", "/deviation")  # suffixes of values that belong to another metric
 _PURPOSES = {
     "serving_default": "a scene graph to an image and the patches it is made of",
     "generate_with_patches": "the same, with patches of your own",
@@ -40,13 +40,13 @@ _PURPOSES = {
 
 
 def read_newest_metrics(run_folder: Path) -> dict[str, Any] | None:
-    """The newest evaluation that is recorded in a run folder.
+    """The newest evaluation recorded in a run folder.
 
     Args:
-      run_folder: holds `metrics.jsonl`, or does not.
+      run_folder: may hold `metrics.jsonl`.
 
     Returns:
-      `split`, `step` and the figures by name; None if there is none that can be read.
+      `split`, `step` and the metrics by name; None if none is readable.
     """
     path = run_folder / METRICS_FILE
     if not path.is_file():
@@ -54,7 +54,7 @@ def read_newest_metrics(run_folder: Path) -> dict[str, Any] | None:
     for line in reversed(path.read_bytes().split(b"\n")):
         try:
             record = parse_json(line, METRICS_FILE)
-        except BadInput:  # a blank line, or one that a killed process left half-written
+        except BadInput:  # a blank line, or one cut off by a killed process
             continue
         if isinstance(record, dict) and isinstance(record.get("split"), str):
             return record
@@ -84,7 +84,7 @@ def model_card(
       steps: done by each stage, by its name.
       data_fingerprint: of the prepared data that the run was trained on.
       bank_fingerprint: of the bank whose patches are in the model.
-      patch_licences: name of the licence of every patch, as the bank's table has it.
+      patch_licences: name of the licence of every patch, as in the bank's table.
       index: how the model searches its bank.
       metrics: the newest evaluation, or None.
     """
@@ -93,7 +93,7 @@ def model_card(
     lines = [
         f"# {_plain(config_name)}",
         "",
-        "RetrieveGAN: takes a scene graph (objects and how they lie to each other), retrieves a "
+        "RetrieveGAN: takes a scene graph (objects and their relationships), retrieves a "
         "real image patch for every object from a bank inside the model, and makes one image of "
         "them.",
         "",
@@ -129,9 +129,9 @@ def model_card(
             for name, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
         ),
         "",
-        "Images reproduce parts of their patches: what these licences ask (naming the author, no "
-        "commercial use and so on) holds for the images. Replies name their patches; "
-        "`provenance.jsonl`, beside this file, says for each where it is from.",
+        "Images reproduce parts of their patches: the terms of these licences (naming the author, "
+        "no commercial use and so on) hold for the images. Replies name their patches; "
+        "`provenance.jsonl`, beside this file, gives the origin of each.",
         "",
         "## Categories",
         "",
@@ -195,6 +195,6 @@ def _number(value: Any) -> str:
 
 
 def _plain(text: str) -> str:
-    """Text from elsewhere on one line, without what Markdown and HTML would act upon."""
+    """Text from other sources on one line, without Markdown or HTML syntax."""
     line = " ".join(text.split())
     return "".join(f"\\{c}" if c in "\\`*_[]<>|#" else c for c in line)

@@ -1,4 +1,4 @@
-"""Versions of a model: each appears whole, checked and under the next number, or not at all."""
+"""Publishes versions of a model: complete, checked and under the next number, or not at all."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rgan_tf.storage.files import atomic_folder
 
 
 def check_destination(model: str | Path) -> None:
-    """Refuses a place that holds something other than versions of a model.
+    """Refuses a folder that holds anything but versions of a model.
 
     Raises:
       BadInput: if it is a file, or a folder with other content.
@@ -23,8 +23,8 @@ def check_destination(model: str | Path) -> None:
         raise BadInput(f"--out {folder}: is a file; name a folder for the versions of a model")
     if not folder.is_dir():
         return
-    # A hidden name is what an export that was killed left behind; no server looks at it. The
-    # server's files may outlive the versions.
+    # Hidden names are leftovers of killed exports; servers ignore them. The server's files may
+    # outlive the versions.
     foreign = [
         path
         for path in folder.iterdir()
@@ -39,21 +39,20 @@ def check_destination(model: str | Path) -> None:
 def publish(
     model: str | Path, write: Callable[[Path], None], check: Callable[[Path], None]
 ) -> Path:
-    """Adds a version: written beside the others under a hidden name, checked, renamed.
+    """Adds a version: writes it beside the others under a hidden name, checks and renames it.
 
-    A server that watches the folder sees nothing of it before the rename, as it looks only for
-    numbers.
+    A server that watches the folder only looks for numbers, so it sees nothing before the rename.
 
     Args:
-      model: folder of the versions; made if missing.
-      write: writes the version into the folder that it is given.
-      check: raises if what was written cannot be served.
+      model: folder of the versions, created if missing.
+      write: writes the version into the given folder.
+      check: raises if the version cannot be served.
 
     Returns:
       The folder of the new version.
 
     Raises:
-      BadInput: if the place is taken, see `check_destination`.
+      BadInput: if the folder is taken, see `check_destination`.
       Whatever `write` and `check` raise; nothing is left behind then.
     """
     check_destination(model)
@@ -67,7 +66,7 @@ def publish(
             check(temporary)
     except BaseException:
         if is_new:
-            with contextlib.suppress(OSError):  # somebody else may have exported meanwhile
+            with contextlib.suppress(OSError):  # another export may be writing here
                 folder.rmdir()
         raise
     return version

@@ -1,12 +1,12 @@
-"""What an operator of the stock TensorFlow Serving image needs beside the versions of a model.
+"""Files for operators of the stock TensorFlow Serving image, beside the versions of a model.
 
     MODEL/serving/models.config       which model, and which of its versions
     MODEL/serving/batching.config     how requests are merged, and how many may wait
     MODEL/serving/monitoring.config   metrics for Prometheus
     MODEL/serving/docker-compose.yml  the server: `docker compose up -d` in that folder
 
-They are the operator's from then on: what is there is never written again. TensorFlow Serving looks
-for numbers only and does not mind the folder. Imports no TensorFlow.
+They belong to the operator from then on: existing files are never overwritten. TensorFlow Serving
+only looks for numbers and ignores this folder. Imports no TensorFlow.
 """
 
 from __future__ import annotations
@@ -111,10 +111,10 @@ services:
 
 
 def check_name(name: str) -> None:
-    """Refuses a name that cannot stand in a URL, a path and these files as it is.
+    """Refuses a name that cannot be used unchanged in a URL, a path and these files.
 
     Raises:
-      BadInput: in one line.
+      BadInput: if it cannot.
     """
     if not _NAME.fullmatch(name) or not name.strip("."):
         raise BadInput(
@@ -124,7 +124,7 @@ def check_name(name: str) -> None:
 
 
 def check_serving_folder(model: str | Path) -> None:
-    """Refuses a model folder where something else is in the place of the folder.
+    """Refuses a model folder where something else has the folder's name.
 
     Raises:
       BadInput: if it is not a folder.
@@ -147,7 +147,7 @@ def serving_files(name: str) -> dict[str, str]:
     """The files by name.
 
     Args:
-      name: of the model, as clients ask for it.
+      name: of the model for clients.
 
     Raises:
       BadInput: if the name is not usable.
@@ -173,11 +173,11 @@ def serving_files(name: str) -> dict[str, str]:
 
 
 def write_serving_files(model: str | Path, name: str) -> dict[str, Any]:
-    """Writes those of the files that are not there; each appears whole or not at all.
+    """Writes the missing files; each appears completely or not at all.
 
     Args:
       model: folder of the versions.
-      name: of the model, as clients ask for it.
+      name: of the model for clients.
 
     Returns:
       `folder`, and the names `written` and `kept`.
@@ -188,7 +188,7 @@ def write_serving_files(model: str | Path, name: str) -> dict[str, Any]:
     texts = serving_files(name)
     check_serving_folder(model)
     folder = Path(model) / SERVING
-    # A link that leads nowhere is somebody's doing too.
+    # Also respects a dangling link.
     kept = [file for file in FILES if (folder / file).exists() or (folder / file).is_symlink()]
     written = [file for file in FILES if file not in kept]
     for file in written:
@@ -196,7 +196,7 @@ def write_serving_files(model: str | Path, name: str) -> dict[str, Any]:
     for file in (MODELS, COMPOSE):
         if file in kept and not _names(folder / file, name):
             logging.getLogger(__name__).warning(
-                "%s was there before and does not name --name %s; delete it to have it written",
+                "%s already exists and does not name --name %s; delete it to have it rewritten",
                 folder / file,
                 name,
             )
@@ -204,7 +204,7 @@ def write_serving_files(model: str | Path, name: str) -> dict[str, Any]:
 
 
 def _names(path: Path, name: str) -> bool:
-    """Whether a file names a model as those written here do; unreadable ones do not."""
+    """Whether a file names a model as these files do; unreadable files do not."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):

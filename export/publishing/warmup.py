@@ -1,8 +1,8 @@
-"""The requests that TensorFlow Serving makes of a model before it answers anybody.
+"""Warm-up requests that TensorFlow Serving makes before it answers clients.
 
-What is traced, compiled and allocated at the first request of each kind is done by then, so that
-nobody's first request is slow. `assets.extra/tf_serving_warmup_requests` is the place where
-TensorFlow Serving looks, and at most 1000 records are what it reads.
+They trace, compile and allocate what the first request of each kind would, so that no client's
+first request is slow. TensorFlow Serving looks for them at
+`assets.extra/tf_serving_warmup_requests` and reads at most 1000 records.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ WARMUP_FILE = "tf_serving_warmup_requests"
 
 
 def write_warmup(folder: Path, sizes: Sizes) -> None:
-    """Writes one request per endpoint and number of rows that a server runs at once.
+    """Writes one request per endpoint and batch size that a server runs.
 
     Args:
-      folder: of the version; its `assets.extra` is made if missing.
+      folder: of the version; its `assets.extra` is created if missing.
       sizes: of the model.
     """
     extra = folder / EXTRA
@@ -32,9 +32,9 @@ def write_warmup(folder: Path, sizes: Sizes) -> None:
             for batch in ALLOWED_BATCHES:
                 log = PredictionLog()
                 request = log.predict_log.request
-                # No name: it is the operator's choice, and not looked at here.
+                # No name: the operator chooses it, and it is ignored here.
                 request.model_spec.signature_name = endpoint
                 for name, value in example_request(endpoint, sizes, batch).items():
                     request.inputs[name].CopyFrom(tf.make_tensor_proto(value))
-                # Else the order of the fields, and with it the file's checksum, is left to chance.
+                # Otherwise the order of the fields, and so the file's checksum, would be random.
                 writer.write(log.SerializeToString(deterministic=True))

@@ -1,4 +1,4 @@
-"""The model as it is served: dense tensors in, PNG bytes and provenance out.
+"""The served model: dense tensors in, PNG bytes and provenance out.
 
 Nothing in the graph touches files or Python.
 """
@@ -42,12 +42,12 @@ Fields = dict[str, tf.Tensor]  # by field name
 
 
 class Retrieval(NamedTuple):
-    """What was retrieved, and what the generator needs of the way there.
+    """The retrieved patches, with intermediate results for the generator.
 
     Attributes:
-      reply: values by field name, as `retrieve` answers.
+      reply: values by field name, the answer of `retrieve`.
       encoding: of the graphs, by the joint model.
-      pixels: [B, O, h, w, 3] float32 in [-1, 1], the patches; 0 where no object is.
+      pixels: [B, O, h, w, 3] float32 in [-1, 1], the patches; 0 for padding.
     """
 
     reply: Fields
@@ -59,12 +59,12 @@ class ServedModel(tf.Module):
     """Endpoints over trained networks and a patch bank; see `export.signatures` for the fields.
 
     Args:
-      prefilter: stage-1 networks, whose encoder makes the queries of the pre-filter.
+      prefilter: stage-1 networks; their encoder makes the pre-filter's queries.
       networks: stage-3 networks.
       feature_network: backbone [M, S', S', 3] float32 in 0..255 -> [M, Dx], for own patches.
       bank: the patches.
       search: the pre-filter, over the same bank.
-      retriever: chooses among what the pre-filter finds; the bank's embeddings are by it.
+      retriever: chooses among the pre-filter's candidates; made the bank's embeddings.
       sizes: of all tensors.
     """
 
@@ -98,8 +98,8 @@ class ServedModel(tf.Module):
     def archive(self) -> tf.keras.export.ExportArchive:
         """The endpoints, ready to be written as a SavedModel.
 
-        The archive tracks the variables that the endpoints use and not the layers: a tracked
-        layer that reads GraphTensors would need tensorflow_gnn for loading.
+        The archive tracks the variables that the endpoints use, not the layers: a tracked layer
+        that reads GraphTensors would need tensorflow_gnn for loading.
         """
         archive = tf.keras.export.ExportArchive()
         for name in INPUTS:
@@ -107,12 +107,12 @@ class ServedModel(tf.Module):
         return archive
 
     def function(self, name: str) -> Callable[..., Fields]:
-        """An endpoint as a function of named fields, for this process; traced when called."""
+        """An endpoint as a function of named fields for this process; traced when called."""
         traced = tf.function(self._endpoint(name), input_signature=self.input_signature(name))
         return lambda **fields: traced(*(fields[field.name] for field in INPUTS[name]))
 
     def _endpoint(self, name: str) -> Callable[..., Fields]:
-        """A function of the endpoint's fields, in their order, that checks them and answers."""
+        """A function that checks the endpoint's fields, given in order, and answers."""
         names = [field.name for field in INPUTS[name]]
         answer = {
             GENERATE: self._generate,
@@ -121,7 +121,7 @@ class ServedModel(tf.Module):
             ENCODE: self._encode,
         }[name]
 
-        def endpoint(*fields: tf.Tensor) -> Fields:  # named in the signature as their specs are
+        def endpoint(*fields: tf.Tensor) -> Fields:  # the specs name them in the signature
             request = dict(zip(names, fields, strict=True))
             return answer(checked_request(request, self.sizes, self.bank.licence_ids))
 
@@ -141,7 +141,7 @@ class ServedModel(tf.Module):
         return {"image_bytes": encode_images(images), **reply}
 
     def _boxes(self, request: Fields, encoding: GraphEncoding) -> tf.Tensor:
-        """[B, O, 4]: the given box, or else the predicted one; 0 where no object is."""
+        """[B, O, 4]: the given box, else the predicted one; 0 for padding."""
         boxes = tf.where(
             request["boxes_given"][..., tf.newaxis],
             request["boxes"],
@@ -190,7 +190,7 @@ class ServedModel(tf.Module):
     def _choose(self, candidates: Candidates, request: Fields) -> Selection:
         """Chooses with a mode, a seed and a temperature per row."""
         mode = request["mode"] % len(MODES)  # [B]
-        slot = self.search.candidates  # which holds what an object is locked to
+        slot = self.search.candidates  # holds the patch to which an object is locked
         options = Options(
             seeds=derive_row_seeds(request["seed"], Purpose.GUMBEL_NOISE),
             is_random=mode == SAMPLE,
@@ -201,9 +201,9 @@ class ServedModel(tf.Module):
         return choose_patches(self.retriever, candidates, options, is_nearest=mode == NEAREST)
 
     def _queries(self, graph: Fields) -> tf.Tensor:
-        """[B, O, W] graph features, rounded as those of the bank were stored.
+        """[B, O, W] graph features, rounded like the stored ones of the bank.
 
-        What training saw was rounded alike.
+        Training used the same rounding.
         """
         queries = self.prefilter.encoder(graph).object_vectors  # [B, O, W]
         return tf.cast(tf.cast(queries, tf.float16), tf.float32)
@@ -215,7 +215,7 @@ class ServedModel(tf.Module):
         patch_ids: tf.Tensor,
         licences_refused: tf.Tensor,
     ) -> Candidates:
-        """K nearest patches per object, and the patch that the request locks it to."""
+        """K nearest patches per object, and the patch to which the request locks it."""
         queries = self._queries(graph)  # [B, O, W]
         ids, valid, distances = self.search.search(
             queries, graph["objects"], licences_refused
@@ -239,7 +239,7 @@ class ServedModel(tf.Module):
     def _with_own_patches(
         self, candidates: Candidates, own_patches: tf.Tensor, own_given: tf.Tensor
     ) -> Candidates:
-        """Puts the user's own patches into the last slot, where they are locked."""
+        """Puts the user's own patches into the last slot and locks them."""
         embeddings = self._embed_own_patches(own_patches)[:, :, tf.newaxis]  # [B, O, 1, D]
         own = own_given[..., tf.newaxis]  # [B, O, 1]
 
@@ -256,7 +256,7 @@ class ServedModel(tf.Module):
         )
 
     def _embed_own_patches(self, patches: tf.Tensor) -> tf.Tensor:
-        """[B, O, S, S, 3] uint8 -> [B, O, D], the way the bank was embedded."""
+        """[B, O, S, S, 3] uint8 -> [B, O, D], embedded like the bank."""
         size = self.feature_network.input_shape[1]
         flat = tf.cast(tf.reshape(patches, [-1, *patches.shape[2:]]), tf.float32)  # [B*O, S, S, 3]
         if flat.shape[1] != size:

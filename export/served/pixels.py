@@ -1,4 +1,4 @@
-"""Pixels in and out of the served model."""
+"""Input and output pixels of the served model."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import tensorflow as tf
 
 
 def resize_own_patches(patches: tf.Tensor, size: int) -> tf.Tensor:
-    """Own patches in the generator's size, averaged over areas bit for bit as those of the bank.
+    """Own patches at the generator's size, area-averaged bit for bit like those of the bank.
 
     Args:
       patches: uint8 [B, O, S, S, 3].
@@ -35,12 +35,12 @@ def encode_images(images: tf.Tensor) -> tf.Tensor:
 
 
 def encode_crops(crops: tf.Tensor, chosen: tf.Tensor) -> tf.Tensor:
-    """[B, O, h, w, 3] uint8 -> [B, O] PNG files, empty where nothing was `chosen` [B, O]."""
+    """[B, O, h, w, 3] uint8 -> [B, O] PNG files, empty where `chosen` [B, O] is false."""
     flat = tf.reshape(crops, [-1, *crops.shape[2:]])  # [B*O, h, w, 3]
     files = tf.map_fn(tf.io.encode_png, flat, fn_output_signature=tf.string)  # [B*O]
     return tf.where(chosen, tf.reshape(files, tf.shape(chosen)), "")
 
 
 def for_pixels(per_object: tf.Tensor) -> tf.Tensor:
-    """[B, O] -> [B, O, 1, 1, 1], to choose among patches."""
+    """[B, O] -> [B, O, 1, 1, 1], for choosing among patches."""
     return per_object[:, :, tf.newaxis, tf.newaxis, tf.newaxis]  # [B, O, 1, 1, 1]

@@ -1,7 +1,7 @@
-"""Checks of a request inside the exported graph: what is out of range is INVALID_ARGUMENT.
+"""Checks requests inside the exported graph; errors are INVALID_ARGUMENT.
 
-TensorFlow Serving checks names and types only, and a gather with a negative index runs without an
-error. Each message names the field and the first row that is wrong.
+TensorFlow Serving only checks names and types, and a gather with a negative index runs without an
+error. Each message names the field and the first wrong row.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from rgan_tf.vocabulary import IMAGE, IN_IMAGE, PADDING
 def checked_request(
     request: dict[str, tf.Tensor], sizes: Sizes, patch_licences: tf.Tensor
 ) -> dict[str, tf.Tensor]:
-    """Refuses what the model cannot use.
+    """Refuses requests that the model cannot use.
 
     Args:
       request: tensors by field name, see `export.signatures`.
@@ -23,13 +23,13 @@ def checked_request(
       patch_licences: [N] int32 in [0, L), the licence of each patch of the bank.
 
     Returns:
-      The same tensors, which are available only after every check has passed. Boxes that are not
-      given are zero.
+      The same tensors, available only after every check has passed. Boxes that are not given are
+      zero.
 
     Raises (when run):
-      tf.errors.InvalidArgumentError: naming the field and the row.
+      tf.errors.InvalidArgumentError: names the field and the row.
     """
-    # Checked first and apart: the other checks combine fields and would fail obscurely.
+    # Checked first: the other checks combine fields and would fail obscurely.
     with tf.control_dependencies(_equal_batches(request)):
         request = {name: tf.identity(value) for name, value in request.items()}
     objects, triples = request["objects"], request["triples"]  # [B, O], [B, T, 3]
@@ -44,7 +44,7 @@ def checked_request(
     )  # [B, T]
     connects = in_range & (subject != target)  # [B, T]
     for end in (subject, target):
-        # Clipped, because a gather must not fail before the message that says why.
+        # Clipped, so that the gather does not fail before the message.
         index = tf.clip_by_value(end, 0, sizes.objects - 1)  # [B, T]
         connects &= tf.gather(present, index, batch_dims=1)  # [B, T]
     named = (predicate > IN_IMAGE) & (predicate < sizes.num_predicates)  # [B, T]
@@ -86,10 +86,10 @@ def checked_request(
 def _retrieval_checks(
     request: dict[str, tf.Tensor], present: tf.Tensor, sizes: Sizes, patch_licences: tf.Tensor
 ) -> list[tf.Operation]:
-    """Those of what is asked of the retrieval; `present` [B, O] says where objects are."""
+    """Checks of the fields for retrieval; `present` [B, O] says where objects are."""
     patch_ids = request["patch_ids"]  # [B, O]
     mode, temperature = request["mode"], request["temperature"]  # [B], [B]
-    # Clipped, because a gather must not fail before the message that says why.
+    # Clipped, so that the gather does not fail before the message.
     locked = tf.clip_by_value(patch_ids, 0, sizes.patches - 1)  # [B, O]
     refused = (patch_ids >= 0) & tf.gather(
         request["licences_refused"], tf.gather(patch_licences, locked), batch_dims=1

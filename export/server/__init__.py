@@ -1,4 +1,4 @@
-"""One model over REST and gRPC, as TensorFlow Serving answers.
+"""Serves one model over REST and gRPC, like TensorFlow Serving.
 
-For one machine without Docker. A client of one works with the other.
+For one machine without Docker. Clients of TensorFlow Serving work with it, and vice versa.
 """

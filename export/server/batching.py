@@ -1,4 +1,4 @@
-"""Requests that wait are answered together."""
+"""Runs waiting requests together."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ class _Job:
 class Batcher:
     """A bounded queue before one thread that runs the model.
 
-    Whatever waits when the thread becomes free is run as one batch, so that nobody waits for a
-    batch to fill. A model refuses a whole batch for one wrong row; the requests of such a batch are
-    then run one by one, and only the wrong one is refused.
+    When the thread becomes free, all waiting requests run as one batch, so nobody waits for a batch
+    to fill. A model refuses a whole batch for one wrong row; then the requests of that batch run
+    one by one, and only the wrong one is refused.
 
     Args:
       max_rows: of a batch.
-      max_waiting: rows that may wait; what comes then is refused at once.
-      observe: called with the rows of every batch that was run.
+      max_waiting: rows that may wait; further requests are refused at once.
+      observe: called with the number of rows of every batch.
     """
 
     def __init__(
@@ -60,37 +60,37 @@ class Batcher:
 
     @property
     def waiting_rows(self) -> int:
-        """How many rows wait; those that are run now do not."""
+        """Number of waiting rows, without those running."""
         return sum(job.rows for job in self._waiting)
 
     def check_room(self, rows: int = 1) -> None:
-        """Whether a request of so many rows would be let in now.
+        """Checks that a request with that many rows would be accepted now.
 
         Raises:
-          Overloaded: if not.
+          Overloaded: if it would not.
         """
         waiting = self.waiting_rows
-        # A request larger than the queue is let in when nothing waits.
+        # A request larger than the queue is accepted if nothing waits.
         if waiting and waiting + rows > self._max_waiting:
             raise Overloaded(f"{waiting} rows wait already; try again later")
 
     async def run(self, version: Any, signature: str, arrays: Arrays, deadline: float) -> Arrays:
-        """The reply to a request, by itself or with others.
+        """Runs a request, alone or with others, and returns the reply.
 
         Args:
-          version: with `run(signature, arrays)`.
+          version: has `run(signature, arrays)`.
           signature: name.
           arrays: [rows, ...] by field name, rows at most `max_rows`.
           deadline: on the clock of `time.monotonic`.
 
         Raises:
-          Overloaded: if too many rows wait, or the server stops.
-          DeadlineExceeded: if the time is over before the reply is there.
-          ServiceError: as `version.run`.
+          Overloaded: if too many rows wait, or the server is stopping.
+          DeadlineExceeded: if the reply is not there in time.
+          ServiceError: see `version.run`.
         """
         left = deadline - time.monotonic()
         if left <= 0:
-            raise DeadlineExceeded("the deadline is over")
+            raise DeadlineExceeded("the deadline has passed")
         if self._is_closing:
             raise Overloaded("the server is stopping")
         if self._worker is None:
@@ -105,11 +105,11 @@ class Batcher:
         except TimeoutError:
             raise DeadlineExceeded("no answer within the deadline") from None
         finally:
-            if job in self._waiting:  # nobody waits for it any more
+            if job in self._waiting:  # the caller has given up
                 self._waiting.remove(job)
 
     async def close(self) -> None:
-        """Lets nothing more in, and ends after what waits was answered."""
+        """Accepts no more requests, and ends after the waiting ones are answered."""
         self._is_closing = True
         self._changed.set()
         if self._worker is not None:
@@ -131,7 +131,7 @@ class Batcher:
         rows = 0
         for job in list(self._waiting):
             if job.deadline <= now:
-                self._waiting.remove(job)  # its own wait ends with the deadline
+                self._waiting.remove(job)  # the caller waits until its deadline
                 continue
             if batch and not job.goes_with(batch[0]):
                 continue
@@ -150,10 +150,10 @@ class Batcher:
                 _fail(jobs[0], error)
                 return
             for job in jobs:
-                if not job.answer.done():  # else its client has left since, or its time is over
+                if not job.answer.done():  # the client may have left, or its deadline passed
                     await self._answer([job])
             return
-        except Exception as error:  # noqa: BLE001 - whatever it is, somebody waits for an answer
+        except Exception as error:  # noqa: BLE001 - somebody waits for an answer
             failure = error if isinstance(error, ServiceError) else ServiceError(repr(error)[:200])
             for job in jobs:
                 _fail(job, failure)

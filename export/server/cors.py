@@ -1,6 +1,6 @@
-"""Answers that pages of other origins may read, as TensorFlow Serving gives them when asked to.
+"""CORS headers for pages of other origins, like TensorFlow Serving's.
 
-Only the paths of models: who watches a server is no page.
+Only for the paths of models, since pages do not monitor servers.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def check_origin(origin: str) -> None:
-    """Refuses what no browser sends as the origin of a page.
+    """Refuses values that no browser sends as the origin of a page.
 
     Raises:
-      BadInput: in one line.
+      BadInput: if it is one.
     """
     if origin != ANY_ORIGIN and not _ORIGIN.fullmatch(origin):
         raise BadInput(
@@ -34,10 +34,10 @@ def check_origin(origin: str) -> None:
 
 
 def cors_headers(origin: str) -> Callable[[web.Request, web.StreamResponse], Awaitable[None]]:
-    """What is called with every answer before its headers are sent.
+    """A hook that is called with every answer before its headers are sent.
 
     Args:
-      origin: that may read, or `ANY_ORIGIN`.
+      origin: the origin that may read, or `ANY_ORIGIN`.
     """
 
     async def add(request: web.Request, response: web.StreamResponse) -> None:
@@ -54,7 +54,7 @@ def cors_headers(origin: str) -> Callable[[web.Request, web.StreamResponse], Awa
 
 
 def with_preflight(handler: Handler) -> Handler:
-    """The handler, and an answer to what a browser asks before it sends a request."""
+    """The handler, plus an answer to the preflight request of browsers."""
 
     async def handle(request: web.Request) -> web.StreamResponse:
         if request.method != "OPTIONS":

@@ -1,7 +1,7 @@
 """PredictionService and ModelService of TensorFlow Serving, and gRPC's own health service.
 
-Requests are parsed here and not by gRPC, which answers bytes that are no request with an error of
-the server's.
+Requests are parsed here and not by gRPC, which reports malformed requests as an internal error of
+the server.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from export.wire import TensorSpec
 PREDICTION_SERVICE = "tensorflow.serving.PredictionService"
 MODEL_SERVICE = "tensorflow.serving.ModelService"
 _OPTIONS = (
-    ("grpc.so_reuseport", 0),  # else a second server takes half of the requests unnoticed
+    ("grpc.so_reuseport", 0),  # otherwise a second server would silently take half of the requests
     ("grpc.max_receive_message_length", MAX_REQUEST_BYTES),
     ("grpc.max_send_message_length", -1),
 )
@@ -46,10 +46,10 @@ Answer = Callable[[Any, grpc.aio.ServicerContext], Awaitable[Message]]
 
 
 def build_grpc(service: Service, max_rows: int) -> tuple[grpc.aio.Server, Health]:
-    """The server, without a port, and its health service, which says NOT_SERVING until it is told.
+    """The server without a port, and its health service, which reports NOT_SERVING at first.
 
     Args:
-      service: that answers.
+      service: answers the requests.
       max_rows: of a request.
     """
     handlers = _Handlers(service, max_rows)
@@ -59,7 +59,7 @@ def build_grpc(service: Service, max_rows: int) -> tuple[grpc.aio.Server, Health
         "GetModelMetadata": _handler(
             get_model_metadata_pb2.GetModelMetadataRequest, handlers.metadata
         ),
-        # The contract has no such endpoints, as TensorFlow Serving would say of this model.
+        # The contract has no such endpoints; TensorFlow Serving would answer the same.
         **{
             name: _handler(None, _refuse(name))
             for name in ("Classify", "Regress", "MultiInference")
@@ -121,7 +121,7 @@ class _Handlers:
         context: grpc.aio.ServicerContext,
     ) -> get_model_metadata_pb2.GetModelMetadataResponse:
         if set(request.metadata_field) != {_METADATA_FIELD}:
-            raise InvalidRequest(f'metadata_field: must be "{_METADATA_FIELD}", and that alone')
+            raise InvalidRequest(f'metadata_field: must be "{_METADATA_FIELD}", and nothing else')
         version = self._find(request.model_spec)
         response = get_model_metadata_pb2.GetModelMetadataResponse()
         self._describe(response.model_spec, version)
@@ -175,7 +175,7 @@ def _refuse(name: str) -> Answer:
 
 
 def _handler(kind: type[Message] | None, answer: Answer) -> grpc.RpcMethodHandler:
-    """Parses, answers, turns errors into codes; `kind` None leaves the bytes as they are."""
+    """Parses, answers, turns errors into codes; `kind` None passes the bytes on."""
 
     async def handle(data: bytes, context: grpc.aio.ServicerContext) -> bytes:
         try:

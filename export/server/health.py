@@ -1,6 +1,6 @@
 """gRPC's health service, for the server as a whole and for each of its services.
 
-That of the package grpcio-health-checking keeps a server from stopping while anybody watches.
+The one of the package grpcio-health-checking blocks a server's stop while anybody watches.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from collections.abc import AsyncIterator, Sequence
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-_WHOLE = ""  # the name by which the server as a whole is asked for
+_WHOLE = ""  # name of the server as a whole
 _Response = health_pb2.HealthCheckResponse
 
 
 class Health(health_pb2_grpc.HealthServicer):
-    """Says NOT_SERVING until `set` says otherwise.
+    """Reports NOT_SERVING until `set` changes it.
 
     Args:
       services: full names.
@@ -29,13 +29,13 @@ class Health(health_pb2_grpc.HealthServicer):
         self._changed = asyncio.Condition()
 
     async def set(self, *, is_serving: bool) -> None:
-        """Sends the new state to everyone who watches."""
+        """Sends the new state to all watchers."""
         async with self._changed:
             self._is_serving = is_serving
             self._changed.notify_all()
 
     async def end_watches(self) -> None:
-        """Lets every `Watch` end after it has sent the last change."""
+        """Ends every `Watch` after it has sent the last change."""
         async with self._changed:
             self._is_over = True
             self._changed.notify_all()
@@ -43,7 +43,7 @@ class Health(health_pb2_grpc.HealthServicer):
     async def Check(
         self, request: health_pb2.HealthCheckRequest, context: grpc.aio.ServicerContext
     ) -> _Response:
-        """The state now; NOT_FOUND for a service that is not here."""
+        """The current state; NOT_FOUND for an unknown service."""
         if request.service not in self._services:
             await context.abort(grpc.StatusCode.NOT_FOUND, f"no service {request.service[:80]!r}")
         return self._response(request.service)
@@ -51,7 +51,7 @@ class Health(health_pb2_grpc.HealthServicer):
     async def Watch(
         self, request: health_pb2.HealthCheckRequest, context: grpc.aio.ServicerContext
     ) -> AsyncIterator[_Response]:
-        """The state now and every change of it, until the server stops."""
+        """The current state and every change of it, until the server stops."""
         sent: _Response | None = None
         while True:
             async with self._changed:

@@ -1,4 +1,4 @@
-"""One version of a model in memory."""
+"""A version of a model in memory."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from export.signatures import ALLOWED_BATCHES, INPUTS, example_request
 from export.wire import TensorSpec, specs_of
 from rgan_tf.exported import SAVED_MODEL_FILE
 
-_MESSAGE = 1000  # characters that are passed on
+_MESSAGE = 1000  # characters of a message that are passed on
 # "assertion failed: [objects: an id must be in [2, 9); wrong in row] [1] [[{{node A}}]] [Op:B]"
 _ASSERTION = "assertion failed: "
 _PLACE = re.compile(r"\s*(?:\[\[\{\{|\[Op:)")
 
 
 class LoadedVersion:
-    """A checked, loaded and warm version; answers from any thread.
+    """A checked, loaded and warmed-up version; thread-safe.
 
     Attributes:
       number: of the version.
-      specs: what each field of a signature must be, by signature and field.
+      specs: type and shape of each field, by signature and field.
       signature_defs: of the SavedModel, by name.
 
     Args:
       folder: of the version.
 
     Raises:
-      BadInput, CorruptData: if it is not a whole exported model.
+      BadInput, CorruptData: if it is not a complete exported model.
     """
 
     def __init__(self, folder: Path):
@@ -46,10 +46,10 @@ class LoadedVersion:
         }
         self.signature_defs = _read_signature_defs(folder)
         self._sizes = model.sizes
-        self._loaded = load_saved_model(model)  # owns the variables that the signatures read
+        self._loaded = load_saved_model(model)  # owns the variables of the signatures
 
     def warm_up(self) -> None:
-        """Answers every kind of request once: what is made at the first one is there then."""
+        """Answers every kind of request once, so that tracing and allocation are done."""
         for name in self.specs:
             for rows in ALLOWED_BATCHES:
                 self.run(name, example_request(name, self._sizes, rows))
@@ -59,13 +59,13 @@ class LoadedVersion:
 
         Args:
           signature: a name in `specs`.
-          arrays: [rows, ...] by field name, of the kinds and shapes of `specs`.
+          arrays: [rows, ...] by field name, with the types and shapes of `specs`.
 
         Returns:
           Arrays [rows, ...] by field name; binary ones of dtype object.
 
         Raises:
-          InvalidRequest: as the model says it, naming field and row.
+          InvalidRequest: from the model, naming field and row.
           ServiceError: if the model fails.
         """
         tensors = {name: tf.constant(value) for name, value in arrays.items()}
@@ -79,7 +79,7 @@ class LoadedVersion:
 
 
 def reason_of(error: tf.errors.OpError) -> str:
-    """What an operation complains about, without where in the graph it is; one line."""
+    """An operation's error message in one line, without its position in the graph."""
     text = _PLACE.split(" ".join(str(error.message).split()), maxsplit=1)[0]
     assertion = text.partition(_ASSERTION)[2].strip()
     if assertion:

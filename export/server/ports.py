@@ -1,4 +1,4 @@
-"""Ports to listen at."""
+"""Opens ports."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from rgan_tf.errors import BadInput
 
 
 def listen(host: str, port: int, option: str) -> socket.socket:
-    """A socket that listens.
+    """A listening socket.
 
     Args:
       host: address or name of this machine.
       port: 0 takes a free one.
-      option: that named the port, for messages.
+      option: the port's option, for messages.
 
     Raises:
-      BadInput: if it cannot be had, with the reason.
+      BadInput: if the port is not available; with the reason.
     """
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
     except (OSError, UnicodeError) as error:
-        raise BadInput(f"--host {host[:80]}: is no address of this machine") from error
+        raise BadInput(f"--host {host[:80]}: is not an address of this machine") from error
     listener = socket.socket(family, kind, protocol)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -37,21 +37,21 @@ def listen(host: str, port: int, option: str) -> socket.socket:
 
 
 def check_port(host: str, port: int, option: str) -> None:
-    """Whether `listen` would succeed now.
+    """Checks that `listen` would succeed now.
 
     Raises:
-      BadInput: if not.
+      BadInput: if it would not.
     """
     listen(host, port, option).close()
 
 
 def refusal(host: str, port: int, option: str, error: Exception) -> BadInput:
-    """What to say of a port that cannot be had."""
+    """The error for a port that is not available."""
     number = getattr(error, "errno", None)
-    reason = os.strerror(number) if number else "it cannot be had"
+    reason = os.strerror(number) if number else "it is not available"
     return BadInput(f"{option} {port}: {reason} on {host[:80]}; name another, 0 takes a free one")
 
 
 def address_of(host: str, port: int) -> str:
-    """HOST:PORT, with brackets where an address of version 6 needs them."""
+    """HOST:PORT, with brackets around an IPv6 address."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -1,4 +1,4 @@
-"""The REST paths of TensorFlow Serving, and those by which a server is watched.
+"""The REST paths of TensorFlow Serving, and paths for monitoring.
 
     POST /v1/models/NAME[/versions/N]:predict    see `export.wire`
     GET  /v1/models/NAME[/versions/N]            state of the versions
@@ -7,7 +7,7 @@
     GET  /readyz                                 200 while requests are answered
     GET  /monitoring/prometheus/metrics          counters
 
-Whatever goes wrong is {"error": "one line"} with a status of HTTP.
+Every error is {"error": "one line"} with an HTTP status.
 """
 
 from __future__ import annotations
@@ -47,18 +47,18 @@ from rgan_tf.errors import BadInput
 from rgan_tf.exported import version_number
 
 _PREFIX = "/v1/models/"
-# As in TensorFlow Serving's `http_rest_api_util.cc`: the words of a path in any case, the name and
-# the verb as they are, and what is percent-encoded cannot separate them.
+# As in TensorFlow Serving's `http_rest_api_util.cc`: the words of a path ignore case, the name and
+# the verb do not, and percent-encoded characters do not separate them.
 _PATH = re.compile(
     r"(?i:/v1/models)/(?P<name>[^/:]+)"
     r"(?:(?i:/versions)/(?P<version>[0-9]+)|(?i:/labels)/(?P<label>[^/:]+))?"
     r"(?P<verb>:[A-Za-z]+|(?i:/metadata))?"
 )
 _PREDICT, _METADATA = ":predict", "/metadata"
-_LARGE_BYTES = 64 * 2**10  # bodies from here on are read beside the event loop
+_LARGE_BYTES = 64 * 2**10  # larger bodies are parsed outside the event loop
 _RETRY_AFTER_S = 1
 _GZIP = 31  # of zlib's `wbits`
-_GZIP_NAME = "gzip"  # anywhere in the header, as x-gzip
+_GZIP_NAME = "gzip"  # anywhere in the header, e.g. x-gzip
 _PLAIN = ("", "identity")
 _TOO_LARGE = f"the request is larger than {MAX_REQUEST_BYTES} bytes"
 
@@ -72,12 +72,12 @@ class _Target(NamedTuple):
 
 
 def build_rest(service: Service, max_rows: int, cors_origin: str | None = None) -> web.Application:
-    """The application; it serves when a runner is put around it.
+    """The application, to be served by a runner.
 
     Args:
-      service: that answers.
+      service: answers the requests.
       max_rows: of a request.
-      cors_origin: whose pages a browser may let read the answers, "*" for all; None for nobody's.
+      cors_origin: origin whose pages may read the answers, "*" for all, None for none.
     """
     logging.getLogger("aiohttp.server").addFilter(_is_worth_a_line)
     rest = _Rest(service, max_rows)
@@ -100,19 +100,19 @@ class _Rest:
     def __init__(self, service: Service, max_rows: int):
         self._service = service
         self._max_rows = max_rows
-        # One: large bodies take much memory while they are read, and each thread keeps some.
+        # One thread: parsing large bodies takes much memory, and each thread keeps some.
         self._reading = ThreadPoolExecutor(1, "reading")
 
     async def close(self, app: web.Application) -> None:
-        """At the end of the application."""
+        """Called at the end of the application."""
         self._reading.shutdown()
 
     async def _beside(self, function: Callable[..., Any], *args: Any) -> Any:
-        """Calls the function beside the event loop."""
+        """Calls the function outside the event loop."""
         return await asyncio.get_running_loop().run_in_executor(self._reading, function, *args)
 
     async def _read(self, size: int, function: Callable[..., Any], *args: Any) -> Any:
-        """Calls the function, beside the event loop if so many bytes take long."""
+        """Calls the function, outside the event loop if so many bytes take long."""
         if size < _LARGE_BYTES:
             return function(*args)
         return await self._beside(function, *args)
@@ -148,7 +148,7 @@ class _Rest:
         with self._service.counted("rest") as signature:
             timeout_s = _timeout_of(request)
             version = self._service.find(target.name, target.version)
-            self._service.check_room()  # before anything is read
+            self._service.check_room()  # before reading anything
             body = await self._read_body(request, timeout_s)
             try:
                 call = await self._read(len(body), parse_call, body)
@@ -176,7 +176,7 @@ class _Rest:
         if (request.content_length or 0) > MAX_REQUEST_BYTES:
             raise TooLarge(_TOO_LARGE)
         try:
-            # `wait_for` would leave the body of a request that fails to the garbage collector.
+            # `wait_for` would leave the body of a failed request to the garbage collector.
             async with asyncio.timeout(timeout_s):
                 body = await request.read()
         except TimeoutError:
@@ -185,7 +185,7 @@ class _Rest:
             raise TooLarge(_TOO_LARGE) from None
         except (web.RequestPayloadError, ConnectionError, ValueError) as error:
             raise InvalidRequest(f"the request cannot be read: {str(error)[:80]}") from error
-        # Others are not looked at: many clients put there what they are not.
+        # Other types are accepted too, because many clients set wrong ones.
         if _GZIP_NAME not in _encoding_of(request):
             return body
         return await self._beside(_unpacked, body)
@@ -241,7 +241,7 @@ def _target_of(path: str) -> _Target:
         if version is None:
             raise InvalidRequest(f"version {match['version'][:40]}: must fit 64 bits")
     verb = match["verb"] or ""
-    # TensorFlow Serving takes the word in any case for a path, and in this one for what is asked.
+    # TensorFlow Serving ignores the case of this word in a path, but not in the request.
     is_verb = verb.startswith(":") or verb == _METADATA
     return _Target(unquote(match["name"]), version, verb if is_verb else "")
 
@@ -251,7 +251,7 @@ def _encoding_of(request: web.Request) -> str:
 
 
 async def _expected(request: web.Request) -> None:
-    """Asks for a body that its client holds back until then; not for one that is too large."""
+    """Answers "Expect: 100-continue", unless the announced body is too large."""
     if request.version < HttpVersion11:
         return
     if request.headers.get("Expect", "").lower() != "100-continue":
@@ -261,7 +261,7 @@ async def _expected(request: web.Request) -> None:
         )
     if (request.content_length or 0) <= MAX_REQUEST_BYTES:
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        request.writer.output_size = 0  # that was not yet the answer
+        request.writer.output_size = 0  # the interim answer does not count
 
 
 def _timeout_of(request: web.Request) -> float:
@@ -291,7 +291,7 @@ def _unpacked(body: bytes) -> bytes:
 
 
 def _is_worth_a_line(record: logging.LogRecord) -> bool:
-    """False for bytes that are no HTTP: anybody could fill the log with tracebacks."""
+    """False for bytes that are not HTTP, with which anybody could fill the log."""
     return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
 
 

@@ -1,4 +1,4 @@
-"""Start, watch and stop of a server."""
+"""Starts, watches and stops a server."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ from typing import Any
 from aiohttp import web
 
 from export.server.batching import Batcher
+from export.server.freezing import Freezer
 from export.server.grpc_service import build_grpc
 from export.server.loaded_version import LoadedVersion
 from export.server.ports import address_of, listen, refusal
 from export.server.rest import build_rest
 from export.server.service import Service
-from export.server.settling import Settling
 from export.server.telemetry import Telemetry
 from export.server.versions import Versions
 from export.signatures import MAX_BATCH
 from rgan_tf.errors import BadInput, Interrupted
 
-_LAST_CALL_S = 0.5  # after a signal to stop, in which requests are still taken
+_LAST_CALL_S = 0.5  # in which requests are still accepted after a stop signal
 
 
 def serve(args: argparse.Namespace, started: float) -> dict[str, Any]:
-    """Serves until a signal to stop.
+    """Serves until a stop signal.
 
     Args:
-      args: of `rgan serve`, checked.
-      started: when the command began, on the clock of `time.monotonic`.
+      args: of `rgan serve`, validated.
+      started: start of the command, on the clock of `time.monotonic`.
 
     Returns:
-      What is printed as the result.
+      The printed result.
 
     Raises:
-      BadInput: if a port cannot be had, or no version can be served.
+      BadInput: if a port is not available, or no version can be served.
     """
     return asyncio.run(_Server(args).run(started))
 
@@ -50,7 +50,7 @@ class _Server:
     def __init__(self, args: argparse.Namespace):
         self._args = args
         self._versions = Versions(Path(args.model), LoadedVersion, keep=args.keep_versions)
-        self._settling = Settling()
+        self._freezer = Freezer()
 
     async def run(self, started: float) -> dict[str, Any]:
         args = self._args
@@ -70,9 +70,9 @@ class _Server:
         runner = web.AppRunner(
             build_rest(service, MAX_BATCH, args.rest_cors_origin),
             access_log=None,
-            handler_cancellation=True,  # nobody waits for the answer of a client that left
+            handler_cancellation=True,  # stop working for a client that left
             shutdown_timeout=args.grace_s,
-            auto_decompress=False,  # done within limits, and with errors of ours
+            auto_decompress=False,  # done by us, with limits and our own errors
         )
         await runner.setup()
         server, health = build_grpc(service, MAX_BATCH)
@@ -95,14 +95,14 @@ class _Server:
             watch = asyncio.create_task(self._watch())
             await stop.wait()
             watch.cancel()
-            logging.getLogger(__name__).info("stopping: requests that are here are answered still")
+            logging.getLogger(__name__).info("stopping: accepted requests are still answered")
             service.stop()
             await health.set(is_serving=False)
-            # What a client had sent by now is not yet read, and gRPC would cancel it.
+            # Requests sent by now are not yet read, and gRPC would cancel them.
             await asyncio.sleep(min(_LAST_CALL_S, args.grace_s))
             await health.end_watches()
         finally:
-            # Both at once: no new connections from here on, and what is there has its time.
+            # Both at once: no new connections from here on, and time for open requests.
             await asyncio.gather(server.stop(args.grace_s), runner.cleanup())
             await batcher.close()
         return {
@@ -114,7 +114,7 @@ class _Server:
         }
 
     async def _load_first(self, stop: asyncio.Event) -> bool:
-        """Loads what is there; False if a signal to stop came first."""
+        """Loads the versions; False if a stop signal came first."""
         loading = asyncio.create_task(asyncio.to_thread(self._refresh))
         stopping = asyncio.create_task(stop.wait())
         await asyncio.wait({loading, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -132,20 +132,20 @@ class _Server:
             try:
                 await asyncio.to_thread(self._refresh)
                 warned = ""
-            except (BadInput, OSError) as error:  # of the folder, and the same each time
+            except (BadInput, OSError) as error:  # about the folder; log it once
                 if str(error) != warned:
                     logging.getLogger(__name__).warning("no new versions: %s", error)
                 warned = str(error)
-            except Exception:  # whatever it is, what is loaded is served on
+            except Exception:  # keep serving the loaded versions
                 logging.getLogger(__name__).exception("looking for new versions failed")
 
     def _refresh(self) -> None:
         self._versions.refresh()
-        self._settling.freeze_if_changed(self._versions.loaded)
+        self._freezer.freeze_if_changed(self._versions.loaded)
 
 
 def _stop_signals() -> asyncio.Event:
-    """Set by SIGTERM and SIGINT; a second one ends the process at once."""
+    """Set by SIGTERM and SIGINT; a second signal ends the process at once."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
 
@@ -153,7 +153,7 @@ def _stop_signals() -> asyncio.Event:
         stop.set()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
-            signal.signal(number, signal.SIG_DFL)  # that of SIGINT would wait for threads
+            signal.signal(number, signal.SIG_DFL)  # Python's would wait for threads
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal)

@@ -1,4 +1,4 @@
-"""What both protocols do with a request: find the version, read the fields, wait for the model."""
+"""Handles requests of both protocols: finds the version, reads the fields, runs the model."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from export.signatures import GENERATE, INPUTS
 from export.wire import TensorSpec
 from rgan_tf.errors import BadInput
 
-DEFAULT_TIMEOUT_S = 30.0  # for requests that name no deadline, and the longest over REST
+DEFAULT_TIMEOUT_S = 30.0  # for requests without a deadline, and the longest over REST
 MAX_REQUEST_BYTES = 16 * 2**20
 
 ReadFields = Callable[[Mapping[str, TensorSpec]], Awaitable[dict[str, np.ndarray]]]
 
 
 class Service:
-    """One model by its name, whatever the protocol.
+    """One model under a name, for all protocols.
 
     Attributes:
-      name: by which clients ask for it.
-      versions: that are served.
-      telemetry: counts what was answered.
+      name: of the model for clients.
+      versions: the served versions.
+      telemetry: counts the answers.
 
     Args:
-      batcher: before the model.
+      batcher: runs the model.
     """
 
     def __init__(self, name: str, versions: Versions, batcher: Batcher, telemetry: Telemetry):
@@ -44,29 +44,29 @@ class Service:
 
     @property
     def is_ready(self) -> bool:
-        """Whether a request now would be answered by the model."""
+        """Whether the model would answer a request now."""
         return self.versions.newest is not None and not self._is_stopping
 
     def stop(self) -> None:
-        """Makes `is_ready` false; requests that are there are answered still."""
+        """Makes `is_ready` false; accepted requests are still answered."""
         self._is_stopping = True
 
     def check_name(self, name: str) -> None:
-        """Whether that is the model.
+        """Checks the name of the model.
 
         Raises:
-          NotFound: if not.
+          NotFound: if it is another one.
         """
         if name != self.name:
             raise NotFound(f"model {name[:80]!r} is not served here; {self.name!r} is")
 
     def find(self, name: str, version: int | None) -> LoadedVersion:
-        """A version; the newest for None.
+        """A version by number; the newest for None.
 
         Raises:
           InvalidRequest: if no name is given.
           NotFound: if there is no such model or version.
-          Overloaded: if none is loaded yet.
+          Overloaded: if no version is loaded yet.
         """
         if not name:
             raise InvalidRequest("model_spec: names no model")
@@ -74,7 +74,7 @@ class Service:
         return self.versions.get(version)
 
     def check_room(self) -> None:
-        """Refuses work before anything was spent on it.
+        """Refuses a request before any work on it.
 
         Raises:
           Overloaded: if too many rows wait.
@@ -87,16 +87,16 @@ class Service:
         """Answers one request.
 
         Args:
-          version: that answers.
+          version: the version to run.
           signature: name; empty for the default one.
-          read: what is expected -> the arrays of the request.
+          read: takes the expected specs, returns the arrays of the request.
           deadline: on the clock of `time.monotonic`.
 
         Returns:
           Arrays [rows, ...] by field name; binary ones of dtype object.
 
         Raises:
-          ServiceError: of whatever kind.
+          ServiceError: of any kind.
         """
         signature = signature or GENERATE
         if signature not in version.specs:
@@ -111,14 +111,14 @@ class Service:
 
     @contextmanager
     def counted(self, protocol: str) -> Iterator[list[str]]:
-        """Counts what happens in its block; put the signature's name into the list.
+        """Counts the outcome of its block; put the signature's name into the list.
 
         Args:
           protocol: "rest" or "grpc".
         """
         started = time.monotonic()
         signature: list[str] = []
-        status = "CANCELLED"  # what ends without an exception of ours and without success
+        status = "CANCELLED"  # for any end without success or one of our exceptions
         try:
             yield signature
             status = "OK"

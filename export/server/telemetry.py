@@ -1,4 +1,4 @@
-"""What a server counts, for Prometheus."""
+"""Metrics of a server for Prometheus."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ _SECONDS = (0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 1
 
 
 class Telemetry:
-    """Counters of one server, in a registry of their own.
+    """Counters of one server in their own registry.
 
     Attributes:
       answered: requests that succeeded.
 
     Args:
       max_rows: of a batch.
-      waiting_rows: how many rows wait now.
-      newest_version: the version that answers now; None before the first.
+      waiting_rows: returns the number of waiting rows.
+      newest_version: returns the version that answers; None before the first.
     """
 
     def __init__(
@@ -59,13 +59,13 @@ class Telemetry:
         ).set_function(lambda: newest_version() or 0)
 
     def count(self, protocol: str, signature: str, status: str, seconds: float) -> None:
-        """Notes a request.
+        """Counts a request.
 
         Args:
           protocol: "rest" or "grpc".
-          signature: one that the model has, or "unknown".
+          signature: one of the model's, or "unknown".
           status: name of the gRPC code; "OK" for success.
-          seconds: it took.
+          seconds: duration.
         """
         self._requests.labels(protocol, signature, status).inc()
         if status == "OK":
@@ -73,11 +73,11 @@ class Telemetry:
             self._seconds.labels(protocol, signature).observe(seconds)
 
     def observe_batch(self, rows: int) -> None:
-        """Notes that a batch of so many rows was run."""
+        """Counts a batch of that many rows."""
         self._batches.observe(rows)
 
     def text(self) -> bytes:
-        """Everything, in Prometheus' text format."""
+        """All metrics in Prometheus' text format."""
         return prometheus_client.generate_latest(self._registry)
 
     content_type = prometheus_client.CONTENT_TYPE_LATEST

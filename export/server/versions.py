@@ -1,4 +1,4 @@
-"""Which versions of a model are served: the newest whole one, swapped without a gap."""
+"""The served versions of a model: the newest complete ones, swapped without a gap."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from rgan_tf.errors import BadInput, RganError
 from rgan_tf.exported import SAVED_MODEL_FILE, version_number, versions
 
 LOADING, AVAILABLE, END = "LOADING", "AVAILABLE", "END"
-_REMEMBERED = 64  # versions whose state is told
+_REMEMBERED = 64  # versions whose state is kept
 
 
 class Version(Protocol):
-    """What is served."""
+    """A version that can be served."""
 
     number: int
 
     def warm_up(self) -> None:
-        """Makes the first requests as fast as the others."""
+        """Makes the first requests as fast as later ones."""
 
 
 @dataclasses.dataclass(frozen=True)
 class State:
-    """Of one version.
+    """State of one version.
 
     Attributes:
-      state: LOADING, AVAILABLE or END, as TensorFlow Serving calls them.
+      state: LOADING, AVAILABLE or END, as in TensorFlow Serving.
       error: why it is not available; empty if nothing is wrong.
     """
 
@@ -41,14 +41,14 @@ class State:
 class Versions:
     """The versions of a model folder that are in memory.
 
-    A version is served after it was opened, checked against its manifest, loaded and warmed up, and
-    the one before is given up only then. One that cannot be loaded, such as a half-copied one, is
-    looked at again when something in its folder has changed.
+    A version is served once it is opened, checked against its manifest, loaded and warmed up; only
+    then is the previous one unloaded. A version that cannot be loaded, such as a half-copied one,
+    is retried when its folder changes.
 
     Args:
       model: folder of versions, which is watched; or one version, which stays.
       load: folder -> a loaded version.
-      keep: how many of the newest are served.
+      keep: number of versions to serve, the newest.
     """
 
     def __init__(self, model: Path, load: Callable[[Path], Version], *, keep: int = 1):
@@ -61,7 +61,7 @@ class Versions:
 
     @property
     def newest(self) -> int | None:
-        """The number of the version that answers if none is named."""
+        """The number of the version that answers by default."""
         return max(self._loaded, default=None)
 
     @property
@@ -74,7 +74,7 @@ class Versions:
 
         Raises:
           NotFound: if that version is not served.
-          Overloaded: if none is yet.
+          Overloaded: if none is loaded yet.
         """
         loaded = self._loaded
         if not loaded:
@@ -86,17 +86,17 @@ class Versions:
         return loaded[number]
 
     def announce(self) -> None:
-        """Tells which versions the first `refresh` begins with, before there is anybody to ask."""
+        """Announces the versions that the first `refresh` loads, for early status requests."""
         for folder in self._folders()[: self._keep]:
-            self._note(_number_of(folder), State(LOADING))
+            self._set_state(_number_of(folder), State(LOADING))
 
     def refresh(self) -> None:
-        """Looks at the folder and loads and gives up what has to be.
+        """Loads new versions of the folder and unloads old ones.
 
-        Takes as long as loading takes; call it from a thread of its own, and never twice at once.
+        Takes as long as loading; call it from its own thread, and never concurrently.
 
         Raises:
-          BadInput: if two folders have one number; what is loaded is served on.
+          BadInput: if two folders have one number; loaded versions are still served.
         """
         wanted: list[int] = []
         for folder in self._folders():
@@ -105,21 +105,21 @@ class Versions:
             number = _number_of(folder)
             if number in self._loaded or self._try(number, folder):
                 wanted.append(number)
-        if not wanted:  # what is in memory is better than nothing
+        if not wanted:  # keep serving what is in memory
             return
-        # New dictionaries, because other threads read the old ones. Requests that have a version
-        # already keep it alive until they are answered.
+        # New dictionaries, because other threads read the old ones. A request that already has a
+        # version keeps it alive until it is answered.
         given_up = set(self._loaded) - set(wanted)
         self._loaded = {number: self._loaded[number] for number in wanted}
         for number in sorted(given_up):
-            self._note(number, State(END))
+            self._set_state(number, State(END))
             logging.getLogger(__name__).info("version %d is no longer served", number)
 
     def check_any(self) -> None:
-        """Whether there is something to serve.
+        """Checks that some version is served.
 
         Raises:
-          BadInput: if there is not; with the reason of the newest version.
+          BadInput: if none is; with the reason of the newest version.
         """
         if self._loaded:
             return
@@ -134,26 +134,26 @@ class Versions:
         return versions(self._model)[::-1]
 
     def _try(self, number: int, folder: Path) -> bool:
-        look = _look_of(folder)
-        if self._refused.get(number) == look:
+        content = _content_of(folder)
+        if self._refused.get(number) == content:
             return False
-        self._note(number, State(LOADING))
+        self._set_state(number, State(LOADING))
         try:
             version = self._load(folder)
             version.warm_up()
-        except Exception as error:  # noqa: BLE001 - no version may take down the one before it
+        except Exception as error:  # noqa: BLE001 - the previous version must survive
             reason = str(error) if isinstance(error, (RganError, OSError)) else repr(error)[:200]
-            self._refused[number] = look
-            self._note(number, State(END, reason))
+            self._refused[number] = content
+            self._set_state(number, State(END, reason))
             logging.getLogger(__name__).warning("version %d is not served: %s", number, reason)
             return False
         self._refused.pop(number, None)
         self._loaded = {**self._loaded, number: version}
-        self._note(number, State(AVAILABLE))
+        self._set_state(number, State(AVAILABLE))
         logging.getLogger(__name__).info("version %d is served", number)
         return True
 
-    def _note(self, number: int, state: State) -> None:
+    def _set_state(self, number: int, state: State) -> None:
         newest = sorted({*self.states, number})[-_REMEMBERED:]
         self.states = {known: state if known == number else self.states[known] for known in newest}
 
@@ -163,13 +163,13 @@ def _number_of(folder: Path) -> int:
     return 1 if number is None else number
 
 
-def _look_of(folder: Path) -> tuple:
-    """Changes when something is added to the folder or written in it."""
+def _content_of(folder: Path) -> tuple:
+    """Changes when something in the folder is added or written."""
     entries = []
     for path in sorted(folder.rglob("*")):
         try:
             status = path.stat()
-        except OSError:  # taken away meanwhile
+        except OSError:  # deleted meanwhile
             continue
         entries.append((str(path.relative_to(folder)), status.st_size, status.st_mtime_ns))
     return tuple(entries)

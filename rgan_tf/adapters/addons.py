@@ -1,7 +1,7 @@
-"""Everything this project takes from TensorFlow Addons; no other module imports it.
+"""Everything this project uses of TensorFlow Addons; no other module imports it.
 
-Addons is at its end of life and says so on import. The notice tells a user nothing that the pinned
-version does not, so it is silenced here, together with the version check that goes with it.
+Addons is at its end of life and warns on import. The warning does not concern the pinned version,
+so it is silenced here, together with the version check.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def spectral_normalization(
 ) -> tf.keras.layers.Layer:
     """Divides a layer's kernel by its largest singular value (Miyato et al., ICLR 2018).
 
-    One power iteration runs per call with `training=True`; otherwise the kernel is used as it is.
+    One power iteration runs per call with `training=True`; otherwise the estimate is unchanged.
     Keras 2.15's own layer fails inside a graph-mode `fit`, this one runs there and on replicas.
 
     Args:
@@ -41,8 +41,8 @@ def spectral_normalization(
 def normalise_spectra(model: tf.Module) -> None:
     """One round of power iterations for every spectrally normalised layer within a model.
 
-    Together with calls that have `training=False` this equals one call with `training=True`, and
-    leaves the kernels alone while gradients are taken, however often the layers are called.
+    Together with calls that have `training=False` this equals one call with `training=True`, but
+    the kernels do not change while gradients are computed, however often the layers are called.
     """
     for layer in model.submodules:
         if isinstance(layer, tfa.layers.SpectralNormalization):
@@ -65,7 +65,7 @@ def triplet_semihard(labels: tf.Tensor, embeddings: tf.Tensor, *, margin: float)
     """
     if margin < 0:
         raise ValueError(f"margin must not be negative, got {margin}")
-    # Not as the `tf.function`s that they are: those add up their gradients in any order.
+    # Unwrapped: as `tf.function`s they sum their gradients in any order.
     loss = tfa.losses.triplet_semihard_loss.python_function
     distances = tfa.losses.metric_learning.pairwise_distance.python_function
     return loss(

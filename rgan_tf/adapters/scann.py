@@ -1,8 +1,7 @@
-"""Everything this project takes from ScaNN; no other module imports it.
+"""Everything this project uses of ScaNN; no other module imports it.
 
-The TensorFlow form is used, because only that one can be part of a SavedModel. A process that
-loads such a SavedModel has to import this module (or scann) first: its operation is not part of
-TensorFlow.
+Uses the TensorFlow form, because only that can be part of a SavedModel. A process that loads such a
+SavedModel must import this module (or scann) first: its operation is not part of TensorFlow.
 """
 
 from __future__ import annotations
@@ -23,11 +22,11 @@ except (ImportError, tf.errors.NotFoundError) as error:  # the other build of Te
     ) from error
 
 _SQUARED_L2 = "squared_l2"
-_TRAINING_SAMPLE = 100_000  # rows that the partitions are found with
+_TRAINING_SAMPLE = 100_000  # rows used to find the partitions
 
 
 class ScannSearcher:
-    """An approximate search over the rows of a matrix; `build_searcher` or `from_tensors`.
+    """An approximate search over the rows of a matrix; made by `build_searcher`, `from_tensors`.
 
     Args:
       handle: of ScaNN's resource.
@@ -38,13 +37,13 @@ class ScannSearcher:
 
     @classmethod
     def from_tensors(cls, tensors: list[np.ndarray]) -> ScannSearcher:
-        """The searcher whose `tensors` these are."""
+        """Restores a searcher from its `tensors`."""
         state = [tf.constant(tensor) for tensor in tensors]
         dataset, *rest = (state[-1], *state[:-1])
         return cls(scann_ops.tensors_to_scann(dataset, *rest))
 
     def tensors(self) -> list[np.ndarray]:
-        """All that the searcher consists of: arrays of numbers or, with dtype object, of bytes."""
+        """The searcher's state: arrays of numbers or, with dtype object, of bytes."""
         tensors = scann_ops.scann_to_tensors(self._searcher.searcher_handle)
         return [
             np.array(tensor.numpy(), object if tensor.dtype == tf.string else None)
@@ -52,31 +51,31 @@ class ScannSearcher:
         ]
 
     def search(self, queries: tf.Tensor, *, neighbours: int, leaves_to_search: int) -> tf.Tensor:
-        """The nearest rows of the partitions that lie nearest to each query, nearest first.
+        """The nearest rows among the partitions nearest to each query, nearest first.
 
         Args:
           queries: [Q, D] finite float32, Q at least 1.
-          neighbours: how many rows, at least 1.
-          leaves_to_search: partitions that are looked into.
+          neighbours: number of rows, at least 1.
+          leaves_to_search: number of partitions to search.
 
         Returns:
-          [Q, n] int32 with n at most `neighbours`; -1 where fewer were found.
+          [Q, n] int32 with n at most `neighbours`; -1 if fewer were found.
         """
         ids, distances = self._searcher.search_batched_parallel(
             queries,
             final_num_neighbors=neighbours,
             leaves_to_search=leaves_to_search,
         )  # [Q, n] twice
-        # Where it found too few, it pads with row 0 and NaN.
+        # It pads missing results with row 0 and NaN.
         return tf.where(tf.math.is_finite(distances), tf.cast(ids, tf.int32), -1)
 
 
 def build_searcher(features: np.ndarray, *, leaves: int, threads: int = 0) -> ScannSearcher:
     """Partitions the rows; within its partitions a search compares every row exactly.
 
-    ScaNN's other way, scores by quantised vectors that are put right afterwards, suits features
-    without clusters. Ours have them: few partitions are looked into, the quantisation loses what
-    distinguishes their rows, and it takes three times as long to build.
+    ScaNN's other method, quantised scores that are corrected afterwards, suits features without
+    clusters. Ours have clusters: few partitions are searched, quantisation loses the differences
+    between their rows, and it takes three times as long to build.
 
     Args:
       features: [N, D] float32, N at least `leaves`.
@@ -93,12 +92,12 @@ def build_searcher(features: np.ndarray, *, leaves: int, threads: int = 0) -> Sc
 
 
 class SearcherState(tf.Module):
-    """A searcher as variables, from which a graph, also that of a SavedModel, makes it again.
+    """A searcher as variables, from which a graph (also of a SavedModel) rebuilds it.
 
     Args:
-      searcher: to keep.
-      features: [N, D] float32 variable with the rows that it was built of, where there is one; it
-        is then not stored a second time.
+      searcher: the searcher to store.
+      features: [N, D] float32 variable with the rows of which it was built, or None; if given, the
+        rows are not stored again.
     """
 
     def __init__(self, searcher: ScannSearcher, features: tf.Variable | None = None):
@@ -117,10 +116,10 @@ class SearcherState(tf.Module):
         self._features = features
 
     def searcher(self) -> ScannSearcher:
-        """The searcher, to be called while a graph is traced.
+        """The searcher; call it while a graph is traced.
 
-        ScaNN's operation makes it when it runs for the first time, and returns what it made from
-        then on. Two requests that both come first would crash it, hence the lock.
+        ScaNN's operation makes it at its first run and then keeps returning it. Two concurrent
+        first requests would crash it, hence the lock.
         """
         tensors = [tf.convert_to_tensor(variable) for variable in (self._features, *self._state)]
         lock = tf.raw_ops.MutexLock(mutex=tf.raw_ops.MutexV2(shared_name=f"{self._name}-lock"))

@@ -1,6 +1,6 @@
-"""Everything this project takes from TF-GAN; no other module imports it.
+"""Everything this project uses of TF-GAN; no other module imports it.
 
-Only functions on plain tensors are used: TF-GAN's model and training helpers need TF1 sessions.
+Only functions on plain tensors: TF-GAN's model and training helpers need TF1 sessions.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # it compares versions with distutils
     import tensorflow_gan as tfgan
 
-# One number per element and no entry in TF1's global collection of losses.
+# One number per element, not added to TF1's global collection of losses.
 _PER_ELEMENT = {
     "reduction": tf.compat.v1.losses.Reduction.NONE,
     "loss_collection": None,
@@ -31,7 +31,7 @@ def generator_loss_elements(generated_logits: tf.Tensor, form: str) -> tf.Tensor
       float32, shaped like the logits.
 
     Raises:
-      ValueError: for any other form.
+      ValueError: if `form` is unknown.
     """
     if form == "hinge":
         return tfgan.losses.wargs.wasserstein_hinge_generator_loss(generated_logits, **_PER_ELEMENT)
@@ -43,7 +43,7 @@ def generator_loss_elements(generated_logits: tf.Tensor, form: str) -> tf.Tensor
 def discriminator_loss_elements(
     real_logits: tf.Tensor, generated_logits: tf.Tensor, form: str
 ) -> tf.Tensor:
-    """Adversarial loss of the discriminator, element by element: the real and the generated part.
+    """Adversarial loss of the discriminator, per element: the real and the generated part.
 
     Args:
       real_logits: float32 of any shape, D's output on real data.
@@ -55,14 +55,14 @@ def discriminator_loss_elements(
       float32, shaped like the logits.
 
     Raises:
-      ValueError: for any other form.
+      ValueError: if `form` is unknown.
     """
     if form == "hinge":
         return tfgan.losses.wargs.wasserstein_hinge_discriminator_loss(
             real_logits, generated_logits, **_PER_ELEMENT
         )
     if form == "non_saturating":
-        # TF-GAN smooths the real labels by 0.25 unless told otherwise; equation (6) does not.
+        # By default TF-GAN smooths the real labels by 0.25; equation (6) does not.
         return tfgan.losses.wargs.modified_discriminator_loss(
             real_logits, generated_logits, label_smoothing=0.0, **_PER_ELEMENT
         )

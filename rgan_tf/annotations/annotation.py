@@ -1,4 +1,4 @@
-"""What every dataset reader produces: images with objects and relationships between them."""
+"""The output of every dataset reader: images with objects and relationships between them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class AnnotatedObject:
     Attributes:
       category: name, as in the vocabulary.
       box: (y0, x0, y1, x1), fractions of the image in [0, 1], y0 < y1 and x0 < x1.
-      centre: (y, x) fractions; the mask's centroid where there is a mask, else the box's centre.
+      centre: (y, x) fractions; the mask's centroid if there is a mask, else the box's centre.
       style: hidden appearance label of the procedural world, for evaluation only.
 
     Example:
@@ -42,12 +42,12 @@ class AnnotatedImage:
     Attributes:
       image_id: the dataset's own number.
       path: the image file.
-      objects: in the dataset's order.
+      objects: in the order of the dataset.
       relationships: (subject, predicate name, object) with positions in `objects`.
-      licence: name of the image's licence, empty where unknown.
-      url: where the image comes from, empty where unknown.
+      licence: name of the image's licence; empty if unknown.
+      url: origin of the image; empty if unknown.
       source: the file relative to the dataset's root, kept for provenance.
-      width, height: px as annotated; 0 where unknown.
+      width, height: px as annotated; 0 if unknown.
 
     Example:
       ```python
@@ -84,17 +84,17 @@ class AnnotatedImage:
 
 @dataclasses.dataclass(frozen=True)
 class AnnotatedDataset:
-    """All that preparing needs to know of a dataset before it opens the images.
+    """A dataset as `prepare` reads it, before any image is opened.
 
     Attributes:
       kind: "coco", "procedural" or "visual_genome".
       splits: images by split name, "train", "val" and "test".
       categories: every category an object may have.
       predicates: every predicate a relationship may have, in id order.
-      skipped: per split, why images and objects were left out, with counts.
-      skipped_first: per split and reason, the first few by name.
-      bad_images: one line for each image whose entry is of no use.
-      renumbered_images: how many were given another id, because theirs is another image's.
+      skipped: per split, counts of left-out images and objects by reason.
+      skipped_first: per split and reason, the names of the first few.
+      bad_images: one line for each image whose entry is unusable.
+      renumbered_images: how many got a new id because another image has theirs.
 
     Example:
       ```python
@@ -123,13 +123,13 @@ class AnnotatedDataset:
 
 
 def annotated_size(image: JsonObject, path: Callable[[], Path]) -> tuple[int, int]:
-    """Width and height of an image in px; its file is asked where the entry does not say."""
+    """Width and height of an image in px; read from its file if the entry lacks them."""
     width, height = image.side("width"), image.side("height")
     return (width, height) if width and height else image_size(path())
 
 
 def check_count(count: int, least: int, most: int, what: str) -> None:
-    """Leaves out an image that has too few or too many of something, by `Unusable`."""
+    """Raises `Unusable` if an image has too few or too many of something."""
     if count < least:
         raise Unusable(f"image: under {least} {what}")
     if count > most:
@@ -139,10 +139,10 @@ def check_count(count: int, least: int, most: int, what: str) -> None:
 def box_in_image(
     x: float, y: float, width: float, height: float, size: tuple[int, int]
 ) -> tuple[float, float, float, float]:
-    """The part of a box in px that lies in its image of `size` (width, height), as fractions.
+    """The part of a box (in px) inside its image of `size` (width, height), as fractions.
 
     Raises:
-      Unusable: if next to nothing of it does.
+      Unusable: if almost none of it is inside.
     """
     x0, x1 = (min(max(edge / size[0], 0.0), 1.0) for edge in (x, x + width))
     y0, y1 = (min(max(edge / size[1], 0.0), 1.0) for edge in (y, y + height))
@@ -152,10 +152,10 @@ def box_in_image(
 
 
 def centre_of(box: Sequence[float]) -> tuple[float, float]:
-    """The centre (y, x) of a box y0, x0, y1, x1."""
+    """The centre (y, x) of a box (y0, x0, y1, x1)."""
     return (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
 
 
 def stored_box(box: Sequence[float]) -> list[float]:
-    """A box as the tables of a bank hold it; equal ones are one box."""
+    """A box rounded as in the tables of a bank, where equal values mean the same box."""
     return [round(edge, 6) for edge in box]

@@ -1,4 +1,4 @@
-"""Reads COCO 2017 instances with stuff, filtered the way sg2im and its successors do.
+"""Reads COCO 2017 instances with stuff, filtered as in sg2im and its successors.
 
 Layout of a root folder:
 
@@ -7,8 +7,8 @@ Layout of a root folder:
     images/{train,val}2017/
 
 `train` is train2017. The kept images of val2017, in annotation order, are `val` (the first 1024)
-and `test` (the next 2048); where fewer than 2048 are kept, the first half is `val` and the second
-`test`. Within a split images are sorted by id.
+and `test` (the next 2048); if fewer than 2048 are kept, the first half is `val` and the second
+`test`. Within a split, images are sorted by id.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ SPLITS = ("train", "val", "test")
 VAL_IMAGES = 1024
 TEST_IMAGES = 2048
 
-# What lets more images or objects in, by the beginning of the reason why they were left out.
+# Options that keep more images or objects, by the beginning of the reason for leaving them out.
 _OPTIONS = {
     "image: no stuff": "--allow-missing-stuff",
     "image: under": "a smaller --min-objects",
@@ -52,15 +52,15 @@ def read_coco_dataset(
     Args:
       root: folder in the layout above.
       keep: the filter; by default the published one.
-      seed: draws the relationships; each image's depend on it and on the image's id only.
-      limit: at most this many images of each split, the first by id.
+      seed: of the relationships; those of an image depend only on it and the image's id.
+      limit: at most this many images per split, the first by id.
       kind: recorded in the result.
-      max_bad: share of images whose entry may be of no use.
+      max_bad: share of images whose entry may be unusable.
 
     Raises:
-      BadInput: if a file is missing, not JSON, or not what COCO documents, or two entries claim one
-        id or name, or an image is in both parts; in one line.
-      CorruptData: if an image of which only the file has the size is damaged.
+      BadInput: if a file is missing, not JSON or not in COCO's format, if two entries claim one id
+        or name, or if an image is in both parts.
+      CorruptData: if an image whose size is only in its file is damaged.
 
     Example:
       ```python
@@ -97,12 +97,12 @@ def read_coco_dataset(
 def _tell_apart(
     splits: dict[str, list[AnnotatedImage]],
 ) -> tuple[dict[str, list[AnnotatedImage]], int]:
-    """Gives images of val2017 that have the id of one of train2017 another; returns how many.
+    """Renumbers images of val2017 whose id is taken by one of train2017; returns how many.
 
-    Annotators number each file from 1, so equal ids do not make two pictures one.
+    Annotators number each file from 1, so equal ids do not mean equal images.
 
     Raises:
-      BadInput: if it is the same picture.
+      BadInput: if the two are the same image.
     """
     by_id = {image.image_id: image for image in splits["train"]}
     by_name = {image.path.name: image for image in splits["train"]}
@@ -112,7 +112,7 @@ def _tell_apart(
             if twin is not None and _is_same_picture(image.path, twin.path):
                 raise BadInput(
                     f"{image.source}: is the same picture as {twin.source}; take it out of "
-                    "train2017 or val2017, or a model is judged by what it has learned from"
+                    "train2017 or val2017, or models are tested on a training image"
                 )
     taken = by_id.keys() | {image.image_id for image in others}
     free = (number for number in range(max(taken, default=0) + 1, 2**63))
@@ -131,7 +131,7 @@ def _tell_apart(
 def _is_same_picture(first: Path, second: Path) -> bool:
     try:
         return filecmp.cmp(first, second, shallow=False)
-    except OSError:  # one is missing, which is told when it is read
+    except OSError:  # a missing file is reported when it is read
         return False
 
 
@@ -146,7 +146,7 @@ def _image_id(image: AnnotatedImage) -> int:
 
 
 class _Folder(CocoAnnotations):
-    """The annotations of train2017 or val2017, with those of stuff."""
+    """The annotations of train2017 or val2017, with their stuff."""
 
     def __init__(self, root: Path, part: str, bad: BadImages):
         if not root.is_dir():
@@ -199,15 +199,15 @@ class _Folder(CocoAnnotations):
         is_thing = _is_thing(panoptic)
         images = Claims("the panoptic image_id")
         covered = set()
-        for annotation in panoptic.list("annotations", misfit=self._misfit):
+        for annotation in panoptic.list("annotations", on_invalid=self._add_invalid):
             image_id = self.image_of(annotation)
             if image_id is None:
                 continue
             images.add(image_id, annotation)
             try:
-                segments = annotation.list("segments_info", misfit=self._misfit)
+                segments = annotation.list("segments_info", on_invalid=self._add_invalid)
             except BadInput as error:
-                self._misfit(str(error))
+                self._add_invalid(str(error))
                 continue
             covered.add(image_id)
             ids = Claims("the segment id")
@@ -224,9 +224,9 @@ class _Folder(CocoAnnotations):
 
 
 def _is_thing(panoptic: JsonObject) -> dict[int | None, bool | None]:
-    """Whether the instances have the objects of a category already; None where it is not said."""
+    """Whether the instances already contain a category; None if the file does not say."""
     table = {}
-    for category in panoptic.list("categories", misfit=lambda line: None):
+    for category in panoptic.list("categories", on_invalid=lambda line: None):
         value = category.value.get("isthing")
         number = value if isinstance(value, bool) else whole_number(value)
         table[whole_number(category.value.get("id"))] = None if number is None else number != 0
@@ -234,13 +234,13 @@ def _is_thing(panoptic: JsonObject) -> dict[int | None, bool | None]:
 
 
 def _advice(root: Path, part: str) -> str:
-    """How to lay out what is there instead of COCO's own layout."""
+    """How to rearrange existing files into COCO's layout."""
     found: Sequence[Path] = sorted(
         path
         for pattern in ("*.json", "annotations/*.json", "*/_annotations.coco.json")
         for path in root.glob(pattern)
     )
-    there = f" ({found[0].relative_to(root)} is there)" if found else ""
+    there = f" ({found[0].relative_to(root)} exists)" if found else ""
     return (
         f"put the annotations there and the images into images/{part}/{there}; "
         "docs/your_own_data.md shows how, for exports of Label Studio, VIA, CVAT and Roboflow"

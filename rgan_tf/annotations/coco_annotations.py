@@ -33,19 +33,19 @@ from rgan_tf.annotations.relations import geometric_relations
 from rgan_tf.errors import BadInput, CorruptData
 from rgan_tf.storage.files import name_inside
 
-_LARGEST_ID = 2**63 - 1  # that the columns of a bank hold
-_COCO_OTHER = (183, "other")  # stands in COCO's stuff files for everything that is a thing
+_LARGEST_ID = 2**63 - 1  # the columns of a bank are int64
+_COCO_OTHER = (183, "other")  # covers every thing in COCO's stuff files
 
 
 @dataclasses.dataclass(frozen=True)
 class CocoFilter:
-    """Which objects and images are kept; the defaults are those of the published splits.
+    """Which objects and images are kept; by default those of the published splits.
 
     Attributes:
-      min_box_share: smallest share of the image that an object's box covers, exclusive.
+      min_box_share: share of the image that an object's box must exceed.
       min_objects, max_objects: kept objects per image.
       require_stuff: leave out images without stuff annotations.
-      keep_repeats: keep an object whose image has one of the same category and box before it.
+      keep_repeats: keep an object that repeats category and box of an earlier one.
     """
 
     min_box_share: float = 0.02
@@ -70,17 +70,17 @@ class CocoAnnotations:
     Args:
       path: the file.
       image_folder: of its images.
-      bad: where images that cannot be used are noted.
+      bad: collects unusable images.
       prefix: put before their names in `AnnotatedImage.source`.
 
     Attributes:
-      listed: the images of the file by id, in its order.
+      listed: the images of the file by id, in file order.
       objects: annotations by image id.
       left_out: images and objects.
 
     Raises:
-      BadInput: if a file or folder is missing, or not what COCO documents, or two entries claim one
-        id or name; in one line.
+      BadInput: if a file or folder is missing or not in COCO's format, or two entries claim one id
+        or name.
     """
 
     def __init__(self, path: Path, image_folder: Path, bad: BadImages, prefix: str = ""):
@@ -93,14 +93,14 @@ class CocoAnnotations:
             raise BadInput(f"{image_folder}: no such folder; it must hold the images")
         self._categories = CategoryTable()
         self._categories.add(instances)
-        self.listed = self._list_images(instances.list("images", misfit=bad.add))
+        self.listed = self._list_images(instances.list("images", on_invalid=bad.add))
         self._licences = LicenceTable(instances, self.listed.values())
         self.objects: dict[int, list[JsonObject]] = collections.defaultdict(list)
         self.add_objects(instances)
 
     @property
     def categories(self) -> set[str]:
-        """Names of all categories that a vocabulary can hold, used or not."""
+        """Names of all categories that a vocabulary can hold, whether used or not."""
         return {
             name
             for category_id, name in self._categories.entries
@@ -108,10 +108,10 @@ class CocoAnnotations:
         }
 
     def add_objects(self, file: JsonObject) -> set[int]:
-        """Adds the annotations of a file; returns the ids of the images that they are of."""
+        """Adds the annotations of a file; returns the ids of their images."""
         ids = Claims("the annotation id")
         covered = set()
-        for annotation in file.list("annotations", misfit=self._misfit):
+        for annotation in file.list("annotations", on_invalid=self._add_invalid):
             number = whole_number(annotation.value.get("id"))
             if number is not None:
                 ids.add(number, annotation)
@@ -122,7 +122,7 @@ class CocoAnnotations:
         return covered
 
     def image_of(self, annotation: JsonObject) -> int | None:
-        """The id of the image that an annotation is of; None where it does not say."""
+        """The id of an annotation's image; None if it has none."""
         image_id = whole_number(annotation.value.get("image_id"))
         if image_id is None:
             detail = f"image_id {annotation.value.get('image_id')!r:.40}"
@@ -130,10 +130,10 @@ class CocoAnnotations:
         return image_id
 
     def check(self) -> None:
-        """To be called once all objects are there, before they are read.
+        """Checks the categories; call it after all objects are added and before reading them.
 
         Raises:
-          BadInput: if it is doubtful which category an object is of.
+          BadInput: if the category of an object is ambiguous.
         """
         used = set()
         for image_id, own in self.objects.items():
@@ -144,12 +144,12 @@ class CocoAnnotations:
         self._categories.check(number for number in used if number is not None)
 
     def annotated(self, image_id: int, keep: CocoFilter, seed: int) -> AnnotatedImage | None:
-        """An image with its kept objects; None where it is left out, or noted as bad.
+        """An image with its kept objects; None if it is left out or noted as bad.
 
         Args:
-          image_id: of `listed`.
+          image_id: a key of `listed`.
           keep: which objects and images are kept.
-          seed: draws the relationships.
+          seed: of the relationships.
         """
         image = self.listed[image_id]
         try:
@@ -167,7 +167,7 @@ class CocoAnnotations:
         try:
             size = annotated_size(image, lambda: self._image_folder / self._name(image))
         except (BadInput, CorruptData) as error:
-            if len(annotations) < keep.min_objects:  # nobody needs it
+            if len(annotations) < keep.min_objects:  # the image is not needed anyway
                 raise Unusable(f"image: under {keep.min_objects} objects") from error
             raise
         style = image.text_or_empty("style")
@@ -222,7 +222,7 @@ class CocoAnnotations:
                 names.add(posixpath.normpath(name.replace("\\", "/")), entry)
         return listed
 
-    def _misfit(self, line: str) -> None:
+    def _add_invalid(self, line: str) -> None:
         self.left_out.add("object: not an annotation", line)
 
     def _without_repeats(
@@ -275,16 +275,16 @@ class CocoAnnotations:
 
 
 def read_coco_file(path: Path) -> JsonObject:
-    """A file in COCO's format.
+    """Reads a file in COCO's format.
 
     Raises:
-      BadInput: if it is missing, no JSON, or of another program's format.
+      BadInput: if it is missing, not JSON, or in another program's format.
     """
     value = read_annotations(path)
     if isinstance(value, list) or (isinstance(value, dict) and "images" not in value):
         keys = set(value) if isinstance(value, dict) else set()
         if "shapes" in keys:
-            kind = "a file of LabelMe, which has one an image"
+            kind = "a file of LabelMe, which writes one per image"
         elif keys & {"_via_img_metadata", "_via_settings"}:
             kind = "a project of VIA; export its annotations in COCO's format"
         elif isinstance(value, list) and value and "annotations" in str(value[0])[:2000]:
@@ -292,7 +292,7 @@ def read_coco_file(path: Path) -> JsonObject:
         else:
             kind = ""
         if kind:
-            raise BadInput(f"{path}: is {kind}; docs/your_own_data.md says what is read")
+            raise BadInput(f"{path}: is {kind}; docs/your_own_data.md lists the readable formats")
     return JsonObject(value, path)
 
 

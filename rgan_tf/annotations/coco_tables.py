@@ -1,6 +1,6 @@
-"""The tables of COCO files to which images and objects refer by id: categories and licences.
+"""The tables of COCO files that images and objects refer to by id: categories and licences.
 
-An entry that nothing refers to may be anything.
+Entries that nothing refers to are not checked.
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ from rgan_tf.vocabulary import RESERVED_OBJECTS
 
 
 class CategoryTable:
-    """Names by id, of one file or of several that number them alike."""
+    """Names by id, from one file or several with the same numbering."""
 
     def __init__(self) -> None:
         self._entries: dict[int, list[JsonObject]] = {}
 
     def add(self, file: JsonObject) -> None:
-        """Adds the categories that a file lists."""
-        entries = _by_id(file.list("categories", misfit=_ignore))
+        """Adds the categories of a file."""
+        entries = _by_id(file.list("categories", on_invalid=_ignore))
         for category_id, own in entries.items():
             self._entries.setdefault(category_id, []).extend(own)
 
     def check(self, used: Iterable[int]) -> None:
-        """Refuses what makes it doubtful which category an object is of.
+        """Refuses a table in which the category of an object is ambiguous.
 
         Args:
           used: ids that objects refer to.
 
         Raises:
-          BadInput: if two entries claim one of these ids, unless those are of two files and agree;
-            or if two of these ids have one name.
+          BadInput: if two entries claim one of these ids (unless they are in two files and agree),
+            or two of these ids have the same name.
         """
         names = Claims("the category name")
         for category_id in sorted(set(used) & self._entries.keys()):
@@ -55,7 +55,7 @@ class CategoryTable:
         """The name of a category.
 
         Raises:
-          Unusable: if there is none of that id, or it has no name that a vocabulary can hold.
+          Unusable: if the id is not listed, or its name cannot be in a vocabulary.
         """
         entries = self._entries.get(category_id)
         if entries is None:
@@ -69,14 +69,14 @@ class CategoryTable:
 
     @property
     def entries(self) -> Iterable[tuple[int, str]]:
-        """Ids and names that a vocabulary can hold, used or not."""
+        """Ids and names that a vocabulary can hold, whether used or not."""
         for category_id, entries in self._entries.items():
             name = _name(entries[0])
             if name and name not in RESERVED_OBJECTS:
                 yield category_id, name
 
     def entry(self, category_id: int) -> JsonObject | None:
-        """What a file says of a category; None if it is not listed."""
+        """The entry of a category; None if it is not listed."""
         entries = self._entries.get(category_id)
         return entries[0] if entries else None
 
@@ -85,16 +85,16 @@ class LicenceTable:
     """Licences by id.
 
     Args:
-      file: the licences are in its list `licenses`, if it has one.
-      images: that refer to them.
+      file: may have a list `licenses`.
+      images: their `license` ids are checked.
 
     Raises:
-      BadInput: if two entries claim one id that an image refers to.
+      BadInput: if two entries claim one licence id of an image.
     """
 
     def __init__(self, file: JsonObject, images: Iterable[JsonObject]):
         has_list = isinstance(file.value.get("licenses"), list)
-        listed = file.list("licenses", misfit=_ignore) if has_list else []
+        listed = file.list("licenses", on_invalid=_ignore) if has_list else []
         entries = _by_id(listed)
         for licence_id in {whole_number(image.value.get("license")) for image in images}:
             for first, other in itertools.pairwise(entries.get(licence_id, ())):
@@ -104,7 +104,7 @@ class LicenceTable:
         }
 
     def name_of(self, image: JsonObject) -> str:
-        """The name of an image's licence; "" where the file does not say."""
+        """The name of an image's licence; "" if unknown."""
         value = image.value.get("license")
         if is_missing(value):
             return ""
@@ -115,7 +115,7 @@ class LicenceTable:
 
 
 def _by_id(entries: list[JsonObject]) -> dict[int, list[JsonObject]]:
-    """Without those that have no id, to which nothing can refer."""
+    """Entries by id; leaves out those without one, since nothing can refer to them."""
     table: dict[int, list[JsonObject]] = {}
     for entry in entries:
         number = whole_number(entry.value.get("id"))
@@ -139,4 +139,4 @@ def _name(category: JsonObject) -> str:
 
 
 def _ignore(line: str) -> None:
-    """For entries that are no objects: nothing can refer to them."""
+    """Accepts entries that are not objects: nothing can refer to them."""

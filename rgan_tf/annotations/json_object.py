@@ -1,4 +1,4 @@
-"""Reading the fields of annotation files so that every complaint names its place."""
+"""Reads the fields of annotation files; every error names file and place."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from typing import Any
 from rgan_tf.errors import BadInput
 from rgan_tf.storage.files import read_json
 
-_DIGITS = re.compile(r"-?[0-9]{1,30}")  # no number that a file means has more
-_MAX_SIDE = 10**6  # px; no image file that is read comes near
-_EXACT = 2**53  # up to which every integer is a float of its own
+_DIGITS = re.compile(r"-?[0-9]{1,30}")  # no real number has more digits
+_MAX_SIDE = 10**6  # px; far beyond any readable image
+_EXACT = 2**53  # up to here a float holds every integer exactly
 
 
 class JsonObject:
-    """A JSON object with the place it comes from.
+    """A JSON object with the place where it was read.
 
     Args:
       value: the parsed object.
-      path: the file it is from.
-      place: where in the file.
+      path: its file.
+      place: its place in the file.
 
     Raises:
       BadInput: if `value` is not an object.
@@ -43,27 +43,27 @@ class JsonObject:
         return f"{self.path}{self._place}"
 
     def __str__(self) -> str:
-        """As `source`, by the file's name alone."""
+        """Like `source`, with only the file's name."""
         return f"{self.path.name}{self._place}"
 
-    def list(self, key: str, misfit: Callable[[str], Any] | None = None) -> list[JsonObject]:
-        """The objects of the list `key`; it must be there.
+    def list(self, key: str, on_invalid: Callable[[str], Any] | None = None) -> list[JsonObject]:
+        """The objects of the list `key`, which must exist.
 
         Args:
           key: of the list.
-          misfit: told of each member that is no object; None refuses such a list.
+          on_invalid: called with a line for each member that is not an object; None raises.
         """
         items = self.value.get(key)
         if not isinstance(items, list):
             raise BadInput(f"{self.source}: has no list {key!r}; not a file of this data set")
-        return object_list(items, self.path, f"{self._place} {key}", misfit)
+        return object_list(items, self.path, f"{self._place} {key}", on_invalid)
 
     def child(self, key: str) -> JsonObject:
-        """The object `key`; it must be there."""
+        """The object `key`, which must exist."""
         return JsonObject(self.value.get(key), self.path, f"{self._place} {key}")
 
     def number(self, key: str, default: int | None = None) -> int:
-        """The integer `key`, or `default` where it is missing; see `whole_number`."""
+        """The integer `key`, or `default` if it is missing; see `whole_number`."""
         value = self.value.get(key)
         number = whole_number(default if is_missing(value) else value)
         if number is None:
@@ -80,7 +80,7 @@ class JsonObject:
         return number
 
     def side(self, key: str) -> int:
-        """The side `key` of an image in px; 0 where the file does not say, as by -1."""
+        """The side `key` of an image in px; 0 if unknown (missing or -1)."""
         value = self.value.get(key)
         side = 0 if is_missing(value) else whole_number(value)
         if side is None or side > _MAX_SIDE:
@@ -91,24 +91,24 @@ class JsonObject:
         return max(side, 0)
 
     def flag(self, key: str) -> bool:
-        """The truth of `key`, as true, false or a number; false where it is missing."""
+        """The boolean `key`, written as true, false or a number; false if missing."""
         value = self.value.get(key)
         return value if isinstance(value, bool) else self.number(key, 0) != 0
 
     def text(self, key: str) -> str:
-        """The text `key`; it must be there."""
+        """The text `key`, which must exist."""
         value = self.value.get(key)
         if not isinstance(value, str) or not is_text(value):
             raise BadInput(f"{self.source}: {key!r} must be text, got {value!r:.60}")
         return value
 
     def text_or_empty(self, key: str) -> str:
-        """The text `key`, or "" where there is none."""
+        """The text `key`, or "" if missing."""
         value = self.value.get(key)
         return value if isinstance(value, str) and is_text(value) else ""
 
     def texts(self, key: str) -> tuple[str, ...]:
-        """The texts of the list `key`; it must be there."""
+        """The texts of the list `key`, which must exist."""
         value = self.value.get(key)
         if not isinstance(value, list) or not all(
             isinstance(item, str) and is_text(item) for item in value
@@ -118,12 +118,12 @@ class JsonObject:
 
 
 def is_missing(value: Any) -> bool:
-    """Whether a file says nothing: the field is not there, or is null, NaN or an empty text."""
+    """Whether a value is missing: absent, null, NaN or an empty text."""
     return value is None or value == "" or (isinstance(value, float) and math.isnan(value))
 
 
 def whole_number(value: Any) -> int | None:
-    """An integer as files write it: 1, 1.0 or "1"; None for anything else."""
+    """An integer, also if written as 1.0 or "1"; None for anything else."""
     if isinstance(value, bool):
         return None
     if isinstance(value, int):
@@ -147,8 +147,7 @@ def finite_number(value: Any) -> float | None:
 
 
 def is_text(value: str) -> bool:
-    """Whether UTF-8 can hold it; halves of a surrogate pair, as bad bytes of a name become, it
-    cannot."""
+    """Whether UTF-8 can encode it: lone surrogates (bad bytes of a name) it cannot."""
     try:
         value.encode("utf-8")
     except UnicodeEncodeError:
@@ -157,18 +156,18 @@ def is_text(value: str) -> bool:
 
 
 def object_list(
-    items: Any, path: Path, place: str = "", misfit: Callable[[str], Any] | None = None
+    items: Any, path: Path, place: str = "", on_invalid: Callable[[str], Any] | None = None
 ) -> list[JsonObject]:
     """The members of a JSON list of objects.
 
     Args:
       items: the list.
-      path: the file it is from.
-      place: where in the file.
-      misfit: told of each member that is no object; None refuses such a list.
+      path: its file.
+      place: its place in the file.
+      on_invalid: called with a line for each member that is not an object; None raises.
 
     Raises:
-      BadInput: if it is no list, or one of other things and `misfit` is not given.
+      BadInput: if it is not a list, or has other members and `on_invalid` is None.
     """
     if not isinstance(items, list):
         raise BadInput(f"{path}{place}: expected a JSON list, got {type(items).__name__}")
@@ -177,32 +176,32 @@ def object_list(
         try:
             objects.append(JsonObject(item, path, f"{place}[{index}]"))
         except BadInput as error:
-            if misfit is None:
+            if on_invalid is None:
                 raise
-            misfit(str(error))
+            on_invalid(str(error))
     return objects
 
 
 def read_annotations(path: Path) -> Any:
-    """An annotation file: what is wrong in a field that nobody reads does not matter.
+    """Reads an annotation file; tolerates errors in fields that nobody reads.
 
     Raises:
-      BadInput: if the file is missing or no JSON.
+      BadInput: if the file is missing or not JSON.
     """
     return read_json(path, lenient=True)
 
 
 class TwoClaims(BadInput):
-    """Two entries claim one id or one name, so that nobody knows which one is meant."""
+    """Two entries claim one id or name, so a reference to it is ambiguous."""
 
 
 class Claims:
-    """Refuses the second entry of an annotation file that claims an id or a name.
+    """Refuses the second entry of an annotation file that claims an id or name.
 
-    Entries are told apart by identity.
+    Entries are compared by identity.
 
     Args:
-      what: how to call what is claimed.
+      what: name of the claimed thing in messages.
     """
 
     def __init__(self, what: str):
@@ -210,10 +209,10 @@ class Claims:
         self._owners: dict[Any, JsonObject] = {}
 
     def add(self, key: Any, entry: JsonObject) -> None:
-        """Notes an entry.
+        """Records a claim.
 
         Raises:
-          TwoClaims: names both entries.
+          TwoClaims: if another entry has claimed the key; names both.
         """
         owner = self._owners.setdefault(key, entry)
         if owner is not entry:
@@ -221,8 +220,8 @@ class Claims:
 
 
 def two_claims(what: str, key: Any, owner: JsonObject, entry: JsonObject) -> TwoClaims:
-    """The error that names both entries; `what` is how to call what they claim."""
+    """The error that names both entries; `what` names the claimed thing."""
     return TwoClaims(
         f"{entry.source}: {what} {key!r:.80} is also that of {owner}; two entries cannot share it: "
-        "take one out, or tell them apart"
+        "remove or change one"
     )

@@ -1,4 +1,4 @@
-"""What a reader leaves out, counted by reason, and the share of images that may be bad."""
+"""What a reader leaves out, counted by reason, and the limit on bad images."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class LeftOut:
 
     Attributes:
       counts: by reason.
-      first: the first few of each reason by name, with what is wrong where that differs.
+      first: names (and details) of the first few for each reason.
     """
 
     def __init__(self) -> None:
@@ -27,8 +27,8 @@ class LeftOut:
 
         Args:
           reason: "image: ...", "object: ..." or "relationship: ...".
-          what: its name, by `str`; made only where it is shown.
-          detail: what is wrong with this one.
+          what: converted by `str` to its name, only if that is shown.
+          detail: what is wrong with this one, beyond the reason.
         """
         self.counts[reason] += 1
         first = self.first.setdefault(reason, [])
@@ -36,11 +36,11 @@ class LeftOut:
             first.append(plain_text(f"{what}: {detail}" if detail else str(what)))
 
     def nothing_left(self, message: str, options: Mapping[str, str]) -> BadInput:
-        """The error where nothing is left, with the reasons and the options that change them.
+        """The error for an empty result, with the reasons and the options that change them.
 
         Args:
-          message: what has nothing left.
-          options: by the beginning of a reason.
+          message: what is empty.
+          options: the option that helps, by the beginning of a reason.
         """
         reasons = ", ".join(f"{count} x {reason}" for reason, count in self.counts.most_common(6))
         advice = [
@@ -56,11 +56,10 @@ class LeftOut:
 
 
 class Unusable(Exception):
-    """An object that is left out.
+    """Raised for an object or image that is left out.
 
     Args:
-      reason: for `LeftOut.add`.
-      detail: likewise.
+      reason, detail: for `LeftOut.add`.
     """
 
     def __init__(self, reason: str, detail: str = ""):
@@ -70,16 +69,16 @@ class Unusable(Exception):
 
 
 class BadImages:
-    """Images that cannot be used; more than `--max-bad` allows end the command.
+    """Collects unusable images; more than `--max-bad` allows end the command.
 
     Args:
-      max_bad: share of the images.
+      max_bad: allowed share of all images.
 
     Attributes:
-      lines: what is wrong, one line an image.
+      lines: one line per image: what is wrong.
 
     Raises:
-      BadInput: if the share is none.
+      BadInput: if the share is not in [0, 1).
     """
 
     def __init__(self, max_bad: float):
@@ -90,32 +89,32 @@ class BadImages:
         self._last: RganError = BadInput("")
 
     def add(self, error: RganError | str, name: str = "") -> None:
-        """Notes one.
+        """Records an image.
 
         Args:
           error: what is wrong.
-          name: of the image, put before it in `lines`.
+          name: of the image, put before the error in `lines`.
         """
         self._last = BadInput(error) if isinstance(error, str) else error
         self.lines.append(plain_text(f"{name}: {error}" if name else str(error)))
 
     def check(self, images: int) -> None:
-        """Ends the command where there are too many.
+        """Ends the command if there are too many.
 
         Args:
-          images: how many there are, the bad ones among them.
+          images: number of all images, including the bad ones.
 
         Raises:
-          BadInput, CorruptData: as the last one was.
+          BadInput, CorruptData: of the type of the last error.
         """
         allowed = int(self._max_bad * images + 1e-9)
         if len(self.lines) > allowed:
             raise type(self._last)(
                 f"{self._last}; --max-bad allows {allowed} such images, {len(self.lines)} were "
-                f"met; put it right, or leave out more of the {images} with a larger --max-bad"
+                f"found; repair them, or leave out more of the {images} with a larger --max-bad"
             )
 
 
 def plain_text(text: str) -> str:
-    """Text that any file can hold, for a path may have bytes that are no text."""
+    """Replaces bytes of a path that are not text, so that any file can hold the result."""
     return text.encode("utf-8", "backslashreplace").decode()

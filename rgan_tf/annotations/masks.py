@@ -10,8 +10,8 @@ from PIL import Image, ImageDraw
 from rgan_tf.annotations.json_object import finite_number, whole_number
 from rgan_tf.storage.image import MAX_PIXELS
 
-_FARTHEST = 10**6  # px from the image's corner; Pillow draws wrongly what is much farther
-_GRID = 64  # cells per side of the box; sg2im uses 16, which shifts small parts by half a cell
+_FARTHEST = 10**6  # px from the image's corner; Pillow draws wrongly far beyond that
+_GRID = 64  # cells per side of the box; sg2im's 16 shift small parts by half a cell
 
 
 def segmentation_centroid(
@@ -20,17 +20,16 @@ def segmentation_centroid(
     """The centroid of an object's mask.
 
     Args:
-      segmentation: a list of polygons [x0, y0, x1, y1, ...] in px, or one polygon by itself, or a
-        run-length dict with "size" [height, width] and "counts" as a list or as COCO's compressed
-        text.
+      segmentation: polygons [x0, y0, x1, y1, ...] in px (a list, or just one), or a run-length dict
+        with "size" [height, width] and "counts" as a list or as COCO's compressed text.
       box: (y0, x0, y1, x1) fractions.
       width, height: of the image in px.
 
     Returns:
-      (y, x) fractions, or None where there is no mask or it is empty.
+      (y, x) fractions; None if there is no mask or it is empty.
 
     Raises:
-      ValueError: if the segmentation has another form.
+      ValueError: if the segmentation has another format.
     """
     if isinstance(segmentation, dict):
         return _run_length_centroid(segmentation)
@@ -53,7 +52,7 @@ def _polygon_centroid(polygons, box, width, height) -> tuple[float, float] | Non
         if points.size and np.abs(points).max() > _FARTHEST:
             raise ValueError("a polygon reaches beyond any image")
         if points.size >= 6:
-            # Half a cell less, because Pillow counts from the middle of the first cell.
+            # Half a cell less: Pillow counts from the centre of the first cell.
             cells = (points.reshape(-1, 2) - [x0 * width, y0 * height]) * scale - 0.5
             draw.polygon([tuple(point) for point in cells.tolist()], fill=1)
     rows, columns = np.nonzero(np.asarray(canvas))
@@ -93,7 +92,7 @@ def _run_length_centroid(mask: dict) -> tuple[float, float] | None:
 
 
 def _decompress(text: str) -> list[int]:
-    """COCO's text form: 5 bits a character, a continuation bit, from the fourth run differences."""
+    """COCO's text form: 5 bits per character, a continuation bit, differences from run 4 on."""
     runs: list[int] = []
     value = shift = 0
     for character in text:

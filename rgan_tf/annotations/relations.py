@@ -1,4 +1,4 @@
-"""The six geometric relationships, made from boxes and centres as sg2im does."""
+"""The six geometric relationships, computed from boxes and centres as in sg2im."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def geometric_relations(
 ) -> list[tuple[int, str, int]]:
     """Relates every object to one other object, drawn at random, in a random direction.
 
-    A relationship that two objects draw alike is returned once.
+    A relationship drawn twice is returned once.
 
     Args:
       boxes: [O] of (y0, x0, y1, x1).
@@ -45,7 +45,7 @@ def relation_between(
     object_box: Sequence[float],
     object_centre: Sequence[float],
 ) -> str:
-    """The predicate that holds from subject to object; containment goes before direction.
+    """The predicate from subject to object; containment takes precedence over direction.
 
     Args:
       subject_box, object_box: (y0, x0, y1, x1).

@@ -1,14 +1,14 @@
-"""Reads Visual Genome 1.0 to 1.4, filtered the way sg2im and its successors do.
+"""Reads Visual Genome 1.0 to 1.4, filtered as in sg2im and its successors.
 
 Layout of a root folder:
 
     image_data.json, objects.json, relationships.json
-    object_alias.txt, relationship_alias.txt    one name per line, then its aliases, with commas
+    object_alias.txt, relationship_alias.txt    per line a name and its aliases, comma-separated
     vg_splits.json                              {"train": [image ids], "val": [], "test": []}
-    images/VG_100K/, images/VG_100K_2/          as the urls in image_data.json end
+    images/VG_100K/, images/VG_100K_2/          as in the urls of image_data.json
 
-The images may also lie all in one of these folders, or in `images/` itself, and VG_100K beside the
-JSON files. Their licences are not in these files: each photograph keeps that of its author.
+All images may also be in one of these folders or in `images/` itself, and VG_100K beside the JSON
+files. The files contain no licences: each photograph keeps its author's.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ from rgan_tf.vocabulary import RESERVED_OBJECTS, RESERVED_PREDICATES
 SPLITS = ("train", "val", "test")
 
 _FOLDERS = ("VG_100K", "VG_100K_2", ".")  # of the images
-_LARGEST_ID = 2**63 - 1  # that the columns of a bank hold
+_LARGEST_ID = 2**63 - 1  # the columns of a bank are int64
 
-# What lets more images or objects in, by the beginning of the reason why they were left out.
+# Options that keep more images or objects, by the beginning of the reason for leaving them out.
 _OPTIONS = {
     "image: smaller": "a smaller --min-image-size",
     "image: under": "smaller --min-objects or --min-relationships",
@@ -61,12 +61,12 @@ _OPTIONS = {
 
 @dataclasses.dataclass(frozen=True)
 class GenomeFilter:
-    """Which names, objects and images are kept; the defaults are those of the published split.
+    """Which names, objects and images are kept; by default those of the published split.
 
     Attributes:
       min_image_size: shorter side of an image in px.
-      min_category_count: training objects that a category needs to enter the vocabulary.
-      min_predicate_count: training relationships that a predicate needs.
+      min_category_count: training objects that a category must have.
+      min_predicate_count: training relationships that a predicate must have.
       min_object_size: each side of an object's box in px.
       min_objects, max_objects: kept objects per image.
       min_relationships, max_relationships: kept relationships per image.
@@ -107,13 +107,13 @@ def read_visual_genome_dataset(
     Args:
       root: folder in the layout above.
       keep: the filter; by default the published one.
-      limit: at most this many images of each split, the first by id.
-      max_bad: share of images whose entry may be of no use.
+      limit: at most this many images per split, the first by id.
+      max_bad: share of images whose entry may be unusable.
 
     Raises:
-      BadInput: if a file is missing, not JSON, or not what Visual Genome documents, or two entries
-        claim one id, or an image is in two splits.
-      CorruptData: if an image of which only the file has the size is damaged.
+      BadInput: if a file is missing, not JSON or not in Visual Genome's format, two entries claim
+        one id, or an image is in two splits.
+      CorruptData: if an image whose size is only in its file is damaged.
 
     Example:
       ```python
@@ -183,7 +183,7 @@ class _Genome:
                 left_out.add(unusable.reason, f"image {image_id}", unusable.detail)
 
     def _drop_entries_without_list(self) -> None:
-        """Notes images whose entry in a file is of no use as bad."""
+        """Records images whose entry in a file lacks its list as bad."""
         self._dropped = set()
         for table, key in ((self._objects, "objects"), (self._relationships, "relationships")):
             for image_id, entry in table.items():
@@ -192,7 +192,7 @@ class _Genome:
                     self._dropped.add(image_id)
 
     def _large_training_images(self) -> list[int]:
-        """Those that the vocabulary is counted in."""
+        """The images in which names are counted."""
         sizes = {}
         for image_id in self._splits["train"]:
             image = self._images.get(image_id)
@@ -200,7 +200,7 @@ class _Genome:
                 if image is not None and image_id not in self._dropped:
                     sizes[image_id] = self._size(image)
             except (BadInput, CorruptData):
-                continue  # noted when its turn comes
+                continue  # recorded when the image is read
         large = [image_id for image_id, size in sizes.items() if self._is_large(size)]
         if not large:
             raise BadInput(f"{self._root}: {self._why_none_is_large(list(sizes.values()))}")
@@ -214,7 +214,7 @@ class _Genome:
                 f"largest: {width}x{height}); lower --min-image-size"
             )
         if any(image_id in self._images for image_id in self._splits["train"]):
-            return "of no training image the size is known: image_data.json and the file lack it"
+            return "no training image has a known size: image_data.json and the files lack it"
         return "no image of train in vg_splits.json is in image_data.json"
 
     def _is_large(self, size: tuple[int, int]) -> bool:
@@ -224,9 +224,9 @@ class _Genome:
         return annotated_size(image, lambda: self._root / self._file(image))
 
     def _file(self, image: JsonObject) -> str:
-        """Where the file of an image lies, relative to the root.
+        """The file of an image, relative to the root.
 
-        Where its url says, or where else there is just one of its name; it may be nowhere.
+        It is where the url says, or else the only file of that name; it may not exist.
         """
         url = image.text("url").replace("\\", "/")
         is_flat = (self._root / "VG_100K").is_dir() and not (self._root / "images").is_dir()
@@ -275,14 +275,14 @@ class _Genome:
           table: of the entries.
           image_id: of the image.
           key: of the list in its entry.
-          left_out: where members that are none are noted; None where that is done elsewhere.
+          left_out: collects members that are not objects; None if another call does.
         """
 
-        def misfit(line: str) -> None:
+        def on_invalid(line: str) -> None:
             if left_out is not None:
                 left_out.add(f"{key[:-1]}: no JSON object", line)
 
-        return table[image_id].list(key, misfit) if image_id in table else []
+        return table[image_id].list(key, on_invalid) if image_id in table else []
 
     def _annotated(self, image_id: int, image: JsonObject, left_out: LeftOut) -> AnnotatedImage:
         keep = self._keep
@@ -360,10 +360,10 @@ class _Genome:
 
 
 def _by_image(path: Path, wanted: set[int], bad: BadImages) -> dict[int, JsonObject]:
-    """The entries of the images that are in a split; those without an id are noted as bad."""
+    """Entries by image id, of the images in a split; records entries without an id as bad."""
     table: dict[int, JsonObject] = {}
     claims = Claims("the image id")
-    for entry in object_list(read_annotations(path), path, misfit=bad.add):
+    for entry in object_list(read_annotations(path), path, on_invalid=bad.add):
         image_id = _first_number(entry, "image_id", "id")
         if image_id is None:
             bad.add(f"{entry.source}: 'image_id' must be an integer")
@@ -404,7 +404,7 @@ def _read_aliases(path: Path) -> dict[str, str]:
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not UTF-8 text"
         raise BadInput(
-            f"{path}: {reason}; it is part of Visual Genome, and may be empty where no name has "
+            f"{path}: {reason}; it is part of Visual Genome, and may be empty if no name has "
             "aliases"
         ) from error
     aliases: dict[str, str] = {}
@@ -416,7 +416,7 @@ def _read_aliases(path: Path) -> dict[str, str]:
     return aliases
 
 
-_SIDES = (("w", "width"), ("h", "height"))  # the first release writes the words out
+_SIDES = (("w", "width"), ("h", "height"))  # the first release spells the words out
 
 
 def _names(item: JsonObject) -> tuple[str, ...]:
@@ -432,7 +432,7 @@ def _object_id(item: JsonObject) -> int:
 
 
 def _first_number(item: JsonObject, *keys: str) -> int | None:
-    """The first of these that there is; earlier releases call an id "id"."""
+    """The first of these keys that is present; earlier releases call an id "id"."""
     for key in keys:
         if not is_missing(item.value.get(key)):
             return whole_number(item.value[key])

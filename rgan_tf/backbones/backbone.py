@@ -19,25 +19,25 @@ from rgan_tf.backbones.weights import (
 from rgan_tf.errors import BadInput
 from rgan_tf.storage.files import sha256_of
 
-MIN_PERCEPTUAL_SIDE = 32  # px; below it the deepest map of SqueezeNet has no pixel left
+MIN_PERCEPTUAL_SIDE = 32  # px; below it the deepest map of SqueezeNet is empty
 
 
 def load_backbone(name: str, weights_dir: str | Path | None = None) -> Backbone:
     """Finds the weights of a pretrained network.
 
-    They are looked for in `weights_dir`, in the folder named by RGAN_WEIGHTS, among the files
-    shipped with a release, and last in the Keras Applications store.
+    Searches `weights_dir`, the folder named by RGAN_WEIGHTS, the files shipped with a release, and
+    last the Keras Applications store.
 
     Args:
-      name: "mobilenet_v2", "squeezenet", "resnet50", "vgg19", "inception_v3", or one that
-        `register_backbone` has added.
+      name: "mobilenet_v2", "squeezenet", "resnet50", "vgg19", "inception_v3", or one added by
+        `register_backbone`.
       weights_dir: a folder with weight files, or None.
 
     Returns:
-      The backbone; each of its networks is read at its first use.
+      The backbone; each of its networks is loaded at its first use.
 
     Raises:
-      BadInput: if the name is unknown, or the weights are nowhere to be found.
+      BadInput: if the name is unknown, or the weights are not found.
     """
     if name not in SPECS:
         raise BadInput(f"backbone {name!r} is not known; choose one of {', '.join(SPECS)}")
@@ -45,10 +45,10 @@ def load_backbone(name: str, weights_dir: str | Path | None = None) -> Backbone:
 
 
 class Backbone:
-    """One pretrained network, frozen, seen through the layers that are asked for.
+    """One frozen pretrained network, seen through selected layers.
 
-    It is deliberately no `tf.Module`: a model that holds one neither saves it in its checkpoints
-    nor counts its variables. What has to travel (an exported graph) tracks `feature_network`.
+    Deliberately not a `tf.Module`: a model that holds one neither saves it in its checkpoints nor
+    counts its variables. An exported graph, which needs it, tracks `feature_network`.
 
     Attributes:
       name: as given to `load_backbone`.
@@ -74,12 +74,12 @@ class Backbone:
         return bool(self._spec.feature_layers)
 
     def weights_sha256(self) -> str:
-        """Of the file with every layer; what is computed with it depends on this."""
+        """Of the file with every layer; results computed with the network depend on it."""
         return self._sha256(partial=False)
 
     @property
     def feature_weights_sha256(self) -> str:
-        """Of the file that the retrieval features are read from, which may hold fewer layers."""
+        """Of the file with the retrieval features' layers, which may hold only these."""
         return self._sha256(partial=True)
 
     @property
@@ -110,7 +110,7 @@ class Backbone:
     def classifier_network(self) -> tf.keras.Model | None:
         """Keras model [B, S, S, 3] float32 in 0..255 -> ([B, Df], [B, 1000] probabilities).
 
-        None where the weight file of the final features has no classifier.
+        None if the weight file of the final features has no classifier.
         """
         if "classifier" not in self._networks:
             with tf.init_scope():
@@ -126,11 +126,11 @@ class Backbone:
         return self._network(layers, None, partial=False, pool=False)
 
     def features(self, images) -> tf.Tensor:
-        """Retrieval features: the mean-pooled maps of several layers, side by side.
+        """Retrieval features: the concatenated mean-pooled maps of several layers.
 
         Args:
-          images: [B, H, W, 3] uint8, or float32 in 0..255, RGB; resized to `input_size` by
-            antialiased bilinear interpolation where they differ.
+          images: [B, H, W, 3] uint8, or float32 in 0..255, RGB; resized to `input_size` if needed,
+            by antialiased bilinear interpolation.
 
         Returns:
           [B, Dx] float32.
@@ -142,30 +142,30 @@ class Backbone:
 
         Args:
           images: [B, H, W, 3] uint8, or float32 in 0..255, RGB; always resized to one size (128
-            px; 299 px for InceptionV3) by antialiased bilinear interpolation, so that resolutions
-            compare.
+            px; 299 px for InceptionV3) by antialiased bilinear interpolation, so that different
+            resolutions are comparable.
 
         Returns:
           [B, Df] float32.
 
         Raises:
-          BadInput: if only a partial weight file is at hand.
+          BadInput: if there is only a partial weight file.
         """
         return self._run("final", self.final_network, self._spec.final_input_size, images)
 
     def final_outputs(self, images) -> tuple[tf.Tensor, tf.Tensor | None]:
-        """The final features and the network's answer, in one pass.
+        """The final features and the class probabilities, in one pass.
 
         Args:
-          images: as for `final_features`.
+          images: see `final_features`.
 
         Returns:
-          `final_features`, [B, Df] float32, and the probabilities of the 1000 classes of ImageNet,
-          [B, 1000] float32, or None where the weight file has no classifier. Of two files in one
-          folder the one with a classifier is read.
+          `final_features`, [B, Df] float32, and the probabilities of the 1000 ImageNet classes,
+          [B, 1000] float32, or None if the weight file has no classifier. Of two files in one
+          folder, the one with a classifier is read.
 
         Raises:
-          BadInput: if only a partial weight file is at hand.
+          BadInput: if there is only a partial weight file.
           CorruptData: if the weight file is damaged.
         """
         network = self.classifier_network
@@ -177,7 +177,7 @@ class Backbone:
         return features, probabilities
 
     def perceptual(self, images: tf.Tensor) -> list[tf.Tensor]:
-        """The maps that the perceptual distance compares; differentiable in the images.
+        """The maps for the perceptual distance; differentiable in the images.
 
         Args:
           images: [B, H, W, 3] float32 in [-1, 1], at least 32 px a side.
@@ -186,7 +186,7 @@ class Backbone:
           Maps [B, h, w, C] float32, shallow to deep.
 
         Raises:
-          BadInput: if this network offers no perceptual maps.
+          BadInput: if this network has no perceptual maps.
           ValueError: if the images are so small that a map would be empty.
         """
         sides = [side for side in images.shape[1:3] if side is not None]
@@ -198,10 +198,10 @@ class Backbone:
         return maps if isinstance(maps, list) else [maps]  # Keras unpacks a list of one
 
     def save_truncated(self, path: str | Path) -> None:
-        """Writes just the layers that the retrieval features need, as h5.
+        """Writes only the layers that the retrieval features need, as h5.
 
         Args:
-          path: where to write; named as `NetworkSpec.partial_weight_files` it is found again.
+          path: file to write; under a name of `NetworkSpec.partial_weight_files` it is found again.
         """
         save_layers(self._frozen(self._spec.feature_layers, partial=True), path)
 
@@ -214,7 +214,7 @@ class Backbone:
                     images = tf.image.resize(images, [size, size], antialias=True)  # [B, S, S, 3]
                 return network(images, training=False)  # [B, Dx]
 
-            # Another batch size (the last one) must not trace again.
+            # Another batch size (of the last batch) must not retrace.
             self._functions[key] = tf.function(compute, reduce_retracing=True)
         return self._functions[key](tf.convert_to_tensor(images))
 
@@ -226,10 +226,10 @@ class Backbone:
     ) -> tf.keras.Model:
         if not layers:
             kind = "retrieval features" if pool else "perceptual maps"
-            raise BadInput(f"backbone {self.name} offers no {kind}; choose another one")
+            raise BadInput(f"backbone {self.name} has no {kind}; choose another one")
         key = (*layers, str(pool))
         if key not in self._networks:
-            # Built outside of any graph that is being traced, or its variables would belong to it.
+            # Built outside of any traced graph, which would otherwise own its variables.
             with tf.init_scope():
                 self._networks[key] = self._build(tuple(layers), size, partial, pool)
         return self._networks[key]
@@ -284,6 +284,6 @@ class Backbone:
         if partial:
             names = names + self._spec.partial_weight_files
         else:
-            # Final features and class probabilities come from one file, so that they agree.
+            # Final features and class probabilities come from one file so that they are consistent.
             names = tuple(dict.fromkeys(self._spec.classifier_files + names))
         return find_weights(self.name, names, self._weights_dir, self._spec.download)

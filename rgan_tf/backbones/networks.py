@@ -1,4 +1,4 @@
-"""The pretrained networks that are on offer: layers, preprocessing, weight files."""
+"""The available pretrained networks: layers, preprocessing, weight files."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ import tensorflow as tf
 
 from rgan_tf import registered_names
 
-# Mean colour of ImageNet in BGR, 0..255, which networks trained in Caffe subtract.
+# Mean colour of ImageNet in BGR, 0..255, which Caffe's networks subtract.
 CAFFE_MEAN_BGR = (103.939, 116.779, 123.68)
 
 
 @dataclasses.dataclass(frozen=True)
 class NetworkSpec:
-    """What is known about one pretrained network.
+    """Describes one pretrained network.
 
     Attributes:
       build: makes the Keras model for an input of [B, None, None, 3] with random weights.
       preprocessing: "symmetric" (x / 127.5 - 1) or "caffe" (BGR minus the mean colour).
-      weight_files: file names that hold every layer; none: `build` gives trained weights.
-      partial_weight_files: file names that hold only what `feature_layers` need.
+      weight_files: names of files with every layer; none: `build` gives trained weights.
+      partial_weight_files: names of files with only the layers for `feature_layers`.
       download: path below the Keras Applications store, or None.
-      feature_layers: the mean-pooled maps that make the retrieval features.
+      feature_layers: layers whose mean-pooled maps are the retrieval features.
       feature_input_size: px; crops are resized to it for the retrieval features.
-      final_layer: the mean-pooled map that makes the features of a Fréchet distance.
+      final_layer: layer whose mean-pooled map is the feature of a Fréchet distance.
       final_input_size: px; images are resized to it for the final features.
-      perceptual_layers: the maps that the perceptual distance compares.
+      perceptual_layers: layers whose maps the perceptual distance compares.
       perceptual_weights: weight of each map's mean absolute difference.
       classifier_files: those of `weight_files` that also hold the classifier: a softmax over the
         1000 classes of ImageNet on the final features.
-      is_numbered: Keras numbers the layers as it makes them, so that their names are those of the
-        file only by chance; the weights are read in the order of the file.
+      is_numbered: Keras numbers the layers in order of creation, so their names match those of the
+        file only by chance; the weights are read in file order.
     """
 
     build: Callable[[], tf.keras.Model]
@@ -51,7 +51,7 @@ class NetworkSpec:
 
 
 def _balanced(*unrelated: float) -> tuple[float, ...]:
-    """Weights that give every layer an equal share and the sum a unit.
+    """Weights that give every layer the same share of a distance of 1.
 
     Args:
       *unrelated: per layer, the mean absolute difference between the maps of two unrelated
@@ -59,13 +59,13 @@ def _balanced(*unrelated: float) -> tuple[float, ...]:
 
     Returns:
       Weights under which two unrelated photographs are at distance 1. Without them the layer with
-      the largest activations would decide alone: they differ by a factor of 15 in SqueezeNet.
+      the largest activations would dominate: they differ by a factor of 15 in SqueezeNet.
     """
     return tuple(1.0 / (len(unrelated) * value) for value in unrelated)
 
 
 def preprocess(images: tf.Tensor, preprocessing: str) -> tf.Tensor:
-    """Images [B, H, W, 3] float32 in 0..255, RGB, as the network was trained to see them."""
+    """Converts images [B, H, W, 3] float32 in 0..255, RGB, to the network's input format."""
     if preprocessing == "symmetric":
         return images / 127.5 - 1.0  # [B, H, W, 3]
     return images[..., ::-1] - tf.constant(CAFFE_MEAN_BGR)  # [B, H, W, 3]
@@ -167,7 +167,7 @@ SPECS: dict[str, NetworkSpec] = {
         # The customary 1/32 .. 1 for pixels of unit deviation; those of Caffe are 58 times larger.
         perceptual_weights=tuple(weight / 58 for weight in (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1.0)),
     ),
-    # As Keras has it; most published FIDs come from another training, the graph of 2015.
+    # The weights of Keras; most published FIDs use another training, the graph of 2015.
     "inception_v3": NetworkSpec(
         build=_application("InceptionV3"),
         preprocessing="symmetric",
@@ -199,19 +199,19 @@ def register_backbone(
     input_size: int = 64,
     weight_files: Sequence[str] = (),
 ) -> None:
-    """Adds a pretrained network, which configs and commands then know by its name.
+    """Registers a pretrained network under a name for configs and commands.
 
     Args:
       name: for `retrieval.backbone`, `losses.perceptual_backbone`, `--backbone`.
       build: makes the Keras model for an input of [B, None, None, 3]. Its weights are frozen.
-      feature_layers: whose mean-pooled maps, side by side, are the features that patches are
-        retrieved by; none: it is not offered for that.
-      perceptual_layers: whose maps the perceptual distance compares, with equal weights; none: it
-        is not offered for that.
+      feature_layers: layers whose concatenated mean-pooled maps are the retrieval features; none:
+        it cannot be used for retrieval.
+      perceptual_layers: layers whose maps the perceptual distance compares, with equal weights;
+        none: it cannot be used for that.
       preprocessing: "symmetric" (x / 127.5 - 1) or "caffe" (BGR minus the mean colour).
       input_size: px; crops are resized to it for the features.
-      weight_files: names of h5 files, looked for in `--weights-dir` and RGAN_WEIGHTS, of which the
-        first that is found is read; none: `build` gives the weights itself.
+      weight_files: names of h5 files, searched in `--weights-dir` and RGAN_WEIGHTS; the first one
+        found is read. None: `build` provides the weights.
 
     Raises:
       ValueError: if the name is taken, the preprocessing unknown, or no layers are named.

@@ -1,8 +1,8 @@
-"""Reads the tensors of a PyTorch weight file without PyTorch, and without running what it holds.
+"""Reads the tensors of a PyTorch weight file without PyTorch and without running its code.
 
-Such a file is a pickle, which may call anything. This unpickler knows only the opcodes that a dict
-of tensors needs and only the names in it, which are never imported. Both layouts are understood:
-the one of before PyTorch 1.6 (pickles, then the raw numbers) and the later one (a zip archive).
+Such a file is a pickle, which can call anything. This unpickler accepts only the opcodes and names
+that a dict of tensors needs, and never imports the names. It reads both layouts: that of before
+PyTorch 1.6 (pickles, then the raw numbers) and the later one (a zip archive).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import numpy as np
 from rgan_tf.errors import CorruptData
 
 _BEGINNING = [0x1950A86A20F9469CFC6C, 1001]  # magic number and protocol of the older layout
-_MAX_PICKLE = 1 << 16  # bytes of all pickles; VGG16 has 5 kB, and a tuple of more nests too deeply
+_MAX_PICKLE = 1 << 16  # bytes of all pickles; VGG16 has 5 kB, and tuples in more nest too deeply
 _TYPES = dict(Double="<f8", Float="<f4", Half="<f2", Long="<i8", Int="<i4", Short="<i2")
 _TYPES |= dict(Char="<i1", Byte="<u1", Bool="?")
 _OPCODES = (
@@ -35,20 +35,20 @@ def read_tensors(path: str | Path, prefix: str = "") -> dict[str, np.ndarray]:
     """Reads the tensors of a state dict.
 
     Args:
-      path: a file that `torch.save` made of a dict of tensors, such as a torchvision model's.
-      prefix: only tensors whose name begins with it are read.
+      path: a dict of tensors saved by `torch.save`, such as a torchvision model's.
+      prefix: only tensors whose names begin with it are read.
 
     Returns:
-      name -> array in the type and shape of the tensor, in the order of the file.
+      name -> array with the tensor's type and shape, in file order.
 
     Raises:
-      CorruptData: if the file is damaged, is no such file, or holds anything but tensors.
+      CorruptData: if the file is damaged, is not such a file, or holds anything but tensors.
     """
     try:
         with open(path, "rb") as file:
             is_archive = file.read(4) == b"PK\x03\x04"
         return (_read_archive if is_archive else _read_sequence)(path, prefix)
-    except Exception as error:  # damage may end in any
+    except Exception as error:  # damage can raise anything
         detail = " ".join(str(error).split())[:120] or type(error).__name__
         raise CorruptData(f"{path}: not a usable torch file ({detail}); fetch it again") from error
 
@@ -79,10 +79,10 @@ def _read_sequence(path: str | Path, prefix: str) -> dict[str, np.ndarray]:
     if sorted(keys) != sorted(unpickler.storages):
         raise ValueError("the list of storages does not agree with the tensors")
     blocks, at = {}, pickled.tell()
-    for key in keys:  # each a count, then the numbers
+    for key in keys:  # for each a count, then the numbers
         storage = unpickler.storages[key]
         if int(data[at : at + 8].view("<i8")[0]) != storage.count:
-            raise ValueError(f"a storage that has not {storage.count} numbers")
+            raise ValueError(f"a storage without its {storage.count} numbers")
         blocks[key] = data[at + 8 : at + 8 + storage.size]
         at += 8 + storage.size
     if at > len(data):
@@ -124,7 +124,7 @@ class _Tensor:
     shape: tuple[int, ...]
 
 
-class _Unpickler(pickle._Unpickler):  # that in Python: an index in it is no reason to claim memory
+class _Unpickler(pickle._Unpickler):  # the Python one, where an index does not allocate memory
     dispatch = {
         code: pickle._Unpickler.dispatch[code]
         for code in (getattr(pickle, name)[0] for name in _OPCODES)
@@ -142,7 +142,7 @@ class _Unpickler(pickle._Unpickler):  # that in Python: an index in it is no rea
     def persistent_load(self, reference: Any) -> _Storage:
         kind, dtype, key, _, count, *view = reference
         if kind != "storage" or dtype not in _TYPES.values() or view not in ([], [None]):
-            raise ValueError("a reference that is no storage")
+            raise ValueError("a reference that is not a storage")
         if not isinstance(key, str) or not _is_size(count):
             raise ValueError("a storage without key and count")
         storage = _Storage(key, dtype, count)
@@ -151,7 +151,7 @@ class _Unpickler(pickle._Unpickler):  # that in Python: an index in it is no rea
         return storage
 
     def load_build(self) -> None:
-        self.stack.pop()  # torch's notes about versions and gradients, which are not needed
+        self.stack.pop()  # torch's notes about versions and gradients
 
     dispatch[pickle.BUILD[0]] = load_build
 

@@ -1,6 +1,6 @@
-"""Networks whose weights a user brings as a torchvision file: for LPIPS, which was made with them.
+"""Networks for LPIPS whose weights the user supplies as a torchvision file.
 
-Layers bear the names they have in the file (`features.0` and so on).
+Layers have the names of the file (`features.0` and so on).
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def build_vgg16() -> tf.keras.Model:
             index += 1
         for _ in range(depth):
             x = _convolution(x, f"features.{index}", channels, 3, 1, padding=1)
-            index += 2  # the ReLU counts
+            index += 2  # includes the ReLU
         maps.append(x)
     return tf.keras.Model(inputs, maps, name="vgg16")
 
@@ -69,7 +69,7 @@ def build_squeezenet() -> tf.keras.Model:
         (12, 64),
     ):
         if index in (3, 6, 9):
-            # A row and a column of zeros, which after a ReLU win over nothing, complete a window.
+            # Completes the windows with zeros, which never exceed the output of a ReLU.
             x = tf.keras.layers.ZeroPadding2D(((0, 1), (0, 1)))(x)
             x = tf.keras.layers.MaxPooling2D(3, strides=2)(x)
         name = f"features.{index}"
@@ -84,11 +84,11 @@ def build_squeezenet() -> tf.keras.Model:
 
 @dataclasses.dataclass(frozen=True)
 class TorchvisionSpec:
-    """What is known about one network.
+    """Describes one network.
 
     Attributes:
       build: makes the network, [B, H, W, 3] normalised -> list of maps, with random weights.
-      weight_files: file names under which torchvision offers it.
+      weight_files: torchvision's names of the file.
     """
 
     build: Callable[[], tf.keras.Model]
@@ -107,7 +107,7 @@ TORCHVISION: dict[str, TorchvisionSpec] = {
 
 
 def load_torchvision(name: str, weights_dir: str | Path | None = None) -> tf.keras.Model:
-    """One of the networks with the weights of a file that the user brought.
+    """Loads one of the networks with the weights of a file from the user.
 
     Args:
       name: "alex", "vgg" or "squeeze".
@@ -118,7 +118,7 @@ def load_torchvision(name: str, weights_dir: str | Path | None = None) -> tf.ker
       [B, h, w, C].
 
     Raises:
-      BadInput: if no file is found; it is not downloaded.
+      BadInput: if no file is found; nothing is downloaded.
       CorruptData: if the file is damaged or belongs to another network.
     """
     spec = TORCHVISION[name]

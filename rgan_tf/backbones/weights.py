@@ -1,4 +1,4 @@
-"""Where the weight files of the pretrained networks are looked for, and how they are read."""
+"""Finds and reads the weight files of the pretrained networks."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from rgan_tf.storage.files import sha256_of
 SHIPPED = Path(__file__).resolve().parent.parent / "released" / "backbones"
 
 _DOWNLOAD_ROOT = "https://storage.googleapis.com/tensorflow/keras-applications"
-_CLASSIFIER = "predictions"  # what Keras Applications call the last layer
+_CLASSIFIER = "predictions"  # name of the last layer in Keras Applications
 
 
 def weight_places(weights_dir: str | Path | None) -> list[Path]:
-    """The folders that are searched, in order: option, RGAN_WEIGHTS, files shipped with a release.
+    """Folders to search, in order: option, RGAN_WEIGHTS, files shipped with a release.
 
     Args:
       weights_dir: the folder named by the user, or None.
@@ -41,21 +41,21 @@ def find_weights(
     weights_dir: str | Path | None = None,
     download: str | None = None,
 ) -> Path:
-    """Finds one weight file, or fetches it from the Keras Applications store.
+    """Finds one weight file, or downloads it from the Keras Applications store.
 
     Args:
       name: the backbone, for the message.
-      file_names: acceptable files; within one folder the first has precedence.
+      file_names: acceptable files; within one folder the first takes precedence.
       weights_dir: the folder named by the user, or None.
-      download: path of one of the files below the Keras Applications store; None where the
-        network is not offered there.
+      download: path of one of the files below the Keras Applications store; None if the network is
+        not available there.
 
     Returns:
       The path of an existing file.
 
     Raises:
       BadInput: if no folder has the file and it cannot be downloaded.
-      CorruptData: if it is a shipped file and not as it was shipped.
+      CorruptData: if a shipped file has changed.
     """
     places = weight_places(weights_dir)
     for place in places:
@@ -64,7 +64,7 @@ def find_weights(
                 if place == SHIPPED:
                     _check_shipped(place / file_name)
                 return place / file_name
-    reason = "it is not offered for download"
+    reason = "it is not available for download"
     if download is not None:
         try:
             return _fetch(download)
@@ -78,7 +78,7 @@ def find_weights(
 
 
 def load_layers(network: tf.keras.Model, path: Path) -> None:
-    """Loads the weights of every layer by name and insists that none is missing.
+    """Loads the weights of every layer by name and requires all of them.
 
     `load_weights(by_name=True)` alone would leave a layer that the file lacks at random values.
 
@@ -101,14 +101,14 @@ def load_layers(network: tf.keras.Model, path: Path) -> None:
 
 
 def load_layers_in_order(network: tf.keras.Model, path: Path) -> None:
-    """Loads the weights of every layer in the order of the file, whatever the layers are called.
+    """Loads the weights of every layer in file order, ignoring names.
 
     Args:
-      network: a built Keras model without a classifier; that of the file is left out.
-      path: as for `load_layers`.
+      network: a built Keras model without a classifier; that of the file is skipped.
+      path: see `load_layers`.
 
     Raises:
-      CorruptData: if the file cannot be read, or holds other layers than the network.
+      CorruptData: if the file cannot be read, or its layers do not match the network's.
     """
     layers = [layer for layer in network.layers if layer.weights]
     with _open(path) as group:
@@ -126,14 +126,14 @@ def load_layers_in_order(network: tf.keras.Model, path: Path) -> None:
 
 
 def load_classifier(path: Path, width: int) -> tuple[np.ndarray, np.ndarray] | None:
-    """The last layer of a classifier, which makes class logits of pooled features.
+    """The last layer of a classifier, from pooled features to class logits.
 
     Args:
-      path: as for `load_layers`.
-      width: D, of the features.
+      path: see `load_layers`.
+      width: D of the features.
 
     Returns:
-      Kernel [D, C] and bias [C], or None where the file ends before the classifier.
+      Kernel [D, C] and bias [C], or None if the file has no classifier.
 
     Raises:
       CorruptData: if the file cannot be read or the layer has another shape.
@@ -151,15 +151,15 @@ def load_classifier(path: Path, width: int) -> tuple[np.ndarray, np.ndarray] | N
 
 
 def save_layers(network: tf.keras.Model, path: str | Path) -> None:
-    """Writes the weights of a network as one h5 file; the file appears only when whole.
+    """Writes the weights of a network as one h5 file; the file appears only when complete.
 
     Args:
       network: a built Keras model.
-      path: where to write; an existing file is replaced.
+      path: file to write; an existing file is replaced.
     """
     path = Path(path)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        temporary = Path(folder) / "weights.h5"  # Keras picks the format by the ending
+        temporary = Path(folder) / "weights.h5"  # Keras chooses the format by the suffix
         network.save_weights(str(temporary), save_format="h5")
         with open(temporary, "rb") as file:
             os.fsync(file.fileno())
@@ -177,7 +177,7 @@ def _check_shipped(path: Path) -> None:
 
 
 def _fetch(download: str) -> Path:
-    """Downloads into Keras' own cache, where `tf.keras.applications` looks too."""
+    """Downloads into Keras' own cache, which `tf.keras.applications` shares."""
     return Path(
         tf.keras.utils.get_file(
             Path(download).name, f"{_DOWNLOAD_ROOT}/{download}", cache_subdir="models"
@@ -199,7 +199,7 @@ def _text(name: bytes | str) -> str:
 
 @contextlib.contextmanager
 def _open(path: Path) -> Iterator[h5py.Group]:
-    """The group of a weight file that holds the layers; what goes wrong in it is `CorruptData`."""
+    """Opens the layers' group of a weight file; errors become `CorruptData`."""
     try:
         with h5py.File(path, "r") as file:
             yield file["model_weights"] if "layer_names" not in file.attrs else file

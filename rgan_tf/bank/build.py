@@ -1,4 +1,4 @@
-"""Builds a bank from a user's images, in batches, and goes on where it was interrupted."""
+"""Builds a bank from a user's images in batches; an interrupted build resumes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from rgan_tf.vocabulary import Vocabulary
 
 _CHECKPOINT_PATCHES = 2048
 _BANK = "bank"  # in the working folder
-_FINISHED = "finished.json"  # beside it, once all of it is written
+_FINISHED = "finished.json"  # beside it, written when the bank is complete
 
 
 def build_rows(
@@ -42,29 +42,29 @@ def build_rows(
 ) -> dict[str, Any]:
     """Cuts, embeds and writes every patch of a source as a bank.
 
-    What a call has written, interrupted or not, stays in `working`, and a call with the same
-    arguments goes on from there. The caller keeps other processes out (`bank_lock`).
+    A repeated call with the same arguments resumes from what is in `working`. The caller keeps
+    other processes out (`bank_lock`).
 
     Args:
       source: the images.
-      working: folder of the bank; not yet under the name that the user gave.
-      backbone: that embeds the patches.
+      working: folder to build in; `put_in_place` gives the bank its final name.
+      backbone: embeds the patches.
       vocabulary: names that the bank may use.
-      licences: images under others are left out.
-      contexts: bank that lends its graphs to patches without one, see `Contexts`.
+      licences: images under other licences are left out.
+      contexts: bank that lends its graphs to patches without one (see `Contexts`).
       crop_size: S in px; only 64 can be written.
-      max_bad: share of images that may be damaged or missing; they are left out and listed.
+      max_bad: share of images that may be damaged or missing; these are left out and listed.
       progress: report on standard error.
 
     Returns:
       Counts: `patches`, `images`, `refused_licence` (images), `borrowed_graphs` (patches),
-      `bad_images` (a list of lines) and `resumed_at` (images that were done before, 0 for a fresh
+      `bad_images` (a list of lines) and `resumed_at` (images done by earlier calls; 0 for a fresh
       start).
 
     Raises:
-      BadInput: if a category is not in the vocabulary, an image is of no use, or the folder was
+      BadInput: if a category is not in the vocabulary, an image is unusable, or the folder was
         begun with other arguments.
-      CorruptData: if images are damaged, more than `max_bad` allows; or what was written before is.
+      CorruptData: if more images are damaged than `max_bad` allows, or the unfinished bank is.
     """
     total = len(source.images) + len(source.bad_images)
     if crop_size != PATCH_SIZE:
@@ -85,7 +85,7 @@ def build_rows(
     }
     counts = _finished(working, begun_with)
     if counts is not None:
-        _met_before(counts["bad_images"], max_bad).check(total)
+        _already_left_out(counts["bad_images"], max_bad).check(total)
         return counts
     with PatchBankWriter(
         working / _BANK,
@@ -95,28 +95,28 @@ def build_rows(
         vocabulary=vocabulary,
         resume=True,
     ) as bank:
-        note = bank.note or {
+        state = bank.state or {
             "begun_with": begun_with,
             "next": 0,
             "bad": list(source.bad_images),
             "used": 0,
             "borrowed": 0,
         }
-        _check_begun(note, begun_with, working)
-        bad_images = _met_before(note["bad"], max_bad)
+        _check_begun(state, begun_with, working)
+        bad_images = _already_left_out(state["bad"], max_bad)
         bad_images.check(total)
-        note["bad"] = bad_images.lines  # grows with it
+        state["bad"] = bad_images.lines  # grows with it
         lender = Contexts(contexts) if contexts is not None else None
         with PatchQueue(bank, backbone, vocabulary, lender) as queue:
-            counts = _add_images(source, bank, queue, licences, bad_images, note, progress)
-        # Before the bank is closed: one that is whole then always has its record.
-        record = {"begun_with": begun_with, "next": note["next"], "counts": counts}
+            counts = _add_images(source, bank, queue, licences, bad_images, state, progress)
+        # Written before the bank is closed, so that a complete bank always has its record.
+        record = {"begun_with": begun_with, "next": state["next"], "counts": counts}
         write_json_atomic(working / _FINISHED, sealed(record))
     return counts
 
 
 def _finished(working: Path, begun_with: dict[str, Any]) -> dict[str, Any] | None:
-    """The counts of a bank that is whole and was never put in its place."""
+    """The counts of a bank that is complete but not yet in place."""
     if not (working / _BANK / MANIFEST).exists():
         return None
     try:
@@ -124,23 +124,23 @@ def _finished(working: Path, begun_with: dict[str, Any]) -> dict[str, Any] | Non
         PatchBank.open(working / _BANK)
     except (BadInput, CorruptData) as error:
         raise CorruptData(
-            f"{working}: was finished and is damaged now ({error}); delete the folder and start "
+            f"{working}: was finished and is now damaged ({error}); delete the folder and start "
             "again"
         ) from error
     _check_begun(record, begun_with, working)
     return {**record["counts"], "resumed_at": record["next"]}
 
 
-def _check_begun(note: dict[str, Any], begun_with: dict[str, Any], working: Path) -> None:
-    if note["begun_with"] != begun_with:
+def _check_begun(state: dict[str, Any], begun_with: dict[str, Any], working: Path) -> None:
+    if state["begun_with"] != begun_with:
         raise BadInput(
             f"{working}: was begun from other images or options, or for a bank that has changed "
             "since; repeat that command, or delete the folder"
         )
 
 
-def _met_before(lines: list[str], max_bad: float) -> BadImages:
-    """What was left out before counts too, where fewer may be now."""
+def _already_left_out(lines: list[str], max_bad: float) -> BadImages:
+    """The images already left out; they still count, because `max_bad` may be smaller now."""
     bad = BadImages(max_bad)
     for line in lines:
         bad.add(CorruptData(line))
@@ -153,37 +153,37 @@ def _add_images(
     queue: PatchQueue,
     licences: LicenceFilter,
     bad: BadImages,
-    note: dict[str, Any],
+    state: dict[str, Any],
     progress: bool,
 ) -> dict[str, Any]:
-    """Adds the images from `note["next"]` on, and writes the note with the patches it counts."""
+    """Adds the images from `state["next"]` on; checkpoints the state along with its patches."""
     wanted = [image for image in source.images if licences.allows(image.licence)]
     if not wanted:
         raise BadInput(f"{source.name}: no image is left under {licences}")
     total = len(source.images) + len(source.bad_images)
-    first, borrowed, checkpointed = note["next"], note["borrowed"], bank.rows
+    first, borrowed, checkpointed = state["next"], state["borrowed"], bank.rows
     with progress_bar("images", len(wanted), done=first, shown=progress) as bar:
         for number in range(first, len(wanted)):
             image = wanted[number]
             pixels = read_usable(image, bad, total, turn=source.turns)
             if pixels is not None:
                 queue.add(image, pixels)
-                note["used"] += 1
-            note["next"], note["borrowed"] = number + 1, borrowed + queue.borrowed
+                state["used"] += 1
+            state["next"], state["borrowed"] = number + 1, borrowed + queue.borrowed
             bar.update()
             if bank.rows - checkpointed >= _CHECKPOINT_PATCHES:
                 queue.flush()
-                bank.checkpoint(note)
+                bank.checkpoint(state)
                 checkpointed = bank.rows
         queue.flush()
     if not bank.rows:
         raise BadInput(f"{source.name}: none of its images could be used")
     return {
         "patches": bank.rows,
-        "images": note["used"],
+        "images": state["used"],
         "refused_licence": len(source.images) - len(wanted),
-        "borrowed_graphs": note["borrowed"],
-        "bad_images": note["bad"],
+        "borrowed_graphs": state["borrowed"],
+        "bad_images": state["bad"],
         "resumed_at": first,
     }
 
@@ -204,12 +204,12 @@ def put_in_place(working: Path, out: Path) -> None:
 
 
 def discard(working: Path) -> None:
-    """Deletes a working folder, at once for everybody who looks for it."""
+    """Deletes a working folder; it vanishes under its name at once."""
     aside = partial_sibling(working)
     os.rename(working, aside)
     shutil.rmtree(aside, ignore_errors=True)
 
 
 def holds_work(working: Path) -> bool:
-    """Whether there is something to go on from."""
+    """Whether there is a build to resume."""
     return any((working / _BANK / name).exists() for name in (PROGRESS, MANIFEST))

@@ -7,19 +7,19 @@ import numpy as np
 from rgan_tf.bank.graphs import BankGraph
 from rgan_tf.bank.patch_bank import PatchBank
 
-_PURPOSE = 71  # keeps these draws apart from others that start from an image id
+_PURPOSE = 71  # keeps these draws apart from other draws seeded with an image id
 
 
 class Contexts:
-    """Lends the graphs of a bank to patches of which only the category is known.
+    """Lends the graphs of a bank to patches that only have a category.
 
-    Candidates are found by the graph around an object. A lone patch has none, so its graph feature
-    would lie far from all queries, and those of one category on one point: it would never be
-    found, or always the same few. In the graph of a random patch of its category it is found as
-    often as that one.
+    Retrieval finds a patch by the graph around its object. A lone patch has no graph: its graph
+    feature would lie far from every query and coincide with those of its category, so that it would
+    never be found, or always the same few. With the graph of a random patch of its category it is
+    found as often as that patch.
 
     Args:
-      bank: whose graphs are lent, with the vocabulary of the borrower.
+      bank: lends its graphs; has the borrower's vocabulary.
     """
 
     def __init__(self, bank: PatchBank):
@@ -31,10 +31,10 @@ class Contexts:
 
         Args:
           category_id: of the patch.
-          image_id: decides which; the same one always draws the same.
+          image_id: seed of the draw; the same id always draws the same graph.
 
         Returns:
-          None where the bank has no patch of the category.
+          None if the bank has no patch of the category.
         """
         if category_id not in self._rows_of:
             self._rows_of[category_id] = np.flatnonzero(self._bank.category_ids == category_id)

@@ -1,4 +1,4 @@
-"""When two patches are one: told before anything is cut or embedded."""
+"""Finds patches that are already in a bank, before anything is cut or embedded."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SKIP_ADVICE = "leave such patches out with --skip-duplicates"
 
 
 def row_key(entry: dict[str, Any]) -> tuple:
-    """What two entries of a bank's table share where they are the same patch."""
+    """Identifies a patch: two table entries with the same key are the same patch."""
     return (
         entry.get("source", ""),
         entry["image_id"],
@@ -27,21 +27,21 @@ def row_key(entry: dict[str, Any]) -> tuple:
 def leave_out_known(
     source: BankSource, bank: PatchBank, licences: LicenceFilter, *, skip: bool
 ) -> tuple[BankSource, int]:
-    """A source without the images whose every patch is in a bank already.
+    """The source without the images whose patches are all in the bank already.
 
-    Of an image of which some are there, all stay: its graph needs them.
+    An image with at least one new patch stays whole: its graph needs all objects.
 
     Args:
       source: to be added to the bank.
       bank: with the vocabulary that the source will use.
-      licences: images under others are not looked at.
+      licences: images under other licences are ignored.
       skip: leave them out instead of refusing them.
 
     Returns:
       The source, and how many patches were left out.
 
     Raises:
-      BadInput: if a patch is there and `skip` is not set.
+      BadInput: if a patch is already there and `skip` is not set.
     """
     known = {row_key(entry): row for row, entry in enumerate(bank.rows)}
     ids = {name: number for number, name in enumerate(bank.vocabulary.objects)}

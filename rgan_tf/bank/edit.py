@@ -1,4 +1,4 @@
-"""Copies of banks with other rows: all that removing, adding and merging comes to."""
+"""Copies of banks with other rows: the basis of removing, adding and merging."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Copied(NamedTuple):
     Attributes:
       patches: rows of the new bank.
       duplicates: patches left out because an earlier one is the same.
-      renumbered_images: images that got another id because theirs was taken.
+      renumbered_images: images that got a new id because theirs was taken.
     """
 
     patches: int
@@ -32,10 +32,10 @@ class Copied(NamedTuple):
 
 
 def check_together(banks: Sequence[PatchBank]) -> None:
-    """Refuses banks that cannot be one.
+    """Refuses banks that cannot be merged.
 
     Raises:
-      BadInput: names the two and what differs.
+      BadInput: if two differ; names both and the difference.
     """
     first = banks[0]
     for other in banks[1:]:
@@ -65,10 +65,10 @@ def copy_banks(
     keep: Callable[[int, dict[str, Any]], bool] = lambda row, entry: True,
     skip_duplicates: bool = False,
 ) -> Copied:
-    """Writes a bank of the patches of others, in their order.
+    """Copies the patches of some banks, in order, into a new bank.
 
     Two patches are the same if source, image, box and category are. Where one image id stands for
-    different files, the later ones get new ids: no patch may pass for one of another image.
+    different files, the later files get new ids: patches of different images never share one.
 
     Args:
       banks: at least one, of one backbone and vocabulary (`check_together`).
@@ -77,7 +77,7 @@ def copy_banks(
       skip_duplicates: leave later ones out instead of refusing them.
 
     Raises:
-      BadInput: if a patch is there twice, or nothing is kept.
+      BadInput: if a patch occurs twice, or nothing is kept.
     """
     check_together(banks)
     first = banks[0]
@@ -135,7 +135,7 @@ def _append(writer, bank: PatchBank, kept: list[int], entries: list, graphs: dic
 
 
 class _ImageIds:
-    """One id per image file: its own where that is free, else a new one."""
+    """One id per image file: its own if that is free, else a new one."""
 
     def __init__(self):
         self._owner: dict[int, str] = {}

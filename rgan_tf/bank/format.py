@@ -1,4 +1,4 @@
-"""Names in a patch bank's folder; `rgan_tf.bank.patch_bank` says what they hold."""
+"""File names in a patch bank's folder; `rgan_tf.bank.patch_bank` describes their contents."""
 
 from __future__ import annotations
 

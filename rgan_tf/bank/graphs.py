@@ -1,4 +1,4 @@
-"""The scene graphs that the patches of a bank come from: what their graph features are made of."""
+"""The scene graphs of a bank's patches, from which their graph features are computed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class BankGraph(NamedTuple):
 
 
 def graph_of(image: AnnotatedImage, vocabulary: Vocabulary) -> BankGraph:
-    """The graph of an annotated image, by the numbers of its names.
+    """The graph of an annotated image with the ids of its names.
 
     Raises:
       BadInput: if a name is not in the vocabulary.

@@ -1,4 +1,4 @@
-"""A .npy file that grows row by row and can go on after an interruption."""
+"""A .npy file that grows row by row and can be continued after an interruption."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ AGAIN = "delete the folder and start again"
 
 
 def open_up_to(path: Path, end_of: Callable[[IO[bytes]], int]) -> IO[bytes]:
-    """Opens a file to be continued, and cuts off what its last record does not know of.
+    """Opens a file to append to it, and cuts off what lies beyond its last record.
 
     Args:
       path: of the file.
-      end_of: given the file, the size by its record.
+      end_of: returns the file's size by its record.
 
     Raises:
-      CorruptData: if it is missing or shorter than that.
+      CorruptData: if the file is missing or shorter than that.
     """
     try:
         file = open(path, "r+b")
@@ -43,22 +43,22 @@ def open_up_to(path: Path, end_of: Callable[[IO[bytes]], int]) -> IO[bytes]:
 
 
 class GrowingArray:
-    """Rows appended to a .npy file; `close` makes it one that NumPy can map.
+    """Appends rows to a .npy file; after `close`, NumPy can map it.
 
     NumPy pads its header so that the first axis can grow in place: only the header is written
     twice.
 
     Args:
-      path: of the file; made, or with `rows` continued.
+      path: of the file; created, or continued if `rows` is given.
       dtype: of the array.
       shape: of one row; () for a vector.
-      rows: how many rows of the existing file to keep; None starts it.
+      rows: how many rows of the existing file to keep; None starts a new file.
 
     Attributes:
       rows: written so far.
 
     Raises:
-      CorruptData: if the file to be continued is missing, damaged or shorter than that.
+      CorruptData: if the file to be continued is missing, damaged or has fewer rows.
     """
 
     def __init__(self, path: Path, dtype, shape: tuple[int, ...], rows: int | None = None):
@@ -85,7 +85,7 @@ class GrowingArray:
         self.rows += len(values)
 
     def sync(self) -> None:
-        """Forces what was appended to the disk."""
+        """Flushes the appended rows to disk."""
         self._file.flush()
         os.fsync(self._file.fileno())
 
@@ -97,8 +97,8 @@ class GrowingArray:
             self._file.close()
 
     def abandon(self) -> None:
-        """Closes the file as it is."""
-        with contextlib.suppress(OSError):  # a full disk refuses what is still in the buffer
+        """Closes the file without updating its header."""
+        with contextlib.suppress(OSError):  # a full disk refuses the buffered rest
             self._file.close()
 
     def _end_of(self, file: IO[bytes]) -> int:

@@ -11,7 +11,7 @@ from rgan_tf.errors import BadInput
 UNKNOWN = "unknown"
 PUBLIC_DOMAIN = "public-domain"
 OTHER = "other"
-# In the order of what they allow; `other` is a name that is none of these.
+# From the freest to the strictest; `other` is any name not understood.
 CODES = (
     PUBLIC_DOMAIN,
     "BY",
@@ -51,13 +51,13 @@ _PUBLIC_DOMAIN = (
 
 
 def licence_code(name: str) -> str:
-    """The code of a licence by its name.
+    """The code of a licence name.
 
     Args:
       name: as the dataset writes it, such as "Attribution-ShareAlike License" or "CC BY-SA 4.0".
 
     Returns:
-      One of `CODES`; an empty name is `UNKNOWN`, one that is not understood `OTHER`.
+      One of `CODES`; `UNKNOWN` for an empty name, `OTHER` for one that is not understood.
     """
     text = " ".join(name.lower().split())
     if not text or text == UNKNOWN:
@@ -77,17 +77,17 @@ class LicenceFilter:
     """Which licences may be used; `LicenceFilter.parse` reads what a user writes.
 
     Attributes:
-      codes: those that may, of `CODES`; None allows all.
+      codes: the allowed ones of `CODES`; None allows all.
     """
 
     codes: frozenset[str] | None = None
 
     @classmethod
     def parse(cls, values: Sequence[str] | None) -> LicenceFilter:
-        """Reads the values of `--licence`: codes in any case, several by commas; none allows all.
+        """Reads the values of `--licence`: codes in any case, separated by commas; none allows all.
 
         Raises:
-          BadInput: if one is no code, with those there are.
+          BadInput: if one is not a code; lists the codes.
         """
         names = [part.strip() for value in values or () for part in value.split(",")]
         if not names:
@@ -99,11 +99,11 @@ class LicenceFilter:
         return cls(frozenset(known[name.lower()] for name in names))
 
     def allows(self, name: str) -> bool:
-        """Whether a licence of that name may be used."""
+        """Whether a licence of that name is allowed."""
         return self.codes is None or licence_code(name) in self.codes
 
     def refused(self, names: Iterable[str]) -> list[bool]:
-        """For each name whether it may not be used."""
+        """For each name, whether it is not allowed."""
         return [not self.allows(name) for name in names]
 
     def __str__(self) -> str:

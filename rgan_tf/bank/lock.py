@@ -1,4 +1,4 @@
-"""What lies beside a bank while it is made or changed, by one process at a time."""
+"""The lock on a bank that is being built or changed, and the folders beside it."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _SEARCH = "search"  # what models keep in a bank's folder
 
 
 def building_folder(bank: Path) -> Path:
-    """Where the bank of that name is built; beside it, so that it can be renamed into place."""
+    """Where the bank of that name is built: beside it, so that it can be renamed into place."""
     return bank.with_name(f".{bank.name}.building")
 
 
 def adding_folder(bank: Path) -> Path:
-    """Where the patches that are added to a bank are written first."""
+    """Where new patches are written before they are added to a bank."""
     return bank.with_name(f".{bank.name}.adding")
 
 
@@ -32,14 +32,14 @@ def adding_folder(bank: Path) -> Path:
 def bank_lock(folder: Path) -> Iterator[None]:
     """Keeps every other process from making or changing a bank.
 
-    The system frees it, however we end. What a killed process left beside the bank is deleted, and
-    a bank that it was about to replace is put back.
+    The system frees the lock however this process ends. What a killed process left beside the bank
+    is deleted; a bank that it was about to replace is put back.
 
     Args:
       folder: absolute path of the bank, which need not exist.
 
     Raises:
-      BadInput: if another process holds it, or nothing may be written beside the bank.
+      BadInput: if another process holds the lock, or the folder beside the bank is not writable.
     """
     make_parent(folder)
     path = folder.with_name(f".{folder.name}.lock")
@@ -49,13 +49,13 @@ def bank_lock(folder: Path) -> Iterator[None]:
             _delete_leftovers(folder)
             yield
         finally:
-            path.unlink(missing_ok=True)  # while it is held: see `_locked`
+            path.unlink(missing_ok=True)  # while the lock is held: see `_locked`
 
 
 @contextlib.contextmanager
 def _locked(path: Path, folder: Path) -> Iterator[None]:
     file = _lock_file(path, folder)
-    while not _is_at(file, path):  # its last holder has deleted it since we opened it
+    while not _is_at(file, path):  # its last owner deleted it after we had opened it
         file.close()
         file = _lock_file(path, folder)
     with file:
@@ -90,11 +90,11 @@ def _is_at(file: IO[str], path: Path) -> bool:
 
 
 def _delete_leftovers(folder: Path) -> None:
-    """Deletes unfinished copies of a bank; under its lock they can be nobody's work."""
+    """Deletes unfinished copies of a bank; nobody can be using them while we hold its lock."""
     for path in partial_siblings(folder):
         if path.is_symlink() or not path.is_dir():
             continue
-        # Where there is no bank yet, another command may be writing something else of that name.
+        # If there is no bank yet, another command may be writing something else under that name.
         if (folder / MANIFEST).is_file() or _holds_bank_files(path):
             shutil.rmtree(path, ignore_errors=True)
     for working in (building_folder(folder), adding_folder(folder)):
@@ -103,6 +103,6 @@ def _delete_leftovers(folder: Path) -> None:
 
 
 def _holds_bank_files(folder: Path) -> bool:
-    # Files that were being written have names of their own, which begin with a dot.
+    # Files still being written have names that begin with a dot.
     names = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
     return bool(names) and names <= {*FILES, MANIFEST, _SEARCH}

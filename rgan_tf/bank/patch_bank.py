@@ -1,17 +1,16 @@
-"""The patch bank: crops of objects with their features, their graphs and where they come from.
+"""The patch bank: crops of objects with their features, graphs and provenance.
 
 manifest.json      sizes, backbone, checksums of the files
 vocabulary.json    names of the category ids
 crops.npy          uint8 [N, S, S, 3]
 features.npy       float16 [N, Dx]
 table.jsonl        one JSON object per patch: category, image, box, licence, url, ...
-columns.npy        int64 [N, 5]: category id, image id, where in the table the patch's line begins,
-                   number of its graph, position in it
+columns.npy        int64 [N, 5]: category id, image id, byte offset of the patch's table line,
+                   number of its graph, position in the graph
 graph_*.npy        the scene graphs, see `rgan_tf.bank.graphs`
 
-Arrays are memory-mapped and lines are read when asked for, so that a bank of any size opens at
-once. Nothing is pickled. What a model adds (graph features, index) is derived from this and kept
-apart.
+Arrays are memory-mapped and lines are read on demand, so a bank of any size opens at once. Nothing
+is pickled. What a model derives from a bank (graph features, search index) is kept apart.
 """
 
 from __future__ import annotations
@@ -56,15 +55,15 @@ class PatchBank:
     Attributes:
       folder: the bank.
       manifest: counts, sizes, backbone and the checksums of the files.
-      vocabulary: of its category ids.
+      vocabulary: names of its category ids.
       crops: uint8 [N, S, S, 3], memory-mapped.
       features: float16 [N, Dx], memory-mapped.
       category_ids: [N] int64 object ids, memory-mapped.
       image_ids: [N] int64 source images, memory-mapped.
-      graph_ids: [N] int64 number of the graph that a patch is of, memory-mapped.
+      graph_ids: [N] int64 number of the patch's graph, memory-mapped.
       graph_positions: [N] int64 its position among the objects of that graph, memory-mapped.
       graphs: the scene graphs.
-      rows: the table, a sequence of one dict per patch that reads what it is asked for.
+      rows: the table, a lazy sequence with one dict per patch.
       fingerprint: of the manifest, which holds the checksum of every file; equal fingerprints mean
         equal banks.
 
@@ -102,7 +101,7 @@ class PatchBank:
 
     @classmethod
     def open(cls, folder: str | Path, *, verify: bool | None = None) -> PatchBank:
-        """Opens a bank. That all files are there and of the right size is always checked.
+        """Opens a bank. Presence and size of all files are always checked.
 
         Args:
           folder: as written by `PatchBankWriter`.
@@ -110,8 +109,8 @@ class PatchBank:
             to half a GB.
 
         Raises:
-          BadInput: if the folder is no patch bank, or of another version.
-          CorruptData: if a file is missing, damaged or of another shape; names the file.
+          BadInput: if the folder is not a patch bank, or of another version.
+          CorruptData: if a file is missing, damaged or has the wrong shape; names the file.
         """
         manifest = BANK.open(folder)
         content = manifest.content
@@ -140,10 +139,10 @@ class PatchBank:
         return cls(manifest, manifest.read(VOCABULARY, Vocabulary.from_json), arrays)
 
     def verify(self) -> None:
-        """Compares every file with its checksum, and what the files say with each other.
+        """Compares every file with its checksum, and the files with each other.
 
         Raises:
-          CorruptData: at the first that differs; names the file.
+          CorruptData: at the first difference; names the file.
         """
         self._manifest.check_files(FILES, verify=True)
         if self.vocabulary.sha256() != self.manifest.get("vocabulary_sha256"):
@@ -184,15 +183,15 @@ class PatchBank:
 
     @functools.cached_property
     def boxes(self) -> np.ndarray:
-        """[N, 4] float64 [y0, x0, y1, x1], fractions: where in its image each patch was cut out."""
+        """[N, 4] float64 [y0, x0, y1, x1], fractions: each patch's box in its image."""
         return np.array([row["box"] for row in self.rows], np.float64).reshape(-1, 4)
 
     def crops_at(self, ids: np.ndarray, size: int) -> np.ndarray:
-        """Crops in another size.
+        """Crops at another size.
 
         Args:
           ids: integer [...], rows; -1 gives black.
-          size: side in px; smaller sizes are averaged over areas.
+          size: side in px; smaller sizes are area-averaged.
 
         Returns:
           uint8 [..., size, size, 3].
@@ -217,36 +216,36 @@ class PatchBank:
         return result
 
     def _resized_crops(self, size: int) -> np.ndarray | None:
-        """All crops in that size, resized once; None where they would fill the memory."""
+        """All crops at that size, resized once; None if they would fill the memory."""
         if len(self) * size * size * 3 > _CACHE_BYTES:
             return self.crops if size == self.crop_size else None
-        with self._resizing:  # two readers of a pipeline would both do it
+        with self._resizing:  # else two readers of a pipeline would both do it
             if size not in self._resized:
                 self._resized[size] = resize_crops(np.asarray(self.crops), size)
                 if size != self.crop_size:
-                    _give_back(self.crops)
+                    _release(self.crops)
             return self._resized[size]
 
 
 def _bytes_of(manifest: dict[str, Any]) -> int:
-    """Size of all files, by the manifest; 0 where it does not say."""
+    """Total size of the files by the manifest; 0 if it does not say."""
     files = manifest.get("files")
     entries = files.values() if isinstance(files, dict) else ()
     sizes = [entry.get("bytes") for entry in entries if isinstance(entry, dict)]
     return sum(size for size in sizes if isinstance(size, int))
 
 
-def _give_back(array: np.ndarray) -> None:
-    """Frees the memory of what was read of a mapped file; it is read again when it is needed."""
+def _release(array: np.ndarray) -> None:
+    """Frees the cached pages of a mapped file; they are read again on demand."""
     mapping = getattr(array, "_mmap", None)
     if mapping is not None and hasattr(mapping, "madvise"):  # not on Windows
         mapping.madvise(mmap.MADV_DONTNEED)
 
 
 def resize_crops(crops: np.ndarray, size: int) -> np.ndarray:
-    """Resizes square crops, averaging over areas: uint8 [n, S, S, 3] -> [n, size, size, 3].
+    """Resizes square crops by area averaging: uint8 [n, S, S, 3] -> [n, size, size, 3].
 
-    Done in blocks: sums of a whole bank would take many times its size.
+    Works in blocks: the sums of a whole bank would take many times its size.
     """
     stored = crops.shape[1]
     if size == stored:
@@ -267,7 +266,7 @@ def resize_crops(crops: np.ndarray, size: int) -> np.ndarray:
 
 
 def _map_array(path: Path, dtype, shape: tuple[int | None, ...]) -> np.ndarray:
-    """The array in a file, memory-mapped; None in the shape stands for any number."""
+    """Memory-maps the array in a file; None in the shape stands for any number."""
     try:
         try:
             array = np.load(path, mmap_mode="r", allow_pickle=False)

@@ -23,24 +23,24 @@ from rgan_tf.vocabulary import Vocabulary
 PATCH_SIZE = 64  # px, side of the crops in a bank
 EMBEDDING_BATCH = 64
 
-_AT_ONCE = 2  # batches that are embedded side by side
+_AT_ONCE = 2  # batches embedded at the same time
 
 _EPSILON = 1e-4  # px; a box that ends on a pixel's edge does not touch the next one
-_ASPECT_TOLERANCE = 0.05  # of width over height, between an annotation and its image file
+_ASPECT_TOLERANCE = 0.05  # of width / height, between an annotation and its image file
 
 
 class PatchQueue:
     """Embeds patches in batches of one size, across images, and appends them to a bank.
 
-    Batches are embedded beside the caller, who cuts the next ones meanwhile; two at a time, because
-    one alone leaves cores idle between its layers. They are appended in their order. A `with` block
-    appends what was added and ends the workers.
+    Workers embed two batches at a time (one alone leaves cores idle between its layers) while the
+    caller cuts the next ones. Batches are appended in order. A `with` block appends the rest and
+    ends the workers.
 
     Args:
       bank: where the patches go.
-      backbone: that embeds them.
+      backbone: embeds them.
       vocabulary: of the category ids.
-      contexts: lends a graph to the object of an image that has only one; None lends none.
+      contexts: lends a graph to an object that is alone in its image; None lends none.
 
     Attributes:
       borrowed: how many patches were lent a graph.
@@ -60,7 +60,7 @@ class PatchQueue:
         self.borrowed = 0
         self._workers = concurrent.futures.ThreadPoolExecutor(_AT_ONCE)
         self._waiting: collections.deque[_Batch] = collections.deque()
-        # One tall picture of a batch's patches: turned into an array at once, not patch by patch.
+        # One tall picture per batch: converted to an array once, not patch by patch.
         self._strip = Image.new("RGB", (PATCH_SIZE, EMBEDDING_BATCH * PATCH_SIZE))
         self._rows: list[dict[str, Any]] = []
         self._places: list[tuple[int, int]] = []
@@ -69,7 +69,7 @@ class PatchQueue:
         """Adds the graph of an image and the patches of its objects.
 
         Args:
-          image: with names of the vocabulary.
+          image: its names are in the vocabulary.
           pixels: uint8 [H, W, 3].
         """
         graph = graph_of(image, self._vocabulary)
@@ -104,7 +104,7 @@ class PatchQueue:
                 self._submit()
 
     def flush(self) -> None:
-        """Appends all that was added."""
+        """Appends everything that was added."""
         self._submit()
         self._collect(0)
 
@@ -129,7 +129,7 @@ class PatchQueue:
         self._rows, self._places = [], []
 
     def _collect(self, left: int) -> None:
-        """Appends what was submitted first, until only so many batches are left."""
+        """Appends the oldest submitted batches until only `left` remain."""
         while len(self._waiting) > left:
             batch = self._waiting.popleft()
             self._bank.append(batch.crops, batch.features.result(), batch.rows, batch.places)
@@ -144,7 +144,7 @@ class _Batch(NamedTuple):
 
 def embed_patches(backbone: Backbone, crops: np.ndarray) -> np.ndarray:
     """Backbone features of at most `EMBEDDING_BATCH` patches: uint8 [n, S, S, 3] -> [n, Dx]."""
-    # A last batch of another size would build the network again for that size.
+    # Always a full batch: another size would retrace the network.
     padded = np.zeros((EMBEDDING_BATCH, *crops.shape[1:]), np.uint8)
     padded[: len(crops)] = crops
     return np.asarray(backbone.features(padded))[: len(crops)]
@@ -163,7 +163,7 @@ def cut_patch(
     width, height = picture.size
     y0, x0, y1, x1 = box
     edges = (x0 * width, y0 * height, x1 * width, y1 * height)
-    # Cut first: the filter would reach for pixels beyond the box.
+    # Cut first, because the filter would reach beyond the box.
     left, top = math.floor(edges[0] + _EPSILON), math.floor(edges[1] + _EPSILON)
     right, bottom = math.ceil(edges[2] - _EPSILON), math.ceil(edges[3] - _EPSILON)
     part = picture.crop((left, top, right, bottom))
@@ -180,16 +180,16 @@ def read_annotated(image: AnnotatedImage, *, turn: bool = False) -> np.ndarray:
     """The pixels of an annotated image.
 
     Args:
-      image: names the file, and its size where that is known.
-      turn: as its EXIF tag says. Annotated boxes refer to the pixels as stored, so without it an
-        image is turned only where its annotated size fits it turned and not as stored.
+      image: names the file and, where known, its size.
+      turn: apply the EXIF orientation. Annotated boxes refer to the pixels as stored, so without
+        `turn` an image is turned only if its annotated size fits it turned and not as stored.
 
     Returns:
       uint8 [H, W, 3].
 
     Raises:
-      BadInput: if the file is missing, or no PNG or JPEG.
-      CorruptData: if it is damaged, or of another shape than its annotation says.
+      BadInput: if the file is missing, or not a PNG or JPEG.
+      CorruptData: if it is damaged, or its shape is not the annotated one.
     """
     pixels = read_image(image.path, apply_orientation=turn)
     if _has_annotated_shape(pixels, image):
@@ -208,7 +208,7 @@ def read_annotated(image: AnnotatedImage, *, turn: bool = False) -> np.ndarray:
 def read_usable(
     image: AnnotatedImage, bad: BadImages, images: int, *, turn: bool = False
 ) -> np.ndarray | None:
-    """As `read_annotated`; an image of no use is noted in `bad`, of `images`, and gives None."""
+    """Like `read_annotated`, but notes an unusable image in `bad` and returns None for it."""
     try:
         return read_annotated(image, turn=turn)
     except (BadInput, CorruptData) as error:

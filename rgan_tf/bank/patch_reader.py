@@ -1,4 +1,4 @@
-"""Reads patches of the bank inside a training step, once it is known which are needed."""
+"""Reads selected patches of the bank inside a training step."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rgan_tf.bank.patch_bank import PatchBank
 
 
 class LoadedPatches(NamedTuple):
-    """What the generator and the losses need of some patches; zeros where an id is -1.
+    """What the generator and the losses need of some patches; zeros where the id is -1.
 
     Attributes:
       crops: [..., h, w, 3] uint8.
@@ -25,11 +25,10 @@ class LoadedPatches(NamedTuple):
 class PatchReader:
     """Crops, backbone features and co-occurrence vectors by bank row, as TensorFlow ops.
 
-    The arrays stay what the bank made of them, memory-mapped where they are large, and are read by
-    `tf.numpy_function`: the input pipeline and every replica share one copy, whereas `tf.gather`
-    would want the whole bank as a tensor, and under a strategy on every device. The op runs on the
-    host, needs no gradient and, since the bank never changes, may be evaluated at any time. It
-    cannot be saved in a SavedModel.
+    The arrays stay memory-mapped where they are large and are read by `tf.numpy_function`: the
+    input pipeline and all replicas share one copy, whereas `tf.gather` would need the whole bank as
+    a tensor on every device. The op runs on the host, needs no gradient, has no side effects (the
+    bank never changes) and cannot be saved in a SavedModel.
 
     Args:
       bank: the retrievable patches.

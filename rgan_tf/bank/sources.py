@@ -1,4 +1,4 @@
-"""Where the patches of a user's own bank come from: COCO files, or folders named by category."""
+"""Sources of a user's own bank: COCO files, or folders named by category."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rgan_tf.vocabulary import RESERVED_OBJECTS
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
 _WHOLE = (0.0, 0.0, 1.0, 1.0)
-_ID_BYTES = 6  # of an image id made from a name; fits int64 with room
+_ID_BYTES = 6  # of an image id made from a name; well within int64
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,13 +23,12 @@ class BankSource:
     """Images with the patches to be cut out of them.
 
     Attributes:
-      name: how to call it.
+      name: for messages.
       images: in the order in which their patches enter the bank.
       categories: every category there is, sorted.
       left_out: what was left out and why.
-      bad_images: one line for each image whose entry is of no use.
-      turns: whether the images are turned as their EXIF tag says; boxes that were annotated refer
-        to the pixels as they are stored.
+      bad_images: one line for each image whose entry is unusable.
+      turns: whether the EXIF orientation is applied. Annotated boxes refer to the pixels as stored.
     """
 
     name: str
@@ -40,7 +39,7 @@ class BankSource:
     turns: bool
 
     def fingerprint(self) -> str:
-        """Changes with every image, object, category and licence."""
+        """Hash that changes with any image, object, category or licence."""
         digest = hashlib.sha256()
         for image in self.images:
             shown = dataclasses.replace(image, path=Path(image.path.name))
@@ -60,14 +59,14 @@ def coco_source(
 
     Args:
       annotations: the file.
-      images: folder that its file names are relative to.
-      min_box_share: smallest share of the image that a box covers, exclusive.
-      licence: of images for which the file names none.
-      max_bad: share of images whose entry may be of no use.
+      images: folder that the file names are relative to.
+      min_box_share: share of the image that a box must exceed.
+      licence: for images without one in the file.
+      max_bad: share of images whose entry may be unusable.
 
     Raises:
-      BadInput: if a file or folder is missing or not in that format, the share is none, or nothing
-        is left.
+      BadInput: if a file or folder is missing or has another format, the share is out of range, or
+        no image is left.
     """
     bad = BadImages(max_bad)
     limits = CocoFilter(
@@ -88,7 +87,7 @@ def coco_source(
     bad.check(len(kept) + len(bad.lines))
     if not kept:
         raise file.left_out.nothing_left(
-            f"{annotations}: no image with an object that could be used",
+            f"{annotations}: no image with a usable object",
             {"object: too small": "a smaller --min-box-share"},
         )
     categories = {item.category for image in kept for item in image.objects}
@@ -105,24 +104,24 @@ def coco_source(
 def folder_source(
     root: str | Path, *, licence: str = "", url: str = "", max_bad: float = 0.0
 ) -> BankSource:
-    """One folder per category with one image per patch in it.
+    """Reads one folder per category, each with one image per patch.
 
     Args:
-      root: holds the folders; their names are the categories. Hidden names are passed over, and
-        links are followed.
+      root: holds the folders; their names are the categories. Hidden names are skipped, links are
+        followed.
       licence: of all images; "" where that is not known.
-      url: where they are from.
-      max_bad: share of images whose name may be no text.
+      url: origin of the images.
+      max_bad: share of images whose name may not be UTF-8.
 
     Raises:
-      BadInput: if there is no such folder, or no image in it, or a name is no text.
+      BadInput: if the folder does not exist or holds no image, or a folder's name is not UTF-8.
     """
     root = Path(root)
     if not root.is_dir():
         raise BadInput(f"{root}: no such folder; name one that holds a folder per category")
     own_name = _name_of(root)
     images: list[AnnotatedImage] = []
-    categories: dict[str, str] = {}  # and the folder of each
+    categories: dict[str, str] = {}  # category: its folder
     left_out, bad = LeftOut(), BadImages(max_bad)
     for folder in sorted(root.iterdir()):
         if folder.name.startswith(".") or not folder.is_dir():
@@ -158,7 +157,7 @@ def folder_source(
             categories[category] = folder.name
     bad.check(len(images) + len(bad.lines))
     if not images:
-        message = f"{root}: no .png or .jpg in a folder of it; the folders are the categories"
+        message = f"{root}: no .png or .jpg in its folders; the folders are the categories"
         raise left_out.nothing_left(message, {})
     return BankSource(
         str(root), tuple(images), tuple(categories), left_out, tuple(bad.lines), turns=True
@@ -170,7 +169,7 @@ def _check_category(root: Path, folder: str, others: dict[str, str]) -> None:
     if not category:
         reason = "is empty"
     elif category in RESERVED_OBJECTS:
-        reason = "is a name that the model itself uses"
+        reason = "is a name reserved by the model"
     elif category in others:
         reason = f"is there twice, as {others[category]!r} and {folder!r}"
     else:
@@ -179,7 +178,7 @@ def _check_category(root: Path, folder: str, others: dict[str, str]) -> None:
 
 
 def _name_of(folder: Path) -> str:
-    """What tells the images of a folder from those of the same name in another one."""
+    """Name of a folder, which distinguishes its images from those of others."""
     name = folder.resolve().name
     if not is_text(name):
         raise BadInput(f"{folder}: its name is not UTF-8; rename it")
@@ -187,6 +186,6 @@ def _name_of(folder: Path) -> str:
 
 
 def image_id_of(name: str) -> int:
-    """A number for an image that has only a name, always the same for the same name."""
+    """A reproducible number for an image that only has a name."""
     digest = hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=_ID_BYTES)
     return int.from_bytes(digest.digest(), "big")

@@ -1,4 +1,4 @@
-"""What is in a bank: counts, and a picture of some of it."""
+"""Contents of a bank: counts and sample pictures."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MOST_DRAWN = 5000  # patches in one picture; a few hundred MB of pixels
 
 
 def summarise(bank: PatchBank) -> dict[str, Any]:
-    """Counts of a bank, see `count_rows` too; and what its arrays and indices are."""
+    """Counts of a bank (see also `count_rows`), its sizes and its indices."""
     counted = count_rows(bank.rows, bank.vocabulary.categories)
     return {
         "patches": len(bank),
@@ -47,8 +47,8 @@ def count_rows(rows: Iterable[dict[str, Any]], names: Sequence[str]) -> dict[str
     """Counts by category, source (the folder of the image), licence as written and its code.
 
     Args:
-      rows: what is known of each patch.
-      names: all categories that there could be.
+      rows: table entries of the patches.
+      names: all possible categories.
     """
     categories: collections.Counter[str] = collections.Counter()
     sources: collections.Counter[str] = collections.Counter()
@@ -70,11 +70,11 @@ def count_rows(rows: Iterable[dict[str, Any]], names: Sequence[str]) -> dict[str
 
 
 def patches_without_graph(bank: PatchBank, first: int = 0) -> dict[str, int]:
-    """How many patches have a graph of nothing but themselves, by category.
+    """How many patches are alone in their graph, by category.
 
     Args:
       bank: the patches.
-      first: row to begin with.
+      first: row to start from.
     """
     sizes = np.diff(bank.graphs.ends[:, 0], prepend=0)  # [G] objects per graph
     alone = sizes[bank.graph_ids[first:]] == 1  # [N - first]
@@ -90,8 +90,8 @@ class Sample(NamedTuple):
 
     Attributes:
       picture: uint8 [h, w, 3].
-      shown: how many categories are on it.
-      present: how many the bank has patches of.
+      shown: number of categories in the picture.
+      present: number of categories in the bank.
     """
 
     picture: np.ndarray
@@ -100,7 +100,7 @@ class Sample(NamedTuple):
 
 
 def draw_sample(bank: PatchBank | ExportedPatches) -> Sample:
-    """A few patches of every category, up to 60 of these, evenly spaced through the bank."""
+    """A few patches of each of up to 60 categories, evenly spaced through the bank."""
     present = np.unique(bank.category_ids)
     shown = present[:_MOST_CATEGORIES]
     chosen: list[int] = []
@@ -111,7 +111,7 @@ def draw_sample(bank: PatchBank | ExportedPatches) -> Sample:
 
 
 def draw_patches(bank: PatchBank | ExportedPatches, rows: Sequence[int]) -> np.ndarray:
-    """These patches with their ids, in about a square; many of them are drawn smaller.
+    """The patches with their ids in a roughly square sheet; more than 300 are drawn smaller.
 
     Args:
       bank: the patches.

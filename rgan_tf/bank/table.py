@@ -1,4 +1,4 @@
-"""The table of a patch bank: one JSON line per patch, read when it is asked for."""
+"""The table of a patch bank: one JSON line per patch, read on demand."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rgan_tf.errors import CorruptData
 class PatchTable(Sequence[dict[str, Any]]):
     """The lines of a bank's table as dicts.
 
-    The file is mapped, so a bank that is edited meanwhile stays readable as it was.
+    The file is mapped, so the table stays readable while the bank is edited.
 
     Args:
       path: the file.
@@ -63,5 +63,5 @@ class PatchTable(Sequence[dict[str, Any]]):
         except ValueError as error:
             raise CorruptData(f"{self._path}: a line is not JSON; {ADVICE}") from error
         if not isinstance(row, dict):
-            raise CorruptData(f"{self._path}: a line is no JSON object; {ADVICE}")
+            raise CorruptData(f"{self._path}: a line is not a JSON object; {ADVICE}")
         return row

@@ -1,4 +1,4 @@
-"""Writes a patch bank row by row, so that an interrupted one can be continued."""
+"""Writes a patch bank row by row; an interrupted write can be resumed."""
 
 from __future__ import annotations
 
@@ -35,21 +35,21 @@ PROGRESS = "progress.json"  # in the folder while the bank is being written
 
 
 class PatchBankWriter:
-    """Appends graphs and patches; `close` makes the bank whole.
+    """Appends graphs and patches; `close` completes the bank.
 
     Args:
-      folder: made where it is missing; no bank before `close` has written the manifest.
+      folder: created if missing; not a bank until `close` writes the manifest.
       crop_size: S in px.
       feature_size: Dx.
-      backbone: name of the network of the features, recorded in the manifest.
-      vocabulary: of the category ids.
-      resume: go on from the last `checkpoint`, where there is one.
+      backbone: name of the network that made the features, recorded in the manifest.
+      vocabulary: names of the category ids.
+      resume: continue from the last `checkpoint`, if there is one.
 
     Attributes:
-      note: what the last checkpoint was given; None where there is none.
+      state: the caller's state at the last checkpoint; None if there is none.
 
     Raises:
-      CorruptData: if what was written before is missing, damaged or shorter than its record.
+      CorruptData: if an existing file is missing, damaged or shorter than its record.
       FileExistsError: if the folder is a bank already.
     """
 
@@ -71,11 +71,11 @@ class PatchBankWriter:
         self._feature_size = feature_size
         self._backbone = backbone
         self._vocabulary = vocabulary
-        self.note: dict[str, Any] | None = None
+        self.state: dict[str, Any] | None = None
         rows: dict[str, int] = {}
         if resume and (folder / PROGRESS).exists():
             progress = read_sealed(folder / PROGRESS, advice=AGAIN)
-            rows, self.note = progress["rows"], progress["note"]
+            rows, self.state = progress["rows"], progress["note"]
         shapes = {
             CROPS: (np.uint8, (crop_size, crop_size, 3)),
             FEATURES: (np.float16, (feature_size,)),
@@ -103,7 +103,7 @@ class PatchBankWriter:
             self.close()
             return
         self._abandon_arrays()
-        with contextlib.suppress(OSError):  # a full disk refuses what is still in the buffer
+        with contextlib.suppress(OSError):  # a full disk refuses the buffered rest
             self._table.close()
 
     def _abandon_arrays(self) -> None:
@@ -116,7 +116,7 @@ class PatchBankWriter:
         return self._arrays[COLUMNS].rows
 
     def add_graph(self, graph: BankGraph) -> int:
-        """Adds a graph and returns its number, to which patches then refer."""
+        """Adds a graph and returns its number, which patches refer to."""
         self._arrays[GRAPH_OBJECTS].append(np.asarray(graph.objects))
         self._arrays[GRAPH_TRIPLES].append(np.asarray(graph.triples).reshape(-1, 3))
         ends = [self._arrays[GRAPH_OBJECTS].rows, self._arrays[GRAPH_TRIPLES].rows]
@@ -136,11 +136,11 @@ class PatchBankWriter:
           crops: uint8 [n, S, S, 3].
           features: float [n, Dx].
           rows: n provenance dicts with at least category_id and image_id.
-          places: n pairs (graph number, position in it); None gives each patch a graph of its own
-            that holds nothing else.
+          places: n pairs (graph number, position in it); None gives each patch a graph with nothing
+            else in it.
 
         Raises:
-          ValueError: if the shapes do not agree or a feature is not a number.
+          ValueError: if shapes disagree or a feature is not finite.
         """
         count = len(rows)
         expected = (count, self._crop_size, self._crop_size, 3)
@@ -161,11 +161,11 @@ class PatchBankWriter:
             self._table.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
         self._arrays[COLUMNS].append(columns)
 
-    def checkpoint(self, note: dict[str, Any]) -> None:
-        """Makes what was appended so far what a later writer goes on from.
+    def checkpoint(self, state: dict[str, Any]) -> None:
+        """Makes everything appended so far the point that a later writer resumes from.
 
         Args:
-          note: JSON; that writer's `note`.
+          state: JSON; becomes that writer's `state`.
         """
         self._table.flush()
         os.fsync(self._table.fileno())
@@ -173,7 +173,7 @@ class PatchBankWriter:
         for name, array in self._arrays.items():
             array.sync()
             rows[name] = array.rows
-        write_json_atomic(self._folder / PROGRESS, sealed({"rows": rows, "note": note}))
+        write_json_atomic(self._folder / PROGRESS, sealed({"rows": rows, "note": state}))
 
     def close(self) -> dict[str, Any]:
         """Writes the final headers, vocabulary and manifest; returns the manifest."""

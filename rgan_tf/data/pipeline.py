@@ -1,7 +1,7 @@
 """Batches of scenes for training and evaluation.
 
-A batch is a pure function of the seed and its number: a run that starts at step n reads what it
-would have read at step n had it never stopped, without reading what comes before.
+A batch is a pure function of the seed and its number: a run that resumes at step n reads the same
+batches as one that never stopped, without reading what comes before.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from rgan_tf.vocabulary import Vocabulary
 
 
 class Share(NamedTuple):
-    """Parts of every batch that one pipeline makes; a batch falls into equal, consecutive parts.
+    """The parts of every batch that one pipeline makes; parts are equal and consecutive.
 
     Attributes:
       first: number of its first part.
-      count: how many parts it makes, one element each.
-      total: how many parts a batch has.
+      count: number of its parts; one element each.
+      total: number of parts in a batch.
     """
 
     first: int
@@ -55,7 +55,7 @@ def scene_dataset(
 ) -> tf.data.Dataset:
     """Batches of one split as dicts of tensors with static shapes.
 
-    With `repeat`, every batch is full: the shuffled epochs follow each other without a seam.
+    With `repeat`, every batch is full: one shuffled epoch follows another without a gap.
 
     Args:
       data: the prepared folder.
@@ -64,15 +64,14 @@ def scene_dataset(
       batch_size: B.
       seed: of the order and the augmentation.
       start_step: number of the first batch.
-      repeat: for ever, or one epoch.
-      drop_remainder: leave out the last batch of one epoch where it is smaller.
-      candidates: adds the keys of retrieval.
-      shuffle: another seeded order each epoch; by default exactly where `repeat`.
-      augment: mirror half of the training scenes where the config says so. Predicates, boxes,
-        image and the objects' own patches are mirrored; backbone features stay, as they are
-        almost the same for a mirrored patch.
-      share: the parts of every batch that are made; needs `repeat`. The parts of a batch follow
-        each other, each with B / total rows, and only their rows are read.
+      repeat: loop for ever instead of ending after one epoch.
+      drop_remainder: leave out a smaller last batch of one epoch.
+      candidates: adds the retrieval tensors.
+      shuffle: a new seeded order for each epoch; by default as `repeat`.
+      augment: mirror half of the training scenes if the config says so: predicates, boxes, image
+        and the objects' own patches. Backbone features stay, as they hardly change.
+      share: the parts of every batch to make; needs `repeat`. A part has B / total rows; only those
+        rows are read.
 
     Returns:
       Batches with image [B, H, W, 3] float32 in [-1, 1], image_id [B] int64, objects [B, O] int32
@@ -81,12 +80,12 @@ def scene_dataset(
       [B, O, Dx] float32, candidate_ids [B, O, K] int32 (-1: none), candidate_valid [B, O, K] bool,
       candidate_crops [B, O, K, h, w, 3] uint8, candidate_features [B, O, K, Dx] float32 and
       candidate_cooccurrence [B, O, K, Dc] float32. With more than
-      `config.retrieval.exact_candidates` candidates the last three are absent: what is needed of
-      them is read later, see `PatchReader`.
+      `config.retrieval.exact_candidates` candidates the last three are absent: `PatchReader` reads
+      the rows that are needed later.
 
     Raises:
-      BadInput: if the candidates belong to another split or bank, sizes are not positive, or a
-        batch does not fall into that many parts.
+      BadInput: if the candidates belong to another split or bank, sizes are not positive, or the
+        batch size is not divisible by `share.total`.
       CorruptData: if records or patches are damaged.
     """
     if batch_size < 1 or start_step < 0:
@@ -127,14 +126,14 @@ def scene_dataset(
 
     dataset = steps.map(load, num_parallel_calls=2, deterministic=True)
     options = tf.data.Options()
-    options.autotune.enabled = False  # two workers and two batches ahead are enough
+    options.autotune.enabled = False  # two workers and two prefetched batches are enough
     return dataset.prefetch(2 * share.count).with_options(options)
 
 
 def batch_image_ids(
     data: PreparedData, split: str, config: Config, *, batch_size: int, seed: int, step: int
 ) -> list[int]:
-    """Image ids of a shuffled batch of `scene_dataset`, by its number."""
+    """Image ids of the shuffled batch of that number."""
     batches = _Batches(
         data,
         split,
@@ -150,7 +149,7 @@ def batch_image_ids(
 
 
 class _Batches:
-    """Builds the arrays of one part of a batch from its number among the parts of the share."""
+    """Builds the arrays of one part of a batch; parts are numbered within the share."""
 
     def __init__(
         self,
@@ -189,7 +188,7 @@ class _Batches:
             _check_candidates(candidates, self._own, self._bank)
 
     def signature(self, batch: int | None) -> dict[str, tf.TensorSpec]:
-        """Names, shapes and types of what `arrays` returns, in its order."""
+        """Names, shapes and types of the values of `arrays`, in order."""
         size, crop = self.scenes.image_size, self._crop_size
         objects, triples = self.scenes.objects.shape[1], self.scenes.triples.shape[1]
         specs = {
@@ -253,7 +252,7 @@ class _Batches:
         ]
 
     def positions(self, step: int) -> np.ndarray:
-        """Which scenes the batch of that number holds."""
+        """Indices of the scenes in the batch of that number."""
         count = len(self.scenes)
         places = step * self._batch_size + np.arange(self._batch_size, dtype=np.int64)
         if not self._wrap:
@@ -278,7 +277,7 @@ class _Batches:
 
 
 def mirrored_predicates(vocabulary: Vocabulary) -> np.ndarray:
-    """[P] int32: the predicate that holds in the mirror image, where the vocabulary has it."""
+    """[P] int32: the predicate that holds in the mirror image, if the vocabulary has it."""
     swap = {"left": "right", "right": "left"}
     ids = {name: index for index, name in enumerate(vocabulary.predicates)}
     return np.array(

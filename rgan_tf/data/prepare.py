@@ -43,25 +43,25 @@ def prepare_dataset(
     max_bad: float = 0.0,
     progress: bool = True,
 ) -> dict[str, Any]:
-    """Writes records, banks and manifest; `out` appears only when all of it is whole.
+    """Writes records, banks and manifest; `out` appears only when it is complete.
 
     Args:
-      dataset: what to prepare, or a function that makes it and may write into the folder that it
-        is given, which becomes `out`.
+      dataset: what to prepare, or a function that returns it; the function may write into the
+        folder that it is given, which becomes `out`.
       out: the data folder; must not exist, or be empty.
-      image_size: side of the stored images in px; at least as large as any config will want.
+      image_size: side of the stored images in px; the largest that any config will need.
       backbone: network of the patch features, by name or opened.
       weights_dir: where to look for its weights first.
       seed: recorded in the manifest.
-      max_bad: share of images that may be damaged or missing; they are left out and listed.
+      max_bad: share of images that may be damaged or missing; these are left out and listed.
       progress: report on standard error.
 
     Returns:
-      The manifest, and what is only told: `skipped_first` and `renumbered_images` of the dataset.
+      The manifest, plus `skipped_first` and `renumbered_images` of the dataset (not stored).
 
     Raises:
       BadInput: if `out` is taken, an input is missing or unusable, or weights are missing.
-      CorruptData: if images are damaged, more of them than `max_bad` allows.
+      CorruptData: if more images are damaged than `max_bad` allows.
 
     Example:
       ```python
@@ -134,7 +134,7 @@ class _Preparation:
         return DATA.write(self._folder, content)
 
     def _write_split(self, split: str) -> dict[str, Any]:
-        """Reads each image once: its scene goes into the records, its patches into the bank."""
+        """Reads each image once: its scene goes to the records, its patches to the bank."""
         images = self._dataset.splits[split]
         counts = {"images": 0, "objects": 0, "relationships": 0}
         with (

@@ -1,10 +1,10 @@
 """A prepared data folder, as `rgan prepare` writes it.
 
-manifest.json           what is in it, with size and checksum of every file
+manifest.json           contents, with size and checksum of every file
 vocabulary.json         names and ids
 scene_graph.pbtxt       schema of the records
 records/*.tfrecord      scenes, sharded, per split
-bank/                   patches of the training images; the only ones that can be retrieved
+bank/                   patches of the training images; only these can be retrieved
 truth/val, truth/test   the objects' own patches of the other splits, for evaluation
 """
 
@@ -32,7 +32,7 @@ SPLITS = ("train", "val", "test")
 
 
 def bank_folder(split: str) -> str:
-    """Where the patches of a split lie, relative to the data folder."""
+    """Folder of the patches of a split, relative to the data folder."""
     return BANK if split == "train" else f"{TRUTH}/{split}"
 
 
@@ -43,8 +43,8 @@ class PreparedData:
       folder: the data folder.
       manifest: as read.
       vocabulary: names and ids of its records.
-      fingerprint: sha256 of the manifest, which holds that of every file; equal fingerprints
-        mean equal data.
+      fingerprint: sha256 of the manifest, which holds the checksum of every file; equal
+        fingerprints mean equal data.
 
     Example:
       ```python
@@ -69,15 +69,15 @@ class PreparedData:
     def open(
         cls, folder: str | Path, *, image_cache_bytes: int = IMAGE_CACHE_BYTES
     ) -> PreparedData:
-        """Opens a folder and checks that all of it is there.
+        """Opens a folder and checks that it is complete.
 
-        Sizes are compared here, checksums of a bank when it is first used, those of records by
-        TensorFlow as they are read; `verify` compares all of them at once.
+        Sizes are compared here, checksums of a bank when it is first used, those of records when
+        TensorFlow reads them; `verify` compares them all at once.
 
         Args:
           folder: made by `rgan prepare`.
-          image_cache_bytes: images of a split up to this size together are kept in memory; 0 for
-            who reads them once or twice.
+          image_cache_bytes: a split's images are kept in memory if they are not larger together;
+            0 for callers that read them only once or twice.
 
         Raises:
           BadInput: if it is not a folder made by `rgan prepare`, or of another version.
@@ -108,7 +108,7 @@ class PreparedData:
 
     @property
     def bank(self) -> PatchBank:
-        """The patches that can be retrieved: those of the training images."""
+        """The retrievable patches: those of the training images."""
         return self.truth("train")
 
     def truth(self, split: str) -> PatchBank:
@@ -119,7 +119,7 @@ class PreparedData:
         return self._banks[split]
 
     def record_count(self, split: str) -> int:
-        """Images of a split."""
+        """Number of images of a split."""
         self._require_split(split)
         return int(self.manifest["splits"][split]["images"])
 
@@ -131,7 +131,7 @@ class PreparedData:
     def scenes(
         self, split: str, *, image_size: int, max_objects: int, max_triples: int
     ) -> SceneStore:
-        """The scenes of a split, padded; read once and kept.
+        """The padded scenes of a split; read once and kept.
 
         Raises:
           CorruptData: if a record is damaged or the number of records is wrong.
@@ -152,15 +152,15 @@ class PreparedData:
         """Compares every file with its checksum.
 
         Raises:
-          CorruptData: at the first that differs.
+          CorruptData: at the first difference.
         """
         self._manifest.check_files(verify=True)
 
     def check_config(self, config: Config) -> None:
-        """Refuses a config that these files were not made for.
+        """Refuses a config that does not fit these files.
 
         Raises:
-          BadInput: if the backbone differs or the config wants larger images or crops.
+          BadInput: if the backbone differs or the config needs larger images or crops.
         """
         if config.retrieval.backbone != self.backbone:
             raise BadInput(
@@ -180,11 +180,11 @@ class PreparedData:
             )
 
     def check_vocabulary(self, vocabulary: Vocabulary, owner: str) -> None:
-        """Refuses a model that numbers its names otherwise.
+        """Refuses a model with another vocabulary.
 
         Args:
           vocabulary: of the model.
-          owner: how to call the model in the message.
+          owner: name of the model in the message.
 
         Raises:
           BadInput: if the two differ.
@@ -203,7 +203,7 @@ class PreparedData:
 
 
 def _wrong_field(manifest: dict[str, Any]) -> str | None:
-    """The first field that is read and not of its kind; None if all are."""
+    """The first field that is read and has a wrong type; None if all are right."""
     for key in ("image_size", "crop_size"):
         if not _is_count(manifest[key]):
             return key

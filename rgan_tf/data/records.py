@@ -1,7 +1,7 @@
 """Scenes as tf.Example records in TF-GNN's encoding, one per image.
 
-The schema beside the records, `scene_graph.pbtxt`, is all that `tfgnn.parse_example` needs to
-read them.
+The schema beside the records, `scene_graph.pbtxt`, is all that `tfgnn.parse_example` needs to read
+them.
 """
 
 from __future__ import annotations
@@ -54,16 +54,16 @@ def schema_text() -> str:
 
 
 def graph_spec() -> tfgnn.GraphTensorSpec:
-    """The type of one record as a GraphTensor."""
+    """The GraphTensor spec of one record."""
     schema = text_format.Parse(schema_text(), tfgnn.GraphSchema())
     return tfgnn.create_graph_spec_from_schema_pb(schema)
 
 
 def encode_scene(scene: Scene) -> bytes:
-    """A scene as the bytes of a tf.Example.
+    """Encodes a scene as a tf.Example.
 
-    The same bytes as `tfgnn.write_example` gives for the GraphTensor of the scene, without
-    building that tensor, which would take longer than the rest of preparing an image.
+    The bytes equal those of `tfgnn.write_example` for the scene's GraphTensor, without building
+    that tensor, which would take longer than the rest of preparing an image.
     """
     features = {
         "context/image": _bytes_feature(scene.image),
@@ -94,10 +94,10 @@ def _floats_feature(values) -> tf.train.Feature:
 
 
 class RecordWriter:
-    """Writes the scenes of a split in their order; a shard is full before the next one begins.
+    """Writes the scenes of a split in order into shards.
 
     Args:
-      folder: where the shards go; it exists.
+      folder: existing folder for the shards.
       split: first part of the file names.
       per_shard: records in every shard but the last.
     """
@@ -108,7 +108,7 @@ class RecordWriter:
         self._per_shard = per_shard
         self._written = 0
         self._paths: list[Path] = []
-        self._open = contextlib.ExitStack()  # the shard that is being written
+        self._open = contextlib.ExitStack()  # the current shard
 
     def __enter__(self) -> RecordWriter:
         return self
@@ -126,26 +126,26 @@ class RecordWriter:
         self._written += 1
 
     def finish(self) -> list[Path]:
-        """Gives the shards their names, e.g. val-00000-of-00001.tfrecord, and returns them."""
+        """Renames the shards, e.g. to val-00000-of-00001.tfrecord, and returns their paths."""
         self._open.close()
         count = len(self._paths)
-        return [  # the number of shards is part of the names and known only now
+        return [  # the names contain the number of shards, known only now
             path.rename(self._folder / f"{self._split}-{index:05d}-of-{count:05d}.tfrecord")
             for index, path in enumerate(self._paths)
         ]
 
 
 def read_scenes(paths: Sequence[Path]) -> Iterator[Scene]:
-    """Reads records in order, with TensorFlow's checksums.
+    """Reads records in order and verifies TensorFlow's checksums.
 
     Raises:
       CorruptData: at the first damaged record, naming the file and the record.
     """
     spec = graph_spec()
     for path in paths:
-        record_offsets(path)  # TensorFlow takes a file that ends inside a header for a whole one
+        record_offsets(path)  # TensorFlow does not notice a file that ends inside a header
         dataset = tf.data.TFRecordDataset(str(path))
-        # Taken one by one, so that a failure can say which record it is.
+        # One by one, so that an error can name the record.
         records = []
         for raw in _checked(dataset, path):
             records.append(raw)
@@ -157,7 +157,7 @@ def read_scenes(paths: Sequence[Path]) -> Iterator[Scene]:
 
 
 def record_offsets(path: Path) -> list[tuple[int, int]]:
-    """Where each record's payload lies in a TFRecord file: (offset, length) in bytes.
+    """The position of each record's payload in a TFRecord file: (offset, length) in bytes.
 
     Raises:
       CorruptData: if the file is missing or ends inside a record.
@@ -180,7 +180,7 @@ def record_offsets(path: Path) -> list[tuple[int, int]]:
 
 
 def read_image_bytes(path: Path, offset: int, length: int) -> bytes:
-    """The PNG bytes of the record whose payload lies at `offset`."""
+    """The PNG bytes of the record with its payload at `offset`."""
     with open(path, "rb") as file:
         file.seek(offset)
         payload = file.read(length)

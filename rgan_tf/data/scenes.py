@@ -1,4 +1,4 @@
-"""All scenes of a split, padded and ready to be gathered by position."""
+"""All scenes of a split, padded, by position."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from rgan_tf.errors import CorruptData
 from rgan_tf.graph.fit import fit_graph
 from rgan_tf.storage.image import decode_image, resize_image
 
-IMAGE_CACHE_BYTES = 2**30  # images up to this size together are kept in memory
+IMAGE_CACHE_BYTES = 2**30  # a split's images are kept in memory if not larger together
 
 
 class SceneStore:
-    """The records of a split, read once with their checksums.
+    """The records of a split, read once and verified.
 
-    Images are kept in memory, decoded and resized, where they fit; else each is read from its
-    record when it is asked for.
+    Decoded and resized images are kept in memory if they fit; else each is read from its record on
+    demand.
 
     Args:
       paths: the shards, in order.
-      expected: number of records there must be.
+      expected: number of records.
       image_size: side in px to which images are squashed.
-      max_objects: O; of a larger scene, objects that take part in a relationship go first.
+      max_objects: O; of a larger scene, objects in relationships are kept first.
       max_triples: T; further relationships are dropped.
-      cache_bytes: limit of the memory for images.
+      cache_bytes: memory limit for images.
 
     Attributes:
       image_ids: [N] int64.
-      objects: [N, O] int32, 0 where there is none.
-      boxes: [N, O, 4] float32, zeros where there is no object.
-      triples: [N, T, 3] int32, -1 where there is none.
-      patch_rows: [N, O] int32, -1 where there is no object.
+      objects: [N, O] int32, 0 for padding.
+      boxes: [N, O, 4] float32, zeros for padding.
+      triples: [N, T, 3] int32, -1 for padding.
+      patch_rows: [N, O] int32, -1 for padding.
 
     Raises:
       CorruptData: if a record is damaged or the number of records is wrong.

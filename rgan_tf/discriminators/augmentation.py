@@ -1,10 +1,10 @@
 """Differentiable augmentation of real and generated images (Zhao et al., NeurIPS 2020).
 
-A discriminator that sees few real images learns them by heart. It is shown real and generated
-images after the same kind of random change instead, and the generator is trained through that
-change, so nothing forces it to draw changed images.
+A discriminator that sees few real images memorises them. Instead it sees real and generated images
+after the same kind of random change, and the generator is trained through that change, so it need
+not draw changed images.
 
-Every row has its own seed: what happens to an image depends neither on its neighbours nor on how a
+Every row has its own seed: the change of an image depends neither on its neighbours nor on how a
 batch is split, and two batches with the same seeds are changed alike.
 """
 
@@ -18,33 +18,33 @@ from rgan_tf.config import AUGMENTATIONS
 from rgan_tf.retrieval.noise import stateless_uniform
 from rgan_tf.seeds import Purpose
 
-# A number is never given to another kind, so that old runs can be repeated.
+# A number is never reused for another kind, so that old runs can be repeated.
 _STREAMS = {"color": 1, "translation": 2, "cutout": 3}
 _NUMBERS = 3  # the most that one kind draws per row
 
 BRIGHTNESS = (-0.5, 0.5)  # added
-SATURATION = (0.0, 2.0)  # factor on the distance from the grey of the pixel
-CONTRAST = (0.5, 1.5)  # factor on the distance from the mean of the image
-TRANSLATION_DIVISOR = 8  # an image is moved by up to this part of its side
-CUTOUT_DIVISOR = 2  # the square has this part of the side of the image
+SATURATION = (0.0, 2.0)  # factor on the distance from the pixel's grey
+CONTRAST = (0.5, 1.5)  # factor on the distance from the image's mean
+TRANSLATION_DIVISOR = 8  # images move by up to this part of their side
+CUTOUT_DIVISOR = 2  # the square has this part of the image's side
 
 
 def augment(images: tf.Tensor, seeds: tf.Tensor, kinds: Sequence[str]) -> tf.Tensor:
-    """Changes every image at random, in a way that gradients pass through.
+    """Changes every image at random and differentiably.
 
     Args:
       images: [B, H, W, 3] in [-1, 1], of any floating type; H and W are known when traced.
       seeds: [B, 2] int32, one per row; the same seed gives the same change.
-      kinds: some of `AUGMENTATIONS`, applied in that order whatever the order here; what one kind
-        draws does not depend on the others.
+      kinds: some of `AUGMENTATIONS`; always applied in the order of `AUGMENTATIONS`. The random
+        numbers of one kind do not depend on the others.
 
     Returns:
       [B, H, W, 3] of the type of `images`, computed in float32. Colours may leave [-1, 1]: they
-      are not clipped, as clipped pixels would pass no gradient on. Without kinds the images
+      are not clipped, because clipped pixels have no gradient. Without kinds, the images
       themselves.
 
     Raises:
-      ValueError: for an unknown kind, or seeds that are not one per image.
+      ValueError: for an unknown kind, or if there is not one seed per image.
     """
     for kind in kinds:
         if kind not in AUGMENTATIONS:
@@ -52,7 +52,7 @@ def augment(images: tf.Tensor, seeds: tf.Tensor, kinds: Sequence[str]) -> tf.Ten
     if not kinds:
         return images
     seeds = tf.cast(seeds, tf.int32)  # [B, 2]
-    # One seed for several images would be broadcast, and would change all of them alike.
+    # A single seed would be broadcast and change all images alike.
     if not seeds.shape.is_compatible_with([images.shape[0], 2]):
         raise ValueError(f"seeds must be [{images.shape[0]}, 2], one per image; got {seeds.shape}")
     values = tf.cast(images, tf.float32)  # [B, H, W, 3]
@@ -90,7 +90,7 @@ def change_colors(
 
 
 def translate(images: tf.Tensor, down: tf.Tensor, right: tf.Tensor) -> tf.Tensor:
-    """Moves images by whole pixels; mid grey, 0, comes in from outside.
+    """Moves images by whole pixels and fills with mid grey, 0.
 
     Args:
       images: [B, H, W, 3] float32.
@@ -106,8 +106,8 @@ def translate(images: tf.Tensor, down: tf.Tensor, right: tf.Tensor) -> tf.Tensor
     inside = _product(
         (rows >= 0) & (rows < height), (columns >= 0) & (columns < width)
     )  # [B, H, W, 1]
-    # A product with shift matrices would do, but would round the pixels on a device that
-    # multiplies in TensorFloat-32.
+    # A product with shift matrices would round the pixels on a device that multiplies in
+    # TensorFloat-32.
     rows = tf.clip_by_value(rows, 0, height - 1)  # [B, H]
     columns = tf.clip_by_value(columns, 0, width - 1)  # [B, W]
     moved = tf.gather(images, rows, axis=1, batch_dims=1)  # [B, H, W, 3]
@@ -120,7 +120,7 @@ def cut_out(images: tf.Tensor, top: tf.Tensor, left: tf.Tensor) -> tf.Tensor:
 
     Args:
       images: [B, H, W, 3] float32.
-      top: [B] int32, px, the first row of the rectangle; may lie outside, as may other parts.
+      top: [B] int32, px, the first row of the rectangle; it may lie partly or fully outside.
       left: [B] int32, px, the first column.
 
     Returns:
@@ -142,10 +142,10 @@ def _product(rows: tf.Tensor, columns: tf.Tensor) -> tf.Tensor:
 
 
 def _draw(seeds: tf.Tensor, streams: Sequence[int]) -> tf.Tensor:
-    """Uniform numbers [B, streams, 3] float32 from [0, 1), a row's from its own seed [2]."""
+    """Uniform numbers [B, streams, 3] float32 from [0, 1), each row from its seed [2]."""
 
     def draw(seed):
-        # The purpose keeps a row that also seeds its retrieval from sharing a stream with it.
+        # The purpose separates this stream from that of a retrieval with the same seed.
         seed = tf.random.experimental.stateless_fold_in(
             seed, int(Purpose.AUGMENTATION), alg="philox"
         )  # [2]
@@ -163,14 +163,14 @@ def _draw(seeds: tf.Tensor, streams: Sequence[int]) -> tf.Tensor:
 
 
 def _between(uniform: tf.Tensor, limits: tuple[float, float]) -> tf.Tensor:
-    """Moves numbers from [0, 1) to the given limits."""
+    """Scales numbers from [0, 1) to the given limits."""
     low, high = limits
     return low + uniform * (high - low)
 
 
 def _below(uniform: tf.Tensor, count: int) -> tf.Tensor:
-    """One of 0 .. count - 1, int32, from numbers in [0, 1)."""
-    # The largest draw, 1 - 2^-24, times a count is rounded to below the count.
+    """Integers 0 .. count - 1, int32, from numbers in [0, 1)."""
+    # The largest number, 1 - 2^-24, times a count rounds to below the count.
     return tf.cast(tf.floor(uniform * count), tf.int32)
 
 

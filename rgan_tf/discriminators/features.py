@@ -1,9 +1,9 @@
 """A discriminator on the maps of a frozen pretrained network (Sauer et al., NeurIPS 2021).
 
 Real and generated images differ in the maps of a pretrained network long before a discriminator
-that starts from pixels has found out what to look at. Heads on the maps as they are would look at a
-few telling channels and leave the rest to the generator's will; fixed random mixing across channels
-and scales spreads every channel over everything that the heads see.
+that starts from pixels has found the differences. Heads on the raw maps would use a few telling
+channels and leave the others unconstrained; fixed random mixing across channels and scales spreads
+every channel over everything that the heads see.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from rgan_tf.discriminators.pixels import ImageDiscriminator
 from rgan_tf.generator.layout import crop_objects
 from rgan_tf.seeds import Purpose, derive_seed
 
-_SMALLEST_SIDE = 4  # px; heads halve their map down to it
-_SMALLEST_DEVIATION = 1e-6  # of a map; of one that never changes nothing can be learned
+_SMALLEST_SIDE = 4  # px; heads halve their map down to this
+_SMALLEST_DEVIATION = 1e-6  # of a map; a constant map teaches nothing
 
 
 @tf.keras.utils.register_keras_serializable(package="rgan_tf")
 class RandomMixing(tf.keras.layers.Layer):
     """Mixes maps across channels, and from deep to shallow across scales; never trained.
 
-    Always computes in float32. The kernels are a function of the seed, and saved all the same.
+    Always computes in float32. The kernels are a function of the seed, but are saved too.
 
     Args:
       sides: px, of the square maps, shallow to deep; none larger than the one before.
@@ -72,13 +72,13 @@ class RandomMixing(tf.keras.layers.Layer):
                 kernels.append(self._fixed(f"{name}_{index}", shape, self._kaiming(stream)))
 
     def calibrate(self, maps: Sequence[tf.Tensor]) -> None:
-        """Makes maps of this kind come in with mean 0 per channel and deviation 1 over all.
+        """Normalises maps of this kind to mean 0 per channel and deviation 1 over all.
 
         The deviations of a pretrained network's maps differ by a factor of ten and more; the
-        largest would drown the others in the sum.
+        largest would dominate the sum.
 
         Args:
-          maps: as for a call, of any images that look roughly like pictures.
+          maps: as for a call, of images that roughly look like photographs.
         """
         for index, values in enumerate(maps):
             mean = tf.reduce_mean(values, axis=[0, 1, 2])  # [C]
@@ -113,7 +113,7 @@ class RandomMixing(tf.keras.layers.Layer):
         )
 
     def _kaiming(self, stream: int):
-        """Gives a kernel of a shape, after which the deviation is what it was before."""
+        """Makes a kernel that preserves the deviation, given its shape."""
 
         def draw(shape):
             fan_in = tf.TensorShape(shape)[:-1].num_elements()
@@ -128,13 +128,13 @@ class FeatureDiscriminator(tf.keras.layers.Layer):
     """Judges an image by its maps in a frozen network: one head per map, after `RandomMixing`.
 
     Args:
-      sides, map_channels, seed: as for `RandomMixing`.
+      sides, map_channels, seed: see `RandomMixing`.
       channels: of the mixed maps and of the heads, at least 1.
-      spectral_normalization: as for `ImageDiscriminator`; of the heads.
+      spectral_normalization: of the heads; see `ImageDiscriminator`.
 
     Call args:
       maps: each [B, side, side, map channels] float32, shallow to deep.
-      training: as for `ImageDiscriminator`.
+      training: see `ImageDiscriminator`.
 
     Returns:
       For each map logits [B, h, w] float32, positive = real. Heads halve their map until its side
@@ -154,7 +154,7 @@ class FeatureDiscriminator(tf.keras.layers.Layer):
         spectral_normalization: bool = True,
         **kwargs: Any,
     ):
-        # The maps reach the mixing in float32, whatever the heads compute in.
+        # The mixing gets the maps in float32, whatever precision the heads have.
         super().__init__(autocast=False, **kwargs)
         self.channels, self.seed = channels, seed
         self.spectral_normalization = spectral_normalization
@@ -188,7 +188,7 @@ class FeatureDiscriminator(tf.keras.layers.Layer):
 
 
 def noise_pictures(count: int, size: int, seed: int) -> tf.Tensor:
-    """Noise of all scales, as strong as the contrast of photographs, to calibrate maps with.
+    """Noise of all scales with the contrast of photographs, for calibrating maps.
 
     Args:
       count: B.
@@ -221,6 +221,6 @@ def _halvings(side: int) -> int:
 
 
 def _resize(values: tf.Tensor, side: int) -> tf.Tensor:
-    """Bilinear: [B, h, w, C] -> [B, side, side, C], by matrix products, as crops are cut."""
+    """Bilinear resize: [B, h, w, C] -> [B, side, side, C], by matrix products as in crops."""
     whole = tf.tile(tf.constant([[[0.0, 0.0, 1.0, 1.0]]]), [tf.shape(values)[0], 1, 1])  # [B, 1, 4]
     return crop_objects(values, whole, side)[:, 0]  # [B, side, side, C]

@@ -10,11 +10,11 @@ import tensorflow as tf
 from rgan_tf.adapters.addons import spectral_normalization as _spectral_normalization
 from rgan_tf.generator import blocks
 
-# With its largest singular value at 1, a 4 x 4 convolution passes on about half of the deviation it
-# receives. After four layers the logits of different crops would differ by thousandths, and neither
-# head would learn. A gain of 2 after each normalised layer keeps the deviation level, and the
-# discriminator bounded. A gain of 4 learns faster alone, but from the first step on its gradient
-# drives a new generator into saturation.
+# With its largest singular value at 1, a 4 x 4 convolution passes on about half of the deviation of
+# its input. After four layers the logits of different crops would differ by thousandths, and
+# neither head would learn. A gain of 2 after each normalised layer keeps the deviation level and
+# the discriminator bounded. A gain of 4 learns faster alone, but from the first step on its
+# gradient drives a new generator into saturation.
 SPECTRAL_GAIN = 2.0
 
 
@@ -96,13 +96,13 @@ class ObjectDiscriminator(tf.keras.layers.Layer):
     """Judges crops of objects and names their category (auxiliary classifier).
 
     The class head is never normalised: it is a classifier, not a critic, and bounding its slope
-    would only blunt it.
+    would only weaken it.
 
     Args:
-      num_objects: rows of the object vocabulary, reserved ids included; at least 2.
+      num_objects: rows of the object vocabulary, including reserved ids; at least 2.
       channels: channels of the convolutions, each halving the resolution.
       hidden: size of the common fully connected layer, at least 1.
-      spectral_normalization: as for `ImageDiscriminator`.
+      spectral_normalization: see `ImageDiscriminator`.
 
     Call args:
       crops: [B, O, h, w, 3] float32 in [-1, 1].
@@ -110,7 +110,7 @@ class ObjectDiscriminator(tf.keras.layers.Layer):
 
     Returns:
       logits [B, O] float32, positive = real, and class logits [B, O, num_objects] float32.
-      Rows of padded objects mean nothing.
+      Rows of padded objects are meaningless.
 
     Raises:
       ValueError: if an argument is out of range.
@@ -142,8 +142,8 @@ class ObjectDiscriminator(tf.keras.layers.Layer):
             spectral_normalization,
         )
         self.head = _normalized(tf.keras.layers.Dense(1, name="head"), spectral_normalization)
-        # Small at first: the hidden layer's values are large, and a confident guess made at random
-        # would be what the generator first learns from.
+        # Small at first: the hidden layer's values are large, and the generator would first learn
+        # from confident random guesses.
         self.class_head = tf.keras.layers.Dense(
             num_objects,
             kernel_initializer=tf.keras.initializers.VarianceScaling(0.01),

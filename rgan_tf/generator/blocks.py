@@ -1,7 +1,7 @@
 """Convolution pieces shared by the generators.
 
-There are no normalisation layers: a picture then does not depend on the others in its batch, and
-training on several replicas equals training on one. The residual branches start small instead.
+There are no normalisation layers, so an image does not depend on the others in its batch, and
+training on several replicas equals training on one. Residual branches start small instead.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ def convolution(
       name: name of the layer.
       strides: stride in both directions.
       use_bias: whether a bias is added.
-      gain: factor on the initial standard deviation; above 0, so that gradients pass from the
-        first step on, or 0 for a kernel of zeros: its output starts at 0, itself it learns at once.
+      gain: factor on the initial standard deviation; positive so that gradients pass from the
+        first step on, or 0 for a zero kernel, whose output starts at 0 but which learns at once.
     """
     scaled = tf.keras.initializers.VarianceScaling(
         2.0 * gain**2 or 1.0, mode="fan_in", distribution="truncated_normal"

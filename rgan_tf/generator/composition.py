@@ -1,4 +1,4 @@
-"""The patches' own pixels, put together at full resolution by the fuser's attention."""
+"""Composes the patches' own pixels at full resolution by the fuser's attention."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ class Composition(NamedTuple):
     """Patches in their boxes.
 
     Attributes:
-      colours: [B, H, W, 3] float32 in [-1, 1]; 0, mid grey, where no box lies.
-      opacity: [B, H, W, 1] float32 in [0, 1]: how far the patches that were taken show their
-        object there, by their masks. Without masks 1 in every box; 0 where no box lies.
+      colours: [B, H, W, 3] float32 in [-1, 1]; 0, mid grey, outside all boxes.
+      opacity: [B, H, W, 1] float32 in [0, 1]: how far the composed patches show their objects, by
+        their masks. Without masks 1 in every box; 0 outside all boxes.
     """
 
     colours: tf.Tensor
@@ -25,9 +25,9 @@ class Composition(NamedTuple):
 def compose(
     crops: tf.Tensor, weights: tf.Tensor, boxes: tf.Tensor, masks: tf.Tensor | None = None
 ) -> Composition:
-    """Warps patches into their boxes and adds them up by whose pixel it is.
+    """Warps patches into their boxes and sums them with the attention weights.
 
-    The image node has no pixels and takes no part: it speaks through the decoder.
+    The image node has no pixels and is left out; it acts through the decoder.
 
     Args:
       crops: [B, O, h, w, 3] in [-1, 1].

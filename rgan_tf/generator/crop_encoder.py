@@ -1,4 +1,4 @@
-"""Patch to feature maps."""
+"""Encodes patches as feature maps."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ MAP_SIZE = 8  # side of every crop map
 
 
 class CropMaps(NamedTuple):
-    """What is known of every patch.
+    """Feature maps of every patch.
 
     Attributes:
       maps: [N, 8, 8, channels], the crop maps.
-      fine: [N, 16, 16, channels / 2] activated, what the last halving reads. Of crops of 16 px and
-        less it is the crop itself: they have no map between it and the last.
+      fine: [N, 16, 16, channels / 2] activated, the input of the last halving; the crop itself if
+        that has 16 px or less.
     """
 
     maps: tf.Tensor
@@ -28,8 +28,8 @@ class CropMaps(NamedTuple):
 class CropEncoder(tf.keras.layers.Layer):
     """Halves a patch until its map is 8 x 8, then one residual block.
 
-    The kernels of the halving convolutions are 4 wide: with an even kernel the cells of the map
-    stay centred on the pixels they describe, with a 3-wide one they shift by half a pixel.
+    The halving convolutions have kernels 4 wide: an even kernel keeps the map's cells centred on
+    their pixels, a 3-wide one shifts them by half a pixel.
 
     Args:
       crop_size: side of the patches in px: 8, 16, 32, 64, ...

@@ -1,4 +1,4 @@
-"""Canvas to image."""
+"""Decodes the canvas to an image."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import tensorflow as tf
 from rgan_tf.generator import blocks
 from rgan_tf.generator.composition import Composition
 
-_PIXEL_LIMIT = 0.95  # of colours before the inverse of tanh, which is infinite at 1
+_PIXEL_LIMIT = 0.95  # factor on colours before atanh, which is infinite at 1
 
 
 @tf.keras.utils.register_keras_serializable(package="rgan_tf")
@@ -18,22 +18,22 @@ class CanvasDecoder(tf.keras.layers.Layer):
     """Residual blocks at the resolution of the canvas, then doublings up to the image.
 
     With a composition the image is tanh(gain * atanh(0.95 * colours) + bias), gain and bias per
-    pixel and colour; the bias is what would be the image without it. In this scale, the logarithm
-    of the odds of a brightness, a bias is exposure and white balance, a gain is contrast, and
-    nothing can leave [-1, 1] or be cut off there. The last stage sees the composition too, so that
-    both may follow its edges. All of it starts at zero: at first the image is the one without.
+    pixel and colour; the bias alone gives the image without composition. In this scale, the
+    log-odds of brightness, a bias is exposure and white balance, a gain is contrast, and nothing
+    leaves [-1, 1] or is clipped there. The last stage also sees the composition, so that gain and
+    bias can follow its edges. All of this starts at zero, that is, without composition.
 
     Args:
       canvas_channels: channels of the canvas, at least 1.
       canvas_blocks: residual blocks before the first doubling, at least 0.
       decoder_channels: channels after each doubling, at least one entry.
-      skip: whether there are further features for the first doubling.
+      skip: whether the first doubling gets further features.
       composition: whether there are patches at full resolution.
 
     Call args:
       canvas: [B, S, S, canvas_channels] float32.
-      skip: [B, 2 S, 2 S, .] float32; None without.
-      composition: `Composition` of the size of the image; None without.
+      skip: [B, 2 S, 2 S, .] float32, or None.
+      composition: `Composition` of the size of the image, or None.
 
     Returns:
       [B, S * 2^n, S * 2^n, 3] float32 in [-1, 1], n = len(decoder_channels).
@@ -74,7 +74,7 @@ class CanvasDecoder(tf.keras.layers.Layer):
             )
             for index, channels in enumerate(decoder_channels)
         ]
-        # Small at first, so that tanh starts unsaturated.
+        # Small at first, so that tanh does not start saturated.
         self.to_image = blocks.convolution(3, 3, gain=0.1, name="to_image")
         if skip:
             self.from_skip = blocks.convolution(

@@ -13,12 +13,12 @@ _OUTSIDE = -1e9  # attention logit of a pixel outside the box
 
 
 class Fusion(NamedTuple):
-    """The canvas, and by what it was decided.
+    """The canvas and the attention scores.
 
     Attributes:
       canvas: [B, S, S, C].
-      scores: [B, O, h, w, 1] float32, t_i of equation (8) before it is warped into the box; with
-        it `object_weights` gives M_i at any resolution.
+      scores: [B, O, h, w, 1] float32, t_i of equation (8) before the warp into the box; with it
+        `object_weights` gives M_i at any resolution.
     """
 
     canvas: tf.Tensor
@@ -32,7 +32,7 @@ def object_weights(
     size: int,
     masks: tf.Tensor | None = None,
 ) -> tf.Tensor:
-    """The weights M_i of equation (8) on a canvas of any size: whose pixel is it?
+    """The weights M_i of equation (8), which object owns a pixel, on a canvas of any size.
 
     Args:
       scores: [B, O, h, w, 1] float32 t_i, as in `Fusion`.
@@ -73,14 +73,14 @@ class ObjectImageFuser(tf.keras.layers.Layer):
         (9)  canvas = attention_weight * M_attn + x_img
 
     Differs from the paper as printed: t_i is divided by sqrt(C) (PasteGAN's code); objects whose
-    box does not cover a pixel take no part in its softmax, and a pixel that no box covers gets no
-    attention term; x_img, the concatenation of the image node's map and vector, passes through a
-    linear map of its own to have the channels of M_attn. With soft masks s_i, which are not in the
-    paper, t_i becomes t_i + log s_i: at pixels of its box that are not the object, a patch yields
-    to the others. What one box alone covers stays its own, whatever its mask.
+    box does not cover a pixel are left out of its softmax, and a pixel outside all boxes gets no
+    attention term; x_img, the concatenation of the image node's map and vector, passes through its
+    own linear map to get the channels of M_attn. With soft masks s_i, which are not in the paper,
+    t_i becomes t_i + log s_i: at pixels of its box that are not the object, a patch yields to the
+    others. A pixel that only one box covers belongs to it, whatever its mask.
 
-    f, q and l are 1 x 1 convolutions without bias. They are linear, so they are applied before
-    the warp, on small maps, and t_i is contracted there too: equal to the equations, and cheaper.
+    f, q and l are 1 x 1 convolutions without bias. They are linear, so they are applied before the
+    warp, on small maps, and t_i is contracted there too: equal to the equations but cheaper.
 
     Args:
       channels: channels C of the canvas, at least 1.
@@ -111,7 +111,7 @@ class ObjectImageFuser(tf.keras.layers.Layer):
             raise ValueError(f"attention_weight must not be negative, got {attention_weight}")
         self.channels = channels
         self.attention_weight = attention_weight
-        # f and l read the same input: one layer for both halves.
+        # f and l read the same input: one layer computes both.
         self.map_features = blocks.convolution(
             2 * channels, 1, use_bias=False, gain=0.5, name="map_features"
         )
@@ -146,7 +146,7 @@ class ObjectImageFuser(tf.keras.layers.Layer):
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """t_i [B, O, h, w, 1] float32 and the features l(x_i) [B, O, h, w, C], not yet warped.
 
-        `maps` is [B, O, h, w, D], without the image; the rest as in `call`.
+        `maps` is [B, O, h, w, D], without the image; for the rest see `call`.
         """
         objects, height, width, depth = maps.shape[1:]
         both = self.map_features(tf.reshape(maps, [-1, height, width, depth]))  # [B*O, h, w, 2C]

@@ -1,4 +1,4 @@
-"""Patches, graph and boxes to images: the third stage of the paper's pipeline."""
+"""Generates images from patches, graph and boxes: the third stage of the paper's pipeline."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from rgan_tf.graph.encoder import GraphEncoding
 
 
 class Fused(NamedTuple):
-    """What the decoder reads: all objects put together, on canvases of the image's shape.
+    """The decoder's input: all objects fused on canvases of the image's shape.
 
     Attributes:
       canvas: [B, S, S, canvas_channels], S = image_size / 4, equation (9).
-      skip: [B, 2 S, 2 S, .], None without the skip.
-      composition: of the size of the image, None without it.
-      mask_logits: [B, O, h, w, 1] float32, over each patch and not in its box; None without masks.
+      skip: [B, 2 S, 2 S, .], or None.
+      composition: of the size of the image, or None.
+      mask_logits: [B, O, h, w, 1] float32, over each patch, not its box; None without masks.
     """
 
     canvas: tf.Tensor
@@ -38,11 +38,11 @@ class Fused(NamedTuple):
 class PatchGenerator(tf.keras.layers.Layer):
     """Crop encoder, object-object refiner, object-image fuser and decoder (section 3.3).
 
-    Differs from the paper (which follows PasteGAN): the canvas lies at a quarter of the image's
+    Differs from the paper (which follows PasteGAN): the canvas has a quarter of the image's
     resolution, nothing is normalised over the batch, and the image node starts from a zero map
-    (PasteGAN: from the map of a zero crop). Not in the paper, and off unless asked for: the
-    composition of the patches' pixels, soft masks, and the skip. All three put objects together by
-    the attention of equation (8), computed anew at their resolution.
+    (PasteGAN: from the map of a zero crop). Not in the paper, and off by default: the composition
+    of the patches' pixels, soft masks, and the skip. All three fuse objects by the attention of
+    equation (8), recomputed at their resolution.
 
     Args:
       image_size: side of the images in px, a multiple of 4.
@@ -55,8 +55,8 @@ class PatchGenerator(tf.keras.layers.Layer):
       decoder_channels: channels after each of the two doublings.
       attention_weight: lambda_attn of equation (9).
       composition: keep the patches' pixels, see `CanvasDecoder`.
-      masks: weigh each patch by a soft mask of its own, see `PatchMask`.
-      skip: hand the crop encoder's finer maps to the decoder's first doubling.
+      masks: weight each patch by its own soft mask, see `PatchMask`.
+      skip: pass the crop encoder's finer maps to the decoder's first doubling.
 
     Call args:
       crops: [B, O, crop_size, crop_size, 3] float32 in [-1, 1], one patch per object.
@@ -143,7 +143,7 @@ class PatchGenerator(tf.keras.layers.Layer):
         return self.fuse(crops, encoding, boxes).canvas
 
     def fuse(self, crops: tf.Tensor, encoding: GraphEncoding, boxes: tf.Tensor) -> Fused:
-        """All that comes before the decoder; arguments as in `call`."""
+        """Everything before the decoder; for the arguments see `call`."""
         objects = crops.shape[1]
 
         def by_object(values: tf.Tensor) -> tf.Tensor:
@@ -151,7 +151,7 @@ class PatchGenerator(tf.keras.layers.Layer):
 
         crop_maps = self.crop_encoder(tf.reshape(crops, [-1, *crops.shape[2:]]))
         maps = by_object(crop_maps.maps)  # [B, O, 8, 8, C]
-        # Padded objects need no mask here: no edge touches them, and the fuser leaves them out.
+        # Padded objects need no mask here: they have no edges, and the fuser leaves them out.
         maps = tf.concat([maps, tf.zeros_like(maps[:, :1])], axis=1)  # [B, O + 1, 8, 8, C]
         for layer in self.refiner:
             maps = layer(maps, encoding.predicate_vectors, encoding.triples)

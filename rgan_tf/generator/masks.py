@@ -12,11 +12,11 @@ from rgan_tf.generator.crop_encoder import CropMaps
 
 @tf.keras.utils.register_keras_serializable(package="rgan_tf")
 class PatchMask(tf.keras.layers.Layer):
-    """Logits of a soft mask from both maps of a patch and the vector of its object.
+    """Predicts logits of a soft mask from both maps of a patch and its object's vector.
 
-    The vector says what to look for: in a patch that shows trees, sky and a road, `vegetation` is
-    another part than `sky`. The last convolution starts at zero, so that all masks are alike at
-    first and change nothing.
+    The vector tells which part to select: in a patch with trees, sky and a road, `vegetation` and
+    `sky` are different parts. The last convolution starts at zero, so that masks have no effect at
+    first.
 
     Args:
       channels: hidden channels, at least 1.

@@ -15,9 +15,9 @@ from rgan_tf.graph import tensors
 class TripletMapConvolution(tf.keras.layers.Layer):
     """A 3 x 3 convolution over [subject map; predicate vector repeated; object map] per edge.
 
-    Equal to concatenating and convolving, but the maps are convolved once per node instead of
-    once per edge, and the predicate, constant over the map, needs one product per kernel tap: a
-    tap counts at a position if it does not reach beyond the zero-padded border there.
+    Equal to concatenating and convolving, but maps are convolved once per node instead of once per
+    edge, and the predicate, constant over the map, needs one product per kernel tap: a tap counts
+    at a position if it does not reach into the zero padding there.
 
     Args:
       filters: output channels, at least 1.
@@ -40,7 +40,7 @@ class TripletMapConvolution(tf.keras.layers.Layer):
             raise ValueError(f"filters must be at least 1, got {filters}")
         self.filters = filters
         # Each of the three parts starts with a third of the He variance of the whole convolution;
-        # a predicate is seen through up to nine taps.
+        # a predicate passes through up to nine taps.
         self.ends = blocks.convolution(2 * filters, 3, use_bias=False, gain=3**-0.5, name="ends")
         self.taps = tf.keras.layers.Dense(
             9 * filters,
@@ -76,7 +76,7 @@ class TripletMapConvolution(tf.keras.layers.Layer):
 class RefinerLayer(tf.keras.layers.Layer):
     """One graph convolution over crop maps with average pooling over edges and a residual sum.
 
-    As in `TripletConvolution`, the role-specific linear maps follow the average.
+    As in `TripletConvolution`, the role-specific linear maps come after the average.
 
     Args:
       channels: channels C of the maps, at least 1.

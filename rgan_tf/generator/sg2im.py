@@ -1,4 +1,4 @@
-"""The parametric generators that retrieval is compared with: sg2im's decoder, pasted patches."""
+"""The parametric baselines: sg2im's decoder, and patches pasted without a network."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from rgan_tf.generator.layout import box_coverage, warp_to_boxes
 class Sg2imDecoder(tf.keras.layers.Layer):
     """Layout of object vectors and a cascaded refinement network (sg2im, without masks).
 
-    The layout of a pixel is the sum of the vectors of the objects whose box covers it. Each module
-    doubles the resolution, sees the layout at that resolution and applies two convolutions.
-    Differs from sg2im: object vectors are projected to `layout_channels` before they are laid out,
-    there is no normalisation, and the output is bounded.
+    The layout of a pixel is the sum of the vectors of the objects whose boxes cover it. Each module
+    doubles the resolution, reads the layout at that resolution and applies two convolutions.
+    Differs from sg2im: object vectors are projected to `layout_channels` first, there is no
+    normalisation, and the output is bounded.
 
     Args:
       image_size: side of the images in px, a multiple of 2^n.
@@ -66,7 +66,7 @@ class Sg2imDecoder(tf.keras.layers.Layer):
             )
             for index, channels in enumerate(decoder_channels)
         ]
-        # Small at first, so that tanh starts unsaturated.
+        # Small at first, so that tanh does not start saturated.
         self.to_image = blocks.convolution(3, 3, gain=0.1, name="to_image")
 
     def call(
@@ -89,7 +89,7 @@ class Sg2imDecoder(tf.keras.layers.Layer):
     ) -> tf.Tensor:
         """The layout, average-pooled by `factor`.
 
-        A box is the outer product of its rows and columns, and so is the average of a box.
+        A box is the outer product of its rows and columns, and so is its average.
         """
         objects, pixels = rows.shape[1:]
         size = pixels // factor
@@ -122,8 +122,8 @@ def pasted_canvas(
       size: side of the result in px.
 
     Returns:
-      [B, size, size, C] float32; pixels outside every box are 0, mid grey. Of two boxes of the
-      same area, the later object lies on top.
+      [B, size, size, C] float32; pixels outside every box are 0, mid grey. Of two boxes of equal
+      area, the later object is on top.
     """
     rows, columns = box_coverage(boxes, size, size)  # 2 x [B, O, S]
     covered = rows[..., :, tf.newaxis] * columns[..., tf.newaxis, :] > 0  # [B, O, S, S]

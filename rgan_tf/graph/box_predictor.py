@@ -1,4 +1,4 @@
-"""Object vectors to boxes that are valid by construction."""
+"""Predicts valid boxes from object vectors."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ class BoxPredictor(tf.keras.layers.Layer):
     """Predicts one box per object (method of the paper, section 3.1).
 
     Differs from the public code, whose final ReLU gives inverted boxes: the network predicts the
-    share of the image that the box takes and where in the remaining room it lies, so every output
-    is ordered, inside the image and at least `minimum_size` wide and high.
+    share of the image that the box takes and its place in the remaining room, so every output is
+    ordered, inside the image and at least `minimum_size` wide and high.
 
     Args:
       hidden: size of the hidden layer, at least 1.
       minimum_size: smallest side of a box, fraction of the image in (0, 1).
-      instance_codes: whether interchangeable objects, whose vectors are the same, are told apart
-        by their place in their group (not in the paper, which puts them on top of each other).
-        Boxes of objects that are alone in their group do not depend on the codes' weights; these
-        start at 0, so the codes change nothing before training. Off, there are no such weights.
+      instance_codes: whether interchangeable objects, which have equal vectors, are distinguished
+        by their rank in their group (the paper puts them on top of each other). Boxes of objects
+        that are alone in their group do not depend on the codes' weights; these start at 0, so the
+        codes have no effect before training. Off, there are no such weights.
 
     Call args:
       object_vectors: [B, O, W] float32.
-      instances: [B, O, 2] int32 (rank, count) from `interchangeable.instances`; needed with
-        `instance_codes` and without influence otherwise.
+      instances: [B, O, 2] int32 (rank, count) from `interchangeable.instances`; required with
+        `instance_codes`, otherwise ignored.
 
     Returns:
-      [B, O, 4] float32 boxes [y0, x0, y1, x1] in [0, 1]. Boxes of padded objects are valid too
-      and mean nothing.
+      [B, O, 4] float32 boxes [y0, x0, y1, x1] in [0, 1]. Boxes of padded objects are valid but
+      meaningless.
 
     Raises:
-      ValueError: if an argument is out of range, or `instances` is missing where it is needed.
+      ValueError: if an argument is out of range, or `instances` is missing but required.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class BoxPredictor(tf.keras.layers.Layer):
         )
         self.output_layer = tf.keras.layers.Dense(4, name="output_layer")
         if instance_codes:
-            # Without a bias: a code of zeros must add nothing.
+            # Without bias, so that a code of zeros adds nothing.
             self.instance_layer = tf.keras.layers.Dense(
                 hidden, use_bias=False, kernel_initializer="zeros", name="instance_layer"
             )
@@ -86,15 +86,15 @@ class BoxPredictor(tf.keras.layers.Layer):
 
 
 def instance_features(instances: tf.Tensor) -> tf.Tensor:
-    """The place of an object among its look-alikes as smooth numbers.
+    """The rank of an object among interchangeable ones as smooth numbers.
 
     Args:
       instances: [B, O, 2] int32 (rank, count), 0 <= rank < count.
 
     Returns:
-      [B, O, 4] float32 in [-2, 1]: with c = 2 (rank + 0.5) / count - 1, which goes from left to
-      right through 0, the features c, sin(pi c), cos(pi c) - 1 and 1 - 1 / count. The last tells
-      the middle one of a group from an object that is alone, for which all are exactly 0.
+      [B, O, 4] float32 in [-2, 1]: with c = 2 (rank + 0.5) / count - 1, which runs from left to
+      right through 0, the features c, sin(pi c), cos(pi c) - 1 and 1 - 1 / count. The last
+      distinguishes the middle of a group from a lone object, for which all are exactly 0.
     """
     rank, count = tf.unstack(tf.cast(instances, tf.float32), axis=-1)  # [B, O] each
     centred = (2.0 * rank + 1.0) / count - 1.0  # [B, O]

@@ -1,4 +1,4 @@
-"""Scene graph to vectors: embeddings followed by triplet convolutions."""
+"""Encodes scene graphs as vectors: embeddings followed by triplet convolutions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rgan_tf.vocabulary import PADDING
 
 
 class GraphEncoding(NamedTuple):
-    """What the encoder knows about a batch of graphs.
+    """The encoding of a batch of graphs.
 
     Attributes:
       object_vectors: [B, O, W] float32, 0 for padded objects.
@@ -32,11 +32,11 @@ class GraphEncoding(NamedTuple):
 
 @tf.keras.utils.register_keras_serializable(package="rgan_tf")
 class SceneGraphEncoder(tf.keras.layers.Layer):
-    """The graph network of sg2im with the `__image__` node added inside.
+    """The graph network of sg2im; adds the `__image__` node itself.
 
     Args:
-      num_objects: rows of the object vocabulary, reserved ids included; at least 2.
-      num_predicates: rows of the predicate vocabulary, reserved id included; at least 1.
+      num_objects: rows of the object vocabulary, including reserved ids; at least 2.
+      num_predicates: rows of the predicate vocabulary, including the reserved id; at least 1.
       width: size W of all vectors.
       hidden: hidden size of the convolutions.
       layers: number of triplet convolutions, at least 1.
@@ -121,7 +121,7 @@ class SceneGraphEncoder(tf.keras.layers.Layer):
 
 
 def _embedding(rows: int, width: int, *, name: str) -> tf.keras.layers.Embedding:
-    # Unit variance is what the He-initialised convolutions expect; Keras starts far smaller.
+    # The He-initialised convolutions expect unit variance; Keras starts far smaller.
     return tf.keras.layers.Embedding(
         rows,
         width,

@@ -15,8 +15,8 @@ def fit_graph(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Cuts a graph to the sizes of a batch, as sg2im does for Visual Genome.
 
-    Objects that take part in a relationship come first, in the order of the relationships; others
-    are drawn at random. A graph that fits is returned as it is.
+    Objects in relationships come first, in the order of the relationships; others are drawn at
+    random. A graph that fits is returned unchanged.
 
     Args:
       num_objects: objects of the graph.

@@ -1,9 +1,9 @@
 """Padded scene graphs as dense tensors, and the same graphs as one TF-GNN GraphTensor.
 
 The GraphTensor is built inside the model from dense tensors, because only dense tensors pass
-through `fit`, `MirroredStrategy` and an exported signature unchanged. All graphs of a batch lie in
+through `fit`, `MirroredStrategy` and an exported signature unchanged. All graphs of a batch are in
 one component: node `n` of graph `b` has the flat index `b * N + n`. Padded edges stay in the
-tensor, so that shapes are static, and carry 0 in the edge feature `valid`.
+tensor, so that shapes are static, and have 0 in the edge feature `valid`.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def dense_to_graph_tensor(
     nodes = object_features.shape[1]
     batch = tf.shape(triples)[0]
     offsets = tf.range(batch)[:, tf.newaxis] * nodes  # [B, 1]
-    # Padded edges point at node 0 of their own graph: a legal index whose value never counts.
+    # Padded edges point at node 0 of their own graph: a valid index whose value never counts.
     subjects = tf.maximum(triples[..., 0], 0) + offsets  # [B, E]
     targets = tf.maximum(triples[..., 2], 0) + offsets  # [B, E]
     valid = tf.reduce_all(triples >= 0, axis=-1)  # [B, E]
@@ -116,17 +116,17 @@ def nodes_to_edges(graph: tfgnn.GraphTensor, end: int, values: tf.Tensor) -> tf.
 def mean_over_edges(graph: tfgnn.GraphTensor, values: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Averages edge values per node over all valid edges that touch it at either end.
 
-    The two roles are returned apart because a role-specific linear map that follows is cheaper
-    after the sum than before it, and the same by linearity: the wanted average of
-    `A(values)` at subjects and `B(values)` at objects is `A(first) + B(second)`.
+    The two roles are returned separately, because a role-specific linear map is cheaper after the
+    sum than before it, with the same result: the average of `A(values)` at subjects and
+    `B(values)` at objects is `A(first) + B(second)`.
 
     Args:
       graph: from `dense_to_graph_tensor`.
       values: [B * E, ...] one row per edge.
 
     Returns:
-      Two tensors [B * N, ...]: the sum over edges whose subject, and whose object, the node is,
-      each divided by the number of valid edges that touch the node at all (0 without any).
+      Two tensors [B * N, ...]: the sum over edges with the node as subject, and as object, each
+      divided by the number of valid edges that touch the node (0 without any).
     """
     valid = tf.cast(graph.edge_sets[RELATION][VALID], values.dtype)  # [E']
     masked = values * tf.reshape(valid, [-1] + [1] * (values.shape.rank - 1))  # [E', ...]
@@ -144,5 +144,5 @@ def mean_over_edges(graph: tfgnn.GraphTensor, values: tf.Tensor) -> tuple[tf.Ten
 
 
 def flatten_batch(values: tf.Tensor) -> tf.Tensor:
-    """[B, N, ...] -> [B * N, ...], keeping the static sizes that are known."""
+    """[B, N, ...] -> [B * N, ...], keeping known static sizes."""
     return tf.reshape(values, [-1, *values.shape[2:]])

@@ -20,8 +20,8 @@ class TripletConvolution(tf.keras.layers.Layer):
     starts with the activation; there is no activation on the outputs.
 
     Two rewritings save arithmetic without changing the result: the first linear map of `g1` is
-    applied to its three parts separately (to nodes before they are copied to edges), and the
-    linear message maps are applied after the average instead of before it.
+    applied to its three parts separately (to nodes, before they are copied to edges), and the
+    linear message maps are applied after the average.
 
     Args:
       width: size of the new node and predicate vectors, at least 1.
@@ -31,8 +31,8 @@ class TripletConvolution(tf.keras.layers.Layer):
       graph: from `tensors.dense_to_graph_tensor`, node states [B * N, W], edge states [B * E, W].
 
     Returns:
-      The same graph with new states: nodes [B * N, width], edges [B * E, width]. The order of
-      nodes and edges does not matter, and padded edges have no influence on nodes.
+      The same graph with new states: nodes [B * N, width], edges [B * E, width]. The order of nodes
+      and edges does not matter, and padded edges do not affect nodes.
 
     Raises:
       ValueError: if a size is below 1.
@@ -82,7 +82,7 @@ class TripletConvolution(tf.keras.layers.Layer):
 
 
 def _dense(units: int, *, use_bias: bool, name: str, fan_parts: int = 1) -> tf.keras.layers.Dense:
-    # He initialisation of the whole map: a part of a split map sees 1 / fan_parts of its inputs.
+    # He initialisation of the whole map: a part of a split map gets 1 / fan_parts of its inputs.
     return tf.keras.layers.Dense(
         units,
         use_bias=use_bias,

@@ -1,7 +1,7 @@
-"""The losses of RetrieveGAN, equation (7), and where each of them stands.
+"""The losses of RetrieveGAN, equation (7).
 
-The name of a loss is also the name of its weight in the config's section `losses`, and of its
-figure in the logs (`loss/generator/NAME`). docs/method.md has the equations.
+The name of a loss is also the name of its weight in the config's section `losses` and of its metric
+in the logs (`loss/generator/NAME`). docs/method.md has the equations.
 """
 
 from __future__ import annotations
@@ -35,4 +35,4 @@ GENERATOR_LOSSES = (
     LossEntry("perceptual_image", "method §6.2", "rgan_tf.losses.perceptual.PerceptualDistance"),
     LossEntry("perceptual_object", "method §6.2", "rgan_tf.losses.perceptual.PerceptualDistance"),
 )
-"""What the generator side minimises; `adversarial_feature` joins where the config has it."""
+"""The generator's losses; `adversarial_feature` joins if the config has it."""

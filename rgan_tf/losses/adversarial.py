@@ -11,7 +11,7 @@ from rgan_tf.losses.basic import mean_over_objects
 def generator_loss(
     generated_logits: tf.Tensor, form: str, object_mask: tf.Tensor | None = None
 ) -> tf.Tensor:
-    """What the generator minimises.
+    """The generator's loss.
 
     Args:
       generated_logits: [B, ...] float32; [B, h, w] for images, [B, O] for objects.
@@ -22,7 +22,7 @@ def generator_loss(
       [B] float32.
 
     Raises:
-      ValueError: for another form.
+      ValueError: if `form` is unknown.
     """
     return _per_example(tfgan.generator_loss_elements(generated_logits, form), object_mask)
 
@@ -33,7 +33,7 @@ def discriminator_loss(
     form: str,
     object_mask: tf.Tensor | None = None,
 ) -> tf.Tensor:
-    """What a discriminator minimises.
+    """A discriminator's loss.
 
     Args:
       real_logits: [B, ...] float32; [B, h, w] for images, [B, O] for objects.
@@ -45,7 +45,7 @@ def discriminator_loss(
       [B] float32.
 
     Raises:
-      ValueError: for another form.
+      ValueError: if `form` is unknown.
     """
     elements = tfgan.discriminator_loss_elements(real_logits, generated_logits, form)
     return _per_example(elements, object_mask)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-_SMALLEST_AREA = 1e-7  # of the image; below it a quotient of areas has no useful gradient
+_SMALLEST_AREA = 1e-7  # of the image; below it a ratio of areas has no useful gradient
 
 
 def mean_over_objects(values: tf.Tensor, object_mask: tf.Tensor) -> tf.Tensor:
-    """Mean over the objects that are there.
+    """Mean over the real objects.
 
     Args:
-      values: [B, O] float32; what stands at padded places has no influence, not even a NaN.
+      values: [B, O] float32; values at padded places are ignored, even NaN.
       object_mask: [B, O] bool, False = padding.
 
     Returns:

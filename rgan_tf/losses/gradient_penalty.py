@@ -15,36 +15,36 @@ def gradient_penalty(
     values: tf.Tensor,
     object_mask: tf.Tensor | None = None,
 ) -> tf.Tensor:
-    """Half the squared norm of the gradient of the logits by what they judge.
+    """Half the squared norm of the gradient of the logits with respect to their input.
 
     It is itself differentiable in the variables of `logits_of` and in `values`, so an outer tape
     can train with it; R1 is `gamma` times the mean of the result over the batch.
 
     Args:
-      logits_of: gives float logits [B, ...] for [B, ...] float32; a row of the logits depends on
-        the same row of its argument only. With a mask, logits [B, O], and a place of the logits
-        depends on the same place [B, O] only.
+      logits_of: returns float logits [B, ...] for [B, ...] float32; a row of the logits depends
+        only on the same row of the input. With a mask, logits are [B, O], and each depends only on
+        the same place [B, O] of the input.
       values: [B, ...] real images, or [B, O, h, w, 3] crops of real objects with a mask.
-      object_mask: [B, O] bool for objects, None for images; what stands at padded places has no
-        influence, not even a NaN.
+      object_mask: [B, O] bool for objects, None for images; values at padded places are ignored,
+        even NaN.
 
     Returns:
-      [B] float32, not negative: of the summed logits for images, so a map of logits counts with
-      every place; the mean over the objects that are there, 0 without any, for objects.
+      [B] float32, not negative: for images, of the summed logits, so every entry of a logit map
+      counts; for objects, the mean over the real ones, 0 if there is none.
 
     Raises:
-      ValueError: if the logits do not depend on the argument of `logits_of`.
+      ValueError: if the logits do not depend on the input of `logits_of`.
     """
     values = tf.cast(values, tf.float32)  # [B, ...]
     if object_mask is not None:
         shown = object_mask[(..., *[tf.newaxis] * (len(values.shape) - 2))]  # [B, O, 1, ...]
-        # Masking the result is not enough: a NaN that passes the network reaches the gradient of
-        # its variables although the gradient that comes back to it is 0.
+        # Masking the result is not enough: a NaN in the forward pass reaches the gradient of the
+        # variables even if the incoming gradient is 0.
         values = tf.where(shown, values, 0.0)  # [B, O, h, w, 3]
     with FixedOrderTape(watch_accessed_variables=False) as tape:
         tape.watch(values)
         logits = tf.cast(logits_of(values), tf.float32)  # [B, ...]
-        # Rows, and with a mask places, are independent: one sum gives the gradient of each.
+        # Rows (with a mask, places) are independent: one sum gives the gradient of each.
         total = tf.reduce_sum(logits)
     gradients = tape.gradient(total, values)  # [B, ...]
     if gradients is None:

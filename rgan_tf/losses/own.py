@@ -1,4 +1,4 @@
-"""A loss of one's own in the joint stage, and what it can be made of."""
+"""Your own losses in the joint stage, and the step outputs that they can use."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ class StepOutputs(NamedTuple):
     """What a step of the joint stage has computed for B scenes of O objects.
 
     Attributes:
-      batch: the entries of the pipeline, `objects` [B, O], `triples` [B, T, 3], `boxes` [B, O, 4],
-        `image` [B, H, W, 3] and those of the candidates among them.
+      batch: of the pipeline, e.g. `objects` [B, O], `triples` [B, T, 3], `boxes` [B, O, 4],
+        `image` [B, H, W, 3] and the candidates.
       mask: [B, O] bool, False = padding.
       predicted_boxes: [B, O, 4] float32 [y0, x0, y1, x1] in [0, 1].
       crops: [B, O, h, w, 3] float32 in [-1, 1], the retrieved patches; the gradient through them
         reaches the patch embedding.
-      choice_ids: [B, O] int32, rows of the bank that were retrieved, -1 = none.
-      selected: [B, H, W, 3] float32 in [-1, 1], the image made of the retrieved patches.
-      reconstructed: [B, H, W, 3] float32 in [-1, 1], the image made of the scene's own patches.
+      choice_ids: [B, O] int32, bank rows of the retrieved patches, -1 = none.
+      selected: [B, H, W, 3] float32 in [-1, 1], the image from the retrieved patches.
+      reconstructed: [B, H, W, 3] float32 in [-1, 1], the image from the scene's own patches.
     """
 
     batch: dict[str, tf.Tensor]
@@ -35,15 +35,15 @@ class StepOutputs(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Loss:
-    """A loss that is added to those of equation (7).
+    """A loss added to those of equation (7).
 
     Attributes:
-      name: letters, digits and underscores; its figure is `loss/generator/NAME`.
-      compute: of `StepOutputs`; returns [B] float32, one number per scene, and owns no variables.
+      name: letters, digits and underscores; logged as `loss/generator/NAME`.
+      compute: takes `StepOutputs`, returns [B] float32, one number per scene; owns no variables.
       weight: above 0.
 
     Raises:
-      ValueError: if name or weight are not as they should be.
+      ValueError: if the name has other characters or the weight is not above 0.
 
     Example:
       ```python
@@ -69,10 +69,10 @@ class Loss:
 
 
 def check_names(losses: Iterable[Loss], taken: Collection[str]) -> None:
-    """Refuses losses of one's own by a name that another loss has.
+    """Refuses own losses with the name of another loss.
 
     Raises:
-      ValueError: names the first.
+      ValueError: names the first such loss.
     """
     seen = set(taken)
     for loss in losses:
@@ -82,7 +82,7 @@ def check_names(losses: Iterable[Loss], taken: Collection[str]) -> None:
 
 
 def own_terms(losses: Iterable[Loss], outputs: StepOutputs) -> dict[str, tf.Tensor]:
-    """Name -> [B] float32 of every loss of one's own.
+    """Name -> [B] float32 of every own loss.
 
     Raises:
       ValueError: if one does not return one number per scene.
@@ -92,8 +92,8 @@ def own_terms(losses: Iterable[Loss], outputs: StepOutputs) -> dict[str, tf.Tens
         term = tf.convert_to_tensor(loss.compute(outputs), tf.float32)  # [B]
         if term.shape.rank != 1:
             raise ValueError(
-                f"loss {loss.name}: returned shape {term.shape}, one number per scene [B] is "
-                "wanted; average over everything but the first axis"
+                f"loss {loss.name}: returned shape {term.shape}, expected one number per scene "
+                "[B]; average over everything but the first axis"
             )
         terms[loss.name] = term
     return terms

@@ -1,4 +1,4 @@
-"""Perceptual distance: how far two images are apart in the maps of a pretrained network."""
+"""Perceptual distance of two images: their difference in the maps of a pretrained network."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ class PerceptualDistance:
     """Weighted sum over layers of the mean absolute difference of feature maps.
 
     Losses L_p^img and L_p^obj of the paper's section 3.4. Differs from the paper: any backbone, and
-    layer weights that make two unrelated photographs about 1 apart where the backbone is one of
-    ours (`NetworkSpec.perceptual_weights`).
+    for our backbones layer weights that make the distance of two unrelated photographs about 1
+    (`NetworkSpec.perceptual_weights`).
 
-    It is a plain object, so a model that holds one neither saves nor trains the network.
+    A plain object, so that a model holding it neither saves nor trains the network.
 
     Args:
-      backbone: a frozen network that offers perceptual maps.
+      backbone: a frozen network with perceptual maps.
 
     Raises:
-      BadInput: if the backbone offers none, or its weights are damaged.
+      BadInput: if the backbone has none, or its weights are damaged.
     """
 
     def __init__(self, backbone: Backbone):
         self._backbone = backbone
-        backbone.perceptual_network()  # read now: errors and variables belong before training
+        backbone.perceptual_network()  # loads now: errors and variables before training
 
     @property
     def name(self) -> str:
-        """The backbone's name, to be part of every reported number's name."""
+        """The backbone's name; part of the name of every reported number."""
         return self._backbone.name
 
     def maps(self, images: tf.Tensor) -> list[tf.Tensor]:
-        """The maps of a target that several images are compared with.
+        """The maps of a target, to compare several images with it.
 
         Args:
           images: [B, H, W, 3] float32 in [-1, 1], at least 32 px a side.
@@ -62,7 +62,7 @@ class PerceptualDistance:
         return sum_of(layers)  # [B]
 
     def __call__(self, images: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
-        """The distance of images to their targets; the gradient reaches `images` only.
+        """The distance of images to their targets; the gradient only reaches `images`.
 
         Args:
           images: [B, H, W, 3] float32 in [-1, 1].

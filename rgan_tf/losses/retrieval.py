@@ -1,4 +1,4 @@
-"""The two losses that teach retrieval: ground-truth selection and co-occurrence (method §4)."""
+"""The losses that train retrieval: ground-truth selection and co-occurrence (method §4)."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def draw_anchors(
     Args:
       object_mask: [B, O] bool.
       seed: [2] int32, as for `tf.random.stateless_uniform`.
-      first_row: number of the first example in a larger batch that these are a part of. A part
-        draws what the whole would.
+      first_row: index of the first example in a larger batch, so that a part of a batch draws
+        what the whole would.
 
     Returns:
       [B] int32; 0 for an example without objects.
@@ -33,10 +33,10 @@ def draw_anchors(
 
 
 def sharing_pixels(boxes: tf.Tensor) -> tf.Tensor:
-    """Which objects of a scene show the same pixels, because their boxes overlap.
+    """Which objects of a scene show the same pixels because their boxes overlap.
 
-    An own patch that overlaps the query's is recognised by what both show, and no candidate from
-    another image ever offers this cue; so such pairs are kept out of the selection loss.
+    An own patch that overlaps the query's is recognised by the shared pixels, a cue that candidates
+    from other images never offer, so the selection loss leaves such pairs out.
 
     Args:
       boxes: [B, O, 4] float [y0, x0, y1, x1]; all zeros for padding.
@@ -65,10 +65,10 @@ def selection_loss(
     """Ground-truth selection loss: given one true patch, the other true patches should win.
 
     Each object's group is its true patch and its candidates. The loss is the mean, over the objects
-    that count, of the cross-entropy of the true patch within its group, scored by the
-    scaled distance to the query. `one_step`: the query is the anchor's true patch throughout.
-    `iterative`: objects are visited as Algorithm 1 without noise would, and the query is the mean
-    of what was selected before (of the true patches, with `teacher_forcing`).
+    that count, of the cross-entropy of the true patch within its group, scored by the scaled
+    distance to the query. `one_step`: the query is always the anchor's true patch. `iterative`:
+    objects are visited in the order of Algorithm 1 without noise, and the query is the mean of the
+    earlier selections (of the true patches, with `teacher_forcing`).
 
     The paper gives the loss in words only; both forms have the same optimum.
 
@@ -82,14 +82,14 @@ def selection_loss(
       form: "one_step" or "iterative".
       teacher_forcing: only for "iterative".
       left_out: further candidates, [B, O, K', D] of length 1 and [B, O, K'] bool, which count in
-        the cross-entropy but receive no gradient themselves. In the iterative form they decide
-        neither the order of the visits nor, without teacher forcing, the query.
+        the cross-entropy but get no gradient themselves. In the iterative form they affect neither
+        the order nor, without teacher forcing, the query.
 
     Returns:
       [B] float32, per example; 0 for an example with fewer than two objects.
 
     Raises:
-      ValueError: for another `form`.
+      ValueError: if `form` is unknown.
     """
     if form not in ("one_step", "iterative"):
         raise ValueError(f"form must be one_step or iterative, got {form!r}")
@@ -132,17 +132,17 @@ def cooccurrence_loss(
 ) -> tf.Tensor:
     """Mean distance between the selected patches in the co-occurrence space (equation 5).
 
-    Differs from the paper: divided by the number of pairs, so that its size does not depend on the
-    number of objects. Since the embedding is frozen, it is mixed with the selection weights, which
-    is exact for one-hot weights and passes the gradient on to them.
+    Differs from the paper: divided by the number of pairs, so that it does not depend on the number
+    of objects. Since the embedding is frozen, it is mixed with the selection weights, which is
+    exact for one-hot weights and passes the gradient on to them.
 
     Args:
       weights: [B, O, K] float, from the group selection.
       candidate_cooccurrence: [B, O, K, Dc] float, frozen embeddings of the candidates.
-      object_mask: [B, O] bool. Objects without any weight (no candidates) are left out as well.
+      object_mask: [B, O] bool. Objects without any weight (no candidates) are left out too.
 
     Returns:
-      [B] float32, per example; 0 where there is no pair.
+      [B] float32, per example; 0 without a pair.
     """
     weights = tf.cast(weights, tf.float32)  # [B, O, K]
     embeddings = tf.stop_gradient(tf.cast(candidate_cooccurrence, tf.float32))  # [B, O, K, Dc]
@@ -158,20 +158,20 @@ def cooccurrence_loss(
 def expected_cooccurrence_loss(
     probabilities: tf.Tensor, candidate_cooccurrence: tf.Tensor, object_mask: tf.Tensor
 ) -> tf.Tensor:
-    """Equation 5 in expectation: what `cooccurrence_loss` is on average, without its noise.
+    """The expectation of equation 5: the mean of `cooccurrence_loss` without its noise.
 
     For every pair of objects i, j the distance is averaged over all pairs of candidates k, l with
-    their probabilities: sum_kl p_ik p_jl |c_ik - c_jl|. The candidates of different objects count
-    as independent, given the queries that the probabilities belong to.
+    their probabilities: sum_kl p_ik p_jl |c_ik - c_jl|. Candidates of different objects are taken
+    as independent, given the queries of the probabilities.
 
     Args:
       probabilities: [B, O, K] float, from `selection_probabilities`; sum to 1 per object, or are
-        all 0 where it has no candidate.
+        all 0 for an object without candidates.
       candidate_cooccurrence: [B, O, K, Dc] float, frozen embeddings of the candidates, of length 1.
       object_mask: [B, O] bool.
 
     Returns:
-      [B] float32, per example; 0 where there is no pair.
+      [B] float32, per example; 0 without a pair.
     """
     probabilities = tf.cast(probabilities, tf.float32)  # [B, O, K]
     embeddings = tf.stop_gradient(tf.cast(candidate_cooccurrence, tf.float32))  # [B, O, K, Dc]
@@ -179,7 +179,7 @@ def expected_cooccurrence_loss(
     flat = tf.reshape(embeddings, [batch, objects * candidates, embeddings.shape[-1]])
     squares = 2.0 - 2.0 * tf.matmul(flat, flat, transpose_b=True)  # [B, O*K, O*K]
     distances = tf.sqrt(tf.maximum(squares, 0.0))  # [B, O*K, O*K]
-    # Each object's candidates against all others', and then the mean over the others.
+    # Each object's candidates against all others', then the mean over the others.
     weights = tf.reshape(probabilities, [batch, objects * candidates, 1])  # [B, O*K, 1]
     of_object = tf.eye(objects)[:, tf.newaxis] * probabilities[..., tf.newaxis]  # [B, O, K, O]
     of_object = tf.reshape(of_object, [batch, objects * candidates, objects])  # [B, O*K, O]
@@ -198,7 +198,7 @@ def _logits(features, is_entry, query, scale):
 
 
 def _cross_entropy(logits, left_out, query, scale):
-    """Of the first entry of [B, O, 1+K] among all of them and those left out; [B, O]."""
+    """Of the first entry of [B, O, 1+K] among all entries and those left out: [B, O]."""
     if left_out is None:
         return -tf.nn.log_softmax(logits)[:, :, 0]  # [B, O]
     embeddings, is_left_out = left_out  # [B, O, K', D], [B, O, K']
@@ -209,14 +209,14 @@ def _cross_entropy(logits, left_out, query, scale):
 
 
 def _touched(sharing, members):
-    """[B, O] bool: which objects share pixels with one of the members [B, O] bool."""
+    """[B, O] bool: objects that share pixels with one of the members [B, O] bool."""
     return tf.reduce_any(sharing & members[:, tf.newaxis], axis=-1)
 
 
 def _iterative_losses(
     features, is_entry, query, is_anchor, is_other, sharing, scale, teacher_forcing, left_out
 ):
-    """Cross-entropy of each object at the step that visits it, and which of them count.
+    """Cross-entropy of each object at its step, and which of them count.
 
     Both [B, O] float32, 0 for objects that are never visited.
     """

@@ -10,12 +10,12 @@ from rgan_tf.fixed_order import sum_of
 
 
 def weighted_sum(terms: Mapping[str, tf.Tensor], weights: Mapping[str, float]) -> tf.Tensor:
-    """Adds named losses up, each times its weight.
+    """Sums named losses, each times its weight.
 
     Args:
       terms: name -> [B] float32.
-      weights: name -> weight, at least 0. A term of weight 0 is left out altogether, so that
-        switching it off also keeps its NaN out. Weights without a term are not used.
+      weights: name -> weight, at least 0. A term with weight 0 is left out, so that its NaN does
+        not matter either. Weights without a term are ignored.
 
     Returns:
       [B] float32.
@@ -35,13 +35,13 @@ def weighted_sum(terms: Mapping[str, tf.Tensor], weights: Mapping[str, float]) -
 def mean_loss(
     terms: Mapping[str, tf.Tensor], weights: Mapping[str, float], total_rows: tf.Tensor | int
 ) -> tf.Tensor:
-    """Weighted sum over these rows, divided by the rows of the batch of all replicas.
+    """Weighted sum over these rows, divided by the number of rows of all replicas.
 
-    Optimisers add gradients up over replicas, so the division by the number of all rows makes n
-    replicas at batch B/n equal one replica at batch B.
+    Optimisers sum gradients over replicas, so this division makes n replicas at batch B/n equal one
+    replica at batch B.
 
     Args:
-      terms, weights: as for `weighted_sum`.
+      terms, weights: see `weighted_sum`.
       total_rows: integer or int32 scalar.
 
     Returns:

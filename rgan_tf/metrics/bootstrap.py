@@ -1,7 +1,7 @@
-"""How far a number would move had other samples been drawn: bootstrap intervals and errors.
+"""Bootstrap intervals and standard errors: how far a number varies between samples.
 
-Efron, Annals of Statistics 1979. Every function draws with replacement; the number of times a
-sample was drawn is its weight, so that nothing that costs much is computed twice.
+Efron, Annals of Statistics 1979. Every function draws with replacement and weights each sample by
+how often it was drawn, so that nothing expensive is computed twice.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from rgan_tf.metrics.frechet import checked_features, kernel_diagonal, kernel_ma
 # Streams of random numbers; two purposes never share one.
 _MEAN, _FRECHET, _KERNEL = 101, 102, 103
 _BLOCK_ROWS = 256  # rows of the kernel matrix in memory at a time
-_ROOT_ROWS = 2048  # features added to the root of a covariance at a time
+_ROOT_ROWS = 2048  # features added to a covariance's root at a time
 
 
 def mean_interval(
@@ -24,11 +24,11 @@ def mean_interval(
     Args:
       values: [N], one number per independent unit (a scene, not an object in one), N at least 2.
       seed: integer, at least 0.
-      resamples: how many means are drawn, at least 2.
+      resamples: number of means to draw, at least 2.
       level: share of the drawn means inside, in (0, 1).
 
     Returns:
-      Lower and upper end. For few values it is too narrow: about sqrt((N - 1) / N) of its width.
+      Lower and upper end. For few values too narrow, by about sqrt((N - 1) / N).
 
     Raises:
       ValueError: if an argument is out of range or a value is not finite.
@@ -51,14 +51,14 @@ def ratio_interval(
 ) -> tuple[float, float]:
     """Percentile interval of sum(parts) / sum(wholes), such as a share of all objects.
 
-    Objects of one scene are not independent, so scenes are drawn and not objects.
+    Objects of one scene are not independent, so scenes are drawn, not objects.
 
     Args:
-      parts: [N], per scene, such as the number of objects that are right.
+      parts: [N], per scene, such as the number of correct objects.
       wholes: [N], per scene, not negative and above 0 in at least two, such as the number of
         objects.
       seed: integer, at least 0.
-      resamples: how many ratios are drawn, at least 2.
+      resamples: number of ratios to draw, at least 2.
       level: share of the drawn ratios inside, in (0, 1).
 
     Returns:
@@ -83,7 +83,7 @@ def ratio_interval(
     for _ in range(resamples):
         drawn = rng.integers(len(parts), size=len(parts))  # [N]
         whole = wholes[drawn].sum()
-        if whole:  # nothing to count in any scene that was drawn
+        if whole:  # else no drawn scene has anything to count
             ratios.append(parts[drawn].sum() / whole)
     tail = (1.0 - level) / 2.0
     low, high = np.quantile(ratios, [tail, 1.0 - tail])
@@ -96,7 +96,7 @@ def normal_interval(
     """estimate ± 1.96 standard errors, which is 95 % where errors are normal.
 
     Args:
-      estimate: the number itself.
+      estimate: the value.
       standard_error: at least 0, in the same unit.
       lowest: the smallest possible value, such as 0 for a Fréchet distance, or None.
     """
@@ -107,19 +107,19 @@ def normal_interval(
 def frechet_standard_error(
     first: np.ndarray, second: np.ndarray, resamples: int = 20, *, seed: int
 ) -> float:
-    """Bootstrap standard error of `frechet_distance`, both sets drawn anew.
+    """Bootstrap standard error of `frechet_distance`, resampling both sets.
 
     Report the distance ± 1.96 of it (`normal_interval`), never percentiles of the resampled
-    distances: a resample has fewer different features, so its distance is biased upwards and may
-    lie above the estimate altogether. The bias of the estimate itself is not in it either.
+    distances: a resample has fewer distinct features, so its distance is biased upwards and may
+    even lie above the estimate. The bias of the estimate itself is not included either.
 
     The distance needs the covariances only through tr(C1 + C2) and tr((C1 C2)^½), and the latter
-    is the sum of the singular values of X1 X2^T / sqrt((N - 1) (M - 1)) for centred features X.
-    So where a set has no more features than dimensions all is computed from the N x M matrix of
-    inner products, made once and weighted anew for each resample; otherwise from D x D covariances.
-    Of 1000 features of width 1280, a resample took a tenth of the time of `frechet_distance`.
+    is the sum of the singular values of X1 X2^T / sqrt((N - 1) (M - 1)) for centred features X. So
+    if a set has no more features than dimensions, everything is computed from the N x M matrix of
+    inner products, made once and reweighted for each resample; otherwise from D x D covariances.
+    For 1000 features of width 1280, a resample took a tenth of the time of `frechet_distance`.
 
-    In simulations of normal features the error was 1.0 to 1.2 times the true spread, or more where
+    In simulations of normal features the error was 1.0 to 1.2 times the true spread, or more if
     the sets are alike (up to 2.5 times, with fewer features than dimensions): too large, not too
     small. White features, which no network makes, are worse: 1.6 times for unlike sets.
 
@@ -139,7 +139,7 @@ def frechet_standard_error(
     first, second = _checked_pair(first, second)
     centre = first.mean(axis=0)  # [D]; short vectors lose less to cancellation
     first = first - centre
-    second = second - centre  # one by one: the one before is given up in between
+    second = second - centre  # separately, to free the previous array in between
     rng = _generator(seed, _FRECHET, resamples)
     uses_gram = min(len(first), len(second)) <= first.shape[1]
     gram = first @ second.T if uses_gram else None  # [N, M]
@@ -153,11 +153,11 @@ def frechet_standard_error(
 def kernel_standard_error(
     first: np.ndarray, second: np.ndarray, resamples: int = 100, *, seed: int
 ) -> float:
-    """Bootstrap standard error of `kernel_distance`, both sets drawn anew.
+    """Bootstrap standard error of `kernel_distance`, resampling both sets.
 
-    The kernel matrices are computed once, in blocks of rows, whatever the number of resamples: a
-    resample is a weighted mean of their entries. A feature that was drawn twice is not paired
-    with itself, which would add a bias that the distance does not have.
+    The kernel matrices are computed only once, in blocks of rows: a resample is a weighted mean of
+    their entries. A feature drawn twice is not paired with itself, which would add a bias that the
+    distance does not have.
 
     Args:
       first: [N, D], N at least 2.
@@ -166,9 +166,9 @@ def kernel_standard_error(
       seed: integer, at least 0.
 
     Returns:
-      The standard deviation of the resampled distances. Between two sets of one distribution it
-      is up to sqrt(3) times too large, as the leading term of the distance's variance vanishes
-      there and the bootstrap does not know it; an interval that includes 0 is then too wide.
+      The standard deviation of the resampled distances. Between two sets of one distribution it is
+      up to sqrt(3) times too large, because the leading term of the distance's variance vanishes
+      there and the bootstrap does not notice; an interval that includes 0 is then too wide.
 
     Raises:
       ValueError: if the widths differ, a value is not finite or an argument is out of range.
@@ -221,7 +221,7 @@ def _moments(features: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, flo
 def _covariance_root(features: np.ndarray, mean: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """R [D, D] with R^T R = the weighted covariance, as for R = sqrt(w / (N - 1)) (X - mean).
 
-    Block by block: the root of what came before stands for it.
+    Works block by block, with the root so far in place of the earlier rows.
     """
     rows = np.flatnonzero(weights)  # [n]
     scale = np.sqrt(weights[rows] / (weights.sum() - 1))[:, None]  # [n, 1]
@@ -234,7 +234,7 @@ def _covariance_root(features: np.ndarray, mean: np.ndarray, weights: np.ndarray
 
 
 def _centred_gram(gram: np.ndarray, weights: np.ndarray, second_weights: np.ndarray) -> np.ndarray:
-    """X1 X2^T / sqrt((N - 1) (M - 1)) of the features that were drawn, scaled and centred."""
+    """X1 X2^T / sqrt((N - 1) (M - 1)) of the drawn features, scaled and centred."""
     rows, columns = np.flatnonzero(weights), np.flatnonzero(second_weights)
     weights, second_weights = weights[rows], second_weights[columns]  # [n], [m]
     count, second_count = weights.sum(), second_weights.sum()
@@ -247,7 +247,7 @@ def _centred_gram(gram: np.ndarray, weights: np.ndarray, second_weights: np.ndar
 
 
 def _weighted_within(features: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Mean kernel of all pairs of different features, weighted, [R]."""
+    """Weighted mean kernel of all pairs of different features, [R]."""
     sums = _weighted_sums(features, features, weights, weights)  # [R]
     sums -= kernel_diagonal(features) @ weights**2  # [R]
     return sums / (weights.sum(axis=0) ** 2 - (weights**2).sum(axis=0))
@@ -266,10 +266,10 @@ def _weighted_sums(
 
 
 def _draw(rng: np.random.Generator, count: int) -> np.ndarray:
-    """How often each of `count` samples is drawn, [count] float64; at least two differ."""
+    """How often each of `count` samples is drawn, [count] float64; at least two are above 0."""
     while True:
         weights = np.bincount(rng.integers(count, size=count), minlength=count).astype(np.float64)
-        # One sample alone has no pair and no spread; it is all that is drawn in 1 of N^(N-1) cases.
+        # One sample alone has no pair and no spread; in 1 of N^(N-1) cases nothing else is drawn.
         if np.count_nonzero(weights) > 1:
             return weights
 

@@ -1,4 +1,4 @@
-"""How good predicted boxes are: overlap with the truth, and the relationships they satisfy."""
+"""Quality of predicted boxes: overlap with the truth, and the relationships they satisfy."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def box_iou(first: np.ndarray, second: np.ndarray) -> np.ndarray:
       second: [..., 4].
 
     Returns:
-      [...] float64 in [0, 1]; 0 where both boxes are empty.
+      [...] float64 in [0, 1]; 0 if both boxes are empty.
     """
     first, second = np.asarray(first, np.float64), np.asarray(second, np.float64)
     lower = np.maximum(first[..., :2], second[..., :2])  # [..., 2]
@@ -31,13 +31,13 @@ def box_iou(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def shared_share(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """How much of the smaller of two boxes both of them cover.
+    """Share of the smaller box that both boxes cover.
 
     Args:
       first, second: [..., 4] [y0, x0, y1, x1], broadcastable.
 
     Returns:
-      [...] float64 in [0, 1]; 0 where they only touch, or a box is empty.
+      [...] float64 in [0, 1]; 0 if they only touch, or a box is empty.
     """
     first, second = np.asarray(first, np.float64), np.asarray(second, np.float64)
     sides = np.minimum(first[..., 2:], second[..., 2:]) - np.maximum(
@@ -63,7 +63,7 @@ def box_metrics(
       0.3 and 0.5) and `box_count`, the number of objects.
 
     Raises:
-      ValueError: if no object is there.
+      ValueError: if there is no object.
     """
     overlap = box_iou(predicted, target)[np.asarray(object_mask, bool)]  # [objects]
     if not overlap.size:
@@ -79,10 +79,10 @@ def box_metrics(
 def box_area_ratio(
     predicted: np.ndarray, target: np.ndarray, object_mask: np.ndarray
 ) -> dict[str, float | None]:
-    """Are predicted boxes as large as the true ones?
+    """Compares the sizes of predicted and true boxes.
 
-    Overlap alone does not tell: where a predictor cannot know the place, a box that is too large
-    overlaps more on average, and the object in it is drawn too large.
+    Overlap alone does not show them: if a predictor cannot know the place, an oversized box
+    overlaps more on average, and its object is drawn too large.
 
     Args:
       predicted: [B, O, 4] [y0, x0, y1, x1].
@@ -91,7 +91,7 @@ def box_area_ratio(
 
     Returns:
       `box_area_ratio`, sum of predicted areas over sum of true ones, and `box_area_ratio_small`,
-      over objects that cover less than a tenth of their image; None where there is no area.
+      over objects that cover less than a tenth of their image; None if there is no area.
     """
     mask = np.asarray(object_mask, bool)
     areas, true_areas = _area(np.asarray(predicted))[mask], _area(np.asarray(target))[mask]
@@ -106,7 +106,7 @@ def box_area_ratio(
 
 
 def isolated_mask(objects: np.ndarray, triples: np.ndarray) -> np.ndarray:
-    """Which objects have no relation but that to the image: the graph does not say where.
+    """Objects whose only relation is to the image, so the graph does not determine their place.
 
     Args:
       objects: [B, O] category ids, 0 = padding.
@@ -146,7 +146,7 @@ def isolated_box_metrics(
 def box_collision(
     predicted: np.ndarray, target: np.ndarray, objects: np.ndarray
 ) -> dict[str, float | int | None]:
-    """Share of pairs of like objects that are predicted on top of each other and are not.
+    """Share of pairs of the same category that are wrongly predicted on top of each other.
 
     Args:
       predicted: [B, O, 4] [y0, x0, y1, x1].
@@ -176,9 +176,9 @@ def relation_score(
 ) -> dict[str, float | int | None]:
     """Share of the geometric relationships that hold between the boxes.
 
-    The rule is the one that made the relationships (`data.relations.relation_between`), with box
-    centres in place of the centres of masks, which a predicted box does not have; so true boxes
-    reach a little less than 1. Relationships of other kinds are not counted.
+    The rule is that which made the relationships (`data.relations.relation_between`), with box
+    centres in place of mask centres, which predicted boxes lack; so true boxes reach slightly less
+    than 1. Other relationships are not counted.
 
     Args:
       boxes: [B, O, 4] [y0, x0, y1, x1].

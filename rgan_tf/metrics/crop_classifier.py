@@ -1,8 +1,8 @@
-"""Do objects look like what they are said to be: a judge of object crops, the same for all systems.
+"""Judges whether objects look like their categories, with one judge for all systems.
 
 The judge is a linear discriminant on the features of a pretrained network, fitted in closed form
-to real patches. It has seen no generated image and no system's own classifier, so that a system
-gains nothing from having been trained against it.
+to real patches. It has seen neither generated images nor a system's own classifier, so no system
+benefits from having been trained against it.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ _BLOCK_ROWS = 4096  # rows held as float64 at a time
 
 @dataclasses.dataclass(frozen=True)
 class LinearDiscriminant:
-    """The judge: the category whose mean is nearest in the common shrunk covariance.
+    """The judge: the category with the nearest mean under the shared shrunk covariance.
 
-    All categories are equally likely beforehand: a judge that prefers frequent ones would reward
-    a system for drawing everything alike.
+    All categories have the same prior: a judge that prefers frequent ones would reward a system
+    for drawing everything alike.
 
     Attributes:
-      categories: [C] integers, ascending, the categories it knows.
+      categories: [C] integers, ascending, the known categories.
       shrinkage: in [0, 1], how far the covariance was moved to a multiple of the identity.
       weights: [D, C] float64.
       bias: [C] float64.
@@ -50,7 +50,7 @@ class LinearDiscriminant:
         """[N, D] features -> [N] categories; of equal scores the smallest category wins.
 
         Raises:
-          ValueError: as `scores`.
+          ValueError: see `scores`.
         """
         return self.categories[self.scores(features).argmax(axis=1)]
 
@@ -58,13 +58,13 @@ class LinearDiscriminant:
 def fit_discriminant(
     features: np.ndarray, categories: np.ndarray, shrinkage: float | None = None
 ) -> LinearDiscriminant:
-    """Fits a linear discriminant (Fisher 1936) with a shrunk common covariance.
+    """Fits a linear discriminant (Fisher 1936) with a shrunk shared covariance.
 
-    Every dimension is divided by its standard deviation within the categories first, so that maps
-    of large activations do not decide alone. The covariance C of the features about the means of
-    their categories is then shrunk to (1 - s) C + s tr(C) / D I; by default, s is the estimate of
-    Ledoit and Wolf 2004, section 3, which needs no data held back. So there may be fewer patches
-    than dimensions.
+    First every dimension is divided by its standard deviation within the categories, so that maps
+    with large activations do not dominate. The covariance C of the features about their category
+    means is then shrunk to (1 - s) C + s tr(C) / D I; by default, s is the estimate of Ledoit and
+    Wolf 2004, section 3, which needs no held-out data. So there may be fewer patches than
+    dimensions.
 
     Args:
       features: [N, D] of real patches, any float type; read in blocks, so it may be a memory map.
@@ -94,7 +94,7 @@ def fit_discriminant(
     shrinkage = estimate if shrinkage is None else float(shrinkage)
     target = np.trace(covariance) / len(mean)
     shrunk = (1.0 - shrinkage) * covariance  # [D, D]
-    # Without any spread within the categories the nearest mean decides, as it would for any target.
+    # Without any spread within the categories the nearest mean decides, for any shrinkage target.
     shrunk[np.diag_indices_from(shrunk)] += shrinkage * target if target > 0 else 1.0
     directions = np.linalg.solve(shrunk, means.T)  # [D, C]
     offsets = -0.5 * np.einsum("cd,dc->c", means, directions)  # [C]
@@ -105,19 +105,19 @@ def fit_discriminant(
 def crop_accuracy(
     predicted: np.ndarray, categories: np.ndarray, known: np.ndarray
 ) -> dict[str, object]:
-    """How often the judge sees what was asked for.
+    """How often the judge sees the intended category.
 
     Args:
       predicted: [N] categories, from `LinearDiscriminant.predict`.
-      categories: [N] integers, what the crops are said to be.
+      categories: [N] integers, the intended categories of the crops.
       known: [C], `LinearDiscriminant.categories`. Crops of other categories cannot be judged and
-        are left out of every share; how many there are is reported.
+        are left out of every share; their number is reported.
 
     Returns:
       `crop_accuracy` in [0, 1], `crop_balanced_accuracy` (mean over the categories that occur, so
-      that rare ones count alike), `crop_chance` (1 / C, what guessing reaches), all None without
-      a crop to judge but the last; `crop_count`, `crop_unknown_count`, `crop_unknown_categories`
-      (ascending), and `crop_accuracy_by_category` (category -> share).
+      that rare ones have the same weight), `crop_chance` (1 / C, the accuracy of guessing); without
+      a crop to judge the first two are None; `crop_count`, `crop_unknown_count`,
+      `crop_unknown_categories` (ascending), and `crop_accuracy_by_category` (category -> share).
 
     Raises:
       ValueError: if the shapes disagree.
@@ -162,7 +162,7 @@ def _moments(
     counts = np.bincount(owners)[:, None]  # [C, 1]
     total = squares / len(owners)  # [D]
     within = total - (sums**2 / counts).sum(axis=0) / len(owners)  # [D]
-    # What differs by rounding alone is constant, not a dimension to be blown up.
+    # Rounding errors only: the dimension is constant and is not scaled up.
     variance = np.where(within > 1e-12 * total, within, total)  # [D]
     scale = np.where(total > (1e-9 * mean) ** 2, np.sqrt(variance), 1.0)  # [D]
     return mean, scale, sums / counts / scale

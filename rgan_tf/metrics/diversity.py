@@ -1,4 +1,4 @@
-"""How much the images made from one scene graph differ from each other."""
+"""Differences between images of one scene graph."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 
 def diversity_name(backbone: str) -> str:
-    """The name with its protocol: `diversity_squeezenet` is no LPIPS, which has learned heads."""
+    """The metric's name; `diversity_squeezenet` is not LPIPS, which has learned heads."""
     return f"diversity_{backbone}"
 
 
@@ -23,7 +23,7 @@ def sample_diversity(
       distance: two arrays [B, H, W, 3] -> [B]; such as `losses.perceptual.PerceptualDistance`.
 
     Returns:
-      [B] float64, one value per graph; 0 where all samples are equal.
+      [B] float64, one value per graph; 0 if all samples are equal.
 
     Raises:
       ValueError: if there are fewer than 2 samples per graph.

@@ -1,7 +1,7 @@
 """Distances between two sets of features: Fréchet and kernel (unbiased MMD).
 
 A number is named after the network that made the features, the sample count and the split:
-`fd_mobilenet_v2_1k_val` is no FID, which only ever comes from InceptionV3.
+`fd_mobilenet_v2_1k_val` is not an FID, which always uses InceptionV3.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ def frechet_name(backbone: str, count: int, split: str) -> str:
     Args:
       backbone: the network; only "inception_v3" makes it `fid`.
       count: generated samples.
-      split: where the real images come from.
+      split: of the real images.
     """
     stem = "fid" if backbone == "inception_v3" else f"fd_{backbone}_"
     return f"{stem}{short_count(count)}_{split}"
@@ -32,8 +32,8 @@ def kernel_name(backbone: str, count: int, split: str) -> str:
 class FeatureStatistics:
     """Mean and covariance of features that arrive in batches, in constant memory.
 
-    Sums are float64 and taken about a fixed point near the mean: without it, features that are
-    large against their spread would lose their covariance to cancellation.
+    Sums are float64, about a fixed point near the mean: otherwise features that are large compared
+    with their spread would lose their covariance to cancellation.
 
     Args:
       size: D, width of a feature, at least 1.
@@ -56,15 +56,15 @@ class FeatureStatistics:
 
     @property
     def is_biased(self) -> bool:
-        """True where the count is too small for a covariance of full rank: distances come out
-        too large and depend on the count."""
+        """Whether the count is too small for a covariance of full rank; distances are then too
+        large and depend on the count."""
         return self.count <= self.size
 
     def add(self, features: np.ndarray) -> None:
-        """Takes in [N, D] features.
+        """Adds [N, D] features.
 
         Raises:
-          ValueError: if the width differs or a value is not finite; nothing is taken in then.
+          ValueError: if the width differs or a value is not finite; then nothing is added.
         """
         features = checked_features(features, self.size)
         if not len(features):
@@ -74,7 +74,7 @@ class FeatureStatistics:
         self._accumulate(features - self._shift)
 
     def merge(self, other: FeatureStatistics) -> None:
-        """Takes in everything that `other` took in.
+        """Adds everything that `other` contains.
 
         Raises:
           ValueError: if the widths differ.
@@ -118,8 +118,8 @@ class FeatureStatistics:
 def frechet_distance(first: FeatureStatistics, second: FeatureStatistics) -> float:
     """|m1 - m2|² + tr(C1 + C2 - 2 (C1 C2)^½), Heusel et al., NeurIPS 2017, equation (6).
 
-    The trace of the root is taken from the eigenvalues of the symmetric product C1^½ C2 C1^½,
-    which has those of C1 C2 but is positive semi-definite also in floating point.
+    The trace of the root comes from the eigenvalues of the symmetric product C1^½ C2 C1^½, which
+    are those of C1 C2, but which is positive semi-definite also in floating point.
 
     Args:
       first: statistics of at least 2 features.
@@ -147,8 +147,8 @@ def frechet_distance(first: FeatureStatistics, second: FeatureStatistics) -> flo
 def kernel_distance(first: np.ndarray, second: np.ndarray) -> float:
     """Unbiased squared MMD with the kernel (x·y / D + 1)³, Bińkowski et al., ICLR 2018.
 
-    Unlike the Fréchet distance it needs no more features than it has dimensions. It is computed
-    over all pairs, in blocks, and may be slightly negative for equal distributions.
+    Unlike the Fréchet distance it does not need more features than dimensions. It is computed over
+    all pairs, in blocks, and may be slightly negative for equal distributions.
 
     Args:
       first: [N, D], N at least 2.
@@ -201,7 +201,7 @@ def checked_features(features: np.ndarray, size: int | None) -> np.ndarray:
 
     Args:
       features: [N, D].
-      size: D if it is known.
+      size: D, if known.
 
     Raises:
       ValueError: if they have another shape or a value is not finite.
@@ -218,5 +218,5 @@ def checked_features(features: np.ndarray, size: int | None) -> np.ndarray:
 
 
 def short_count(count: int) -> str:
-    """The sample count as names have it: 5k for 5000, 1024 for 1024."""
+    """The sample count as written in names: 5k for 5000, 1024 for 1024."""
     return f"{count // 1000}k" if count and count % 1000 == 0 else str(count)

@@ -1,4 +1,4 @@
-"""Inception score: how sure a classifier is of every image, and how varied its answers are.
+"""Inception score: how certain a classifier is of every image, and how varied its answers are.
 
 A number is named after the network that made the probabilities, as in `metrics.frechet`.
 """
@@ -9,7 +9,7 @@ import numpy as np
 
 from rgan_tf.metrics.frechet import short_count
 
-_SUM_TOLERANCE = 1e-3  # of a row of float32 or float16 probabilities
+_SUM_TOLERANCE = 1e-3  # of the sum of float32 or float16 probabilities
 
 
 def score_name(backbone: str, count: int, splits: int, split: str) -> str:
@@ -18,8 +18,8 @@ def score_name(backbone: str, count: int, splits: int, split: str) -> str:
     Args:
       backbone: the network; only "inception_v3" makes it `is`, others a class score, `cs`.
       count: generated samples.
-      splits: into how many parts the samples were divided.
-      split: where the scene graphs come from.
+      splits: number of parts into which the samples were divided.
+      split: of the scene graphs.
     """
     stem = "is" if backbone == "inception_v3" else f"cs_{backbone}_"
     return f"{stem}{short_count(count)}_{splits}splits_{split}"
@@ -28,15 +28,15 @@ def score_name(backbone: str, count: int, splits: int, split: str) -> str:
 class ScoreStatistics:
     """exp(E KL(p(y|x) || p(y))) of probabilities that arrive in batches, in constant memory.
 
-    Salimans et al., NeurIPS 2016, section 4. Per split only the sum of the probabilities and the
-    sum of their negative entropies are kept, in float64: the mean divergence of a split is its
-    mean negative entropy minus the negative entropy of its mean. Split i of S holds the samples
-    from floor(i N / S) on, in the order in which they are added.
+    Salimans et al., NeurIPS 2016, section 4. Per split only the sums of the probabilities and of
+    their negative entropies are kept, in float64: the mean divergence of a split is its mean
+    negative entropy minus the negative entropy of its mean. Split i of S holds the samples from
+    floor(i N / S) on, in the order in which they are added.
 
     Args:
       classes: C, at least 1.
       splits: S, at least 1.
-      total: N, how many samples there will be, at least S.
+      total: N, total number of samples, at least S.
 
     Raises:
       ValueError: if an argument is out of range.
@@ -57,12 +57,11 @@ class ScoreStatistics:
         self._negative_entropies = np.zeros(splits)
 
     def add(self, probabilities: np.ndarray) -> None:
-        """Takes in [N, C] class probabilities; every row is divided by its sum.
+        """Adds [N, C] class probabilities; every row is divided by its sum.
 
         Raises:
           ValueError: if the width differs, a value is negative or not finite, a row's sum differs
-            from 1 by more than 0.001, or there are more rows than announced; nothing is taken in
-            then.
+            from 1 by more than 0.001, or there are more than `total` rows; then nothing is added.
         """
         rows = self._checked(probabilities)  # [N, C]
         positions = np.arange(self.count, self.count + len(rows))  # [N]
@@ -77,8 +76,8 @@ class ScoreStatistics:
         """Mean and standard deviation (normalised by S, as customary) of the splits' scores.
 
         Returns:
-          The mean, from 1 to C, and the deviation, which is 0 for one split. The spread of the
-          splits is no standard error of the score of all samples: each split is smaller.
+          The mean, from 1 to C, and the deviation, which is 0 for one split. The deviation is not a
+          standard error of the score of all samples, because each split is smaller.
 
         Raises:
           ValueError: if not all samples have been added.

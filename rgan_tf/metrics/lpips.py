@@ -1,9 +1,9 @@
-"""LPIPS: a perceptual distance whose layers were weighted to agree with human judgement.
+"""LPIPS: a perceptual distance with layer weights fitted to human judgement.
 
-Zhang et al., CVPR 2018, equation (1), version 0.1. The weights are the authors' own; a number is
-named after the network under them, and `lpips_squeezenet_caffe` is not the published
-`lpips_squeeze`: its SqueezeNet was trained elsewhere, has another scale of inputs and drops
-incomplete windows when it pools.
+Zhang et al., CVPR 2018, equation (1), version 0.1. The weights are the authors' own. A number is
+named after its network; `lpips_squeezenet_caffe` is not the published `lpips_squeeze`: its
+SqueezeNet was trained elsewhere, expects inputs in another scale and drops incomplete windows when
+it pools.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from rgan_tf.errors import BadInput, CorruptData
 
 _CAFFE = "squeezenet_caffe"
 LPIPS_NETWORKS = (_CAFFE, *TORCHVISION)
-MIN_SIDE = 32  # px; below it the deepest map of a network has no pixel left
+MIN_SIDE = 32  # px; below it the deepest map of a network is empty
 
-# Channels of the maps that the heads of version 0.1 were made for.
+# Channels of the maps for which the heads of version 0.1 were made.
 _CHANNELS = {
     "alex": (64, 192, 384, 256, 256),
     "squeeze": (64, 128, 256, 384, 384, 512, 512),
@@ -34,16 +34,16 @@ _CAFFE_LAYERS = ("conv1", "fire3", "fire5", "fire6", "fire7", "fire8", "fire9")
 # Mean and deviation of ImageNet's colours, for images in [-1, 1].
 _MEAN_RGB = (-0.030, -0.088, -0.188)
 _DEVIATION_RGB = (0.458, 0.448, 0.450)
-_EPSILON = 1e-10  # keeps the direction of a pixel without any activation defined
+_EPSILON = 1e-10  # keeps the direction of a pixel without activations defined
 
 
 def load_lpips(network: str, weights_dir: str | Path | None = None) -> LearnedPerceptualDistance:
-    """Reads a network and the heads that were learned for it.
+    """Loads a network and its learned heads.
 
-    Files are looked for as `backbones.weights.weight_places` says; none is downloaded. The heads
-    are `lpips_v0.1/alex.pth`, `squeeze.pth` and `vgg.pth` as the authors publish them; networks
-    are torchvision's files (`backbones.torchvision.TORCHVISION`), or for "squeezenet_caffe" that
-    of the backbone "squeezenet".
+    Searches the folders of `backbones.weights.weight_places`; downloads nothing. The heads are
+    `lpips_v0.1/alex.pth`, `squeeze.pth` and `vgg.pth` as the authors publish them; networks are
+    torchvision's files (`backbones.torchvision.TORCHVISION`), or for "squeezenet_caffe" that of the
+    backbone "squeezenet".
 
     Args:
       network: "squeezenet_caffe", "alex", "vgg" or "squeeze".
@@ -53,7 +53,7 @@ def load_lpips(network: str, weights_dir: str | Path | None = None) -> LearnedPe
       The distance.
 
     Raises:
-      BadInput: if the name is unknown or a file is nowhere to be found.
+      BadInput: if the name is unknown or a file is not found.
       CorruptData: if a file is damaged or belongs to another network.
     """
     if network not in LPIPS_NETWORKS:
@@ -77,7 +77,7 @@ def read_heads(network: str, weights_dir: str | Path | None = None) -> list[np.n
       [C] float32 per map, at least 0.
 
     Raises:
-      BadInput: if the file is nowhere to be found.
+      BadInput: if the file is not found.
       CorruptData: if it is damaged or belongs to another network.
     """
     path = find_weights(f"LPIPS {network}", [f"lpips_v0.1/{network}.pth"], weights_dir)
@@ -99,11 +99,11 @@ def read_heads(network: str, weights_dir: str | Path | None = None) -> list[np.n
 class LearnedPerceptualDistance:
     """Sum over maps of the mean over pixels of the weighted squared difference of directions.
 
-    A pixel's direction is its vector of activations divided by its length. For evaluation: no
-    gradient is defined where a pixel has no activation.
+    A pixel's direction is its vector of activations divided by its length. For evaluation only: the
+    gradient is undefined at pixels without activation.
 
     Args:
-      network: under the heads; part of the name.
+      network: name of the network; part of the metric's name.
       maps: images [B, H, W, 3] float32 in [-1, 1] -> maps [B, h, w, C].
       heads: [C] float32 per map.
 
@@ -127,7 +127,7 @@ class LearnedPerceptualDistance:
 
         Args:
           images: [B, H, W, 3] float32 in [-1, 1], at least 32 px a side; neither resized nor
-            cropped, and distances of different sizes do not compare.
+            cropped; distances at different sizes are not comparable.
           target: the same shape.
 
         Returns:

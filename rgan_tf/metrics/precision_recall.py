@@ -1,4 +1,4 @@
-"""Precision and recall of generated images: are they plausible, and do they cover what is real."""
+"""Precision and recall of generated images: plausibility, and coverage of the real ones."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from rgan_tf.metrics.frechet import checked_features, short_count
 
 _BLOCK_ROWS = 256  # rows of the distance matrix in memory at a time
-_ROUNDING = 1e-12  # of squared distances, relative to the squared lengths they are made from
+_ROUNDING = 1e-12  # of squared distances, relative to the squared lengths
 
 
 def precision_name(backbone: str, count: int, neighbours: int, split: str) -> str:
@@ -27,13 +27,13 @@ def precision_recall(
 ) -> tuple[float, float]:
     """k-NN precision and recall, Kynkäänniemi et al., NeurIPS 2019, equations (1) and (2).
 
-    Every feature owns a ball that reaches to its k-th nearest neighbour in its own set, itself
-    not counted. Precision is the share of generated features in a ball of a real one, recall the
-    share of real features in a ball of a generated one; the rim belongs to the ball. Both depend
-    on the sizes of the sets: compare systems at equal counts only.
+    Every feature has a ball that reaches to its k-th nearest neighbour in its own set, not counting
+    itself. Precision is the share of generated features in the ball of a real one, recall the share
+    of real features in the ball of a generated one; balls include their surface. Both depend on the
+    sizes of the sets: only compare systems at equal counts.
 
-    Distances are computed in blocks of rows: besides the features as float64 and a block of
-    256 x max(N, M) numbers nothing large is held.
+    Distances are computed in blocks of rows: memory holds the features as float64 and a block of
+    256 x max(N, M) numbers.
 
     Args:
       generated: [N, D] features.
@@ -74,7 +74,7 @@ def _squared_radii(features: np.ndarray, neighbours: int) -> np.ndarray:
         distances[rows, start + rows] = np.inf  # not its own neighbour
         nearest = np.partition(distances, neighbours - 1, axis=1)[:, neighbours - 1]  # [rows]
         radii[start : start + len(distances)] = nearest
-    return radii * (1.0 + 1e-9)  # what lies on the rim is not left to rounding
+    return radii * (1.0 + 1e-9)  # rounding must not exclude the surface
 
 
 def _squared_distances(first: np.ndarray, second: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
@@ -84,7 +84,7 @@ def _squared_distances(first: np.ndarray, second: np.ndarray) -> Iterator[tuple[
         block = first[start : start + _BLOCK_ROWS]  # [rows, D]
         sums = np.einsum("nd,nd->n", block, block)[:, None] + lengths  # [rows, M]
         distances = sums - 2.0 * (block @ second.T)  # [rows, M]
-        # Of equal features only rounding is left, which must not decide whether a ball of radius
-        # zero holds them.
+        # Between equal features only rounding errors remain, which must not decide whether a ball
+        # of radius zero contains them.
         distances[distances <= _ROUNDING * sums] = 0.0
         yield start, distances

@@ -1,4 +1,4 @@
-"""How compatible retrieved patches are: figures on ids, styles and vectors, in plain numpy."""
+"""Compatibility of retrieved patches, from ids, styles and vectors, in plain numpy."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import numpy as np
 
 
 def style_agreement(styles: np.ndarray, mask: np.ndarray) -> float:
-    """Share of pairs of selected patches, within a scene, that have the same style.
+    """Share of pairs of selected patches within a scene that have the same style.
 
     Args:
       styles: [G, O], the style of each selected patch (strings or integers).
-      mask: [G, O] bool, False where nothing was selected.
+      mask: [G, O] bool, False without a selected patch.
 
     Returns:
       In [0, 1], over all pairs of all scenes; NaN without a pair.
@@ -24,8 +24,8 @@ def locked_style_match(styles: np.ndarray, mask: np.ndarray, locked: np.ndarray)
     """Share of the other patches that have the style of the scene's locked patch.
 
     Args:
-      styles: [G, O], the style of each selected patch, the locked one among them.
-      mask: [G, O] bool, False where nothing was selected.
+      styles: [G, O], the style of each selected patch, including the locked one.
+      mask: [G, O] bool, False without a selected patch.
       locked: [G] integers, the object whose patch was locked; -1 leaves the scene out.
 
     Returns:
@@ -48,11 +48,11 @@ def ground_truth_recall_at_1(
       scores: [G, O, K] float, higher is better (for instance the negative distance to a query).
       valid: [G, O, K] bool.
       ground_truth: [G, O] integers, the slot of the object's own patch; it must be valid.
-      mask: [G, O] bool, the objects to count: real ones, without the one that gave the query.
+      mask: [G, O] bool, the objects to count: real ones, except the one that gave the query.
 
     Returns:
-      In [0, 1]; NaN without an object to count. An own patch that ties counts as lost, so that a
-      constant score earns nothing.
+      In [0, 1]; NaN without an object to count. A tie counts as a miss, so that a constant score
+      earns nothing.
 
     Raises:
       ValueError: if a counted object's own patch is not valid.
@@ -75,7 +75,7 @@ def cooccurrence_distance(vectors: np.ndarray, mask: np.ndarray) -> float:
 
     Args:
       vectors: [G, O, D] float, the co-occurrence embedding of each selected patch.
-      mask: [G, O] bool, False where nothing was selected.
+      mask: [G, O] bool, False without a selected patch.
 
     Returns:
       The l2 distance over all pairs of all scenes; NaN without a pair.

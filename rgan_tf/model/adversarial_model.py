@@ -16,12 +16,12 @@ from rgan_tf.seeds import Purpose, derive_batch_seeds
 
 
 class LossTerms(NamedTuple):
-    """What one batch costs, before weighting.
+    """The losses of one batch, before weighting.
 
     Attributes:
       generator: name -> [B] float32, terms of the generator side.
       discriminator: name -> [B] float32, terms of the discriminators.
-      monitors: name -> scalar float32, reported and not optimised.
+      monitors: name -> scalar float32, reported but not optimised.
     """
 
     generator: dict[str, tf.Tensor]
@@ -39,7 +39,7 @@ class AdversarialModel(GuardedModel):
     Args:
       config: the experiment.
       networks: the generator side; every trainable variable is optimised.
-      average: same architecture as `networks`; receives the exponential moving average.
+      average: same architecture as `networks`; holds the exponential moving average.
       discriminators: the adversaries.
       generator_weights: name -> weight of every generator term.
       discriminator_weights: name -> weight of every discriminator term.
@@ -79,12 +79,12 @@ class AdversarialModel(GuardedModel):
         generator_optimizer: tf.keras.optimizers.Optimizer | None = None,
         discriminator_optimizer: tf.keras.optimizers.Optimizer | None = None,
     ) -> None:
-        """Takes one optimiser per side and creates all slots, so that resume finds them.
+        """Sets one optimiser per side and creates all slots, so that a checkpoint restores them.
 
         Args:
           generator_optimizer: by default a `GatedAdam` with the rates of the config.
-          discriminator_optimizer: likewise. Another kind is handed zeros in a step that the guard
-            has closed, which leaves the weights alone, but not the moments of an Adam.
+          discriminator_optimizer: likewise. In a skipped step, any other optimiser gets zero
+            gradients, which do not change the weights, but an Adam's moments.
         """
         super().compile()
         settings = self.config.training
@@ -121,22 +121,22 @@ class AdversarialModel(GuardedModel):
         return self.average
 
     def compute_terms(self, batch: dict[str, tf.Tensor], first_row: tf.Tensor) -> LossTerms:
-        """The losses of some rows of a batch; defined by each stage.
+        """The losses of some rows of a batch; each stage defines it.
 
         Args:
           batch: of the pipeline, or a part of one.
-          first_row: int32 scalar, number of its first row in the batch of all replicas. Random
-            numbers depend on a row's number, and so not on how the batch was split.
+          first_row: int32 scalar, index of its first row in the batch of all replicas. Random
+            numbers depend on a row's index, so not on how the batch was split.
         """
         raise NotImplementedError
 
     def finish_step(self) -> None:
-        """What a stage does after the weights' update, in replica context; nothing here."""
+        """Hook after the weight update, in replica context; does nothing here."""
 
     def train_step(self, batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """One update of both sides and of the moving average, or none where the guard says so."""
-        first_row, total_rows = _place_in_batch(tf.shape(next(iter(batch.values())))[0])
-        # Once per step, however many parts it has: a kernel must not change between them.
+        """Updates both sides and the moving average, or skips the step if the guard rejects it."""
+        first_row, total_rows = _batch_position(tf.shape(next(iter(batch.values())))[0])
+        # Once per step for all parts: a kernel must not change between them.
         normalise_spectra(self.discriminators)
         parts = self.config.training.accumulate_steps
 
@@ -160,7 +160,7 @@ class AdversarialModel(GuardedModel):
             optimizer.apply_gradients(zip(safe, networks.trainable_variables, strict=True))
         self._update_average()
         self.finish_step()
-        self.guard.settle()
+        self.guard.end_step()
         self.step.assign_add(1)
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
         figures = {name: value / parts for name, value in figures.items()}
@@ -170,11 +170,11 @@ class AdversarialModel(GuardedModel):
     def _part_gradients(
         self, batch: dict[str, tf.Tensor], first_row: tf.Tensor, total_rows: tf.Tensor
     ) -> tuple:
-        """Gradients and figures of one part of a replica's batch.
+        """Gradients and metrics of one part of a replica's batch.
 
         Returns:
           side -> gradients of its variables, multiplied by the loss scale; side -> scalar, its
-          share of the loss; name -> scalar figure.
+          share of the loss; name -> scalar metric.
         """
         variables = {
             "generator": self.networks.trainable_variables,
@@ -191,7 +191,7 @@ class AdversarialModel(GuardedModel):
             }
             scaled = {side: loss * scale for side, loss in losses.items()}
         gradients = {
-            # Stage 1 has no use for the last predicate vectors: their gradient is zero.
+            # Stage 1 does not use the last predicate vectors, so their gradient is zero.
             side: tape.gradient(scaled[side], variables[side], unconnected_gradients="zero")
             for side in variables
         }
@@ -205,11 +205,11 @@ class AdversarialModel(GuardedModel):
         return {side: dense(part) for side, part in gradients.items()}, losses, figures
 
     def batch_seeds(self, purpose: Purpose, first_row: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
-        """[rows, 2] int32 seeds of the running step; a row keeps its own however it is split."""
+        """[rows, 2] int32 seeds of the current step; independent of how the batch is split."""
         return derive_batch_seeds(self.run_seed, self.step, purpose, first_row=first_row, rows=rows)
 
     def _update_average(self) -> None:
-        """Moves the average towards the networks; early steps move it faster."""
+        """Moves the average towards the networks, faster in early steps."""
         step = tf.cast(self.step, tf.float32)
         decay = tf.minimum(self.config.training.ema_decay, (1.0 + step) / (10.0 + step))
         share = (1.0 - decay) * tf.cast(self.guard.gate, decay.dtype)  # []
@@ -222,21 +222,21 @@ class AdversarialModel(GuardedModel):
             for average, value in pairs:
                 strategy.extended.update(average, move, args=(value, share))
 
-        # A mirrored variable without an aggregation can only be written in cross-replica context.
+        # A mirrored variable without aggregation can only be written in cross-replica context.
         tf.distribute.get_replica_context().merge_call(merge, args=(share,))
 
 
-def _place_in_batch(rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Where the rows of this replica stand in the batch of all replicas.
+def _batch_position(rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Position of this replica's rows in the batch of all replicas.
 
-    They are counted, not read from the config: `fit` may be given batches of any size, and the
-    last replica fewer rows than the others.
+    Counts the rows instead of reading the config: `fit` accepts batches of any size, and the last
+    replica can have fewer rows.
 
     Args:
       rows: int32 scalar, rows of this replica.
 
     Returns:
-      int32 scalars: the number of the first of them, and the rows of all replicas.
+      int32 scalars: index of the first of them, and the number of rows of all replicas.
     """
     context = tf.distribute.get_replica_context()
     if context.num_replicas_in_sync == 1:

@@ -1,4 +1,4 @@
-"""What predicted boxes cost, the same for every stage."""
+"""The losses of predicted boxes, shared by all stages."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def box_losses(
 ) -> dict[str, tf.Tensor]:
     """Losses of predicted boxes.
 
-    With instance codes, objects that the graph does not tell apart are compared from left to right,
-    whatever their order in the annotation: that is what their codes stand for.
+    With instance codes, objects that the graph does not distinguish are compared from left to
+    right, whatever their order in the annotation, because that is what their codes mean.
 
     Args:
       config: the experiment.
@@ -42,11 +42,11 @@ def box_losses(
 
 
 def only_placed(boxes: tf.Tensor) -> tf.Tensor:
-    """The boxes themselves, with a gradient to their centres and none to their sizes.
+    """The boxes, with a gradient to their centres but none to their sizes.
 
-    Where the place of an object cannot be known, a box that is too large overlaps more on average:
-    trained for overlap, sizes of small objects grew to 1.8 times their true area. So overlap says
-    where, and the l1 distance how large.
+    If an object's place cannot be known, an oversized box overlaps more on average: trained for
+    overlap, sizes of small objects grew to 1.8 times their true area. So overlap trains the place,
+    and the l1 distance trains the size.
 
     Args:
       boxes: [B, O, 4] float32.

@@ -1,4 +1,4 @@
-"""Stage 2: which patches occur in one image? A triplet embedding (method §4.3)."""
+"""Stage 2: a triplet embedding in which patches of one image are close (method §4.3)."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from rgan_tf.model.guarded_model import GuardedModel, dense, zero_unless
 from rgan_tf.retrieval.distance import l2_distance
 from rgan_tf.retrieval.embedding import CooccurrenceEmbedding
 
-_ATTEMPTS = 16  # redraws of a negative that came from the anchor's own image
+_ATTEMPTS = 16  # redraws of a negative from the anchor's own image
 
 
 class PatchFeatures(Protocol):
-    """The part of a patch bank that this module reads."""
+    """The part of a patch bank that this module needs."""
 
     features: np.ndarray  # [N, Dx] float
     image_ids: np.ndarray  # [N] integers
@@ -28,17 +28,17 @@ class PatchFeatures(Protocol):
 
 
 class CooccurrenceModel(GuardedModel):
-    """Trains a `CooccurrenceEmbedding` so that patches of one image lie close together.
+    """Trains a `CooccurrenceEmbedding` to place patches of one image close together.
 
     The loss is the sum of two triplet losses with the same margin: one on the sampled triplets
-    (whose negatives are partly of the positive's category, the hard case retrieval meets), one on
-    semi-hard triplets among all anchors and positives of the batch. Under a strategy every replica
-    is to be given the whole batch, because a part of it has other semi-hard triplets; it is small.
+    (some negatives have the positive's category, the hard case of retrieval), one on semi-hard
+    triplets among all anchors and positives of the batch. Under a strategy every replica must get
+    the whole batch (it is small), because a part of it has other semi-hard triplets.
 
     Args:
       embedding: the embedding to train.
       margin: wanted gap between distances in the embedding, in [0, 2].
-      **guarded: as for `GuardedModel`.
+      **guarded: see `GuardedModel`.
 
     Raises:
       ValueError: if `margin` is out of range.
@@ -71,14 +71,14 @@ class CooccurrenceModel(GuardedModel):
         with FixedOrderTape() as tape:
             losses = self._triplet_losses(batch)
             total = losses["triplet_loss"] + losses["semihard_loss"]
-            # Optimisers add gradients up over replicas.
+            # Optimisers sum gradients over replicas.
             share = total / tf.distribute.get_strategy().num_replicas_in_sync
         variables = self.embedding.trainable_variables
         gradients = dense(tape.gradient(share, variables))
         is_sound = self.guard.judge(self.step, [share], gradients)
         safe = zero_unless(is_sound, gradients)
         self.optimizer.apply_gradients(zip(safe, variables, strict=True))
-        self.guard.settle()
+        self.guard.end_step()
         self.step.assign_add(1)
         return self.track({"loss": total, **losses}, is_sound)
 
@@ -102,19 +102,19 @@ class CooccurrenceModel(GuardedModel):
 
 
 class TripletSampler:
-    """Draws triplets of bank rows; the draw is a function of the generator alone.
+    """Draws triplets of bank rows, deterministically from the given generator.
 
     Anchor and positive are different patches of one image, the negative is a patch of another
     image. A share of the negatives has the positive's category: otherwise the embedding would only
-    learn which categories go together, which says nothing about the candidates of one object.
+    learn which categories occur together, which does not rank the candidates of one object.
 
     Args:
       image_ids: [N] integers.
       category_ids: [N] integers.
-      same_category_share: of the negatives, in [0, 1]. Where the category has no patch in another
-        image, any other patch serves.
-      boxes: [N, 4] [y0, x0, y1, x1]. With them, anchor and positive do not overlap: two patches
-        that show the same pixels are recognised by these, whether they fit together or not.
+      same_category_share: of the negatives, in [0, 1]. If the category has no patch in another
+        image, any other patch is taken.
+      boxes: [N, 4] [y0, x0, y1, x1]. If given, anchor and positive do not overlap: shared pixels
+        would identify them, whether they fit together or not.
 
     Raises:
       BadInput: if no image has two such patches, or all patches are from one image.
@@ -168,7 +168,7 @@ class TripletSampler:
             keep_category = wants_same[again] & (attempt < _ATTEMPTS // 2)
             negatives[again] = np.where(keep_category, same, anywhere)
         else:
-            # A bank dominated by one image: choose among all patches outside of it.
+            # One image dominates the bank: choose among all patches of other images.
             for row in np.flatnonzero(self._images.codes[negatives] == images):
                 outside = np.flatnonzero(self._images.codes != images[row])
                 negatives[row] = generator.choice(outside)
@@ -189,22 +189,22 @@ def triplet_dataset(
     start_step: int = 0,
     shared_pixels: bool = False,
 ) -> tf.data.Dataset:
-    """Endless batches of triplets; batch k depends on the seed and on k only.
+    """Endless batches of triplets; batch k depends only on the seed and k.
 
     Args:
       bank: the training patches.
       triplets_per_step: M, at least 1.
       same_category_share: see `TripletSampler`.
       seed: of the run.
-      start_step: the first batch's k, to continue a run.
-      shared_pixels: whether patches that overlap are anchor and positive as well.
+      start_step: k of the first batch, for resuming a run.
+      shared_pixels: whether overlapping patches can also be anchor and positive.
 
     Returns:
       Dataset of `anchors`, `positives`, `negatives` [M, Dx] float32 and `labels` [M] int64, the
       anchors' image ids.
 
     Raises:
-      BadInput: if the bank cannot give triplets.
+      BadInput: if the bank has no triplets.
     """
     features, image_ids = bank.features, np.asarray(bank.image_ids, np.int64)
     sampler = TripletSampler(
@@ -235,24 +235,23 @@ def triplet_dataset(
 def same_image_auc(
     embedding: Any, bank: PatchFeatures, *, triplets: int = 4096, seed: int = 0
 ) -> float:
-    """How well closeness tells "same image": ranking AUC on patches held out from training.
+    """How well distances separate same-image pairs: ranking AUC on held-out patches.
 
-    Compares the distances of pairs from one image, which do not overlap, with those of pairs from
-    two images whose second patches have the same category, so that knowing which categories go
-    together does not help.
+    Compares pairs of non-overlapping patches of one image with pairs from two images whose second
+    patches have the same category, so that knowing which categories occur together does not help.
 
     Args:
-      embedding: maps [M, Dx] features to [M, Dc] vectors; `lambda x: x` for the bare features.
+      embedding: maps [M, Dx] features to [M, Dc] vectors; `lambda x: x` for the raw features.
       bank: the held-out patches.
-      triplets: drawn; those without a negative of the same category are left out.
+      triplets: number to draw; those without a negative of the same category are left out.
       seed: of the draw.
 
     Returns:
       Probability that a same-image pair is closer than a different-image pair, ties counting half;
-      0.5 is chance, NaN when there is no triplet to judge.
+      0.5 is chance, NaN if there is no triplet.
 
     Raises:
-      BadInput: if the bank cannot give triplets.
+      BadInput: if the bank has no triplets.
     """
     sampler = TripletSampler(
         bank.image_ids, bank.category_ids, same_category_share=1.0, boxes=bank.boxes
@@ -277,11 +276,11 @@ def same_image_auc(
 
 
 class _Partners:
-    """Of every patch, those of its image that it does not overlap."""
+    """For every patch, the patches of its image that do not overlap it."""
 
     def __init__(self, images: _Groups, boxes: np.ndarray) -> None:
         pairs = [np.empty([0, 2], np.int64)]
-        # In the order of their images, row i meets row i + 1, then row i + 2, and so on.
+        # With rows grouped by image, row i is paired with row i + 1, then row i + 2, and so on.
         order = images.order
         for gap in range(1, int(images.sizes.max(initial=1))):
             first, second = order[:-gap], order[gap:]
@@ -298,13 +297,13 @@ class _Partners:
         self._partners = everything[:, 1]
 
     def draw(self, anchors: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-        """A partner of each anchor, evenly; anchors are among `rows`."""
+        """A partner of each anchor, drawn uniformly; anchors are among `rows`."""
         places = np.searchsorted(self.rows, anchors)
         return self._partners[self._starts[places] + generator.integers(self._counts[places])]
 
 
 class _Groups:
-    """Rows by the value they share, for drawing rows of a given value."""
+    """Rows grouped by value, for drawing rows of a given value."""
 
     def __init__(self, values: np.ndarray) -> None:
         _, self.codes, self.sizes = np.unique(values, return_inverse=True, return_counts=True)

@@ -1,4 +1,4 @@
-"""Counting the arithmetic of a forward pass."""
+"""Counts the floating-point operations of a forward pass."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def count_flops(function: Callable[..., Any], *arguments: Any) -> int:
     """Floating-point operations of one call, as TensorFlow's profiler counts them.
 
     A multiply-add counts as two. Operations without a registered count (gathers, segment sums)
-    count as none, and the body of a loop counts once.
+    count as zero, and the body of a loop counts once.
 
     Args:
       function: what to trace; called once with symbolic tensors.
@@ -51,7 +51,7 @@ def _spec(value: Any) -> tf.TensorSpec:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Silences TensorFlow's notes about the age of its own profiler."""
+    """Silences TensorFlow's deprecation notes about its own profiler."""
     logger = tf.get_logger()
     level = logger.level
     logger.setLevel(logging.ERROR)

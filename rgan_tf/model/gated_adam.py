@@ -1,4 +1,4 @@
-"""Adam that does nothing at all in a step that its guard has closed."""
+"""Adam that leaves everything unchanged in a step that its guard has rejected."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from rgan_tf.model.guard import UpdateGuard
 
 
 class GatedAdam(tf.keras.optimizers.Adam):
-    """Adam (Kingma & Ba, ICLR 2015) whose every update is multiplied by the gate of a guard.
+    """Adam (Kingma & Ba, ICLR 2015) with every update multiplied by the gate of a guard.
 
-    Zero gradients alone would not do: the moments would decay. `tf.cond` would not do either: under
-    a distribution strategy nothing may be merged over replicas inside it. With the gate at 1 it is
-    Keras's Adam; with the gate at 0 weights, moments and bias correction stay as they are, for
-    gradients that are finite. The caller puts zeros in the place of those that are not.
+    Zero gradients alone would let the moments decay, and `tf.cond` does not work either, because
+    under a distribution strategy nothing may be merged over replicas inside it. With gate 1 it is
+    Keras's Adam; with gate 0 weights, moments and bias correction stay unchanged, for finite
+    gradients. The caller replaces gradients that are not finite by zeros.
 
     Args:
-      learning_rate, beta_1, beta_2, epsilon: as for Keras's Adam.
-      guard: its gate.
+      learning_rate, beta_1, beta_2, epsilon: as in Keras's Adam.
+      guard: provides the gate.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class GatedAdam(tf.keras.optimizers.Adam):
         self.guard = guard
 
     def update_step(self, gradient: tf.Tensor, variable: tf.Variable) -> None:
-        """Moves one variable; gradients are dense."""
+        """Updates one variable; gradients are dense."""
         guard, kind = self.guard, variable.dtype
         gate = tf.cast(guard.gate, kind)  # []
         rate = tf.cast(self.learning_rate, kind)  # []

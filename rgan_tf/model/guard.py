@@ -1,4 +1,4 @@
-"""Keeps what is not a number out of the weights: an unsound step updates nothing, anywhere."""
+"""Keeps NaN and infinity out of the weights: an unsound step is skipped on all replicas."""
 
 from __future__ import annotations
 
@@ -8,41 +8,41 @@ import tensorflow as tf
 
 from rgan_tf.fixed_order import sum_of
 
-KEPT_STEPS = 16  # numbers of skipped steps that are remembered, for inspection
+KEPT_STEPS = 16  # numbers of skipped steps that are kept, for inspection
 _FIRST_SCALE = 2.0**15
 _SOUND_STEPS_TO_GROW = 2000
-_FORGETTING = 0.01  # share of a new loss in what is usual
+_FORGETTING = 0.01  # weight of a new loss in its moving average
 
 
 class UpdateGuard(tf.Module):
     """Judges every step before it changes anything, and scales the loss for float16.
 
-    A step is sound if every loss and every gradient on every replica is a finite number, and no
-    loss exceeds the bound or lies far above what it usually is. The verdict is the same on all
-    replicas and is kept in `gate`, which the optimisers (`GatedAdam`) and the moving average read:
-    at 0 they leave everything as it is.
+    A step is sound if all losses and gradients on all replicas are finite, and no loss exceeds the
+    bound or lies far above its usual size. All replicas reach the same verdict; it is kept in
+    `gate`, which the optimisers (`GatedAdam`) and the moving average read: at 0 they change
+    nothing.
 
-    Sums stand for their parts: a sum with a part that is not finite is not finite. A sum of finite
-    gradients beyond float32 counts as unsound too, as it should.
+    Sums are checked in place of their parts: a sum with a part that is not finite is not finite. A
+    sum of finite gradients that overflows float32 also counts as unsound, as it should.
 
     Args:
-      losses: how many losses are judged.
+      losses: number of losses to judge.
       loss_upper_bound: a weighted loss above it is unsound; above 0.
-      loss_jump: so is one above `loss_jump * (1 + its usual size)`; above 1. What is usual is a
-        moving average over the sound steps. An exploding network need not leave the numbers: a
+      loss_jump: so is a loss above `loss_jump * (1 + its usual size)`; above 1. The usual size is a
+        moving average over the sound steps. An exploding network need not produce NaN: a
         classifier's loss may grow to thousands and stay there.
       scales_loss: multiply the loss so that small float16 gradients survive (Micikevicius et al.,
         ICLR 2018). The factor doubles after 2000 sound steps and halves when gradients overflow;
-        such a step is skipped like any other, and counted apart, since it is no sign of trouble.
+        such a step is skipped too, but counted separately, since it is no sign of trouble.
 
     Attributes:
-      gate: float32 variable, 1 = the running step is sound, 0 = it is not.
+      gate: float32 variable, 1 = the current step is sound, 0 = it is not.
       skipped: int64 variable, unsound steps so far.
-      skipped_in_row: int64 variable, how many of the latest steps were unsound.
-      closed_steps: int64 variable, steps at which the gate was 0, overflows included.
+      skipped_in_row: int64 variable, number of consecutive unsound steps until now.
+      closed_steps: int64 variable, steps with gate 0, including overflows.
       recent: [KEPT_STEPS] int64 variable, numbers of the latest unsound steps, -1 = none yet.
       loss_scale: float32 variable.
-      usual: [losses] float32 variable, the usual size of each.
+      usual: [losses] float32 variable, the usual size of each loss.
 
     Raises:
       ValueError: if a bound is out of range.
@@ -77,7 +77,7 @@ class UpdateGuard(tf.Module):
     def judge(
         self, step: tf.Tensor, losses: Sequence[tf.Tensor], gradients: Sequence[tf.Tensor]
     ) -> tf.Tensor:
-        """Sets the gate for the running step; called once per step in replica context.
+        """Sets the gate for the current step; call it once per step in replica context.
 
         Args:
           step: int64 scalar, for the record.
@@ -89,32 +89,32 @@ class UpdateGuard(tf.Module):
         """
         total = sum_of([tf.reduce_sum(tf.cast(g, tf.float32)) for g in gradients])  # []
         is_bad = tf.cast(~tf.math.is_finite(total), tf.float32)  # []
-        # A loss that is no number on one replica is none in the sum, so the sums tell all.
-        told = tf.stack([*[tf.cast(loss, tf.float32) for loss in losses], is_bad])  # [L + 1]
+        # A loss that is not finite on one replica makes the sum not finite.
+        summed = tf.stack([*[tf.cast(loss, tf.float32) for loss in losses], is_bad])  # [L + 1]
         context = tf.distribute.get_replica_context()
-        told = context.all_reduce(tf.distribute.ReduceOp.SUM, told)  # [L + 1]
-        sums = told[:-1]  # [L]
+        summed = context.all_reduce(tf.distribute.ReduceOp.SUM, summed)  # [L + 1]
+        sums = summed[:-1]  # [L]
         jump = self.loss_jump * (1.0 + self.usual)  # [L]
         bound = tf.minimum(
             tf.where(self._judged > 0, jump, self.loss_upper_bound), self.loss_upper_bound
         )  # [L]; nothing is usual before the first step
         losses_fine = tf.reduce_all(tf.math.is_finite(sums) & (sums <= bound))  # []
-        is_sound = losses_fine & (told[-1] == 0)  # []
+        is_sound = losses_fine & (summed[-1] == 0)  # []
         is_overflow = losses_fine & ~is_sound & (self.loss_scale > 1.0)  # []
-        self._learn(sums, is_sound)
+        self._update_usual(sums, is_sound)
         self._record(tf.cast(step, tf.int64), is_sound, is_overflow)
         return is_sound
 
     def performed(self, iterations: tf.Tensor) -> tf.Tensor:
-        """How many of an optimiser's iterations before the running step changed something."""
+        """How many of an optimiser's iterations before the current step changed something."""
         return tf.cast(iterations, tf.int64) - self.closed_steps
 
-    def settle(self) -> None:
-        """Ends the step: what was closed counts as closed. Called after the optimisers."""
+    def end_step(self) -> None:
+        """Counts the step if its gate was 0. Call it after the optimisers."""
         self.closed_steps.assign_add(tf.cast(self.gate == 0.0, tf.int64))
 
-    def _learn(self, losses: tf.Tensor, is_sound: tf.Tensor) -> None:
-        """Moves what is usual towards the losses of a sound step; the first ones count in full."""
+    def _update_usual(self, losses: tf.Tensor, is_sound: tf.Tensor) -> None:
+        """Updates the usual sizes with the losses of a sound step; the first ones count in full."""
         share = tf.maximum(_FORGETTING, 1.0 / tf.cast(self._judged + 1, tf.float32))  # []
         moved = self.usual + share * (tf.abs(losses) - self.usual)  # [L]
         self.usual.assign(tf.where(is_sound, moved, self.usual))
@@ -142,7 +142,7 @@ class UpdateGuard(tf.Module):
 
 
 def _state(value, name: str) -> tf.Variable:
-    """A variable that is the same on all replicas: each computes the same value for it."""
+    """A variable that every replica sets to the same value."""
     return tf.Variable(
         value,
         trainable=False,

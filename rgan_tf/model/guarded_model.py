@@ -1,4 +1,4 @@
-"""What all trained models share: a step count, a guard, figures by name, and what to checkpoint."""
+"""Base of all trained models: step count, guard, named metrics, and checkpoint content."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ SOUND_SHARE = "guard/sound_share"
 
 
 class GuardedModel(tf.keras.Model):
-    """A model whose steps are counted, judged and reported.
+    """A model whose steps are counted, guarded and reported.
 
     Args:
       seed: of the run.
       losses, loss_upper_bound, loss_jump, scales_loss: of the `UpdateGuard`.
 
     Attributes:
-      step: int64 variable, batches seen, skipped ones included.
+      step: int64 variable, number of batches, including skipped ones.
       guard: the `UpdateGuard`.
-      detour: int32 variable, how often training was rolled back. It changes all random numbers, so
-        that a road that led into trouble is not taken twice; it is set by whoever rolls back, and
-        no part of `state`.
+      rollback_count: int32 variable, how often training was rolled back. It changes all random
+        numbers, so that the same failure is not repeated. Whoever rolls back sets it; it is not
+        part of `state`.
     """
 
     def __init__(
@@ -46,26 +46,26 @@ class GuardedModel(tf.keras.Model):
             scales_loss=scales_loss,
         )
         self._seed_of_run = seed
-        # What a step returns is the same on all replicas; Keras would add it up over machines.
+        # A step returns the same on all replicas; Keras would sum it over machines.
         self.distribute_reduction_method = "first"
         first = tf.VariableAggregation.ONLY_FIRST_REPLICA
         self.step = tf.Variable(
             tf.constant(0, tf.int64), trainable=False, name="step", aggregation=first
         )
-        self.detour = tf.Variable(0, trainable=False, name="detour", aggregation=first)
+        self.rollback_count = tf.Variable(0, trainable=False, name="rollbacks", aggregation=first)
         self._trackers: dict[str, tf.keras.metrics.Mean] = {}
         self.declare_metrics([SOUND_SHARE])
 
     def state(self) -> dict[str, tf.Module]:
-        """What training needs to go on, by name: the content of a checkpoint."""
+        """What training needs to resume, by name: the content of a checkpoint."""
         return {"step": self.step, "guard": self.guard}
 
     def inference_networks(self) -> tf.keras.Model | tf.keras.layers.Layer:
-        """The networks whose weights a stage leaves behind."""
+        """The networks whose weights a stage saves for inference."""
         raise NotImplementedError
 
     def weights_are_finite(self) -> bool:
-        """Whether every variable of `state` is a number."""
+        """Whether every floating-point variable of `state` is finite."""
         variables: list[tf.Variable] = []
         for part in self.state().values():
             variables += [part] if isinstance(part, tf.Variable) else list(part.variables)
@@ -75,9 +75,9 @@ class GuardedModel(tf.keras.Model):
 
     @property
     def run_seed(self) -> tf.Tensor:
-        """int32 scalar: the seed of the run, and another one after every roll-back."""
-        # Any odd number would do; a large one keeps neighbouring seeds of users apart.
-        return self._seed_of_run + self.detour * 1_000_003
+        """int32 scalar: the seed of the run, changed by every rollback."""
+        # Any odd number would do; a large one keeps neighbouring user seeds apart.
+        return self._seed_of_run + self.rollback_count * 1_000_003
 
     @property
     def metrics(self) -> list[tf.keras.metrics.Metric]:
@@ -85,20 +85,20 @@ class GuardedModel(tf.keras.Model):
         return list(self._trackers.values())
 
     def declare_metrics(self, names: Sequence[str]) -> None:
-        """Creates the trackers up front: under a strategy no variable may appear in a step."""
+        """Creates the trackers up front: under a strategy a step must not create variables."""
         for name in names:
             self._trackers[name] = tf.keras.metrics.Mean(name=name)
 
     def track(self, figures: dict[str, tf.Tensor], is_sound: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Adds one step to the interval's means; a step that was skipped does not count.
+        """Adds one step to the interval's means, unless it was skipped.
 
         Args:
           figures: name -> [B] or scalar float32.
           is_sound: scalar bool.
 
         Returns:
-          name -> mean so far, with `guard/skipped`, the steps skipped since the beginning, and
-          `guard/sound_share`, of the interval; where it is 0 the means mean nothing.
+          name -> mean so far, with `guard/skipped` (steps skipped since the beginning) and
+          `guard/sound_share` (of the interval; at 0 the means are meaningless).
 
         Raises:
           KeyError: for a name that was not declared.
@@ -115,12 +115,12 @@ class GuardedModel(tf.keras.Model):
 
 
 def zero_unless(is_sound: tf.Tensor, gradients: Gradients) -> Gradients:
-    """The gradients themselves, or zeros of their shapes; nothing is copied."""
+    """The gradients, or zeros of their shapes; copies nothing."""
     return tf.cond(is_sound, lambda: list(gradients), lambda: [tf.zeros_like(g) for g in gradients])
 
 
 def dense(gradients: Sequence[tf.Tensor | tf.IndexedSlices]) -> Gradients:
-    """Gradients as tensors: tables of the vocabulary are small, and sums need one kind."""
+    """Gradients as tensors, because sums need one type and vocabulary tables are small."""
     return [tf.convert_to_tensor(gradient) for gradient in gradients]
 
 
@@ -130,21 +130,21 @@ def in_parts(
     first_row: tf.Tensor,
     parts: int,
 ) -> tuple:
-    """Adds up what `work` returns for each of n equal parts of a batch, one after the other.
+    """Sums what `work` returns for n equal parts of a batch, one after another.
 
-    Memory is that of one part and of one result.
+    Needs memory for one part and one result only.
 
     Args:
-      work: given a part and the number of its first row; returns a structure of tensors.
+      work: takes a part and the index of its first row; returns a structure of tensors.
       batch: name -> [B, ...]; B a multiple of n.
-      first_row: int32 scalar, number of the batch's first row.
+      first_row: int32 scalar, index of the batch's first row.
       parts: n, at least 1.
 
     Returns:
       The structure, summed over the parts.
 
     Raises:
-      ValueError: if the batch does not fall into equal parts.
+      ValueError: if the batch is not divisible into equal parts.
     """
     if parts == 1:
         return work(batch, first_row)
@@ -164,7 +164,7 @@ def in_parts(
     def add(index, total):
         return index + 1, tf.nest.map_structure(tf.add, total, part(index))
 
-    # The first part stands outside of the loop, so that the loop knows the structure.
+    # The first part is outside the loop to give the loop the structure.
     return tf.while_loop(
         lambda index, _: index < parts,
         add,

@@ -1,4 +1,4 @@
-"""What the discriminators say about real and generated images, the same for every stage."""
+"""The discriminators' verdicts on real and generated images, shared by all stages."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ from rgan_tf.model.recompute import recomputed
 from rgan_tf.seeds import Purpose
 
 ADVERSARIAL_TERMS = ("adversarial_image", "adversarial_object", "auxiliary")
-"""Losses that both sides of the game have."""
+"""Losses of both sides of the game."""
 
 ADVERSARIAL_FEATURE = "adversarial_feature"
-"""One more of them, in the joint stage, where `discriminators.feature` is on."""
+"""One more, in the joint stage with `discriminators.feature`."""
 
 GRADIENT_PENALTY = "gradient_penalty"
 
 RowSeeds = Callable[[Purpose], tf.Tensor]
-"""Gives [B, 2] int32 seeds, one per row, for a purpose."""
+"""Returns [B, 2] int32 seeds, one per row, for a purpose."""
 
 Maps = list[tf.Tensor]
-"""Of a frozen network, [B, h, w, C] float32 each, shallow to deep."""
+"""Maps of a frozen network, [B, h, w, C] float32 each, shallow to deep."""
 
 
 class Judgement(NamedTuple):
-    """On one batch of images.
+    """The verdict on one batch of images.
 
     Attributes:
       image: [B, h, w] float32 logits, positive = real.
       object: [B, O] float32 logits.
       classes: [B, O, categories] float32 logits.
-      crops: [B, O, S, S, 3] float32 in [-1, 1], the objects as cut out, before any augmentation.
-      feature: [B, h, w] float32 logits of each head on maps; empty without such a discriminator.
+      crops: [B, O, S, S, 3] float32 in [-1, 1], the objects as cut out, before augmentation.
+      feature: [B, h, w] float32 logits of each head on maps; empty without that discriminator.
     """
 
     image: tf.Tensor
@@ -54,11 +54,11 @@ class Judgement(NamedTuple):
 class Judge:
     """Shows images and their objects to the discriminators.
 
-    Kernels stay as they are: spectral normalisation is brought up to date once per step, before.
+    Does not update kernels: spectral normalisation runs once per step, before this.
 
     Args:
       config: the experiment; gives augmentation, gradient penalty and recomputation.
-      discriminators: who judges.
+      discriminators: the judges.
       maps_of: [B, H, W, 3] -> the maps that `discriminators.feature` judges; None leaves it out.
     """
 
@@ -90,8 +90,8 @@ class Judge:
           images: each [B, H, W, 3] float32 in [-1, 1].
           boxes: for each, [B, O, 4] float32 in [0, 1].
           object_mask: [B, O] bool, of all of them.
-          row_seeds: of the augmentation, which changes all batches alike.
-          maps: for each, its maps if they are at hand; of no use where images are augmented.
+          row_seeds: of the augmentation, which is the same for all batches.
+          maps: the maps of each, if known; ignored if images are augmented.
 
         Returns:
           One `Judgement` per batch.
@@ -106,7 +106,7 @@ class Judge:
         if self._kinds:
             seeds = row_seeds(Purpose.IMAGE_AUGMENTATION)  # [B, 2]
             shown = augment(everything, tf.tile(seeds, [count, 1]), self._kinds)
-            # A crop may not share its numbers with its neighbours: its place is added to its seed.
+            # Every crop needs its own random numbers: its position is added to its seed.
             seeds = row_seeds(Purpose.CROP_AUGMENTATION)[:, tf.newaxis]  # [B, 1, 2]
             places = tf.range(objects)[:, tf.newaxis] * tf.constant([[1, 0]])  # [O, 2]
             seeds = present.take(tf.tile(seeds + places, [count, 1, 1]))  # [M, 2]
@@ -124,7 +124,7 @@ class Judge:
         if self._maps_of is None:
             return judgements
         if self._kinds or maps is None:
-            # One by one: a pass over real images then needs no way back.
+            # One at a time, so that a pass over real images needs no backward pass.
             maps = [self._maps_of(part) for part in tf.split(shown, count)]
         logits = self._of_maps([tf.concat(level, axis=0) for level in zip(*maps, strict=True)])
         heads = zip(*[tf.split(head, count) for head in logits], strict=True)  # n of heads
@@ -134,7 +134,7 @@ class Judge:
         ]
 
     def _of_maps(self, maps: Maps) -> Sequence[tf.Tensor]:
-        """What the heads say of maps: [B, h, w] float32 each."""
+        """The heads' logits for maps: [B, h, w] float32 each."""
         judge = self._discriminators.feature
         if self._recomputes:
             return recomputed(lambda *values: judge(list(values)))(*maps)
@@ -143,17 +143,17 @@ class Judge:
     def penalty(
         self, images: tf.Tensor, crops: tf.Tensor, object_mask: tf.Tensor, step: tf.Tensor
     ) -> tf.Tensor:
-        """R1 of both discriminators on real data, in every n-th step, and n times as large.
+        """R1 of both discriminators on real data, every n-th step and multiplied by n.
 
-        Heads on maps are left out: a second derivative of the frozen network costs too much.
-        The mean of the map of logits is differentiated, not their sum: so the penalty of the image
-        discriminator has the size of that of the object discriminator.
+        Heads on maps are left out: a second derivative of the frozen network costs too much. The
+        mean of the logit map is differentiated, not its sum, so that the penalties of both
+        discriminators have the same size.
 
         Args:
           images: [B, H, W, 3] float32, real.
           crops: [B, O, S, S, 3] float32, their objects.
           object_mask: [B, O] bool.
-          step: of the training.
+          step: the training step.
 
         Returns:
           [B] float32, without the weight; 0 in the other steps.
@@ -172,17 +172,17 @@ class Judge:
 
         is_due = tf.equal(step % every, 0)  # []
         if self._is_deterministic:
-            # The gradient of a `tf.cond` adds up in any order, so the other steps pay as well.
+            # The gradient of a `tf.cond` sums in arbitrary order, so other steps compute it too.
             return tf.where(is_due, computed(), 0.0)  # [B]
         return tf.cond(is_due, computed, lambda: tf.zeros(tf.shape(images)[:1]))  # [B]
 
 
 def discriminator_weights(config: Config, *, judges_maps: bool = False) -> dict[str, float]:
-    """Name -> weight of every loss of the discriminators; the penalty only where it is on.
+    """Name -> weight of every discriminator loss; the penalty only if it is on.
 
     Args:
       config: the experiment.
-      judges_maps: whether maps are at hand to be judged.
+      judges_maps: whether there is a discriminator on maps.
     """
     weights = dict.fromkeys(ADVERSARIAL_TERMS, 1.0)
     if judges_maps and config.discriminators.feature:
@@ -195,12 +195,12 @@ def discriminator_weights(config: Config, *, judges_maps: bool = False) -> dict[
 def generator_terms(
     fakes: Sequence[Judgement], objects: tf.Tensor, object_mask: tf.Tensor, *, form: str
 ) -> dict[str, tf.Tensor]:
-    """`ADVERSARIAL_TERMS` of the generator, the mean over several batches of generated images.
+    """`ADVERSARIAL_TERMS` of the generator, averaged over batches of generated images.
 
-    With `ADVERSARIAL_FEATURE`, the mean over heads, where there are heads.
+    Includes `ADVERSARIAL_FEATURE`, averaged over heads, if there are heads.
 
     Args:
-      fakes: what the discriminators say of each.
+      fakes: the verdict on each batch.
       objects: [B, O] int32, their categories.
       object_mask: [B, O] bool.
       form: of the adversarial loss.
@@ -227,7 +227,7 @@ def discriminator_terms(
     *,
     form: str,
 ) -> dict[str, tf.Tensor]:
-    """`ADVERSARIAL_TERMS` of the discriminators; arguments and heads as for `generator_terms`."""
+    """`ADVERSARIAL_TERMS` of the discriminators; see `generator_terms`."""
     terms = {
         "adversarial_image": _mean(
             [discriminator_loss(real.image, fake.image, form) for fake in fakes]

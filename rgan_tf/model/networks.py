@@ -1,4 +1,4 @@
-"""The networks that are trained, kept as moving averages, saved and served."""
+"""The networks that are trained, averaged, saved and served."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from rgan_tf.losses.perceptual import PerceptualDistance
 from rgan_tf.retrieval.embedding import CooccurrenceEmbedding, PatchEmbedding
 from rgan_tf.vocabulary import Vocabulary
 
-_PICTURES = 16  # of noise, to learn the scale of a network's maps from
+_PICTURES = 16  # noise images that determine the scale of a network's maps
 
 
 @contextlib.contextmanager
 def _precision(name: str) -> Iterator[None]:
-    """Layers made within compute in this precision; their weights are float32 all the same.
+    """Layers made inside compute at this precision; their weights stay float32.
 
-    Keras hands its policy on through a global; it is set back before anything else can see it.
+    Keras passes the policy through a global, which is restored on exit.
     """
     policy = tf.keras.mixed_precision.global_policy()
     half = {"bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
@@ -39,7 +39,7 @@ def _precision(name: str) -> Iterator[None]:
 
 
 class GraphNetworks(tf.keras.Model):
-    """Scene graph to object vectors and boxes: what both stage 1 and stage 3 begin with."""
+    """Scene graph to object vectors and boxes: the common part of stages 1 and 3."""
 
     def __init__(self, config: Config, vocabulary: Vocabulary, **kwargs):
         super().__init__(**kwargs)
@@ -56,7 +56,7 @@ class GraphNetworks(tf.keras.Model):
         )
 
     def predict_boxes(self, graph: dict[str, tf.Tensor], encoding: GraphEncoding) -> tf.Tensor:
-        """Boxes of encoded graphs.
+        """Predicts the boxes of encoded graphs.
 
         Args:
           graph: dict with `objects` [B, O] int32 and `triples` [B, T, 3] int32.
@@ -97,12 +97,12 @@ class Sg2imNetworks(GraphNetworks):
 
 
 class RetrievalNetworks(GraphNetworks):
-    """Stage 3: graph encoder, patch embedding phi and the generator that reads patches.
+    """Stage 3: graph encoder, patch embedding φ and the generator that reads patches.
 
     Args:
       config, vocabulary: give all sizes.
-      precision: as for `Sg2imNetworks`, of the generator. Graphs, boxes and φ stay in float32: they
-        are small, and what they decide (a patch, an edge) does not average out.
+      precision: see `Sg2imNetworks`; of the generator. Graphs, boxes and φ stay in float32: they
+        are small, and their decisions (a patch, an edge) do not average out.
     """
 
     def __init__(
@@ -146,10 +146,10 @@ class Discriminators(tf.keras.Model):
 
     Args:
       config, vocabulary: give all sizes.
-      precision: as for `Sg2imNetworks`.
+      precision: see `Sg2imNetworks`.
 
     Attributes:
-      feature: a `FeatureDiscriminator`, made by `add_feature`; else None.
+      feature: a `FeatureDiscriminator` made by `add_feature`, or None.
     """
 
     def __init__(
@@ -238,8 +238,8 @@ def build_discriminators(
     """The discriminators with all variables created.
 
     Args:
-      config, vocabulary, precision: as for `Discriminators`.
-      perceptual: with it, and `discriminators.feature`, its maps are judged too.
+      config, vocabulary, precision: see `Discriminators`.
+      perceptual: with `discriminators.feature`, its maps are judged too.
     """
     discriminators = Discriminators(config, vocabulary, precision=precision)
     discriminators.build_variables(config)

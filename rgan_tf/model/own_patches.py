@@ -1,9 +1,9 @@
-"""Own patches made as unlike each other as retrieved ones are, with the real image as the target.
+"""Makes own patches as unlike each other as retrieved ones, with the real image as target.
 
-A scene's own patches agree wherever they overlap, in light and in content, so the reconstruction
-path alone never asks the generator to mend light or to decide whose pixel it is. Two remedies, not
-in the paper: every own patch gets a light and a cut of its own (`relit`), and some are exchanged
-for retrieved ones (`exchanged`), the real image remaining the target elsewhere.
+A scene's own patches agree in light and content wherever they overlap, so the reconstruction path
+alone never makes the generator correct light or decide which object owns a pixel. Two remedies,
+not in the paper: every own patch gets its own light and cut (`relit`), and some are exchanged for
+retrieved ones (`exchanged`), with the real image as target elsewhere.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from rgan_tf.discriminators.augmentation import change_colors
 from rgan_tf.generator.layout import box_coverage
 from rgan_tf.retrieval.noise import stateless_uniform
 
-EXPOSURE = 0.5  # a factor of up to e^0.5 on the light, either way
-WHITE_BALANCE = 0.15  # likewise, on each channel
-SATURATION = (0.5, 1.5)  # factor on the distance from the grey of the pixel
-CONTRAST = (0.7, 1.3)  # factor on the distance from the mean of the patch
+EXPOSURE = 0.5  # log of the largest factor on the light, up or down
+WHITE_BALANCE = 0.15  # likewise, per channel
+SATURATION = (0.5, 1.5)  # factor on the distance from the pixel's grey
+CONTRAST = (0.7, 1.3)  # factor on the distance from the patch's mean
 SMALLEST_CUT = 0.75  # of the patch's sides
 MIRRORED = 0.25  # share of patches
-_NUMBERS = 11  # that one patch draws
+_NUMBERS = 11  # random numbers per patch
 
 
 def relit(crops: tf.Tensor, seeds: tf.Tensor) -> tf.Tensor:
-    """Gives every patch its own exposure, white balance, saturation, contrast, cut and direction.
+    """Gives every patch its own exposure, white balance, saturation, contrast, cut and mirroring.
 
     Args:
       crops: [B, O, h, w, 3] float32 in [-1, 1].
@@ -57,7 +57,7 @@ def relit(crops: tf.Tensor, seeds: tf.Tensor) -> tf.Tensor:
 
 
 def uniform_per_object(seeds: tf.Tensor, objects: int, numbers: int) -> tf.Tensor:
-    """Uniform numbers from [0, 1), a row's from its own seed: [B, 2] -> [B, objects, numbers]."""
+    """Uniform numbers from [0, 1), each row from its seed: [B, 2] -> [B, objects, numbers]."""
     return tf.map_fn(
         lambda seed: stateless_uniform([objects, numbers], seed),
         seeds,
@@ -66,7 +66,7 @@ def uniform_per_object(seeds: tf.Tensor, objects: int, numbers: int) -> tf.Tenso
 
 
 def outside(boxes: tf.Tensor, exchanged: tf.Tensor, size: int) -> tf.Tensor:
-    """Pixels that no exchanged object may cover: where the real image is still the target.
+    """Pixels outside all exchanged objects, where the real image stays the target.
 
     Args:
       boxes: [B, O, 4] float32 [y0, x0, y1, x1].

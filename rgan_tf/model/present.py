@@ -1,4 +1,4 @@
-"""Per-object work on the objects that are there, and none on padding."""
+"""Computes per-object work only for real objects, not for padding."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import tensorflow as tf
 
 
 class PresentObjects:
-    """Lays the objects of several examples in one row, and puts results back in their places.
+    """Gathers the objects of several examples into one row, and scatters results back.
 
-    About a fifth of a batch's places are padding. XLA compiles for sizes that it knows, and how
-    many objects a batch has is none of them: with `keeps_padding` every place takes part.
+    About a fifth of the places in a batch are padding. XLA needs static sizes, but the number of
+    objects varies by batch: with `keeps_padding` all places are computed.
 
     Args:
       object_mask: [B, O] bool.
-      keeps_padding: whether padded places take part after all.
+      keeps_padding: whether padded places are computed too.
     """
 
     def __init__(self, object_mask: tf.Tensor, *, keeps_padding: bool):
@@ -22,20 +22,20 @@ class PresentObjects:
         if keeps_padding:
             self._places = None
             return
-        # Convolutions of TensorFlow 2.15 fail on nothing: a batch without objects takes one place.
+        # TensorFlow 2.15's convolutions fail on empty input: a batch without objects gets one.
         first = tf.one_hot(0, tf.size(object_mask), True, False, dtype=tf.bool)  # [B * O]
         first = tf.reshape(first, self._shape) & ~tf.reduce_any(object_mask)  # [B, O]
-        # A gather by unique places: its gradient never adds, and so is the same at every call.
+        # A gather with unique indices: its gradient never adds, so it is deterministic.
         self._places = tf.where(object_mask | first)  # [M, 2]
 
     def take(self, values: tf.Tensor) -> tf.Tensor:
-        """[B, O, ...] -> [M, ...], the objects that are there, in order; M is at least 1."""
+        """[B, O, ...] -> [M, ...], the real objects, in order; M is at least 1."""
         if self._places is None:
             return tf.reshape(values, [-1, *values.shape[2:]])  # [B * O, ...]
         return tf.gather_nd(values, self._places)  # [M, ...]
 
     def put(self, values: tf.Tensor) -> tf.Tensor:
-        """[M, ...] -> [B, O, ...]; what stands at padded places means nothing."""
+        """[M, ...] -> [B, O, ...]; values at padded places are meaningless."""
         inner = values.shape[1:]
         shape = tf.concat([self._shape, inner], axis=0)
         if self._places is None:

@@ -1,4 +1,4 @@
-"""Forward passes that are computed again for the gradient, so that less has to be remembered."""
+"""Recomputes forward passes for the gradient to save memory."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from rgan_tf.fixed_order import FixedOrderTape
 
 
 def recomputed(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The same function, whose inner values are not kept for its gradient.
+    """The function, with inner values recomputed for its gradient instead of stored.
 
-    Differs from `tf.recompute_grad` in the tape within, which adds up in a fixed order.
+    Unlike `tf.recompute_grad`, its inner tape sums in a fixed order.
 
     Args:
-      function: of floating-point tensors. Others, and those without a gradient, belong in its
-        closure: 0 is added to every argument to put the second pass after the first.
+      function: takes floating-point tensors. Other values, and those without a gradient, belong in
+        its closure. 0 is added to every argument to delay the second pass after the first.
 
     Returns:
-      A function of the same arguments and results; its gradient costs one more forward pass.
+      A function with the same arguments and results; its gradient costs another forward pass.
     """
 
     @tf.custom_gradient
@@ -45,6 +45,6 @@ def recomputed(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _zero_after(tensor: tf.Tensor) -> tf.Tensor:
-    """0 that cannot be known before the tensor is; XLA does not respect control dependencies."""
+    """A 0 that depends on the tensor, because XLA ignores control dependencies."""
     first = tf.cast(tf.reduce_max(tf.reshape(tensor, [-1])[:1]), tf.bool)  # []; true for a NaN
     return tf.where(first == first, 0.0, float("nan"))  # []

@@ -1,4 +1,4 @@
-"""The two losses that teach retrieval, from what a retriever returns in training."""
+"""The two losses that train retrieval, from a retriever's result."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def retrieval_losses(
     """The ground-truth selection loss and the co-occurrence loss of one batch.
 
     Args:
-      settings: say which forms of them.
-      retrieved: by a retriever; a loss of which it has no part is 0.
+      settings: choose the forms of the losses.
+      retrieved: from a retriever; a loss without its part is 0.
       object_mask: [B, O] bool.
       anchors: [B] int32, the objects whose own patch is the query of the selection loss.
       boxes: [B, O, 4] float32, of the objects.
@@ -57,5 +57,5 @@ def retrieval_losses(
 
 
 def sharing_objects(settings: RetrievalConfig, boxes: tf.Tensor) -> tf.Tensor | None:
-    """[B, O, O] bool, the pairs that the selection loss leaves out; None if it takes them all."""
+    """[B, O, O] bool, pairs that the selection loss leaves out; None if it takes them all."""
     return None if settings.shared_pixels else sharing_pixels(boxes)

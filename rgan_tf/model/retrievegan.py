@@ -36,34 +36,33 @@ from rgan_tf.retrieval.rules import NOISE
 from rgan_tf.retrieval.temperature import exponential_temperature
 from rgan_tf.seeds import Purpose, derive_seed
 
-_EXCHANGED = 0.4  # share of the objects of a scene in which some are exchanged
+_EXCHANGED = 0.4  # share of objects that are exchanged in a scene with exchanges
 
 
 class RetrieveGANModel(AdversarialModel):
     """Joint training of patch retrieval and image generation.
 
     Two paths share every weight (method §6.1): the selection path builds the image from the
-    retrieved patches, the reconstruction path from the scene's own patches. They run as one
-    batch. Both use the ground-truth layout; towards the end a share of the scenes puts its
-    retrieved patches into predicted boxes, which is what a user gets. The own patches are
-    candidates in the selection loss only; a generation pass that could pick them would be easier
-    than what happens at test time.
+    retrieved patches, the reconstruction path from the scene's own patches. They run as one batch.
+    Both use the ground-truth layout; towards the end a share of the scenes puts its retrieved
+    patches into predicted boxes, as at test time. The own patches are candidates in the selection
+    loss only; generation with them as candidates would be easier than at test time.
 
     Args:
       config: the experiment.
       networks: encoder, box predictor, patch embedding, generator.
       average: the moving average of `networks`.
-      discriminators: image and object discriminator, and the one on maps where the config says so.
+      discriminators: image and object discriminator, and that on maps if the config has it.
       perceptual: distance on a frozen backbone.
-      reader: of the bank's patches; needed where K is above `config.retrieval.exact_candidates`.
-      retriever: chooses the patches; None takes the one that `config.retrieval.choice` names.
-      losses: of one's own, added to those of equation (7).
+      reader: of the bank's patches; needed if K is above `config.retrieval.exact_candidates`.
+      retriever: chooses the patches; None takes that of `config.retrieval.choice`.
+      losses: your own, added to those of equation (7).
 
     Attributes:
       retriever: the one that the step uses.
 
     Raises:
-      ValueError: if the reader is missing where it is needed, or two losses have one name.
+      ValueError: if the reader is missing but needed, or two losses have one name.
     """
 
     def __init__(
@@ -102,7 +101,7 @@ class RetrieveGANModel(AdversarialModel):
                 raise ValueError("more candidates than exact_candidates need a patch reader")
             retriever = retriever_for(config, networks.embedding, reader)
         self.retriever = retriever
-        self._retriever_state = retriever.state()  # so that Keras tracks it
+        self._retriever_state = retriever.state()  # makes Keras track it
         self.declare_metrics(
             [f"loss/generator/{name}" for name in self.generator_weights]
             + [f"loss/discriminator/{name}" for name in self.discriminator_weights]
@@ -146,7 +145,7 @@ class RetrieveGANModel(AdversarialModel):
             own = retrieved.crops  # [B, O, h, w, 3]; a generator without patches sees none
         else:
             own = own_crops(batch, mask)  # [B, O, h, w, 3]
-        own, kept = self._disagreeing(own, retrieved, mask, row_seeds)  # [B, O]: still its own
+        own, kept = self._altered_patches(own, retrieved, mask, row_seeds)
 
         in_predicted = self._in_predicted_boxes(row_seeds(Purpose.PREDICTED_BOXES))  # [B]
         layout = tf.where(
@@ -167,11 +166,11 @@ class RetrieveGANModel(AdversarialModel):
         of_real, *of_fakes = judge(images, [boxes, layout, boxes], mask, row_seeds, maps)
         target, target_maps = real, maps[0]
         if self.config.training.exchanged_patches:
-            # Where a patch is another one, there is nothing to agree with but the image itself.
+            # Exchanged patches have no counterpart but the image itself.
             share = outside(boxes, mask & ~kept, self.config.data.image_size)  # [B, H, W, 1]
             target = share * real + (1.0 - share) * tf.stop_gradient(reconstructed)  # [B, H, W, 3]
             target_maps = self.perceptual.maps(target)
-        # In other boxes than the true ones the images are not meant to agree.
+        # In predicted boxes the images are not meant to agree.
         comparable = tf.cast(~in_predicted, tf.float32)  # [B]
         generator = {
             **generator_terms(of_fakes, objects, mask, form=form),
@@ -212,17 +211,17 @@ class RetrieveGANModel(AdversarialModel):
         )
 
     def start(self) -> None:
-        """Readies the retriever; `fit` and the first step do it where nobody has."""
+        """Starts the retriever; `fit` and the first step do so if nobody has."""
         self.retriever.start()
 
     def make_train_function(self, force: bool = False) -> Callable:
-        """As Keras does, which asks for it in `fit`: before the replicas begin."""
+        """See Keras; `fit` calls it before the replicas begin."""
         self.start()
         return super().make_train_function(force)
 
     def train_step(self, batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """See `AdversarialModel`."""
-        with tf.init_scope():  # in a loop without `fit`: while the step is traced
+        with tf.init_scope():  # a loop without `fit` gets here while the step is traced
             self.start()
         return super().train_step(batch)
 
@@ -247,8 +246,8 @@ class RetrieveGANModel(AdversarialModel):
     def predicted_share(self) -> tf.Tensor:
         """Scalar float32: share of scenes whose retrieved patches go into predicted boxes.
 
-        0 at first, then rising evenly to its full height at the end of the stage: the predictor
-        has to learn before anything is built on it, and at test time there is nothing else.
+        0 at first, then rising linearly to its full value at the end of the stage: first the
+        predictor must learn, and at test time there are only predicted boxes.
         """
         settings = self.config.training
         start = settings.predicted_boxes_from * settings.steps
@@ -256,17 +255,17 @@ class RetrieveGANModel(AdversarialModel):
         length = max(settings.steps - start, 1.0)
         return settings.predicted_boxes * tf.clip_by_value(rise / length, 0.0, 1.0)
 
-    def _disagreeing(
+    def _altered_patches(
         self,
         own: tf.Tensor,
         retrieved: Retrieved,
         mask: tf.Tensor,
         row_seeds: Callable[[Purpose], tf.Tensor],
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Own patches as the reconstruction path is given them, see `own_patches`.
+        """Own patches as given to the reconstruction path, see `own_patches`.
 
         Returns:
-          [B, O, h, w, 3] float32, and [B, O] bool: which of the objects still have their own.
+          [B, O, h, w, 3] float32, and [B, O] bool: which objects still have their own.
         """
         settings = self.config.training
         if settings.relit_patches:
@@ -286,7 +285,7 @@ class RetrieveGANModel(AdversarialModel):
     def _anchor_mask(self, mask: tf.Tensor, boxes: tf.Tensor) -> tf.Tensor:
         """[B, O] bool: objects whose patch can be the query of the selection loss.
 
-        One that shares pixels with all others would teach nothing.
+        A patch that shares pixels with all others teaches nothing.
         """
         sharing = sharing_objects(self.config.retrieval, boxes)  # [B, O, O]
         if sharing is None:
@@ -303,11 +302,11 @@ class RetrieveGANModel(AdversarialModel):
         return mean_over_objects(present.put(distance), mask)
 
     def _in_predicted_boxes(self, seeds: tf.Tensor) -> tf.Tensor:
-        """[B] bool: which rows of this step are generated in their predicted boxes."""
+        """[B] bool: rows of this step that are generated in their predicted boxes."""
         return _drawn(seeds, self.predicted_share())
 
     def _generate(self, crops: tf.Tensor, encoding: GraphEncoding, boxes: tf.Tensor) -> tf.Tensor:
-        """[B, H, W, 3]; with `recompute`, its inner values are computed again for the gradient."""
+        """[B, H, W, 3]; with `recompute`, inner values are recomputed for the gradient."""
         if not self.config.training.recompute:
             return self.networks.generator(crops, encoding, boxes)
 
@@ -329,8 +328,8 @@ class RetrieveGANModel(AdversarialModel):
 
 
 def _drawn(seeds: tf.Tensor, share: tf.Tensor | float) -> tf.Tensor:
-    """[B] bool: which rows belong to a share of them, by their own seeds [B, 2]."""
-    # 24 bits of the seed, as a number in [0, 1).
+    """[B] bool: a random share of the rows, by their seeds [B, 2]."""
+    # 24 bits of the seed as a number in [0, 1).
     bits = tf.bitwise.bitwise_and(seeds[:, 0], 0xFFFFFF)  # [B]
     return tf.cast(bits, tf.float32) / 2.0**24 < share  # [B]
 

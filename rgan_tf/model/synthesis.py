@@ -1,4 +1,4 @@
-"""Images of graphs, as at test time: with retrieved patches, or with the scenes' own."""
+"""Generates images of graphs as at test time, from retrieved or from own patches."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from rgan_tf.seeds import Purpose, derive_row_seeds
 
 
 class Synthesis(NamedTuple):
-    """One batch of generated images and how they came about.
+    """A batch of generated images, with layout and patches.
 
     Attributes:
       images: [B, H, W, 3] float32 in [-1, 1].
       boxes: [B, O, 4] float32, the layout that was used.
       crops: [B, O, h, w, 3] float32 in [-1, 1], the selected patches.
-      choice: [B, O] int32, the candidate of every object, -1 = none; None from a retriever that
-        takes none.
+      choice: [B, O] int32, the candidate of every object, -1 = none; None if the retriever takes
+        no candidates.
       order: [B, O] int32, see `Selection`; None likewise.
     """
 
@@ -50,16 +50,16 @@ def synthesise(
     Args:
       networks: the trained networks (usually the moving average).
       batch: `objects` [B, O], `triples` [B, T, 3] and the candidate entries of a pipeline batch;
-        with `candidate_distances` [B, O, K] the deterministic retrieval starts from the nearest of
-        all candidates, without from the first object's first.
+        with `candidate_distances` [B, O, K] deterministic retrieval starts from the nearest of all
+        candidates, otherwise from the first object's first.
       row_seeds: [B] int32 for random retrieval; None for the deterministic one.
       boxes: [B, O, 4] layout to use; None uses the predicted boxes.
-      locked: [B, O] int32, the candidate that an object has to take, -1 = free; None: all are free.
+      locked: [B, O] int32, the candidate that an object must take, -1 = free; None: all are free.
       retriever: chooses, with φ of these networks; None takes the learned one.
       library: embeddings by this retriever and pixels of the bank, for batches without the
-        candidates' own.
-      repeats: whether objects of a scene may get the same patch while other candidates are free, as
-        in the paper; an exported model by itself does not let them.
+        candidates' patches.
+      repeats: whether objects of a scene may get the same patch while others are free, as in the
+        paper; the default of an exported model is no.
 
     Returns:
       A `Synthesis`.

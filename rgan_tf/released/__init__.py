@@ -1,4 +1,4 @@
-"""The runs and backbones that ship with the library, and how a user names such a run."""
+"""The runs and backbones shipped with the library, and the names of these runs."""
 
 from pathlib import Path
 

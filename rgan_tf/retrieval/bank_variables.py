@@ -1,6 +1,6 @@
-"""The patch bank as it is served: all that a request can ask of it, in variables.
+"""The patch bank as it is served: everything a request needs, as TensorFlow variables.
 
-Variables lie in the variables file and not in the graph, whose size is limited to 2 GB.
+Variables go to the variables file and not into the graph, whose size is limited to 2 GB.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from rgan_tf.bank.licences import CODES, licence_code
 
 
 class BankArrays(NamedTuple):
-    """The patch bank with everything that serving needs, precomputed at export.
+    """The patch bank with everything that serving needs, computed at export.
 
     Attributes:
-      graph_features: [N, W], stage-1 object vectors, what the pre-filter compares.
-      embeddings: [N, D] float32, patch embeddings phi.
-      crops: uint8 [N, h, w, 3] in the size that the generator reads.
-      category_ids: [N] integers; a patch of category 0 is never found.
+      graph_features: [N, W], stage-1 object vectors, compared by the pre-filter.
+      embeddings: [N, D] float32, patch embeddings φ.
+      crops: uint8 [N, h, w, 3] at the size that the generator reads.
+      category_ids: [N] integers; patches of category 0 are never found.
       image_ids: [N] integers.
-      licence_ids: [N] int32, places among the bank's licence codes.
+      licence_ids: [N] int32, indices into the bank's licence codes.
     """
 
     graph_features: np.ndarray
@@ -53,7 +53,7 @@ class ServedBank(tf.Module):
 
 
 def licence_table(rows: Iterable[dict[str, Any]]) -> tuple[tuple[str, ...], np.ndarray]:
-    """The codes of the licences of a bank, and for each patch the place of its own.
+    """The licence codes of a bank, and for each patch the index of its code.
 
     Args:
       rows: the bank's table.

@@ -1,4 +1,4 @@
-"""The learned retriever among many candidates: it loads a few of them, and scores all by cache."""
+"""The learned retriever for many candidates: scores all by cache, loads and trains on a few."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ from rgan_tf.retrieval.shortlist import (
 
 
 class Shortlisted(NamedTuple):
-    """A selection among many candidates, made and differentiated on m of each object.
+    """A selection among many candidates, repeated with gradient on m candidates per object.
 
     Attributes:
       selection: over the m; `choice` is a position among the m.
-      ids: [B, O, m] int32, rows in the bank, -1 where there are fewer than m.
+      ids: [B, O, m] int32, rows in the bank, -1 for padding.
       slots: [B, O, m] int32, positions among the K.
-      probabilities: [B, O, m] float32, of `selection_probabilities`; without locked objects.
+      probabilities: [B, O, m] float32, of `selection_probabilities`; excludes locked objects.
     """
 
     selection: GroupSelection
@@ -46,25 +46,25 @@ class Shortlisted(NamedTuple):
 
 
 class CachedRetriever(LearnedRetriever):
-    """Scores every candidate by cached embeddings, loads and differentiates m of each object.
+    """Scores all candidates by cached embeddings; loads and differentiates m per object.
 
-    The whole selection runs on the cache without gradient. Then m candidates of each object (the
-    chosen one, and those with the largest relaxed weights) are embedded anew, and the selection is
-    repeated on them with the same noise and the same first query, with gradient. With a fresh cache
-    it chooses what the exact retrieval would choose.
+    The whole selection runs on the cache without gradient. Then m candidates per object (the chosen
+    one and those with the largest relaxed weights) are re-embedded, and the selection is repeated
+    on them with gradient, with the same noise and first query. With a fresh cache the choice equals
+    that of the exact retrieval.
 
-    What this leaves out of the gradient:
-      * of the selection, every candidate outside the m, in the softmax of equation 2 and in the
-        straight-through estimate. They held the smallest weights, but at a high temperature many
+    The gradient leaves out:
+      * of the selection: the candidates outside the m, in the softmax of equation 2 and in the
+        straight-through estimate. They have the smallest weights, but at a high temperature many
         small ones add up. With m = K nothing is left out.
-      * of the selection loss, less: it needs no pixels, so the `exact_candidates` nearest to the
-        query are embedded anew, and all others count in the normaliser, and for the scale and the
-        query, by their cached vectors. Only the gradient through these vectors is missing.
-      * of the co-occurrence loss in expectation, the candidates outside the m altogether: the
-        probabilities are those among the m.
-      * a cached vector is up to `cache_max_age_steps` old. A candidate that the current weights
-        would choose, and an old vector keeps out of the m, is not chosen.
-    In soft mode (`straight_through` false) the mixture itself is cut to m candidates as well.
+      * of the selection loss: less. It needs no pixels, so the `exact_candidates` nearest to the
+        query are re-embedded; the others count by their cached vectors in the normaliser and in the
+        gradients of scale and query. Only the gradient through the cached vectors is missing.
+      * of the co-occurrence loss in expectation: the candidates outside the m, because the
+        probabilities are over the m.
+      * age: a cached vector is up to `cache_max_age_steps` old, so a candidate that the current
+        weights would choose can be missing from the m.
+    In soft mode (`straight_through` false) the mixture itself is also limited to m candidates.
     `rgan bench retrieval --gradients` measures all three; docs/retrieval.md has the figures.
 
     Args:
@@ -92,12 +92,12 @@ class CachedRetriever(LearnedRetriever):
         return {"cache": self.cache}
 
     def start(self) -> None:
-        """Embeds the whole bank where the cache is empty: a checkpoint brings its own."""
+        """Embeds the whole bank if the cache is empty; a restored checkpoint has filled it."""
         if self.cache.is_empty():
             self.cache.fill(tf.function(self._embed_rows, reduce_retracing=True))
 
     def finish_step(self, step: tf.Tensor) -> None:
-        """Embeds the rows of this step again, with the current weights; in replica context."""
+        """Re-embeds this step's rows with the current weights; in replica context."""
         self.cache.refresh(step, self._embed_rows)
 
     def retrieve(
@@ -110,7 +110,7 @@ class CachedRetriever(LearnedRetriever):
         temperature: tf.Tensor,
         step: tf.Tensor,
     ) -> Retrieved:
-        """See `Retriever`; of the candidates, the batch needs no more than their ids."""
+        """See `Retriever`; the batch only needs the ids of the candidates."""
         del object_mask
         ids, valid = batch["candidate_ids"], batch["candidate_valid"]  # [B, O, K] each
         cached = self.cache.lookup(ids)  # [B, O, K, D]
@@ -143,7 +143,7 @@ class CachedRetriever(LearnedRetriever):
         temperature: tf.Tensor | float,
         locked: tf.Tensor | None = None,
     ) -> Shortlisted:
-        """The selection on all K by cache, then on m with gradient.
+        """The selection on all K by cache, repeated on m with gradient.
 
         Args:
           ids: [B, O, K] int32, rows in the bank; -1 where not valid.
@@ -151,7 +151,7 @@ class CachedRetriever(LearnedRetriever):
           cached: [B, O, K, D] float32, from the cache.
           seeds: [B, 2] int32; None for the deterministic selection.
           temperature: of the selection.
-          locked: [B, O] int32, position among the K that is fixed for an object, -1 = free.
+          locked: [B, O] int32, the position among the K to which an object is locked, -1 = free.
         """
         settings, scale = self.config.retrieval, self.embedding.scale
         gumbel, scores = noise_and_scores(valid, seeds)  # [B, O, K] twice
@@ -190,12 +190,12 @@ class CachedRetriever(LearnedRetriever):
         return Shortlisted(selection, kept_ids, slots, chances)
 
     def compare(self, batch: Batch, cached: tf.Tensor, anchors: tf.Tensor) -> Compared:
-        """For the selection loss: own patches against all K, some of them with gradient.
+        """Own patches against all K for the selection loss, some of them with gradient.
 
-        These are the candidates nearest to the query, not those of the selection: in the
-        cross-entropy a candidate's gradient is its probability, and no noise has a part in it.
-        They are more than m because the probabilities are flatter than those of the selection: on
-        a trained run 8 of 128 gave a cosine of 0.93 to the full gradient.
+        Those nearest to the query get a gradient, not those of the selection: in the cross-entropy
+        a candidate's gradient is its probability, without noise. They are more than m because
+        these probabilities are flatter than those of the selection: on a trained run 8 of 128 gave
+        a cosine of 0.93 to the full gradient.
         """
         ids, valid = batch["candidate_ids"], batch["candidate_valid"]  # [B, O, K] each
         own = self.embedding(batch["patch_features"])  # [B, O, D]

@@ -1,4 +1,4 @@
-"""Where the input pipeline gets an object's candidates from."""
+"""Sources of an object's candidates for the input pipeline."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import numpy as np
 
 from rgan_tf.errors import BadInput
 
-_MEMO_BYTES = 2**28  # results of an index up to this size are remembered
+_MEMO_BYTES = 2**28  # search results are cached up to this size
 _UNKNOWN = -2  # in the memo: not searched yet
 
 
 class CandidateSource(Protocol):
-    """Candidates of every object of a split, by the object's row in the split's own bank.
+    """Candidates of every object of a split, by the object's row in the split's bank.
 
     Attributes:
-      rows: objects of the split.
+      rows: number of objects in the split.
       k: K, candidates per object.
-      cooccurrence: [rows of the retrievable bank, Dc] float, co-occurrence embedding of the bank.
+      cooccurrence: [rows of the retrievable bank, Dc] float, its co-occurrence embedding.
     """
 
     rows: int
@@ -30,24 +30,24 @@ class CandidateSource(Protocol):
         """Candidates of some objects.
 
         Args:
-          patch_rows: integer [...], rows of the split's own bank; -1 where there is no object.
+          patch_rows: integer [...], rows of the split's own bank; -1 for padding.
 
         Returns:
-          [..., K] int32 rows of the retrievable bank; -1 where there are fewer, or no object.
+          [..., K] int32 rows of the retrievable bank; -1 for padding.
         """
 
 
 @dataclasses.dataclass(frozen=True)
 class CandidateTable:
-    """Candidates that were found before; a `CandidateSource`.
+    """Candidates found earlier; a `CandidateSource`.
 
     Attributes:
-      ids: [N, K] int32 rows of the retrievable bank, -1 where there are fewer than K; N are the
-        rows of the split's own patches.
+      ids: [N, K] int32 rows of the retrievable bank, -1 if there are fewer than K; N is the number
+        of rows of the split's own patches.
       cooccurrence: [rows of the bank, Dc] float, co-occurrence embedding of the bank.
 
     Raises:
-      BadInput: if an id is beyond the bank.
+      BadInput: if an id is out of range.
     """
 
     ids: np.ndarray
@@ -75,20 +75,19 @@ class CandidateTable:
 
 
 class IndexedCandidates:
-    """Asks an index for the candidates of a batch when the batch is made; a `CandidateSource`.
+    """Searches an index when a batch is made; a `CandidateSource`.
 
-    The pipeline makes batches ahead of the training step, so the search costs the step nothing as
-    long as it keeps up. What was found is remembered where there is room: an object has the same
-    candidates in every epoch.
+    The pipeline works ahead of the training step, so the search costs no time as long as it keeps
+    up. Results are cached if they fit: an object has the same candidates in every epoch.
 
     Args:
       index: over the retrievable bank, a `rgan_tf.retrieval.index.exact.CandidateIndex`.
       queries: [N, W] float, graph features of the split's objects.
       categories: [N] their category ids.
-      image_ids: [N] their images, whose patches are no candidates.
+      image_ids: [N] their images; patches of the same image are no candidates.
       cooccurrence: [rows of the bank, Dc] float.
       k: candidates per object.
-      remembers: whether to keep what was found.
+      remembers: whether to cache results.
     """
 
     def __init__(
@@ -114,7 +113,7 @@ class IndexedCandidates:
             self._memo = np.full([self.rows, k], _UNKNOWN, np.int32)
 
     def ids_of(self, patch_rows: np.ndarray) -> np.ndarray:
-        """See `CandidateSource.ids_of`; safe in several threads, which may search alike."""
+        """See `CandidateSource.ids_of`; thread-safe, though two threads may repeat a search."""
         result = np.full([*patch_rows.shape, self.k], -1, np.int32)
         present = patch_rows >= 0
         rows = patch_rows[present]
@@ -141,12 +140,12 @@ class IndexedCandidates:
 
 @dataclasses.dataclass(frozen=True)
 class MixedCandidates:
-    """Some candidates of one source, and for the rest the nearest of another; a `CandidateSource`.
+    """Candidates of one source, completed by the nearest of another; a `CandidateSource`.
 
     Attributes:
-      first: its K - `learned` nearest come first, and its others where anything is missing.
+      first: its K - `learned` nearest come first; its others fill gaps.
       second: its nearest that are not among those follow.
-      learned: how many columns the second source gets.
+      learned: number of columns for the second source.
     """
 
     first: CandidateSource
@@ -170,7 +169,7 @@ class MixedCandidates:
         nearest = self.first.ids_of(patch_rows)
         others = self.second.ids_of(patch_rows)
         kept = self.k - self.learned
-        # In order of preference; each id counts where it is first.
+        # In order of preference; of a repeated id the first occurrence counts.
         order = np.concatenate([nearest[..., :kept], others, nearest[..., kept:]], axis=-1)
         flat = order.reshape(-1, order.shape[-1])
         result = np.full([len(flat), self.k], -1, np.int32)
@@ -186,9 +185,9 @@ def without_category(
     bank_categories: np.ndarray,
     bank_image_ids: np.ndarray,
 ) -> np.ndarray:
-    """Objects whose category has no patch in the bank but those of their own image.
+    """Objects whose category has patches in the bank only from their own image, or none.
 
-    Their candidates are patches of other categories.
+    Their candidates have other categories.
 
     Args:
       categories, image_ids: [N] of the objects.

@@ -1,17 +1,17 @@
-"""l2 distances whose value and gradient are finite everywhere, also between equal vectors."""
+"""l2 distances with finite value and gradient everywhere, also between equal vectors."""
 
 from __future__ import annotations
 
 import tensorflow as tf
 
-_COINCIDENT = 1e-12  # squared distance of vectors that differ by rounding only
+_COINCIDENT = 1e-12  # squared distance of vectors that differ only by rounding
 
 
 def safe_sqrt(squares: tf.Tensor) -> tf.Tensor:
-    """Square root with gradient 0 near 0, where the plain one has an infinite slope.
+    """Square root with gradient 0 near 0, where the plain one has infinite slope.
 
-    Near, and not only at 0: a compiler may compute one vector twice and round it differently. The
-    direction of so small a difference means nothing, and its gradient would have length 1.
+    Near 0 and not only at 0, because a compiler may compute one vector twice with different
+    rounding. The direction of so small a difference means nothing, but its gradient has length 1.
 
     Args:
       squares: any shape, not negative.
@@ -28,8 +28,8 @@ def safe_sqrt(squares: tf.Tensor) -> tf.Tensor:
 def l2_distance(first: tf.Tensor, second: tf.Tensor) -> tf.Tensor:
     """l2 distance along the last axis, with broadcasting.
 
-    The difference is formed before it is squared: |f|² - 2f·q + |q|² loses all digits where two
-    vectors nearly coincide, which is where retrieval decides.
+    Subtracts before squaring: |f|² - 2f·q + |q|² loses all digits between nearly equal vectors,
+    where retrieval decides.
 
     Args:
       first: [..., D] float.
@@ -42,10 +42,10 @@ def l2_distance(first: tf.Tensor, second: tf.Tensor) -> tf.Tensor:
 
 
 def unit_distance(vectors: tf.Tensor, queries: tf.Tensor) -> tf.Tensor:
-    """l2 distances of many vectors of length 1 to one query, by inner products.
+    """l2 distances of many unit vectors to one query, by inner products.
 
-    Needs no tensor of differences, and neither does its gradient. The price is an error of up to
-    5e-4 between vectors that coincide, and of 1e-6 between others: enough to rank the far ones.
+    Neither value nor gradient needs a tensor of differences. The error is up to 5e-4 between equal
+    vectors and 1e-6 between others: good enough to rank the far ones.
 
     Args:
       vectors: [B, O, K, D] float, of length 1.

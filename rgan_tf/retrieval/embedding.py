@@ -1,4 +1,4 @@
-"""Learned embeddings of patches, on frozen backbone features: φ and the co-occurrence space."""
+"""Learned embeddings of patches from frozen backbone features: φ and the co-occurrence space."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import tensorflow as tf
 
 
 class _UnitNormPerceptron(tf.keras.layers.Layer):
-    """Fully-connected layers with ReLU between them and output vectors of length 1.
+    """Fully-connected layers with ReLU between them and unit output vectors.
 
-    Input features are standardised with statistics of the training bank (see `set_statistics`),
-    then normalised per vector, so that the width of the backbone's output has no say in the scale.
+    Input features are standardised with statistics of the training bank (see `set_statistics`) and
+    normalised per vector, so the scale does not depend on the width of the backbone's output.
     """
 
     def __init__(
@@ -42,16 +42,16 @@ class _UnitNormPerceptron(tf.keras.layers.Layer):
             [width, width, *self.sizes[:-1]],
             strict=True,
         ):
-            with tf.name_scope(layer.name):  # names that differ, for weights in HDF5
+            with tf.name_scope(layer.name):  # unique names, for weights in HDF5
                 layer.build(tf.TensorShape([None, layer_width]))
         super().build(input_shape)
 
     def set_statistics(self, features: np.ndarray) -> None:
-        """Fixes the input standardisation to the mean and deviation of these features.
+        """Standardises inputs with the mean and deviation of these features.
 
         Args:
-          features: [N, Dx], of the training bank or a sample of it. A constant dimension is only
-            centred.
+          features: [N, Dx], of the training bank or a sample of it. A constant dimension is centred
+            but not scaled.
         """
         features = np.asarray(features)
         if not self.built:
@@ -61,8 +61,8 @@ class _UnitNormPerceptron(tf.keras.layers.Layer):
         self._deviation.assign(np.where(deviation > 1e-6, deviation, 1.0))
 
     def standardise(self, features: tf.Tensor) -> tf.Tensor:
-        """What the first fully-connected layer sees: [..., Dx] -> [..., Dx] float32."""
-        # Flat, because Keras normalises the axis that was the last one when the layer was built.
+        """The input of the first fully-connected layer: [..., Dx] -> [..., Dx] float32."""
+        # Flat, because Keras normalises the axis that was last when the layer was built.
         flat = tf.cast(tf.reshape(features, [-1, features.shape[-1]]), tf.float32)  # [M, Dx]
         flat = self._normalisation((flat - self._mean) / self._deviation)  # [M, Dx]
         return tf.reshape(flat, tf.shape(features))  # [..., Dx]
@@ -83,7 +83,7 @@ class _UnitNormPerceptron(tf.keras.layers.Layer):
         return vectors
 
     def _base(self, standard: tf.Tensor) -> tf.Tensor | float:
-        """What the last layer's output [M, D] is added to; nothing, unless a subclass says so."""
+        """Is added to the last layer's output [M, D]; 0 unless a subclass overrides it."""
         return 0.0
 
     def get_config(self) -> dict[str, Any]:
@@ -95,15 +95,15 @@ class _UnitNormPerceptron(tf.keras.layers.Layer):
 class PatchEmbedding(_UnitNormPerceptron):
     """The learnable patch embedding φ, with the learned scale α of its distances.
 
-    Differs from the paper, which leaves φ unnormalised: on unit vectors no distance exceeds 2,
-    far below the Gumbel noise, so a positive scale is learned beside it (method §3.6).
+    Unlike in the paper, φ is normalised. No distance between unit vectors exceeds 2, far below the
+    Gumbel noise, so a positive scale is learned too (method §3.6).
 
     Args:
       sizes: widths of the fully-connected layers, the last one D. Each at least 1.
       initial_scale: initial α, above 0.
-      start: "random", or "frozen": the layers start at zero and are added to the principal
-        components of the frozen features, whitened half way, which `set_statistics` computes. So
-        φ starts where the backbone is and can only learn what improves on it.
+      start: "random", or "frozen": the layers start at zero and are added to the half-whitened
+        principal components of the frozen features, which `set_statistics` computes. So φ starts at
+        the backbone and learns improvements on it.
 
     Call args:
       features: [..., Dx] float, frozen backbone features.
@@ -142,7 +142,7 @@ class PatchEmbedding(_UnitNormPerceptron):
         self.start = start
 
     def build(self, input_shape: Any) -> None:
-        """Creates all weights, the logarithm of the scale among them."""
+        """Creates all weights, including the logarithm of the scale."""
         self._log_scale = self.add_weight(
             "log_scale",
             [],
@@ -162,7 +162,7 @@ class PatchEmbedding(_UnitNormPerceptron):
         super().build(input_shape)
 
     def set_statistics(self, features: np.ndarray) -> None:
-        """See the base class; computes the principal components as well, if φ starts there."""
+        """See the base class; also computes the principal components if φ starts from them."""
         super().set_statistics(features)
         if self.start == "frozen":
             standard = self.standardise(tf.constant(features, tf.float32)).numpy()
@@ -172,10 +172,10 @@ class PatchEmbedding(_UnitNormPerceptron):
         return standard @ self._components if self.start == "frozen" else 0.0  # [M, D]
 
     def untrained(self, seed: int) -> PatchEmbedding:
-        """This φ as it was before training: the same statistics and start, layers drawn anew.
+        """A copy of φ from before training: same statistics and start, new random layers.
 
         Args:
-          seed: of the layers.
+          seed: of the random layers.
         """
         other = type(self).from_config(self.get_config())
         other.build((None, int(self._mean.shape[0])))
@@ -184,7 +184,7 @@ class PatchEmbedding(_UnitNormPerceptron):
                 variable.assign(mine)
         kernels = [v for v in other.trainable_variables if len(v.shape) == 2]
         for number, kernel in enumerate(kernels):
-            if np.any(kernel):  # φ that starts at frozen features has a last layer of zeros
+            if np.any(kernel):  # with start "frozen" the last layer starts at zero
                 kernel.assign(tf.keras.initializers.HeNormal(seed + number)(kernel.shape))
         return other
 
@@ -201,7 +201,7 @@ class PatchEmbedding(_UnitNormPerceptron):
 
 @tf.keras.utils.register_keras_serializable(package="rgan_tf")
 class CooccurrenceEmbedding(_UnitNormPerceptron):
-    """C_occ: places patches that occur in one image close together (method §4.3).
+    """C_occ: maps patches that occur in one image close together (method §4.3).
 
     Args:
       sizes: widths of the fully-connected layers, the last one Dc. Each at least 1.
@@ -223,12 +223,12 @@ class CooccurrenceEmbedding(_UnitNormPerceptron):
 def _half_whitening(vectors: np.ndarray, width: int) -> np.ndarray:
     """Maps vectors to their first principal components, each divided by the root of its deviation.
 
-    Half way between plain projection, which leaves everything to a few directions of large
-    variance, and whitening, which raises the noise of small ones to their height.
+    Half way between plain projection, where a few directions of large variance dominate, and
+    whitening, which amplifies the noise of small ones.
 
     Args:
       vectors: [N, Dx].
-      width: D. Where Dx is smaller, the last columns are 0.
+      width: D. If Dx is smaller, the last columns are 0.
 
     Returns:
       [Dx, D] float32; mapped vectors have a mean square length of 1.

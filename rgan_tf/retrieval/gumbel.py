@@ -20,17 +20,17 @@ _LOG_EPSILON = float(np.log(EPSILON))
 _LOWEST = float(np.finfo(np.float32).min)
 
 GRADIENTS = WITHIN_GROUP, EXPECTED, PAPER = "within_group", "expected", "paper"
-"""What `gumbel_group_select` relaxes for the gradient; see there."""
+"""Choices of the relaxed gradient; see `gumbel_group_select`."""
 
 
 class GroupSelection(NamedTuple):
-    """What `gumbel_group_select` chose.
+    """The result of `gumbel_group_select`.
 
     Attributes:
       weights: [B, O, K] float32; each object with a valid candidate has weights that sum to 1,
         every other entry is 0.
-      order: [B, O] int32; the object chosen at step t, -1 past the end. Locked objects are absent.
-      choice: [B, O] int32; the candidate chosen for each object, -1 where it has none.
+      order: [B, O] int32; the object chosen at step t, -1 past the end. Excludes locked objects.
+      choice: [B, O] int32; the candidate chosen for each object, -1 if it has none.
     """
 
     weights: tf.Tensor
@@ -55,19 +55,20 @@ def gumbel_group_select(
 
     Each step scores every open candidate by `gumbel - scale * |feature - query|` (equations 1 and
     2), takes the best one over all objects, closes its object (equation 4) and moves the query to
-    the mean of everything selected so far. The noise is the caller's and stays the same for all
-    steps; the log-mask of closed objects is kept apart from the scores, which every new query
-    changes. The precision policy has no say: the arithmetic is float32, on the soft path float64.
+    the mean of everything selected so far. The caller's noise is the same for all steps; the
+    log-mask of closed objects is kept apart from the scores, which change with the query. The
+    arithmetic ignores the precision policy: it is float32, on the soft path float64.
 
-    With `straight_through` the forward weights are exactly one-hot, whatever the gradient is. The
-    gradient is that of relaxed weights, of one of three kinds:
+    With `straight_through` the forward weights are exactly one-hot for any `gradient`. The gradient
+    is that of relaxed weights of one of three kinds:
 
       * `within_group`: the object is chosen by the hard maximum, and equation 2 is taken over the
-        candidates of this object only. No weight moves between objects, as in the forward pass,
-        so a loss of nothing but an object's total weight has gradient 0. Use a temperature near 1.
-      * `expected`: the same without the noise and the temperature: the probabilities with which the
-        object's candidates win. Where the loss is linear in an object's weights this is the
-        gradient of its expectation for a given query, free of the noise's variance.
+        candidates of this object only. No weight moves between objects, as in the forward pass, so
+        a loss that depends only on an object's total weight has gradient 0. Use a temperature near
+        1.
+      * `expected`: the same without noise and temperature: the probabilities with which the
+        object's candidates win. If the loss is linear in an object's weights, this is the gradient
+        of its expectation for a given query, free of the noise's variance.
       * `paper`: equation 2 over all candidates of all objects.
 
     Without `straight_through` the weights are the soft ones of equation 2 over everything,
@@ -76,25 +77,25 @@ def gumbel_group_select(
 
     Args:
       features: [B, O, K, D] float, embedded candidates; O must be static.
-      valid: [B, O, K] bool, False for padding; an object without a valid candidate takes no part.
+      valid: [B, O, K] bool, False for padding; an object without a valid candidate is skipped.
       query: [B, D] float, the initial query; unused in rows with a locked object.
       gumbel: [B, O, K] float, Gumbel(0, 1) noise; zeros make the selection deterministic.
       scale: scalar above 0, multiplies the distances.
       temperature: scalar above 0, divides the logits of the softmax.
       straight_through: one-hot weights with the soft gradient, or the soft weights themselves.
-      locked: [B, O] int32, the candidate that is fixed for this object, -1 (or one that is not
-        valid) where it is free. Locked features count from the start and form the first query.
-      gradient: "within_group", "expected" or "paper"; has no part in the forward pass, and none at
-        all without `straight_through`.
-      ids: [B, O, K] int32, rows of the bank; an object then takes a patch that another has only
-        where all its candidates are taken. None, and rows of -1, let patches repeat as in the
-        paper. With the soft weights it is the hard decisions that do not repeat.
+      locked: [B, O] int32, the candidate to which an object is locked; -1 (or an invalid candidate)
+        means free. Locked features count from the start and form the first query.
+      gradient: "within_group", "expected" or "paper"; does not affect the forward pass; ignored
+        without `straight_through`.
+      ids: [B, O, K] int32, rows of the bank; an object then takes a patch that another object has
+        only if all its candidates are taken. None, and rows of -1, let patches repeat as in the
+        paper. With soft weights it is the hard decisions that do not repeat.
 
     Returns:
       The selection. In soft mode `order` and `choice` are the hard decisions of the soft path.
 
     Raises:
-      ValueError: if the number of objects is not static, or for another `gradient`.
+      ValueError: if the number of objects is not static, or `gradient` is unknown.
 
     Example:
       ```python
@@ -130,23 +131,21 @@ def selection_probabilities(
     *,
     scale: tf.Tensor | float,
 ) -> tf.Tensor:
-    """With which probability each candidate would have been chosen, where its object's turn came.
+    """The probability with which each candidate would have been chosen at its object's turn.
 
-    At the turn of an object the query is the mean of what was selected before. Given this query,
-    and that it is the object's turn, Gumbel noise lets candidate k win with the probability
-    softmax_k(-scale * |feature - query|).
+    At an object's turn the query is the mean of the earlier selections. Given this query and turn,
+    Gumbel noise makes candidate k win with probability softmax_k(-scale * |feature - query|).
 
     Args:
       features: [B, O, K, D] float, as given to `gumbel_group_select`.
       valid: [B, O, K] bool.
       query: [B, D] float, the first query.
-      selection: of these features, without locked objects; its order and choice are taken as they
-        are, without gradient.
+      selection: of these features, without locked objects; order and choice carry no gradient.
       scale: scalar above 0.
 
     Returns:
-      [B, O, K] float32; sums to 1 for each object that was chosen, else 0. The gradient reaches the
-      features both as candidates and, through the queries, as selected patches.
+      [B, O, K] float32; sums to 1 for each chosen object, else 0. The gradient reaches the features
+      both as candidates and, through the queries, as selected patches.
     """
     features = tf.cast(features, tf.float32)  # [B, O, K, D]
     objects = features.shape[1]
@@ -180,12 +179,12 @@ def relaxed_group_select(
     gradient: str = WITHIN_GROUP,
     ids: tf.Tensor | None = None,
 ) -> tuple[GroupSelection, tf.Tensor]:
-    """`gumbel_group_select`, and how near every candidate came to being chosen.
+    """Like `gumbel_group_select`, but also returns the relaxed weights.
 
     Returns:
       The selection, and [B, O, K]: the sum over all steps of the relaxed weights. A candidate's
-      share of it is its share of the gradient. Without `straight_through` these are the weights of
-      the selection.
+      share of it is its share of the gradient. Without `straight_through` these are the selection's
+      weights.
     """
     if gradient not in GRADIENTS:
         raise ValueError(f"gradient must be one of {', '.join(GRADIENTS)}, got {gradient!r}")
@@ -231,14 +230,14 @@ def relaxed_group_select(
             pickable = without_taken(selectable, ids, choice)  # [B, O, K]
         is_active = step < num_steps  # [B]
         distance = l2_distance(features, query[:, tf.newaxis, tf.newaxis])  # [B, O, K]
-        # log π up to a constant per row, which softmax and argmax ignore. Counting from the nearest
-        # candidate, not the normaliser, keeps the digits that a low temperature magnifies.
+        # log π up to a constant per row, which softmax and argmax ignore. Subtracting the nearest
+        # distance, not the normaliser, keeps the digits that a low temperature magnifies.
         nearest = _lowest(distance, pickable)  # [B, 1, 1]
         drawback = scale * (distance - nearest)  # [B, O, K]
         logits = gumbel - drawback + log_mask[:, :, tf.newaxis]  # [B, O, K]
 
-        # Closed objects are left out here as well: a closed one far ahead in score could otherwise
-        # outweigh log ε and be chosen twice.
+        # Closed objects are masked here too: one far ahead in score could otherwise outweigh log ε
+        # and be chosen twice.
         scores = tf.where(pickable & is_open[:, :, tf.newaxis], logits, _LOWEST)  # [B, O, K]
         flat = tf.reshape(scores, [-1, num_objects * num_candidates])  # [B, O*K]
         position = tf.argmax(flat, axis=-1, output_type=tf.int32)  # [B]
@@ -292,7 +291,7 @@ def relaxed_group_select(
 
 
 def _lowest(values: tf.Tensor, mask: tf.Tensor, axes: tuple[int, ...] = (1, 2)) -> tf.Tensor:
-    """The lowest unmasked value over `axes`, as a constant, with these axes kept; else 0."""
+    """The lowest unmasked value over `axes` (kept), without gradient; 0 if all are masked."""
     lowest = tf.reduce_min(tf.where(mask, values, np.inf), axis=axes, keepdims=True)
     return tf.stop_gradient(tf.where(tf.math.is_finite(lowest), lowest, 0.0))
 
@@ -305,7 +304,7 @@ def _masked_softmax(
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Softmax of logits / temperature over the unmasked entries, and its logarithm.
 
-    Finite for any logits; where everything is masked the shares are 0.
+    Finite for any logits; the shares are 0 where everything is masked.
     """
     gap = logits + _lowest(-logits, mask, axes)  # [B, O, K], at most 0
     powers = tf.where(mask, gap, 0.0) / temperature  # [B, O, K]
@@ -316,7 +315,7 @@ def _masked_softmax(
 
 
 def _one_minus_group_maximum(shares: tf.Tensor) -> tf.Tensor:
-    """1 - max_k shares[b, o, k], as a sum of the other shares so that no digits cancel.
+    """1 - max_k shares[b, o, k], as the sum of the other shares to avoid cancellation.
 
     Args:
       shares: [B, O, K], sums to 1 over O and K.

@@ -1,4 +1,4 @@
-"""The paper's retriever: candidates embedded by φ, chosen by Algorithm 1, learned through it."""
+"""The paper's retriever: φ embeds candidates, Algorithm 1 chooses, gradients train φ."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class LearnedRetriever(Retriever):
     """Embeds, loads and differentiates every candidate of the batch.
 
     Args:
-      config: the experiment; has no part in what is chosen at test time.
-      embedding: φ; None for one that is bound to an embedding later.
+      config: the experiment; does not affect the choice at test time.
+      embedding: φ; None if it is bound later (`bound_to`).
 
     Attributes:
-      cache: embeddings of the bank where only a part of the candidates is loaded; here None.
+      cache: embeddings of the bank if only some candidates are loaded; here None.
     """
 
     name = LEARNED
@@ -96,9 +96,9 @@ class LearnedRetriever(Retriever):
 def signal_to_noise(
     embeddings: tf.Tensor, valid: tf.Tensor, query: tf.Tensor, scale: tf.Tensor
 ) -> tf.Tensor:
-    """Spread of the scaled distances to a query over the spread of Gumbel noise.
+    """Spread of the scaled distances to a query, divided by the spread of Gumbel noise.
 
-    Below 1 the noise decides which patch is retrieved, above it the embedding does.
+    Below 1 the noise decides which patch is retrieved, above 1 the embedding does.
 
     Args:
       embeddings: [B, O, K, D] float32, of length 1.

@@ -1,4 +1,4 @@
-"""Random numbers for retrieval, the same on every device, with XLA and without."""
+"""Random numbers for retrieval, identical on every device, with or without XLA."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _SMALLEST = float(np.finfo(np.float32).tiny)
 
 
 def stateless_uniform(shape: tf.Tensor | Sequence[int], seed: tf.Tensor) -> tf.Tensor:
-    """Uniform numbers from [0, 1), a multiple of 2^-24 each.
+    """Uniform numbers from [0, 1), multiples of 2^-24.
 
-    `tf.random.stateless_uniform` picks its generator by device and turns the same bits into
-    different floats under XLA; here the generator is named and the conversion is spelt out.
+    `tf.random.stateless_uniform` picks its generator by device, and XLA turns the same bits into
+    other floats; this names the generator and converts explicitly.
 
     Args:
       shape: of the result.
@@ -35,7 +35,7 @@ def draw_noise(seeds: tf.Tensor, shape: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor
     """Gumbel noise, and uniform scores whose largest valid entry is the seed patch.
 
     Args:
-      seeds: [B, 2] int32, one per row; a row's numbers depend on its own seed only.
+      seeds: [B, 2] int32, one per row; a row's numbers depend only on its seed.
       shape: the shape of one row's noise, [O, K].
 
     Returns:
@@ -57,7 +57,7 @@ def draw_noise(seeds: tf.Tensor, shape: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor
 def noise_and_scores(
     valid: tf.Tensor, seeds: tf.Tensor | None, distances: tf.Tensor | None = None
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """The noise of a selection, and what decides on its first query.
+    """The noise of a selection, and the scores that decide its first query.
 
     Args:
       valid: [B, O, K] bool.

@@ -1,4 +1,4 @@
-"""The bank as a trained retriever sees it, for retrieval among many candidates."""
+"""The bank under a trained retriever, for retrieval among many candidates."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _ROWS_PER_BATCH = 4096
 
 
 class PatchLibrary:
-    """Embeddings of the whole bank by one retriever, and the pixels of what is chosen.
+    """Embeddings of the whole bank by one retriever, and the crops of its choices.
 
-    For evaluation and pictures where batches hold more candidates than are loaded. The weights of
-    the retriever must not change while the library is in use.
+    For evaluation and pictures with more candidates than batches load. The retriever's weights must
+    not change while the library is in use.
 
     Args:
-      retriever: embeds the bank, once.
+      retriever: embeds the bank once.
       reader: of the bank.
 
     Attributes:
@@ -44,20 +44,20 @@ class PatchLibrary:
           choice: [B, O] int32, -1 = none.
 
         Returns:
-          [B, O, h, w, 3] float32 in [-1, 1]; 0 (mid grey) where there is none.
+          [B, O, h, w, 3] float32 in [-1, 1]; 0 (mid grey) without a patch.
         """
         chosen = chosen_rows(ids, choice)  # [B, O]
         return pixels_of(self.reader.crops(chosen), chosen >= 0)
 
 
 def library_for(config: Config, retriever: Retriever, reader: PatchReader) -> PatchLibrary | None:
-    """A library where batches of this config need one, else None."""
+    """A library if batches of this config need one, else None."""
     is_needed = config.retrieval.candidates > config.retrieval.exact_candidates
     return PatchLibrary(retriever, reader) if is_needed else None
 
 
 def embed_bank(retriever: Retriever, reader: PatchReader) -> np.ndarray:
-    """What a retriever knows of every patch of a bank, in blocks: [N, D] float32."""
+    """Embeds every patch of a bank with a retriever, in blocks: [N, D] float32."""
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.int32)])
     def embed(ids: tf.Tensor) -> tf.Tensor:

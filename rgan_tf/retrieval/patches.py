@@ -1,4 +1,4 @@
-"""The pixels of what was chosen."""
+"""The pixels of the chosen patches."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import tensorflow as tf
 
 
 def chosen_rows(ids: tf.Tensor, choice: tf.Tensor) -> tf.Tensor:
-    """Rows of the bank that were chosen.
+    """Rows of the chosen candidates in the bank.
 
     Args:
       ids: [B, O, K] int32, rows of the candidates.
@@ -26,19 +26,19 @@ def take_candidates(batch: dict[str, tf.Tensor], choice: tf.Tensor) -> tuple[tf.
 
 
 def own_crops(batch: dict[str, tf.Tensor], object_mask: tf.Tensor) -> tf.Tensor:
-    """The patches of the scenes themselves: [B, O, h, w, 3] float32 in [-1, 1]; 0 for padding."""
+    """The objects' own patches: [B, O, h, w, 3] float32 in [-1, 1]; 0 for padding."""
     return pixels_of(batch["patch_crops"], object_mask)
 
 
 def pixels_of(crops: tf.Tensor, is_there: tf.Tensor) -> tf.Tensor:
-    """Crops as the generator reads them.
+    """Crops in the generator's format.
 
     Args:
       crops: [B, O, h, w, 3] uint8.
       is_there: [B, O] bool.
 
     Returns:
-      [B, O, h, w, 3] float32 in [-1, 1]; 0 (mid grey) where nothing is there.
+      [B, O, h, w, 3] float32 in [-1, 1]; 0 (mid grey) where `is_there` is false.
     """
     pixels = tf.cast(crops, tf.float32) / 127.5 - 1.0  # [B, O, h, w, 3]
     return tf.where(is_there[:, :, tf.newaxis, tf.newaxis, tf.newaxis], pixels, 0.0)
@@ -60,7 +60,7 @@ def mix_patches(weights: tf.Tensor, crops: tf.Tensor) -> tf.Tensor:
     weights = tf.cast(weights, tf.float32)  # [B, O, K]
     mixed = tf.einsum("bok,bokhwc->bohwc", weights, tf.cast(crops, tf.float32))  # [B, O, h, w, 3]
     if crops.dtype == tf.uint8:
-        # Scaled after mixing: K times less arithmetic than scaling every candidate.
+        # Scaled after mixing, which is K times less arithmetic.
         total = tf.reduce_sum(weights, axis=-1)[:, :, tf.newaxis, tf.newaxis, tf.newaxis]
         mixed = mixed / 127.5 - total  # [B, O, h, w, 3]
     return mixed

@@ -1,4 +1,4 @@
-"""Features of whole splits and banks, computed with trained networks."""
+"""Runs the pre-filter over whole splits with trained networks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rgan_tf.retrieval.index.bank_search import BankSearch
 from rgan_tf.retrieval.index.graph_features import ReadsGraphs
 
 _ROWS_PER_BATCH = 4096
-_SHOWN = 6  # categories named in one line
+_SHOWN = 6  # categories named per line
 
 
 class SplitBanks(Protocol):
@@ -54,8 +54,8 @@ def prefilter(
 ) -> dict[str, IndexedCandidates]:
     """Candidates of every object of the splits, by the stage-1 graph feature (method §2.3).
 
-    They are searched when they are asked for. Objects whose category has no patch that they could
-    take get patches of other categories; how many there are is logged.
+    The search runs on demand. Objects whose category has no allowed patch get patches of other
+    categories; their number is logged.
 
     Args:
       config: the experiment.
@@ -64,21 +64,23 @@ def prefilter(
       sg2im: trained stage-1 networks.
       cooccurrence: trained stage-2 embedding.
       encoder: sha256 of the weights of `sg2im`; features and index are then kept with the banks.
-      remembers: whether what was searched is kept.
-      progress: called with lines of text about the index and about what is missing; None logs them.
+      remembers: whether to cache search results.
+      progress: called with lines about the index and missing categories; None logs them.
 
     Returns:
       split -> candidates, row-aligned with the split's own patches.
     """
-    say = progress or logging.getLogger(__name__).info
+    progress = progress or logging.getLogger(__name__).info
     bank, k = data.bank, config.retrieval.candidates
-    search = BankSearch(bank, sg2im, encoder, config, say=say)
+    search = BankSearch(bank, sg2im, encoder, config, progress=progress)
     index = search.index(config.retrieval.index, k=k)
     embedded = embed_rows(cooccurrence, bank.features)
     found = {}
     for split in splits:
         own = data.truth(split)
-        queries = search if own is bank else BankSearch(own, sg2im, encoder, config, say=say)
+        queries = (
+            search if own is bank else BankSearch(own, sg2im, encoder, config, progress=progress)
+        )
         found[split] = IndexedCandidates(
             index,
             queries.features,
@@ -88,32 +90,32 @@ def prefilter(
             k=k,
             remembers=remembers,
         )
-        _report_missing(split, own, bank, say)
+        _report_missing(split, own, bank, progress)
     return found
 
 
 def _report_missing(
-    split: str, own: PatchBank, bank: PatchBank, say: Callable[[str], None]
+    split: str, own: PatchBank, bank: PatchBank, progress: Callable[[str], None]
 ) -> None:
     missing = foreign_objects(own, bank)
     if missing:
         shown = ", ".join(f"{name} ({n})" for name, n in list(missing.items())[:_SHOWN])
         more = f" and {len(missing) - _SHOWN} more categories" if len(missing) > _SHOWN else ""
-        say(
+        progress(
             f"{split}: {sum(missing.values())} objects get patches of other categories, because "
             f"the bank has none of theirs from another image: {shown}{more}"
         )
 
 
 def foreign_objects(own: PatchBank, bank: PatchBank) -> dict[str, int]:
-    """How many objects of a split can only get patches of other categories, by their category.
+    """How many objects of a split only get patches of other categories, by category.
 
     Args:
       own: the patches of the split's objects.
       bank: the retrievable patches.
 
     Returns:
-      Name -> number, the most first; empty where the bank has all.
+      Name -> number, largest first; empty if the bank has all categories.
     """
     missing = without_category(own.category_ids, own.image_ids, bank.category_ids, bank.image_ids)
     ids, counts = np.unique(own.category_ids[missing], return_counts=True)

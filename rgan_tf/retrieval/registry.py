@@ -1,4 +1,4 @@
-"""The retrievers that `retrieval.choice` of a config names."""
+"""The registry of retrievers, by the names that `retrieval.choice` accepts."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from rgan_tf.retrieval.rules import (
 def learned_retriever(
     config: Config, embedding: PatchEmbedding | None, reader: PatchReader | None
 ) -> LearnedRetriever:
-    """The learned retriever; with a reader, and more candidates than are loaded, it has a cache."""
+    """The learned retriever, with a cache if a reader is given and candidates are many."""
     settings = config.retrieval
     if reader is None or settings.candidates <= settings.exact_candidates:
         return LearnedRetriever(config, embedding)
@@ -49,21 +49,21 @@ RETRIEVERS: dict[str, Make] = {
     OWN: lambda *_: OwnPatches(),
     NOISE: lambda *_: NoisePatches(),
 }
-"""Name -> how it is made."""
+"""Name -> factory."""
 
 
 def register_retriever(name: str, make: Callable[[], Retriever]) -> None:
-    """Adds a retriever, which configs then know as `retrieval.choice` and `rgan compare` as a row.
+    """Registers a retriever for `retrieval.choice` in configs and as a row of `rgan compare`.
 
-    Every process that meets a run of it has to have registered it: put the call into a module and
-    name the module in the environment variable RGAN_PLUGINS, or call it before.
+    Every process that opens such a run must have registered it: call this first, or put the call
+    into a module and name that module in the environment variable RGAN_PLUGINS.
 
     Args:
       name: letters, digits and underscores.
-      make: makes it, without arguments; a class does.
+      make: a factory without arguments, such as the class.
 
     Raises:
-      ValueError: if the name is taken or has other characters.
+      ValueError: if the name is taken or contains other characters.
 
     Example:
       ```python
@@ -92,11 +92,11 @@ def retriever_for(
     embedding: PatchEmbedding | None = None,
     reader: PatchReader | None = None,
 ) -> Retriever:
-    """The retriever that a config names.
+    """Makes the retriever that a config names.
 
     Args:
       config: names it in `retrieval.choice`.
-      embedding: φ; None where the retriever is bound to one later.
+      embedding: φ; None if the retriever is bound to one later.
       reader: of the bank's patches, for training with more candidates than
         `retrieval.exact_candidates`.
     """

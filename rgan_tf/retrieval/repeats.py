@@ -1,4 +1,4 @@
-"""Keeps one patch from being given to two objects of a scene while others are free."""
+"""Keeps two objects of a scene from getting the same patch while others are free."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import tensorflow as tf
 
 
 def without_taken(selectable: tf.Tensor, ids: tf.Tensor, choice: tf.Tensor) -> tf.Tensor:
-    """The candidates whose patch no object has yet; all of them where an object has no other.
+    """The candidates whose patch no object has yet; all of them if an object has no other.
 
     Args:
       selectable: [B, O, K] bool, the candidates that an object may take.
-      ids: [B, O, K] int32, rows of the bank. In a row where all are -1, everything stays.
+      ids: [B, O, K] int32, rows of the bank. A row with only -1 is not filtered.
       choice: [B, O] int32, the candidate that an object has, -1 = none yet.
 
     Returns:

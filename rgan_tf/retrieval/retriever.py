@@ -1,7 +1,7 @@
-"""What a retriever is: how it sees patches, what it is asked, what it answers.
+"""The interface of retrievers.
 
 A model, an evaluation and an exported model take any `Retriever`; `rgan_tf.retrieval.registry` has
-those that the config names.
+those that a config can name.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ Batch = dict[str, tf.Tensor]
 
 
 class Patches:
-    """Some patches, as a retriever embeds them. What it does not ask for is not read.
+    """Patches for a retriever to embed; reads only what is accessed.
 
     Args:
-      features: gives [..., Dx] float32, frozen backbone features.
-      crops: gives [..., h, w, 3] uint8, the pixels in the size that the generator reads.
+      features: returns [..., Dx] float32, frozen backbone features.
+      crops: returns [..., h, w, 3] uint8, pixels at the size that the generator reads.
     """
 
     def __init__(self, features: Callable[[], tf.Tensor], crops: Callable[[], tf.Tensor]):
@@ -43,7 +43,7 @@ class Patches:
 
 
 class Compared(NamedTuple):
-    """What the ground-truth selection loss compares.
+    """Input of the ground-truth selection loss.
 
     Attributes:
       own: [B, O, D] float32, embeddings of the objects' own patches.
@@ -51,7 +51,7 @@ class Compared(NamedTuple):
       valid: [B, O, n] bool.
       scale: scalar above 0, multiplies the distances.
       left_out: further candidates, [B, O, K, D] and [B, O, K] bool, that count without gradient of
-        their own; None where there are none.
+        their own; None if there are none.
     """
 
     own: tf.Tensor
@@ -62,7 +62,7 @@ class Compared(NamedTuple):
 
 
 class Related(NamedTuple):
-    """What the co-occurrence loss sums over.
+    """Input of the co-occurrence loss.
 
     Attributes:
       weights: [B, O, m] float32, of the selection.
@@ -76,13 +76,13 @@ class Related(NamedTuple):
 
 
 class Retrieved(NamedTuple):
-    """What retrieval contributes to one training step.
+    """The result of retrieval in one training step.
 
     Attributes:
-      crops: [B, O, h, w, 3] float32 in [-1, 1], the selected patches; 0 where there is none.
-      choice_ids: [B, O] int32, their rows in the bank, -1 where there is none.
-      compared: for the selection loss; None where nothing is learned from it.
-      related: for the co-occurrence loss; None where nothing is learned from it.
+      crops: [B, O, h, w, 3] float32 in [-1, 1], the selected patches; 0 without one.
+      choice_ids: [B, O] int32, their rows in the bank, -1 without one.
+      compared: for the selection loss; None if the retriever does not learn from it.
+      related: for the co-occurrence loss; None if the retriever does not learn from it.
       monitors: name -> scalar float32, for the names in `Retriever.monitors`.
     """
 
@@ -94,17 +94,17 @@ class Retrieved(NamedTuple):
 
 
 class Retriever:
-    """Chooses one of its candidates for every object of a scene.
+    """Chooses one candidate for every object of a scene.
 
-    The pre-filter has found the candidates, all of the object's own category where the bank has
-    any. `choose` is all that a retriever needs. It runs in training, in evaluation and inside the
-    graph of an exported model, so it consists of TensorFlow operations on tensors of any batch
-    size, and a scene's result must not depend on the other scenes of its batch. What it knows of a
-    patch is a vector, which `embed` makes from pixels or backbone features: it is computed once for
-    a whole bank and lies in the exported model, so `choose` reads no pixels.
+    The pre-filter finds the candidates, all of the object's own category if the bank has any. A
+    retriever only needs `choose`. It runs in training, in evaluation and in the graph of an
+    exported model, so it consists of TensorFlow operations on tensors of any batch size, and a
+    scene's result must not depend on the other scenes of its batch. It sees each patch as a vector
+    that `embed` computes from pixels or backbone features, once for a whole bank (an exported
+    model contains them), so `choose` reads no pixels.
 
-    Nothing is learned from such a choice; a retriever that learns overrides `retrieve` as well. The
-    variables that a model trains are those of its networks, so φ is `networks.embedding`.
+    By default nothing is learned from the choice; a retriever that learns also overrides
+    `retrieve`. A model only trains the variables of its networks, so φ is `networks.embedding`.
 
     Example:
       Patches whose colour is near that of the first object's nearest patch:
@@ -133,9 +133,9 @@ class Retriever:
       [[0, 1]]
 
     Attributes:
-      name: what it is called in tables.
-      monitors: names of the figures that `retrieve` reports.
-      takes_candidates: False for what stands in for retrieval and takes no candidate, see
+      name: as shown in tables.
+      monitors: names of the metrics that `retrieve` reports.
+      takes_candidates: False for a stand-in that takes no candidates, see
         `rgan_tf.retrieval.rules`.
     """
 
@@ -144,28 +144,28 @@ class Retriever:
     takes_candidates = True
 
     def embed(self, patches: Patches) -> tf.Tensor:
-        """The vectors by which patches are chosen; a patch's own depends on no other patch.
+        """Vectors by which patches are chosen; a patch's vector depends on no other patch.
 
         Args:
           patches: with `features` [..., Dx] float32 and `crops` [..., h, w, 3] uint8.
 
         Returns:
-          [..., D] float32. By default there is nothing to know: D is 0.
+          [..., D] float32. By default D is 0: nothing is known of a patch.
         """
         return patches.features[..., :0]
 
     def choose(self, candidates: Candidates, options: Options) -> Selection:
-        """Chooses at test time. Who wants patches calls `choose_patches`, which calls this.
+        """Chooses at test time. Callers use `choose_patches`, which calls this.
 
         `rgan_tf.retrieval.selection` has functions for this: `best_in_turn` takes the best by any
-        score and heeds locks and repeats.
+        score and respects locks and repeats.
 
         Args:
           candidates: of B scenes with O objects of K candidates each.
           options: seeds, temperature, locks, repeats.
 
         Returns:
-          A slot for every object; -1 where it has no valid candidate.
+          A slot for every object; -1 if it has no valid candidate.
         """
         raise NotImplementedError
 
@@ -179,18 +179,18 @@ class Retriever:
         temperature: tf.Tensor,
         step: tf.Tensor,
     ) -> Retrieved:
-        """Retrieves in one training step; by default what `choose` says, without gradient.
+        """Retrieves in one training step; by default what `choose` returns, without gradient.
 
         Args:
           batch: of `rgan_tf.data.pipeline.scene_dataset`.
           object_mask: [B, O] bool.
-          seeds: [B, 2] int32; None draws nothing.
+          seeds: [B, 2] int32; None means no randomness.
           anchors: [B] int32, the objects whose own patch is the query of the selection loss.
           temperature: scalar, of a relaxed selection.
-          step: integer scalar, of the training.
+          step: integer scalar, the training step.
 
         Raises:
-          BadInput: if the batch does not hold the candidates themselves.
+          BadInput: if the batch does not contain the candidates' patches.
         """
         del object_mask, anchors, temperature, step
         if "candidate_crops" not in batch:
@@ -206,8 +206,8 @@ class Retriever:
         """The candidates in a batch of the pipeline.
 
         Args:
-          batch: with `candidate_distances` [B, O, K] where they are known.
-          library: `PatchLibrary` of this retriever, for batches without the patches themselves.
+          batch: with `candidate_distances` [B, O, K] if known.
+          library: `PatchLibrary` of this retriever, for batches without the candidates' patches.
         """
         ids = batch["candidate_ids"]  # [B, O, K]
         if library is None:
@@ -220,9 +220,9 @@ class Retriever:
         )
 
     def bound_to(self, embedding: tf.keras.layers.Layer) -> Retriever:
-        """This retriever with another φ: that of the moving average, or of a run that was loaded.
+        """This retriever with another φ, e.g. the moving average or that of a loaded run.
 
-        One that does not use φ stays as it is.
+        A retriever without φ returns itself.
         """
         del embedding
         return self
@@ -230,14 +230,14 @@ class Retriever:
     def start(self) -> None:
         """Called before training, outside of replicas; again for each `fit` and after a restore.
 
-        What a checkpoint has brought, or an earlier call has made, stays as it is.
+        Must keep what a checkpoint or an earlier call has set.
         """
 
     def finish_step(self, step: tf.Tensor) -> None:
-        """Called after every update of the weights, in replica context."""
+        """Called after every weight update, in replica context."""
 
     def state(self) -> dict[str, tf.Module]:
-        """What belongs in a checkpoint beside the networks, by name."""
+        """What the checkpoint must contain besides the networks, by name."""
         return {}
 
 
@@ -248,17 +248,17 @@ def choose_patches(
     *,
     is_nearest: tf.Tensor | None = None,
 ) -> Selection:
-    """What a retriever chooses at test time.
+    """Runs a retriever at test time.
 
-    Whatever it is, an object gets the patch that it is locked to, and never a slot that is not
-    valid.
+    Locked objects always get their patch, and invalid slots are never chosen, whatever the
+    retriever does.
 
     Args:
       retriever: any.
       candidates: of every object, embedded by this retriever.
       options: see `Options`.
-      is_nearest: [B] bool, scenes that take the nearest candidates whatever the retriever would
-        choose; None: no scene does.
+      is_nearest: [B] bool, scenes that take the nearest candidates instead of the retriever's
+        choice; None: no scene does.
 
     Raises:
       ValueError: if the retriever returns anything but one int32 slot per object.
@@ -285,6 +285,6 @@ def choose_patches(
 
 
 def _valid_ones(slots: tf.Tensor, valid: tf.Tensor) -> tf.Tensor:
-    """Slots [B, O] int32, and -1 for those that are not valid."""
+    """Replaces invalid slots [B, O] int32 by -1."""
     is_valid = tf.gather(valid, tf.maximum(slots, 0), batch_dims=2)  # [B, O]
     return tf.where(is_valid, slots, -1)

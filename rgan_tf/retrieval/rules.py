@@ -1,4 +1,4 @@
-"""Retrievers that learn nothing, and what stands in for one: to compare with."""
+"""Baseline retrievers, which learn nothing, and stand-ins for retrieval."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ class WithoutCandidates(Retriever):
     takes_candidates = False
 
     def crops(self, batch: Batch, object_mask: tf.Tensor, seeds: tf.Tensor | None) -> tf.Tensor:
-        """What the generator is given in place of retrieved patches.
+        """The generator's input in place of retrieved patches.
 
         Args:
           batch: of the pipeline.
           object_mask: [B, O] bool.
-          seeds: [B, 2] int32; None draws nothing.
+          seeds: [B, 2] int32; None means no randomness.
 
         Returns:
           [B, O, h, w, 3] float32 in [-1, 1]; 0 for padding.
@@ -53,7 +53,7 @@ class WithoutCandidates(Retriever):
         raise NotImplementedError
 
     def choose(self, candidates: Candidates, options: Options) -> Selection:
-        """No candidate for any object."""
+        """Chooses no candidate for any object."""
         del options
         nothing = tf.fill(tf.shape(candidates.valid)[:2], -1)  # [B, O]
         return Selection(nothing, nothing)
@@ -66,7 +66,7 @@ class WithoutCandidates(Retriever):
 
 
 class OwnPatches(WithoutCandidates):
-    """The patches that were cut out of the very image, which no user has: an upper bound."""
+    """The patches of the image itself, which users do not have: an upper bound."""
 
     name = OWN
 
@@ -77,12 +77,12 @@ class OwnPatches(WithoutCandidates):
 
 
 class NoisePatches(WithoutCandidates):
-    """No patch: what varies is noise, and the graph says the rest, as in layout2im."""
+    """Noise instead of patches; the graph determines the rest, as in layout2im."""
 
     name = NOISE
 
     def crops(self, batch, object_mask, seeds):
-        """See `WithoutCandidates`; even in [-1, 1), or 0 where nothing is drawn."""
+        """See `WithoutCandidates`; uniform in [-1, 1), or 0 without seeds."""
         shape = tf.shape(batch["patch_crops"])  # [5]
         if seeds is None:
             return tf.zeros(shape)

@@ -1,6 +1,6 @@
-"""Test-time retrieval: which of its candidates each object gets.
+"""Test-time retrieval: chooses one of its candidates for each object.
 
-What retrievers are made of. Evaluation and the graph of an exported model run these same functions.
+The building blocks of retrievers. Evaluation and exported graphs run these same functions.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from rgan_tf.retrieval.repeats import without_taken
 
 @dataclasses.dataclass(frozen=True)
 class Candidates:
-    """What the pre-filter found for the objects of some scenes, the nearest first.
+    """The pre-filter's results for the objects of some scenes, nearest first.
 
     Attributes:
       ids: [B, O, K] int32, rows of the bank; -1 where not valid.
       valid: [B, O, K] bool; an object without a valid candidate gets no patch.
-      distances: [B, O, K] float32, to the object's graph feature; None where it is not known.
-      embeddings: [B, O, K, D] float32, what the retriever's `embed` gives for them.
-      searched: how many of the K the pre-filter found; any further slot holds a patch that only an
-        object locked to it may take. None: all of them.
+      distances: [B, O, K] float32, to the object's graph feature; None if not known.
+      embeddings: [B, O, K, D] float32, from the retriever's `embed`.
+      searched: how many of the K the pre-filter found; later slots hold patches that only objects
+        locked to them may take. None: all.
     """
 
     ids: tf.Tensor | None
@@ -38,14 +38,14 @@ class Candidates:
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """How patches are to be chosen at test time.
+    """How patches are chosen at test time.
 
     Attributes:
-      seeds: [B, 2] int32, one per scene, of whatever is drawn; None draws nothing.
-      is_random: [B] bool, the scenes that draw; the others are chosen without seeds. None: all.
-      temperature: [B] float32, at least 0: how much chance there is. None is 1.
-      locked: [B, O] int32, the slot that an object has to take, -1 = free; None: all are free. An
-        object that is locked to a slot that is not valid is free.
+      seeds: [B, 2] int32, one per scene, of all random draws; None means no randomness.
+      is_random: [B] bool, the scenes that draw; others ignore their seeds. None: all.
+      temperature: [B] float32, at least 0: amount of randomness. None is 1.
+      locked: [B, O] int32, the slot that an object must take, -1 = free; None: all are free. An
+        object locked to an invalid slot is free.
       repeats: whether objects of a scene may get the same patch while others are free; a bool, or
         [B] bool.
     """
@@ -58,12 +58,12 @@ class Options:
 
 
 class Selection(NamedTuple):
-    """What a retriever chose.
+    """A retriever's choice.
 
     Attributes:
       choice: [B, O] int32, the slot of every object among its K candidates, -1 = none.
-      order: [B, O] int32, the object that was served at each step, -1 past the end. Locked objects
-        are absent.
+      order: [B, O] int32, the object that chose at each step, -1 past the end. Excludes locked
+        objects.
     """
 
     choice: tf.Tensor
@@ -79,13 +79,13 @@ def choose_by_group(
     straight_through: bool = True,
     gradient: str = WITHIN_GROUP,
 ) -> GroupSelection:
-    """Algorithm 1: each choice is conditioned on those before it.
+    """Algorithm 1: each choice is conditioned on the earlier ones.
 
     Args:
-      candidates, options: see there.
-      scale, temperature, straight_through, gradient: as for `gumbel_group_select`. This temperature
-        is that of the gradient; that of the options multiplies the noise, which draws as logits
-        divided by it.
+      candidates, options: see `Candidates`, `Options`.
+      scale, temperature, straight_through, gradient: see `gumbel_group_select`. This temperature is
+        that of the gradient; that of the options multiplies the noise, which is equivalent to
+        dividing the logits.
     """
     gumbel, query = first_draws(candidates, options)
     return gumbel_group_select(
@@ -103,14 +103,14 @@ def choose_by_group(
 
 
 def first_draws(candidates: Candidates, options: Options) -> tuple[tf.Tensor, tf.Tensor]:
-    """What a group selection begins with.
+    """The noise and first query of a group selection.
 
-    Numbers are drawn for the slots that the pre-filter found, as in training: a slot for locked
-    patches changes none of them.
+    Numbers are drawn only for the slots that the pre-filter found, as in training, so further slots
+    for locked patches do not change them.
 
     Returns:
-      Gumbel noise [B, O, K] float32, 0 where nothing is drawn, and the first query [B, D]: a
-      candidate drawn evenly, or else the nearest of all objects'.
+      Gumbel noise [B, O, K] float32, 0 without randomness, and the first query [B, D]: a candidate
+      drawn uniformly, or else the nearest of all objects.
     """
     found = slice(candidates.searched)
     valid = candidates.valid[:, :, found]  # [B, O, K]
@@ -141,15 +141,15 @@ def ids_to_keep_apart(candidates: Candidates, options: Options) -> tf.Tensor | N
 def in_turn(
     pick: Callable[[tf.Tensor], tf.Tensor], candidates: Candidates, options: Options
 ) -> Selection:
-    """Lets every object pick by itself, one after the other in their order.
+    """Lets the objects choose one after another, in order.
 
-    Locked objects keep what they have. Without repeats an object leaves what others have: those
-    before it, and the locked ones.
+    Locked objects keep their slot. Without repeats an object avoids the patches of earlier and of
+    locked objects.
 
     Args:
-      pick: of all objects, given which candidates they may take: [B, O, K] bool -> [B, O] int32
-        slot, -1 where an object has none.
-      candidates, options: see there. O is static.
+      pick: chooses for all objects among the allowed candidates: [B, O, K] bool -> [B, O] int32
+        slot, -1 for none.
+      candidates, options: see `Candidates`, `Options`. O is static.
     """
     valid, locked = candidates.valid, options.locked
     if locked is None:
@@ -170,11 +170,11 @@ def in_turn(
 
 
 def best_in_turn(scores: tf.Tensor, candidates: Candidates, options: Options) -> Selection:
-    """For each object its valid candidate of the highest score; ties go to the nearer one.
+    """For each object the valid candidate with the highest score; ties go to the nearer one.
 
     Args:
       scores: [B, O, K] float.
-      candidates, options: see there; locks and repeats are heeded.
+      candidates, options: see `Candidates`, `Options`; locks and repeats are respected.
     """
 
     def pick(valid: tf.Tensor) -> tf.Tensor:
@@ -189,8 +189,8 @@ def nearest_in_turn(candidates: Candidates, options: Options, *, random_of: int 
     """For each object one of its nearest candidates.
 
     Args:
-      candidates, options: see there.
-      random_of: candidates to draw from, evenly, where there are seeds.
+      candidates, options: see `Candidates`, `Options`.
+      random_of: number of candidates to draw from uniformly, if there are seeds.
     """
     scores = None
     if random_of > 1 and options.seeds is not None:
@@ -210,7 +210,7 @@ def nearest_in_turn(candidates: Candidates, options: Options, *, random_of: int 
 
 
 def best_position(valid: tf.Tensor, scores: tf.Tensor) -> tf.Tensor:
-    """[B] int32: where among all O*K candidates the valid one of the highest score stands."""
+    """[B] int32: position of the valid candidate with the highest score among all O*K."""
     masked = tf.where(valid, scores, tf.float32.min)  # [B, O, K]
     flat = tf.reshape(masked, [tf.shape(valid)[0], -1])  # [B, O*K]
     return tf.argmax(flat, axis=-1, output_type=tf.int32)

@@ -1,8 +1,8 @@
-"""Retrieval of one patch per object as Keras layers, to build models of one's own round them.
+"""Retrieval of one patch per object as Keras layers, for models of your own.
 
-Models with these layers are saved and loaded by Keras. What stands between layers has to be layers
-too: Keras cannot load a functional model that calls `tf.einsum` on its tensors or slices them
-with `...`.
+Keras can save and load models with these layers. Put every operation between layers into a layer:
+Keras cannot load a functional model that calls `tf.einsum` on its tensors or slices them with
+`...`.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from rgan_tf.retrieval.selection import Candidates, Options, choose_by_group
 class GroupRetrieval(tf.keras.layers.Layer):
     """Selects one compatible patch per object from its candidates (Algorithm 1, method §3.4).
 
-    With seeds the first query is a candidate drawn uniformly and the scores carry Gumbel noise;
-    without, the selection is deterministic and starts from the best candidate of the pre-filter.
-    Every row draws from its own seed, so that a row's result never depends on its neighbours.
+    With seeds the first query is a candidate drawn uniformly, and scores carry Gumbel noise;
+    without, the selection is deterministic and starts from the pre-filter's best candidate. Each
+    row draws from its own seed, so its result does not depend on other rows.
 
     Example:
-      A model that retrieves, and is trained for what it retrieves:
+      A model that learns to retrieve:
 
       >>> import tensorflow as tf
       >>> from rgan_tf.retrieval.embedding import PatchEmbedding
@@ -42,26 +42,25 @@ class GroupRetrieval(tf.keras.layers.Layer):
 
     Args:
       embedding: a layer that embeds the candidates, [..., Dx] to [..., D], such as
-        `PatchEmbedding`; its attribute `scale`, where it has one, multiplies the distances. None:
-        the layer is given embeddings.
-      temperature: scalar above 0, of the relaxed weights; a call may name another one.
+        `PatchEmbedding`; its attribute `scale`, if any, multiplies the distances. None: inputs are
+        embeddings already.
+      temperature: scalar above 0, of the relaxed weights; a call may override it.
       straight_through: exactly one-hot weights with the soft gradient, or soft weights.
       gradient: of the one-hot weights: "within_group", "expected" or "paper", see
         `gumbel_group_select`.
 
     Call args:
-      candidates: [B, O, K, D] float, their embeddings; or [B, O, K, Dx], the features that
-        `embedding` embeds.
+      candidates: [B, O, K, D] float, their embeddings; or [B, O, K, Dx], features for `embedding`.
       valid: [B, O, K] bool, False = padding.
       seeds: [B, 2] int32, or None for the deterministic selection.
       scale: scalar above 0, multiplies the distances; None takes that of `embedding`, or 1.
-      temperature: scalar above 0; None takes that of the layer.
+      temperature: scalar above 0; None takes the layer's.
       locked: [B, O] int32, the candidate fixed for an object, -1 = free; or None.
-      distances: [B, O, K] float, pre-filter distances; used by the deterministic selection to find
-        its first query. Without them it is the first valid candidate of the first object that has
-        one, since candidates come best first.
-      ids: [B, O, K] int32, rows of the bank, to keep patches from repeating within a scene; or
-        None, which lets them.
+      distances: [B, O, K] float, pre-filter distances, from which the deterministic selection finds
+        its first query. Without them the query is the first valid candidate, since candidates come
+        best first.
+      ids: [B, O, K] int32, rows of the bank, to keep patches from repeating within a scene; None
+        lets them repeat.
 
     Returns:
       `GroupSelection`, always float32.
@@ -76,7 +75,7 @@ class GroupRetrieval(tf.keras.layers.Layer):
         gradient: str = WITHIN_GROUP,
         **kwargs: Any,
     ) -> None:
-        kwargs.setdefault("autocast", False)  # half precision would decide between near ties
+        kwargs.setdefault("autocast", False)  # half precision would decide near ties
         super().__init__(**kwargs)
         self.embedding = embedding
         self.temperature = temperature
@@ -96,7 +95,7 @@ class GroupRetrieval(tf.keras.layers.Layer):
         ids: tf.Tensor | None = None,
     ) -> GroupSelection:
         """Runs the selection; see the class for arguments and result."""
-        # Keras builds a model that it loads by calling it with floats in place of every input.
+        # Keras builds a loaded model by calling it with floats for every input.
         integers = [None if x is None else tf.cast(x, tf.int32) for x in (seeds, locked, ids)]
         seeds, locked, ids = integers
         if self.embedding is not None:
@@ -126,7 +125,7 @@ class GroupRetrieval(tf.keras.layers.Layer):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> GroupRetrieval:
-        """The layer that `get_config` describes, its embedding included."""
+        """Restores the layer, including its embedding, from `get_config`."""
         layer = config.get("embedding")
         if isinstance(layer, dict):
             config = {**config, "embedding": tf.keras.saving.deserialize_keras_object(layer)}
@@ -135,7 +134,7 @@ class GroupRetrieval(tf.keras.layers.Layer):
 
 @tf.keras.utils.register_keras_serializable(package="rgan_tf")
 class PatchMix(tf.keras.layers.Layer):
-    """The pixels that were selected: `mix_patches` as a layer.
+    """Mixes the selected pixels: `mix_patches` as a layer.
 
     Call args:
       weights: [B, O, K] float, of `GroupRetrieval`.

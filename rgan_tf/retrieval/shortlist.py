@@ -1,4 +1,4 @@
-"""Which of many candidates are worth loading: those that a selection would choose or nearly."""
+"""Picks the candidates worth loading: those that a selection would choose, or nearly."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ def likely_slots(
     locked: tf.Tensor | None = None,
     gradient: str = WITHIN_GROUP,
 ) -> tf.Tensor:
-    """The candidates that a group selection among all of them gives the most weight.
+    """The candidates with the most weight in a group selection among all.
 
-    Runs the whole selection, without gradient. Each object keeps the candidate that it chose, then
-    those with the largest relaxed weights, which is where the gradient of the selection goes.
-    Repeated on these alone with the same noise and first query, the selection chooses the same:
-    every winner is still there, and nothing has come that could beat it.
+    Runs the whole selection without gradient. Each object keeps its chosen candidate, then those
+    with the largest relaxed weights, through which the selection's gradient flows. Repeated on
+    these alone with the same noise and first query, the selection makes the same choice: every
+    winner is still there, and nothing new can beat it.
 
     Args:
       embeddings: [B, O, K, D] float.
       valid: [B, O, K] bool.
       query: [B, D] float, the first query.
       gumbel: [B, O, K] float.
-      count: m, how many to keep; at most K.
-      scale, temperature, straight_through, locked, gradient: as for `gumbel_group_select`.
+      count: m, number of candidates to keep; at most K.
+      scale, temperature, straight_through, locked, gradient: see `gumbel_group_select`.
 
     Returns:
-      [B, O, m] int32, different positions among the K. Where an object has fewer valid candidates,
-      the last ones are not valid.
+      [B, O, m] int32, distinct positions among the K. If an object has fewer valid candidates, the
+      last positions are not valid.
     """
     arguments = (embeddings, query, gumbel, scale, temperature)
     embeddings, query, gumbel, scale, temperature = map(tf.stop_gradient, arguments)
@@ -62,7 +62,7 @@ def likely_slots(
 def nearest_slots(
     embeddings: tf.Tensor, valid: tf.Tensor, query: tf.Tensor, count: int
 ) -> tf.Tensor:
-    """Of each object, the `count` candidates nearest to the query: [B, O, m] int32, no gradient."""
+    """The `count` candidates of each object nearest to the query: [B, O, m] int32, no gradient."""
     distance = unit_distance(tf.stop_gradient(embeddings), tf.stop_gradient(query))  # [B, O, K]
     return tf.math.top_k(tf.where(valid, -distance, tf.float32.min), count).indices
 
@@ -78,7 +78,7 @@ def is_in_slots(slots: tf.Tensor, number: tf.Tensor | int) -> tf.Tensor:
 
 
 def positions_in_slots(positions: tf.Tensor, slots: tf.Tensor) -> tf.Tensor:
-    """Where positions [B, O] among the K stand in the slots: [B, O] int32, -1 where nowhere."""
+    """Indices of positions [B, O] among the slots: [B, O] int32, -1 if absent."""
     found = slots == positions[:, :, tf.newaxis]  # [B, O, m]
     place = tf.argmax(tf.cast(found, tf.int32), axis=-1, output_type=tf.int32)  # [B, O]
     return tf.where(tf.reduce_any(found, axis=-1), place, -1)

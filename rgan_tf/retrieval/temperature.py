@@ -1,4 +1,4 @@
-"""The temperature of the relaxed selection over the course of training."""
+"""The schedule of the relaxed selection's temperature."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ def exponential_temperature(
 ) -> tf.Tensor:
     """Falls from `start` to `end` by a constant factor per step, then stays at `end`.
 
-    Jang et al., ICLR 2017 anneal likewise; Xie & Ermon's constant 0.1 is the default end.
+    As in Jang et al., ICLR 2017; Xie & Ermon's constant 0.1 is the default end.
 
     Args:
       step: integer scalar, the training step.
       start: temperature at step 0, above 0.
       end: temperature from step `anneal_steps` on, above 0.
-      anneal_steps: length of the schedule in steps; 0 gives `end` at once.
+      anneal_steps: length of the schedule in steps; with 0 it is always `end`.
 
     Returns:
       Scalar float32.

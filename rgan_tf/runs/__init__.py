@@ -1,4 +1,4 @@
-"""A run folder: what was trained, on which data, with which config, and its weights.
+"""A run folder: config, data, vocabulary and weights of one training.
 
     RUN/config.yaml            the resolved config
     RUN/vocabulary.json        category and predicate tables
@@ -6,11 +6,11 @@
     RUN/<stage>/weights.*      inference weights of a stage (moving averages)
     RUN/<stage>/stage.json     steps done, seconds, figures of the stage
     RUN/<stage>/checkpoints/   everything training needs to continue
-    RUN/<stage>/rollbacks.json steps and scenes that training went back from, if it ever did
-    RUN/retrievegan/redraws/   embeddings that candidates were drawn anew with, if they are
-    RUN/pictures/              fixed scenes as training sees them
+    RUN/<stage>/rollbacks.json steps and scenes at which training rolled back, if it did
+    RUN/retrievegan/redraws/   embeddings with which candidates were redrawn, if they were
+    RUN/pictures/              fixed scenes drawn during training
     RUN/logs/                  TensorBoard
-    RUN/lock                   held by the process that trains
+    RUN/lock                   locked by the training process
 
 A run that ships with the project is named `released:NAME` and holds no checkpoints and no data.
 """

@@ -1,4 +1,4 @@
-"""Which patches a run can retrieve, and whether it learned to."""
+"""Checks whether a run can retrieve from a bank."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ def check_bank_fits(run: Run, name: str, bank: PatchBank) -> None:
 
     Args:
       run: an opened run.
-      name: how the user called it.
+      name: the run as the user named it.
       bank: an opened bank.
 
     Raises:
-      BadInput: if vocabulary, backbone, sizes or amount do not fit.
+      BadInput: if vocabulary, backbone, sizes or number of patches do not fit.
     """
     wanted, size = run.config.retrieval.backbone, run.config.data.crop_size
     if bank.vocabulary.sha256() != run.vocabulary.sha256():
@@ -42,11 +42,11 @@ def check_bank_fits(run: Run, name: str, bank: PatchBank) -> None:
 
 
 def check_learns_retrieval(run: Run, name: str) -> None:
-    """Refuses a run with a retriever that exists to be compared with: its φ was never trained.
+    """Refuses a run with a baseline retriever, whose φ was never trained.
 
     Args:
       run: an opened run.
-      name: how the user called it.
+      name: the run as the user named it.
 
     Raises:
       BadInput: if `retrieval.choice` is one of `registered_names.RULES`.
@@ -54,6 +54,6 @@ def check_learns_retrieval(run: Run, name: str) -> None:
     rule = run.config.retrieval.choice
     if rule in RULES:
         raise BadInput(
-            f"--run {name}: was trained with retrieval.choice={rule}, to be compared with; name a "
+            f"--run {name}: was trained with retrieval.choice={rule}, a baseline; name a "
             "run that learned to retrieve"
         )

@@ -1,4 +1,4 @@
-"""What training may go on from: checkpoints of the run, and the first two stages of another."""
+"""What training can resume from: the run's checkpoints, and the first two stages of another run."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from rgan_tf.storage.files import atomic_folder, write_json_atomic
 def check_stages_fit(
     source: Run, config: Config, data_fingerprint: str, *, as_they_are: bool = False
 ) -> None:
-    """Refuses to take the first two stages of a run where training them would give others.
+    """Refuses the first two stages of a run if training them here would give other weights.
 
     Args:
       source: the run to take them from.
-      config: of the run that wants them; may differ in settings of the joint stage.
+      config: of the run that takes them; settings of the joint stage may differ.
       data_fingerprint: of its data.
-      as_they_are: only networks and data must fit; for runs that vary what all stages read, and
+      as_they_are: only networks and data must fit; for runs that vary settings of all stages but
         are compared by their joint stage.
 
     Raises:
-      BadInput: names what differs, or what is not trained.
+      BadInput: names what differs, or which stage is not trained.
     """
     owner = f"--stages-from {source.folder}"
     if data_fingerprint != source.data_fingerprint:
@@ -47,7 +47,7 @@ def check_stages_fit(
         advice = ""
     else:
         changed = difference(source.config, config, also=OF_JOINT_STAGE)
-        advice = "; to take them all the same, add --as-they-are"
+        advice = "; to take them anyway, add --as-they-are"
     if changed:
         raise BadInput(f"{owner}: was started with {changed}{advice}")
     for stage, wanted in (
@@ -60,12 +60,12 @@ def check_stages_fit(
 
 
 def take_stages(run: Run, source: Run, *, as_they_are: bool = False) -> None:
-    """Copies the first two stages of another run; a stage that the run already has stays.
+    """Copies the first two stages of another run; keeps those that the run already has.
 
     Args:
-      run: where they go.
-      source: a run for which `check_stages_fit` raised nothing.
-      as_they_are: what it was told; kept in the stages' records.
+      run: the destination.
+      source: a run that passed `check_stages_fit`.
+      as_they_are: as given to `check_stages_fit`; kept in the stages' records.
     """
     for stage in STAGES[:2]:
         if run.stage_folder(stage).exists():
@@ -79,10 +79,10 @@ def take_stages(run: Run, source: Run, *, as_they_are: bool = False) -> None:
 
 
 def checkpoint_identity(run: Run, stage: str) -> dict[str, str]:
-    """What a checkpoint must agree with before training goes on from it.
+    """What a checkpoint must match before training resumes from it.
 
     Returns:
-      `stage`, `config` (a hash of all settings that may not change) and `data`.
+      `stage`, `config` (a hash of all settings that must not change) and `data`.
     """
     settings = {
         key: value

@@ -1,4 +1,4 @@
-"""The run folder: made, opened, and what it holds of each stage."""
+"""The run folder: creates it, opens it, and reads the records of its stages."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ STAGES = ("sg2im", "cooccurrence", "retrievegan")
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """One opened run.
+    """An opened run.
 
     Attributes:
-      folder: where it lives.
+      folder: the run folder.
       config: the resolved config.
-      vocabulary: the tables it was trained with.
-      feature_size: width of the backbone features the patch embedding reads.
-      data: the data folder it was trained on; None for a released run.
+      vocabulary: tables that it was trained with.
+      feature_size: width of the backbone features that the patch embedding reads.
+      data: the data folder that it was trained on; None for a released run.
       data_fingerprint: of that data.
     """
 
@@ -43,7 +43,7 @@ class Run:
         return self.folder / stage
 
     def stage_record(self, stage: str) -> dict[str, Any]:
-        """What is known of a stage; empty before its first weights.
+        """The record of a stage; empty before its first weights.
 
         Raises:
           CorruptData: if the record is damaged.
@@ -66,13 +66,13 @@ class Run:
 
 
 def check_run_folder(folder: str | Path, config: Config, data) -> None:
-    """Refuses a folder that this config and data cannot be trained in; writes nothing.
+    """Refuses a folder in which this config and data cannot be trained; writes nothing.
 
     Args:
-      folder, config, data: as for `create_run`.
+      folder, config, data: see `create_run`.
 
     Raises:
-      BadInput: if the folder holds a run with another config or data, or something else.
+      BadInput: if the folder holds a run with another config or data, or anything else.
     """
     if str(folder).startswith(released.PREFIX):
         raise BadInput(f"--run {folder}: a released run cannot be trained on; name a folder")
@@ -91,7 +91,7 @@ def check_run_folder(folder: str | Path, config: Config, data) -> None:
 
 
 def create_run(folder: str | Path, config: Config, data) -> Run:
-    """Starts a run folder, or continues the one that is there.
+    """Creates a run folder, or opens the existing one to continue it.
 
     Args:
       folder: the run folder; may exist.
@@ -99,11 +99,11 @@ def create_run(folder: str | Path, config: Config, data) -> Run:
       data: an opened `PreparedData`.
 
     Raises:
-      BadInput: as `check_run_folder`.
+      BadInput: see `check_run_folder`.
     """
     check_run_folder(folder, config, data)
     folder = Path(folder)
-    feature_size = int(data.bank.features.shape[1])  # a damaged bank is found before any writing
+    feature_size = int(data.bank.features.shape[1])  # a damaged bank raises before any writing
     folder.mkdir(parents=True, exist_ok=True)
     write_bytes_atomic(folder / "config.yaml", config_to_yaml(config).encode())
     write_json_atomic(folder / "vocabulary.json", data.vocabulary.to_json())
@@ -125,7 +125,7 @@ def open_run(name: str) -> Run:
     """Opens a run folder, or a run that ships with the project as `released:NAME`.
 
     Raises:
-      BadInput: if there is no run, or a file of it is missing or unreadable.
+      BadInput: if there is no such run, or one of its files is missing or unreadable.
     """
     if name.startswith(released.PREFIX):
         folder = released.FOLDER / name[len(released.PREFIX) :]

@@ -1,4 +1,4 @@
-"""One process trains on a run."""
+"""The lock that lets only one process train on a run."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from rgan_tf.runs.folder import Run
 
 @contextlib.contextmanager
 def training_lock(run: Run) -> Iterator[None]:
-    """Keeps every other process from training on a run; the system frees it, however we end.
+    """Keeps other processes from training on a run; the system frees it however this one ends.
 
     Raises:
-      BadInput: if another process holds it.
+      BadInput: if another process holds the lock.
     """
     with open(run.folder / "lock", "w", encoding="utf-8") as file:
         try:

@@ -1,4 +1,4 @@
-"""Which settings of a run may change while it goes on, and what earlier runs did without them."""
+"""Which settings a resumed run may change, and the values of settings that older runs lack."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ MAY_DIFFER = {
     "training.log_every_steps",
     "training.picture_every_steps",
     "training.checkpoint_every_steps",
-    # They change how a step is computed and not what.
+    # These change how a step is computed, not its result.
     "training.accumulate_steps",
     "training.jit_compile",
     "training.loss_jump",
     "training.loss_upper_bound",
     "training.recompute",
 }
-# Settings that the first two stages do not look at.
+# Settings that the first two stages do not use.
 OF_JOINT_STAGE = (
     "retrieval.",
     "generator.",
@@ -32,8 +32,8 @@ OF_JOINT_STAGE = (
     "training.relit_patches",
     "training.exchanged_patches",
 )
-# Settings that runs began without, at the values that mean what they did. What a new run gets is
-# another matter: that is the default in `config`.
+# Settings added later, with the values that reproduce older runs. The defaults of new runs are in
+# `config`.
 ADDED_LATER = {
     "retrieval.choice": "learned",
     "discriminators.feature": False,
@@ -50,7 +50,7 @@ ADDED_LATER = {
     "training.relit_patches": 0.0,
     "training.exchanged_patches": 0.0,
 }
-# What decides whether the weights of the first two stages fit the networks at all.
+# Settings that decide whether weights of the first two stages fit the networks at all.
 SHAPES_OF_FIRST_STAGES = (
     "data.image_size",
     "data.max_",
@@ -65,12 +65,12 @@ SHAPES_OF_FIRST_STAGES = (
 def difference(
     old: Config, new: Config, also: tuple[str, ...] = (), only: tuple[str, ...] = ("",)
 ) -> str:
-    """The first setting in which two configs differ, apart from those that may change.
+    """The first setting in which two configs differ, ignoring those that may change.
 
     Args:
       old, new: the configs.
-      also: beginnings of further settings that may differ.
-      only: beginnings of the settings that are compared; all by default.
+      also: prefixes of further settings that may differ.
+      only: prefixes of the settings to compare; all by default.
     """
     before, after = flat_settings(old), flat_settings(new)
     for key, value in before.items():

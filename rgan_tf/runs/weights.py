@@ -1,4 +1,4 @@
-"""The inference weights of a stage, and the files of TensorFlow's checkpoints."""
+"""Saves and loads a stage's inference weights; writes TensorFlow checkpoint files."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from rgan_tf.storage.files import sha256_of, sync_files, write_json_atomic
 def save_weights(run: Run, stage: str, networks: tf.keras.Model, **record: Any) -> None:
     """Writes the inference weights of a stage and its record.
 
-    The weights get a name of their own before the record points to them, so that a reader finds
-    the old pair or the new pair and never a mixture.
+    The weights get a new file name before the record points to them, so a reader finds the old pair
+    or the new pair, never a mixture.
     """
     folder = run.stage_folder(stage)
     folder.mkdir(parents=True, exist_ok=True)
@@ -39,14 +39,14 @@ def save_weights(run: Run, stage: str, networks: tf.keras.Model, **record: Any) 
 
 
 def write_state(checkpoint: tf.train.Checkpoint, prefix: Path) -> None:
-    """Writes a checkpoint's files, flushed to disk.
+    """Writes a checkpoint's files and flushes them to disk.
 
     Raises:
-      OSError: if the disk is full or refuses.
+      OSError: if the disk is full or fails.
     """
     try:
         checkpoint.write(str(prefix))
-    except tf.errors.OpError as error:  # TensorFlow reports a disk's troubles in its own way
+    except tf.errors.OpError as error:  # TensorFlow has its own errors for disk problems
         number = errno.ENOSPC if "space" in str(error) else errno.EIO
         raise OSError(number, os.strerror(number), str(prefix)) from error
     sync_files(prefix.parent.glob(f"{prefix.name}.*"))

@@ -1,8 +1,8 @@
-"""Reading and writing files so that nothing is ever seen half-written.
+"""Reads and writes files so that nobody ever sees one half-written.
 
-Every artefact is written beside its place, flushed to disk and renamed: after a crash there is
-either the old content or the new one. What a process that was killed leaves behind ends in
-`.partial` and can be deleted.
+Every artefact is written to a temporary sibling, flushed to disk and renamed: after a crash, either
+the old or the new content is intact. Leftovers of a killed process end in `.partial` and can be
+deleted.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ _MAX_DIGITS = 4000  # of an integer; Python refuses to read a few more
 
 
 def write_bytes_atomic(path: str | Path, data: bytes) -> None:
-    """Replaces the file at `path` by `data`, or leaves it as it was.
+    """Replaces the file at `path` by `data`, or leaves it unchanged.
 
     Missing parent folders are created.
 
     Raises:
       BadInput: if `path` is an existing folder or its parent cannot be a folder.
-      OSError: if the disk is full or refuses, with a path; the old file is then still whole.
+      OSError: if the disk is full or fails, with a path; the old file is then intact.
     """
     path = Path(path)
     if path.is_dir():
@@ -61,16 +61,16 @@ def write_bytes_atomic(path: str | Path, data: bytes) -> None:
 
 
 def write_json_atomic(path: str | Path, value: Any) -> None:
-    """Writes `value` as indented JSON, keys in the order given; NaN and infinity are refused."""
+    """Writes `value` as indented JSON, keys in the given order; refuses NaN and infinity."""
     text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False)
     write_bytes_atomic(path, (text + "\n").encode("utf-8"))
 
 
 def append_line(path: str | Path, line: str) -> None:
-    """Adds a line to a file, made if missing, or leaves it as it was.
+    """Appends a line to a file (created if missing), or leaves the file unchanged.
 
     Raises:
-      OSError: if the disk is full or refuses, with the path.
+      OSError: if the disk is full or fails, with the path.
     """
     data = (line.rstrip("\n") + "\n").encode("utf-8")
     with naming(path), open(path, "ab", buffering=0) as file:
@@ -85,7 +85,7 @@ def append_line(path: str | Path, line: str) -> None:
 
 @contextlib.contextmanager
 def atomic_folder(path: str | Path) -> Iterator[Path]:
-    """Builds a folder that appears under its name only when it is whole.
+    """Builds a folder that appears under its name only when it is complete.
 
     Args:
       path: the folder to create; it must not exist, or be empty.
@@ -95,8 +95,7 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
       removed when the block raises.
 
     Raises:
-      BadInput: if `path` is a file, a mount point or a folder that is not empty, before anything
-        is written.
+      BadInput: if `path` is a file, a mount point or a non-empty folder; before any writing.
     """
     path = Path(path)
     require_free(path)
@@ -116,14 +115,14 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def replaced_folder(path: str | Path) -> Iterator[Path]:
-    """As `atomic_folder` for a folder that is there already: its content is exchanged at once.
+    """Like `atomic_folder`, for an existing folder: replaces its content in one step.
 
     Args:
       path: an existing folder.
 
     Yields:
-      An empty temporary sibling folder. When the block ends, it takes the place of `path`, and
-      what was there before is deleted; when the block raises, `path` is as it was.
+      An empty temporary sibling folder. When the block ends, it replaces `path` and the old content
+      is deleted; when the block raises, `path` is unchanged.
 
     Raises:
       BadInput: if `path` is a mount point, which cannot be exchanged.
@@ -149,7 +148,7 @@ def _sync_tree(root: Path) -> None:
 
 
 def sync_files(paths: Iterable[Path]) -> None:
-    """Flushes files to disk, and the folders that name them."""
+    """Flushes files and the folders that contain them to disk."""
     folders = set()
     for path in paths:
         with naming(path):
@@ -160,7 +159,7 @@ def sync_files(paths: Iterable[Path]) -> None:
 
 
 def sha256_of(path: str | Path) -> str:
-    """The sha256 of a file's bytes, in hexadecimal.
+    """The sha256 of a file's content, in hexadecimal.
 
     Raises:
       OSError: if the file cannot be read.
@@ -173,14 +172,13 @@ def sha256_of(path: str | Path) -> str:
 
 
 def name_inside(root: str | Path, name: str) -> str:
-    """What a name that comes from a file is called inside a folder.
+    """Resolves a file name from an untrusted file to a path inside a folder.
 
-    Annotation tools write backslashes and absolute paths; both are taken where they lead into the
-    folder. What leads out of it is refused. Links that lie in the folder are followed: whoever owns
-    it has put them there.
+    Annotation tools write backslashes and absolute paths; both are accepted if they lead into the
+    folder, and refused otherwise. Links inside the folder are followed: its owner put them there.
 
     Args:
-      root: a folder that is trusted.
+      root: a trusted folder.
       name: a path of at most 1024 characters, relative to `root` or absolute, with slashes or
         backslashes. It may not exist yet.
 
@@ -188,7 +186,7 @@ def name_inside(root: str | Path, name: str) -> str:
       The path relative to `root`, with forward slashes and without "..".
 
     Raises:
-      BadInput: if `name` is empty, too long, holds NUL, begins with a drive's letter, or leads out
+      BadInput: if `name` is empty, too long, contains NUL, begins with a drive letter, or leads out
         of `root`.
     """
     shown = repr(name if not isinstance(name, str) or len(name) <= 80 else name[:77] + "...")
@@ -200,7 +198,7 @@ def name_inside(root: str | Path, name: str) -> str:
     if "\\" in name and not os.path.lexists(os.path.join(base, name)):
         name = name.replace("\\", "/")
     path = os.path.normpath(os.path.join(base, name))
-    # By another way into the same folder, as where the folder is named by a link.
+    # The folder may be named through a link.
     for inner, outer in ((path, base), (os.path.realpath(path), os.path.realpath(base))):
         if inner.startswith(os.path.join(outer, "")):
             return os.path.relpath(inner, outer)
@@ -208,9 +206,9 @@ def name_inside(root: str | Path, name: str) -> str:
 
 
 class Unreadable:
-    """Stands in JSON that is read leniently for a value that cannot be had.
+    """Placeholder for an unreadable value in leniently read JSON.
 
-    It is of no type that a reader takes, so it matters only where it is read.
+    No reader accepts its type, so it matters only where the value is used.
     """
 
     def __init__(self, reason: str):
@@ -236,12 +234,12 @@ def read_json(
     Args:
       path: the file.
       max_bytes: larger files are refused unread.
-      unique_keys: refuse an object that names a key twice instead of keeping the last one.
+      unique_keys: refuse an object with a repeated key instead of keeping the last value.
       lenient: see `parse_json`.
 
     Raises:
-      BadInput: if the file is missing, too large or not JSON (with the line), in one line.
-      OSError: if the machine refuses to read it, as without permission.
+      BadInput: if the file is missing, too large or not JSON (with the line).
+      OSError: if the file cannot be read, e.g. for lack of permission.
     """
     path = Path(path)
     try:
@@ -251,7 +249,7 @@ def read_json(
         if is_refused(error):
             raise
         reason = getattr(error, "strerror", None) or str(error)
-        raise BadInput(f"{path}: {reason}; name a JSON file that can be read") from error
+        raise BadInput(f"{path}: {reason}; name a readable JSON file") from error
     if max_bytes is not None and len(data) > max_bytes:
         raise BadInput(f"{path}: larger than {max_bytes} bytes, the limit for such a file")
     return parse_json(data, str(path), unique_keys=unique_keys, lenient=lenient)
@@ -264,10 +262,10 @@ def parse_json(
 
     Args:
       data: UTF-8 bytes or text.
-      source: how to call it in messages.
-      unique_keys: refuse an object that names a key twice instead of keeping the last one.
-      lenient: take NaN and infinity as such, and give an `Unreadable` for a number of thousands of
-        digits and for a key that is named twice: for files of which only some fields are read.
+      source: its name in messages.
+      unique_keys: refuse an object with a repeated key instead of keeping the last value.
+      lenient: accept NaN and infinity, and return an `Unreadable` for a number of thousands of
+        digits and for a repeated key; for files of which only some fields are read.
 
     Raises:
       BadInput: if it is not JSON, with line and column where known.
@@ -285,7 +283,7 @@ def parse_json(
         raise BadInput(f"{source}: not JSON (byte {error.start} is not UTF-8)") from error
     except RecursionError as error:
         raise BadInput(f"{source}: not usable JSON (nested too deeply)") from error
-    except ValueError as error:  # a number of thousands of digits, NaN, a key twice
+    except ValueError as error:  # a number of thousands of digits, NaN, a repeated key
         raise BadInput(f"{source}: not usable JSON ({str(error).splitlines()[0]})") from error
 
 
@@ -298,7 +296,7 @@ def _parse_leniently(text: str) -> Any:
         return json.loads(text, object_pairs_hook=_once)
     except json.JSONDecodeError:
         raise
-    except ValueError:  # such a number; this is slower, so it is not done at once
+    except ValueError:  # a number of thousands of digits; parsing for it is slower
         return json.loads(text, object_pairs_hook=_once, parse_int=_bounded_int)
 
 

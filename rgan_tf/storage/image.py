@@ -1,4 +1,4 @@
-"""Reading images within bounds, resizing, PNG and contact sheets; uint8 RGB throughout."""
+"""Reads images within bounds; resizes them; writes PNG and contact sheets. All are uint8 RGB."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MAX_PIXELS = 40_000_000
 MIN_SIDE = 16  # px
 
 _SIGNATURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
-_TURNS = {  # by the EXIF orientation
+_TURNS = {  # by EXIF orientation
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -35,31 +35,31 @@ _TURNS = {  # by the EXIF orientation
 
 
 def read_image(path: str | Path, *, apply_orientation: bool = True) -> np.ndarray:
-    """Reads a PNG or JPEG file as the eye should see it.
+    """Reads a PNG or JPEG file as a viewer would show it.
 
     The header is checked before any pixel is decoded. EXIF rotation is applied; grey, palette,
     CMYK and 16-bit images are converted; transparent pixels are shown on white.
 
     Args:
       path: a file of at most `MAX_FILE_BYTES`, `MAX_PIXELS`, and `MIN_SIDE` on either side.
-      apply_orientation: turn the image as its EXIF tag says; False leaves the pixels as stored,
-        to which annotated boxes refer.
+      apply_orientation: apply the EXIF orientation; False leaves the pixels as stored, to which
+        annotated boxes refer.
 
     Returns:
       uint8 [H, W, 3], RGB.
 
     Raises:
-      BadInput: if the file is missing, of another kind, or outside the bounds.
-      CorruptData: if it is a PNG or JPEG and cannot be decoded.
+      BadInput: if the file is missing, of another type, or outside the bounds.
+      CorruptData: if it is a PNG or JPEG that cannot be decoded.
     """
     return decode_image(_read(Path(path)), str(path), apply_orientation=apply_orientation)
 
 
 def image_size(path: str | Path) -> tuple[int, int]:
-    """Width and height of a PNG or JPEG file as stored, in px, by its header alone.
+    """Width and height of a PNG or JPEG file as stored, in px, from its header alone.
 
     Raises:
-      BadInput, CorruptData: as `read_image`.
+      BadInput, CorruptData: see `read_image`.
     """
     return _decode(_read(Path(path)), str(path), lambda image: image.size)
 
@@ -67,10 +67,10 @@ def image_size(path: str | Path) -> tuple[int, int]:
 def _read(path: Path) -> bytes:
     try:
         kind = os.stat(path).st_mode
-        if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):  # a pipe would be waited for
+        if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):  # reading a pipe would block
             raise BadInput(f"image {path}: is no regular file; name a PNG or JPEG file")
         with open(path, "rb") as file:
-            # Asked for more, `read` would first make room for it: 20 MiB for every small file.
+            # `read` allocates what it is asked for: the limit would cost 20 MiB per small file.
             size = os.fstat(file.fileno()).st_size
             return file.read(min(size, MAX_FILE_BYTES) + 1)
     except (OSError, ValueError) as error:
@@ -83,7 +83,7 @@ def decode_image(data: bytes, source: str, *, apply_orientation: bool = True) ->
 
     Args:
       data: the whole file.
-      source: how to call it in messages.
+      source: its name in messages.
       apply_orientation: as for `read_image`.
 
     Returns:
@@ -97,10 +97,9 @@ def decode_image(data: bytes, source: str, *, apply_orientation: bool = True) ->
 
 
 def _decode(data: bytes, source: str, use: Callable[[Image.Image], _Result]) -> _Result:
-    """Opens an image within bounds; what `use` raises counts as damage.
+    """Opens an image within bounds; whatever `use` raises counts as damage.
 
-    Where that is found, it is tried again without metadata: an image is not damaged by what is
-    written beside its pixels.
+    Damaged images are tried again without metadata: damage there does not count.
     """
     if len(data) > MAX_FILE_BYTES:
         raise BadInput(f"image {source}: larger than {MAX_FILE_BYTES // 2**20} MiB")
@@ -109,17 +108,17 @@ def _decode(data: bytes, source: str, use: Callable[[Image.Image], _Result]) -> 
     if not data.startswith(_SIGNATURES):
         raise BadInput(f"image {source}: not a PNG or JPEG file")
     try:
-        return _decode_as_it_is(data, source, use)
+        return _decode_once(data, source, use)
     except CorruptData:
         for keep_orientation in (True, False):
             plain = without_metadata(data, keep_orientation=keep_orientation)
             if plain != data:
                 with contextlib.suppress(CorruptData):
-                    return _decode_as_it_is(plain, source, use)
+                    return _decode_once(plain, source, use)
         raise
 
 
-def _decode_as_it_is(data: bytes, source: str, use: Callable[[Image.Image], _Result]) -> _Result:
+def _decode_once(data: bytes, source: str, use: Callable[[Image.Image], _Result]) -> _Result:
     try:
         image = Image.open(io.BytesIO(data), formats=("PNG", "JPEG"))
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -133,23 +132,23 @@ def _decode_as_it_is(data: bytes, source: str, use: Callable[[Image.Image], _Res
         raise BadInput(f"image {source}: {width}x{height} is smaller than {MIN_SIDE} px a side")
     try:
         return use(image)
-    except Exception as error:  # as above; a truncated file is found only here
+    except Exception as error:  # as above; a truncated file fails only here
         raise CorruptData(f"image {source}: damaged ({_reason(error)})") from error
 
 
 def _turned(image: Image.Image) -> Image.Image:
-    """As the EXIF tag says; as stored where that cannot be read."""
-    image.load()  # what is damaged here is no tag
+    """The image in its EXIF orientation; as stored if that cannot be read."""
+    image.load()  # damaged pixels raise here, so that only the tag can fail below
     try:
         orientation = image.getexif().get(ExifTags.Base.Orientation)
-    except Exception:  # a damaged tag raises whatever its reader stumbles over
+    except Exception:  # a damaged tag can raise anything
         return image
     turn = _TURNS.get(orientation) if isinstance(orientation, int) else None
     return image if turn is None else image.transpose(turn)
 
 
 def resize_image(image: np.ndarray, size: int) -> np.ndarray:
-    """Squashes an image to a square with the project's one filter, antialiased bilinear.
+    """Squashes an image to a square; antialiased bilinear, as everywhere in the project.
 
     Args:
       image: uint8 [H, W, 3].
@@ -172,12 +171,12 @@ def encode_png(image: np.ndarray) -> bytes:
 
 
 def grid(images: Sequence[np.ndarray], columns: int, gap: int = 2) -> np.ndarray:
-    """Lays images out in rows on white.
+    """Lays images out in rows on a white ground.
 
     Args:
       images: at least one uint8 [h, w, 3]; smaller ones are centred in cells of the largest.
       columns: images per row, >= 1.
-      gap: px between cells and around the whole.
+      gap: px between cells and around the grid.
 
     Returns:
       uint8 [H, W, 3].
@@ -212,11 +211,11 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 def _reason(error: Exception) -> str:
     if isinstance(error, UnidentifiedImageError):
-        return "its header cannot be read"  # Pillow's text names an object in memory
+        return "its header cannot be read"  # Pillow's text contains a memory address
     return " ".join(str(error).split())[:120] or type(error).__name__
 
 
 def float_to_uint8(images: np.ndarray) -> np.ndarray:
-    """Images in [-1, 1] as the bytes that a PNG would hold, rounded and clipped."""
+    """Converts images in [-1, 1] to bytes, rounded and clipped."""
     scaled = np.round((np.asarray(images, np.float32) + 1.0) * 127.5)
     return np.clip(scaled, 0, 255).astype(np.uint8)

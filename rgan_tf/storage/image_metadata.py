@@ -1,4 +1,4 @@
-"""Takes out of PNG and JPEG files what is written beside the pixels."""
+"""Strips the metadata from PNG and JPEG files."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from collections.abc import Iterator
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_PIXELS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
 _PNG_ORIENTATION = (b"eXIf",)
-_PNG_OVERHEAD = 12  # bytes of a chunk beside its data: length, kind, checksum
+_PNG_OVERHEAD = 12  # bytes of a chunk besides its data: length, type, checksum
 
 _JPEG_EXIF = 0xE1
-_JPEG_METADATA = {*range(0xE1, 0xF0), 0xFE} - {0xEE}  # APP0 is JFIF, APP14 tells the colours
-_JPEG_SCAN = 0xDA  # from which on there is no metadata
+_JPEG_METADATA = {*range(0xE1, 0xF0), 0xFE} - {0xEE}  # APP0 is JFIF, APP14 gives the colour space
+_JPEG_SCAN = 0xDA  # no metadata from here on
 
 
 def without_metadata(data: bytes, *, keep_orientation: bool) -> bytes:
-    """An image file without texts, colour profiles, previews and the like.
+    """Removes texts, colour profiles, previews and the like from an image file.
 
     Args:
-      data: of a PNG or JPEG file; what is not understood is left as it is.
-      keep_orientation: leave the EXIF tags in.
+      data: of a PNG or JPEG file; unknown parts are kept.
+      keep_orientation: keep the EXIF tags.
 
     Returns:
       A file with the same pixels.

@@ -1,4 +1,4 @@
-"""Folders with a manifest: a JSON file that says what they are, with the checksums of their files.
+"""Folders with a manifest: a JSON file with the folder's kind and the checksums of its files.
 
 A patch bank, prepared data, an index, an exported model, a checkpoint and a study are such folders;
 each room declares its `ManifestKind` and opens its folders through it.
@@ -22,17 +22,17 @@ _MAX_BYTES = 2**28  # of a manifest; that of a data set with a million bad image
 
 @dataclasses.dataclass(frozen=True)
 class ManifestKind:
-    """One kind of folder, and what messages say of it.
+    """One kind of folder and the words that messages use for it.
 
     Attributes:
-      kind, version: what its manifests say of themselves.
-      noun: how messages call it, such as "a patch bank".
-      advice: what to do where it is damaged.
-      renew: what to do where it is of another version; `advice` by default.
+      kind, version: as written in its manifests.
+      noun: its name in messages, such as "a patch bank".
+      advice: what to do if it is damaged.
+      renew: what to do if it is of another version; `advice` by default.
       needs: further keys that a manifest must have.
-      seal: whether a manifest holds its own checksum; "optional" reads those that have none.
+      seal: whether a manifest holds its own checksum; "optional" also reads manifests without one.
       file: path of the manifest in the folder.
-      error: where the folder is of no such kind; a folder that only the program names is damaged.
+      error: raised for a folder of another kind; CorruptData for folders only the program names.
     """
 
     kind: str
@@ -46,11 +46,11 @@ class ManifestKind:
     error: type[RganError] = BadInput
 
     def open(self, folder: str | Path, called: str = "") -> Manifest:
-        """Reads and checks the manifest of a folder; its files are not looked at.
+        """Reads and checks the manifest of a folder; does not check the other files.
 
         Args:
           folder: the folder.
-          called: how messages call the folder; its path by default.
+          called: name of the folder in messages; its path by default.
 
         Raises:
           BadInput: if the folder is of another kind (or `error`), or of another version.
@@ -86,7 +86,7 @@ class ManifestKind:
         return self.error(f"{called}: {reason}; {advice}")
 
     def write(self, folder: Path, content: Mapping[str, Any]) -> dict[str, Any]:
-        """Writes the manifest of a folder, last of its files, and returns it."""
+        """Writes and returns the manifest; call it after all other files are written."""
         manifest = {"kind": self.kind, "version": self.version, **content}
         if self.seal != "none":
             manifest = sealed(manifest)
@@ -96,42 +96,42 @@ class ManifestKind:
 
 @dataclasses.dataclass(frozen=True)
 class Manifest:
-    """The manifest of a folder that was opened.
+    """The manifest of an opened folder.
 
     Attributes:
-      of: its kind.
-      folder: where it was found.
-      content: as read.
+      kind: its kind.
+      folder: the folder.
+      content: the JSON object.
     """
 
-    of: ManifestKind
+    kind: ManifestKind
     folder: Path
     content: dict[str, Any]
 
     @property
     def path(self) -> Path:
         """The manifest's file."""
-        return self.folder / self.of.file
+        return self.folder / self.kind.file
 
     def fingerprint(self) -> str:
-        """sha256 of the manifest, which holds that of every file: equal ones mean equal folders."""
+        """sha256 of the manifest, which holds all checksums: equal ones mean equal folders."""
         return sha256_of(self.path)
 
     def damaged(self, reason: str) -> CorruptData:
-        """The error of a manifest that cannot be used, with what to do."""
-        return CorruptData(f"{self.path}: {reason}; {self.of.advice}")
+        """The error for an unusable manifest, with advice."""
+        return CorruptData(f"{self.path}: {reason}; {self.kind.advice}")
 
     def read(self, name: str, parse: Callable[[Any], _Result]) -> _Result:
-        """What `parse` makes of a JSON file of the folder.
+        """Reads a JSON file of the folder and returns `parse` of its content.
 
         Raises:
-          CorruptData: if it is no JSON, or `parse` raises BadInput.
+          CorruptData: if it is not JSON, or `parse` raises BadInput.
         """
         path = self.folder / name
         try:
             return parse(read_json(path))
         except BadInput as error:
-            raise CorruptData(f"{path}: damaged; {self.of.advice}") from error
+            raise CorruptData(f"{path}: damaged; {self.kind.advice}") from error
 
     def check_files(
         self,
@@ -140,16 +140,16 @@ class Manifest:
         verify: bool | Callable[[str], bool],
         below: str = "",
     ) -> None:
-        """Compares files with what the manifest says of them.
+        """Compares files with their sizes and checksums in the manifest.
 
         Args:
-          names: files that must be among them.
-          verify: compare checksums too, which reads every byte; a function says of which files.
-          below: beginning of the names that are compared; the others may be missing.
+          names: files that the manifest must list.
+          verify: also compare checksums, which reads every byte; a function decides per file name.
+          below: prefix of the names to check; files with other names may be missing.
 
         Raises:
-          CorruptData: at the first that is missing, of another size or, with `verify`, of other
-            content; names the file.
+          CorruptData: at the first file that is missing or has another size or, with `verify`,
+            another checksum; names the file.
         """
         described = self.content.get("files")
         if not isinstance(described, dict) or not set(names) <= set(described):
@@ -162,7 +162,7 @@ class Manifest:
         size, checksum = map(entry.get, ("bytes", "sha256")) if isinstance(entry, dict) else (0, 0)
         if not isinstance(size, int) or not isinstance(checksum, str):
             raise self.damaged(f"does not describe {name!r:.80}")
-        path, advice = self.folder / name, self.of.advice
+        path, advice = self.folder / name, self.kind.advice
         if not path.is_file():
             raise CorruptData(f"{path}: is missing; {advice}")
         found = path.stat().st_size
@@ -173,7 +173,7 @@ class Manifest:
 
 
 def describe_files(folder: Path, names: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """Size and checksum of files, as manifests hold them."""
+    """Size and checksum of files, as stored in manifests."""
     return {
         name: {"bytes": (folder / name).stat().st_size, "sha256": sha256_of(folder / name)}
         for name in names

@@ -1,4 +1,4 @@
-"""Names of files and folders: which are free, and how one takes the place of another."""
+"""Renames files and folders into place without overwriting or exposing partial ones."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from rgan_tf.errors import BadInput
 from rgan_tf.refusals import naming
 
 _PARTIAL, _ASIDE = ".partial", ".replaced"
-_LONGEST = 200  # characters of a name that are repeated in that of its temporary sibling
+_LONGEST = 200  # characters of a name repeated in its temporary sibling's name
 
 
 def partial_sibling(path: Path) -> Path:
-    """A new name beside `path` for what is not finished yet."""
+    """A new name beside `path` for unfinished content."""
     return path.with_name(f".{path.name[:_LONGEST]}.{secrets.token_hex(4)}{_PARTIAL}")
 
 
 def partial_siblings(path: Path) -> list[Path]:
-    """What lies beside `path` under a name that `partial_sibling` may have given for it alone."""
+    """Existing siblings whose names `partial_sibling` can have made for `path` only."""
     return _siblings(path, _PARTIAL)
 
 
@@ -36,10 +36,10 @@ def _siblings(path: Path, suffix: str) -> list[Path]:
 
 
 def real_place(path: str | Path) -> Path:
-    """The absolute path that a name stands for, links followed; it need not exist.
+    """The absolute path of a name, with links followed; it need not exist.
 
     Raises:
-      BadInput: if links lead round in a circle, or the way there is closed.
+      BadInput: if links form a loop, or a folder on the way is not accessible.
     """
     try:
         return Path(path).resolve()
@@ -48,7 +48,7 @@ def real_place(path: str | Path) -> Path:
 
 
 def new_place(path: str | Path) -> Path:
-    """As `real_place`, except that a link stays one where it is the name itself."""
+    """Like `real_place`, but does not follow a link in the last component."""
     path = Path(path)
     if path.name in ("", ".."):
         return real_place(path)
@@ -56,10 +56,10 @@ def new_place(path: str | Path) -> Path:
 
 
 def make_parent(path: Path) -> None:
-    """Makes the folder that `path` is to lie in; it and those above it outlast a crash.
+    """Creates the parent folder of `path`, durably.
 
     Raises:
-      BadInput: if something else is in the way, or it may not be made.
+      BadInput: if something else is in the way, or permission is missing.
     """
     try:
         missing = [folder for folder in path.parents if not folder.exists()]
@@ -68,14 +68,14 @@ def make_parent(path: Path) -> None:
         raise BadInput(f"{path}: {path.parent} cannot be made a folder; name another") from error
     with naming(path):
         for folder in missing:
-            sync(folder.parent)  # which names it
+            sync(folder.parent)  # it holds the folder's name
 
 
 def sync(path: Path) -> None:
     """Flushes a file, or the names in a folder, to disk.
 
     Raises:
-      OSError: if the disk refuses.
+      OSError: if the disk fails.
     """
     descriptor = os.open(path, os.O_RDONLY)
     try:
@@ -98,10 +98,10 @@ def require_free(path: Path) -> None:
 
 
 def rename_to_free(folder: Path, path: Path) -> None:
-    """Gives a folder its name.
+    """Renames a finished folder to its final name.
 
     Raises:
-      BadInput: as `require_free`; somebody else may have written it meanwhile.
+      BadInput: see `require_free`; another process may have taken the name meanwhile.
     """
     require_free(path)
     with _mounts_refused(path):
@@ -109,7 +109,7 @@ def rename_to_free(folder: Path, path: Path) -> None:
 
 
 def refuse_mount(path: Path) -> None:
-    """Refuses a mount point: no other folder can take its name.
+    """Refuses a mount point, because no other folder can take its name.
 
     Raises:
       BadInput: if it is one.
@@ -119,9 +119,9 @@ def refuse_mount(path: Path) -> None:
 
 
 def exchange(new: Path, old: Path) -> None:
-    """Puts `new` in the place of `old`, which is deleted.
+    """Replaces `old` by `new` and deletes it.
 
-    It takes two steps. Who is killed between them leaves the whole `old` beside its name;
+    This takes two steps. A process killed between them leaves `old` intact beside its name;
     `undo_exchange` puts it back.
 
     Raises:
@@ -139,12 +139,12 @@ def exchange(new: Path, old: Path) -> None:
 
 
 def set_aside(path: Path) -> list[Path]:
-    """What `exchange` has moved out of the way of `path` and not deleted yet."""
+    """What `exchange` has moved away from `path` and not yet deleted."""
     return _siblings(path, _ASIDE)
 
 
 def undo_exchange(path: Path) -> None:
-    """Mends an exchange whose process was killed; nobody else may be exchanging `path`."""
+    """Repairs an exchange whose process was killed; no other process may be exchanging `path`."""
     for aside in set_aside(path):
         if path.exists():
             shutil.rmtree(aside, ignore_errors=True)
@@ -154,7 +154,7 @@ def undo_exchange(path: Path) -> None:
 
 @contextlib.contextmanager
 def _mounts_refused(path: Path) -> Iterator[None]:
-    """A mount of a folder on its own disk looks like any other, until it is to be renamed."""
+    """Reports a mount of a folder on its own disk, which only renaming can reveal."""
     try:
         yield
     except OSError as error:

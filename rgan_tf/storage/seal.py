@@ -1,4 +1,4 @@
-"""JSON files that hold the checksum of their own content, so that damage to them shows too."""
+"""JSON files that hold a checksum of their own content."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SEAL = "manifest_sha256"
 
 
 def sealed(manifest: dict[str, Any]) -> dict[str, Any]:
-    """The manifest with its checksum added, or made anew."""
+    """The manifest with its checksum added or updated."""
     content = {key: value for key, value in manifest.items() if key != SEAL}
     return {**content, SEAL: _checksum(content)}
 
@@ -24,11 +24,11 @@ def check_seal(manifest: dict[str, Any], path: Path, *, advice: str) -> None:
 
     Args:
       manifest: as read.
-      path: where from, for the message.
-      advice: what to do, at the end of the message.
+      path: its file, for the message.
+      advice: what to do; ends the message.
 
     Raises:
-      CorruptData: if they differ, or there is none.
+      CorruptData: if they differ, or the checksum is missing.
     """
     content = {key: value for key, value in manifest.items() if key != SEAL}
     if manifest.get(SEAL) != _checksum(content):
@@ -36,10 +36,10 @@ def check_seal(manifest: dict[str, Any], path: Path, *, advice: str) -> None:
 
 
 def read_sealed(path: Path, *, advice: str = "delete it") -> dict[str, Any]:
-    """Reads a JSON object that `sealed` made.
+    """Reads a JSON object written by `sealed`.
 
     Raises:
-      CorruptData: if it cannot be read, or was changed since.
+      CorruptData: if it cannot be read or its checksum differs.
     """
     try:
         content = read_json(path)

@@ -1,7 +1,7 @@
 """The ambiences of the procedural world: light, season and weather, applied to a whole scene.
 
 An ambience is the hidden truth behind "are these patches compatible?". Nothing in a scene graph
-names it; it only shows in the colours, and it shows in the colours of every object.
+names it; it only shows in the colours of every object.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 Colour = tuple[float, float, float]
 """Red, green, blue in [0, 1]; light colours may exceed 1."""
 
-# How far a photograph may be from its ambience: half ranges, of logarithms except for the haze.
+# How far a photograph may differ from its ambience: half ranges, logarithmic except for the haze.
 _EXPOSURE, _WARMTH, _TINT = 0.10, 0.12, 0.096
 _SATURATION, _CONTRAST, _HAZE = 0.20, 0.08, 0.06
 
@@ -24,7 +24,7 @@ class Ambience:
     """One combination of time of day, season, weather and light direction.
 
     Attributes:
-      name: what is written as `style`.
+      name: written as `style`.
       sky: colours at the zenith, half way, and at the horizon.
       glow: colour of the part of the sky around the light.
       cloud: colour of the lit and of the shaded side of clouds.
@@ -71,12 +71,11 @@ class Ambience:
     gain: Colour = (1.0, 1.0, 1.0)
 
     def photographed(self, rng: np.random.Generator) -> Ambience:
-        """This ambience as one photograph shows it: no two have the same light.
+        """This ambience in one photograph, with its own light.
 
-        The air is more or less hazy, the camera exposes and balances white in its own way. All of
-        it applies to the whole scene, so that within one ambience too the patches of one scene
-        belong together more than those of two. The changes are smaller than the differences
-        between ambiences.
+        Haze, exposure and white balance vary. The changes apply to the whole scene, so that also
+        within one ambience the patches of one scene match better than those of two. They are
+        smaller than the differences between ambiences.
 
         Args:
           rng: draws the changes.

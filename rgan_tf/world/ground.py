@@ -1,6 +1,6 @@
 """Painters of the stuff of the procedural world: sky, mountains and grounds.
 
-Each painter draws on the whole canvas, in lit colours, and returns the mask of what it covered.
+Each painter draws on the whole canvas, in lit colours, and returns the mask of what it covers.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A small drawing surface for one object, and the light that falls on what is drawn there."""
+"""A drawing surface for one object, and the light that falls on it."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def pick(rng: np.random.Generator, choices: Sequence):
 
 
 def noise(rng: np.random.Generator, grid: tuple[int, int], width: int, height: int) -> Image.Image:
-    """Smooth noise around 128, from a fixed grid so that it looks the same at every size."""
+    """Smooth noise around 128, from a fixed grid, so that it looks the same at every size."""
     cells = rng.integers(0, 256, size=grid, dtype=np.uint8)
     return Image.fromarray(cells).resize((width, height), Image.Resampling.BICUBIC)
 
@@ -103,20 +103,20 @@ class Layer:
         self._draw_mask.line(path, fill=255, width=pixels, joint="curve")
 
     def lamp(self, x0: float, y0: float, x1: float, y1: float, colour: Colour) -> None:
-        """A box that gives light of its own; drawn after the scene's light."""
+        """A box that emits light; drawn after the scene's light."""
         self._lamps.append(((x0, y0, x1, y1), colour))
 
     def finish(self, ambience: Ambience, depth: float, *, frost: bool = True) -> Image.Image:
         """Lights the layer, puts frost on it and fades it with distance.
 
-        Light is a mix of the ambience's lit and shade colours. How much of each comes from the
-        place in the box and from the slope of the blurred silhouette, which makes edges that
-        face the light bright and the others dark.
+        Light is a mix of the ambience's lit and shade colours. The shares depend on the place in
+        the box and on the slope of the blurred silhouette, which makes edges that face the light
+        bright and the others dark.
 
         Args:
           ambience: the scene's ambience.
           depth: 0 (foreground) to 1 (horizon).
-          frost: whether snow settles on the object where the ambience has any.
+          frost: whether snow settles on the object, if the ambience has any.
 
         Returns:
           The lit RGB image, as large as the layer.
@@ -156,7 +156,7 @@ class Layer:
 
 
 def _moved(image: Image.Image, x: int, y: int) -> Image.Image:
-    """The image moved by whole pixels, black where nothing moved in."""
+    """The image moved by whole pixels, filled with black."""
     result = Image.new("L", image.size)
     result.paste(image, (x, y))
     return result

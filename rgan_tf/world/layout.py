@@ -1,6 +1,6 @@
-"""What stands where in the procedural world: settings, categories, sizes and places.
+"""Places things in the procedural world: settings, categories, sizes and positions.
 
-Where a thing can be follows from what it is, so that a layout can be learned from names alone.
+A thing's category determines where it can be, so a layout can be learned from names alone.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ THINGS: dict[str, Thing] = {
     "sun": Thing(shapes.sun, (0.18, 0.22), (0.18, 0.22), "sky", "sky"),
     "tree": Thing(plants.tree, (0.28, 0.38), (0.40, 0.54), "land", "plant"),
 }
-"""Every category of things; the ambience decides whether the `sun` is the sun or the moon."""
+"""Every category of things; the ambience decides whether `sun` is the sun or the moon."""
 
 
 STUFF: dict[str, str] = {
@@ -106,7 +106,7 @@ def light_position(
 def land_of(
     rng: np.random.Generator, setting: str, horizon: float
 ) -> tuple[float, float, tuple[float, float] | None]:
-    """Top and bottom of where things may stand, and the band of the road if there is one."""
+    """Top and bottom of the area for things, and the band of the road if there is one."""
     if setting == "road":
         top = rng.uniform(0.70, 0.76)
         return horizon + 0.04, top + 0.03, (top, rng.uniform(0.93, 0.99))
@@ -116,7 +116,7 @@ def land_of(
 
 
 def box_area(box: tuple[float, float, float, float]) -> float:
-    """Area of a box (x0, y0, x1, y1); 0 where it is turned inside out."""
+    """Area of a box (x0, y0, x1, y1); 0 if it is inverted."""
     return max(0.0, box[2] - box[0]) * max(0.0, box[3] - box[1])
 
 
@@ -143,7 +143,7 @@ def place_things(
     land: tuple[float, float],
     road_band: tuple[float, float] | None,
 ) -> list[Placed]:
-    """Chooses things for a setting and finds room for them; may place fewer than asked for."""
+    """Chooses things for a setting and finds room for them; may place fewer than wanted."""
     choices = SETTINGS[setting]
     first = {"road": "car", "beach": "boat", "lake": "boat"}.get(setting)
     names = [first] if first and rng.random() < 0.8 else [pick(rng, choices)]
@@ -171,7 +171,7 @@ def _candidate(
     land: tuple[float, float],
     road_band: tuple[float, float] | None,
 ) -> Placed:
-    """One random place for a thing, before it is known whether there is room."""
+    """A random place for a thing, not yet checked for room."""
     thing = THINGS[name]
     width, height = rng.uniform(*thing.width), rng.uniform(*thing.height)
     if name == "sun":

@@ -1,5 +1,4 @@
-"""Composes one scene of the procedural world: what is where, drawn far to near, and who owns
-which pixel."""
+"""Draws one scene of the procedural world, far to near, and keeps the mask of every object."""
 
 from __future__ import annotations
 
@@ -24,16 +23,16 @@ from rgan_tf.world.layout import (
 
 SUPERSAMPLING = 2
 MIN_BOX_SHARE = 0.023
-"""A little over the 2 % of the image below which the COCO filter drops an object."""
+"""Slightly more than the 2 % of the image below which the COCO filter drops an object."""
 MAX_OBJECTS = 8
-_CAMERA = 1  # distinguishes the camera's random numbers from those of the layout
+_CAMERA = 1  # separates the camera's random numbers from those of the layout
 _MIN_VISIBLE = 0.40  # share of its box that must stay in sight
 _HALF = [0] * 128 + [255] * 128  # a lookup table: half covered and more is covered
 
 
 @dataclasses.dataclass(frozen=True)
 class SceneObject:
-    """An object as it is visible in the finished picture.
+    """An object as visible in the finished picture.
 
     Attributes:
       category: its name.
@@ -61,7 +60,7 @@ def draw_scene(size: int, seed: int, index: int) -> Scene:
     Args:
       size: side of the picture in pixels, at least 32.
       seed: the world's seed.
-      index: which of the world's scenes; the picture depends on nothing else.
+      index: number of the scene; with seed and size it determines the picture.
 
     Returns:
       The scene, with 3 to 8 objects whose boxes each cover more than 2 % of the picture.
@@ -142,7 +141,7 @@ def _attempt(size: int, rng: np.random.Generator, camera: np.random.Generator) -
 
 
 def _visible(name: str, mask: np.ndarray, placed: list[Placed]) -> SceneObject | None:
-    """The visible part of an object, or None where too little of it is left to annotate."""
+    """The visible part of an object, or None if too little of it is left to annotate."""
     size = mask.shape[0]
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     if not len(rows):
@@ -164,7 +163,7 @@ def _draw_thing(
     placed: Placed,
     own: Callable[..., None],
 ) -> Layer:
-    """Draws one thing with its shadow, and hands its mask to `own`."""
+    """Draws a thing with its shadow, and passes its mask to `own`."""
     side = canvas.width
     x0, y0, x1, y1 = (round(part * side) for part in placed.box)
     thing = THINGS[placed.name]
@@ -197,7 +196,7 @@ def _reflect(
     placed: Placed,
     own: Callable[..., None],
 ) -> None:
-    """Draws a thing that floats, with its broken reflection below it."""
+    """Draws a floating thing with its broken reflection."""
     layer = _draw_thing(canvas, rng, ambience, placed, own)
     side = canvas.width
     x0, y1 = round(placed.box[0] * side), round(placed.box[3] * side)
@@ -249,7 +248,7 @@ def _mist(
 
 
 def _weather(canvas: Image.Image, rng: np.random.Generator, ambience: Ambience) -> None:
-    """Draws what falls in front of everything."""
+    """Draws rain or snow in front of everything."""
     side = canvas.width
     spots = rng.random((110, 3))
     if not ambience.falling:

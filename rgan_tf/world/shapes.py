@@ -1,7 +1,7 @@
 """Painters of the things of the procedural world that are not plants.
 
-Each painter takes (layer, rng, ambience) and fills the layer's box with one thing, in the colours
-the thing has in white light. Shapes, proportions and colours vary from one call to the next.
+Each painter takes (layer, rng, ambience) and fills the layer's box with one thing, in its colours
+under white light. Shapes, proportions and colours vary from one call to the next.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """The procedural world: a data set that is drawn instead of downloaded.
 
 It is written as a COCO-format folder and read by the same reader as COCO. Every scene has one of
-several ambiences (`rgan_tf.world.ambience`) that colours every object in it; the
-ambience is the `style` of the image and stands nowhere else. It makes this the one data set in
-which "do these patches belong together?" has a known answer.
+several ambiences (`rgan_tf.world.ambience`) that colours all its objects; the ambience is the
+`style` of the image and appears nowhere else. So this is the one data set in which "do these
+patches belong together?" has a known answer.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def categories() -> list[dict]:
 
 
 def split_of(index: int) -> str:
-    """The split of the image with the given index: every fifth is for validation and test."""
+    """The split of an image by its index: every fifth image is for validation and test."""
     return SPLITS[1] if index % 5 == 4 else SPLITS[0]
 
 
@@ -60,23 +60,23 @@ def draw_world(
 ) -> dict[str, int]:
     """Draws a world into a COCO-format folder.
 
-    Image `index` is a function of (size, seed, index) alone: a larger world begins with the same
-    pictures, and the number of workers changes nothing. The JSON files are written last.
+    Image `index` depends on (size, seed, index) only: a larger world begins with the same pictures,
+    and the number of workers does not matter. The JSON files are written last.
 
     Args:
-      folder: where to write; made if missing. Whoever calls makes sure that a half-written
-        folder is never taken for a whole one.
-      images: how many scenes, at least 10 so that both splits have some.
+      folder: output folder, created if missing. The caller must make sure that an unfinished folder
+        is never taken for a complete one.
+      images: number of scenes, at least 10 so that both splits have some.
       size: side of the square pictures in pixels, 32 to 512.
       seed: the world's seed, not negative.
-      workers: processes to draw with. More than one needs an importable `__main__`.
-      progress: called with (images drawn, images in all) now and then.
+      workers: number of processes. More than one needs an importable `__main__`.
+      progress: called now and then with (images drawn, total number).
 
     Returns:
       Counts: "images", "objects", "categories", "styles", and one per split.
 
     Raises:
-      BadInput: a number is out of its range.
+      BadInput: if a number is out of range.
 
     Example:
       ```python
@@ -122,7 +122,7 @@ def draw_world(
 def _chunks(
     folder: Path, images: int, size: int, seed: int, workers: int
 ) -> Iterator[list[tuple[int, dict]]]:
-    """Draws the images in blocks, in order, here or in other processes."""
+    """Draws the images in blocks, in order, in this or in other processes."""
     jobs = [
         (str(folder), range(start, min(start + _CHUNK, images)), size, seed)
         for start in range(0, images, _CHUNK)
@@ -204,7 +204,7 @@ class _Table:
         self.category_counts: Counter[str] = Counter()
 
     def add(self, record: dict) -> None:
-        """Adds one image; ids depend on the image and the object's place in it alone."""
+        """Adds one image; ids only depend on the image and the object's place in it."""
         image_id = record["image"]["id"]
         self.images.append(record["image"])
         segments = []

@@ -33,7 +33,7 @@ def sample(*objects, graph=0, repeats_allowed=False):
 
 def told(notices, caplog):
     caplog.clear()
-    notices.tell()
+    notices.log()
     return [record.getMessage() for record in caplog.records]
 
 

@@ -15,7 +15,7 @@ BAD = tf.constant([1.0, np.nan])
 
 def judge(guard, *, loss=1.0, gradient=FINE, step=0) -> bool:
     sound = bool(guard.judge(tf.constant(step), [tf.constant(loss)], [FINE, gradient]))
-    guard.settle()
+    guard.end_step()
     return sound
 
 
@@ -118,7 +118,7 @@ def test_one_replica_closes_the_gate_for_all(two_replicas):
             replica = tf.distribute.get_replica_context().replica_id_in_sync_group
             gradient = tf.where(replica == bad_replica, np.nan, 1.0)
             verdict = guard.judge(tf.constant(3), [tf.constant(1.0)], [gradient])
-            guard.settle()
+            guard.end_step()
             return verdict
 
         return two_replicas.experimental_local_results(two_replicas.run(of_replica))
@@ -141,7 +141,7 @@ def steps(optimizer, variable, guard, gradients, sound):
         guard.judge(tf.constant(0), [tf.constant(1.0 if is_sound else np.nan)], [FINE])
         safe = tf.constant(gradient) if is_sound else tf.zeros_like(variable)
         optimizer.apply_gradients([(safe, variable)])
-        guard.settle()
+        guard.end_step()
 
 
 def gated(beta_1=0.9):

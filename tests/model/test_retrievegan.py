@@ -199,17 +199,17 @@ def test_figures_are_the_weighted_sum(tiny_config, make_joint, batch):
     assert figures["retrieval/signal_to_noise"] > 0
 
 
-def test_noise_is_a_function_of_seed_step_row_and_detour(tiny_config, make_joint, batch):
+def test_noise_is_a_function_of_seed_step_row_and_rollback_count(tiny_config, make_joint, batch):
     model = make_joint(tiny_config)
 
-    def seeds(step=0, first_row=0, rows=4, detour=0, purpose=Purpose.GUMBEL_NOISE):
+    def seeds(step=0, first_row=0, rows=4, rollback_count=0, purpose=Purpose.GUMBEL_NOISE):
         model.step.assign(step)
-        model.detour.assign(detour)
+        model.rollback_count.assign(rollback_count)
         return model.batch_seeds(purpose, first_row, rows).numpy()
 
     np.testing.assert_array_equal(seeds(), seeds())
     assert len({tuple(row) for row in seeds()}) == 4
-    for other in ({"step": 1}, {"detour": 1}, {"purpose": Purpose.SEED_PATCH}):
+    for other in ({"step": 1}, {"rollback_count": 1}, {"purpose": Purpose.SEED_PATCH}):
         assert (seeds() != seeds(**other)).any(), other
     # However a batch is split, a row keeps its seed.
     np.testing.assert_array_equal(seeds()[2:], seeds(first_row=2, rows=2))

@@ -40,7 +40,7 @@ def search(bank, tiny_config, monkeypatch):
 
     def run() -> tuple[list[str], int]:
         lines, before = [], len(made)
-        found = BankSearch(bank, None, ENCODER, tiny_config, say=lines.append)
+        found = BankSearch(bank, None, ENCODER, tiny_config, progress=lines.append)
         assert found.features.shape == (ROWS, tiny_config.graph.width)
         return lines, len(made) - before
 

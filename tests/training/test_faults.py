@@ -36,14 +36,14 @@ def train(config_file, tiny_world, tmp_path, rgan):
 
 @pytest.fixture
 def poisoned(monkeypatch):
-    """Makes one pixel of the batches of given steps NaN, for as long as the detour is 0."""
+    """Makes one pixel of the batches of given steps NaN, until training is rolled back."""
 
-    def poison(steps, also_on_detours=False):
+    def poison(steps, also_after_rollbacks=False):
         inner = Sg2imTask.batches
 
         def scenes(task, start_step, share, seed):
             dataset = inner(task, start_step, share, seed)
-            if seed != task.config.training.seed and not also_on_detours:
+            if seed != task.config.training.seed and not also_after_rollbacks:
                 return dataset
             bad = tf.constant(list(steps), tf.int64)
 
@@ -93,19 +93,19 @@ def test_ten_in_a_row_go_back_and_take_another_road(train, poisoned):
     assert entry["at_step"] == 11 + SKIPPED_IN_ROW
     assert [skip["step"] for skip in entry["skipped"]] == list(range(11, 11 + SKIPPED_IN_ROW))
     # Back to the last checkpoint before it began.
-    assert "step-00000008" in reply.err and "going back" in reply.err
+    assert "step-00000008" in reply.err and "rolling back" in reply.err
 
 
 def test_three_times_end_with_the_scenes_by_name(train, poisoned, tiny_world, tiny_config):
-    poisoned(range(11, 40), also_on_detours=True)
+    poisoned(range(11, 40), also_after_rollbacks=True)
     reply, folder = train()
     assert reply.code == 3 and reply.out == ""
     assert "rollbacks.json names the batches" in reply.err.splitlines()[-1]
     entries = json.loads((folder / "sg2im" / "rollbacks.json").read_text())
     assert len(entries) == 3
-    for detour, entry in enumerate(entries):
+    for rollback, entry in enumerate(entries):
         run = open_run(str(folder))
-        seed = run.config.training.seed + 1_000_003 * detour
+        seed = run.config.training.seed + 1_000_003 * rollback
         batch = next(iter(Sg2imTask(run, tiny_world).batches(11, WHOLE, seed).take(1)))
         assert entry["skipped"][0]["image_ids"] == batch["image_id"].numpy().tolist()
     # What was good stays.

@@ -1,1 +1,1 @@
-"""What `rgan bank` does with a bank of patches, apart from prepared data."""
+"""The tasks of `rgan bank`."""

@@ -1,4 +1,4 @@
-"""`rgan bank build` and `add`: patches cut out of images and embedded."""
+"""`rgan bank build` and `add`: cut patches out of images and embed them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _SHOWN_CATEGORIES = 5
 
 
 def build(args: argparse.Namespace) -> dict[str, Any]:
-    """Makes a bank of its own."""
+    """Builds a new bank."""
     licences = LicenceFilter.parse(args.licence)
     free_place(args.out)
     source = _source(args)
@@ -62,7 +62,7 @@ def build(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _why_none_lent(like: str | None, contexts: PatchBank | None) -> str:
-    """Why a patch that came alone was lent no graph by `--like`."""
+    """Why `--like` lent no graph to a patch without one."""
     if like is None:
         return "no --like names a bank or data that could lend it one"
     if contexts is None:
@@ -71,16 +71,16 @@ def _why_none_lent(like: str | None, contexts: PatchBank | None) -> str:
 
 
 def _warn_of_patches_without_graph(bank: PatchBank, reason: str, first: int = 0) -> dict[str, Any]:
-    """Says what it means for patches to have no graph; returns how many have none."""
+    """Warns about patches without a graph of their own; returns their number."""
     alone = patches_without_graph(bank, first)
     if alone:
         shown = ", ".join(list(alone)[:_SHOWN_CATEGORIES])
         more = len(alone) - _SHOWN_CATEGORIES
         logging.getLogger(__name__).warning(
             "%d of %d patches have no scene graph of their own (%s%s), and %s. They are found by "
-            "their category alone: all of one category are equally near, so of many a model only "
-            "ever sees the first. Where that matters, name a bank or prepared data of the same "
-            "names by --like.",
+            "their category alone: all of one category are equally near, so a model only "
+            "sees the first of many. If that matters, name a bank or prepared data of the same "
+            "names with --like.",
             sum(alone.values()),
             len(bank) - first,
             shown,
@@ -92,7 +92,7 @@ def _warn_of_patches_without_graph(bank: PatchBank, reason: str, first: int = 0)
 
 def _copy_of_data(args: argparse.Namespace, licences: LicenceFilter) -> dict[str, Any]:
     if args.backbone or args.like:
-        raise BadInput("--data: keeps the backbone and the names of the data; leave the option")
+        raise BadInput("--data: keeps the backbone and the names of the data; leave the option out")
     data = PreparedData.open(args.data)
     with new_bank(args.out) as out, atomic_folder(out) as partial:
         copied = copy_banks(
@@ -106,7 +106,7 @@ def _copy_of_data(args: argparse.Namespace, licences: LicenceFilter) -> dict[str
 
 
 def add(args: argparse.Namespace) -> dict[str, Any]:
-    """Adds patches to a bank; what was there keeps its rows."""
+    """Adds patches to a bank; existing patches keep their rows."""
     licences = LicenceFilter.parse(args.licence)
     with own_bank(args.bank) as bank:
         source = _source(args)
@@ -131,7 +131,7 @@ def add(args: argparse.Namespace) -> dict[str, Any]:
 def _add_rows(
     args: argparse.Namespace, bank: PatchBank, source: BankSource, licences: LicenceFilter
 ) -> dict[str, Any]:
-    """Embeds the patches apart from the bank, then puts one of both in its place."""
+    """Embeds the patches in a working folder, then replaces the bank by one with both."""
     with _without_leftovers(adding_folder(bank.folder)) as working:
         counts = build_rows(
             source,
@@ -164,7 +164,7 @@ def _nothing_added(bank: PatchBank, refused: int) -> dict[str, Any]:
 
 
 def _source(args: argparse.Namespace) -> BankSource | None:
-    """What the options name; None for prepared data."""
+    """The source that the options name; None for prepared data."""
     named = [bool(args.data), bool(args.coco), bool(args.folders)]
     if sum(named) != 1 or bool(args.coco) != bool(args.images):
         raise BadInput("name one source: --data, --coco with --images, or --folders")
@@ -195,7 +195,7 @@ def _left_out(source: BankSource) -> dict[str, Any]:
 
 
 def _like(name: str):
-    """Vocabulary and backbone of a bank, a data folder or a run, and its bank where it has one."""
+    """Vocabulary and backbone of a bank, a data folder or a run, and its bank if available."""
     place = open_place(name, "--like ")
     if place.kind == "model":
         raise BadInput(
@@ -207,9 +207,9 @@ def _like(name: str):
 
 @contextlib.contextmanager
 def _without_leftovers(working: Path) -> Iterator[Path]:
-    """Deletes a working folder that holds nothing to go on from, when its block fails.
+    """Deletes a working folder that holds nothing to resume when its block fails.
 
-    Only while holding the lock of the bank: without it the folder may be of another process.
+    Only safe while holding the bank's lock; otherwise the folder may belong to another process.
     """
     try:
         yield working

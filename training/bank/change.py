@@ -1,4 +1,4 @@
-"""`rgan bank remove` and `merge`: banks made of other banks."""
+"""`rgan bank remove` and `merge`: make banks from other banks."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ from rgan_tf.errors import BadInput
 from rgan_tf.storage.files import atomic_folder, replaced_folder
 from training.bank.places import free_place, new_bank, own_bank
 
-_DIGITS = 18  # of a row number; Python itself refuses to read thousands of them
+_DIGITS = 18  # of a row number; Python refuses to parse thousands of digits
 
 
 def remove(args: argparse.Namespace) -> dict[str, Any]:
-    """Takes patches out; the later rows move up."""
+    """Removes patches; later rows move up."""
     if not (args.ids or args.category or args.source or args.licence):
-        raise BadInput("rgan bank remove: say what, by --ids, --category, --source or --licence")
+        raise BadInput(
+            "rgan bank remove: choose patches by --ids, --category, --source or --licence"
+        )
     licences = LicenceFilter.parse(args.licence) if args.licence else None
     sources = set(args.source)
     unseen = set(sources)
@@ -52,7 +54,7 @@ def remove(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def merge(args: argparse.Namespace) -> dict[str, Any]:
-    """Puts banks into one, in the order given."""
+    """Merges banks in the given order."""
     licences = LicenceFilter.parse(args.licence)
     free_place(args.out)
     banks = [PatchBank.open(folder) for folder in args.banks]
@@ -67,10 +69,10 @@ def merge(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def parse_ids(text: str, rows: int) -> set[int]:
-    """Rows named like "3,17,100-199".
+    """Parses a list of rows such as "3,17,100-199".
 
     Raises:
-      BadInput: if it is not such a list, names no row, or a row is not there.
+      BadInput: if it is not such a list, names no row, or a row does not exist.
     """
     ids: set[int] = set()
     for part in filter(None, (part.strip() for part in text.split(","))):

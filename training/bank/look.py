@@ -1,4 +1,4 @@
-"""`rgan bank verify` and `info`: what only reads."""
+"""`rgan bank verify` and `info`: read a bank."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def verify(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def info(args: argparse.Namespace) -> dict[str, Any]:
-    """Counts, and draws where a picture is asked for: a sample, or all of a category."""
+    """Counts, and optionally draws a sample or all patches of a category."""
     bank: PatchBank | ExportedPatches
     if is_exported(args.bank):
         bank = ExportedPatches.open(args.bank)
@@ -47,7 +47,7 @@ def info(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _of_categories(args: argparse.Namespace, bank) -> dict[str, Any]:
-    """The ids of all patches of some categories, and a picture of them where one is asked for."""
+    """The ids of all patches of some categories, and optionally a picture of them."""
     ids: dict[str, list[int]] = {}
     for name in args.category:
         try:

@@ -1,4 +1,4 @@
-"""Which bank a command may make or change, and that no other process does so meanwhile."""
+"""Locks the bank that a command makes or changes."""
 
 from __future__ import annotations
 
@@ -20,37 +20,37 @@ from rgan_tf.storage.renames import (
 
 @contextlib.contextmanager
 def own_bank(folder: str) -> Iterator[PatchBank]:
-    """A bank that may be changed; nobody else changes it until the block ends.
+    """Opens a bank for changing and locks it until the block ends.
 
     Yields:
-      The `PatchBank`, opened under its real name: of a link, what it leads to is changed.
+      The `PatchBank`, opened under its real name: of a link, the target is changed.
 
     Raises:
-      BadInput: if it is part of prepared data, whose records refer to its rows, or a mount point;
-        or another process changes it.
+      BadInput: if it is part of prepared data, whose records refer to its rows, or a mount point,
+        or another process holds the lock.
     """
     place = real_place(folder)
-    if not set_aside(place):  # nothing is written beside what is no bank
+    if not set_aside(place):  # write nothing beside a folder that is not a bank
         PatchBank.open(place, verify=False)
     _refuse_prepared(place, folder)
     refuse_mount(place)
     with bank_lock(place):
-        yield PatchBank.open(place)  # again: it may have changed before it was ours
+        yield PatchBank.open(place)  # again: it may have changed before we had the lock
 
 
 @contextlib.contextmanager
 def new_bank(out: str) -> Iterator[Path]:
-    """The place of a bank to be made; nobody else makes one there until the block ends.
+    """The path of a new bank, locked until the block ends.
 
     Raises:
-      BadInput: as `free_place`; or another process makes a bank there.
+      BadInput: see `free_place`; or another process is making a bank there.
     """
     with bank_lock(free_place(out)):
         yield free_place(out)
 
 
 def free_place(out: str) -> Path:
-    """The absolute path of a bank to be made.
+    """The absolute path of a new bank.
 
     Raises:
       BadInput: if it is taken.
@@ -65,7 +65,7 @@ def free_place(out: str) -> Path:
 
 
 def _refuse_prepared(place: Path, folder: str) -> None:
-    for parent in place.parents[:2]:  # its bank lies in it, those of its splits one level deeper
+    for parent in place.parents[:2]:  # the data's bank, or one of a split, a level deeper
         path = parent / "manifest.json"
         if path.is_file() and b'"rgan_data"' in path.read_bytes()[:200]:
             raise BadInput(

@@ -1,4 +1,4 @@
-"""`rgan bank tune`: the index that a bank is searched by."""
+"""`rgan bank tune`: tunes the search index of a bank."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rgan_tf.runs import check_bank_fits, load_weights, open_run
 
 
 def tune(args: argparse.Namespace) -> dict[str, Any]:
-    """Tunes the ScaNN index of the bank for a run, and keeps it with the bank."""
+    """Tunes the ScaNN index of the bank for a run, and stores it with the bank."""
     run = open_run(args.run)
     bank = PatchBank.open(args.bank)
     check_bank_fits(run, args.run, bank)
@@ -32,6 +32,6 @@ def tune(args: argparse.Namespace) -> dict[str, Any]:
         networks,
         run.stage_record("sg2im")["weights_sha256"],
         run.config,
-        say=lambda line: print(line, file=sys.stderr, flush=True),
+        progress=lambda line: print(line, file=sys.stderr, flush=True),
     )
     return {"bank": str(args.bank), **search.tune(k=k, recall=args.recall)}

@@ -1,1 +1,1 @@
-"""How fast the parts are on this machine, and what each teaches: the tasks of `rgan bench`."""
+"""The tasks of `rgan bench`: speed of the parts on this machine, and effects of variants."""

@@ -1,4 +1,4 @@
-"""Training of encoder and box predictor alone."""
+"""Trains the encoder and box predictor alone."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from rgan_tf.model.networks import GraphNetworks, empty_graph
 from training.evaluation.layout import layout_metrics
 from training.evaluation.protocol import Protocol
 
-_WARM_UP = 100  # steps; without it some runs fall into boxes of the whole image and stay there
+_WARM_UP = 100  # steps; without it some runs get stuck at boxes of the whole image
 _RATE = 1e-3
 _VAL_SEED = 123
 
 
 def drop_relations(triples: np.ndarray, keep: float, generator: np.random.Generator) -> np.ndarray:
-    """Triples [N, T, 3] without those of objects that lose all of theirs, each with 1 - `keep`."""
+    """Triples [N, T, 3]; each object loses all of its own with probability 1 - `keep`."""
     kept = generator.random((len(triples), int(triples.max()) + 2)) < keep  # [N, objects]
     ends = [np.take_along_axis(kept, np.maximum(triples[..., end], 0), 1) for end in (0, 2)]
     return np.where((ends[0] & ends[1])[..., None], triples, -1).astype(triples.dtype)
@@ -30,7 +30,7 @@ def drop_relations(triples: np.ndarray, keep: float, generator: np.random.Genera
 def measure(
     config: Config, data: PreparedData, *, steps: int, rows: int, keep: float, seed: int
 ) -> dict[str, Any]:
-    """Trains encoder and box predictor and judges them on val; see `rgan bench boxes`."""
+    """Trains encoder and box predictor and evaluates them on val; see `rgan bench boxes`."""
     tf.keras.utils.set_random_seed(seed)
     networks = GraphNetworks(config, data.vocabulary)
     graph = empty_graph(config)

@@ -1,4 +1,4 @@
-"""`rgan bench boxes`: what instance codes and the overlap loss teach the box predictor."""
+"""`rgan bench boxes`: effect of instance codes and the overlap loss on the box predictor."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> dict[str, Any]:
-    """Trains encoder and box predictor alone, under every variant, and judges them on val.
+    """Trains encoder and box predictor alone with every variant and evaluates them on val.
 
     Returns:
-      For every variant the figures of `rgan eval --only layout`, without their prefix.
+      For every variant the metrics of `rgan eval --only layout`, without their prefix.
 
     Raises:
       BadInput: if an option is out of range, or the data has no val split.
@@ -51,7 +51,7 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
     config = named_config(args.config)
     data = PreparedData.open(args.data)
     if not data.record_count("val"):
-        raise BadInput(f"--data {args.data}: has no val scenes to judge by")
+        raise BadInput(f"--data {args.data}: has no val scenes to evaluate on")
     result: dict[str, Any] = {"config": config.name, "keep": args.keep, "steps": args.steps}
     for name, variant in VARIANTS.items():
         graph = dataclasses.replace(config.graph, instance_codes=variant["instance_codes"])

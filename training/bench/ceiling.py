@@ -1,4 +1,4 @@
-"""What this machine computes at best: the measure for what a training step achieves."""
+"""The best speed of this machine, to compare a training step with."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from collections.abc import Callable
 import tensorflow as tf
 
 _REPETITIONS = 7
-_SECONDS = 0.15  # that one repetition takes at least
+_SECONDS = 0.15  # minimum duration of a repetition
 
 
 def measured_ceilings(precision: str = "float32") -> dict[str, float]:
-    """GFLOP/s of a large matrix product and of a convolution of the generator's shape.
+    """GFLOP/s of a large matrix product and of a convolution as in the generator.
 
     Args:
       precision: "float32", "bfloat16" or "float16".
@@ -41,11 +41,11 @@ def measured_ceilings(precision: str = "float32") -> dict[str, float]:
 
 
 def seconds_of(work: Callable[[], tf.Tensor], repetitions: int = _REPETITIONS) -> float:
-    """Median seconds of one call, over repetitions of as many calls as are needed to time it.
+    """Median seconds of one call; each repetition has as many calls as timing needs.
 
     Args:
-      work: returns a tensor, which is waited for.
-      repetitions: at least 1; the first call traces and is not counted.
+      work: returns a tensor, which is awaited.
+      repetitions: at least 1; the first call traces and does not count.
     """
     _wait(work())
     start = time.perf_counter()

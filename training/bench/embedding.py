@@ -1,4 +1,4 @@
-"""`rgan bench embedding`: building a bank, beside the backbone alone on the same batches."""
+"""`rgan bench embedding`: builds a bank, and compares with the backbone alone."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> dict[str, Any]:
-    """Builds a bank and embeds its crops once more, in turn.
+    """Alternately builds a bank and embeds its crops again.
 
     Returns:
       `patches`, `images`, `build_patches_per_second` (reading, cutting, embedding, writing),
@@ -46,7 +46,7 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
     backbone = load_backbone(args.backbone, args.weights_dir)
     vocabulary = Vocabulary.from_categories(source.categories)
     building, alone, patches = [], [], 0
-    for repetition in range(-1, args.repetitions):  # the first one traces and is not counted
+    for repetition in range(-1, args.repetitions):  # the first one traces and does not count
         with tempfile.TemporaryDirectory(prefix="rgan-bench-") as folder:
             start = time.perf_counter()
             build_rows(

@@ -1,4 +1,4 @@
-"""The gradients that a straight-through selection can have, compared on a trained run."""
+"""Compares the gradients that a straight-through selection can have, on a trained run."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from training.first_stages import load_first_stages
 
 ESTIMATORS = ((WITHIN_GROUP, 1.0), (WITHIN_GROUP, 0.1), (EXPECTED, 1.0), (PAPER, 1.0), (PAPER, 0.1))
 OBJECTIVES = ("perceptual", "cooccurrence_sampled", "cooccurrence_expected")
-_STEP = 0.03  # length of the step of the descent, as a share of the length of φ's weights
+_STEP = 0.03  # length of the descent step, relative to the length of φ's weights
 
 
 def compare_estimators(
@@ -38,22 +38,22 @@ def compare_estimators(
     untrained: bool = False,
     weights_dir: str | None = None,
 ) -> dict[str, Any]:
-    """How large, how steady and how useful each gradient is, on the same scenes and noise.
+    """Size, steadiness and usefulness of each gradient, on the same scenes and noise.
 
     Args:
       run_name: a trained run; its φ, encoder and generator are used.
-      data_folder: prepared data; None takes what the run was trained on.
-      batches: of the run's batch size, from the training split.
-      draws: of the noise, per batch; the first half of them make the long average.
-      untrained: takes φ as it was before training.
+      data_folder: prepared data; None takes that of the run.
+      batches: number of batches, of the run's size, from the training split.
+      draws: of the noise, per batch; the first half gives the average.
+      untrained: take φ as it was before training.
       weights_dir: of the perceptual backbone.
 
     Returns:
       objective -> estimator -> `norm`: mean length of the gradient of one draw; `cosine`: mean
-      cosine of one draw of the second half to the average over the first half; `descent`: by how
-      much the sampled objective changes, with the noise of the second half, after a step of one
-      length along the average. The objectives are the perceptual distance of the generated images
-      and the two forms of the co-occurrence loss.
+      cosine of one draw of the second half to the average over the first half; `descent`: change
+      of the sampled objective, with the noise of the second half, after a step of one length along
+      the average. The objectives are the perceptual distance of the generated images and the two
+      forms of the co-occurrence loss.
 
     Raises:
       BadInput: if there are fewer than two draws, or the run does not fit the data.
@@ -92,7 +92,7 @@ def compare_estimators(
 
 
 class _Probe:
-    """One estimator: objectives and their gradients of φ, for given scenes and noise."""
+    """One estimator: objectives and their gradients with respect to φ."""
 
     def __init__(
         self,
@@ -165,7 +165,7 @@ class _Probe:
 
     @tf.function
     def gradients(self, batch: dict[str, tf.Tensor], draw: tf.Tensor) -> list[list[tf.Tensor]]:
-        """Of each objective, by φ's weights."""
+        """Gradients of each objective with respect to φ's weights."""
         with tf.GradientTape(persistent=True) as tape:
             losses = self.objectives(batch, draw)
         return [tape.gradient(loss, self._variables) for loss in losses]
@@ -174,7 +174,7 @@ class _Probe:
         return np.array([np.concatenate([g.numpy().ravel() for g in part]) for part in gradients])
 
     def _descent(self, scenes, first: int, last: int, objective: int, direction) -> float:
-        """Change of an objective, mean over scenes and draws, after a step against `direction`."""
+        """Mean change of an objective over scenes and draws after a step against `direction`."""
 
         def measured() -> float:
             values = [
@@ -197,6 +197,6 @@ class _Probe:
 
 
 def cosine(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Of vectors [..., D] -> [...]; 0 where one has no length."""
+    """Cosine of vectors [..., D] -> [...]; 0 if one has length 0."""
     lengths = np.linalg.norm(first, axis=-1) * np.linalg.norm(second, axis=-1)
     return (first * second).sum(axis=-1) / np.maximum(lengths, 1e-300)

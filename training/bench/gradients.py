@@ -1,4 +1,4 @@
-"""What truncation and age of the cache do to a trained run, on its own data."""
+"""Effects of truncation and cache age on a trained run, on its own data."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ def compare_both(
     batches: int,
     weights_dir: str | None,
 ) -> dict[str, Any]:
-    """What `compare_estimators` finds; and, where the run has checkpoints, under `truncation` what
-    `compare_gradients` finds."""
+    """The result of `compare_estimators`; if the run has checkpoints, `truncation` holds that of
+    `compare_gradients`."""
     shared = {"batches": batches, "weights_dir": weights_dir}
     result = compare_estimators(run_name, data_folder, draws=draws, untrained=untrained, **shared)
     if not untrained and has_checkpoints(run_name):
@@ -73,23 +73,22 @@ def compare_gradients(
     """Compares the truncated gradient of φ with the full one, and cached choices with fresh ones.
 
     Args:
-      run_name: a trained run that still has its checkpoints.
-      data_folder: prepared data; None takes what the run was trained on.
+      run_name: a trained run with its checkpoints.
+      data_folder: prepared data; None takes that of the run.
       candidates: K.
-      batches: of the run's batch size, from the training split.
+      batches: number of batches, of the run's size, from the training split.
       weights_dir: of the perceptual backbone.
       loaded: values of m; K is added.
-      temperatures: of the selection; None takes the first and the last of the run's schedule.
+      temperatures: of the selection; None takes the first and last of the run's schedule.
 
     Returns:
       `cosine`: temperature -> m -> part -> mean over the batches of the cosine between truncated
-      and full gradient, with a fresh cache. The parts are the gradient of the whole loss, what
-      reaches φ through the selected patches, and that of the selection loss.
-      `cosine_of_mean`: likewise, of the gradients averaged over the batches.
-      `choices_differ`: share of the objects whose choice is not that of fresh embeddings of all K,
-      by the age of the cache: `oldest`, every row at `age_steps`; `spread`, ages spread evenly from
-      0 to `age_steps`, as in training. `cached_alone` is what would differ without embedding the m
-      anew.
+      and full gradient, with a fresh cache. The parts are the gradient of the whole loss, that
+      through the selected patches, and that of the selection loss.
+      `cosine_of_mean`: the same for gradients averaged over the batches.
+      `choices_differ`: share of objects whose choice differs from that with fresh embeddings of all
+      K, by the age of the cache: `oldest`, every row at `age_steps`; `spread`, ages uniform over 0
+      to `age_steps`, as in training. `cached_alone` is the share without re-embedding the m.
 
     Raises:
       BadInput: if the run has no checkpoints, or does not fit the data.
@@ -187,7 +186,7 @@ def _gradients(model: RetrieveGANModel, scenes: list, first_step: int) -> np.nda
 
     result = []
     for index, batch in enumerate(scenes):
-        model.step.assign(first_step + index)  # other noise for every batch
+        model.step.assign(first_step + index)  # new noise for every batch
         flat = [[part.numpy().ravel() for part in parts] for parts in gradients(batch)]
         result.append([np.concatenate(parts) for parts in flat])
     return np.asarray(result, np.float64)
@@ -198,7 +197,7 @@ def _by_part(values: np.ndarray) -> dict[str, float]:
 
 
 def _choices_differ(model, config, scenes, cache, reader, stale, fresh) -> dict[str, float]:
-    """Shares of the objects that get another patch than fresh embeddings of all K would give."""
+    """Shares of objects that get another patch than with fresh embeddings of all K."""
     cache.vectors.assign(stale)
     embedding = model.networks.embedding
     cached = CachedRetriever(config, embedding, cache, reader)

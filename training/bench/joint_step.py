@@ -1,4 +1,4 @@
-"""The joint training step with untrained weights, ready to be timed."""
+"""Builds the joint training step with untrained weights, for timing."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def build_joint_step(
 def training_batches(
     config: Config, data: PreparedData, table: CandidateSource, *, start_step: int = 0
 ) -> tf.data.Dataset:
-    """The batches that training would take from a step on."""
+    """The batches that training would read from a step on."""
     return scene_dataset(
         data,
         "train",
@@ -46,7 +46,7 @@ def training_batches(
 
 
 def random_table(config: Config, data: PreparedData, *, seed: int = 0) -> CandidateTable:
-    """Random candidates: which ones they are has no influence on what a step costs."""
+    """Random candidates, since the cost of a step does not depend on them."""
     rng = np.random.default_rng(seed)
     shape = (len(data.truth("train")), config.retrieval.candidates)
     related = rng.normal(size=(len(data.bank), config.cooccurrence.sizes[-1]))

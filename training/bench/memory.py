@@ -1,4 +1,4 @@
-"""How much memory a piece of work takes, as the kernel counts it (Linux)."""
+"""Memory of a piece of work, as counted by the kernel (Linux)."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from pathlib import Path
 
 
 def peak_of(work: Callable[[], object]) -> float:
-    """MB by which the process grew at most while `work` ran, above what it held before.
+    """Peak growth of the process in MB while `work` runs.
 
-    The counter is set back first where the system allows it; otherwise an earlier, higher peak
-    hides this one, so measure each piece of work in a process of its own.
+    The counter is reset first if the system allows it; otherwise an earlier, higher peak hides this
+    one, so measure each piece of work in its own process.
     """
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
@@ -26,7 +26,7 @@ def resident_mb() -> int:
 
 
 def available() -> int:
-    """MB that new work could use without swapping."""
+    """MB available for new work without swapping."""
     return _kilobytes("/proc/meminfo", "MemAvailable") // 1024
 
 

@@ -26,17 +26,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> dict[str, Any]:
     """Builds, tunes and times both indices.
 
-    The exact search is the one that an exported model runs: in a graph, over the whole bank.
+    The exact search is that of an exported model: in a graph, over the whole bank.
 
     Returns:
       `rows`, `recall_at_K` on queries that the tuner has not seen, `speedup_batch64` (exact over
       ScaNN), `build_seconds` (of ScaNN alone), `tuning_seconds`, medians of the search times in
       milliseconds, `scann_resident_mb`, the tuner's `settings` and `fallback_share` (queries that
       the exact search had to answer); for synthetic banks also `open_seconds` and
-      `open_resident_mb` of a patch bank of so many rows in a fresh process.
+      `open_resident_mb` of a patch bank of that size in a fresh process.
 
     Raises:
-      BadInput: for a bank of no rows, or without either --rows or --run.
+      BadInput: for an empty bank, or without either --rows or --run.
     """
     import sys
     import time

@@ -1,4 +1,4 @@
-"""`rgan bench retrieval`: what many candidates cost, and what truncation leaves out."""
+"""`rgan bench retrieval`: cost of many candidates, and effect of truncation."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> dict[str, Any]:
     """Times both layers for every K, or compares gradients.
 
-    Every case runs in a process of its own, so that its peak of memory is its own; the two
-    training steps whose times are compared alternate within one process.
+    Every case runs in its own process, so that its peak of memory is its own; the two training
+    steps whose times are compared alternate within one process.
 
     Returns:
-      `layers`: one entry per K and layer; seconds are medians, memory is the peak above what the
-      process held before, in MB. `speedup_vs_naive_k1000` and `memory_ratio_vs_naive_k1000`: naive
-      over ours, forward and backward. `step_time_ratio_k1024_k10`, `step_memory_ratio_k1024_k10`:
-      of the joint training step. What could not be measured is null, with a reason in `skipped`.
+      `layers`: one entry per K and layer; seconds are medians, memory is the peak growth in MB.
+      `speedup_vs_naive_k1000` and `memory_ratio_vs_naive_k1000`: naive over ours, forward and
+      backward. `step_time_ratio_k1024_k10`, `step_memory_ratio_k1024_k10`: of the joint training
+      step. What could not be measured is null, with a reason in `skipped`.
     """
     if min(args.repetitions, args.steps, args.batches, args.candidates) < 1:
         raise BadInput("rgan bench retrieval: counts must be at least 1")

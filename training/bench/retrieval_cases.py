@@ -1,4 +1,4 @@
-"""The single measurements of `rgan bench retrieval`, each in a process of its own."""
+"""The single measurements of `rgan bench retrieval`, each for its own process."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ def layer_case(layer: str, candidates: int, work: str, repetitions: int) -> dict
     """One retrieval layer on a bank of random patches.
 
     Args:
-      layer: "naive" embeds and mixes every candidate, "ours" is what training uses.
+      layer: "naive" embeds and mixes every candidate, "ours" is that of training.
       candidates: K.
-      work: "forward" or "forward_backward"; the latter includes what keeps the cache fresh.
+      work: "forward" or "forward_backward"; the latter includes refreshing the cache.
       repetitions: timed runs after the first, whose memory is measured.
     """
     settings = RetrievalConfig(candidates=candidates, embedding_sizes=SIZES)
@@ -55,7 +55,7 @@ def layer_case(layer: str, candidates: int, work: str, repetitions: int) -> dict
         valid = tf.fill(ids.shape, True)
         seeds = tf.random.stateless_uniform([BATCH, 2], [1, 2], None, None, tf.int32)
         target = tf.random.stateless_normal([BATCH, OBJECTS, CROP, CROP, 3], [3, 4])
-        if layer == "naive":  # the plain way: everything is a tensor
+        if layer == "naive":  # everything is a tensor
             all_features = tf.constant(bank.features_at(np.arange(BANK_ROWS)))
             all_crops = tf.constant(np.asarray(bank.crops))
         retrieval = cache = None
@@ -97,7 +97,7 @@ def layer_case(layer: str, candidates: int, work: str, repetitions: int) -> dict
                 retrieval.finish_step(step)
             return gradients
 
-        # What the bank and TensorFlow keep in memory is there before.
+        # The memory of the bank and of TensorFlow is allocated before.
         reader.features(ids[:1, :1, :1]), reader.crops(ids[:1, :1, :1])
         run = forward if work == "forward" else lambda: forward_backward(tf.constant(0))
         peak = peak_of(run)
@@ -110,7 +110,7 @@ def layer_case(layer: str, candidates: int, work: str, repetitions: int) -> dict
 def step_times_case(
     data: str, config: str, weights_dir: str | None, candidates: list[int], steps: int
 ) -> dict[str, Any]:
-    """Seconds of the joint step for each K, in turns; `ratio` is the last over the first."""
+    """Seconds of the joint step for each K, alternating; `ratio` is the last over the first."""
     works = [_joint_step(data, config, weights_dir, number) for number in candidates]
     for work in works:
         for _ in range(3):
@@ -124,7 +124,7 @@ def step_times_case(
 def step_memory_case(
     data: str, config: str, weights_dir: str | None, candidates: int
 ) -> dict[str, float]:
-    """Peak of building the model and taking three joint steps, above the opened data."""
+    """Peak of building the model and of three joint steps, above the opened data."""
     opened = PreparedData.open(data)
     bank, crop_size = opened.bank, _config(config, candidates).data.crop_size
     bank.features_at([0]), bank.crops_at([0], crop_size), tf.zeros([1]) + 1
@@ -138,7 +138,7 @@ def step_memory_case(
 
 
 def random_bank(folder: Path, rng):
-    """A bank of random patches in the sizes of the benchmark."""
+    """A bank of random patches with the sizes of the benchmark."""
     shape = {"crop_size": CROP, "feature_size": FEATURES}
     vocabulary = Vocabulary.from_categories(["thing"])
     with PatchBankWriter(folder, **shape, backbone="random", vocabulary=vocabulary) as writer:
@@ -177,7 +177,7 @@ def _seconds(work) -> float:
 CASES = {"layer": layer_case, "step_times": step_times_case, "step_memory": step_memory_case}
 
 if __name__ == "__main__":
-    # Where memory runs out, this process goes and not a neighbour.
+    # If memory runs out, the system should kill this process and no other.
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")
     case, options, path = sys.argv[1:]

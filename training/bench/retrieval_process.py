@@ -1,4 +1,4 @@
-"""The measurements of `rgan bench retrieval` in processes of their own; imports no TensorFlow."""
+"""Runs the measurements of `rgan bench retrieval` in separate processes; imports no TensorFlow."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ SIZES = (512, 256, 128)
 
 
 def run_case(name: str, options: dict[str, Any]) -> dict[str, Any]:
-    """Runs one of `retrieval_cases.CASES` in a fresh process and returns its figures.
+    """Runs one of `retrieval_cases.CASES` in a fresh process and returns its results.
 
     Raises:
-      MemoryError: if the system ended the process.
+      MemoryError: if the system killed the process.
       RuntimeError: if the process fails; its messages are on stderr.
     """
     print(f"{name} {json.dumps(options)}", file=sys.stderr, flush=True)
@@ -34,7 +34,7 @@ def run_case(name: str, options: dict[str, Any]) -> dict[str, Any]:
 
 
 def naive_megabytes(candidates: int) -> int:
-    """What the naive layer may need for forward and backward, with room for copies."""
+    """Estimated memory of the naive layer for forward and backward, including copies."""
     pixels, activations = CROP * CROP * 3, sum(SIZES)
     each = pixels + 4 * (pixels + 3 * FEATURES + 3 * activations)  # uint8 and float32
     return 5 * BATCH * OBJECTS * candidates * each // (4 * 2**20)

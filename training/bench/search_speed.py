@@ -1,4 +1,4 @@
-"""Banks to search, and how long searches take."""
+"""Banks for search benchmarks, and the times of searches."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ _REPETITIONS = 9
 
 
 def synthetic_bank(rows: int, width: int, categories: int, seed: int):
-    """Features shaped like graph features, with categories and image ids.
+    """Features distributed like graph features, with categories and image ids.
 
     On a trained `procedural_64` the categories' means deviate 1.8 times as much as the features
-    within a category do, and half of the variance within lies in one direction, four fifths in
-    eight: a power law. Categories differ in size as much as those of COCO.
+    within a category, and half of the variance within lies in one direction, four fifths in eight:
+    a power law. Category sizes vary as in COCO.
 
     Returns:
       features [rows, width] float32, categories [rows] int64 from 1, image ids [rows] int64.
     """
     rng = np.random.default_rng(seed)
     sizes = np.exp(rng.normal(size=categories))
-    # One of each, so that no category is empty.
+    # At least one of each category.
     drawn = rng.choice(categories, rows - categories, p=sizes / sizes.sum())
     category = rng.permutation(np.concatenate([np.arange(categories), drawn]))
     spectrum = np.arange(1, width + 1) ** -0.9
@@ -60,7 +60,7 @@ def bank_of(run_name: str, data_folder: str | None):
 
 
 def search_in_graph(bank, k: int):
-    """The search of an exported model."""
+    """The search as run by an exported model."""
     constants = [tf.constant(part) for part in bank]
     search = tf.function(lambda *queries: exact_search(*queries, *constants, k=k))
 
@@ -71,9 +71,9 @@ def search_in_graph(bank, k: int):
 
 
 def alternating(first, second, asked, count: int) -> tuple[float, float]:
-    """Median seconds of both, on the same batches in turn."""
+    """Median seconds of both, alternating on the same batches."""
     times: tuple[list[float], list[float]] = ([], [])
-    for repetition in range(-1, _REPETITIONS):  # the first one traces and is not counted
+    for repetition in range(-1, _REPETITIONS):  # the first one traces and does not count
         begin = max(repetition, 0) * count % max(1, len(asked[0]) - count + 1)
         batch = [part[begin : begin + count] for part in asked]
         for work, measured in zip((first, second), times, strict=True):
@@ -103,7 +103,7 @@ def opening(bank, width: int) -> dict[str, float]:
     vocabulary = Vocabulary.from_categories(names)
     with tempfile.TemporaryDirectory(prefix="rgan-bench-") as folder:
         path, block = Path(folder) / "bank", 65536
-        # Small crops: however large they are, they are only mapped.
+        # Small crops: they are only mapped, so their size does not matter.
         with PatchBankWriter(
             path, crop_size=16, feature_size=width, backbone="none", vocabulary=vocabulary
         ) as writer:

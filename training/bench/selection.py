@@ -1,4 +1,4 @@
-"""`rgan bench selection`: what the selection loss alone teaches φ, in each of its forms."""
+"""`rgan bench selection`: trains φ by the selection loss alone, in each of its forms."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "layers_512_256_128": {"embedding_sizes": (512, 256, 128)},
     "layers_1024_128": {"embedding_sizes": (1024, 128)},
 }
-"""Name -> what it changes in `retrieval` of the run's config."""
+"""Name -> overrides of the run's `retrieval` settings."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options."""
     parser.add_argument("--run", required=True, help="a run; its first two stages are used")
-    parser.add_argument("--data", help="prepared folder; without it, what the run was trained on")
+    parser.add_argument("--data", help="prepared folder; default: that of the run")
     parser.add_argument("--split", default="val", choices=("val", "test"), help="for the figures")
     parser.add_argument("--variants", nargs="+", default=list(VARIANTS), metavar="NAME")
     parser.add_argument("--steps", type=int, default=1000, help="of the training of φ")
@@ -34,15 +34,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> dict[str, Any]:
-    """Trains φ anew by the selection loss alone, once per variant, and measures its retrieval.
+    """Trains φ by the selection loss alone, once per variant, and measures its retrieval.
 
     No image is generated, so a variant takes a minute or two; the joint stage trains φ by eight
-    more losses. The candidates are those that the run's encoder pre-filters.
+    more losses. The candidates come from the run's encoder.
 
     Returns:
       `variants`: name -> `loss` (mean of the last tenth of the steps), `scale` (α at the end) and
-      the figures of `rgan eval --only retrieval` for the trained φ; `others` holds those of the
-      simpler choices.
+      the metrics of `rgan eval --only retrieval` for the trained φ; `others` holds those of the
+      simpler selections.
 
     Raises:
       BadInput: for an unknown variant or a number that is not positive.

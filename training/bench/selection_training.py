@@ -1,4 +1,4 @@
-"""Training of φ by the selection loss alone."""
+"""Trains φ by the selection loss alone."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ def compare_variants(args: argparse.Namespace, run: Run, data: PreparedData) -> 
 
     results, others = {}, {}
     for name in args.variants:
-        # Without pixels and features of the candidates in the batch: the bank is in memory here.
+        # Batches without pixels and features of the candidates: the bank is in memory.
         changes = {**VARIANTS[name], "exact_candidates": 1}
         retrieval = dataclasses.replace(run.config.retrieval, **changes)
         config = dataclasses.replace(run.config, retrieval=retrieval)
-        tf.keras.utils.set_random_seed(args.seed)  # of the initial weights, as in training
+        tf.keras.utils.set_random_seed(args.seed)  # for the initial weights, as in training
         networks = build_retrieval_networks(config, run.vocabulary, run.feature_size)
         networks.embedding.set_statistics(data.bank.features)
         forced = name != "iterative_without_teacher_forcing"

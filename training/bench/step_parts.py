@@ -1,4 +1,4 @@
-"""The joint training step, taken apart: how long each part takes by itself."""
+"""Times the parts of the joint training step separately."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ Batch = dict[str, tf.Tensor]
 
 
 def part_seconds(model: RetrieveGANModel, batch: Batch, repetitions: int) -> dict[str, float]:
-    """Median seconds of each part, forward and backward, on one batch that lies ready.
+    """Median seconds of each part, forward and backward, on one prefetched batch.
 
-    The parts are cut where tensors are handed on, and each is a graph of its own: in the whole step
-    some of them share work or run side by side, so they need not add up to it.
+    The parts are separate graphs, cut where tensors are passed on. In the whole step some of them
+    share work or run in parallel, so they need not add up to it.
 
     Args:
       model: compiled.
       batch: of the pipeline.
-      repetitions: the median is taken of.
+      repetitions: number of timed runs.
 
     Returns:
       `retrieval` (embedding, selection, both retrieval losses), `generator` (encoder, boxes,
@@ -50,7 +50,7 @@ def part_seconds(model: RetrieveGANModel, batch: Batch, repetitions: int) -> dic
 
 
 def checkpoint_seconds(model: RetrieveGANModel, repetitions: int) -> float:
-    """Median seconds of writing one checkpoint to the temporary folder of this machine."""
+    """Median seconds of writing one checkpoint to the temporary folder."""
     times = []
     with tempfile.TemporaryDirectory(prefix="rgan-bench-") as folder:
         checkpoints = CheckpointFolder(Path(folder) / "checkpoints", model.state(), {})
@@ -64,8 +64,8 @@ def checkpoint_seconds(model: RetrieveGANModel, repetitions: int) -> float:
 def step_gflop(model: RetrieveGANModel, batch: Batch) -> float:
     """GFLOP of one step up to the gradients, as TensorFlow's profiler counts them.
 
-    It counts nothing where a batch decides on the size, as the number of objects does. So a step
-    over every padded place is counted too, and of the difference the share that is no padding.
+    The profiler counts nothing whose size depends on the batch, such as the number of objects. So a
+    step over all padded places is counted too, and the share of real places of the difference.
     """
 
     def gradients(values: Batch):
@@ -186,12 +186,12 @@ def _guard(model: RetrieveGANModel) -> Callable[[], tf.Tensor]:
 
     def work() -> tf.Tensor:
         is_sound = model.guard.judge(model.step, [tf.constant(1.0)] * 2, gradients)
-        model.guard.settle()
+        model.guard.end_step()
         return tf.cast(is_sound, tf.float32)
 
     return work
 
 
 def _norm(gradients) -> tf.Tensor:
-    """One number that depends on all of them, so that none is left out."""
+    """One number that depends on all gradients, so that none is optimised away."""
     return tf.add_n([tf.reduce_sum(tf.convert_to_tensor(gradient)) for gradient in gradients])

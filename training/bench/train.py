@@ -1,11 +1,11 @@
-"""`rgan bench train`: the joint training step and the generator's cost."""
+"""`rgan bench train`: times the joint training step and counts the generator's operations."""
 
 from __future__ import annotations
 
 import argparse
 from typing import Any
 
-_MADE_AHEAD = 3  # batches that may lie ready in the pipeline, and one that is on its way
+_MADE_AHEAD = 3  # batches that the pipeline can prefetch, including one in progress
 _SETTLING_S = 0.5
 
 
@@ -26,7 +26,7 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
 
     Returns:
       `images_per_second`, `step_seconds`, `input_images_per_second` (the pipeline alone, which
-      searches the index for the candidates of every batch: nothing is remembered here),
+      searches the index for the candidates of every batch, without caching),
       `candidate_search_images_per_second` (the search alone), `input_to_step_ratio`,
       `part_milliseconds` (see `training.bench.step_parts`; with `input`, of the pipeline alone, and
       `checkpoint`, of writing one), `guard_share` and `checkpoint_share` (of the step, and of the
@@ -96,7 +96,7 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
         for _ in range(_MADE_AHEAD):
             next(batches)
         alone.append(timed(lambda: next(batches)))
-        time.sleep(_SETTLING_S)  # batches are still being made ahead
+        time.sleep(_SETTLING_S)  # let the pipeline finish prefetching
         objects = rng.integers(len(data.bank), size=[images, config.data.max_objects])
         search.append(timed(lambda objects=objects: source.ids_of(objects)))
         print(f"repetition {repetition + 1}: {joint[-1]:.3f} s per step", file=sys.stderr)
@@ -133,5 +133,5 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _size(networks) -> int:
-    """Number of weights; Keras itself counts only what was called as a whole."""
+    """Number of weights; Keras only counts models that were called as a whole."""
     return sum(int(variable.shape.num_elements()) for variable in networks.variables)

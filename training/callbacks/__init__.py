@@ -1,1 +1,1 @@
-"""What happens beside the training steps, one concern per module."""
+"""Callbacks of training, one concern per module."""

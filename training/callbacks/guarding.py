@@ -1,4 +1,4 @@
-"""Watches for skipped steps, and for adversarial training that has collapsed."""
+"""Watches for skipped steps and for collapsed adversarial training."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from rgan_tf.model.guarded_model import SOUND_SHARE, GuardedModel
 from training.callbacks.stage import StageCallback, refuse_non_finite
 from training.rollbacks import SKIPPED_IN_ROW, Trouble
 
-_INTERVALS = 5  # so many in a row make a warning
+_INTERVALS = 5  # consecutive logging intervals before a warning
 
-# By form of the adversarial loss: what a discriminator costs that tells nothing apart, which is
-# one that says 0 to everything.
+# By form of the adversarial loss: the loss of a discriminator that outputs 0 for everything, so
+# distinguishes nothing.
 _BLIND = {"hinge": 2.0, "non_saturating": 1.3863}
 _BLIND_WITHIN = 0.005
 _OVERWHELMING = 0.02
@@ -20,9 +20,9 @@ _BOXES_ASTRAY = -0.1  # mean generalised IoU; below 0 a box lies beside the true
 
 
 class TroubleWatch(StageCallback):
-    """Raises `Trouble` once too many steps in a row were skipped, or the very last one was.
+    """Raises `Trouble` if too many steps in a row were skipped, or the very last one was.
 
-    A stage does not end on skipped steps: what it leaves would be weights that no loss vouches for.
+    A stage must not end on skipped steps, because no loss would vouch for its weights.
     """
 
     def __init__(self, first_step: int, total_steps: int, *, watched: GuardedModel):
@@ -38,29 +38,29 @@ class TroubleWatch(StageCallback):
 
 
 class FiniteWatch(StageCallback):
-    """Stops this process where the one that writes the logs stops, so that none has to wait."""
+    """Stops this process when the one that writes the logs stops, so that none has to wait."""
 
     def on_epoch_end(self, epoch, logs=None):
         refuse_non_finite(self.step, logs)
 
 
 class CollapseWatch(StageCallback):
-    """Warns where training continues without learning anything.
+    """Warns if training continues without learning anything.
 
-    * A discriminator is blind: its loss is that of saying 0 to everything.
-    * A discriminator is overwhelming: it hardly costs anything, so the generator learns nothing.
+    * A discriminator is blind: it has the loss of one that outputs 0 for everything.
+    * A discriminator is overwhelming: it hardly has any loss, so the generator learns nothing.
     * Predicted boxes are astray: most lie beside the true ones.
 
-    Intervals in which every step was skipped say nothing.
+    Intervals with only skipped steps are ignored.
 
-    It warns once something has lasted five logging intervals, and again only after it had ceased.
-    A warning is a line on stderr and an entry of `warnings`, which end up in the stage's record.
+    It warns once if a condition has lasted for five logging intervals, and again only after it had
+    ended. A warning is a line on stderr and an entry of `warnings`, stored in the stage's record.
 
     Args:
-      first_step, total_steps: as for `StageCallback`.
+      first_step, total_steps: see `StageCallback`.
       adversarial: form of the adversarial loss.
-      patience_steps: no warning comes before: all three are normal at the beginning.
-      warnings: of an earlier process or before a rollback; new ones are added.
+      patience_steps: no warning before this step: all three are normal at the beginning.
+      warnings: earlier ones (before a restart or rollback); new ones are appended.
     """
 
     def __init__(
@@ -87,13 +87,13 @@ class CollapseWatch(StageCallback):
             if loss is None:
                 continue
             is_blind = abs(loss - self._blind) < _BLIND_WITHIN * self._blind
-            self._note(f"the {part} discriminator tells nothing apart", is_blind)
-            self._note(f"the {part} discriminator is never wrong", loss < _OVERWHELMING)
+            self._observe(f"the {part} discriminator tells nothing apart", is_blind)
+            self._observe(f"the {part} discriminator is never wrong", loss < _OVERWHELMING)
         overlap = logs.get("layout/generalised_iou")
         if overlap is not None:
-            self._note("predicted boxes lie beside the true ones", overlap < _BOXES_ASTRAY)
+            self._observe("predicted boxes lie beside the true ones", overlap < _BOXES_ASTRAY)
 
-    def _note(self, what: str, holds: bool) -> None:
+    def _observe(self, what: str, holds: bool) -> None:
         lasted = self._lasted.get(what, 0) + 1 if holds and self.step > self._patience_steps else 0
         self._lasted[what] = lasted
         if lasted == _INTERVALS:

@@ -1,4 +1,4 @@
-"""Config and headline figures for TensorBoard's HParams page, which compares runs."""
+"""Config and headline metrics for TensorBoard's HParams page, which compares runs."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from rgan_tf.config import Config, flat_settings
 from training.callbacks.stage import StageCallback
 from training.configuration import changed_settings
 
-# (folder of the logs, tag) of the figures beside each config; the page shows their latest values,
-# and leaves a cell empty where there is none yet.
+# (log folder, tag) of the metrics beside each config; the page shows their latest values and leaves
+# a cell empty if there is none yet.
 HEADLINES = (
     ("retrievegan", "loss/generator"),
     ("retrievegan", "loss/discriminator"),
@@ -34,19 +34,19 @@ HEADLINES = (
 
 
 class Hyperparameters(StageCallback):
-    """Tells the HParams page the config when a stage begins and its figures when it has ended.
+    """Writes the config for the HParams page when a stage begins and its metrics when it ends.
 
-    All stages of a run are one session, in the folder above their own: the page then sets their
-    figures, and those of evaluations, beside one config.
+    All stages of a run are one session, in the folder above their own: so the page shows their
+    metrics, and those of evaluations, beside one config.
 
     Args:
-      first_step, total_steps: as for `StageCallback`.
+      first_step, total_steps: see `StageCallback`.
       config: of the run.
-      trial: names the run among others.
-      stage: of the run.
+      trial: the run's name among others.
+      stage: the stage's name.
       folder: TensorBoard folder of the run, above those of its stages.
-      figures: the stage's record, once its weights are saved; what is no number is left out.
-      is_last: whether the run ends with this stage.
+      figures: the stage's record, once its weights are saved; non-numbers are left out.
+      is_last: whether this is the run's last stage.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class Hyperparameters(StageCallback):
         self._writer: tf.summary.SummaryWriter | None = None
 
     def on_train_begin(self, logs=None):
-        if self._writer is not None:  # a stage may take several calls of `fit`
+        if self._writer is not None:  # `fit` may be called several times per stage
             return
         self._writer = tf.summary.create_file_writer(str(self._folder))
         self._write(experiment_summary(self._config))
@@ -94,7 +94,7 @@ class Hyperparameters(StageCallback):
 
 
 def hparam_values(config: Config) -> dict[str, bool | float | str]:
-    """Every setting as the page takes it: lists become text."""
+    """Every setting in a type that the page accepts: lists become text."""
     return {
         key: ", ".join(map(str, value)) if isinstance(value, list) else value
         for key, value in flat_settings(config).items()
@@ -102,9 +102,9 @@ def hparam_values(config: Config) -> dict[str, bool | float | str]:
 
 
 def experiment_summary(config: Config):
-    """Columns of the page: settings that differ from the defaults come first, then the others.
+    """Columns of the page: settings that differ from the defaults first, then the others.
 
-    No setting gets a domain: the page would hide other runs whose values are not in it.
+    No setting has a domain, because the page would hide runs with other values.
     """
     changed = changed_settings(config)
     hparams = [

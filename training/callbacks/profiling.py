@@ -1,4 +1,4 @@
-"""A TensorBoard profile of some steps, when it is asked for."""
+"""Writes a TensorBoard profile of some steps on request."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _STEPS = 10
 
 
 class Profiling(StageCallback):
-    """Profiles ten steps, from a given one on, and again whenever SIGUSR1 came.
+    """Profiles ten steps from a given one on, and again after each SIGUSR1.
 
     Args:
-      first_step, total_steps: as for `StageCallback`.
+      first_step, total_steps: see `StageCallback`.
       folder: TensorBoard folder; the profile appears under its Profile tab.
-      at_step: of the first profile; None, or one that is over, waits for the signal.
-      signals: tells whether one is wanted.
+      at_step: of the first profile; None or a past step waits for the signal.
+      signals: holds the request.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Profiling(StageCallback):
             self._finish()
 
     def close(self) -> None:
-        """Ends a profile that is still running, however training ended."""
+        """Ends a running profile, however training ended."""
         with contextlib.suppress(tf.errors.UnavailableError):
             if self._until is not None:
                 self._finish()

@@ -1,4 +1,4 @@
-"""Embeddings of patches for TensorBoard's projector, each point with its patch as a picture."""
+"""Embeddings of patches for TensorBoard's projector, with the patches as pictures."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from rgan_tf.storage.image import encode_png
 from training.callbacks.stage import StageCallback
 
 MOST_PATCHES = 2000
-MOST_PIXELS = 8192  # side of the sprite; WebGL shows no more
-CONFIG = "projector_config.pbtxt"  # the name that the plugin looks for
+MOST_PIXELS = 8192  # side of the sprite; the limit of WebGL
+CONFIG = "projector_config.pbtxt"  # the plugin's file name
 _THUMBNAIL = 64  # px at most
-_SAMPLE = 20  # what the draw of the patches is for
+_SAMPLE = 20  # purpose of the random sample
 _METADATA, _SPRITE = "metadata.tsv", "sprite.png"
 
 
 class Projector(StageCallback):
-    """Writes embeddings of a fixed sample of the bank once the stage has all its steps.
+    """Writes embeddings of a fixed sample of the bank when the stage has all its steps.
 
     Args:
-      first_step, total_steps: as for `StageCallback`.
-      bank: the patches that can be retrieved.
-      embeddings: given n rows of the bank, name -> [n, D]; may return none.
+      first_step, total_steps: see `StageCallback`.
+      bank: the retrievable patches.
+      embeddings: takes n rows of the bank, returns name -> [n, D]; may return none.
       folder: TensorBoard folder of the stage.
-      split: that the bank is made of.
+      split: of the bank.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Projector(StageCallback):
 
 
 def sample_rows(count: int, most: int = MOST_PATCHES) -> np.ndarray:
-    """The same rows on every call, ascending: all of them where there are at most `most`."""
+    """A reproducible sample of rows, ascending; all rows if there are at most `most`."""
     if count <= most:
         return np.arange(count)
     return np.sort(np.random.default_rng([0, _SAMPLE]).choice(count, most, replace=False))
@@ -74,14 +74,14 @@ def write_projection(
     *,
     split: str = "train",
 ) -> None:
-    """Writes what the projector reads; the config, which names the rest, comes last.
+    """Writes the projector's files; last the config, which names the others.
 
     Args:
       folder: TensorBoard folder of a run.
-      bank: where the patches are.
+      bank: the patches.
       rows: [n] int, n at least 1; rows of the bank.
       embeddings: name -> [n, D]; the names become file names.
-      split: the bank's, for the table of labels.
+      split: of the bank, for the table of labels.
     """
     crops, side = sprite(bank, rows)
     config = ProjectorConfig()
@@ -100,7 +100,7 @@ def write_projection(
 
 
 def sprite(bank: PatchBank, rows: np.ndarray) -> tuple[np.ndarray, int]:
-    """All patches on one sheet, row by row as the projector counts them.
+    """All patches on one sheet, row by row in the projector's order.
 
     Returns:
       uint8 [H, W, 3] of at most `MOST_PIXELS` a side, and the side of one patch in px.
@@ -115,7 +115,7 @@ def sprite(bank: PatchBank, rows: np.ndarray) -> tuple[np.ndarray, int]:
 
 
 def metadata(bank: PatchBank, rows: np.ndarray, split: str) -> str:
-    """A line of labels per patch under a line of titles; a style where the bank knows it."""
+    """A line of labels per patch under a line of titles; includes the style if known."""
     lines = ["category\timage_id\tstyle\tsplit"]
     for row in rows:
         entry = bank.rows[int(row)]
@@ -125,5 +125,5 @@ def metadata(bank: PatchBank, rows: np.ndarray, split: str) -> str:
 
 
 def _label(value) -> str:
-    """One cell: neither empty, which would shift the rest, nor with a tab or line end in it."""
+    """One cell: not empty, which would shift the others, and without tabs or line ends."""
     return " ".join(str(value).split()) or "unknown" if value is not None else "unknown"

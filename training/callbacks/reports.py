@@ -1,4 +1,4 @@
-"""What training tells: a line per interval, TensorBoard scalars, pictures."""
+"""Reports of training: a line per interval, TensorBoard scalars, pictures."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from training.callbacks.stage import StageCallback, refuse_non_finite
 
 
 class ProgressLine(StageCallback):
-    """Tells step, images per second, time left and losses after every interval, on stderr.
+    """Reports step, images per second, time left and losses after every interval, on stderr.
 
-    A terminal gets a bar, everything else a JSON line.
+    On a terminal as a bar, elsewhere as JSON lines.
     """
 
     def __init__(self, first_step: int, total_steps: int, *, stage: str, batch_size: int):
@@ -33,7 +33,7 @@ class ProgressLine(StageCallback):
             total=total_steps,
             initial=first_step,
             unit="step",
-            position=0,  # also where an earlier one was left because training went back
+            position=0,  # also if an earlier bar was left open by a rollback
             dynamic_ncols=True,
             disable=not sys.stderr.isatty(),
         )
@@ -65,7 +65,7 @@ class ProgressLine(StageCallback):
 
 
 class IndexAge(StageCallback):
-    """Adds to every interval's figures how long ago the candidates were drawn; comes first."""
+    """Adds the age of the candidates to every interval's metrics; comes first."""
 
     def __init__(self, first_step: int, total_steps: int, *, age: Callable[[int], int]):
         super().__init__(first_step, total_steps)
@@ -85,7 +85,7 @@ class ScalarLog(StageCallback):
 
     def on_epoch_end(self, epoch, logs=None):
         logs = logs or {}
-        if not logs.get(SOUND_SHARE, 1.0):  # nothing but zeros
+        if not logs.get(SOUND_SHARE, 1.0):  # only zeros
             logs = {name: value for name, value in logs.items() if name.startswith("guard/")}
         with self._writer.as_default(step=self.step):
             for name, value in logs.items():
@@ -95,14 +95,14 @@ class ScalarLog(StageCallback):
 
 
 class Pictures(StageCallback):
-    """Draws pictures every so many steps, into TensorBoard and as PNG files.
+    """Draws pictures at regular steps, for TensorBoard and as PNG files.
 
     Args:
       draw: returns name -> uint8 [H, W, 3]; may return none.
       folder: TensorBoard folder.
-      picture_folder: of the PNG files.
-      every_steps: so often, and at the last step.
-      is_sound: whether the latest step was not skipped; after one that was, nothing is drawn.
+      picture_folder: folder of the PNG files.
+      every_steps: steps between pictures; also drawn at the last step.
+      is_sound: whether the latest step was not skipped; after a skipped step nothing is drawn.
     """
 
     def __init__(
@@ -120,7 +120,7 @@ class Pictures(StageCallback):
         self._draw = draw
         self._is_sound = is_sound
         self._folder = folder
-        self._writer: tf.summary.SummaryWriter | None = None  # made with the first picture
+        self._writer: tf.summary.SummaryWriter | None = None  # created for the first picture
         self._picture_folder = picture_folder
         self._every_steps = every_steps
 

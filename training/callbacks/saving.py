@@ -1,4 +1,4 @@
-"""Saves every so many steps and when asked to stop."""
+"""Saves at regular steps and when asked to stop."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from collections.abc import Callable
 from training.callbacks.stage import StageCallback, refuse_non_finite
 from training.stop import StopSignals
 
-_AGREE_EVERY_STEPS = 10  # so often several processes ask each other whether to stop
+_AGREE_EVERY_STEPS = 10  # how often several processes agree whether to stop
 
 
 class Saving(StageCallback):
-    """Saves training state and inference weights every so many steps, and on a stop signal.
+    """Saves training state and inference weights at regular steps and on a stop signal.
 
-    When a signal asks to stop, the running step is finished, everything is saved, and `Interrupted`
-    is raised; the same command then continues. State that is not finite is never saved: it would
-    replace the state to go back to. Nor is state saved while steps are being skipped: where a
-    signal stops training meanwhile, it continues from the checkpoint before.
+    When a signal asks to stop, the current step is finished, everything is saved, and `Interrupted`
+    is raised; the same command then resumes. State that is not finite is never saved, because it
+    would replace the state to roll back to. Nor is state saved while steps are being skipped: if a
+    signal then stops training, it resumes from the checkpoint before.
 
     Args:
-      first_step, total_steps: as for `StageCallback`.
-      save: writes the checkpoint of a step, and then the inference weights.
-      every_steps: so often.
-      stop: tells whether to stop.
-      is_finite: whether every weight is a number.
-      is_sound: whether the latest step was not skipped, or only for an overflow of float16.
-      any_process: whether a flag is raised in any process that trains along.
-      processes: how many there are.
+      first_step, total_steps: see `StageCallback`.
+      save: writes the checkpoint of a step and then the inference weights.
+      every_steps: steps between saves.
+      stop: holds the stop signal.
+      is_finite: whether every weight is finite.
+      is_sound: whether the latest step was not skipped, or only because of a float16 overflow.
+      any_process: whether a flag is set in any training process.
+      processes: number of training processes.
     """
 
     def __init__(
@@ -59,26 +59,26 @@ class Saving(StageCallback):
         if self._is_due() or (is_asked and self._is_sound()):
             self._save_now(logs)
         if is_asked:
-            # The signal may have come to another process only.
+            # The signal may have reached another process only.
             self._stop.number = self._stop.number or int(signal.SIGTERM)
             self._stop.obey(f"at step {self.step} of {self.total_steps}")
 
     def save_early(self) -> None:
-        """Saves where a callback has ended training before the last step."""
+        """Saves if a callback has ended training before the last step."""
         if self.step != self._saved_at and self._is_sound():
             self._save_now(None)
 
     def _is_asked(self) -> bool:
         if self._processes == 1:
             return bool(self._stop.number)
-        # Every process has to stop after the same step, or the others wait for it for ever.
+        # All processes must stop after the same step, or the others wait for ever.
         asks = self.step % _AGREE_EVERY_STEPS == 0 or self.step == self.total_steps
         return asks and self._any_process(bool(self._stop.number))
 
     def _is_due(self) -> bool:
         if self.step == self.total_steps:
             return self._is_sound()
-        # Put off while steps are skipped: then until the first sound one.
+        # While steps are skipped, saving waits for the next sound one.
         since = self.step - self._saved_at // self._every_steps * self._every_steps
         return since >= self._every_steps and self._is_sound()
 

@@ -1,4 +1,4 @@
-"""What all callbacks of a stage share."""
+"""Base of the callbacks of a stage."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rgan_tf.errors import Diverged
 
 
 class StageCallback(tf.keras.callbacks.Callback):
-    """Base: knows the stage's step count, which goes on over restarts.
+    """Knows the stage's step count, which continues over restarts.
 
     Args:
       first_step: steps done before this `fit`.
@@ -27,20 +27,20 @@ class StageCallback(tf.keras.callbacks.Callback):
 
 
 def refuse_non_finite(step: int, logs: dict | None, broken: str = "") -> None:
-    """Stops training that has left the numbers, whatever the guard let pass.
+    """Raises if training has become non-finite, whatever the guard let pass.
 
     Args:
       step: steps done.
       logs: name -> value.
-      broken: what else is not finite, in words.
+      broken: other non-finite things, in words.
 
     Raises:
-      Diverged: if a value is not finite, or `broken` says so.
+      Diverged: if a value is not finite, or `broken` is not empty.
     """
     names = sorted(name for name, value in (logs or {}).items() if not math.isfinite(value))
     names += [broken] if broken else []
     if names:
         raise Diverged(
-            f"step {step}: {', '.join(names)} not finite; the last checkpoint is from "
+            f"step {step}: {', '.join(names)} not finite; the last checkpoint is intact; "
             "before; lower the learning rates or the adversarial weights"
         )

@@ -1,1 +1,1 @@
-"""The commands of `rgan` that train, measure and report, one module each; see `rgan_tf.cli`."""
+"""The commands of `rgan` that train, evaluate and report, one module each; see `rgan_tf.cli`."""

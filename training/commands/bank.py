@@ -1,4 +1,4 @@
-"""`rgan bank`: a bank of patches as a thing of its own, apart from prepared data."""
+"""`rgan bank`: builds, changes and inspects banks of patches."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _MODULES = {
     "info": "look",
     "tune": "tune",
 }
-"""Task -> module of `training.bank` with a function of its name."""
+"""Task -> module of `training.bank` that has a function of the same name."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares one sub-command per thing that can be done with a bank."""
+    """Declares one sub-command per task."""
     tasks = parser.add_subparsers(dest="task", required=True, metavar="TASK")
 
     def task(name: str, text: str) -> argparse.ArgumentParser:
@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--like",
         metavar="PLACE",
         help="bank, data folder or run whose names it uses, and whose graphs it borrows for "
-        "patches that come without one",
+        "patches without one",
     )
     made.add_argument(
         "--backbone",
@@ -91,21 +91,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> dict[str, Any]:
-    """Does the task and returns what came of it."""
+    """Runs the task and returns its result."""
     started = time.monotonic()
     module = importlib.import_module(f"training.bank.{_MODULES[args.task]}")
     try:
         result = getattr(module, args.task)(args)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT) and error.filename is None:
-            # A full disk does not say which; a write names no file.
+            # The error of a full disk does not name the disk, nor does that of a write name a file.
             error.filename = _written_by(args)
         raise
     return {**result, "seconds": round(time.monotonic() - started, 2)}
 
 
 def _written_by(args: argparse.Namespace) -> str:
-    """What the task was to write."""
+    """What the task was writing."""
     names = (getattr(args, name, None) for name in ("picture", "out", "bank"))
     return next(str(name) for name in names if name)
 
@@ -136,5 +136,5 @@ def _add_sources(parser: argparse.ArgumentParser) -> None:
 
 def _add_duplicates(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--skip-duplicates", action="store_true", help="leave out what is there already"
+        "--skip-duplicates", action="store_true", help="leave out patches that are already there"
     )

@@ -1,4 +1,4 @@
-"""`rgan compare`: systems under one budget and one judge, as one table and one picture."""
+"""`rgan compare`: systems under one budget and one judge, as a table and a picture."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dry-run",
         action="store_true",
-        help="only say what would be trained, with which settings, and how long it may take where "
-        "runs of --out show how fast it goes; writes nothing",
+        help="only show what would be trained, with which settings, and how long it may take (if "
+        "runs of --out show how fast it goes); writes nothing",
     )
 
 

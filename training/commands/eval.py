@@ -1,4 +1,4 @@
-"""`rgan eval`: what a run reaches, as one JSON, one metrics.jsonl line and pictures."""
+"""`rgan eval`: evaluates a run; writes one JSON, one metrics.jsonl line and pictures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`rgan prepare`: images and annotations to a data folder that `rgan train` takes."""
+"""`rgan prepare`: turns images and annotations into a data folder for `rgan train`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from rgan_tf import registered_names
 from rgan_tf.errors import BadInput
 
-_TOLD = 3  # bad images by name; the manifest has them all
+_SHOWN = 3  # bad images named in the result; the manifest has them all
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -67,7 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> dict[str, Any]:
-    """Prepares the chosen data set and returns what is in the folder."""
+    """Prepares the chosen data set and returns a summary of the folder."""
     from rgan_tf.data.prepare import prepare_dataset
     from training.datasets import READERS
 
@@ -95,7 +95,7 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
         "image_size": manifest["image_size"],
         "backbone": manifest["backbone"],
         "bad_images": len(manifest["bad_images"]),
-        "first_bad_images": manifest["bad_images"][:_TOLD],
+        "first_bad_images": manifest["bad_images"][:_SHOWN],
         "renumbered_images": manifest["renumbered_images"],
         "skipped": manifest["skipped"],
         "skipped_first": manifest["skipped_first"],

@@ -1,4 +1,4 @@
-"""`rgan report`: a run as one HTML file that needs nothing else to be read."""
+"""`rgan report`: writes a run as one self-contained HTML file."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> dict[str, Any]:
-    """Writes the report and says what is in it."""
+    """Writes the report and returns a summary of its content."""
     from pathlib import Path
 
     from rgan_tf import released

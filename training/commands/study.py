@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     made.add_argument("--seed", type=int, default=0, help="of scenes, order, sides and noise (0)")
     made.add_argument("--out", required=True, metavar="FOLDER", help="study folder to make")
 
-    report = task("report", "what the answers say")
+    report = task("report", "evaluate the answers")
     report.add_argument("--study", required=True, metavar="FOLDER", help="made by rgan study make")
     report.add_argument(
         "--answers", required=True, nargs="+", metavar="FILE", help="one file per participant"

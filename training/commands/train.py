@@ -1,4 +1,4 @@
-"""`rgan train`: config and data to a run folder, through all three stages."""
+"""`rgan train`: trains the three stages of a run folder from config and data."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--stages-from",
         metavar="RUN",
-        help="take the first two stages from this run, which may differ in the joint stage only",
+        help="take the first two stages from this run, which may differ only in the joint stage",
     )
     parser.add_argument(
         "--as-they-are",
         action="store_true",
-        help="with --stages-from: take them even if training them with this config gave others",
+        help="with --stages-from: take them even if this config would train others",
     )
     parser.add_argument("--max-steps", type=int, help="at most so many steps per stage")
     parser.add_argument("--dry-run", action="store_true", help="print the resolved config only")
@@ -50,7 +50,7 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
     if args.profile is not None and args.profile < 0:
         raise BadInput(f"--profile {args.profile}: must be a step, at least 0")
     if args.as_they_are and not args.stages_from:
-        raise BadInput("--as-they-are: says how --stages-from is meant; name a run by it")
+        raise BadInput("--as-they-are: only applies to --stages-from; name a run there")
     if args.max_steps is not None:
         config = at_most(config, args.max_steps)
     if args.dry_run:
@@ -58,7 +58,7 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
     if not args.data or not args.run:
         raise BadInput("rgan train: --data and --run are needed (or --dry-run)")
 
-    from training.api import train  # which takes seconds
+    from training.api import train  # takes seconds to import
 
     trained = train(
         config,

@@ -1,1 +1,1 @@
-"""Systems under one budget and one judge, as one table and one picture."""
+"""Compares systems under one budget and one judge, as a table and a picture."""

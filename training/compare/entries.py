@@ -1,4 +1,4 @@
-"""The rows of a comparison: which run a system comes from, and how that run differs."""
+"""The rows of a comparison: from which run each system comes, and how that run differs."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ ABLATION = ("no_selection_loss", "no_cooccurrence_loss", "no_retrieval_losses")
 """RetrieveGAN without its losses, as in the paper's table 2."""
 
 SEES_THE_TRUTH = ("oracle_patches",)
-"""Systems that are given what no user has, and so are bounds and not rivals."""
+"""Systems that get what users do not have: bounds, not rivals."""
 
-_NO_REDRAWS = "retrieval.redraw_every_steps=0"  # they follow an embedding, which is not learned
+_NO_REDRAWS = "retrieval.redraw_every_steps=0"  # redraws need a learned embedding
 _SETTINGS: dict[str, tuple[str, ...]] = {
     "pastegan_style": ("retrieval.choice=nearest_random", _NO_REDRAWS),
     "graph_nearest": ("retrieval.choice=nearest", _NO_REDRAWS),
@@ -36,7 +36,7 @@ _SETTINGS: dict[str, tuple[str, ...]] = {
     "no_cooccurrence_loss": ("losses.cooccurrence=0",),
     "no_retrieval_losses": ("losses.selection=0", "losses.cooccurrence=0"),
 }
-_PARTS_OF_A_RUN = ("sg2im", "pasted_canvas")  # of retrievegan's, where that is there
+_PARTS_OF_A_RUN = ("sg2im", "pasted_canvas")  # taken from the retrievegan run, if there is one
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,10 +45,10 @@ class Entry:
 
     Attributes:
       name: of the row, unique.
-      system: what `rgan eval` calls it.
+      system: its name in `rgan eval`.
       config: as the user named it.
-      run: name of the run folder it comes from.
-      settings: overrides of that run, beside those of all.
+      run: name of its run folder.
+      settings: overrides of that run, besides those of all runs.
       base: name of the run whose first two stages it takes; None trains its own.
       steps: of the run's joint stage.
       first_steps: of the first two stages of `base`.
@@ -67,12 +67,12 @@ class Entry:
 def entries_of(configs: Mapping[str, Config], systems: Sequence[str]) -> list[Entry]:
     """One row for every system of every config.
 
-    All systems of a config share the first two stages of its `retrievegan` run, and have as many
-    steps of the joint stage. sg2im is that first stage; where the joint stage is longer it is
-    trained for as many steps by itself.
+    All systems of a config share the first two stages of its `retrievegan` run and have the same
+    number of joint steps. sg2im is that first stage; if the joint stage is longer, it is trained
+    separately for that many steps.
 
     Args:
-      configs: as the user named it -> resolved config.
+      configs: name given by the user -> resolved config.
       systems: from `SYSTEMS`, `ABLATION` and the registered retrievers, without repeats.
 
     Raises:
@@ -84,7 +84,7 @@ def entries_of(configs: Mapping[str, Config], systems: Sequence[str]) -> list[En
         prefix = f"{names[named]}-" if len(configs) > 1 else ""
         base = f"{prefix}retrievegan"
         joint, first = config.training.steps, config.sg2im.steps
-        # The run with the shared stages comes first, wherever its row stands.
+        # The run with the shared stages comes first, wherever its row is.
         for system in sorted(systems, key=lambda name: name != "retrievegan"):
             run, settings, steps = f"{prefix}{system}", _settings_of(system), joint
             if system == "sg2im" and joint > first:
@@ -117,7 +117,7 @@ def _settings_of(system: str) -> tuple[str, ...]:
 
 
 def _short_names(configs: list[str]) -> dict[str, str]:
-    """A name for folders and rows per config: its stem, numbered where two have the same."""
+    """A name for folders and rows per config: its stem, numbered if it is not unique."""
     names: dict[str, str] = {}
     for config in configs:
         stem = re.sub(r"[^\w.+-]", "_", Path(config).stem) or "config"

@@ -1,4 +1,4 @@
-"""The comparison as a picture: the same graphs down, the systems across."""
+"""The comparison as a picture: one row per graph, one column per system."""
 
 from __future__ import annotations
 

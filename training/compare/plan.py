@@ -1,4 +1,4 @@
-"""What a comparison would train, and how long that may take; nothing is written."""
+"""What a comparison would train and how long that may take; writes nothing."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from rgan_tf.runs import STAGES, open_run
 from training.compare.entries import Entry
 from training.configuration import changed_settings, named_config
 
-_BASE_ONLY = ("training.steps=0",)  # of a run that only lends its first two stages
+_BASE_ONLY = ("training.steps=0",)  # of a run that only provides its first two stages
 
 
 def plan(entries: Sequence[Entry], overrides: Sequence[str], runs: Path) -> list[dict[str, Any]]:
-    """One description per run, in the order in which they are trained.
+    """One description per run, in training order.
 
     Args:
       entries: the rows.
@@ -24,13 +24,13 @@ def plan(entries: Sequence[Entry], overrides: Sequence[str], runs: Path) -> list
 
     Returns:
       Of each run its name, config, the settings that are not the defaults, the run whose first two
-      stages it takes, the steps of each stage that are wanted, done and left, and `seconds`: what
-      is left at the rate at which runs of the same config did the stage here; None where none did.
+      stages it takes, the steps of each stage that are wanted, done and left, and `seconds`: time
+      for the rest, at the rate of runs of the same config on this machine; None if there are none.
     """
     planned: dict[str, tuple[Entry, Config]] = {}
     for entry in entries:
         if entry.base is not None and entry.base not in planned:
-            # As `Steps.train` has it: a run that lends its stages is trained before.
+            # As in `Steps.train`: a run that provides its stages is trained first.
             settings = (*overrides, *_BASE_ONLY)
             planned[entry.base] = entry, named_config(entry.config, settings)
         if entry.run not in planned:
@@ -69,7 +69,7 @@ def plan(entries: Sequence[Entry], overrides: Sequence[str], runs: Path) -> list
 
 
 def plan_lines(runs: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The plan for people, a line per run."""
+    """The plan as text, one line per run."""
     lines = []
     for run in runs:
         parts = []
@@ -83,15 +83,15 @@ def plan_lines(runs: Sequence[Mapping[str, Any]]) -> list[str]:
                 parts.append(f"{stage} {'is done' if of['steps'] else '-'}")
         lines.append(f"{run['run']}: {', '.join(parts)}; {_duration(run['seconds'])}")
     known = [run["seconds"] for run in runs if run["seconds"] is not None]
-    total = "together: " + (_duration(sum(known)) if known else "how long is not known")
+    total = "together: " + (_duration(sum(known)) if known else "of unknown duration")
     if known and len(known) < len(runs):
-        total += f", and {len(runs) - len(known)} runs of which it is not known"
-    return [*lines, f"{total}; evaluating them comes on top"]
+        total += f", and {len(runs) - len(known)} runs of unknown duration"
+    return [*lines, f"{total}, plus the time for evaluation"]
 
 
 def _duration(seconds: float | None) -> str:
     if seconds is None:
-        return "how long is not known before a run of this config has trained the stage here"
+        return "of unknown duration until a run of this config has trained the stage here"
     if seconds < 60:
         return f"about {seconds:.0f} s"
     return f"about {seconds / 60:.0f} min" if seconds < 7200 else f"about {seconds / 3600:.1f} h"
@@ -103,7 +103,7 @@ def _wanted(config: Config) -> dict[str, int]:
 
 
 def _done(folder: Path) -> dict[str, dict[str, Any]]:
-    """Stage -> its record; empty for a run that is not there."""
+    """Stage -> its record; empty for a run that does not exist."""
     if not (folder / "run.json").is_file():
         return {}
     run = open_run(str(folder))
@@ -113,7 +113,7 @@ def _done(folder: Path) -> dict[str, dict[str, Any]]:
 def _rates(
     done: Mapping[str, tuple[str, dict[str, dict[str, Any]]]],
 ) -> dict[tuple[str, str], float]:
-    """(config, stage) -> seconds per step, of all steps that were measured."""
+    """(config, stage) -> seconds per step, over all measured steps."""
     measured: dict[tuple[str, str], list[tuple[float, int]]] = {}
     for config, records in done.values():
         for stage, record in records.items():

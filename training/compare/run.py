@@ -1,4 +1,4 @@
-"""A comparison from Python: `compare` does what `rgan compare` does, which calls it."""
+"""Comparison from Python: `compare` is what `rgan compare` calls."""
 
 from __future__ import annotations
 
@@ -41,18 +41,18 @@ def compare(
     Args:
       configs: YAML files or shipped names.
       data: folder made by `rgan prepare`.
-      out: folder of runs, table and picture; continued.
+      out: folder of runs, table and picture; resumed.
       systems: rows per config, of `SYSTEMS`, `ABLATION` and the names of registered retrievers.
       overrides: `section.key=value` of every config.
-      split: that is judged.
+      split: the split to judge on.
       seed: of the evaluation.
       resamples: for its intervals.
       metric_backbone: network of the distances.
       weights_dir: folder with backbone weight files.
-      dry_run: only says what would be trained, and writes nothing.
+      dry_run: only return what would be trained, and write nothing.
 
     Returns:
-      `table`, `picture` (paths) and `rows`; with `dry_run` what `plan` says.
+      `table`, `picture` (paths) and `rows`; with `dry_run` the result of `plan`.
 
     Raises:
       BadInput: if something does not fit together; nothing is trained then.
@@ -75,14 +75,14 @@ def compare(
     if out.exists() and not out.is_dir():
         raise BadInput(f"--out {out}: is a file; name a folder")
 
-    # What cannot be done is said before hours of training.
+    # Report what is impossible before hours of training.
     for entry in entries:
         check_data_fits(named_config(entry.config, [*overrides, *entry.settings]), opened)
     for name, config in opened_configs.items():
         if config.retrieval.choice != "learned":
             raise BadInput(
                 f"{name}: has retrieval.choice={config.retrieval.choice}; the systems that are "
-                "compared say how patches are chosen, so leave it out"
+                "compared decide how patches are chosen, so leave it out"
             )
     if dry_run:
         return _planned(entries, data, out, overrides)

@@ -1,4 +1,4 @@
-"""Trainings and evaluations as processes of their own, each done once and kept."""
+"""Trainings and evaluations in separate processes, each done once and kept."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from rgan_tf.storage.files import atomic_folder, read_json, write_json_atomic
 from training.compare.entries import Entry
 
 _ERRORS = {kind.exit_code: kind for kind in (BadInput, Diverged, CorruptData, Interrupted)}
-_VERSION = 1  # of what is evaluated; another one asks for it anew
-_FOUND_DONE = 60.0  # seconds in which a process finds that there is nothing to do
+_VERSION = 1  # of the evaluation; a new one discards stored results
+_FOUND_DONE = 60.0  # a process that takes fewer seconds had nothing to do
 _CHILD = "from rgan_tf.cli import console; console()"
 
 
 class Evaluation(NamedTuple):
-    """What `rgan eval` found.
+    """The result of `rgan eval`.
 
     Attributes:
       metrics: name -> value.
@@ -37,7 +37,7 @@ class Evaluation(NamedTuple):
 
 
 class _Progress:
-    """Says what begins, and how long the rest may take if it goes on like this."""
+    """Prints what begins, and an estimate of the time left."""
 
     def __init__(self, count: int):
         self._left = count
@@ -45,7 +45,7 @@ class _Progress:
 
     @contextlib.contextmanager
     def of(self, text: str) -> Iterator[None]:
-        """Around one of the `count` pieces of work."""
+        """Context for one of the `count` pieces of work."""
         rest = ""
         real = [seconds for seconds in self._seconds if seconds > _FOUND_DONE]
         if real:
@@ -61,15 +61,15 @@ class _Progress:
 class Steps:
     """Runs `rgan train` and `rgan eval` for the entries of a comparison.
 
-    A process of its own keeps what one system leaves in memory away from the next, and is
-    interrupted and continued like any other.
+    Separate processes keep the memory of one system from the next, and can be interrupted and
+    resumed like any other.
 
     Args:
       out: of the comparison; runs go to OUT/runs, evaluations to OUT/evaluations.
       data: prepared folder.
       overrides: of every config.
       weights_dir: folder with weight files, or None.
-      count: of entries, for the time that is left.
+      count: number of entries, for the estimate of the time left.
     """
 
     def __init__(
@@ -83,15 +83,15 @@ class Steps:
         self._trained: set[str] = set()
 
     def run_folder(self, run: str) -> Path:
-        """Where a run is."""
+        """The folder of a run."""
         return self._out / "runs" / run
 
     def train(self, entry: Entry) -> None:
-        """Trains the run of an entry, and before it the one whose stages it shares.
+        """Trains the run of an entry, after the run whose stages it shares.
 
         Raises:
-          BadInput: if what is there was trained for longer, or on other first stages.
-          RganError: as the training ended; the same command continues.
+          BadInput: if the existing run was trained for longer, or on other first stages.
+          RganError: the error of the training; the same command resumes.
         """
         if entry.run in self._trained:
             return
@@ -103,7 +103,7 @@ class Steps:
         self._trained.add(entry.run)
 
     def steps(self, entry: Entry) -> int | None:
-        """How many steps the weights of an entry's own stage were trained; None: it has none."""
+        """How many steps the entry's own stage was trained; None if it has none."""
         if entry.system == "pasted_canvas":
             return None
         stage = "sg2im" if entry.system == "sg2im" else "retrievegan"
@@ -120,14 +120,14 @@ class Steps:
         )
 
     def _check(self, entry: Entry) -> None:
-        """Whether the run is what its row says."""
+        """Checks that the run matches its row."""
         folder = self.run_folder(entry.run)
         run = open_run(str(folder))
         found = run.stage_record("retrievegan").get("steps")
         if found != entry.steps:
             raise BadInput(
                 f"{folder}: was trained for {found} joint steps, {entry.steps} are asked for; name "
-                "another --out, or remove it to train it anew"
+                "another --out, or remove it to train it again"
             )
         if entry.base is None:
             return
@@ -137,7 +137,7 @@ class Steps:
             if ours != theirs:
                 raise BadInput(
                     f"{folder}: has another stage {stage} than {base.folder}; remove it to train "
-                    "it anew on that one's"
+                    "it again with that stage"
                 )
 
     def evaluate(
@@ -151,10 +151,10 @@ class Steps:
         backbone: str,
         backbone_weights: str,
     ) -> Evaluation:
-        """Figures and images of one entry; from disk where they are of these very weights.
+        """Metrics and images of one entry; from disk if they are of these very weights.
 
         Raises:
-          RganError: as the evaluation ended.
+          RganError: the error of the evaluation.
         """
         run = open_run(str(self.run_folder(entry.run)))
         identity = {
@@ -175,7 +175,7 @@ class Steps:
             found = read_json(result)
             if found.get("identity") == identity:
                 return Evaluation(found["metrics"], folder / "images" / split)
-            # Of other weights or another protocol: kept, it may be what a table was made of.
+            # Results of other weights or another protocol are kept: a table may be based on them.
             number += 1
             folder = self._out / "evaluations" / f"{entry.name}-{number}"
             result = folder / "result.json"
@@ -202,17 +202,17 @@ class Steps:
             self._run(words)
 
     def _run(self, words: list[Any]) -> dict[str, Any]:
-        """One `rgan` command; its progress goes to our stderr.
+        """Runs one `rgan` command; its progress goes to our stderr.
 
         Raises:
-          RganError: of the kind that its exit code names.
+          RganError: of the type of its exit code.
         """
         command = [sys.executable, "-c", _CHILD, *map(str, words)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
             try:
                 output = process.communicate()[0]
             except BaseException:
-                # It saves what it has before it ends; leaving earlier would kill it.
+                # It saves its state before it ends; exiting earlier would kill it.
                 process.send_signal(signal.SIGTERM)
                 process.wait()
                 raise
@@ -222,5 +222,5 @@ class Steps:
             if process.returncode < 0:
                 raise Interrupted(f"{what}: it was killed; the same command continues from here")
             advice = "" if kind in (BadInput, CorruptData) else "; the same command continues"
-            raise kind(f"{what}, the lines above say why{advice}")
+            raise kind(f"{what}; see the lines above{advice}")
         return json.loads(output.splitlines()[-1])

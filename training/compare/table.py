@@ -1,4 +1,4 @@
-"""The comparison as a table: one row a system, one column a figure."""
+"""The comparison as a table: one row per system, one column per metric."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from training.evaluation.protocol import INTERVAL
 
 
 class Column(NamedTuple):
-    """One figure.
+    """One metric.
 
     Attributes:
       title: of the column.
-      start: how the metric's name may begin, after the system's.
-      boxes: "predicted" or "true"; "" for figures that know no layout.
-      better: "lower", "higher", or "" where neither is.
+      start: possible prefixes of the metric's name, after the system's.
+      boxes: "predicted" or "true"; "" for metrics without a layout.
+      better: "lower", "higher", or "" if neither is.
       digits: after the point.
     """
 
@@ -50,7 +50,7 @@ def rows_of(
 
     Args:
       entries: the rows.
-      metrics: name of an entry -> what `rgan eval` found.
+      metrics: name of an entry -> result of `rgan eval`.
     """
     return [
         {
@@ -62,12 +62,12 @@ def rows_of(
 
 
 def markdown(rows: Sequence[dict[str, Any]], *, split: str, steps: Mapping[str, int | None]) -> str:
-    """The table; bold is the best of those that do not see the truth.
+    """The table; the best value of the systems that do not see the truth is bold.
 
     Args:
-      rows: of `rows_of`.
-      split: what was evaluated.
-      steps: name of a system -> of its own stage; None for one that is not trained.
+      rows: from `rows_of`.
+      split: the evaluated split.
+      steps: name of a system -> steps of its own stage; None if it is not trained.
     """
     titles = [column.title for column in COLUMNS if any(row[column.title] for row in rows)]
     columns = {column.title: column for column in COLUMNS}
@@ -91,11 +91,11 @@ def _figure(entry: Entry, column: Column, metrics: Mapping[str, Any]) -> dict[st
     if column.boxes:
         place = f"{entry.system}/{column.boxes}_boxes/"
     elif column.start == ("style_agreement",):
-        # The canvas shows the very patches of the learned choice.
+        # The canvas shows the patches of the learned choice.
         learned = entry.system in ("retrievegan", "pasted_canvas")
         place = f"retrieval/{'learned' if learned else entry.system}/"
     else:
-        # sg2im predicts boxes of its own, all others by the joint stage.
+        # sg2im has its own box predictor, all others use that of the joint stage.
         place = "sg2im/layout/" if entry.system == "sg2im" else "layout/"
     for name, value in metrics.items():
         rest = name.removeprefix(place)

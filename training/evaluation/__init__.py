@@ -1,1 +1,1 @@
-"""Evaluation of a run: image quality, layout, retrieval; each a task that can run alone."""
+"""Evaluation of a run: image quality, layout, retrieval; each task can run alone."""

@@ -1,7 +1,7 @@
-"""Classification score: do the objects of an image look like what they are said to be?
+"""Classification score: do the objects of an image look like their categories?
 
-The judge is one for all systems: a linear discriminant on frozen features of crops that were cut
-out of real training images of the same resolution, in the same way.
+All systems have the same judge: a linear discriminant on frozen features of crops, cut in the same
+way out of real training images of the same resolution.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ def training_crops(
     """Features [N, Dx] float32 and categories [N] int32 of objects of real images.
 
     Args:
-      backbone: sees the crops.
+      backbone: computes the features.
       scenes: batches of training scenes.
-      count: at most so many.
+      count: maximum number of objects.
     """
     features: list[np.ndarray] = []
     categories: list[np.ndarray] = []
@@ -47,7 +47,7 @@ def training_crops(
 
 
 def fit_crop_judge(features: np.ndarray, categories: np.ndarray) -> CropJudge | None:
-    """The judge of `training_crops`; None where there is only one category to tell."""
+    """The judge of `training_crops`; None if there is only one category."""
     return fit_discriminant(features, categories) if len(np.unique(categories)) > 1 else None
 
 
@@ -55,8 +55,8 @@ class CropTally:
     """Counts the objects of one system's images that the judge recognises.
 
     Args:
-      judge: as fitted.
-      backbone: sees the crops.
+      judge: a fitted judge.
+      backbone: computes the features.
     """
 
     def __init__(self, judge: CropJudge, backbone: Backbone):
@@ -68,7 +68,7 @@ class CropTally:
         self._count = 0
 
     def add(self, images: np.ndarray, boxes: tf.Tensor, objects: tf.Tensor) -> None:
-        """Takes in images [B, H, W, 3] uint8, the boxes [B, O, 4] they were drawn in, [B, O]."""
+        """Counts images [B, H, W, 3] uint8 with objects [B, O] drawn in boxes [B, O, 4]."""
         features, mask = _features(self._backbone, images, boxes, objects)
         self._predicted.append(self._judge.predict(features))
         self._categories.append(objects.numpy()[mask])
@@ -103,7 +103,7 @@ class CropTally:
 def _features(
     backbone: Backbone, images: np.ndarray, boxes: tf.Tensor, objects: tf.Tensor
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Features [N, Dx] of the crops of all objects, and which they are, [B, O] bool."""
+    """Features [N, Dx] of the crops of all real objects, and their mask [B, O] bool."""
     mask = objects.numpy() > 0  # [B, O]
     pixels = tf.cast(images, tf.float32) / 127.5 - 1.0  # [B, H, W, 3]
     crops = crop_objects(pixels, boxes, backbone.input_size).numpy()[mask]  # [N, S, S, 3]

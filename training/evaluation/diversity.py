@@ -1,4 +1,4 @@
-"""Diversity: how much two samples of one scene graph differ."""
+"""Diversity: the difference between two samples of one scene graph."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from training.evaluation.systems import Batch, row_seeds
 
 
 class NamedDistance(NamedTuple):
-    """A distance of images and what a metric made of it is called.
+    """A distance of images and the name of its metric.
 
     Attributes:
-      name: says the network, and whether it is LPIPS.
+      name: includes the network, and whether it is LPIPS.
       measure: two arrays [B, H, W, 3] float32 in [-1, 1] -> [B].
     """
 
@@ -36,16 +36,16 @@ class NamedDistance(NamedTuple):
 
 
 def load_distance(network: str, weights_dir: str | None) -> NamedDistance:
-    """The distance that diversity is measured with.
+    """Loads the distance for diversity.
 
-    It should not be the network of the perceptual loss, which the generator was trained to please.
+    Should not be the network of the perceptual loss, on which the generator was trained.
 
     Args:
       network: a backbone, or "lpips_" and a network of `metrics.lpips`.
       weights_dir: folder with weight files, or None.
 
     Raises:
-      BadInput: if it is not known or its weights are not at hand.
+      BadInput: if it is unknown or its weights are not found.
     """
     if network.startswith("lpips_"):
         distance = load_lpips(network.removeprefix("lpips_"), weights_dir)
@@ -70,9 +70,9 @@ def diversity_metrics(
       networks: trained stage-3 networks.
       scenes: batches of a split with candidates.
       distance: between images; part of the metric's name.
-      protocol: its seed is that of the first sample; the second has seed + 1.
+      protocol: has the seed of the first sample; the second has seed + 1.
       retriever: chooses the patches; None takes the learned one.
-      library: the patches, where the batches do not carry them.
+      library: the patches, if the batches do not contain them.
       repeats: see `synthesise`.
     """
     seed = protocol.seed

@@ -1,4 +1,4 @@
-"""Evaluation from Python: `evaluate` does what `rgan eval` does, which calls it."""
+"""Evaluation from Python: `evaluate` is what `rgan eval` calls."""
 
 from __future__ import annotations
 
@@ -35,22 +35,22 @@ def evaluate(
     batch_size: int = 16,
     weights_dir: str | Path | None = None,
 ) -> dict[str, Any]:
-    """Measures a run on one split, or on each; writes metrics, TensorBoard summaries and pictures.
+    """Evaluates a run on one or all splits; writes metrics, TensorBoard summaries and pictures.
 
     Args:
       run: run folder or `released:NAME`.
-      data: prepared folder; None takes what the run was trained on.
+      data: prepared folder; None takes that of the run.
       split: "train", "val", "test" or "all".
       only: one of `TASKS`; None runs all.
       systems: whose images are judged, of `SYSTEMS`; None takes all that the run has.
       seed: of the random retrieval and of the intervals.
       resamples: for the intervals of distances, and 50 times as many for means; 0: no intervals.
-      out: folder for the results; None takes the run folder, and writes nothing for a released run.
-      save_images: folder for every judged image as PNG; None = none.
+      out: folder for the results; None takes the run folder, or writes nothing for a released run.
+      save_images: folder for every judged image as PNG, or None.
       metric_backbone: network of the distances and scores.
       diversity_network: network of the distance between two samples of a graph.
       repeats: whether objects of a scene may get the same patch while others are free.
-      batch_size: scenes at once.
+      batch_size: scenes per batch.
       weights_dir: folder with backbone weight files.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Image quality: every system's images beside the same real ones, under one protocol."""
+"""Image quality: every system's images against the same real ones, under one protocol."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from training.evaluation.protocol import INTERVAL, Protocol
 from training.evaluation.systems import Batch, Drawn, System
 
 Keep = Callable[[str, np.ndarray, np.ndarray], None]
-"""Given a system's title, image ids [B] and images [B, H, W, 3] uint8: what else is done with
+"""Called with a system's title, image ids [B] and images [B, H, W, 3] uint8, e.g. to save
 them."""
 
 
@@ -50,13 +50,13 @@ def image_metrics(
 
     Args:
       systems: what to compare.
-      scenes: gives the split's batches, afresh at every call.
+      scenes: returns the split's batches, from the start at every call.
       real: [N, D] float32, `real_features` of the split.
-      floor: [M, D] float32, of real images that are not in the split; None if there are none.
+      floor: [M, D] float32, of real images outside the split; None if there are none.
       backbone: the network whose last features are compared; part of the metrics' names.
       protocol: split, seed and resamples.
-      crop_judge: recognises the objects; None leaves them out.
-      keep: sees all images, such as to save them.
+      crop_judge: recognises the objects; None leaves the crops out.
+      keep: called with all images, e.g. to save them.
 
     Returns:
       metric name -> value, and name + `INTERVAL` -> [low, high]. `floor/real` is the distance
@@ -101,7 +101,7 @@ def _judge(
     crop_judge: CropJudge | None,
     keep: Keep | None,
 ) -> dict[str, Any]:
-    """All figures of one system."""
+    """All metrics of one system."""
 
     @tf.function(reduce_retracing=True)
     def draw(batch: Batch) -> Drawn:
@@ -162,7 +162,7 @@ def _distances(
 
 
 class _Real(NamedTuple):
-    """Features [N, D] of real images and their statistics, which all systems share."""
+    """Features [N, D] of real images and their statistics, shared by all systems."""
 
     features: np.ndarray
     statistics: FeatureStatistics

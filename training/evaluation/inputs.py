@@ -1,4 +1,4 @@
-"""What the commands that judge runs are given, checked in one place."""
+"""Checks of the inputs of commands that evaluate runs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from rgan_tf.runs import Run
 
 
 def check_seed(seed: int) -> None:
-    """Refuses a seed that is no int32.
+    """Refuses a seed that is not a non-negative int32.
 
     Raises:
       BadInput: names the option.
@@ -18,7 +18,7 @@ def check_seed(seed: int) -> None:
 
 
 def check_resamples(resamples: int) -> None:
-    """Refuses a number of resamples that gives no spread.
+    """Refuses a number of resamples without a spread.
 
     Raises:
       BadInput: names the option.
@@ -28,12 +28,12 @@ def check_resamples(resamples: int) -> None:
 
 
 def open_data_of(run: Run, name: str, folder: str | None) -> PreparedData:
-    """The data that a run is judged on.
+    """Opens the data on which a run is evaluated.
 
     Args:
       run: an opened run.
-      name: how the user called it.
-      folder: as given by --data; None takes what the run was trained on.
+      name: the run as the user named it.
+      folder: from --data; None takes that of the run.
 
     Raises:
       BadInput: if there is none, or it does not fit the run.

@@ -33,10 +33,9 @@ def layout_metrics(
 ) -> dict[str, Any]:
     """Box overlap, recall at 0.3 and 0.5, collisions, and the share of relationships that hold.
 
-    The graph does not say which of several interchangeable objects is which, so predicted and
-    true boxes are compared from left to right within each group (`match_interchangeable`). Where
-    a predictor gives a group one box, the comparison is the same as without. Intervals are over
-    scenes.
+    The graph does not say which of several interchangeable objects is which, so predicted and true
+    boxes are compared from left to right within each group (`match_interchangeable`). If a
+    predictor gives the whole group one box, this makes no difference. Intervals are over scenes.
     """
 
     @tf.function(reduce_retracing=True)
@@ -76,7 +75,7 @@ def _intervals(
     vocabulary: Vocabulary,
     protocol: Protocol,
 ) -> dict[str, list[float]]:
-    """Of overlap and relation score: [low, high] each."""
+    """Intervals [low, high] of overlap and relation score."""
     overlap = np.where(mask, box_iou(predicted, boxes), 0.0).sum(axis=1)  # [G]
     scores = [
         relation_score(predicted[[row]], triples[[row]], vocabulary.predicates)

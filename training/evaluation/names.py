@@ -1,4 +1,4 @@
-"""Names of tasks, and of systems in tables; known without TensorFlow, for the command's help."""
+"""Names of tasks and systems, without importing TensorFlow, for the command's help."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ NAMES = {
     "own": "oracle_patches",
     "noise": "layout2im_style",
 }
-"""The joint stage of a run, by the run's `retrieval.choice`."""
+"""The system of a run's joint stage, by `retrieval.choice`."""
 
 TASKS = ("images", "diversity", "layout", "retrieval", "cooccurrence")
 
@@ -19,12 +19,12 @@ SYSTEMS = (*NAMES.values(), "sg2im", "pasted_canvas", "own_patches")
 
 
 def own_retrievers() -> list[str]:
-    """Names of the retrievers that the user has registered; each is a system of this name."""
+    """Names of the retrievers registered by the user; each is also the name of a system."""
     return [name for name in registered_names.RETRIEVERS if name not in NAMES]
 
 
 def system_name(retriever: str) -> str:
-    """What the joint stage with the retriever of this name is called."""
+    """The system name of the joint stage with this retriever."""
     return NAMES.get(retriever, retriever)
 
 

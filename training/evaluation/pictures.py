@@ -25,7 +25,7 @@ def comparison(
     retriever: Retriever | None = None,
     library: PatchLibrary | None = None,
 ) -> np.ndarray:
-    """The same scenes under every system, one scene a row."""
+    """The same scenes under every system, one scene per row."""
     made = synthesise(
         networks,
         batch,

@@ -1,11 +1,11 @@
-"""What is held fixed, so that numbers of one protocol compare."""
+"""The fixed conditions under which numbers are comparable."""
 
 from __future__ import annotations
 
 import dataclasses
 
 INTERVAL = "/interval_95"
-"""Ending of the name under which a metric's 95 % interval [low, high] stands."""
+"""Suffix of the name of a metric's 95 % interval [low, high]."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -13,9 +13,9 @@ class Protocol:
     """How a split is judged.
 
     Attributes:
-      split: whose scene graphs are drawn and whose images are compared with.
+      split: split of the scene graphs and of the real images.
       seed: of the random retrieval and of the resampling.
-      resamples: of the distances' standard errors, and 50 times as many of means; 0: no intervals.
+      resamples: for standard errors of distances, and 50 times as many for means; 0: no intervals.
       score_splits: of the class score; 3 as in the field's papers.
       neighbours: k of precision and recall.
     """

@@ -1,9 +1,9 @@
-"""Features of real images, computed once for a data folder and kept in it.
+"""Features of real images, computed once per data folder and cached in it.
 
     DATA/evaluation/<key>.npz    arrays of one computation; the key names everything it depends on
 
-A file that cannot be read is computed again, and a folder that cannot be written stays as it is:
-nothing here is needed, it only takes time.
+Unreadable files are recomputed, and folders that are not writable stay as they are: the cache only
+saves time.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from rgan_tf.errors import BadInput
 from rgan_tf.storage.files import write_bytes_atomic
 
 _FOLDER = "evaluation"
-_VERSION = 1  # of what is computed; another one asks for it anew
+_VERSION = 1  # of the computations; a new one discards cached arrays
 
 
 class ReferenceCache:
-    """Arrays by content.
+    """Cached arrays by what they depend on.
 
     Args:
       folder: of the prepared data.
-      identity: what every array depends on, as JSON: data, network, resolution.
+      identity: what all arrays depend on, as JSON: data, network, resolution.
     """
 
     def __init__(self, folder: Path, identity: dict[str, Any]):
@@ -42,17 +42,17 @@ class ReferenceCache:
     def get(
         self, what: dict[str, Any], compute: Callable[[], dict[str, np.ndarray]]
     ) -> dict[str, np.ndarray]:
-        """The arrays of one computation, from disk where they are there.
+        """The arrays of one computation, from disk if they are there.
 
         Args:
-          what: names this computation among all with the same identity, as JSON.
-          compute: does it.
+          what: identifies this computation among those with the same identity, as JSON.
+          compute: computes the arrays.
         """
         text = json.dumps({**self._identity, **what}, sort_keys=True)
         path = self._folder / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.npz"
         if path.is_file():
             try:
-                # Opened here: NumPy leaves a file that it cannot read open.
+                # Opened here, because NumPy does not close a file that it cannot read.
                 with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
                     return {name: file[name] for name in file.files}
             except (

@@ -1,4 +1,4 @@
-"""Where an evaluation leaves its results: metrics.jsonl, TensorBoard and a picture."""
+"""Writes the results of an evaluation: metrics.jsonl, TensorBoard and a picture."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def write_report(
     """Appends one line to `metrics.jsonl` and writes TensorBoard summaries and a PNG.
 
     Args:
-      out: the folder; made if missing.
-      split: the split that was evaluated.
+      out: output folder, created if missing.
+      split: the evaluated split.
       metrics: name -> value.
       picture: uint8 [H, W, 3].
       step: training step of the weights.
     """
     out.mkdir(parents=True, exist_ok=True)
-    # JSON has no NaN: what could not be measured is null.
+    # JSON has no NaN: what could not be measured becomes null.
     metrics = {name: _plain(value) for name, value in metrics.items()}
     line = json.dumps({"split": split, "step": step, **metrics}, allow_nan=False) + "\n"
     append_line(out / "metrics.jsonl", line)
@@ -49,14 +49,14 @@ def image_keeper(folder: str | Path, split: str) -> Callable[[str, np.ndarray, n
     """Writes images as FOLDER/<split>/<system>/<boxes>/<image id>.png.
 
     Args:
-      folder: made if missing.
-      split: the split that is evaluated.
+      folder: created if missing.
+      split: the evaluated split.
 
     Returns:
       A function of a system's title, image ids [B] and images [B, H, W, 3] uint8.
 
     Raises:
-      BadInput: if it holds images of this split already, which would be mixed with the new ones.
+      BadInput: if it already holds images of this split, which would be mixed with the new ones.
     """
     place = Path(folder) / split
     if place.exists():

@@ -1,10 +1,10 @@
-"""Retrieval: are the chosen patches compatible, beside simpler ways of choosing?
+"""Retrieval: are the chosen patches compatible, compared with simpler selections?
 
-Every figure is given for five selections among the same candidates: `learned` (the group
+Every metric is given for five selections among the same candidates: `learned` (the group
 retrieval), `untrained` (φ as it was before training), `backbone` (Algorithm 1 on standardised
-frozen features), `graph_nearest` (the pre-filter's first) and `random`. The first three run
-Algorithm 1 twice at the same distance scale, the learned one: with its Gumbel noise, as a user's
-samples are drawn, and without noise (`..._without_noise`), from the same first patches.
+frozen features), `graph_nearest` (the pre-filter's nearest) and `random`. The first three run
+Algorithm 1 twice at the learned distance scale: with Gumbel noise, as for a user's samples, and
+without it (`..._without_noise`), from the same first patches.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ OVERLAPS = {
     "_sharing_0.25_to_0.75": 0.75,
     "_sharing_0.75_to_1": 1.0,
 }
-"""Classes of pairs by `shared_share`: what their figures' names end in, and their highest share."""
+"""Classes of pairs by `shared_share`: suffix of their metrics' names, and highest share."""
 
 
 def retrieval_metrics(
@@ -55,21 +55,21 @@ def retrieval_metrics(
     """Style agreement, locked style match, ground-truth recall and co-occurrence distance.
 
     `gt_recall@1` counts the objects that share no pixel with the object whose own patch is the
-    query: patches of overlapping boxes show the same pixels, and candidates of other images never
-    do. `gt_recall@1_sharing_...` has it for those that do, by how much of the smaller box they
-    share, `gt_recall@1_all` for all.
+    query: patches of overlapping boxes show the same pixels, but candidates of other images never
+    do. `gt_recall@1_sharing_...` counts those that do, by the shared part of the smaller box,
+    `gt_recall@1_all` counts all.
 
-    Styles are known on the procedural world only; elsewhere their figures are left out.
+    Styles are only known in the procedural world; elsewhere their metrics are left out.
 
     Args:
       networks: trained stage-3 networks.
       scenes: batches of a split with candidates.
-      data: the prepared data; its bank knows the styles.
+      data: the prepared data; its bank has the styles.
       table: the candidates of the split.
       seed: of the random retrieval and of the locked patches.
       library: for batches without the candidates' features.
-      repeats: whether objects of a scene may get the same patch while other candidates are free;
-        concerns all selections but `random`.
+      repeats: whether objects of a scene may get the same patch while others are free; does not
+        affect `random`.
     """
     generator = np.random.default_rng([seed, 1])
     select = _Selector(networks, library, seed, repeats)
@@ -87,7 +87,7 @@ def retrieval_metrics(
                 name + _WITHOUT_NOISE, parts, styles if has_styles else None, table
             )
             figures |= {f"{figure}{_WITHOUT_NOISE}": value for figure, value in quiet.items()}
-            own = np.zeros(parts["mask"].shape, np.int32)  # the own patch stands in slot 0
+            own = np.zeros(parts["mask"].shape, np.int32)  # the own patch is in slot 0
             figures |= {
                 f"gt_recall@1{suffix}": ground_truth_recall_at_1(
                     parts[f"{name}/scores"], parts["valid"], own, counted
@@ -104,7 +104,7 @@ def retrieval_metrics(
 
 
 def _pairs_to_count(parts: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Suffix of the recall's name -> [G, O] bool: which objects count, by what they share."""
+    """Suffix of the recall's name -> [G, O] bool: objects to count, by shared pixels."""
     shared, lowest = parts["shared"], -1.0
     pairs = {"_all": parts["counted"]}
     for name, highest in OVERLAPS.items():
@@ -119,7 +119,7 @@ def _figures_of_choice(
     styles: np.ndarray | None,
     table: CandidateSource,
 ) -> dict[str, float]:
-    """What one way of choosing chose, free and with one patch locked."""
+    """Metrics of one selection, without and with a locked patch."""
     mask, chosen = parts["mask"], parts[f"{name}/ids"]  # [G, O] each
     vectors = table.cooccurrence[np.maximum(chosen, 0)]  # [G, O, Dc]
     figures = {
@@ -142,10 +142,10 @@ def chosen_patches(
     seed: int,
     library: PatchLibrary | None = None,
 ) -> Iterator[tuple[Batch, dict[str, np.ndarray]]]:
-    """What every selection chooses, with nothing locked.
+    """The choices of every selection, with nothing locked.
 
     Args:
-      networks, scenes, seed, library: as for `retrieval_metrics`.
+      networks, scenes, seed, library: see `retrieval_metrics`.
 
     Yields:
       Each batch, and name in `SELECTIONS` -> [B, O] integer rows of the bank, -1 for no object.
@@ -200,7 +200,7 @@ class _Selector:
 
     @tf.function
     def nearest(self, valid, locked, ids) -> tf.Tensor:
-        """[B, O] int32: of every object that is not locked the nearest candidate."""
+        """[B, O] int32: the nearest candidate of every object that is not locked."""
         options = Options(locked=locked, repeats=self._repeats)
         return nearest_in_turn(Candidates(ids, valid, None, embeddings=None), options).choice
 
@@ -208,7 +208,7 @@ class _Selector:
 def _select_all(
     selector: _Selector, batch: Batch, seed: int, generator: np.random.Generator
 ) -> dict[str, np.ndarray]:
-    """Every selection on one batch, free and with one patch locked, and the recall's inputs."""
+    """Every selection on one batch, without and with a locked patch, and the recall's inputs."""
     valid = batch["candidate_valid"].numpy()  # [B, O, K]
     ids = batch["candidate_ids"].numpy()  # [B, O, K]
     mask = valid.any(axis=2)  # [B, O]
@@ -265,16 +265,16 @@ def _scores(candidates: np.ndarray, own: np.ndarray, anchor: np.ndarray) -> np.n
 
 
 def distinct_share(ids: np.ndarray, mask: np.ndarray) -> float:
-    """Different patches over patches chosen: low when few patches are used again and again."""
+    """Distinct patches over chosen patches; low if few patches are used again and again."""
     return float(len(np.unique(ids[mask])) / max(mask.sum(), 1))
 
 
 def repeated_share(ids: np.ndarray, mask: np.ndarray) -> float:
-    """Share of the objects whose patch an object before them in the scene has as well.
+    """Share of the objects whose patch an earlier object of the scene also has.
 
     Args:
       ids: [G, O] integer rows of the bank.
-      mask: [G, O] bool, objects that count.
+      mask: [G, O] bool, objects to count.
     """
     earlier = np.tri(ids.shape[1], k=-1, dtype=bool)  # [O, O]
     same = (ids[:, :, None] == ids[:, None]) & mask[:, None] & earlier  # [G, O, O]

@@ -1,4 +1,4 @@
-"""Retrieval figures of any retriever: what it chose, beside nothing."""
+"""Retrieval metrics of any retriever, from its choices alone."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ def rule_metrics(
     seed: int,
     library: PatchLibrary | None = None,
 ) -> dict[str, float]:
-    """Style agreement and co-occurrence distance of the patches that the generator is given.
+    """Style agreement and co-occurrence distance of the patches given to the generator.
 
     Args:
-      retriever: chooses, bound to the networks that are evaluated.
+      retriever: chooses, bound to the evaluated networks.
       scenes: batches of the split with candidates.
-      data, split: what is evaluated.
+      data, split: the evaluated data.
       table: the candidates of the split.
       seed: of the random choice.
       library: by this retriever, for batches without the candidates' features.
 
     Returns:
-      name -> value; empty where no patch is taken. Styles are known on the procedural world
-      only, and a scene's own patches are not in the table, so what is not known is left out.
+      name -> value; empty if the retriever takes no patch. What is unknown is left out: styles
+      outside the procedural world, and anything about a scene's own patches.
     """
     is_own = retriever.name == OWN
     if not (retriever.takes_candidates or is_own):
@@ -69,7 +69,7 @@ def rule_metrics(
 def _chosen(
     retriever: Retriever, batch: Batch, seed: int, library: PatchLibrary | None
 ) -> np.ndarray:
-    """[B, O] bank rows, -1 = none; those that `synthesise` takes for this seed."""
+    """[B, O] bank rows, -1 = none, as chosen by `synthesise` for this seed."""
     seeds = derive_row_seeds(row_seeds(batch, seed), Purpose.GUMBEL_NOISE)  # [B, 2]
     candidates = retriever.candidates_of(batch, library)
     choice = choose_patches(retriever, candidates, Options(seeds=seeds)).choice  # [B, O]

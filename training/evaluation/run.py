@@ -1,4 +1,4 @@
-"""Evaluates one split of a run: loads the networks and runs the tasks asked for."""
+"""Evaluates one split of a run: loads the networks and runs the tasks."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ from training.evaluation.rule_retrieval import rule_metrics
 from training.evaluation.systems import Batch, systems_of
 from training.first_stages import load_first_stages
 
-_RETRIEVING = {"images", "diversity", "retrieval"}  # tasks whose figures depend on patches
+_RETRIEVING = {"images", "diversity", "retrieval"}  # tasks whose metrics depend on patches
 _CANDIDATES_AT_ONCE = 128  # per object, at the full batch size
-_JUDGE_CROPS = 4000  # real crops that teach the judge of objects
+_JUDGE_CROPS = 4000  # real crops to fit the judge of objects
 
 
 def evaluate_split(
@@ -58,24 +58,24 @@ def evaluate_split(
     """Runs the tasks on one split.
 
     Args:
-      run, data: what is evaluated.
-      protocol: on which split, and how.
+      run, data: what to evaluate.
+      protocol: the split, and how to judge it.
       tasks: names of tasks.
-      compared: names of the systems whose images are judged and shown; None takes all.
+      compared: names of the systems to judge and show; None takes all.
       metric_backbone: network of the distances and the judge of objects.
       diversity_network: see `load_distance`.
-      weights_dir: where their weights are.
-      batch_size: scenes at once.
+      weights_dir: folder of their weights.
+      batch_size: scenes per batch.
       picture_scenes: rows of the picture.
-      keep: sees all images of the task "images".
+      keep: called with all images of the task "images".
       repeats: whether objects of a scene may get the same patch while others are free.
-      retriever: chooses the patches; None takes the one that the run was trained with.
+      retriever: chooses the patches; None takes that of the run.
 
     Returns:
       metric name -> value, and a picture of the first scenes under every system.
 
     Raises:
-      BadInput: if a system is asked for that this run has not.
+      BadInput: if the run does not have a requested system.
     """
     config, vocabulary = run.config, run.vocabulary
     split, seed = protocol.split, protocol.seed
@@ -96,7 +96,7 @@ def evaluate_split(
     networks = build_retrieval_networks(config, vocabulary, run.feature_size)
     load_weights(run, "retrievegan", networks)
     retriever = retriever.bound_to(networks.embedding)
-    # After what the run and the data lack, as weights may have to be fetched; before any computing.
+    # After all checks of run and data, as weights may be downloaded, but before any computing.
     backbone = distance = None
     if "images" in tasks:
         backbone = load_backbone(metric_backbone, weights_dir)
@@ -105,7 +105,7 @@ def evaluate_split(
         distance = load_distance(diversity_network, weights_dir)
     table = first_stages.candidates(config, data, [split])[split]
 
-    # The embeddings of so many candidates at a time, whatever their number per object.
+    # Limits the number of candidate embeddings at a time, whatever their number per object.
     scenes_per_batch = min(
         batch_size, max(1, batch_size * _CANDIDATES_AT_ONCE // config.retrieval.candidates)
     )
@@ -160,7 +160,7 @@ def evaluate_split(
         )
     if "layout" in tasks:
         metrics |= layout_metrics(networks, scenes(candidates=None), vocabulary, protocol)
-        if compared is not None and "sg2im" in compared:  # it predicts boxes of its own
+        if compared is not None and "sg2im" in compared:  # it has its own box predictor
             found = layout_metrics(sg2im, scenes(candidates=None), vocabulary, protocol)
             metrics |= {f"sg2im/{name}": value for name, value in found.items()}
     if "retrieval" in tasks and rule == LEARNED:
@@ -189,7 +189,7 @@ def _image_task(
     protocol: Protocol,
     keep: Keep | None,
 ) -> dict[str, Any]:
-    """What does not depend on the systems is taken from the data's cache."""
+    """Runs the image task; what does not depend on the systems comes from the data's cache."""
     split, count = protocol.split, data.record_count(protocol.split)
     others = [name for name in ("train", "test", "val") if name != split]
     other = next((name for name in others if data.record_count(name)), None)
@@ -214,8 +214,8 @@ def _image_task(
         found = training_crops(backbone, scenes("train", None), _JUDGE_CROPS)
         return dict(zip(("features", "categories"), found, strict=True))
 
-    # Without retrieval features there is nothing to see crops with, as in InceptionV3; and a judge
-    # that was taught by the very scenes of the split would be no judge.
+    # Without retrieval features, as with InceptionV3, crops cannot be judged; and the judge must
+    # not be fitted to the scenes of the evaluated split.
     judge = None
     if backbone.offers_features and split != "train":
         what = {"crops": _JUDGE_CROPS, "feature_weights": backbone.feature_weights_sha256}

@@ -1,4 +1,4 @@
-"""The systems that are compared: each turns a batch of scenes into images."""
+"""The compared systems: each turns a batch of scenes into images."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Batch = dict[str, tf.Tensor]
 
 
 class Drawn(NamedTuple):
-    """Images [B, H, W, 3] float32 in [-1, 1] and the layout [B, O, 4] they were drawn in."""
+    """Images [B, H, W, 3] float32 in [-1, 1] and the layout [B, O, 4] in which they were drawn."""
 
     images: tf.Tensor
     boxes: tf.Tensor
@@ -30,7 +30,7 @@ class System(NamedTuple):
     """One row of the comparison.
 
     Attributes:
-      name: what made the images.
+      name: of the system.
       boxes: "predicted" or "true", the layout used.
       draw: makes the images of a batch.
     """
@@ -57,15 +57,15 @@ def systems_of(
 ) -> list[System]:
     """Every system that the three trained stages offer, under both layouts.
 
-    The pasted canvas shows the very patches that the generator received. Rows draw from
-    (seed, image id), so a scene's result does not depend on its batch.
+    The pasted canvas shows the same patches that the generator gets. Rows draw from (seed, image
+    id), so a scene's result does not depend on its batch.
 
     Args:
       networks, sg2im: of the stages.
       image_size: H = W, in px.
       seed: of the random retrieval.
       retriever: chooses the patches; None takes the learned one.
-      library: the patches, where the batches do not carry them.
+      library: the patches, if the batches do not contain them.
       repeats: see `synthesise`.
     """
 
@@ -90,7 +90,7 @@ def systems_of(
     def pasted(batch: Batch, boxes: tf.Tensor | None) -> Drawn:
         made = synthesised(batch, boxes)
         canvas = pasted_canvas(made.crops, made.boxes, batch["objects"] > 0, image_size)
-        # Rounding of the interpolation exceeds the range.
+        # The interpolation may exceed the range by rounding.
         return Drawn(tf.clip_by_value(canvas, -1.0, 1.0), made.boxes)
 
     def parametric(batch: Batch, boxes: tf.Tensor | None) -> Drawn:

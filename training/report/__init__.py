@@ -1,1 +1,1 @@
-"""A run as one HTML file that needs nothing else to be read."""
+"""Writes a run as one self-contained HTML file."""

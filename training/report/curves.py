@@ -1,4 +1,4 @@
-"""Training curves as pictures, grouped by what they are about."""
+"""Draws training curves, grouped by topic."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MOST_POINTS = 240
 """A longer curve is drawn as means of equal numbers of points, over the band of their extremes."""
 
 LARGEST = 1e100
-"""A larger value is not drawn."""
+"""Larger values are not drawn."""
 
 GROUPS = (
     ("loss/generator", "Generator losses"),
@@ -26,12 +26,12 @@ GROUPS = (
 )
 OTHER = "Other"
 
-_DOTS = 200  # per inch; a page shows them at half the size
+_DOTS = 200  # per inch; the page shows them at half size
 _INK = "#2a6fb0"
 
 
 def group_of(name: str) -> str:
-    """The title of the group that a figure belongs to."""
+    """The title of a metric's group."""
     for prefix, title in GROUPS:
         if name.startswith(prefix):
             return title
@@ -49,7 +49,7 @@ def grouped(curves: dict[str, Curve]) -> dict[str, dict[str, Curve]]:
 
 
 def draw_curve(curve: Curve) -> Figure:
-    """One curve over the steps; what cannot be drawn leaves a gap."""
+    """One curve over the steps, with gaps where values cannot be drawn."""
     figure = Figure(figsize=(3.4, 1.4), dpi=_DOTS, facecolor="none")
     axes = figure.add_axes((0.17, 0.16, 0.8, 0.78))
     for stretch in np.ma.clump_unmasked(np.ma.masked_array(curve.values, ~drawable(curve))):
@@ -65,18 +65,18 @@ def draw_curve(curve: Curve) -> Figure:
     axes.xaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
     axes.yaxis.set_major_locator(MaxNLocator(nbins=4))
     axes.xaxis.set_major_formatter("{x:.0f}")
-    axes.yaxis.set_major_formatter("{x:.4g}")  # no factor or offset to add in one's head
+    axes.yaxis.set_major_formatter("{x:.4g}")  # no separate factor or offset
     axes.spines[:].set_color("#e0dcd4")
     return figure
 
 
 def drawable(curve: Curve) -> np.ndarray:
-    """[N] bool: which values are finite and not so large that no axis has room for them."""
+    """[N] bool: values that are finite and small enough for an axis."""
     return np.abs(curve.values) <= LARGEST
 
 
 def picture_of(curve: Curve) -> bytes | None:
-    """The curve as PNG, the same bytes each time; None where nothing of it can be drawn."""
+    """The curve as PNG, reproducible to the byte; None if no value can be drawn."""
     if not drawable(curve).any():
         return None
     file = io.BytesIO()

@@ -1,4 +1,4 @@
-"""Reads metrics.jsonl and sets its figures out by task, both box modes side by side."""
+"""Reads metrics.jsonl and tabulates its metrics by task, both box modes side by side."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ _TITLES = {
 }
 _NAMES = {"floor/real": "real against real (floor)", "real": "real images"}
 _IMAGE_FIGURES = ("images", "feature_size", "frechet_is_biased")
-_REAL = ("floor/real/", "real/")  # rows that no layout touches
+_REAL = ("floor/real/", "real/")  # rows that do not depend on the layout
 _DIVERSITIES = ("diversity", "lpips")
-_SPREADS = (INTERVAL, "/deviation")  # endings of what belongs to another figure
-_COLUMNS = 6  # of figures in one table; a figure in two box modes takes two
+_SPREADS = (INTERVAL, "/deviation")  # suffixes of values that belong to another metric
+_COLUMNS = 6  # of values per table; a metric with two box modes takes two
 
 
 class Evaluation(NamedTuple):
-    """The latest figures of one split.
+    """The latest metrics of one split.
 
     Attributes:
       split: of the data.
       step: training step of the weights.
-      figures: name -> number, text, truth or None where it could not be measured.
-      earlier: steps of the evaluations before, each once.
+      figures: name -> number, text, truth value or None if it could not be measured.
+      earlier: steps of earlier evaluations, each once.
     """
 
     split: str
@@ -44,7 +44,7 @@ class Evaluation(NamedTuple):
 
 
 class Figure(NamedTuple):
-    """What was measured, with its 95 % interval or deviation where it has one."""
+    """A value with its 95 % interval or deviation, if any."""
 
     value: Any
     interval: list[float | None] | None
@@ -52,7 +52,7 @@ class Figure(NamedTuple):
 
 
 class _Place(NamedTuple):
-    """Where a figure stands: task, row, column, and the box mode it is of, if any."""
+    """Position of a metric: task, row, column, and its box mode, if any."""
 
     task: str
     row: str
@@ -61,14 +61,14 @@ class _Place(NamedTuple):
 
 
 def read_evaluations(folder: Path, notes: Notes) -> list[Evaluation]:
-    """The latest evaluation of every split, train, val and test first.
+    """The latest evaluation of every split; train, val and test first.
 
-    An evaluation may be of one task alone, so all lines of the latest line's step count, and of
-    a figure measured twice the later value.
+    An evaluation may cover only one task, so all lines with the latest line's step are used; of a
+    metric measured twice, the later value is used.
 
     Args:
-      folder: holds `metrics.jsonl`, or does not.
-      notes: told which lines are damaged; they are left out.
+      folder: may hold `metrics.jsonl`.
+      notes: gets a line for each damaged line, which is left out.
     """
     path = folder / "metrics.jsonl"
     if not path.is_file():
@@ -84,7 +84,9 @@ def read_evaluations(folder: Path, notes: Notes) -> list[Evaluation]:
             continue
         split, step = (record.get(key) if isinstance(record, dict) else None for key in _KEYS)
         if not isinstance(split, str) or not isinstance(step, int):
-            notes.add(f"{path.name} line {count}: no evaluation of a split; the line is left out")
+            notes.add(
+                f"{path.name} line {count}: not an evaluation of a split; the line is left out"
+            )
             continue
         figures = {key: value for key, value in record.items() if key not in _KEYS}
         lines.setdefault(split, []).append((step, figures))
@@ -106,11 +108,11 @@ def _latest(split: str, lines: list[tuple[int, dict[str, Any]]]) -> Evaluation:
 
 
 def evaluation_tasks(figures: dict[str, Any]) -> list[dict[str, Any]]:
-    """Figures as `macros.html` shows them: per task its matrices, and a list of the rest."""
+    """Metrics in the form of `macros.html`: per task its matrices, and a list of the rest."""
     tasks: dict[str, dict[_Place, Figure]] = {task: {} for task in _TITLES}
     for name, value in figures.items():
         if name.endswith(_SPREADS) and name.rpartition("/")[0] in figures:
-            continue  # stands beside its figure
+            continue  # shown beside its metric
         interval, deviation = (figures.get(name + ending) for ending in _SPREADS)
         interval = interval if isinstance(interval, list) else None
         place = _place(name)
@@ -127,7 +129,7 @@ def evaluation_tasks(figures: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _place(name: str) -> _Place:
-    """Reads a name such as `retrievegan/predicted_boxes/fd_mobilenet_v2_400_val`."""
+    """Parses a name such as `retrievegan/predicted_boxes/fd_mobilenet_v2_400_val`."""
     parts = name.split("/")
     task = parts[0] if parts[0] in _TITLES else ""
     mode = next((part for part in parts if part in BOX_MODES), "")
@@ -156,14 +158,14 @@ def _matrices(found: dict[_Place, Figure]) -> list[dict[str, Any]]:
 
 
 def _matrix(found: dict[_Place, Figure]) -> dict[str, Any]:
-    """One row per system or selection; a figure of box modes under two titles."""
+    """One row per system or selection; a metric with box modes has two titles."""
     modes: dict[str, tuple[str, ...]] = {}
     for place in found:
         modes[place.column] = BOX_MODES if place.mode else modes.get(place.column, ("",))
     rows = []
     for row in dict.fromkeys(place.row for place in found):
         values = {(p.column, p.mode): shown for p, shown in found.items() if p.row == row}
-        cells = []  # of a figure and the columns that it takes
+        cells = []  # each with a value and the columns that it takes
         for name, of_name in modes.items():
             if (name, "") in values:
                 cells.append((values[name, ""], len(of_name)))

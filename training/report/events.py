@@ -1,4 +1,4 @@
-"""Reads the curves of a run out of its TensorBoard event files."""
+"""Reads the curves of a run from its TensorBoard event files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Curve(NamedTuple):
 
     Attributes:
       steps: [N] int64, ascending.
-      values: [N] float64; may hold what is not finite.
+      values: [N] float64; may contain NaN and infinity.
     """
 
     steps: np.ndarray
@@ -26,19 +26,19 @@ class Curve(NamedTuple):
 
 
 def read_curves(folder: Path, notes: Notes) -> dict[str, Curve]:
-    """The scalars of all event files in a folder, as training last wrote them.
+    """The scalars of all event files in a folder, as last written by training.
 
-    A run that was stopped goes on in another file, and one that went back repeats steps: of what
-    was written earlier, all from a repeated step on is left out.
+    A resumed run writes another file, and a run that was rolled back repeats steps: earlier values
+    from a repeated step on are dropped.
 
     Args:
       folder: of one stage's logs.
-      notes: told which files are damaged; what stands before the damage is read.
+      notes: gets a line for each damaged file, of which the events before the damage are read.
 
     Returns:
       tag -> curve, in the order of the tags' first appearance.
     """
-    files = []  # (when it was begun, name, [(tag, step, value)])
+    files = []  # (start time, name, [(tag, step, value)])
     for path in folder.glob("*tfevents*"):
         written: list[tuple[str, int, float]] = []
         begun, count = float("inf"), 0
@@ -47,7 +47,7 @@ def read_curves(folder: Path, notes: Notes) -> dict[str, Curve]:
             for data in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
                 event = event_pb2.Event.FromString(data)
                 count += 1
-                if event.HasField("summary"):  # what comes before has whole seconds only
+                if event.HasField("summary"):  # earlier events only have whole seconds
                     begun = min(begun, event.wall_time)
                 scalars = ((value.tag, _scalar(value)) for value in event.summary.value)
                 written += [(tag, event.step, v) for tag, v in scalars if v is not None]
@@ -80,7 +80,7 @@ def read_curves(folder: Path, notes: Notes) -> dict[str, Curve]:
 
 
 def _scalar(summary) -> float | None:
-    """The value of a scalar summary; None for pictures and whatever else there is."""
+    """The value of a scalar summary; None for pictures and others."""
     plugin = summary.metadata.plugin_data.plugin_name
     kind = summary.WhichOneof("value")
     if kind == "simple_value":

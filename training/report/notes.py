@@ -1,4 +1,4 @@
-"""What a report could not show, in one line each."""
+"""Collects what a report cannot show, one line each."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import sys
 
 
 class Notes:
-    """Collects lines for the report and says each on standard error at once.
+    """Collects lines for the report and prints each to standard error at once.
 
     Attributes:
-      lines: in the order they came.
+      lines: in order.
     """
 
     def __init__(self):
         self.lines: list[str] = []
 
     def add(self, line: str) -> None:
-        """Adds one; line ends within it become spaces."""
+        """Adds a line; line ends in it become spaces."""
         line = " ".join(line.split())
         self.lines.append(line)
         print(f"report: {line}", file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""Puts a report together: one HTML file without scripts, links or anything fetched."""
+"""Builds a report: one HTML file without scripts, links or external resources."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from training.templates import html_environment, page_bytes
 
 TEMPLATES = Path(__file__).parent / "templates"
 _MARK = b'<meta name="generator" content="rgan report">'  # as in the template
-_MARK_WITHIN = 512  # bytes of the beginning
+_MARK_WITHIN = 512  # first bytes of the file
 
 
 def require_own(path: Path) -> None:
-    """Refuses a place where something lies that is no report.
+    """Refuses to overwrite anything but a report.
 
     Raises:
-      BadInput: if there is anything but a file that `rgan report` wrote.
+      BadInput: if the path exists and was not written by `rgan report`.
     """
     try:
         kind = path.lstat().st_mode
@@ -40,23 +40,23 @@ def require_own(path: Path) -> None:
         with open(path, "rb") as file:
             if _MARK in file.read(_MARK_WITHIN):
                 return
-    raise BadInput(f"--out {path}: is there and not a report of this program; name another file")
+    raise BadInput(f"--out {path}: exists and is not a report of this program; name another file")
 
 
 def build_page(
     run: Run, name: str, *, data: Path | None, metrics: Path, notes: Notes
 ) -> tuple[bytes, dict[str, Any]]:
-    """The whole file, and what is in it. The same run gives the same bytes.
+    """The HTML file, and a summary of it. The same run gives the same bytes.
 
     Args:
       run: an opened run.
-      name: how a command would name it.
-      data: folder of its prepared data; may have moved away since.
+      name: the run as named in a command.
+      data: folder of its prepared data, which may have been moved.
       metrics: folder with `metrics.jsonl` and the pictures of evaluations.
-      notes: told what is missing or damaged.
+      notes: gets a line for what is missing or damaged.
     """
     records = read_records(run, notes)
-    curves = {  # logs of evaluations are single points, and in the tables
+    curves = {  # evaluations log single points, which are in the tables
         stage: read_curves(run.folder / "logs" / stage, notes) for stage in STAGES
     }
     evaluations = read_evaluations(metrics, notes)
@@ -69,7 +69,7 @@ def build_page(
     }
     page = environment.get_template("report.html").render(
         title=f"{run.config.name} – {run.folder.name}",
-        # As `Run.fingerprint`, which a damaged record would end.
+        # Like `Run.fingerprint`, but tolerates a damaged record.
         fingerprint="-".join(record.get("weights_sha256", "")[:8] for record in records.values()),
         stages=stage_entries(run, records, notes),
         steps=records[STAGES[-1]].get("steps"),

@@ -14,15 +14,15 @@ _NAME = re.compile(r"(?P<series>.+)-(?P<step>\d+)\.png")
 
 
 def first_and_latest(folders: list[Path], notes: Notes) -> dict[str, list[tuple[int, str]]]:
-    """The latest picture of every series and the first; those between are in the run folder.
+    """The latest and the first picture of every series.
 
     Args:
-      folders: run folders with pictures such as `pictures/retrievegan-0001000.png`, which is of
-        series `retrievegan`; of two of one name, that of the later folder counts.
-      notes: told which files are damaged; the picture before or after is shown instead.
+      folders: run folders with pictures such as `pictures/retrievegan-0001000.png` of the series
+        `retrievegan`; of two with one name, that in the later folder counts.
+      notes: gets a line for each damaged file, which is replaced by a neighbouring picture.
 
     Returns:
-      Series -> one or two of step and data URI, the latest first.
+      Series -> one or two of (step, data URI), the latest first.
     """
     series: dict[str, dict[int, Path]] = {}
     for folder in folders:
@@ -40,7 +40,7 @@ def first_and_latest(folders: list[Path], notes: Notes) -> dict[str, list[tuple[
 
 
 def data_uri(png: bytes) -> str:
-    """A PNG as a page holds it."""
+    """A PNG as a data URI."""
     return f"data:image/png;base64,{base64.b64encode(png).decode()}"
 
 

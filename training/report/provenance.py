@@ -1,4 +1,4 @@
-"""Where a run comes from: data, licences, versions, weights, and the command that repeats it."""
+"""Provenance of a run: data, licences, versions, weights, and the command that repeats it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _PACKAGES = (
 
 
 def command_of(run: Run, name: str, records: dict[str, dict[str, Any]]) -> tuple[bool, str]:
-    """Whether the run keeps what was typed, and the command that trains it."""
+    """Whether the run recorded its command, and the command that trains it."""
     recorded = read_json(run.folder / "run.json").get("command")
     if recorded is not None:
         words = recorded if isinstance(recorded, list) else [recorded]
@@ -41,21 +41,21 @@ def command_of(run: Run, name: str, records: dict[str, dict[str, Any]]) -> tuple
     if taken:
         words += ["--stages-from", str(taken[0]["taken_from"])]
         words += ["--as-they-are"] if taken[0].get("as_they_are") else []
-    if run.data is None:  # a released run is a name and no path
+    if run.data is None:  # a released run has a name and no path
         words[2] = run.config.name
     return False, " ".join(shlex.quote(word) for word in words)
 
 
 def data_facts(run: Run, folder: Path | None, notes: Notes) -> dict[str, Any]:
-    """What is known of the data; counts and licences only of the very data trained on.
+    """Facts about the data; counts and licences only if it is the data trained on.
 
     Args:
       run: an opened run.
-      folder: of its prepared data; may have moved away since.
-      notes: told what is missing or damaged.
+      folder: of its prepared data, which may have been moved.
+      notes: gets a line for what is missing or damaged.
     """
     facts: list[tuple[str, Any]] = [
-        ("folder", str(folder) if folder else "not told: a released run belongs to no machine"),
+        ("folder", str(folder) if folder else "not recorded: a released run has no data folder"),
         ("categories", len(run.vocabulary.categories)),
         ("predicates", len(run.vocabulary.predicates) - 1),
     ]
@@ -89,7 +89,7 @@ def _open(run: Run, folder: Path | None, notes: Notes) -> PreparedData | None:
 
 
 def versions(run: Run) -> dict[str, list[tuple[str, str]]]:
-    """Package and version, as the run records them and of this installation."""
+    """Packages and versions, as recorded by the run and of this installation."""
     record = read_json(run.folder / "run.json")
     installed = []
     for package in _PACKAGES:

@@ -1,4 +1,4 @@
-"""What became of each stage: steps, time, weights, warnings, roll-backs."""
+"""The state of each stage: steps, time, weights, warnings, rollbacks."""
 
 from __future__ import annotations
 
@@ -13,13 +13,21 @@ from rgan_tf.storage.files import sha256_of
 from training.report.notes import Notes
 from training.rollbacks import Rollbacks
 
-# Told in columns of their own, or elsewhere on the page.
-_TOLD = {"weights", "weights_sha256", "steps", "seconds", "skipped_steps", "rollbacks", "warnings"}
+# Shown in their own columns, or elsewhere on the page.
+_IN_COLUMNS = {
+    "weights",
+    "weights_sha256",
+    "steps",
+    "seconds",
+    "skipped_steps",
+    "rollbacks",
+    "warnings",
+}
 _CHECKPOINT = re.compile(r"step-(\d+)")
 
 
 def read_records(run: Run, notes: Notes) -> dict[str, dict[str, Any]]:
-    """The record of every stage; empty where there is none or it is damaged."""
+    """The record of every stage; empty if it is missing or damaged."""
     records = {}
     for stage in STAGES:
         try:
@@ -31,7 +39,7 @@ def read_records(run: Run, notes: Notes) -> dict[str, dict[str, Any]]:
 
 
 def read_rollbacks(run: Run, stage: str, notes: Notes) -> list[dict[str, Any]]:
-    """The roll-backs of a stage; none where it never went back."""
+    """The rollbacks of a stage; empty if there were none."""
     try:
         return list(Rollbacks(run.stage_folder(stage) / "rollbacks.json", writes=False))
     except CorruptData as error:
@@ -42,7 +50,7 @@ def read_rollbacks(run: Run, stage: str, notes: Notes) -> list[dict[str, Any]]:
 def stage_entries(
     run: Run, records: dict[str, dict[str, Any]], notes: Notes
 ) -> list[dict[str, Any]]:
-    """What there is to say about each stage, as the template names it."""
+    """Facts about each stage, in the template's terms."""
     config = run.config
     wanted = (config.sg2im.steps, config.cooccurrence.steps, config.training.steps)
     entries = []
@@ -62,7 +70,7 @@ def stage_entries(
             {
                 "name": stage,
                 "row": row,
-                "figures": [entry for entry in record.items() if entry[0] not in _TOLD],
+                "figures": [entry for entry in record.items() if entry[0] not in _IN_COLUMNS],
                 "warnings": [
                     f"step {warning.get('step')}: {warning.get('what')}"
                     for warning in (warnings if isinstance(warnings, list) else [])
@@ -77,7 +85,7 @@ def stage_entries(
 def weights_rows(
     run: Run, records: dict[str, dict[str, Any]], notes: Notes
 ) -> list[tuple[str, str, str, str]]:
-    """Stage, weights and sha256 of every stage that has some, and what the file is like."""
+    """Stage, weights, sha256 and state of the file for every stage with weights."""
     rows = []
     for stage, record in records.items():
         if "weights" not in record:

@@ -16,7 +16,7 @@ from training.stages.task import Task, sample_features
 
 
 class CooccurrenceTask(Task):
-    """Trains an embedding in which patches of one image lie close together."""
+    """Trains an embedding in which patches of one image are close together."""
 
     name = "cooccurrence"
     model: CooccurrenceModel
@@ -50,7 +50,7 @@ class CooccurrenceTask(Task):
             start_step=step,
             shared_pixels=settings.shared_pixels,
         )
-        # Every replica is given the whole batch, see `CooccurrenceModel`.
+        # Every replica gets the whole batch, see `CooccurrenceModel`.
         return triplets.flat_map(
             lambda batch: tf.data.Dataset.from_tensors(batch).repeat(share.count)
         )

@@ -1,4 +1,4 @@
-"""Stage 3: retrieval and generator together."""
+"""Stage 3: trains retrieval and generator together."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ class RetrieveGANTask(SceneTask):
     """Trains the patch embedding φ and the generator that reads the retrieved patches.
 
     Args:
-      run, data: as for `Task`.
+      run, data: see `Task`.
       perceptual: distance on a frozen backbone.
-      workers: who trains; the candidates that are drawn anew are written by one of them.
-      retriever, losses: as for `build_retrievegan`.
+      workers: the training processes; one of them writes the redrawn candidates.
+      retriever, losses: see `build_retrievegan`.
     """
 
     name = "retrievegan"
@@ -61,23 +61,23 @@ class RetrieveGANTask(SceneTask):
         self.break_every_steps = run.config.retrieval.redraw_every_steps
 
     def check(self) -> None:
-        """Refuses a run in which this stage cannot go on.
+        """Refuses a run in which this stage cannot be resumed.
 
         Raises:
-          BadInput: if stage 1 or 2 was trained on since this one began: it builds on their weights.
+          BadInput: if stage 1 or 2, on whose weights it builds, was trained further since it began.
         """
         run = self.run
         record = run.stage_record(self.name)
         for key, value in self._earlier_weights().items():
             if record.get(key, value) != value:
                 raise BadInput(
-                    f"--run {run.folder}: {key.split('_')[0]} was trained on since {self.name} "
-                    f"began; remove {run.stage_folder(self.name)} to train it anew, or name "
-                    "another run"
+                    f"--run {run.folder}: {key.split('_')[0]} was trained further since "
+                    f"{self.name} began; remove {run.stage_folder(self.name)} to train it again, "
+                    "or name another run"
                 )
 
     def prepare(self) -> None:
-        """Pre-filters the candidates of the scenes that are trained on and of those shown."""
+        """Pre-filters the candidates of the training scenes and of those shown."""
         shown = held_out_split(self.data)
         tables = load_first_stages(self.run).candidates(
             self.config,
@@ -137,7 +137,7 @@ class RetrieveGANTask(SceneTask):
         self.redraws.forget_after(step)
 
     def _earlier_weights(self) -> dict[str, str]:
-        """Which weights of stages 1 and 2 this one builds on."""
+        """The weights of stages 1 and 2 on which this one builds."""
         records = {stage: self.run.stage_record(stage) for stage in STAGES[:2]}
         return {f"{stage}_weights": record["weights_sha256"] for stage, record in records.items()}
 
@@ -151,13 +151,13 @@ def build_retrievegan(
     retriever: Retriever | None = None,
     losses: Sequence[Loss] = (),
 ) -> RetrieveGANModel:
-    """The compiled joint model with new weights, ready for its first step.
+    """Builds and compiles the joint model with new weights.
 
     Args:
       config, vocabulary: the experiment.
       perceptual: distance on a frozen backbone.
-      reader: of the bank that it retrieves from.
-      retriever, losses: as for `RetrieveGANModel`; what is not given is what the config says.
+      reader: of the bank to retrieve from.
+      retriever, losses: see `RetrieveGANModel`; by default those of the config.
     """
     width, precision = reader.bank.feature_size, config.training.precision
     networks = build_retrieval_networks(config, vocabulary, width, precision=precision)

@@ -1,4 +1,4 @@
-"""What a stage brings to the trainer: the seams of TF-GNN's runner, a `Task` and a `Trainer`."""
+"""The interface between a stage and the trainer, after TF-GNN's runner."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ _STATISTICS_ROWS = 20_000
 
 
 class Task:
-    """One stage of a run, as `training.trainer.Trainer` asks for its parts, in this order.
+    """One stage of a run; `training.trainer.Trainer` calls its methods in this order:
 
     `check`, then, if steps are missing, `prepare` and `build_model`; then `callbacks` and `batches`
-    whenever training goes on from a checkpoint; `pictures`, `embeddings` and `record` as it goes.
+    whenever training resumes from a checkpoint; `pictures`, `embeddings` and `record` during it.
 
     Args:
-      run: where everything is written.
-      data: what is trained on.
+      run: the run folder to write to.
+      data: the training data.
 
     Attributes:
       name: of the stage, one of `rgan_tf.runs.STAGES`.
-      steps: of the stage.
-      rows: of a batch, over all replicas.
-      break_every_steps: `batches` is asked again so often; 0 = never.
-      model: what `build_model` returned; the trainer sets it.
+      steps: number of steps.
+      rows: batch size over all replicas.
+      break_every_steps: `batches` is called again after this many steps; 0 = never.
+      model: result of `build_model`, set by the trainer.
     """
 
     name: str
@@ -48,29 +48,29 @@ class Task:
         self.rows = rows
 
     def check(self) -> None:
-        """Refuses a run in which this stage cannot go on."""
+        """Refuses a run in which this stage cannot be resumed."""
 
     def prepare(self) -> None:
-        """Computes what the model needs, outside the strategy's scope."""
+        """Computes what the model needs; called outside the strategy's scope."""
 
     def build_model(self) -> GuardedModel:
         """The compiled model with all its variables; called within the strategy's scope."""
         raise NotImplementedError
 
     def batches(self, step: int, share: Share, seed: int) -> tf.data.Dataset:
-        """Endless batches from a step on, of which a process gets its share."""
+        """Endless batches from a step on; a process gets its share of each."""
         raise NotImplementedError
 
     def scenes_of(self, step: int, seed: int) -> list[int] | None:
-        """Image ids of the batch of a step; None where batches have none."""
+        """Image ids of the batch of a step; None if batches have none."""
         return None
 
     def callbacks(self, first_step: int) -> list[StageCallback]:
-        """Callbacks of this stage's own; they come before all that report."""
+        """This stage's own callbacks, which run before those that report."""
         return []
 
     def pictures(self) -> dict[str, np.ndarray]:
-        """What the model makes of fixed scenes: name -> uint8 [H, W, 3]."""
+        """Pictures of fixed scenes: name -> uint8 [H, W, 3]."""
         return {}
 
     def embeddings(self, rows: np.ndarray) -> dict[str, np.ndarray]:
@@ -82,17 +82,17 @@ class Task:
         return {}
 
     def forget_after(self, step: int) -> None:
-        """Deletes what is of later steps: training went back to this one."""
+        """Deletes files of later steps, after a rollback to this one."""
 
 
 class SceneTask(Task):
-    """A stage that is trained on scenes, with or without candidates for their objects."""
+    """A stage trained on scenes, with or without candidates for their objects."""
 
     def __init__(self, run: Run, data: PreparedData, *, steps: int):
         super().__init__(run, data, steps=steps, rows=run.config.training.batch_size)
 
     def candidates(self, step: int) -> CandidateSource | None:
-        """What the scenes of a step retrieve from."""
+        """The candidates for the scenes of a step."""
         return None
 
     def batches(self, step: int, share: Share, seed: int) -> tf.data.Dataset:

@@ -1,4 +1,4 @@
-"""The files that the page of a study gives to its participants."""
+"""Reads the files that participants download from a study's page."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SHOWN = 40  # characters of a wrong value in a message
 
 @dataclasses.dataclass(frozen=True)
 class Answers:
-    """What one participant answered.
+    """The answers of one participant.
 
     Attributes:
       participant: the name.
@@ -39,8 +39,8 @@ def read_answers(paths: Sequence[str | Path], key: Key) -> list[Answers]:
     """Reads one file per participant.
 
     Raises:
-      BadInput: at the first that is no answers file, is of another study, names a pair that is not
-        there or twice, holds no answer, or is of a participant who had a file before.
+      BadInput: at the first file that is not an answers file or is of another study, repeats or
+        invents a pair, holds no answer, or is of a participant with an earlier file.
     """
     read: list[Answers] = []
     owners: dict[str, str | Path] = {}
@@ -96,7 +96,7 @@ def _add(answers: Answers, entry: Any, key: Key, where: str) -> None:
         raise BadInput(f"{where}: choice {_shown(choice)} is neither left nor right")
     is_number = isinstance(time, (int, float)) and not isinstance(time, bool)
     if not is_number or not 0 <= time < 2**53 or not math.isfinite(time):
-        raise BadInput(f"{where}: milliseconds {_shown(time)} is no duration")
+        raise BadInput(f"{where}: milliseconds {_shown(time)} is not a duration")
     answers.chosen[pair] = key.pairs[pair].chosen(choice)
     answers.sides[pair] = choice
     answers.milliseconds[pair] = float(time)

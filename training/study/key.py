@@ -1,7 +1,7 @@
-"""The key of a study: who chose what on the page. Participants do not get it.
+"""The key of a study: which selection chose which set. Participants do not get it.
 
-key.json holds, under a checksum, the two ways of choosing `a` and `b`, and every pair of the page
-with the side of `a`, the patches and the automatic figures of both sets.
+key.json holds, under a checksum, the two selections `a` and `b`, and every pair of the page with
+the side of `a`, the patches and the automatic metrics of both sets.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ _STUDY = ManifestKind(
 
 @dataclasses.dataclass(frozen=True)
 class KeyPair:
-    """What the key says of one pair of the page.
+    """The key of one pair of the page.
 
     Attributes:
       id: its name on the page.
       left: "a" or "b".
       repeats: id of the pair that it repeats, or None.
-      figures: "a" or "b" -> automatic figure -> value.
+      figures: "a" or "b" -> automatic metric -> value.
     """
 
     id: str
@@ -54,7 +54,7 @@ class Key:
 
     Attributes:
       page: id of the page.
-      names: "a" or "b" -> how to call that way of choosing.
+      names: "a" or "b" -> name of the selection.
       pairs: id -> pair, in the order of the page.
     """
 
@@ -64,7 +64,7 @@ class Key:
 
     @property
     def originals(self) -> list[KeyPair]:
-        """The pairs that repeat no other; the preference is counted on these."""
+        """The pairs that repeat no other; only these count for the preference."""
         return [pair for pair in self.pairs.values() if pair.repeats is None]
 
 
@@ -82,7 +82,7 @@ def write_key(
       page: id of the page.
       sides: for "a" and "b", `name`, `run` and `selection`.
       pairs: in the order of the page.
-      **origin: where the scenes are from.
+      **origin: origin of the scenes.
     """
     content = {"page": page, **sides, **origin}
     content["pairs"] = [
@@ -103,7 +103,7 @@ def read_key(folder: str | Path) -> Key:
     """Opens the key in a study folder.
 
     Raises:
-      BadInput: if the folder is no study, or of another version.
+      BadInput: if the folder is not a study, or of another version.
       CorruptData: if the key was changed or damaged.
     """
     key = _STUDY.open(folder, f"--study {folder}")

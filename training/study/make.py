@@ -1,4 +1,4 @@
-"""`rgan study make`: the page and its key."""
+"""`rgan study make`: makes the page and its key."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from training.study.page import page_content, render_page
 from training.study.plan import most_repeats, plan_pairs, take_scenes
 from training.study.scenes import Side, scenes_of
 
-_REPEATED = 6  # one pair in so many is shown twice
-_MAX_SCENES = 500  # hours of answering, and a page that a phone still opens
+_REPEATED = 6  # one in this many pairs is shown twice
+_MAX_SCENES = 500  # hours of answering, and the size of page that a phone can open
 
 
 def make(args: argparse.Namespace) -> dict[str, Any]:
     """Writes FOLDER/study.html for the participants and FOLDER/key.json for the report.
 
     Raises:
-      BadInput: if options, runs and data do not fit each other, or no scene can be asked about.
+      BadInput: if options, runs and data do not fit together, or no scene is usable.
       CorruptData: if something is damaged.
     """
     _check_options(args)

@@ -1,4 +1,4 @@
-"""The report of a study as a page to read."""
+"""Renders the report of a study as Markdown."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 from training.templates import environment
 
 TEMPLATES = Path(__file__).parent / "templates"
-MARK = "# Which patches fit together: "  # how the template begins
+MARK = "# Which patches fit together: "  # beginning of the template
 
 
 def markdown(result: dict[str, Any]) -> str:
-    """Renders what `training.study.report.evaluate` found."""
+    """Renders the result of `training.study.report.evaluate`."""
     templates = environment(TEMPLATES)
     templates.filters |= {"name": _text, "percent": _percent, "interval": _interval}
     return templates.get_template("report.md").render(result)
@@ -27,7 +27,7 @@ def _interval(ends: tuple[float, float] | None) -> str:
 
 
 def _text(name: str) -> str:
-    """A name that stays text in a table."""
+    """Escapes a name for a table."""
     for mark in "\\|`*_<>[]":
         name = name.replace(mark, f"\\{mark}")
     return name

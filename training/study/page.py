@@ -1,4 +1,4 @@
-"""The page that a participant opens: one HTML file that needs nothing else."""
+"""The participants' page: one self-contained HTML file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from training.templates import html_environment
 
 
 def page_content(pairs: Sequence[Pair], crops: Callable[[int], np.ndarray]) -> dict[str, Any]:
-    """All that a page shows, without a word of who chose what.
+    """The content of a page, without any hint of who chose what.
 
     Args:
       pairs: the questions in order.
@@ -26,8 +26,8 @@ def page_content(pairs: Sequence[Pair], crops: Callable[[int], np.ndarray]) -> d
 
     Returns:
       `page` (16 hexadecimal digits, a hash of the rest), `pairs` (each with id, objects,
-      relationships as text, labels of the patches, and the images on the left and on the right by
-      their number) and `images` (PNG data URIs in order of appearance).
+      relationships as text, labels of the patches, and the numbers of the images on the left and on
+      the right) and `images` (PNG data URIs in order of appearance).
     """
     numbers: dict[int, int] = {}
 
@@ -59,7 +59,7 @@ def render_page(content: dict[str, Any]) -> str:
 
 
 def labels(objects: Sequence[str]) -> list[str]:
-    """Names of objects, numbered where several have one name: tree 1, tree 2."""
+    """Names of objects, numbered if several are equal: tree 1, tree 2."""
     total, seen = Counter(objects), Counter()
     names = []
     for name in objects:

@@ -1,4 +1,4 @@
-"""Which pairs a study shows, in what order and on which sides."""
+"""Plans which pairs a study shows, in what order and on which sides."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-_MIN_PATCHES = 2  # one patch alone has nothing to be compatible with
+_MIN_PATCHES = 2  # a single patch has nothing to be compatible with
 
 
 class Chosen(NamedTuple):
@@ -16,7 +16,7 @@ class Chosen(NamedTuple):
 
     Attributes:
       ids: row of the bank of each.
-      figures: automatic figure -> value.
+      figures: automatic metric -> value.
     """
 
     ids: tuple[int, ...]
@@ -27,7 +27,7 @@ class Scene(NamedTuple):
     """A scene graph with two sets of patches.
 
     Attributes:
-      image_id: of the image that the graph is from.
+      image_id: image of the graph.
       objects: names.
       relationships: (subject, predicate, object), the ends as positions in `objects`.
       shown: positions of the objects that have patches.
@@ -47,10 +47,10 @@ class Pair:
     """One question.
 
     Attributes:
-      id: its name on the page, by its place there.
-      scene: what is shown.
+      id: its name on the page, by its position there.
+      scene: the scene to show.
       left: "a" or "b", the set on the left.
-      repeats: id of the earlier pair that this one repeats with its sides swapped, or None.
+      repeats: id of the earlier pair that this one repeats with sides swapped, or None.
     """
 
     id: str
@@ -69,7 +69,7 @@ class LeftOut:
     """How many scenes were left out, and why.
 
     Attributes:
-      identical: both ways chose the same patches.
+      identical: both selections chose the same patches.
       too_small: fewer than two objects have patches.
     """
 
@@ -78,13 +78,13 @@ class LeftOut:
 
 
 def take_scenes(scenes: Iterable[Scene], count: int) -> tuple[list[Scene], LeftOut]:
-    """The first scenes that can be asked about, and what was left out before the last of them."""
+    """The first usable scenes, and what was left out before the last of them."""
     taken: list[Scene] = []
     left_out = LeftOut()
     for scene in scenes:
         if len(scene.shown) < _MIN_PATCHES:
             left_out.too_small += 1
-        elif _look(scene, scene.a) == _look(scene, scene.b):
+        elif _appearance(scene, scene.a) == _appearance(scene, scene.b):
             left_out.identical += 1
         else:
             taken.append(scene)
@@ -96,18 +96,18 @@ def take_scenes(scenes: Iterable[Scene], count: int) -> tuple[list[Scene], LeftO
 def plan_pairs(scenes: list[Scene], repeats: int, *, seed: int) -> list[Pair]:
     """Pairs in a random order, set a on the left in half of them.
 
-    The repeated ones are of the first half of the order, and are shown again somewhere in the
-    second half, so that they are not recognised at once.
+    Repeated pairs come from the first half of the order and are shown again somewhere in the second
+    half, so that they are not recognised at once.
 
     Args:
-      scenes: to ask about.
-      repeats: how many are shown twice, at most half of them, rounded up.
+      scenes: the scenes to ask about.
+      repeats: number of pairs shown twice, at most half of them, rounded up.
       seed: of order, sides and repeats.
     """
     generator = np.random.default_rng([seed, 1])
     count = len(scenes)
     order = generator.permutation(count)
-    # Balanced, so that a liking for one side favours neither set.
+    # Balanced, so that a preference for one side favours neither set.
     a_is_left = generator.permutation(np.arange(count) % 2 == generator.integers(2))
     half = most_repeats(count)
     shown = [(int(scene), bool(is_left)) for scene, is_left in zip(order, a_is_left, strict=True)]
@@ -131,10 +131,10 @@ def plan_pairs(scenes: list[Scene], repeats: int, *, seed: int) -> list[Pair]:
 
 
 def most_repeats(scenes: int) -> int:
-    """How many pairs can be repeated of so many."""
+    """How many of that many pairs can be repeated."""
     return (scenes + 1) // 2
 
 
-def _look(scene: Scene, chosen: Chosen) -> list[tuple[str, int]]:
-    """What a set looks like: two trees that exchange their patches change nothing."""
+def _appearance(scene: Scene, chosen: Chosen) -> list[tuple[str, int]]:
+    """The visible content of a set: two trees that exchange patches change nothing."""
     return sorted((scene.objects[i], row) for i, row in zip(scene.shown, chosen.ids, strict=True))

@@ -1,4 +1,4 @@
-"""`rgan study report`: what the participants preferred, beside the automatic figures."""
+"""`rgan study report`: the participants' preferences and the automatic metrics."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from training.study.markdown import MARK, markdown
 from training.study.statistics import binomial_p_value, cluster_interval, wilson_interval
 
 REPORT = "report.md"
-# Figure -> 1 where more is better, -1 where less is.
+# Metric -> 1 if more is better, -1 if less is.
 STAND_INS = {"style_agreement": 1, "cooccurrence_distance": -1}
 
 
 def report(args: argparse.Namespace) -> dict[str, Any]:
-    """Reads the answers, writes FOLDER/report.md and returns the same figures.
+    """Reads the answers, writes FOLDER/report.md and returns its numbers.
 
     Raises:
-      BadInput: if folder or answers cannot be used, or report.md is somebody else's.
+      BadInput: if folder or answers are not usable, or report.md is another program's.
       CorruptData: if the key is damaged.
     """
     key = read_key(args.study)
@@ -39,16 +39,16 @@ def report(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def evaluate(key: Key, people: list[Answers]) -> dict[str, Any]:
-    """All figures of a study.
+    """All results of a study.
 
-    A repeated pair counts once, by its first showing; the second is for the consistency alone.
+    A repeated pair counts once, by its first showing; the second is only used for consistency.
 
     Args:
       key: of the study.
       people: at least one participant with at least one answer.
 
     Raises:
-      BadInput: if there are answers to repeated showings alone.
+      BadInput: if all answers are to repeated showings.
     """
     counted = {person.participant: _counted(key, person) for person in people}
     counted = {name: chosen for name, chosen in counted.items() if chosen}
@@ -122,7 +122,7 @@ def _consistency(key: Key, people: list[Answers]) -> dict[str, Any]:
 
 
 def _stand_in(key: Key, counted: list[dict[str, str]], name: str, sign: int) -> dict[str, Any]:
-    """What an automatic figure says of the same pairs, and how often people choose alike."""
+    """The verdict of an automatic metric on the same pairs, and how often people agree with it."""
     gaps = {pair.id: _gap(pair, name, sign) for pair in key.originals}
     known = [pair for pair in key.originals if gaps[pair.id] is not None]
     decided = {pair: "a" if gap > 0 else "b" for pair, gap in gaps.items() if gap}
@@ -150,7 +150,7 @@ def _stand_in(key: Key, counted: list[dict[str, str]], name: str, sign: int) -> 
 
 
 def _gap(pair: KeyPair, name: str, sign: int) -> float | None:
-    """How much better set a is by that figure; None where it is not known of both."""
+    """By how much set a is better in a metric; None if it is not known for both."""
     if not all(name in pair.figures[side] for side in ("a", "b")):
         return None
     return sign * (pair.figures["a"][name] - pair.figures["b"][name])

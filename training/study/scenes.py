@@ -1,4 +1,4 @@
-"""Scenes of a split, each with the patches that two ways of choosing give it."""
+"""Scenes of a split, each with the patches of two selections."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ _MAX_BATCH = 16
 
 
 class Side(NamedTuple):
-    """One of the two ways of choosing.
+    """One of the two selections.
 
     Attributes:
-      run: whose networks choose.
+      run: the run whose networks choose.
       selection: name in `training.evaluation.retrieval.SELECTIONS`.
     """
 
@@ -41,14 +41,14 @@ class Side(NamedTuple):
 def scenes_of(
     first: Side, second: Side, data: PreparedData, split: str, *, seed: int
 ) -> Iterator[Scene]:
-    """The scenes of a split in a seeded order, read as they are asked for.
+    """The scenes of a split in a seeded order, read on demand.
 
-    Both sides choose among the candidates of the first side's run, and that run's co-occurrence
-    embedding measures them. Objects without a candidate get no patch.
+    Both sides choose among the candidates of the first side's run, and are measured by its
+    co-occurrence embedding. Objects without a candidate get no patch.
 
     Args:
-      first, second: the two ways of choosing.
-      data, split: where the scenes are from.
+      first, second: the two selections.
+      data, split: the source of the scenes.
       seed: of the order of the scenes and of the noise of retrieval.
 
     Raises:
@@ -109,7 +109,7 @@ def _scenes(
         strict=True,
     ):
         graph = decode_scene_graph(objects, triples, None, data.vocabulary)
-        shown = np.flatnonzero(a >= 0)  # the objects that have a candidate
+        shown = np.flatnonzero(a >= 0)  # the objects with a candidate
         yield Scene(
             image_id=int(image_id),
             objects=tuple(graph["objects"]),
@@ -121,7 +121,7 @@ def _scenes(
 
 
 def _chosen(ids: np.ndarray, data: PreparedData, table: CandidateSource) -> Chosen:
-    """A set of patches [P] with the figures that stand in for a person's judgement."""
+    """A set of patches [P] with the automatic metrics that stand in for people's judgement."""
     mask = np.ones([1, len(ids)], bool)
     figures = {"cooccurrence_distance": cooccurrence_distance(table.cooccurrence[ids][None], mask)}
     styles = [data.bank.rows[int(row)]["style"] for row in ids]

@@ -1,4 +1,4 @@
-"""Statistics of choices between two things, in plain Python and numpy."""
+"""Statistics of choices between two options, in plain Python and numpy."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ _RESAMPLES = 10_000
 
 
 def wilson_interval(successes: int, trials: int) -> tuple[float, float] | None:
-    """Score interval of a share that covers it in about 95 % of all cases.
+    """Score interval of a share, with about 95 % coverage.
 
     E. B. Wilson, "Probable inference, the law of succession, and statistical inference", Journal
     of the American Statistical Association 22, 1927.
 
     Args:
       successes: at least 0, at most `trials`.
-      trials: independent of each other.
+      trials: number of independent trials.
 
     Returns:
       Both ends in [0, 1]; None without a trial.
@@ -29,14 +29,14 @@ def wilson_interval(successes: int, trials: int) -> tuple[float, float] | None:
     share, weight = successes / trials, Z_95**2 / trials
     centre = share + weight / 2
     half = math.sqrt(weight * (share * (1 - share) + weight / 4))
-    # Rounding of the ends that are 0 and 1 by their formula.
+    # The formula gives 0 and 1 at the extremes only up to rounding.
     low = 0.0 if successes == 0 else (centre - half) / (1 + weight)
     high = 1.0 if successes == trials else (centre + half) / (1 + weight)
     return low, high
 
 
 def binomial_p_value(successes: int, trials: int) -> float | None:
-    """How likely a fair coin lands at least as unevenly: the exact two-sided test of 1/2.
+    """Probability that a fair coin is at least as uneven: the exact two-sided test of 1/2.
 
     Returns:
       In (0, 1]; None without a trial.
@@ -44,7 +44,7 @@ def binomial_p_value(successes: int, trials: int) -> float | None:
     if not trials:
         return None
     fewer = min(successes, trials - successes)
-    tail, term = 0, 1  # whole numbers: exact for any number of trials
+    tail, term = 0, 1  # integers: exact for any number of trials
     for i in range(fewer + 1):
         tail += term
         term = term * (trials - i) // (i + 1)
@@ -54,10 +54,10 @@ def binomial_p_value(successes: int, trials: int) -> float | None:
 def cluster_interval(
     successes: Sequence[int], trials: Sequence[int], *, seed: int = 0
 ) -> tuple[float, float] | None:
-    """Percentile bootstrap of a share over clusters: participants are drawn, with their answers.
+    """Percentile bootstrap of a share over clusters: resamples participants with their answers.
 
-    It allows for people who differ, where the score interval takes every answer as independent.
-    With few clusters it is too narrow.
+    It allows for differences between people, whereas the score interval takes every answer as
+    independent. With few clusters it is too narrow.
 
     Args:
       successes, trials: [N] of every cluster, trials at least 1.

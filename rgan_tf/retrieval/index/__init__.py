@@ -1,1 +1,1 @@
-"""Finding the nearest patches of a bank: the pre-filter."""
+"""The pre-filter: finds the nearest patches of a bank."""

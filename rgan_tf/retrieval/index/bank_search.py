@@ -1,10 +1,10 @@
-"""Graph features and index of a bank under one encoder: made once, kept with the bank.
+"""Graph features and index of a bank under one encoder, kept in the bank's folder.
 
-    BANK/search/<encoder>/manifest.json     of which bank, encoder and sizes; the tuner's report
+    BANK/search/<encoder>/manifest.json     bank, encoder and sizes; the tuner's report
     BANK/search/<encoder>/features.npy      float16 [N, W]
-    BANK/search/<encoder>/scann-<K>/        the ScaNN index, where one was tuned
+    BANK/search/<encoder>/scann-<K>/        the ScaNN index, if one was tuned
 
-All of it is derived: it can be deleted, and is made again where the bank has changed.
+All of it is derived: it can be deleted, and is remade when the bank changes.
 """
 
 from __future__ import annotations
@@ -41,20 +41,20 @@ _FOLDER = ManifestKind(
 )
 _REPORTED = ("recall_asked", "reached", "pays", "recall")
 
-Say = Callable[[str], None]
+Progress = Callable[[str], None]
 
 
 class BankSearch:
-    """What the pre-filter needs of a bank, read from the bank's folder or made and put there.
+    """A bank's graph features and index, read from the bank's folder or made and stored there.
 
-    Where the folder cannot be written to, everything is made in memory and a line says so.
+    If the folder is not writable, they are kept in memory and a line reports it.
 
     Args:
-      bank: any bank with the vocabulary of the networks.
+      bank: has the vocabulary of the networks.
       networks: stage-1 networks.
       encoder: sha256 of their weights; None keeps nothing on disk.
       config: sizes of a graph.
-      say: called with a line about each thing that takes long; None logs it.
+      progress: called with a line about each slow operation; None logs it.
 
     Attributes:
       features: [N, W] float16 graph features.
@@ -66,10 +66,10 @@ class BankSearch:
         networks: ReadsGraphs,
         encoder: str | None,
         config: Config,
-        say: Say | None = None,
+        progress: Progress | None = None,
     ):
         self._bank = bank
-        self._say = say or logging.getLogger(__name__).info
+        self._progress = progress or logging.getLogger(__name__).info
         self._folder = bank.folder / SEARCH / encoder[:16] if encoder else None
         self._of = {
             "bank": bank.fingerprint,
@@ -86,33 +86,33 @@ class BankSearch:
         self.features = stored
 
     def index(self, kind: str, *, k: int, recall: float = 0.99) -> CandidateIndex:
-        """The index of the bank; one that was tuned before is opened and not made again.
+        """The index of the bank; reuses a tuned one.
 
         Args:
           kind: "exact"; "scann"; or "auto", which takes ScaNN for a bank of 50,000 rows and more
             if it reaches the recall and is faster than the exact search on this machine.
           k: candidates per query.
-          recall: that ScaNN is to reach.
+          recall: required of ScaNN.
 
         Raises:
-          BadInput: if ScaNN was asked for and does not reach the recall.
+          BadInput: if `kind` is "scann" and its recall is too low.
         """
         if kind == "exact" or (kind == "auto" and len(self._bank) < LARGE_BANK):
             return ExactIndex(*self._arrays())
         report = self._tuned(k)
         if report is None or report["recall_asked"] < recall:
             report = self.tune(k=k, recall=recall)
-        uses_scann = takes_scann(kind, report, recall, say=self._say)
+        uses_scann = takes_scann(kind, report, recall, progress=self._progress)
         return self._made(k) if uses_scann else ExactIndex(*self._arrays())
 
     def tune(self, *, k: int, recall: float) -> dict[str, Any]:
-        """Tunes ScaNN anew, keeps it with the bank and returns the report.
+        """Tunes ScaNN again, stores it with the bank and returns the report.
 
         Raises:
-          BadInput: if a number is out of range, or ScaNN is not to be had.
+          BadInput: if a number is out of range, or ScaNN is not installed.
         """
-        self._say(f"tuning an index of {len(self._bank)} patches")
-        tuning = tune_scann(*self._arrays(), k=k, recall=recall, progress=self._say)
+        self._progress(f"tuning an index of {len(self._bank)} patches")
+        tuning = tune_scann(*self._arrays(), k=k, recall=recall, progress=self._progress)
         report = {**tuning.report(), "k": k, "recall_asked": recall}
         self._latest = (k, tuning.index)
         if self._folder is not None:
@@ -138,7 +138,7 @@ class BankSearch:
             report = INDEX.open(self._index_folder(k)).content["notes"]
             _check_report(report, self._index_folder(k))
         except (BadInput, CorruptData, OSError, TypeError) as error:
-            self._say(f"{error}; {_AGAIN}")
+            self._progress(f"{error}; {_AGAIN}")
             return None
         self._latest = (k, index)
         return report
@@ -158,9 +158,9 @@ class BankSearch:
             manifest.check_files((_FEATURES,), verify=True)
             return self._read_features()
         except (BadInput, CorruptData) as error:
-            self._say(str(error))
+            self._progress(str(error))
         except OSError as error:
-            self._say(f"{error}; {_AGAIN}")
+            self._progress(f"{error}; {_AGAIN}")
         return None
 
     def _read_features(self) -> np.ndarray:
@@ -185,15 +185,15 @@ class BankSearch:
 
     @contextlib.contextmanager
     def _tolerant(self) -> Iterator[None]:
-        """What is derived need not be kept: a folder that cannot be written to is no error."""
+        """Reports errors of writing and continues: derived files need not be kept."""
         try:
             yield
         except (OSError, BadInput) as error:  # BadInput: another process was faster
-            self._say(f"{self._folder}: not kept for the next time ({error})")
+            self._progress(f"{self._folder}: could not be stored ({error})")
 
 
 def _check_report(report: Any, folder: Path) -> None:
-    """Refuses the tuner's report of another program, which says less."""
+    """Refuses a tuner's report with missing keys, as of another version."""
     missing = [key for key in _REPORTED if not isinstance(report, dict) or key not in report]
     if missing:
         raise CorruptData(f"{folder}: its notes lack {missing[0]}")

@@ -11,16 +11,16 @@ import tensorflow as tf
 from rgan_tf.errors import BadInput
 from rgan_tf.retrieval.distance import l2_distance
 
-# Ranks that the fast scores may have got wrong by rounding are settled by exact distances.
+# Exact distances decide between rows whose fast scores differ by rounding.
 _RESCORING_MARGIN = 8
 _BLOCK_BYTES = 64 * 2**20  # of the score matrix of one block of queries
-_CALL_SCORES = 800_000  # how many scores take as long as one more call of TensorFlow
-PADDING_CATEGORY = 0  # of a padded object; nothing is found for it, and nothing in it
-ANY_CATEGORY = -1  # of a query that takes patches of every category alike
+_CALL_SCORES = 800_000  # scores that take as long as one more TensorFlow call
+PADDING_CATEGORY = 0  # of padded objects; finds nothing and is never found
+ANY_CATEGORY = -1  # of a query that accepts all categories
 
 
 class Candidates(NamedTuple):
-    """Always k columns; where fewer were found, the last ones are marked as not valid.
+    """Always k columns; if fewer were found, the last ones are not valid.
 
     Attributes:
       ids: [Q, k] int32 rows of the bank, best first; -1 where not valid.
@@ -34,7 +34,7 @@ class Candidates(NamedTuple):
 
     @classmethod
     def empty(cls, queries: int, k: int) -> Candidates:
-        """Nothing found yet, as arrays to be filled."""
+        """Arrays without results, to be filled."""
         return cls(
             np.full([queries, k], -1, np.int32),
             np.zeros([queries, k], bool),
@@ -45,8 +45,8 @@ class Candidates(NamedTuple):
 class CandidateIndex(abc.ABC):
     """Finds the k nearest patches of a bank for each query.
 
-    A query gets patches of its own category and of no other, however few there are. Only where its
-    category has none at all that it may take does it get those of other categories.
+    A query gets patches of its own category only, however few. If there are none that it may take,
+    it gets patches of other categories.
     """
 
     @abc.abstractmethod
@@ -57,8 +57,8 @@ class CandidateIndex(abc.ABC):
 
         Args:
           queries: [Q, D] finite floats.
-          categories: [Q] integers. 0 (padding) finds nothing, -1 takes all categories alike.
-          excluded_images: [Q] integers; no patch of this image is returned. -1 excludes none.
+          categories: [Q] integers. 0 (padding) finds nothing, -1 accepts all categories.
+          excluded_images: [Q] integers; patches of this image are not returned. -1 excludes none.
           k: number of columns, at least 1; may exceed the size of the bank.
 
         Returns:
@@ -72,8 +72,8 @@ class CandidateIndex(abc.ABC):
 class ExactIndex(CandidateIndex):
     """Compares every query with every patch of its category, in blocks of bounded memory.
 
-    Many queries are searched category by category; few of them with the whole bank at once, which
-    costs more products and fewer calls.
+    Many queries are searched category by category; a few are compared with the whole bank at once,
+    which costs more products but fewer calls.
 
     Args:
       features: [N, D] finite floats.
@@ -121,16 +121,16 @@ class ExactIndex(CandidateIndex):
 
     @property
     def bank(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Features [N, D] float32, categories and image ids [N] int64, as they are searched."""
+        """Features [N, D] float32, categories and image ids [N] int64, as searched."""
         return self.features, self.categories, self.image_ids
 
     def check_queries(
         self, queries: np.ndarray, categories: np.ndarray, excluded_images: np.ndarray, k: int
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The arguments of `search` as arrays of the types it works with.
+        """The arguments of `search`, converted to the types it works with.
 
         Raises:
-          BadInput: as `search`.
+          BadInput: see `search`.
         """
         queries = checked_matrix(queries, "queries")
         if queries.shape[1] != self.features.shape[1]:
@@ -141,7 +141,7 @@ class ExactIndex(CandidateIndex):
         categories = checked_integers(categories, len(queries), "query categories")
         excluded = checked_integers(excluded_images, len(queries), "excluded images")
         if k < 1:
-            raise BadInput(f"candidates: at least 1 must be asked for, got {k}")
+            raise BadInput(f"candidates: k must be at least 1, got {k}")
         return queries, categories, excluded
 
     def _search_among(self, rows, asked, queries, categories, excluded, found) -> None:
@@ -177,12 +177,12 @@ def exact_search(
 ) -> Candidates:
     """The search of `ExactIndex` as TensorFlow operations, also for exported graphs.
 
-    Ranks by |f|² - 2f·q, one matrix product, and settles close calls by exact distances. The sizes
+    Ranks by |f|² - 2f·q, one matrix product, and decides close calls by exact distances. The sizes
     of bank and queries may be dynamic. Inputs are not checked for NaN.
 
     Args:
       queries: [Q, D] float32.
-      categories: [Q] integers; 0 finds nothing, -1 takes all categories alike.
+      categories: [Q] integers; 0 finds nothing, -1 accepts all categories.
       excluded_images: [Q] integers; -1 excludes none.
       bank_features: [N, D] float32, N at least 1.
       bank_categories: [N] integers, same type as `categories`; 0 is never found.
@@ -192,7 +192,7 @@ def exact_search(
     Returns:
       `Candidates` of tensors.
     """
-    # Centred, so that a mean shared by all features takes no digits from the products.
+    # Centred, so that a mean shared by all features does not cost precision.
     centre = tf.reduce_mean(bank_features, axis=0)  # [D]
     bank = bank_features - centre  # [N, D]
     squares = tf.reduce_sum(tf.square(bank), axis=-1)  # [N]
@@ -263,7 +263,7 @@ def checked_integers(values: np.ndarray, rows: int, name: str) -> np.ndarray:
     """The values as int64 [rows].
 
     Raises:
-      BadInput: if they are not so many integers; the message begins with `name`.
+      BadInput: if they are not that many integers; the message begins with `name`.
     """
     values = np.asarray(values)
     if values.shape != (rows,) or values.dtype.kind not in "iu":

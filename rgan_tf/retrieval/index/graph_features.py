@@ -1,4 +1,4 @@
-"""The graph feature of every patch of a bank, from the graphs that the bank holds."""
+"""The graph feature of every patch, computed from the bank's graphs."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ _GRAPHS_PER_BATCH = 64
 
 
 class ReadsGraphs(Protocol):
-    """Networks that read scene graphs: the part of them that the pre-filter needs."""
+    """Networks that read scene graphs: the part that the pre-filter needs."""
 
     encoder: SceneGraphEncoder
 
 
 def graph_features(networks: ReadsGraphs, bank: PatchBank, config: Config) -> np.ndarray:
-    """Object vectors of every patch's object in the graph that it comes from (method §2.3).
+    """The vector of every patch's object in its scene graph (method §2.3).
 
-    A graph with more objects than the config has room for is cut as training cuts it; what is left
-    out is encoded in further graphs, so that every patch can be found.
+    A graph with more objects than the config allows is cut as in training; the rest is encoded in
+    further graphs, so that every patch can be found.
 
     Args:
       networks: stage-1 networks with the bank's vocabulary.
@@ -39,7 +39,7 @@ def graph_features(networks: ReadsGraphs, bank: PatchBank, config: Config) -> np
       [N, width] float16, by row of the bank.
 
     Raises:
-      BadInput: if the bank numbers its names otherwise than the networks do.
+      BadInput: if bank and networks have different vocabularies.
     """
     if bank.vocabulary.num_objects != networks.encoder.num_objects:
         raise BadInput(
@@ -47,7 +47,7 @@ def graph_features(networks: ReadsGraphs, bank: PatchBank, config: Config) -> np
             f"{networks.encoder.num_objects}; use a bank of the model's vocabulary"
         )
     encode = tf.function(networks.encoder, reduce_retracing=True)
-    # Where the vectors of each graph begin among those of all objects.
+    # Position of each graph's first vector among those of all objects.
     starts = np.concatenate([[0], bank.graphs.ends[:, 0]]).astype(np.int64)  # [G + 1]
     vectors = np.zeros([int(starts[-1]), config.graph.width], np.float16)
     graph_images = np.zeros([len(bank.graphs)], np.int64)
@@ -69,7 +69,7 @@ def graph_features(networks: ReadsGraphs, bank: PatchBank, config: Config) -> np
 
 
 class _Part(NamedTuple):
-    """A padded graph: [O] and [T, 3] int32, and [n] where the vectors of its objects go."""
+    """A padded graph: [O] and [T, 3] int32, and [n] output positions of its objects' vectors."""
 
     objects: np.ndarray
     triples: np.ndarray
@@ -99,7 +99,7 @@ def _parts(graph: BankGraph, start: int, image_id: int, config: Config) -> Itera
 
 
 def _among(triples: np.ndarray, kept: np.ndarray) -> np.ndarray:
-    """The triples whose ends are both kept, with positions among those."""
+    """The triples with both ends kept, renumbered accordingly."""
     is_inside = np.isin(triples[:, [0, 2]], kept).all(axis=1)
     result = triples[is_inside].copy()
     result[:, [0, 2]] = np.searchsorted(kept, result[:, [0, 2]])
@@ -111,7 +111,7 @@ def _encode(encode, batch: list[_Part], vectors: np.ndarray) -> None:
         "objects": np.stack([part.objects for part in batch]),
         "triples": np.stack([part.triples for part in batch]),
     }
-    # A last batch of another size would build the network again for that size.
+    # The last batch is filled up: another size would retrace the network.
     missing = _GRAPHS_PER_BATCH - len(batch)
     graph["objects"] = np.pad(graph["objects"], [(0, missing), (0, 0)])
     graph["triples"] = np.pad(graph["triples"], [(0, missing), (0, 0), (0, 0)], constant_values=-1)

@@ -1,4 +1,4 @@
-"""The pre-filter in the exported graph: for each object the K nearest patches it may have."""
+"""The pre-filter in the exported graph: the K nearest allowed patches of each object."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from rgan_tf.retrieval.distance import l2_distance
 from rgan_tf.retrieval.index.exact import PADDING_CATEGORY, Candidates, exact_search
 
 EXACT, SCANN = "exact", "scann"  # kinds of index
-_RECALL = 0.99  # that ScaNN has to reach
-_NEIGHBOURS_PER_CANDIDATE = 4  # three of four may be of another category or a refused licence
-_NO_IMAGE = -1  # excluded image of a query that comes from no image of the bank
+_RECALL = 0.99  # required of ScaNN
+_NEIGHBOURS_PER_CANDIDATE = 4  # three of four may have another category or a refused licence
+_NO_IMAGE = -1  # excluded image of a query without an image in the bank
 _NEEDS_SCANN = (
     "Needs the operations of ScaNN. Stock TensorFlow Serving does not have them and cannot load "
     "this model; a TensorFlow Serving built with them can, and so can any Python process that "
@@ -27,7 +27,7 @@ _NEEDS_SCANN = (
 
 
 class ServedSearch(tf.Module):
-    """What the served model asks its pre-filter; `ExactServedSearch`, `ScannServedSearch`.
+    """Interface of the served model's pre-filter; `ExactServedSearch`, `ScannServedSearch`.
 
     Args:
       bank: the patches.
@@ -35,7 +35,7 @@ class ServedSearch(tf.Module):
       candidates: K.
 
     Attributes:
-      packages: that a process has to import before it can load a graph with this search.
+      packages: that a process must import before it loads a graph with this search.
     """
 
     packages: tuple[str, ...] = ()
@@ -51,14 +51,14 @@ class ServedSearch(tf.Module):
     ) -> Candidates:
         """Finds candidates, row by row.
 
-        One row at a time, so that memory does not grow with the batch and the rounding of the
-        matrix product, which can decide between near ties, does not depend on it.
+        One row at a time: memory does not grow with the batch, and neither does the rounding of the
+        matrix product, which can decide between near ties, depend on it.
 
         Args:
           queries: [B, O, W] finite float32.
-          categories: [B, O] int32; patches of another are found only where this one has none that
-            is not refused. 0 finds nothing.
-          licences_refused: [B, L] bool; no patch under such a licence is found.
+          categories: [B, O] int32; other categories are found only if this one has no patch that is
+            allowed. 0 finds nothing.
+          licences_refused: [B, L] bool; patches under such a licence are never found.
 
         Returns:
           `Candidates` of tensors [B, O, K].
@@ -77,16 +77,16 @@ class ServedSearch(tf.Module):
         return Candidates(*found)
 
     def row_search(self) -> Callable[[tf.Tensor, tf.Tensor, tf.Tensor], Candidates]:
-        """The search of one row: [O, W], [O], [L] -> `Candidates` [O, K]; while tracing."""
+        """The search of one row, [O, W], [O], [L] -> `Candidates` [O, K]; call it while tracing."""
         raise NotImplementedError
 
     def describe(self) -> dict[str, Any]:
-        """What the manifest of the model says about it, as JSON."""
+        """Entries for the model's manifest, as JSON."""
         raise NotImplementedError
 
 
 class ExactServedSearch(ServedSearch):
-    """Compares with every patch of the bank; needs nothing but TensorFlow."""
+    """Compares with every patch of the bank; needs only TensorFlow."""
 
     def row_search(self):
         """See `ServedSearch`."""
@@ -103,7 +103,7 @@ class ExactServedSearch(ServedSearch):
             refused = tf.gather(licences_refused, bank.licence_ids)  # [N]
             return tf.where(refused, PADDING_CATEGORY, bank.category_ids)  # [N]
 
-        # Most requests refuse nothing and need not wait for a pass over the bank.
+        # Most requests refuse nothing and skip this pass over the bank.
         bank_categories = tf.cond(
             tf.reduce_any(licences_refused), without_refused, bank.category_ids.read_value
         )  # [N]
@@ -119,13 +119,13 @@ class ExactServedSearch(ServedSearch):
 
 
 class ScannServedSearch(ServedSearch):
-    """Lets ScaNN find and exact distances decide; queries left short are answered exactly.
+    """ScaNN finds, exact distances decide; queries with too few results are searched exactly.
 
     Args:
-      bank, objects, candidates: as for `ServedSearch`.
+      bank, objects, candidates: see `ServedSearch`.
       state: `rgan_tf.adapters.scann.SearcherState` over the patches whose category is not 0.
       rows: [n] integers, their rows in the bank.
-      leaves_to_search: partitions that a query looks into.
+      leaves_to_search: partitions searched per query.
       report: of the tuner, for the manifest.
     """
 
@@ -174,7 +174,7 @@ class ScannServedSearch(ServedSearch):
         return search_row
 
     def _nearest(self, searcher, queries, categories, licences_refused) -> Candidates:
-        """The nearest of those that ScaNN finds, with exact distances: `Candidates` [O, K]."""
+        """The nearest of ScaNN's results by exact distances: `Candidates` [O, K]."""
         bank, k = self.bank, self.candidates
         wanted = _NEIGHBOURS_PER_CANDIDATE * k  # M
         total = self.rows.shape[0]
@@ -206,32 +206,32 @@ class ScannServedSearch(ServedSearch):
 def build_served_search(
     kind: str, arrays: BankArrays, bank: ServedBank, *, objects: int, candidates: int
 ) -> ServedSearch:
-    """The search of a bank; ScaNN is tuned on the bank itself.
+    """Builds the search of a bank; tunes ScaNN on the bank itself.
 
     Args:
       kind: "exact" or "scann".
       arrays: the bank.
-      bank: the same in variables.
+      bank: the same as variables.
       objects: O.
       candidates: K.
 
     Raises:
-      BadInput: if ScaNN is not to be had, or misses its recall on this bank.
+      BadInput: if ScaNN is not installed, or misses its recall on this bank.
     """
     if kind == EXACT:
         return ExactServedSearch(bank, objects=objects, candidates=candidates)
     from rgan_tf.adapters.scann import SearcherState
     from rgan_tf.retrieval.index.tuning import tune_scann
 
-    say = logging.getLogger(__name__).info
-    say("tuning an index of %d patches", len(arrays.category_ids))
+    log = logging.getLogger(__name__).info
+    log("tuning an index of %d patches", len(arrays.category_ids))
     tuning = tune_scann(
         arrays.graph_features,
         arrays.category_ids,
         arrays.image_ids,
         k=candidates,
         recall=_RECALL,
-        progress=say,
+        progress=log,
     )
     if not tuning.reached:
         raise BadInput(
@@ -245,7 +245,7 @@ def build_served_search(
         bank,
         objects=objects,
         candidates=candidates,
-        # The very partitions that were measured: those of a second build differ.
+        # The partitions that were measured; a second build would make others.
         state=SearcherState(tuning.index.searcher, bank.graph_features if is_whole else None),
         rows=rows,
         leaves_to_search=settings.leaves_to_search,

@@ -1,7 +1,7 @@
 """The approximate pre-filter for large banks: ScaNN finds, exact distances decide.
 
 index/
-  manifest.json      sizes, settings, checksums, and of which features it is the index
+  manifest.json      sizes, settings, checksums, and the fingerprint of the indexed features
   part_0.bin, ...    the state of ScaNN, as bytes or as arrays
 """
 
@@ -29,7 +29,7 @@ from rgan_tf.retrieval.index.exact import (
 from rgan_tf.storage.files import atomic_folder
 from rgan_tf.storage.manifest import Manifest, ManifestKind, describe_files
 
-# ScaNN ends the process over a state that does not fit together: nothing of it may be wrong.
+# ScaNN ends the process on an inconsistent state, so everything is checked before.
 INDEX = ManifestKind(
     "rgan_scann_index",
     2,
@@ -43,11 +43,11 @@ _QUERIES_AT_ONCE = 4096
 
 @dataclasses.dataclass(frozen=True)
 class ScannSettings:
-    """How a bank is partitioned and searched; `tune` finds them, nobody should guess.
+    """How a bank is partitioned and searched; `tune` finds good values.
 
     Attributes:
       leaves: partitions of the bank, at least 1.
-      leaves_to_search: partitions that a query looks into, 1 to `leaves`.
+      leaves_to_search: partitions searched per query, 1 to `leaves`.
     """
 
     leaves: int
@@ -62,34 +62,32 @@ class ScannSettings:
 
 
 def default_leaves(rows: int) -> int:
-    """Partitions for a bank of so many rows: about their square root, as ScaNN's guide advises."""
+    """Partitions for a bank of that many rows: about the square root, as ScaNN's guide advises."""
     return max(1, round(math.sqrt(rows)))
 
 
 class ScannIndex(CandidateIndex):
-    """Finds candidates with ScaNN over the whole bank, and scores what it finds exactly.
+    """Finds candidates with ScaNN over the whole bank and scores them exactly.
 
-    ScaNN knows no categories. Graph features do: those of one category lie together, so the
-    nearest of all patches are mostly of the query's category. Rows of another category or of the
-    excluded image are dropped after the search, and a query that is left with fewer than k is
-    answered by the exact search instead. So whatever the bank, a patch of another category is found
-    only where the exact search finds one, and there are as many columns; what is approximate is
-    only whether a nearer patch was overlooked.
+    ScaNN knows no categories, but graph features of one category lie together, so the nearest
+    patches mostly have the query's category. Results of another category or of the excluded image
+    are dropped; a query left with fewer than k is answered by the exact search instead. So patches
+    of other categories are found only where the exact search finds them, and the number of results
+    is the same; the only approximation is that a nearer patch may be missed.
 
     Args:
-      features, categories, image_ids: as for `ExactIndex`.
-      settings: how to partition and to search.
-      searcher: of `rgan_tf.adapters.scann`, over the rows whose category is not 0; built where
-        none is given.
+      features, categories, image_ids: see `ExactIndex`.
+      settings: of partitioning and search.
+      searcher: of `rgan_tf.adapters.scann`, over the rows whose category is not 0; built if None.
 
     Attributes:
-      settings: as given; may be replaced by others with the same number of leaves.
-      exact: the index that answers where ScaNN found too few.
+      settings: may be replaced by others with the same number of leaves.
+      exact: the index that answers where ScaNN finds too few.
       searcher: of `rgan_tf.adapters.scann`.
-      fallback_queries: how many queries had to be answered by the exact search so far.
+      fallback_queries: number of queries that fell back to the exact search so far.
 
     Raises:
-      BadInput: as `ExactIndex`; or the bank has fewer rows than leaves, or ScaNN is not to be had.
+      BadInput: see `ExactIndex`; or the bank has fewer rows than leaves, or ScaNN is not installed.
     """
 
     def __init__(
@@ -113,14 +111,14 @@ class ScannIndex(CandidateIndex):
                 f"ScaNN index: the bank has {len(self._rows)} searchable patches, fewer than the "
                 f"{settings.leaves} leaves asked for; use fewer, or the exact index"
             )
-        # So many of a query's nearest may drop out because they are of its own image.
+        # At most this many of a query's nearest drop out because they are of its own image.
         self._most_per_image = int(np.unique(self._image_ids, return_counts=True)[1].max())
         self.searcher = searcher or _build(self._features[self._rows], settings)
 
     def search(
         self, queries: np.ndarray, categories: np.ndarray, excluded_images: np.ndarray, k: int
     ) -> Candidates:
-        """See `CandidateIndex.search`; equal distances may be ranked otherwise than there."""
+        """See `CandidateIndex.search`; may rank equal distances differently from `ExactIndex`."""
         queries, categories, excluded = self.exact.check_queries(
             queries, categories, excluded_images, k
         )
@@ -161,11 +159,11 @@ class ScannIndex(CandidateIndex):
         )
 
     def save(self, folder: str | Path, *, notes: dict[str, Any] | None = None) -> None:
-        """Writes the index; the features, categories and images are not part of it.
+        """Writes the index, without features, categories and images.
 
         Args:
           folder: must not exist.
-          notes: kept in the manifest, such as the tuner's report.
+          notes: stored in the manifest, e.g. the tuner's report.
 
         Raises:
           BadInput: if the folder exists.
@@ -200,14 +198,14 @@ class ScannIndex(CandidateIndex):
         categories: np.ndarray,
         image_ids: np.ndarray,
     ) -> ScannIndex:
-        """Opens what `save` wrote.
+        """Opens a folder written by `save`.
 
         Args:
           folder: of the index.
-          features, categories, image_ids: those that the index was built of.
+          features, categories, image_ids: those of which the index was built.
 
         Raises:
-          BadInput: if it is no index, of another version, or the index of other features.
+          BadInput: if it is not an index, or is of another version or other features.
           CorruptData: if a file is missing or damaged; names it.
         """
         from rgan_tf.adapters.scann import ScannSearcher
@@ -230,7 +228,7 @@ def _build(features: np.ndarray, settings: ScannSettings):
 
 
 def _is_features(tensor: np.ndarray, features: np.ndarray) -> bool:
-    """Whether a part of ScaNN's state is the bank itself, which need not be stored twice."""
+    """Whether a tensor of ScaNN's state is the bank itself, which is not stored again."""
     return tensor.dtype == np.float32 and tensor.shape == features.shape
 
 
@@ -242,14 +240,14 @@ def _fingerprint(features: np.ndarray, categories: np.ndarray) -> str:
 
 
 def _read_parts(manifest: Manifest, features: np.ndarray) -> list[np.ndarray]:
-    """ScaNN's tensors in their order; the one that was left out is the bank."""
+    """ScaNN's tensors in order; the bank takes the place of the one that was left out."""
     manifest.check_files(verify=True)
     parts: dict[int, np.ndarray] = {}
     for name, entry in manifest.content["files"].items():
         path = manifest.folder / name
         number = int(path.stem.removeprefix("part_"))
         if path.suffix == ".bin":
-            if entry.get("shape") not in ([], [1]):  # as `save` wrote it: one string
+            if entry.get("shape") not in ([], [1]):  # `save` wrote one string
                 raise manifest.damaged(f"wrong shape of {name}")
             parts[number] = np.full(entry["shape"], path.read_bytes(), object)
         else:

@@ -1,4 +1,4 @@
-"""Finds the settings of the approximate index from the bank itself, and whether it pays at all."""
+"""Tunes the approximate index on the bank itself and decides whether to use it."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from rgan_tf.errors import BadInput
 from rgan_tf.retrieval.index.exact import PADDING_CATEGORY, CandidateIndex, Candidates, ExactIndex
 from rgan_tf.retrieval.index.scann_index import ScannIndex, ScannSettings, default_leaves
 
-BATCH = 64  # queries whose search is timed
+BATCH = 64  # queries per timed search
 _SHARES_OF_LEAVES = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 _REPETITIONS = 5
-LARGE_BANK = 50_000  # rows; below it the exact search takes milliseconds, and nothing is measured
+LARGE_BANK = 50_000  # rows; below that the exact search takes milliseconds and is always used
 
 
 @dataclasses.dataclass(frozen=True)
 class Tuning:
-    """What the tuner found.
+    """The tuner's result.
 
     Attributes:
       index: the ScaNN index with the chosen settings.
       recall: of the chosen settings, on the tuner's queries.
-      seconds: that a batch of 64 queries takes with them, and with the exact search.
-      exact_seconds: likewise.
-      reached: whether the recall asked for was reached.
-      trials: one dict per settings tried: leaves_to_search, recall, seconds.
+      seconds: time for a batch of 64 queries with these settings.
+      exact_seconds: the same with the exact search.
+      reached: whether the required recall was reached.
+      trials: one dict per tried setting: leaves_to_search, recall, seconds.
     """
 
     index: ScannIndex
@@ -42,11 +42,11 @@ class Tuning:
 
     @property
     def pays(self) -> bool:
-        """Whether the index is both good enough and faster than the exact search."""
+        """Whether the index has enough recall and is faster than the exact search."""
         return self.reached and self.seconds < self.exact_seconds
 
     def report(self) -> dict[str, Any]:
-        """All but the index, as JSON."""
+        """Everything but the index, as JSON."""
         return {
             "settings": dataclasses.asdict(self.index.settings),
             "recall": round(self.recall, 5),
@@ -70,26 +70,26 @@ def tune_scann(
     seed: int = 0,
     progress: Callable[[str], None] | None = None,
 ) -> Tuning:
-    """Builds a ScaNN index and finds the fastest settings with the recall asked for.
+    """Builds a ScaNN index and finds the fastest settings with the required recall.
 
-    The queries are patches of the bank, each without those of its own image: what training asks.
-    The number of leaves is fixed by the size of the bank; how many of them are searched is what
-    trades time for recall. More are tried until the recall is reached.
+    The queries are patches of the bank that exclude their own image, as in training. The size of
+    the bank fixes the number of leaves; the number of leaves searched trades time for recall and is
+    raised until the recall is reached.
 
     Args:
-      features, categories, image_ids: as for `ExactIndex`.
+      features, categories, image_ids: see `ExactIndex`.
       k: candidates per query.
-      recall: share of the true candidates to be found, above 0, at most 1.
-      queries: how many to try.
+      recall: required share of the true candidates, above 0, at most 1.
+      queries: number of test queries.
       leaves: partitions; None takes `default_leaves`.
-      seed: of the choice of the queries.
+      seed: of the choice of queries.
       progress: called with a line after each trial.
 
     Returns:
-      `Tuning` with the fewest leaves that reach the recall, or all of them.
+      `Tuning` with the fewest searched leaves that reach the recall, or all leaves.
 
     Raises:
-      BadInput: if a number is out of range, or as `ScannIndex`.
+      BadInput: if a number is out of range; or see `ScannIndex`.
     """
     if not 0 < recall <= 1 or queries < 1 or k < 1:
         raise BadInput(
@@ -136,23 +136,23 @@ def build_index(
     recall: float = 0.99,
     progress: Callable[[str], None] | None = None,
 ) -> CandidateIndex:
-    """The index of a bank.
+    """Builds the index of a bank.
 
     Args:
       kind: "exact"; "scann", tuned; or "auto", which takes ScaNN for a bank of 50,000 rows and more
         if it reaches the recall and is faster than the exact search on this machine.
-      features, categories, image_ids: as for `ExactIndex`.
+      features, categories, image_ids: see `ExactIndex`.
       k: candidates per query, for the tuner.
       recall: for the tuner.
-      progress: called with lines of text about tuning and choice.
+      progress: called with lines about tuning and choice.
 
     Raises:
-      BadInput: as the indices; or ScaNN was asked for and does not reach the recall.
+      BadInput: see the indices; or `kind` is "scann" and its recall is too low.
     """
     if kind == "exact" or (kind == "auto" and len(features) < LARGE_BANK):
         return ExactIndex(features, categories, image_ids)
     tuning = tune_scann(features, categories, image_ids, k=k, recall=recall, progress=progress)
-    uses_scann = takes_scann(kind, tuning.report(), recall, say=progress)
+    uses_scann = takes_scann(kind, tuning.report(), recall, progress=progress)
     return tuning.index if uses_scann else tuning.index.exact
 
 
@@ -161,18 +161,18 @@ def takes_scann(
     report: dict[str, Any],
     recall: float,
     *,
-    say: Callable[[str], None] | None = None,
+    progress: Callable[[str], None] | None = None,
 ) -> bool:
-    """Whether ScaNN is the index to use, by the tuner's report.
+    """Decides by the tuner's report whether to use ScaNN.
 
     Args:
       kind: "scann" or "auto".
       report: of `Tuning.report`.
-      recall: that was asked for.
-      say: called with a line that says what was chosen, and why.
+      recall: the required one.
+      progress: called with a line about the choice and its reason.
 
     Raises:
-      BadInput: if ScaNN was asked for and does not reach the recall.
+      BadInput: if `kind` is "scann" and its recall is too low.
     """
     if kind == "scann" and not report["reached"]:
         raise BadInput(
@@ -180,8 +180,8 @@ def takes_scann(
             f"{recall} even with all leaves; use exact"
         )
     uses_scann = kind == "scann" or bool(report["pays"])
-    if say is not None:
-        say(
+    if progress is not None:
+        progress(
             f"index: {'ScaNN' if uses_scann else 'exact'}; a batch of {BATCH} takes "
             f"{report['seconds_batch64'] * 1e3:.1f} ms by ScaNN at recall "
             f"{report['recall']:.4f}, {report['exact_seconds_batch64'] * 1e3:.1f} ms exactly"
@@ -192,7 +192,7 @@ def takes_scann(
 def recall_of(found: Candidates, truth: Candidates) -> float:
     """Share of the true candidates that were found; one as near as the last true one counts.
 
-    1 where there are none: nothing was overlooked.
+    1 if there are none.
     """
     limit = np.where(truth.valid, truth.distances, -np.inf).max(axis=1, initial=-np.inf)  # [Q]
     near = found.valid & (found.distances <= limit[:, None] * (1 + 1e-5) + 1e-6)  # [Q, k]
@@ -203,9 +203,9 @@ def recall_of(found: Candidates, truth: Candidates) -> float:
 
 
 def batch_seconds(index: CandidateIndex, asked: tuple[np.ndarray, ...], k: int) -> float:
-    """Median time of a search for a batch of 64 of the queries (all, where there are fewer)."""
+    """Median time of a search for a batch of 64 of the queries, or all if fewer."""
     batch = tuple(part[:BATCH] for part in asked)
-    index.search(*batch, k)  # the first one also traces
+    index.search(*batch, k)  # the first search also traces
     times = []
     for _ in range(_REPETITIONS):
         start = time.perf_counter()

@@ -7,7 +7,7 @@ import weakref
 
 import pytest
 
-from export.server.settling import Settling
+from export.server.freezing import Freezer
 
 
 class Model:
@@ -36,53 +36,53 @@ def is_walked(thing) -> bool:
 
 
 def test_a_version_is_set_aside_once():
-    settling, first = Settling(), Model()
+    freezer, first = Freezer(), Model()
     assert is_walked(first.parts)
-    assert settling.freeze_if_changed([first])
+    assert freezer.freeze_if_changed([first])
     assert not is_walked(first.parts) and gc.get_freeze_count() > 1000
     later = Parts()
-    assert not settling.freeze_if_changed([first])
+    assert not freezer.freeze_if_changed([first])
     assert is_walked(later) and not is_walked(first.parts)
 
 
 def test_without_a_version_all_that_is_there_stays_walked():
-    assert not Settling().freeze_if_changed([])
+    assert not Freezer().freeze_if_changed([])
     assert gc.get_freeze_count() == 0
 
 
 def test_what_is_given_up_is_collected_before_the_next_is_set_aside():
-    settling, first, second = Settling(), Model(), Model()
-    settling.freeze_if_changed([first])
+    freezer, first, second = Freezer(), Model(), Model()
+    freezer.freeze_if_changed([first])
     parts = weakref.ref(first.parts)
     del first
     gc.collect()
     assert parts() is not None, "what is set aside is not collected by itself"
-    assert settling.freeze_if_changed([second])
+    assert freezer.freeze_if_changed([second])
     assert parts() is None and not is_walked(second.parts)
 
 
 def test_while_a_version_that_was_given_up_answers_nothing_is_set_aside():
-    settling, first, second = Settling(), Model(), Model()
-    settling.freeze_if_changed([first])
-    assert not settling.freeze_if_changed([second])
+    freezer, first, second = Freezer(), Model(), Model()
+    freezer.freeze_if_changed([first])
+    assert not freezer.freeze_if_changed([second])
     assert is_walked(first.parts) and is_walked(second.parts)
     del first
-    assert settling.freeze_if_changed([second]) and not settling.freeze_if_changed([second])
+    assert freezer.freeze_if_changed([second]) and not freezer.freeze_if_changed([second])
     assert not is_walked(second.parts)
 
 
 def test_one_that_comes_back_loaded_anew_is_another():
-    settling, first = Settling(), Model()
-    settling.freeze_if_changed([first])
+    freezer, first = Freezer(), Model()
+    freezer.freeze_if_changed([first])
     del first
     again = Model()
-    assert settling.freeze_if_changed([again]) and not is_walked(again.parts)
+    assert freezer.freeze_if_changed([again]) and not is_walked(again.parts)
 
 
 def test_several_versions_are_told_from_some_of_them():
-    settling, first, second = Settling(), Model(), Model()
-    settling.freeze_if_changed([first])
-    assert settling.freeze_if_changed([first, second])
-    assert not settling.freeze_if_changed([second, first])
+    freezer, first, second = Freezer(), Model(), Model()
+    freezer.freeze_if_changed([first])
+    assert freezer.freeze_if_changed([first, second])
+    assert not freezer.freeze_if_changed([second, first])
     del first
-    assert settling.freeze_if_changed([second])
+    assert freezer.freeze_if_changed([second])
