@@ -81,7 +81,7 @@ def read_coco_dataset(
             message = f"{root}: {part} needs {needed} images, and {len(images[part])} are left"
             raise parts[part].left_out.nothing_left(message, _OPTIONS)
     splits = {"train": images["train2017"], **_divide(images["val2017"])}
-    splits, renumbered = _tell_apart(splits)
+    splits, renumbered = _with_unique_ids(splits)
     return AnnotatedDataset(
         kind=kind,
         splits={split: tuple(members[:limit]) for split, members in splits.items()},
@@ -94,7 +94,7 @@ def read_coco_dataset(
     )
 
 
-def _tell_apart(
+def _with_unique_ids(
     splits: dict[str, list[AnnotatedImage]],
 ) -> tuple[dict[str, list[AnnotatedImage]], int]:
     """Renumbers images of val2017 whose id is taken by one of train2017; returns how many.
@@ -117,15 +117,15 @@ def _tell_apart(
     taken = by_id.keys() | {image.image_id for image in others}
     free = (number for number in range(max(taken, default=0) + 1, 2**63))
     renumbered = 0
-    told_apart = {"train": splits["train"]}
+    unique = {"train": splits["train"]}
     for split in ("val", "test"):
-        told_apart[split] = []
+        unique[split] = []
         for image in splits[split]:
             if image.image_id in by_id:
                 image = dataclasses.replace(image, image_id=next(free))
                 renumbered += 1
-            told_apart[split].append(image)
-    return told_apart, renumbered
+            unique[split].append(image)
+    return unique, renumbered
 
 
 def _is_same_picture(first: Path, second: Path) -> bool:
