@@ -268,9 +268,9 @@ def check_fresh(folder: Path, archive, sizes, allow: tuple[str, ...] = ()) -> No
         if "image_bytes" not in names:
             continue
         for row, content in enumerate(expected["image_bytes"].numpy()):
-            here = tf.io.decode_png(content).numpy().astype(int)
-            there = tf.io.decode_png(replies[f"{endpoint}/image_bytes/{row}"].tobytes()).numpy()
-            if np.abs(here - there).max() > _PIXEL_TOLERANCE:
+            local = tf.io.decode_png(content).numpy().astype(int)
+            fresh = tf.io.decode_png(replies[f"{endpoint}/image_bytes/{row}"].tobytes()).numpy()
+            if np.abs(local - fresh).max() > _PIXEL_TOLERANCE:
                 raise CheckFailed(f"{endpoint} makes a different image")
 
 

@@ -240,8 +240,8 @@ def _advice(root: Path, part: str) -> str:
         for pattern in ("*.json", "annotations/*.json", "*/_annotations.coco.json")
         for path in root.glob(pattern)
     )
-    there = f" ({found[0].relative_to(root)} exists)" if found else ""
+    existing = f" ({found[0].relative_to(root)} exists)" if found else ""
     return (
-        f"put the annotations there and the images into images/{part}/{there}; "
+        f"put the annotations there and the images into images/{part}/{existing}; "
         "docs/your_own_data.md shows how, for exports of Label Studio, VIA, CVAT and Roboflow"
     )

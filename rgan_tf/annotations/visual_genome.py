@@ -238,13 +238,13 @@ class _Genome:
         base = self._root / folder
         if not (base / named).is_file():
             others = [(Path(other) / Path(named).name).as_posix() for other in _FOLDERS]
-            there = [other for other in others if (base / other).is_file()]
-            if len(there) > 1:
+            matches = [other for other in others if (base / other).is_file()]
+            if len(matches) > 1:
                 raise BadInput(
-                    f"{image.source}: {base / named} is missing, and both {there[0]} and "
-                    f"{there[1]} have its name"
+                    f"{image.source}: {base / named} is missing, and both {matches[0]} and "
+                    f"{matches[1]} have its name"
                 )
-            named = there[0] if there else named
+            named = matches[0] if matches else named
         return (Path(folder) / named).as_posix()
 
     def _count_categories(self, image_ids: list[int]) -> set[str]:

@@ -70,7 +70,8 @@ def step_gflop(model: RetrieveGANModel, batch: Batch) -> float:
     """
 
     def gradients(values: Batch):
-        return model._part_gradients(values, tf.constant(0))[0]
+        rows = tf.shape(values["objects"])[0]
+        return model._part_gradients(values, tf.constant(0), rows)[0]
 
     config = model.config
     rest = count_flops(gradients, batch)

@@ -73,14 +73,14 @@ def plan_lines(runs: Sequence[Mapping[str, Any]]) -> list[str]:
     lines = []
     for run in runs:
         parts = []
-        for stage, of in run["stages"].items():
+        for stage, work in run["stages"].items():
             if run["stages_from"] and stage in STAGES[:2]:
                 parts.append(f"{stage} of {run['stages_from']}")
-            elif of["left"]:
-                begun = f" ({of['done']} are done)" if of["done"] else ""
-                parts.append(f"{stage} {of['steps']} steps{begun}")
+            elif work["left"]:
+                begun = f" ({work['done']} are done)" if work["done"] else ""
+                parts.append(f"{stage} {work['steps']} steps{begun}")
             else:
-                parts.append(f"{stage} {'is done' if of['steps'] else '-'}")
+                parts.append(f"{stage} {'is done' if work['steps'] else '-'}")
         lines.append(f"{run['run']}: {', '.join(parts)}; {_duration(run['seconds'])}")
     known = [run["seconds"] for run in runs if run["seconds"] is not None]
     total = "together: " + (_duration(sum(known)) if known else "of unknown duration")

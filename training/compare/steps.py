@@ -133,8 +133,10 @@ class Steps:
             return
         base = open_run(str(self.run_folder(entry.base)))
         for stage in STAGES[:2]:
-            ours, theirs = (each.stage_record(stage)["weights_sha256"] for each in (run, base))
-            if ours != theirs:
+            own_weights, base_weights = (
+                each.stage_record(stage)["weights_sha256"] for each in (run, base)
+            )
+            if own_weights != base_weights:
                 raise BadInput(
                     f"{folder}: has another stage {stage} than {base.folder}; remove it to train "
                     "it again with that stage"
