@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from rgan_tf.model.adversarial_model import AdversarialModel, LossTerms, _place_in_batch
+from rgan_tf.model.adversarial_model import AdversarialModel, LossTerms, _batch_position
 
 
 class Scalar(tf.keras.Model):
@@ -149,7 +149,7 @@ def test_replicas_with_fewer_rows_stand_at_their_own_place(two_replicas):
         def place():
             replica = tf.distribute.get_replica_context().replica_id_in_sync_group
             rows = tf.where(replica == 0, 3, 2)
-            return _place_in_batch(rows)
+            return _batch_position(rows)
 
         return two_replicas.run(place)
 
