@@ -59,7 +59,7 @@ def register_retriever(name: str, make: Callable[[], Retriever]) -> None:
     into a module and name that module in the environment variable RGAN_PLUGINS.
 
     Args:
-      name: letters, digits and underscores.
+      name: letters, digits and underscores; becomes the retriever's `name`.
       make: a factory without arguments, such as the class.
 
     Raises:
@@ -83,7 +83,13 @@ def register_retriever(name: str, make: Callable[[], Retriever]) -> None:
         raise ValueError(f"retriever {name!r}: name it by letters, digits and underscores")
     if name in RETRIEVERS:
         raise ValueError(f"retriever {name!r}: there is one of this name; choose another name")
-    RETRIEVERS[name] = lambda *_: make()
+
+    def named(*_) -> Retriever:
+        retriever = make()
+        retriever.name = name  # tables and evaluations find it by the registered name
+        return retriever
+
+    RETRIEVERS[name] = named
     registered_names.RETRIEVERS.append(name)
 
 
