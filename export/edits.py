@@ -37,7 +37,7 @@ def check_same_patches(drawn: DrawnGraph, model: ModelFolder, source: str) -> No
         if row is None or any(described.get(key, row[key]) != row[key] for key in row):
             raise BadInput(
                 f"{source}: objects[{position}]: patch {number} is another one in {model.folder}; "
-                "the sample was made with another model or version, so name that one by --model"
+                "the sample was made with another model or version, so name that one with --model"
             )
 
 

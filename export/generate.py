@@ -109,7 +109,9 @@ def read_draws(
         raise BadInput(f"--temperature {temperature:g}: must be in (0, {MAX_TEMPERATURE:g}]")
     if number != SAMPLE:
         if samples not in (None, 1):
-            raise BadInput(f"--samples {samples}: with --mode {mode} all are the same; leave it")
+            raise BadInput(
+                f"--samples {samples}: with --mode {mode} all are the same; leave it out"
+            )
         return [Draw(mode=number, repeats=repeats)]
     samples = usual if samples is None else samples
     if not 1 <= samples <= _MAX_SAMPLES:

@@ -28,7 +28,7 @@ class Edit:
     def __post_init__(self):
         if self.keep and self.redraw:
             raise BadInput(
-                "--keep draws all others anew and --redraw keeps all others: name the objects of "
+                "--keep redraws all others and --redraw keeps all others: name the objects of "
                 "one of them"
             )
 
@@ -77,7 +77,7 @@ def parse_drawn_graph(value: Any, source: str, edit: Edit, folder: Path) -> Draw
     if not _is_sample(value):
         if edit:
             raise BadInput(
-                f"{source}: --keep and --redraw change a picture that is there; name the JSON that "
+                f"{source}: --keep and --redraw change an existing picture; name the JSON that "
                 "rgan generate wrote next to it, such as OUT/sample-0001.json"
             )
         graph = parse_scene_graph(value, source)

@@ -264,18 +264,18 @@ def check_fresh(folder: Path, archive, sizes, allow: tuple[str, ...] = ()) -> No
         ):
             raise CheckFailed(f"{endpoint} retrieves other patches there")
         if not np.allclose(replies[f"{endpoint}/boxes"], expected["boxes"].numpy(), atol=1e-4):
-            raise CheckFailed(f"{endpoint} places the objects elsewhere there")
+            raise CheckFailed(f"{endpoint} places the objects differently")
         if "image_bytes" not in names:
             continue
         for row, content in enumerate(expected["image_bytes"].numpy()):
-            here = tf.io.decode_png(content).numpy().astype(int)
-            there = tf.io.decode_png(replies[f"{endpoint}/image_bytes/{row}"].tobytes()).numpy()
-            if np.abs(here - there).max() > _PIXEL_TOLERANCE:
-                raise CheckFailed(f"{endpoint} makes another image there")
+            local = tf.io.decode_png(content).numpy().astype(int)
+            fresh = tf.io.decode_png(replies[f"{endpoint}/image_bytes/{row}"].tobytes()).numpy()
+            if np.abs(local - fresh).max() > _PIXEL_TOLERANCE:
+                raise CheckFailed(f"{endpoint} makes a different image")
 
 
 class CheckFailed(RuntimeError):
     """A written version must not be published; a bug, not the user's mistake."""
 
     def __init__(self, reason: str):
-        super().__init__(f"the exported model does not work in a process of its own: {reason}")
+        super().__init__(f"the exported model does not work in another process: {reason}")

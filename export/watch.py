@@ -51,7 +51,7 @@ def watched(
     folder = Path(out)
     number = _last_number(folder)
     if not Path(graph).is_file():
-        raise BadInput(f"{graph}: No such file; name the scene graph that is watched")
+        raise BadInput(f"{graph}: No such file; name the scene graph to watch")
     log = logging.getLogger(__name__)
     try:
         with answering() as answer:
@@ -110,7 +110,7 @@ def _last_number(folder: Path) -> int:
     for name in names:
         is_ours = name == LATEST or _is_number(name) or name.endswith(".partial")
         if not is_ours:
-            raise BadInput(f"--out {folder}: holds {name}; name a folder for the pictures alone")
+            raise BadInput(f"--out {folder}: holds {name}; name a folder only for the pictures")
     return max((int(name) for name in names if _is_number(name)), default=0)
 
 

@@ -57,7 +57,7 @@ _BENCHES = (
     Command(
         "retrieval",
         "training.bench.retrieval",
-        "retrieval among 10 to 4096 candidates, beside a plain layer",
+        "retrieval among 10 to 4096 candidates, against a plain layer",
     ),
     Command(
         "prefilter", "training.bench.prefilter", "exact search and ScaNN on a bank of any size"
@@ -65,23 +65,23 @@ _BENCHES = (
     Command(
         "embedding",
         "training.bench.embedding",
-        "building a patch bank, beside the backbone alone",
+        "building a patch bank, against the backbone alone",
     ),
     Command(
         "boxes",
         "training.bench.boxes",
-        "what instance codes and the overlap loss teach the box predictor",
+        "effect of instance codes and the overlap loss on boxes",
     ),
     Command(
         "selection",
         "training.bench.selection",
-        "what each form of the selection loss teaches the patch embedding",
+        "effect of each form of the selection loss on the patch embedding",
     ),
     Command("serve", "export.bench.serve", "any server under requests at rising rates"),
     Command(
         "server",
         "export.bench.server",
-        "rgan serve beside the bare SavedModel, in overload and after a kill",
+        "rgan serve against the bare SavedModel, in overload and after a kill",
     ),
 )
 COMMANDS = (
@@ -96,7 +96,7 @@ COMMANDS = (
     Command(
         "compare",
         "training.commands.compare",
-        "systems under one budget and one judge, as one table",
+        "compare systems under one budget and one judge, as a table",
     ),
     Command("export", "export.commands.export", "write a run as a self-contained SavedModel"),
     Command("generate", "export.commands.generate", "make images from a scene graph"),
@@ -322,4 +322,4 @@ def _report(name: str, message: str, code: int) -> int:
 def _report_bug(name: str) -> int:
     with contextlib.suppress(OSError):
         traceback.print_exc(file=sys.stderr)
-    return _report(name, "this is a bug; the lines above say where", 1)
+    return _report(name, "this is a bug; see the lines above", 1)

@@ -55,8 +55,8 @@ def open_place(name: str, option: str = "") -> Place:
         return Place("model", patches.vocabulary, None, patches)
     if not (folder / "manifest.json").is_file():
         raise BadInput(
-            f"{option}{name}: is no exported model, run, prepared data or bank; name the folder of "
-            "one, or released:NAME"
+            f"{option}{name}: is not an exported model, run, prepared data or bank; name the "
+            "folder of one, or released:NAME"
         )
     manifest = read_json(folder / "manifest.json")
     if isinstance(manifest, dict) and manifest.get("kind") == DATA.kind:

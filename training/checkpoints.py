@@ -58,8 +58,8 @@ class CheckpointFolder:
         self._writes = writes
         if (folder / "checkpoint").exists() and not self._steps():
             raise BadInput(
-                f"{folder}: holds checkpoints of an older version, which this one cannot go on "
-                "from; finish the stage with that version, or delete the folder to train it anew"
+                f"{folder}: holds checkpoints of an older version, which this one cannot "
+                "resume; finish the stage with that version, or delete the folder to train it again"
             )
         if writes:
             folder.mkdir(parents=True, exist_ok=True)
@@ -116,7 +116,7 @@ class CheckpointFolder:
         if steps:
             raise CorruptData(
                 f"{self.folder}: no checkpoint can be read; restore one, or delete the folder to "
-                "train this stage anew"
+                "train this stage again"
             )
         return None
 

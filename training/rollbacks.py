@@ -47,7 +47,7 @@ class Rollbacks:
     def __init__(self, path: Path, *, writes: bool = True):
         self.path = path
         self._writes = writes
-        self._here = 0
+        self._in_process = 0
         self._entries: list[dict[str, Any]] = []
         if path.exists():
             try:
@@ -82,13 +82,13 @@ class Rollbacks:
             for step, ids in scenes.items()
         ]
         self._entries.append({"at_step": trouble.step, "skipped": skipped})
-        self._here += 1
+        self._in_process += 1
         if self._writes:
             write_json_atomic(self.path, self._entries)
-        if self._here >= MOST:
+        if self._in_process >= MOST:
             raise Diverged(
                 f"step {trouble.step}: losses or gradients were not finite or too large in the "
-                f"latest {len(trouble.skipped_steps)} steps, for the {self._here}rd time; "
+                f"latest {len(trouble.skipped_steps)} steps, for the {self._in_process}rd time; "
                 f"{self.path} names the batches; look at them, or lower the learning rates or the "
                 "adversarial weights"
             )

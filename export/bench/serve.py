@@ -37,9 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seconds", type=float, default=10.0, help="at each rate (10)")
     parser.add_argument("--timeout-s", type=float, default=5.0, help="of each request (5)")
     parser.add_argument(
-        "--max-in-flight", type=int, default=512, help="requests that wait here at most (512)"
+        "--max-in-flight", type=int, default=512, help="maximum number of concurrent requests (512)"
     )
-    parser.add_argument("--seed", type=int, default=0, help="of moments, graphs and patches")
+    parser.add_argument("--seed", type=int, default=0, help="of sending times, graphs and patches")
 
 
 def main(args: argparse.Namespace) -> dict[str, Any]:

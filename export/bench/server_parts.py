@@ -93,7 +93,7 @@ def measure_overload(
         def call(number: int) -> None:
             client.predict(GENERATE, full_request(GENERATE, model, 1, number))
 
-        _log("what the server can answer")
+        _log("maximum rate of the server")
         capacity = _closed_loop(lambda: call(0), seconds, threads=_CLIENTS_AT_ONCE)
         rate = nominal * capacity
         figures = {}

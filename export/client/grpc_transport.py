@@ -107,7 +107,9 @@ class GrpcTransport:
         message = one_line(details, 1000) or code.name
         hint = hint_of_grpc(details)
         if hint is not None:
-            return BadReply(f"{self._place} gave no gRPC ({one_line(details, _SHOWN)}); {hint}")
+            return BadReply(
+                f"{self._place} did not answer in gRPC ({one_line(details, _SHOWN)}); {hint}"
+            )
         if code == grpc.StatusCode.RESOURCE_EXHAUSTED and _SIZE_WORDS in details:
             return TooLarge(message)
         if code == grpc.StatusCode.UNAVAILABLE and _BROKEN.search(details):

@@ -33,7 +33,7 @@ _MOST_IDLE = 256  # connections kept for later requests
 _SHOWN = 200
 _LONGEST = 1000  # characters of a server's message
 _TOO_LATE = "no answer within the deadline"
-_ENDED = " (a port that speaks TLS or another protocol may end connections so)"
+_ENDED = " (a port that speaks TLS or another protocol may close connections like this)"
 
 
 class _Pool(urllib3.HTTPConnectionPool):

@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--name",
         default=DEFAULT_NAME,
-        help=f"of the model in the server's files, as clients ask for it ({DEFAULT_NAME})",
+        help=f"of the model for clients, in the server's files ({DEFAULT_NAME})",
     )
 
 
@@ -49,7 +49,7 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
     run = open_run(args.run)
     check_learns_retrieval(run, args.run)
     if args.bank is not None and args.data is not None:
-        raise BadInput("--bank and --data both name a bank; leave one")
+        raise BadInput("--bank and --data both name a bank; use one")
     if args.bank is not None:
         bank = PatchBank.open(args.bank)
     elif args.data is None and run.data is None:

@@ -49,8 +49,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--watch",
         action="store_true",
-        help="stay, and draw again whenever the file changes: OUT/0001, OUT/0002, ..., the newest "
-        "also as OUT/latest.png; prints one JSON line per picture; Ctrl-C ends it",
+        help="keep running and redraw whenever the file changes: OUT/0001, OUT/0002, ..., the "
+        "newest also as OUT/latest.png; prints one JSON line per picture; Ctrl-C ends it",
     )
     parser.add_argument(
         "--mode",
@@ -99,7 +99,9 @@ def main(args: argparse.Namespace) -> dict[str, Any] | Iterator[dict[str, Any]]:
     licences = LicenceFilter.parse(args.licence)
     edit = Edit(tuple(args.keep), tuple(args.redraw))
     if args.redraw and args.mode != MODES[SAMPLE]:
-        raise BadInput(f"--redraw: draws patches, which --mode {args.mode} does not; leave one")
+        raise BadInput(
+            f"--redraw: redraws patches, which --mode {args.mode} does not; use one of them"
+        )
     for option in ("name", "timeout_s"):
         if args.server is None and getattr(args, option) is not None:
             raise BadInput(f"--{option.replace('_', '-')}: goes with --server; name one")

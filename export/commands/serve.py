@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments of `rgan serve`."""
     parser.add_argument("--model", required=True, help="folder of versions, or one version")
     parser.add_argument(
-        "--name", default=DEFAULT_NAME, help=f"by which clients ask ({DEFAULT_NAME})"
+        "--name", default=DEFAULT_NAME, help=f"of the model for clients ({DEFAULT_NAME})"
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen at (127.0.0.1)")
     parser.add_argument("--rest-port", type=int, default=8501, help="0 takes a free one (8501)")
@@ -26,22 +26,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--rest-cors-origin",
         metavar="ORIGIN",
-        help="whose pages a browser lets read the answers, * for all (nobody's)",
+        help="origin whose pages may read the answers, * for all (none)",
     )
     parser.add_argument(
         "--queue-rows",
         type=int,
         default=4,
-        help="rows that may wait; what comes then is refused at once (4)",
+        help="rows that may wait; further requests are refused at once (4)",
     )
     parser.add_argument(
-        "--keep-versions", type=int, default=1, help="how many of the newest are served (1)"
+        "--keep-versions", type=int, default=1, help="number of the newest versions to serve (1)"
     )
     parser.add_argument(
-        "--poll-s", type=float, default=1.0, help="seconds between looks for new versions (1)"
+        "--poll-s", type=float, default=1.0, help="seconds between checks for new versions (1)"
     )
     parser.add_argument(
-        "--grace-s", type=float, default=30.0, help="seconds that requests have to end in (30)"
+        "--grace-s", type=float, default=30.0, help="seconds for open requests at the end (30)"
     )
 
 

@@ -60,7 +60,7 @@ def table(categories: dict[str, int | None], relationships: list[str]) -> list[s
     if is_counted:
         heading += ", each with the number of its patches"
     else:
-        heading += " (no patches are at hand: those of a bank or an exported model are counted)"
+        heading += " (without counts: only banks and exported models have patches)"
     entries = [
         f"{name} {count}" if is_counted else name for name, count in sorted(categories.items())
     ]

@@ -93,7 +93,7 @@ def model_card(
     lines = [
         f"# {_plain(config_name)}",
         "",
-        "RetrieveGAN: takes a scene graph (objects and how they lie to each other), retrieves a "
+        "RetrieveGAN: takes a scene graph (objects and their relationships), retrieves a "
         "real image patch for every object from a bank inside the model, and makes one image of "
         "them.",
         "",
@@ -129,9 +129,9 @@ def model_card(
             for name, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
         ),
         "",
-        "Images reproduce parts of their patches: what these licences ask (naming the author, no "
-        "commercial use and so on) holds for the images. Replies name their patches; "
-        "`provenance.jsonl`, beside this file, says for each where it is from.",
+        "Images reproduce parts of their patches: the terms of these licences (naming the author, "
+        "no commercial use and so on) hold for the images. Replies name their patches; "
+        "`provenance.jsonl`, beside this file, gives the origin of each.",
         "",
         "## Categories",
         "",

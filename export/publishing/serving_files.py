@@ -196,7 +196,7 @@ def write_serving_files(model: str | Path, name: str) -> dict[str, Any]:
     for file in (MODELS, COMPOSE):
         if file in kept and not _names(folder / file, name):
             logging.getLogger(__name__).warning(
-                "%s was there before and does not name --name %s; delete it to have it written",
+                "%s already exists and does not name --name %s; delete it to have it rewritten",
                 folder / file,
                 name,
             )

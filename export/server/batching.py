@@ -90,7 +90,7 @@ class Batcher:
         """
         left = deadline - time.monotonic()
         if left <= 0:
-            raise DeadlineExceeded("the deadline is over")
+            raise DeadlineExceeded("the deadline has passed")
         if self._is_closing:
             raise Overloaded("the server is stopping")
         if self._worker is None:

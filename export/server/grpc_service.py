@@ -121,7 +121,7 @@ class _Handlers:
         context: grpc.aio.ServicerContext,
     ) -> get_model_metadata_pb2.GetModelMetadataResponse:
         if set(request.metadata_field) != {_METADATA_FIELD}:
-            raise InvalidRequest(f'metadata_field: must be "{_METADATA_FIELD}", and that alone')
+            raise InvalidRequest(f'metadata_field: must be "{_METADATA_FIELD}", and nothing else')
         version = self._find(request.model_spec)
         response = get_model_metadata_pb2.GetModelMetadataResponse()
         self._describe(response.model_spec, version)

@@ -24,7 +24,7 @@ def listen(host: str, port: int, option: str) -> socket.socket:
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
     except (OSError, UnicodeError) as error:
-        raise BadInput(f"--host {host[:80]}: is no address of this machine") from error
+        raise BadInput(f"--host {host[:80]}: is not an address of this machine") from error
     listener = socket.socket(family, kind, protocol)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -48,7 +48,7 @@ def check_port(host: str, port: int, option: str) -> None:
 def refusal(host: str, port: int, option: str, error: Exception) -> BadInput:
     """The error for a port that is not available."""
     number = getattr(error, "errno", None)
-    reason = os.strerror(number) if number else "it cannot be had"
+    reason = os.strerror(number) if number else "it is not available"
     return BadInput(f"{option} {port}: {reason} on {host[:80]}; name another, 0 takes a free one")
 
 

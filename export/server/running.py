@@ -95,7 +95,7 @@ class _Server:
             watch = asyncio.create_task(self._watch())
             await stop.wait()
             watch.cancel()
-            logging.getLogger(__name__).info("stopping: requests that are here are answered still")
+            logging.getLogger(__name__).info("stopping: accepted requests are still answered")
             service.stop()
             await health.set(is_serving=False)
             # Requests sent by now are not yet read, and gRPC would cancel them.

@@ -81,7 +81,7 @@ def read_coco_dataset(
             message = f"{root}: {part} needs {needed} images, and {len(images[part])} are left"
             raise parts[part].left_out.nothing_left(message, _OPTIONS)
     splits = {"train": images["train2017"], **_divide(images["val2017"])}
-    splits, renumbered = _tell_apart(splits)
+    splits, renumbered = _with_unique_ids(splits)
     return AnnotatedDataset(
         kind=kind,
         splits={split: tuple(members[:limit]) for split, members in splits.items()},
@@ -94,7 +94,7 @@ def read_coco_dataset(
     )
 
 
-def _tell_apart(
+def _with_unique_ids(
     splits: dict[str, list[AnnotatedImage]],
 ) -> tuple[dict[str, list[AnnotatedImage]], int]:
     """Renumbers images of val2017 whose id is taken by one of train2017; returns how many.
@@ -112,20 +112,20 @@ def _tell_apart(
             if twin is not None and _is_same_picture(image.path, twin.path):
                 raise BadInput(
                     f"{image.source}: is the same picture as {twin.source}; take it out of "
-                    "train2017 or val2017, or a model is judged by what it has learned from"
+                    "train2017 or val2017, or models are tested on a training image"
                 )
     taken = by_id.keys() | {image.image_id for image in others}
     free = (number for number in range(max(taken, default=0) + 1, 2**63))
     renumbered = 0
-    told_apart = {"train": splits["train"]}
+    unique = {"train": splits["train"]}
     for split in ("val", "test"):
-        told_apart[split] = []
+        unique[split] = []
         for image in splits[split]:
             if image.image_id in by_id:
                 image = dataclasses.replace(image, image_id=next(free))
                 renumbered += 1
-            told_apart[split].append(image)
-    return told_apart, renumbered
+            unique[split].append(image)
+    return unique, renumbered
 
 
 def _is_same_picture(first: Path, second: Path) -> bool:
@@ -240,8 +240,8 @@ def _advice(root: Path, part: str) -> str:
         for pattern in ("*.json", "annotations/*.json", "*/_annotations.coco.json")
         for path in root.glob(pattern)
     )
-    there = f" ({found[0].relative_to(root)} is there)" if found else ""
+    existing = f" ({found[0].relative_to(root)} exists)" if found else ""
     return (
-        f"put the annotations there and the images into images/{part}/{there}; "
+        f"put the annotations there and the images into images/{part}/{existing}; "
         "docs/your_own_data.md shows how, for exports of Label Studio, VIA, CVAT and Roboflow"
     )

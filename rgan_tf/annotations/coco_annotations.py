@@ -284,7 +284,7 @@ def read_coco_file(path: Path) -> JsonObject:
     if isinstance(value, list) or (isinstance(value, dict) and "images" not in value):
         keys = set(value) if isinstance(value, dict) else set()
         if "shapes" in keys:
-            kind = "a file of LabelMe, which has one an image"
+            kind = "a file of LabelMe, which writes one per image"
         elif keys & {"_via_img_metadata", "_via_settings"}:
             kind = "a project of VIA; export its annotations in COCO's format"
         elif isinstance(value, list) and value and "annotations" in str(value[0])[:2000]:
@@ -292,7 +292,7 @@ def read_coco_file(path: Path) -> JsonObject:
         else:
             kind = ""
         if kind:
-            raise BadInput(f"{path}: is {kind}; docs/your_own_data.md says what is read")
+            raise BadInput(f"{path}: is {kind}; docs/your_own_data.md lists the readable formats")
     return JsonObject(value, path)
 
 

@@ -223,5 +223,5 @@ def two_claims(what: str, key: Any, owner: JsonObject, entry: JsonObject) -> Two
     """The error that names both entries; `what` names the claimed thing."""
     return TwoClaims(
         f"{entry.source}: {what} {key!r:.80} is also that of {owner}; two entries cannot share it: "
-        "take one out, or tell them apart"
+        "remove or change one"
     )

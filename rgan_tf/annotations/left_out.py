@@ -111,7 +111,7 @@ class BadImages:
         if len(self.lines) > allowed:
             raise type(self._last)(
                 f"{self._last}; --max-bad allows {allowed} such images, {len(self.lines)} were "
-                f"met; put it right, or leave out more of the {images} with a larger --max-bad"
+                f"found; repair them, or leave out more of the {images} with a larger --max-bad"
             )
 
 

@@ -214,7 +214,7 @@ class _Genome:
                 f"largest: {width}x{height}); lower --min-image-size"
             )
         if any(image_id in self._images for image_id in self._splits["train"]):
-            return "of no training image the size is known: image_data.json and the file lack it"
+            return "no training image has a known size: image_data.json and the files lack it"
         return "no image of train in vg_splits.json is in image_data.json"
 
     def _is_large(self, size: tuple[int, int]) -> bool:
@@ -238,13 +238,13 @@ class _Genome:
         base = self._root / folder
         if not (base / named).is_file():
             others = [(Path(other) / Path(named).name).as_posix() for other in _FOLDERS]
-            there = [other for other in others if (base / other).is_file()]
-            if len(there) > 1:
+            matches = [other for other in others if (base / other).is_file()]
+            if len(matches) > 1:
                 raise BadInput(
-                    f"{image.source}: {base / named} is missing, and both {there[0]} and "
-                    f"{there[1]} have its name"
+                    f"{image.source}: {base / named} is missing, and both {matches[0]} and "
+                    f"{matches[1]} have its name"
                 )
-            named = there[0] if there else named
+            named = matches[0] if matches else named
         return (Path(folder) / named).as_posix()
 
     def _count_categories(self, image_ids: list[int]) -> set[str]:
@@ -404,7 +404,7 @@ def _read_aliases(path: Path) -> dict[str, str]:
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not UTF-8 text"
         raise BadInput(
-            f"{path}: {reason}; it is part of Visual Genome, and may be empty where no name has "
+            f"{path}: {reason}; it is part of Visual Genome, and may be empty if no name has "
             "aliases"
         ) from error
     aliases: dict[str, str] = {}

@@ -226,7 +226,7 @@ class Backbone:
     ) -> tf.keras.Model:
         if not layers:
             kind = "retrieval features" if pool else "perceptual maps"
-            raise BadInput(f"backbone {self.name} offers no {kind}; choose another one")
+            raise BadInput(f"backbone {self.name} has no {kind}; choose another one")
         key = (*layers, str(pool))
         if key not in self._networks:
             # Built outside of any traced graph, which would otherwise own its variables.

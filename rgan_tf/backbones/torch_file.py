@@ -82,7 +82,7 @@ def _read_sequence(path: str | Path, prefix: str) -> dict[str, np.ndarray]:
     for key in keys:  # for each a count, then the numbers
         storage = unpickler.storages[key]
         if int(data[at : at + 8].view("<i8")[0]) != storage.count:
-            raise ValueError(f"a storage that has not {storage.count} numbers")
+            raise ValueError(f"a storage without its {storage.count} numbers")
         blocks[key] = data[at + 8 : at + 8 + storage.size]
         at += 8 + storage.size
     if at > len(data):
@@ -142,7 +142,7 @@ class _Unpickler(pickle._Unpickler):  # the Python one, where an index does not 
     def persistent_load(self, reference: Any) -> _Storage:
         kind, dtype, key, _, count, *view = reference
         if kind != "storage" or dtype not in _TYPES.values() or view not in ([], [None]):
-            raise ValueError("a reference that is no storage")
+            raise ValueError("a reference that is not a storage")
         if not isinstance(key, str) or not _is_size(count):
             raise ValueError("a storage without key and count")
         storage = _Storage(key, dtype, count)

@@ -64,7 +64,7 @@ def find_weights(
                 if place == SHIPPED:
                     _check_shipped(place / file_name)
                 return place / file_name
-    reason = "it is not offered for download"
+    reason = "it is not available for download"
     if download is not None:
         try:
             return _fetch(download)

@@ -50,13 +50,13 @@ def leave_out_known(
         rows = []
         if licences.allows(image.licence):
             rows = [known.get(_object_key(image, item, ids)) for item in image.objects]
-        there = [index for index, row in enumerate(rows) if row is not None]
-        if there and not skip:
+        present = [index for index, row in enumerate(rows) if row is not None]
+        if present and not skip:
             raise BadInput(
-                f"{source.name}: {image.objects[there[0]].category} of {image.source} is already "
-                f"patch {rows[there[0]]} of {bank.folder}; {SKIP_ADVICE}"
+                f"{source.name}: {image.objects[present[0]].category} of {image.source} is already "
+                f"patch {rows[present[0]]} of {bank.folder}; {SKIP_ADVICE}"
             )
-        if rows and len(there) == len(rows):
+        if rows and len(present) == len(rows):
             left_out += len(rows)
         else:
             images.append(image)

@@ -139,7 +139,7 @@ class _ImageIds:
 
     def __init__(self):
         self._owner: dict[int, str] = {}
-        self._given: dict[tuple[int, str], int] = {}
+        self._new_ids: dict[tuple[int, str], int] = {}
         self._next = 0
         self.renumbered = 0
 
@@ -147,14 +147,14 @@ class _ImageIds:
         """The id of the image of a table entry."""
         wanted, source = entry["image_id"], entry.get("source", "")
         key = (wanted, source)
-        if key not in self._given:
+        if key not in self._new_ids:
             is_free = self._owner.get(wanted, source) == source
-            given = wanted if is_free else self._free()
+            image_id = wanted if is_free else self._free()
             self.renumbered += not is_free
-            self._given[key] = given
-            self._owner[given] = source
-            self._next = max(self._next, given + 1)
-        return self._given[key]
+            self._new_ids[key] = image_id
+            self._owner[image_id] = source
+            self._next = max(self._next, image_id + 1)
+        return self._new_ids[key]
 
     def _free(self) -> int:
         if self._next > _LARGEST_ID:

@@ -157,7 +157,7 @@ def folder_source(
             categories[category] = folder.name
     bad.check(len(images) + len(bad.lines))
     if not images:
-        message = f"{root}: no .png or .jpg in a folder of it; the folders are the categories"
+        message = f"{root}: no .png or .jpg in its folders; the folders are the categories"
         raise left_out.nothing_left(message, {})
     return BankSource(
         str(root), tuple(images), tuple(categories), left_out, tuple(bad.lines), turns=True
@@ -169,7 +169,7 @@ def _check_category(root: Path, folder: str, others: dict[str, str]) -> None:
     if not category:
         reason = "is empty"
     elif category in RESERVED_OBJECTS:
-        reason = "is a name that the model itself uses"
+        reason = "is a name reserved by the model"
     elif category in others:
         reason = f"is there twice, as {others[category]!r} and {folder!r}"
     else:

@@ -63,5 +63,5 @@ class PatchTable(Sequence[dict[str, Any]]):
         except ValueError as error:
             raise CorruptData(f"{self._path}: a line is not JSON; {ADVICE}") from error
         if not isinstance(row, dict):
-            raise CorruptData(f"{self._path}: a line is no JSON object; {ADVICE}")
+            raise CorruptData(f"{self._path}: a line is not a JSON object; {ADVICE}")
         return row

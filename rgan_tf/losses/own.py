@@ -93,8 +93,8 @@ def own_terms(losses: Iterable[Loss], outputs: StepOutputs) -> dict[str, tf.Tens
         # [1] would be broadcast over the batch.
         if term.shape.rank != 1 or not term.shape.is_compatible_with(outputs.selected.shape[:1]):
             raise ValueError(
-                f"loss {loss.name}: returned shape {term.shape}, one number per scene [B] is "
-                "wanted; average over everything but the first axis"
+                f"loss {loss.name}: returned shape {term.shape}, expected one number per scene "
+                "[B]; average over everything but the first axis"
             )
         terms[loss.name] = term
     return terms

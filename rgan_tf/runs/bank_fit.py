@@ -54,6 +54,6 @@ def check_learns_retrieval(run: Run, name: str) -> None:
     rule = run.config.retrieval.choice
     if rule in RULES:
         raise BadInput(
-            f"--run {name}: was trained with retrieval.choice={rule}, to be compared with; name a "
+            f"--run {name}: was trained with retrieval.choice={rule}, a baseline; name a "
             "run that learned to retrieve"
         )

@@ -47,7 +47,7 @@ def check_stages_fit(
         advice = ""
     else:
         changed = difference(source.config, config, also=OF_JOINT_STAGE)
-        advice = "; to take them all the same, add --as-they-are"
+        advice = "; to take them anyway, add --as-they-are"
     if changed:
         raise BadInput(f"{owner}: was started with {changed}{advice}")
     for stage, wanted in (

@@ -249,7 +249,7 @@ def read_json(
         if is_refused(error):
             raise
         reason = getattr(error, "strerror", None) or str(error)
-        raise BadInput(f"{path}: {reason}; name a JSON file that can be read") from error
+        raise BadInput(f"{path}: {reason}; name a readable JSON file") from error
     if max_bytes is not None and len(data) > max_bytes:
         raise BadInput(f"{path}: larger than {max_bytes} bytes, the limit for such a file")
     return parse_json(data, str(path), unique_keys=unique_keys, lenient=lenient)

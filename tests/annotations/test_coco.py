@@ -177,7 +177,7 @@ def test_files_that_are_not_coco_are_named_in_one_line(coco_writer, change, mess
         read_coco_dataset(root)
     assert "\n" not in str(caught.value)
     if r"images\[" in message:  # one image: left out where that is allowed
-        assert "--max-bad allows 0 such images, 1 were met" in str(caught.value)
+        assert "--max-bad allows 0 such images, 1 were found" in str(caught.value)
         assert re.search(message, read_coco_dataset(root, max_bad=0.3).bad_images[0])
 
 

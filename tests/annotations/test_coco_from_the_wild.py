@@ -298,7 +298,7 @@ def test_formats_of_other_programs_are_called_by_name(coco, content, kind):
 def test_another_layout_is_told_where_things_go(tmp_path):
     (tmp_path / "train").mkdir()
     (tmp_path / "train" / "_annotations.coco.json").write_text("{}")
-    with pytest.raises(BadInput, match=r"train/_annotations.coco.json is there.*your_own_data.md"):
+    with pytest.raises(BadInput, match=r"train/_annotations.coco.json exists.*your_own_data.md"):
         read_coco_dataset(tmp_path, keep=LOOSE)
 
 

@@ -357,7 +357,7 @@ def test_what_is_in_no_split_may_be_anything(writer):
 def test_one_bad_image_is_left_out_where_that_is_allowed(writer, change, message):
     writer.add("train", 7)
     writer.add("train", 9)
-    with pytest.raises(BadInput, match=f"{message}.*--max-bad allows 0 such images, 1 were met"):
+    with pytest.raises(BadInput, match=f"{message}.*--max-bad allows 0 such images, 1 were found"):
         read(writer, change)
     dataset = read(writer, max_bad=0.2)
     assert re.search(message, dataset.bad_images[0]) and len(dataset.bad_images) == 1

@@ -123,14 +123,14 @@ class Exported:
         return self.served.archive()
 
 
-def write_model(exported: Exported) -> None:
-    """Exports the run, without the check in a process of its own: `test_demo` has it."""
+def write_model(exported: Exported, check: Callable = saved_model.check_fresh) -> None:
+    """Exports the run."""
     served, licences = exported.built
     parts = (exported.archive, served, licences, exported.run, exported.data.bank)
     version = publish(
         exported.folder,
         lambda folder: saved_model.write_version(folder, *parts),
-        lambda folder: None,
+        lambda folder: check(folder, parts[0], served.sizes, allow=served.search.packages),
     )
     assert version == exported.version
 
@@ -161,7 +161,7 @@ def exported_scann(exported, tmp_path_factory) -> Exported:
     made = Exported(model, exported.run, exported.data, "scann")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("rgan_tf.retrieval.index.tuning._SHARES_OF_LEAVES", (1.0,))
-        write_model(made)
+        write_model(made, check=lambda *_, **__: None)
     return made
 
 

@@ -24,6 +24,7 @@ def test_the_graphs_are_of_the_built_in_world():
         encode_scene_graph(graph, vocabulary, max_objects=8, max_triples=16)
 
 
+@pytest.mark.thorough
 def test_the_whole_way_through_the_command(exported, tmp_path, monkeypatch, capfd, caplog):
     monkeypatch.setattr(demo, "IMAGES", 15)
     monkeypatch.setattr(demo, "SIZE", 32)

@@ -203,8 +203,11 @@ def test_labels_of_strange_categories_still_name_one_object_each():
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ({"keep": ["sky"], "redraw": ["grass"]}, "--keep draws all others anew"),
-        ({"redraw": ["sky"], "mode": "deterministic", "samples": None}, "--redraw: draws patches"),
+        ({"keep": ["sky"], "redraw": ["grass"]}, "--keep redraws all others"),
+        (
+            {"redraw": ["sky"], "mode": "deterministic", "samples": None},
+            "--redraw: redraws patches",
+        ),
         ({"redraw": ["bush"]}, "sample-0001.json: --redraw bush: 2 objects are bush"),
         ({"keep": ["cow"]}, "sample-0001.json: --keep cow: no such object"),
     ],

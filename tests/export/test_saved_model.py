@@ -1,4 +1,4 @@
-"""`rgan export`: the check in a process of its own, and what is refused before it."""
+"""`rgan export`: the check in another process, and what is refused before it."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_a_model_that_needs_another_package_is_not_published(exported, tmp_path)
         shutil.copytree(exported.version, folder, dirs_exist_ok=True)
         (folder / "saved_model.pb").write_bytes(b"\x00 not a graph")
 
-    with pytest.raises(saved_model.CheckFailed, match="process of its own"):
+    with pytest.raises(saved_model.CheckFailed, match="in another process"):
         publish(
             tmp_path / "model",
             write,
@@ -85,6 +85,7 @@ def test_a_model_that_needs_another_package_is_not_published(exported, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.thorough
 def test_a_model_that_answers_otherwise_is_not_published(exported):
     def other(*fields):
         reply = exported.archive.serving_default(*fields)

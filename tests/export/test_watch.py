@@ -123,6 +123,7 @@ def test_no_file_is_a_mistake(tmp_path):
         next(watching)
 
 
+@pytest.mark.thorough
 def test_as_a_process(exported, write_graph, tmp_path):
     """A line comes when its picture is there, and SIGTERM ends it well."""
     graph = write_graph(GRAPH)

@@ -28,7 +28,9 @@ def test_the_table_names_functions_and_weights_that_exist():
 def test_a_loss_is_one_number_per_scene():
     terms = own_terms([Loss("brightness", brightness, 2.0)], OUTPUTS)
     assert terms["brightness"].numpy().tolist() == [0.5, 0.5, 0.5]
-    with pytest.raises(ValueError, match=r"loss flat: returned shape \(\), one number per scene"):
+    with pytest.raises(
+        ValueError, match=r"loss flat: returned shape \(\), expected one number per scene"
+    ):
         own_terms([Loss("flat", lambda outputs: tf.reduce_mean(outputs.selected))], OUTPUTS)
     with pytest.raises(ValueError, match=r"loss one: returned shape \(1,\), one number per scene"):
         own_terms([Loss("one", lambda outputs: brightness(outputs)[:1])], OUTPUTS)

@@ -170,6 +170,7 @@ def test_sharing_one_forward_pass_leaves_the_discriminators_gradients_alone(
     assert passed_back[0] and not passed_back[1]  # the two views do differ
 
 
+@pytest.mark.thorough
 def test_joint_step_under_two_replicas(
     tiny_config, make_joint, batch, two_replicas, fit_once, assert_same_step
 ):

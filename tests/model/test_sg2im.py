@@ -73,7 +73,6 @@ def test_a_row_costs_the_same_beside_other_rows(tiny_config, make_sg2im, batch):
         np.testing.assert_allclose(term[2:3], alone.generator[name], rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.thorough
 def test_two_replicas_equal_one(
     tiny_config, make_sg2im, batch, two_replicas, fit_once, assert_same_step
 ):

@@ -33,7 +33,7 @@ def test_every_estimator_is_measured_on_every_objective(rgan, trained_folder, mo
     ("words", "message"),
     [
         ((), "name a trained run with --run"),
-        (("--run", "released:procedural_64"), "name some with --data"),
+        (("--run", "released:procedural_64"), "name a prepared folder with --data"),
     ],
 )
 def test_refusals(rgan, words, message):

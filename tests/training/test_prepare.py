@@ -143,7 +143,7 @@ def test_a_bad_image_is_left_out_named_and_counted(world, tmp_path, damage):
     root = shutil.copytree(world[0] / "coco", tmp_path / "coco")
     damage(root)
     words = ("coco", "--root", root, "--size", 32, "--out", tmp_path / "out")
-    with pytest.raises((BadInput, CorruptData), match="--max-bad allows 0 such images, 1 were met"):
+    with pytest.raises((BadInput, CorruptData), match="allows 0 such images, 1 were found"):
         prepare.main(parse(*words))
     result = prepare.main(parse(*words, "--max-bad", 0.1))
     assert result["bad_images"] == 1 and sum(result["images"].values()) == 19

@@ -137,6 +137,7 @@ def test_batches_go_on_where_they_stopped(trained, tiny_world):
     assert len({tuple(ids) for ids in images(0)}) == 6
 
 
+@pytest.mark.thorough
 def test_divergence_is_reported_and_never_saved(tmp_path, config_file, tiny_world, rgan):
     words = ["--set", "training.generator_learning_rate=1e30", "--set", "sg2im.steps=6"]
     words += ["--set", "training.checkpoint_every_steps=1"]
@@ -268,6 +269,7 @@ def test_the_resolved_config_of_a_run_starts_the_same_run(trained):
     assert load_config(trained.folder / "config.yaml") == trained.config
 
 
+@pytest.mark.thorough
 def test_the_first_two_stages_can_be_taken_from_another_run(
     trained_folder, config_file, tiny_world, tmp_path, rgan
 ):

@@ -78,9 +78,9 @@ def _warn_of_patches_without_graph(bank: PatchBank, reason: str, first: int = 0)
         more = len(alone) - _SHOWN_CATEGORIES
         logging.getLogger(__name__).warning(
             "%d of %d patches have no scene graph of their own (%s%s), and %s. They are found by "
-            "their category alone: all of one category are equally near, so of many a model only "
-            "ever sees the first. Where that matters, name a bank or prepared data of the same "
-            "names by --like.",
+            "their category alone: all of one category are equally near, so a model only "
+            "sees the first of many. If that matters, name a bank or prepared data of the same "
+            "names with --like.",
             sum(alone.values()),
             len(bank) - first,
             shown,
@@ -92,7 +92,7 @@ def _warn_of_patches_without_graph(bank: PatchBank, reason: str, first: int = 0)
 
 def _copy_of_data(args: argparse.Namespace, licences: LicenceFilter) -> dict[str, Any]:
     if args.backbone or args.like:
-        raise BadInput("--data: keeps the backbone and the names of the data; leave the option")
+        raise BadInput("--data: keeps the backbone and the names of the data; leave the option out")
     data = PreparedData.open(args.data)
     with new_bank(args.out) as out, atomic_folder(out) as partial:
         copied = copy_banks(

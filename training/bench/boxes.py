@@ -51,7 +51,7 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
     config = named_config(args.config)
     data = PreparedData.open(args.data)
     if not data.record_count("val"):
-        raise BadInput(f"--data {args.data}: has no val scenes to judge by")
+        raise BadInput(f"--data {args.data}: has no val scenes to evaluate on")
     result: dict[str, Any] = {"config": config.name, "keep": args.keep, "steps": args.steps}
     for name, variant in VARIANTS.items():
         graph = dataclasses.replace(config.graph, instance_codes=variant["instance_codes"])

@@ -83,9 +83,9 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
     rng = np.random.default_rng([args.seed, 1])
     searchable = np.flatnonzero(index.exact.categories != 0)
     rows = rng.choice(searchable, args.queries)
-    asked = tuple(part[rows] for part in index.exact.bank)
-    truth = index.exact.search(*asked, k)
-    recall = recall_of(index.search(*asked, k), truth)
+    test_queries = tuple(part[rows] for part in index.exact.bank)
+    truth = index.exact.search(*test_queries, k)
+    recall = recall_of(index.search(*test_queries, k), truth)
     fallback = index.fallback_queries / args.queries
     in_graph = search_in_graph(index.exact.bank, k)
     result = {
@@ -100,7 +100,7 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
         "fallback_share": round(fallback, 5),
     }
     for name, count in (("single", 1), (f"batch{_BATCH}", _BATCH)):
-        exact, scann = alternating(in_graph, lambda *a: index.search(*a, k), asked, count)
+        exact, scann = alternating(in_graph, lambda *a: index.search(*a, k), test_queries, count)
         result[f"exact_{name}_ms"] = round(exact * 1e3, 2)
         result[f"scann_{name}_ms"] = round(scann * 1e3, 2)
         result[f"speedup_{name}"] = round(exact / scann, 2)

@@ -70,12 +70,12 @@ def search_in_graph(bank, k: int):
     return run
 
 
-def alternating(first, second, asked, count: int) -> tuple[float, float]:
+def alternating(first, second, test_queries, count: int) -> tuple[float, float]:
     """Median seconds of both, alternating on the same batches."""
     times: tuple[list[float], list[float]] = ([], [])
     for repetition in range(-1, _REPETITIONS):  # the first one traces and does not count
-        begin = max(repetition, 0) * count % max(1, len(asked[0]) - count + 1)
-        batch = [part[begin : begin + count] for part in asked]
+        begin = max(repetition, 0) * count % max(1, len(test_queries[0]) - count + 1)
+        batch = [part[begin : begin + count] for part in test_queries]
         for work, measured in zip((first, second), times, strict=True):
             start = time.perf_counter()
             work(*batch)

@@ -24,7 +24,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options."""
     parser.add_argument("--run", required=True, help="a run; its first two stages are used")
-    parser.add_argument("--data", help="prepared folder; without it, what the run was trained on")
+    parser.add_argument("--data", help="prepared folder; default: that of the run")
     parser.add_argument("--split", default="val", choices=("val", "test"), help="for the figures")
     parser.add_argument("--variants", nargs="+", default=list(VARIANTS), metavar="NAME")
     parser.add_argument("--steps", type=int, default=1000, help="of the training of φ")

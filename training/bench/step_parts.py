@@ -65,11 +65,13 @@ def step_gflop(model: RetrieveGANModel, batch: Batch) -> float:
     """GFLOP of one step up to the gradients, as TensorFlow's profiler counts them.
 
     The profiler counts nothing whose size depends on the batch, such as the number of objects. So a
-    step over all padded places is counted too, and the share of real places of the difference.
+    step over all padded places is counted too; of the difference, the share of real places is
+    added.
     """
 
     def gradients(values: Batch):
-        return model._part_gradients(values, tf.constant(0))[0]
+        rows = tf.shape(values["objects"])[0]
+        return model._part_gradients(values, tf.constant(0), rows)[0]
 
     config = model.config
     rest = count_flops(gradients, batch)

@@ -29,16 +29,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     def task(name: str, text: str) -> argparse.ArgumentParser:
         return tasks.add_parser(name, help=text, description=text, allow_abbrev=False)
 
-    made = task("build", "make a bank from prepared data, a COCO file or folders of images")
-    made.add_argument("--out", required=True, help="bank folder to make")
-    _add_sources(made)
-    made.add_argument(
+    build = task("build", "make a bank from prepared data, a COCO file or folders of images")
+    build.add_argument("--out", required=True, help="bank folder to make")
+    _add_sources(build)
+    build.add_argument(
         "--like",
         metavar="PLACE",
         help="bank, data folder or run whose names it uses, and whose graphs it borrows for "
         "patches without one",
     )
-    made.add_argument(
+    build.add_argument(
         "--backbone",
         choices=registered_names.FEATURE_BACKBONES,
         help="network of the patch features (mobilenet_v2, or that of --like)",

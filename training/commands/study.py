@@ -20,10 +20,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     def task(name: str, text: str) -> argparse.ArgumentParser:
         return tasks.add_parser(name, help=text, description=text, allow_abbrev=False)
 
-    made = task("make", "write the page that people answer, and the key to it")
-    made.add_argument("--run", required=True, help="run folder or released:NAME")
-    made.add_argument("--other", metavar="RUN", help="run of the second of --systems")
-    made.add_argument(
+    maker = task("make", "write the page that people answer, and the key to it")
+    maker.add_argument("--run", required=True, help="run folder or released:NAME")
+    maker.add_argument("--other", metavar="RUN", help="run of the second of --systems")
+    maker.add_argument(
         "--systems",
         nargs=2,
         choices=SELECTIONS,
@@ -31,14 +31,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar=("A", "B"),
         help=f"ways of choosing to compare (learned graph_nearest), of {', '.join(SELECTIONS)}",
     )
-    made.add_argument("--data", help="prepared data; default: what the run was trained on")
-    made.add_argument("--split", default="val", choices=("train", "val", "test"))
-    made.add_argument("--scenes", type=int, default=30, help="pairs of sets to show (30)")
-    made.add_argument(
+    maker.add_argument("--data", help="prepared data; default: what the run was trained on")
+    maker.add_argument("--split", default="val", choices=("train", "val", "test"))
+    maker.add_argument("--scenes", type=int, default=30, help="pairs of sets to show (30)")
+    maker.add_argument(
         "--repeats", type=int, help="pairs shown again with sides swapped; a sixth by default"
     )
-    made.add_argument("--seed", type=int, default=0, help="of scenes, order, sides and noise (0)")
-    made.add_argument("--out", required=True, metavar="FOLDER", help="study folder to make")
+    maker.add_argument("--seed", type=int, default=0, help="of scenes, order, sides and noise (0)")
+    maker.add_argument("--out", required=True, metavar="FOLDER", help="study folder to make")
 
     report = task("report", "evaluate the answers")
     report.add_argument("--study", required=True, metavar="FOLDER", help="made by rgan study make")

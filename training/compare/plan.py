@@ -73,25 +73,25 @@ def plan_lines(runs: Sequence[Mapping[str, Any]]) -> list[str]:
     lines = []
     for run in runs:
         parts = []
-        for stage, of in run["stages"].items():
+        for stage, work in run["stages"].items():
             if run["stages_from"] and stage in STAGES[:2]:
                 parts.append(f"{stage} of {run['stages_from']}")
-            elif of["left"]:
-                begun = f" ({of['done']} are done)" if of["done"] else ""
-                parts.append(f"{stage} {of['steps']} steps{begun}")
+            elif work["left"]:
+                begun = f" ({work['done']} are done)" if work["done"] else ""
+                parts.append(f"{stage} {work['steps']} steps{begun}")
             else:
-                parts.append(f"{stage} {'is done' if of['steps'] else '-'}")
+                parts.append(f"{stage} {'is done' if work['steps'] else '-'}")
         lines.append(f"{run['run']}: {', '.join(parts)}; {_duration(run['seconds'])}")
     known = [run["seconds"] for run in runs if run["seconds"] is not None]
-    total = "together: " + (_duration(sum(known)) if known else "how long is not known")
+    total = "together: " + (_duration(sum(known)) if known else "of unknown duration")
     if known and len(known) < len(runs):
-        total += f", and {len(runs) - len(known)} runs of which it is not known"
-    return [*lines, f"{total}; evaluating them comes on top"]
+        total += f", and {len(runs) - len(known)} runs of unknown duration"
+    return [*lines, f"{total}, plus the time for evaluation"]
 
 
 def _duration(seconds: float | None) -> str:
     if seconds is None:
-        return "how long is not known before a run of this config has trained the stage here"
+        return "of unknown duration until a run of this config has trained the stage here"
     if seconds < 60:
         return f"about {seconds:.0f} s"
     return f"about {seconds / 60:.0f} min" if seconds < 7200 else f"about {seconds / 3600:.1f} h"

@@ -92,7 +92,7 @@ def compare(
         if config.retrieval.choice != "learned":
             raise BadInput(
                 f"{name}: has retrieval.choice={config.retrieval.choice}; the systems that are "
-                "compared say how patches are chosen, so leave it out"
+                "compared decide how patches are chosen, so leave it out"
             )
     if dry_run:
         return _planned(entries, data, out, overrides)

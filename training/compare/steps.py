@@ -127,17 +127,19 @@ class Steps:
         if found != entry.steps:
             raise BadInput(
                 f"{folder}: was trained for {found} joint steps, {entry.steps} are asked for; name "
-                "another --out, or remove it to train it anew"
+                "another --out, or remove it to train it again"
             )
         if entry.base is None:
             return
         base = open_run(str(self.run_folder(entry.base)))
         for stage in STAGES[:2]:
-            ours, theirs = (each.stage_record(stage)["weights_sha256"] for each in (run, base))
-            if ours != theirs:
+            own_weights, base_weights = (
+                each.stage_record(stage)["weights_sha256"] for each in (run, base)
+            )
+            if own_weights != base_weights:
                 raise BadInput(
                     f"{folder}: has another stage {stage} than {base.folder}; remove it to train "
-                    "it anew on that one's"
+                    "it again with that stage"
                 )
 
     def evaluate(
@@ -222,5 +224,5 @@ class Steps:
             if process.returncode < 0:
                 raise Interrupted(f"{what}: it was killed; the same command continues from here")
             advice = "" if kind in (BadInput, CorruptData) else "; the same command continues"
-            raise kind(f"{what}, the lines above say why{advice}")
+            raise kind(f"{what}; see the lines above{advice}")
         return json.loads(output.splitlines()[-1])

@@ -84,7 +84,9 @@ def read_evaluations(folder: Path, notes: Notes) -> list[Evaluation]:
             continue
         split, step = (record.get(key) if isinstance(record, dict) else None for key in _KEYS)
         if not isinstance(split, str) or not isinstance(step, int):
-            notes.add(f"{path.name} line {count}: no evaluation of a split; the line is left out")
+            notes.add(
+                f"{path.name} line {count}: not an evaluation of a split; the line is left out"
+            )
             continue
         figures = {key: value for key, value in record.items() if key not in _KEYS}
         lines.setdefault(split, []).append((step, figures))

@@ -40,7 +40,7 @@ def require_own(path: Path) -> None:
         with open(path, "rb") as file:
             if _MARK in file.read(_MARK_WITHIN):
                 return
-    raise BadInput(f"--out {path}: is there and not a report of this program; name another file")
+    raise BadInput(f"--out {path}: exists and is not a report of this program; name another file")
 
 
 def build_page(

@@ -72,7 +72,7 @@ class RetrieveGANTask(SceneTask):
             if record.get(key, value) != value:
                 raise BadInput(
                     f"--run {run.folder}: {key.split('_')[0]} was trained further since "
-                    f"{self.name} began; remove {run.stage_folder(self.name)} to train it anew, "
+                    f"{self.name} began; remove {run.stage_folder(self.name)} to train it again, "
                     "or name another run"
                 )
 

@@ -96,7 +96,7 @@ def _add(answers: Answers, entry: Any, key: Key, where: str) -> None:
         raise BadInput(f"{where}: choice {_shown(choice)} is neither left nor right")
     is_number = isinstance(time, (int, float)) and not isinstance(time, bool)
     if not is_number or not 0 <= time < 2**53 or not math.isfinite(time):
-        raise BadInput(f"{where}: milliseconds {_shown(time)} is no duration")
+        raise BadInput(f"{where}: milliseconds {_shown(time)} is not a duration")
     answers.chosen[pair] = key.pairs[pair].chosen(choice)
     answers.sides[pair] = choice
     answers.milliseconds[pair] = float(time)

@@ -71,7 +71,7 @@ class BankSearch:
         self._bank = bank
         self._progress = progress or logging.getLogger(__name__).info
         self._folder = bank.folder / SEARCH / encoder[:16] if encoder else None
-        self._of = {
+        self._identity = {
             "bank": bank.fingerprint,
             "encoder": encoder,
             "max_objects": config.data.max_objects,
@@ -103,7 +103,7 @@ class BankSearch:
         if report is None or report["recall_asked"] < recall:
             report = self.tune(k=k, recall=recall)
         uses_scann = takes_scann(kind, report, recall, progress=self._progress)
-        return self._made(k) if uses_scann else ExactIndex(*self._arrays())
+        return self._open_index(k) if uses_scann else ExactIndex(*self._arrays())
 
     def tune(self, *, k: int, recall: float) -> dict[str, Any]:
         """Tunes ScaNN again, stores it with the bank and returns the report.
@@ -143,7 +143,7 @@ class BankSearch:
         self._latest = (k, index)
         return report
 
-    def _made(self, k: int) -> ScannIndex:
+    def _open_index(self, k: int) -> ScannIndex:
         if self._latest is None or self._latest[0] != k:
             raise RuntimeError(f"no index for {k} candidates was opened or made")
         return self._latest[1]
@@ -153,7 +153,7 @@ class BankSearch:
             return None
         try:
             manifest = _FOLDER.open(self._folder)
-            if manifest.content["of"] != self._of:
+            if manifest.content["of"] != self._identity:
                 raise manifest.damaged("is of another bank or of other sizes")
             manifest.check_files((_FEATURES,), verify=True)
             return self._read_features()
@@ -169,7 +169,7 @@ class BankSearch:
             features = np.load(path, allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
             raise CorruptData(f"{path}: {error}; {_AGAIN}") from error
-        if features.shape != (len(self._bank), self._of["width"]):
+        if features.shape != (len(self._bank), self._identity["width"]):
             raise CorruptData(f"{path}: of another shape, {features.shape}; {_AGAIN}")
         return features
 
@@ -181,7 +181,7 @@ class BankSearch:
             with atomic_folder(self._folder) as partial:
                 np.save(partial / _FEATURES, features, allow_pickle=False)
                 files = describe_files(partial, [_FEATURES])
-                _FOLDER.write(partial, {"of": self._of, "files": files})
+                _FOLDER.write(partial, {"of": self._identity, "files": files})
 
     @contextlib.contextmanager
     def _tolerant(self) -> Iterator[None]:
@@ -189,7 +189,7 @@ class BankSearch:
         try:
             yield
         except (OSError, BadInput) as error:  # BadInput: another process was faster
-            self._progress(f"{self._folder}: not kept for the next time ({error})")
+            self._progress(f"{self._folder}: could not be stored ({error})")
 
 
 def _check_report(report: Any, folder: Path) -> None:

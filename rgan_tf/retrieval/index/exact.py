@@ -103,20 +103,20 @@ class ExactIndex(CandidateIndex):
         """See `CandidateIndex.search`."""
         queries, categories, excluded = self.check_queries(queries, categories, excluded_images, k)
         found = Candidates.empty(len(queries), k)
-        everything = np.flatnonzero(self.categories != PADDING_CATEGORY)
+        all_rows = np.flatnonzero(self.categories != PADDING_CATEGORY)
         present = np.unique(categories[categories != PADDING_CATEGORY])
-        if len(queries) * len(everything) <= _CALL_SCORES * (len(present) - 1):
-            asked = np.flatnonzero(categories != PADDING_CATEGORY)
-            self._search_among(everything, asked, queries, categories, excluded, found)
+        if len(queries) * len(all_rows) <= _CALL_SCORES * (len(present) - 1):
+            queried = np.flatnonzero(categories != PADDING_CATEGORY)
+            self._search_among(all_rows, queried, queries, categories, excluded, found)
             return found
         for category in present.tolist():
-            asked = np.flatnonzero(categories == category)
-            own = self._rows_of.get(category, everything[:0])
+            queried = np.flatnonzero(categories == category)
+            own = self._rows_of.get(category, all_rows[:0])
             if category == ANY_CATEGORY:
-                own = everything
-            self._search_among(own, asked, queries, categories, excluded, found)
-            missing = asked[~found.valid[asked].any(axis=1)]
-            self._search_among(everything, missing, queries, categories, excluded, found)
+                own = all_rows
+            self._search_among(own, queried, queries, categories, excluded, found)
+            missing = queried[~found.valid[queried].any(axis=1)]
+            self._search_among(all_rows, missing, queries, categories, excluded, found)
         return found
 
     @property
@@ -141,16 +141,16 @@ class ExactIndex(CandidateIndex):
         categories = checked_integers(categories, len(queries), "query categories")
         excluded = checked_integers(excluded_images, len(queries), "excluded images")
         if k < 1:
-            raise BadInput(f"candidates: at least 1 must be asked for, got {k}")
+            raise BadInput(f"candidates: k must be at least 1, got {k}")
         return queries, categories, excluded
 
-    def _search_among(self, rows, asked, queries, categories, excluded, found) -> None:
-        if not len(rows) or not len(asked):
+    def _search_among(self, rows, queried, queries, categories, excluded, found) -> None:
+        if not len(rows) or not len(queried):
             return
         bank = [tf.constant(a[rows]) for a in (self.features, self.categories, self.image_ids)]
         block = max(1, _BLOCK_BYTES // (4 * len(rows)))
-        for start in range(0, len(asked), block):
-            part = asked[start : start + block]
+        for start in range(0, len(queried), block):
+            part = queried[start : start + block]
             ids, valid, distances = (
                 result.numpy()
                 for result in exact_search(

@@ -165,8 +165,8 @@ class ScannServedSearch(ServedSearch):
             def with_exact():
                 exact = exact_row(queries, categories, licences_refused)
                 return tuple(
-                    tf.where(is_short[:, tf.newaxis], theirs, ours)
-                    for theirs, ours in zip(exact, found, strict=True)
+                    tf.where(is_short[:, tf.newaxis], exact_column, column)
+                    for exact_column, column in zip(exact, found, strict=True)
                 )
 
             return Candidates(*tf.cond(tf.reduce_any(is_short), with_exact, lambda: tuple(found)))

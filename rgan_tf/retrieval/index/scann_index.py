@@ -123,16 +123,16 @@ class ScannIndex(CandidateIndex):
             queries, categories, excluded_images, k
         )
         found = Candidates.empty(len(queries), k)
-        asked = np.flatnonzero(categories != PADDING_CATEGORY)
-        for start in range(0, len(asked), _QUERIES_AT_ONCE):
-            part = asked[start : start + _QUERIES_AT_ONCE]
+        queried = np.flatnonzero(categories != PADDING_CATEGORY)
+        for start in range(0, len(queried), _QUERIES_AT_ONCE):
+            part = queried[start : start + _QUERIES_AT_ONCE]
             self._search_block(part, queries[part], categories[part], excluded[part], k, found)
-        short = asked[~found.valid[asked].all(axis=1)]
+        short = queried[~found.valid[queried].all(axis=1)]
         if len(short):
             self.fallback_queries += len(short)
             exact = self.exact.search(queries[short], categories[short], excluded[short], k)
-            for ours, theirs in zip(found, exact, strict=True):
-                ours[short] = theirs
+            for column, exact_column in zip(found, exact, strict=True):
+                column[short] = exact_column
         return found
 
     def _search_block(self, part, queries, categories, excluded, k, found) -> None:

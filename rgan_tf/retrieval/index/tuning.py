@@ -100,15 +100,15 @@ def tune_scann(
     if not len(searchable):
         raise BadInput("tuning: the bank has no searchable patch")
     chosen = np.random.default_rng(seed).permutation(searchable)[:queries]
-    asked = (exact.features[chosen], exact.categories[chosen], exact.image_ids[chosen])
-    truth = exact.search(*asked, k)
+    test_queries = (exact.features[chosen], exact.categories[chosen], exact.image_ids[chosen])
+    truth = exact.search(*test_queries, k)
     leaves = leaves or default_leaves(len(searchable))
     index = ScannIndex(features, categories, image_ids, ScannSettings(leaves, leaves))
     trials: list[dict[str, Any]] = []
     for searched in sorted({max(1, round(share * leaves)) for share in _SHARES_OF_LEAVES}):
         index.settings = ScannSettings(leaves, searched)
-        found = recall_of(index.search(*asked, k), truth)
-        seconds = batch_seconds(index, asked, k)
+        found = recall_of(index.search(*test_queries, k), truth)
+        seconds = batch_seconds(index, test_queries, k)
         trials.append({"leaves_to_search": searched, "recall": found, "seconds": seconds})
         if progress is not None:
             progress(f"{searched} of {leaves} leaves: recall {found:.4f}, {seconds * 1e3:.1f} ms")
@@ -120,7 +120,7 @@ def tune_scann(
         index=index,
         recall=best["recall"],
         seconds=best["seconds"],
-        exact_seconds=batch_seconds(exact, asked, k),
+        exact_seconds=batch_seconds(exact, test_queries, k),
         reached=best["recall"] >= recall,
         trials=tuple(trials),
     )
@@ -202,9 +202,9 @@ def recall_of(found: Candidates, truth: Candidates) -> float:
     return float(hits.sum() / wanted.sum()) if wanted.any() else 1.0
 
 
-def batch_seconds(index: CandidateIndex, asked: tuple[np.ndarray, ...], k: int) -> float:
+def batch_seconds(index: CandidateIndex, test_queries: tuple[np.ndarray, ...], k: int) -> float:
     """Median time of a search for a batch of 64 of the queries, or all if fewer."""
-    batch = tuple(part[:BATCH] for part in asked)
+    batch = tuple(part[:BATCH] for part in test_queries)
     index.search(*batch, k)  # the first search also traces
     times = []
     for _ in range(_REPETITIONS):

@@ -101,7 +101,7 @@ def _run(server, tools, exported, count: int, warm_up: int = 500) -> collections
 
 
 @pytest.mark.parametrize(
-    ("count", "warm_up"), [(100, 50), pytest.param(400, 500, marks=pytest.mark.thorough)]
+    ("count", "warm_up"), [(150, 50), pytest.param(400, 500, marks=pytest.mark.thorough)]
 )
 def test_nothing_that_is_wrong_is_the_servers_fault(server, tools, exported, count, warm_up):
     counts = _run(server, tools, exported, count, warm_up)

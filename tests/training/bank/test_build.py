@@ -179,7 +179,9 @@ def test_a_finished_bank_that_is_damaged_is_refused(folders, refused, backbone, 
     path = building_folder(out) / "bank" / "crops.npy"
     path.write_bytes(path.read_bytes()[:-1])
     line = refused(*words, code=4)
-    assert "crops.npy" in line and f"{building_folder(out)}: was finished and is damaged" in line
+    assert (
+        "crops.npy" in line and f"{building_folder(out)}: was finished and is now damaged" in line
+    )
     path.unlink()
     other = ("bank", "build", "--folders", folders, "--out", out, "--source-licence", "BY")
     assert "delete the folder" in refused(*other, code=4)
@@ -201,7 +203,7 @@ def test_fewer_bad_images_may_be_allowed_than_before(folders, refused, backbone,
     backbone.on_call = lambda: out.symlink_to("nowhere")
     refused(*words, "--max-bad", 0.5)
     out.unlink()
-    assert "--max-bad allows 0 such images, 1 were met" in refused(*words, code=4)
+    assert "--max-bad allows 0 such images, 1 were found" in refused(*words, code=4)
 
 
 def test_duplicates_are_found_before_anything_is_embedded(
@@ -254,7 +256,7 @@ def test_what_is_annotated_twice_is_taken_once(coco, rgan, bank, tmp_path):
     [
         (["tree", "tree "], "category 'tree' is there twice"),
         (["tree", " "], "category '' is empty"),
-        (["__image__"], "category '__image__' is a name that the model itself uses"),
+        (["__image__"], "category '__image__' is a name reserved by the model"),
     ],
 )
 def test_categories_that_cannot_be_are_named(draw, refused, tmp_path, categories, reason):
@@ -306,7 +308,7 @@ def test_bad_entries_and_bad_images_count_together(coco, rgan, refused, tmp_path
     words = ("bank", "build", "--coco", coco.path, "--images", coco.images, "--max-bad")
     for share, met in ((0.1, 1), (0.3, 2)):
         line = refused(*words, share, "--out", tmp_path / "few")
-        assert f"--max-bad allows {met - 1} such images, {met} were met" in line
+        assert f"--max-bad allows {met - 1} such images, {met} were found" in line
     done = rgan(*words, 0.5, "--out", tmp_path / "new")
     assert done.code == 0 and '"images": 2' in done.out
     bad = json.loads(done.out)["bad_images"]

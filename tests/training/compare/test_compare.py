@@ -52,6 +52,21 @@ def words(config, data, out, *more):
     return ["compare", config, "--data", data, "--out", out, "--resamples", 2, *more]
 
 
+def test_the_first_stage_of_a_trained_run(calls, config, copied, tiny_world, tmp_path, rgan):
+    """One row: the next tests have more of them."""
+    out = tmp_path / "out"
+    (out / "runs").mkdir(parents=True)
+    shutil.move(copied, out / "runs" / "retrievegan")
+    reply = rgan(*words(config, tiny_world.folder, out, "--systems", "sg2im"))
+    assert reply.code == 0, reply.err
+    assert [call[0] for call in calls] == ["train", "eval"]
+    (row,) = json.loads(reply.out)["rows"]
+    low, high = row["Fréchet, predicted boxes"]["interval"]
+    assert low <= row["Fréchet, predicted boxes"]["value"] <= high
+    assert row["style agreement"] is None and "sg2im" in (out / "table.md").read_text()
+
+
+@pytest.mark.thorough
 def test_a_trained_run_and_its_first_stage(
     calls, config, copied, tiny_world, tmp_path, rgan, capfd
 ):

@@ -40,7 +40,7 @@ def test_every_run_once_in_order_with_its_settings(dry_run, tmp_path):
     assert [stage["left"] for stage in second["stages"].values()] == [0, 0, 3]
     assert [stage["left"] for stage in first["stages"].values()] == [3, 3, 3]
     assert first["seconds"] is result["seconds"] is None
-    assert "sg2im of retrievegan" in said and "how long is not known" in said
+    assert "sg2im of retrievegan" in said and "of unknown duration" in said
 
 
 def test_a_run_that_only_lends_its_stages_is_named(dry_run):
@@ -75,4 +75,4 @@ def test_lines_for_people():
     known = {"run": "a", "stages_from": None, "stages": stages, "seconds": 5400.0}
     lines = plan_lines([known, {**known, "run": "b", "seconds": None}])
     assert lines[0] == "a: sg2im 9 steps (4 are done); about 90 min"
-    assert lines[2].startswith("together: about 90 min, and 1 runs of which it is not known")
+    assert lines[2].startswith("together: about 90 min, and 1 runs of unknown duration")

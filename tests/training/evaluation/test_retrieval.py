@@ -99,11 +99,10 @@ def test_recall_by_hand():
     candidates[:, 1, :, 1] = 1.0
     candidates[:, 2, 0, 0] = 1.0  # as near as the own patch: it does not
     batch |= {"patch_features": tf.constant(own), "candidate_features": tf.constant(candidates)}
-    recalls = set()
-    for seed in range(12):
-        recalls.add(measure(batch, data, table, seed=seed)["retrieval/learned/gt_recall@1"])
-        if len(recalls) == 2:  # both kinds of anchor were drawn
-            break
+    recalls = {
+        measure(batch, data, table, seed=seed)["retrieval/learned/gt_recall@1"]
+        for seed in (0, 9)  # they draw the two kinds of anchor
+    }
     # Of the two objects that did not give the query, both win when object 2 gave it, else one.
     assert recalls == {0.5, 1.0}
 
