@@ -64,6 +64,9 @@ class GroupRetrieval(tf.keras.layers.Layer):
 
     Returns:
       `GroupSelection`, always float32.
+
+    Raises:
+      ValueError: if the layer's temperature is not above 0, or for another `gradient`.
     """
 
     def __init__(
@@ -77,6 +80,8 @@ class GroupRetrieval(tf.keras.layers.Layer):
     ) -> None:
         kwargs.setdefault("autocast", False)  # half precision would decide near ties
         super().__init__(**kwargs)
+        if not temperature > 0.0:
+            raise ValueError(f"temperature must be above 0, got {temperature}")
         self.embedding = embedding
         self.temperature = temperature
         self.straight_through = straight_through
