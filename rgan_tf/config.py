@@ -17,6 +17,7 @@ import yaml
 
 from rgan_tf import registered_names
 from rgan_tf.errors import BadInput, one_line
+from rgan_tf.near_names import near_names
 
 AUGMENTATIONS = ("color", "translation", "cutout")
 """Values of `discriminators.augmentation`, in the order of application."""
@@ -430,7 +431,13 @@ def _checked(kind, value, bounds: typing.Mapping[str, Any], key: str, source: st
     if kind is str and isinstance(value, str):
         allowed = bounds.get("choices", (value,))
         if value not in allowed:
-            raise BadInput(f"{source}: {key} must be one of {', '.join(allowed)}, got {value!r}")
+            near = near_names(value, allowed)
+            advice = f"; {near}" if near.startswith("did") else ""
+            if isinstance(allowed, list):  # open to additions
+                advice += "; a name of your own has to be registered, see RGAN_PLUGINS"
+            raise BadInput(
+                f"{source}: {key} must be one of {', '.join(allowed)}, got {value!r}{advice}"
+            )
         return value
     if kind is int and is_number and isinstance(value, int):
         return _in_range(value, bounds, key, source)

@@ -32,4 +32,7 @@ def load_plugins(environment: Mapping[str, str] = os.environ) -> None:
             importlib.import_module(name)
         except Exception as error:
             kind = type(error).__name__
-            raise BadInput(f"{VARIABLE}: {name}: {kind}: {one_line(str(error))}") from error
+            raise BadInput(
+                f"{VARIABLE}: {name}: {kind}: {one_line(str(error))}; name modules as import does, "
+                "without .py, separated by commas; they are looked for here and in PYTHONPATH"
+            ) from error

@@ -16,7 +16,7 @@ from rgan_tf.backbones.weights import (
     load_layers_in_order,
     save_layers,
 )
-from rgan_tf.errors import BadInput
+from rgan_tf.errors import BadInput, one_line
 from rgan_tf.storage.files import sha256_of
 
 MIN_PERCEPTUAL_SIDE = 32  # px; below it the deepest map of SqueezeNet is empty
@@ -251,7 +251,11 @@ class Backbone:
 
     def _frozen(self, layers: tuple[str, ...], partial: bool) -> tf.keras.Model:
         whole = self._spec.build()
-        base = tf.keras.Model(whole.input, [whole.get_layer(name).output for name in layers])
+        try:
+            outputs = [whole.get_layer(name).output for name in layers]
+        except ValueError as error:
+            raise BadInput(f"backbone {self.name}: {one_line(str(error))}") from error
+        base = tf.keras.Model(whole.input, outputs)
         if self._spec.weight_files:
             load = load_layers_in_order if self._spec.is_numbered else load_layers
             load(base, self._path(partial))

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from rgan_tf import registered_names
 from rgan_tf.bank.patch_reader import PatchReader
 from rgan_tf.config import Config
+from rgan_tf.errors import BadInput
 from rgan_tf.retrieval.cache import EmbeddingCache
 from rgan_tf.retrieval.cached import CachedRetriever
 from rgan_tf.retrieval.embedding import PatchEmbedding
@@ -81,15 +82,20 @@ def register_retriever(name: str, make: Callable[[], Retriever]) -> None:
     """
     if not name.isidentifier():
         raise ValueError(f"retriever {name!r}: name it by letters, digits and underscores")
+    if not callable(make):
+        raise ValueError(f"retriever {name!r}: hand over the class itself, or a function")
     if name in RETRIEVERS:
         raise ValueError(f"retriever {name!r}: there is one of this name; choose another name")
 
-    def named(*_) -> Retriever:
+    def made(*_) -> Retriever:
         retriever = make()
+        if not isinstance(retriever, Retriever):
+            kind = type(retriever).__name__
+            raise BadInput(f"retriever {name}: is no rgan_tf.Retriever, but {kind}")
         retriever.name = name  # tables and evaluations find it by the registered name
         return retriever
 
-    RETRIEVERS[name] = named
+    RETRIEVERS[name] = made
     registered_names.RETRIEVERS.append(name)
 
 

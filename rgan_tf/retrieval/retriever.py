@@ -266,6 +266,11 @@ def choose_patches(
     if options.locked is not None:
         options = dataclasses.replace(options, locked=_valid_ones(options.locked, candidates.valid))
     selection = retriever.choose(candidates, options)
+    if not isinstance(selection, Selection):
+        raise ValueError(
+            f"{type(retriever).__name__}.choose: must return a Selection, as best_in_turn does, "
+            f"got {type(selection).__name__}"
+        )
     for name, value in zip(Selection._fields, selection, strict=True):
         if value.dtype != tf.int32 or value.shape.rank != 2:
             raise ValueError(

@@ -11,7 +11,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from rgan_tf.retrieval.gumbel import WITHIN_GROUP, GroupSelection
+from rgan_tf.retrieval.gumbel import GRADIENTS, WITHIN_GROUP, GroupSelection
 from rgan_tf.retrieval.patches import mix_patches
 from rgan_tf.retrieval.selection import Candidates, Options, choose_by_group
 
@@ -80,8 +80,12 @@ class GroupRetrieval(tf.keras.layers.Layer):
     ) -> None:
         kwargs.setdefault("autocast", False)  # half precision would decide near ties
         super().__init__(**kwargs)
+        if gradient not in GRADIENTS:
+            raise ValueError(f"gradient must be one of {', '.join(GRADIENTS)}, got {gradient!r}")
         if not temperature > 0.0:
             raise ValueError(f"temperature must be above 0, got {temperature}")
+        if embedding is not None and not callable(embedding):
+            raise ValueError(f"embedding must be a layer, got {type(embedding).__name__}")
         self.embedding = embedding
         self.temperature = temperature
         self.straight_through = straight_through

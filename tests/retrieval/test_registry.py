@@ -1,0 +1,90 @@
+"""Retrievers and plugins of one's own are known by their names, and refused in one clear line."""
+
+from __future__ import annotations
+
+import pytest
+
+from rgan_tf import registered_names
+from rgan_tf.config import Config, config_from_dict
+from rgan_tf.errors import BadInput
+from rgan_tf.plugins import load_plugins
+from rgan_tf.retrieval import registry
+from rgan_tf.retrieval.registry import register_retriever, retriever_for
+from rgan_tf.retrieval.retriever import Retriever
+from rgan_tf.retrieval.selector import GroupRetrieval
+from training.compare.entries import entries_of
+
+
+class Mine(Retriever):
+    name = "mine"
+
+
+@pytest.fixture(autouse=True)
+def restored(monkeypatch):
+    """Whatever a test registers is gone afterwards."""
+    names = list(registered_names.RETRIEVERS)
+    monkeypatch.setattr(registry, "RETRIEVERS", dict(registry.RETRIEVERS))
+    yield
+    registered_names.RETRIEVERS[:] = names
+
+
+def with_choice(name: str) -> Config:
+    return config_from_dict({"retrieval": {"choice": name}})
+
+
+def test_a_registered_retriever_is_a_value_of_the_config_and_a_row_of_a_comparison():
+    register_retriever("mine", Mine)
+    assert isinstance(retriever_for(with_choice("mine")), Mine)
+    (entry,) = [e for e in entries_of({"c.yaml": Config()}, ["mine"]) if e.name == "mine"]
+    assert "retrieval.choice=mine" in entry.settings
+    with pytest.raises(ValueError, match="there is one of this name"):
+        register_retriever("mine", Mine)
+
+
+def test_what_is_no_retriever():
+    with pytest.raises(ValueError, match="hand over the class itself"):
+        register_retriever("mine", Mine())
+    with pytest.raises(ValueError, match="letters, digits and underscores"):
+        register_retriever("my-own", Mine)
+    register_retriever("number", int)
+    with pytest.raises(BadInput, match="retriever number: is no rgan_tf.Retriever, but int"):
+        retriever_for(with_choice("number"))
+
+
+def test_a_name_that_is_not_registered():
+    register_retriever("nearest_colour", Mine)
+    with pytest.raises(BadInput, match="did you mean 'nearest_colour'.*RGAN_PLUGINS"):
+        with_choice("nearest_color")
+    with pytest.raises(BadInput, match="system nobody: unknown; known are retrievegan"):
+        entries_of({"c.yaml": Config()}, ["nobody"])
+
+
+def test_plugins_are_imported_from_the_working_folder(tmp_path, monkeypatch):
+    (tmp_path / "plugin_of_a_test.py").write_text(
+        "import rgan_tf\n"
+        "class P(rgan_tf.Retriever):\n    name = 'of_plugin'\n"
+        "rgan_tf.register_retriever('of_plugin', P)\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    load_plugins({"RGAN_PLUGINS": " plugin_of_a_test, "})
+    assert with_choice("of_plugin").retrieval.choice == "of_plugin"
+    load_plugins({})  # nothing is named
+
+
+@pytest.mark.parametrize("named", ["nowhere_to_be_found", "a b", "./a.py"])
+def test_a_plugin_that_cannot_be_imported(named):
+    with pytest.raises(BadInput, match=r"RGAN_PLUGINS: .*name modules as import does"):
+        load_plugins({"RGAN_PLUGINS": named})
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"gradient": "within"}, "gradient must be one of within_group, expected, paper"),
+        ({"temperature": 0.0}, "temperature must be above 0, got 0.0"),
+        ({"embedding": [16, 8]}, "embedding must be a layer, got list"),
+    ],
+)
+def test_a_layer_that_cannot_be(options, message):
+    with pytest.raises(ValueError, match=message):
+        GroupRetrieval(**options)
