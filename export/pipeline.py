@@ -23,7 +23,7 @@ from rgan_tf.bank.patch_bank import PatchBank
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.errors import BadInput
 from rgan_tf.retrieval.retriever import Retriever
-from rgan_tf.runs import check_bank_fits, check_learns_retrieval, open_run
+from rgan_tf.runs import Run, check_bank_fits, check_learns_retrieval, open_run
 from rgan_tf.scene_graph import SceneGraph, load_scene_graphs, parse_scene_graph
 from rgan_tf.storage.files import atomic_folder
 from rgan_tf.storage.image import decode_image
@@ -116,7 +116,7 @@ class RetrieveGAN:
         cls,
         run: str | Path,
         *,
-        bank: str | Path | PatchBank | None = None,
+        bank: str | Path | PatchBank | PreparedData | None = None,
         retriever: Retriever | None = None,
         weights_dir: str | Path | None = None,
     ) -> RetrieveGAN:
@@ -124,9 +124,10 @@ class RetrieveGAN:
 
         Args:
           run: as `rgan train` wrote it.
-          bank: a bank or its folder, or prepared data, whose training patches are then used; by
-            default the data that the run was trained on.
-          retriever: chooses the patches; None takes the one that the run was trained with.
+          bank: a bank or prepared data, whose training patches are then used, or the folder of
+            one; by default the data that the run was trained on.
+          retriever: chooses the patches; None takes that of the run's config. A run trained with
+            `train(..., retriever=...)` needs it again.
           weights_dir: folder with backbone weight files.
 
         Raises:
@@ -156,7 +157,11 @@ class RetrieveGAN:
 
     @classmethod
     def from_released(
-        cls, name: str, *, bank: str | Path | PatchBank, weights_dir: str | Path | None = None
+        cls,
+        name: str,
+        *,
+        bank: str | Path | PatchBank | PreparedData,
+        weights_dir: str | Path | None = None,
     ) -> RetrieveGAN:
         """A run that ships with the library, such as "procedural_64"; see `from_run`."""
         return cls.from_run(f"{released.PREFIX}{name}", bank=bank, weights_dir=weights_dir)
@@ -206,6 +211,7 @@ class RetrieveGAN:
           temperature: of the draw, in (0, 100]; higher varies more.
           allow_repeats: let objects of one image get one patch while other candidates are free.
           licences: codes such as "BY", "public-domain"; only patches under these are retrieved.
+            None: all.
 
         Returns:
           A `Generation`.
@@ -218,7 +224,9 @@ class RetrieveGAN:
             draw.for_model(self._model)
             for draw in _draws(mode, samples, seed, temperature, allow_repeats)
         ]
-        allowed = LicenceFilter.parse(licences)
+        if licences is not None and not licences:
+            raise BadInput("licences []: name at least one, or None for all")
+        allowed = LicenceFilter.parse([licences] if isinstance(licences, str) else licences)
         parsed, folder = _read_graph(graph)
         request = build_request(parsed, self._model, folder, 0, "scene graph", allowed)
         replies = [self._answer(request, draw) for draw in draws]
@@ -278,9 +286,13 @@ class RunModel(ModelFolder):
         return [shown_row(row) for row in self.bank.rows]
 
 
-def _open_bank(bank: str | Path | PatchBank | None, run, name: str) -> PatchBank:
+def _open_bank(
+    bank: str | Path | PatchBank | PreparedData | None, run: Run, name: str
+) -> PatchBank:
     if isinstance(bank, PatchBank):
         return bank
+    if isinstance(bank, PreparedData):
+        return bank.bank
     if bank is None and run.data is None:
         raise BadInput(f"run {name}: comes without data; name a bank")
     folder = Path(run.data if bank is None else bank)

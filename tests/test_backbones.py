@@ -15,6 +15,7 @@ from rgan_tf.backbones.networks import (
     CAFFE_MEAN_BGR,
     SPECS,
     build_squeezenet,
+    preprocess,
     register_backbone,
 )
 from rgan_tf.backbones.weights import (
@@ -428,6 +429,11 @@ def test_what_cannot_be_registered(registered):
         register_backbone("x", build=build_squeezenet, feature_layers=("a",), preprocessing="no")
     with pytest.raises(ValueError, match="name its feature_layers"):
         register_backbone("x", build=build_squeezenet)
+
+
+def test_a_network_that_preprocesses_itself_gets_the_pixels_as_they_are():
+    pixels = tf.constant([[[[0.0, 128.0, 255.0]]]])
+    np.testing.assert_array_equal(preprocess(pixels, "none"), pixels)
 
 
 def test_an_unknown_backbone_in_a_config_names_those_that_are_known():

@@ -14,8 +14,9 @@ from rgan_tf.config import Config, config_from_dict, config_to_dict
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.errors import BadInput
 from rgan_tf.fixed_order import fix_order_of_process
-from rgan_tf.losses.own import Loss
+from rgan_tf.losses.own import Loss, check_names
 from rgan_tf.losses.perceptual import PerceptualDistance
+from rgan_tf.model.retrievegan import generator_losses
 from rgan_tf.retrieval.retriever import Retriever
 from rgan_tf.runs import (
     STAGES,
@@ -74,7 +75,9 @@ def train(
       run: the run folder; resumed if it exists.
       retriever: of the joint stage, replaces that of the config; see `Retriever`.
       losses: of the joint stage, in addition to those of the config. Neither is stored in the run:
-        a call that resumes it must pass them again.
+        a call that resumes it must pass them again, and so must `evaluate` and
+        `RetrieveGAN.from_run` with the retriever. A config that names a registered retriever
+        (`register_retriever`) is stored.
       callbacks: ordinary Keras callbacks, called in every stage. An epoch is a logging interval of
         the config, `self.model.step.numpy()` the step of the stage, and `on_train_begin` may be
         called more than once per stage. If several processes train, each calls its own.
@@ -89,6 +92,7 @@ def train(
 
     Raises:
       BadInput: if config, data, run and machine do not fit together; nothing is written then.
+      ValueError: if two losses have one name; nothing is written then either.
       CorruptData: if a file is damaged.
       Diverged: after too many rollbacks.
       Interrupted: if a signal came; everything is saved.
@@ -115,6 +119,7 @@ def train(
         data = PreparedData.open(data)
     data.verify()
     check_data_fits(config, data)
+    _check_own(config, retriever, losses)
     source = open_run(str(stages_from)) if stages_from else None
     if source is not None:
         check_stages_fit(source, config, data.fingerprint, as_they_are=as_they_are)
@@ -148,6 +153,30 @@ def check_data_fits(config: Config, data: PreparedData) -> None:
         raise BadInput(
             f"--data {data.folder}: {data.record_count('train')} training scenes are fewer than "
             f"one batch of {config.training.batch_size}; set training.batch_size or add data"
+        )
+
+
+def _check_own(config: Config, retriever: Retriever | None, losses: Sequence[Loss]) -> None:
+    """Refuses what the joint stage would refuse, hours later.
+
+    Raises:
+      BadInput: if the retriever is none, or does not fit the config.
+      ValueError: if two losses have one name.
+    """
+    check_names(losses, generator_losses(config))
+    if retriever is None:
+        return
+    if not isinstance(retriever, Retriever):
+        raise BadInput(f"retriever {retriever!r:.80}: must be an instance of rgan_tf.Retriever")
+    settings = config.retrieval
+    is_learning = type(retriever).retrieve is not Retriever.retrieve
+    if not is_learning and (
+        settings.candidates > settings.exact_candidates or settings.redraw_every_steps
+    ):
+        raise BadInput(
+            f"retriever {retriever.name}: needs retrieval.candidates of at most "
+            f"retrieval.exact_candidates ({settings.exact_candidates}) and no "
+            "retrieval.redraw_every_steps"
         )
 
 

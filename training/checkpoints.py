@@ -63,7 +63,8 @@ class CheckpointFolder:
             )
         if writes:
             folder.mkdir(parents=True, exist_ok=True)
-            for leftover in folder.glob(".*.partial"):  # of a killed process
+            # Of a killed process; a checkpoint that it was replacing was damaged or rolled back.
+            for leftover in (*folder.glob(".*.partial"), *folder.glob(".*.replaced")):
                 shutil.rmtree(leftover, ignore_errors=True)
 
     def save(self, step: int) -> None:

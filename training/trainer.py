@@ -175,12 +175,12 @@ class _TaskTraining:
             *task.callbacks(first_step),
             *self._trainer.callbacks,
         ]
+        ends: list[Profiling | ProgressLine] = [profiling]
         if workers.is_chief:
-            callbacks += [*self._boards(first_step, logs), profiling]
-            callbacks += [
-                ProgressLine(first_step, last, stage=task.name, batch_size=task.rows),
-                ScalarLog(first_step, last, folder=logs),
-            ]
+            progress = ProgressLine(first_step, last, stage=task.name, batch_size=task.rows)
+            ends.append(progress)
+            callbacks += [*self._boards(first_step, logs), profiling, progress]
+            callbacks.append(ScalarLog(first_step, last, folder=logs))
         else:
             callbacks.append(FiniteWatch(first_step, last))
         step, seed = first_step, self._data_seed()
@@ -197,7 +197,8 @@ class _TaskTraining:
                     saving.save_early()
                     break
         finally:
-            profiling.close()
+            for end in ends:
+                end.close()
         workers.wait()
         return saving.step >= last
 

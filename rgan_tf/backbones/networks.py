@@ -12,6 +12,9 @@ from rgan_tf import registered_names
 # Mean colour of ImageNet in BGR, 0..255, which Caffe's networks subtract.
 CAFFE_MEAN_BGR = (103.939, 116.779, 123.68)
 
+PREPROCESSINGS = ("symmetric", "caffe", "none")
+"""x / 127.5 - 1; BGR minus the mean colour; as they are, for a network that does it itself."""
+
 
 @dataclasses.dataclass(frozen=True)
 class NetworkSpec:
@@ -19,7 +22,7 @@ class NetworkSpec:
 
     Attributes:
       build: makes the Keras model for an input of [B, None, None, 3] with random weights.
-      preprocessing: "symmetric" (x / 127.5 - 1) or "caffe" (BGR minus the mean colour).
+      preprocessing: one of `PREPROCESSINGS`.
       weight_files: names of files with every layer; none: `build` gives trained weights.
       partial_weight_files: names of files with only the layers for `feature_layers`.
       download: path below the Keras Applications store, or None.
@@ -66,6 +69,8 @@ def _balanced(*unrelated: float) -> tuple[float, ...]:
 
 def preprocess(images: tf.Tensor, preprocessing: str) -> tf.Tensor:
     """Converts images [B, H, W, 3] float32 in 0..255, RGB, to the network's input format."""
+    if preprocessing == "none":
+        return images
     if preprocessing == "symmetric":
         return images / 127.5 - 1.0  # [B, H, W, 3]
     return images[..., ::-1] - tf.constant(CAFFE_MEAN_BGR)  # [B, H, W, 3]
@@ -208,7 +213,8 @@ def register_backbone(
         it cannot be used for retrieval.
       perceptual_layers: layers whose maps the perceptual distance compares, with equal weights;
         none: it cannot be used for that.
-      preprocessing: "symmetric" (x / 127.5 - 1) or "caffe" (BGR minus the mean colour).
+      preprocessing: "symmetric" (x / 127.5 - 1), "caffe" (BGR minus the mean colour) or "none"
+        (0..255, for a network that does it itself).
       input_size: px; crops are resized to it for the features.
       weight_files: names of h5 files, searched in `--weights-dir` and RGAN_WEIGHTS; the first one
         found is read. None: `build` provides the weights.
@@ -225,13 +231,15 @@ def register_backbone(
           "efficientnet_b0",
           build=lambda: tf.keras.applications.EfficientNetB0(include_top=False),
           feature_layers=("block3a_expand_activation", "block5a_expand_activation"),
+          preprocessing="none",  # its first layers do it
       )
       ```
     """
     if name in SPECS:
         raise ValueError(f"backbone {name!r}: there is one of this name; choose another name")
-    if preprocessing not in ("symmetric", "caffe"):
-        raise ValueError(f"backbone {name!r}: preprocessing must be symmetric or caffe")
+    if preprocessing not in PREPROCESSINGS:
+        known = ", ".join(PREPROCESSINGS)
+        raise ValueError(f"backbone {name!r}: preprocessing must be one of {known}")
     if not feature_layers and not perceptual_layers:
         raise ValueError(f"backbone {name!r}: name its feature_layers or perceptual_layers")
     layers = tuple(feature_layers) or tuple(perceptual_layers)

@@ -31,6 +31,8 @@ from rgan_tf.storage.image import encode_png, resize_image
 from rgan_tf.storage.manifest import describe_files
 from rgan_tf.vocabulary import Vocabulary
 
+_TOLERANCE = 1e-6  # of a box that was rounded
+
 
 def prepare_dataset(
     dataset: AnnotatedDataset | Callable[[Path], AnnotatedDataset],
@@ -77,6 +79,7 @@ def prepare_dataset(
     with atomic_folder(out) as folder:
         network = load_backbone(backbone, weights_dir) if isinstance(backbone, str) else backbone
         found = dataset(folder) if callable(dataset) else dataset
+        _check(found)
         manifest = _Preparation(folder, found, network, image_size, bad, progress).run(seed)
     return {
         **manifest,
@@ -175,6 +178,34 @@ class _Preparation:
             patch_rows=np.arange(first_row, first_row + count, dtype=np.int32),
             triples=graph.triples,
         )
+
+
+def _check(dataset: AnnotatedDataset) -> None:
+    """Refuses what a reader of one's own may get wrong.
+
+    Raises:
+      BadInput: for a missing split, a box in px or without area, or a relationship of no object.
+    """
+    for split in SPLITS:
+        if split not in dataset.splits:
+            raise BadInput(f"data set {dataset.kind}: has no split {split}; give all of {SPLITS}")
+        for image in dataset.splits[split]:
+            where = f"data set {dataset.kind}: image {image.image_id} of {split}"
+            for number, item in enumerate(image.objects):
+                y0, x0, y1, x1 = item.box
+                if not (-_TOLERANCE <= y0 < y1 <= 1 + _TOLERANCE) or not (
+                    -_TOLERANCE <= x0 < x1 <= 1 + _TOLERANCE
+                ):
+                    raise BadInput(
+                        f"{where}: object {number}: box {item.box} must be (y0, x0, y1, x1) as "
+                        "fractions of the image, y0 < y1 and x0 < x1"
+                    )
+            for subject, predicate, target in image.relationships:
+                if not all(0 <= end < len(image.objects) for end in (subject, target)):
+                    raise BadInput(
+                        f"{where}: relationship {(subject, predicate, target)} must be of two of "
+                        f"its {len(image.objects)} objects, counted from 0"
+                    )
 
 
 def _files_below(path: Path) -> list[Path]:

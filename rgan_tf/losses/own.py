@@ -89,8 +89,9 @@ def own_terms(losses: Iterable[Loss], outputs: StepOutputs) -> dict[str, tf.Tens
     """
     terms = {}
     for loss in losses:
-        term = tf.convert_to_tensor(loss.compute(outputs), tf.float32)  # [B]
-        if term.shape.rank != 1:
+        term = tf.cast(loss.compute(outputs), tf.float32)  # [B]
+        # [1] would be broadcast over the batch.
+        if term.shape.rank != 1 or not term.shape.is_compatible_with(outputs.selected.shape[:1]):
             raise ValueError(
                 f"loss {loss.name}: returned shape {term.shape}, expected one number per scene "
                 "[B]; average over everything but the first axis"

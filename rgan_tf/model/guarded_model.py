@@ -144,14 +144,20 @@ def in_parts(
       The structure, summed over the parts.
 
     Raises:
-      ValueError: if the batch is not divisible into equal parts.
+      ValueError: if the batch is not divisible into equal parts (InvalidArgumentError if its size
+        is only known when the step runs).
     """
     if parts == 1:
         return work(batch, first_row)
     static = next(iter(batch.values())).shape[0]
     if static is not None and static % parts:
         raise ValueError(f"a batch of {static} rows does not fall into {parts} equal parts")
-    rows = tf.shape(next(iter(batch.values())))[0] // parts
+    count = tf.shape(next(iter(batch.values())))[0]
+    if static is None:  # rows of the rest would be left out unnoticed
+        message = f"a batch does not fall into {parts} equal parts"
+        with tf.control_dependencies([tf.debugging.assert_equal(count % parts, 0, message)]):
+            count = tf.identity(count)
+    rows = count // parts
 
     def part(index: tf.Tensor) -> tuple:
         piece = {}

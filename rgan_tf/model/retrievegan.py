@@ -78,9 +78,7 @@ class RetrieveGANModel(AdversarialModel):
         losses: Sequence[Loss] = (),
         **kwargs,
     ):
-        terms = tuple(entry.name for entry in GENERATOR_LOSSES)
-        if config.discriminators.feature:
-            terms = (*terms, ADVERSARIAL_FEATURE)
+        terms = generator_losses(config)
         check_names(losses, terms)
         weights = {name: getattr(config.losses, name) for name in terms}
         weights |= {loss.name: loss.weight for loss in losses}
@@ -100,8 +98,8 @@ class RetrieveGANModel(AdversarialModel):
             if reader is None and settings.candidates > settings.exact_candidates:
                 raise ValueError("more candidates than exact_candidates need a patch reader")
             retriever = retriever_for(config, networks.embedding, reader)
-        self.retriever = retriever
-        self._retriever_state = retriever.state()  # makes Keras track it
+        self.retriever = retriever.bound_to(networks.embedding)
+        self._retriever_state = self.retriever.state()  # makes Keras track it
         self.declare_metrics(
             [f"loss/generator/{name}" for name in self.generator_weights]
             + [f"loss/discriminator/{name}" for name in self.discriminator_weights]
@@ -325,6 +323,12 @@ class RetrieveGANModel(AdversarialModel):
             encoding.predicate_vectors,
             boxes,
         )
+
+
+def generator_losses(config: Config) -> tuple[str, ...]:
+    """Names of the generator's losses in the joint stage, without those of the user."""
+    names = tuple(entry.name for entry in GENERATOR_LOSSES)
+    return (*names, ADVERSARIAL_FEATURE) if config.discriminators.feature else names
 
 
 def _drawn(seeds: tf.Tensor, share: tf.Tensor | float) -> tf.Tensor:

@@ -87,6 +87,10 @@ class CachedRetriever(LearnedRetriever):
         self.cache = cache
         self._reader = reader
 
+    def bound_to(self, embedding: PatchEmbedding) -> LearnedRetriever:
+        """See `Retriever`; the cache is of this φ only, so another one is used without it."""
+        return self if embedding is self.embedding else LearnedRetriever(self.config, embedding)
+
     def state(self) -> dict[str, tf.Module]:
         """See `Retriever`."""
         return {"cache": self.cache}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import tensorflow as tf
 
 from rgan_tf.config import Config
@@ -44,7 +46,9 @@ class LearnedRetriever(Retriever):
 
     def bound_to(self, embedding: PatchEmbedding) -> LearnedRetriever:
         """See `Retriever`."""
-        return LearnedRetriever(self.config, embedding)
+        bound = copy.copy(self)
+        bound.embedding = embedding
+        return bound
 
     def embed(self, patches: Patches) -> tf.Tensor:
         """See `Retriever`: φ of the backbone features."""

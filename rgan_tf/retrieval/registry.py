@@ -60,7 +60,7 @@ def register_retriever(name: str, make: Callable[[], Retriever]) -> None:
     into a module and name that module in the environment variable RGAN_PLUGINS.
 
     Args:
-      name: letters, digits and underscores.
+      name: letters, digits and underscores; becomes the retriever's `name`.
       make: a factory without arguments, such as the class.
 
     Raises:
@@ -92,6 +92,7 @@ def register_retriever(name: str, make: Callable[[], Retriever]) -> None:
         if not isinstance(retriever, Retriever):
             kind = type(retriever).__name__
             raise BadInput(f"retriever {name}: is no rgan_tf.Retriever, but {kind}")
+        retriever.name = name  # tables and evaluations find it by the registered name
         return retriever
 
     RETRIEVERS[name] = made

@@ -222,7 +222,7 @@ class Retriever:
     def bound_to(self, embedding: tf.keras.layers.Layer) -> Retriever:
         """This retriever with another φ, e.g. the moving average or that of a loaded run.
 
-        A retriever without φ returns itself.
+        A model binds it to the φ that it trains. A retriever without φ returns itself.
         """
         del embedding
         return self

@@ -64,6 +64,9 @@ class GroupRetrieval(tf.keras.layers.Layer):
 
     Returns:
       `GroupSelection`, always float32.
+
+    Raises:
+      ValueError: if the layer's temperature is not above 0, or for another `gradient`.
     """
 
     def __init__(

@@ -271,6 +271,30 @@ def test_unusable_requests(small_dataset, backbone, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["full"]
 
 
+def test_what_a_reader_of_ones_own_may_get_wrong(small_dataset, backbone, tmp_path):
+    first, *others = small_dataset.splits["train"]
+
+    def with_first(**changes):
+        image = dataclasses.replace(first, **changes)
+        return {**small_dataset.splits, "train": (image, *others)}
+
+    in_px = dataclasses.replace(first.objects[0], box=(5.0, 10.0, 25.0, 40.0))
+    cases = (
+        ({"train": (), "test": ()}, "has no split val"),
+        (with_first(objects=(in_px, *first.objects[1:])), "object 0: box .* as fractions"),
+        (with_first(relationships=((0, "above", 99),)), "relationship .* counted from 0"),
+    )
+    for splits, message in cases:
+        with pytest.raises(BadInput, match=message):
+            prepare_dataset(
+                dataclasses.replace(small_dataset, splits=splits),
+                tmp_path / "data",
+                backbone=backbone,
+                progress=False,
+            )
+    assert not (tmp_path / "data").exists()
+
+
 def test_images_are_the_same_with_and_without_memory_for_them(prepared):
     sizes = {"image_size": 16, "max_objects": 4, "max_triples": 8}
     paths = prepared.record_paths("train")

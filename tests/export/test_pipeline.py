@@ -89,6 +89,7 @@ def test_only_licences_that_are_asked_for(of_run):
         ({"seed": -1}, "seed -1: must be in"),
         ({"temperature": float("nan")}, "temperature nan: must be in"),
         ({"licences": ["NOPE"]}, "NOPE"),
+        ({"licences": []}, "licences \\[\\]: name at least one"),
     ],
 )
 def test_what_is_out_of_range(of_run, options, message):

@@ -32,6 +32,10 @@ def test_a_loss_is_one_number_per_scene():
         ValueError, match=r"loss flat: returned shape \(\), expected one number per scene"
     ):
         own_terms([Loss("flat", lambda outputs: tf.reduce_mean(outputs.selected))], OUTPUTS)
+    with pytest.raises(ValueError, match=r"loss one: returned shape \(1,\), expected one number"):
+        own_terms([Loss("one", lambda outputs: brightness(outputs)[:1])], OUTPUTS)
+    doubles = Loss("doubles", lambda outputs: tf.cast(brightness(outputs), tf.float64))
+    assert own_terms([doubles], OUTPUTS)["doubles"].dtype == tf.float32
 
 
 @pytest.mark.parametrize("name, weight", [("a b", 1.0), ("", 1.0), ("good", 0.0), ("good", -1.0)])

@@ -82,7 +82,7 @@ def test_exchanged_patches_leave_the_losses_of_their_boxes(
     batch = make_batch(config)
     model = make_joint(config, perceptual=perceptual)
     seen = {}
-    before = model._disagreeing
+    before = model._altered_patches
 
     def watched(own, retrieved, mask, row_seeds):
         seen["own"], seen["retrieved"] = own, retrieved
@@ -90,7 +90,7 @@ def test_exchanged_patches_leave_the_losses_of_their_boxes(
         seen["mask"] = mask
         return seen["result"]
 
-    monkeypatch.setattr(model, "_disagreeing", watched)
+    monkeypatch.setattr(model, "_altered_patches", watched)
     terms = model.compute_terms(batch, tf.constant(0))
     crops, kept = seen["result"]
     exchanged = (seen["mask"] & ~kept).numpy()
@@ -115,7 +115,7 @@ def test_relit_rows_are_a_share(tiny_config, make_batch, make_joint, perceptual)
     for share, expected in ((1.0, 4), (0.0, 0)):
         config = with_training(tiny_config, relit_patches=share)
         model = make_joint(config, perceptual=perceptual)
-        result, kept = model._disagreeing(own, None, mask, lambda purpose: seeds)
+        result, kept = model._altered_patches(own, None, mask, lambda purpose: seeds)
         changed = np.abs(result - own).max(axis=(1, 2, 3, 4)) > 0
         assert changed.sum() == expected
         np.testing.assert_array_equal(kept, mask)

@@ -14,6 +14,7 @@ from rgan_tf.config import Config, config_from_dict
 from rgan_tf.errors import BadInput
 from rgan_tf.model.synthesis import reconstruct, synthesise
 from rgan_tf.retrieval import rules
+from rgan_tf.retrieval.learned import LearnedRetriever
 from rgan_tf.retrieval.patches import take_candidates
 from rgan_tf.retrieval.registry import RETRIEVERS, retriever_for
 from rgan_tf.retrieval.selection import Candidates, Options, nearest_in_turn
@@ -122,6 +123,11 @@ def test_a_retriever_of_ones_own_trains_and_synthesises(
     # The first object's nearest patch is its own; in the others the learned one chooses otherwise.
     learned = synthesise(model.average, batch, row_seeds=None)
     assert (learned.choice.numpy() != made.choice.numpy()).any()
+
+
+def test_a_retriever_that_learns_is_given_the_embedding_that_is_trained(tiny_config, make_joint):
+    model = make_joint(tiny_config, retriever=LearnedRetriever(tiny_config))
+    assert model.retriever.embedding is model.networks.embedding
 
 
 @pytest.mark.parametrize("rule", RULES)

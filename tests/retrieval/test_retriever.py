@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import doctest
 import importlib
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import tensorflow as tf
 from nearest_colour import NearestColour
 
+from rgan_tf import registered_names
 from rgan_tf.errors import BadInput
+from rgan_tf.retrieval import registry
+from rgan_tf.retrieval.learned import LearnedRetriever
 from rgan_tf.retrieval.retriever import Retriever, choose_patches
 from rgan_tf.retrieval.rules import NearestRetriever
 from rgan_tf.retrieval.selection import Candidates, Options, Selection, best_in_turn
@@ -106,3 +110,25 @@ def test_a_slot_for_locked_patches_changes_no_number_that_is_drawn():
 def test_ties_go_to_the_nearer_candidate():
     found = best_in_turn(tf.zeros(IDS.shape), CANDIDATES, Options())
     assert found.choice.numpy().tolist() == [[0, 0, 0]]
+
+
+class Scaled(LearnedRetriever):
+    """One that learns, with a setting of its own."""
+
+    factor = 1.0
+
+
+def test_a_subclass_of_the_learned_retriever_stays_one_when_it_is_bound():
+    mine = Scaled()
+    mine.factor = 2.0
+    bound = mine.bound_to("phi")
+    assert (type(bound), bound.embedding, bound.factor) == (Scaled, "phi", 2.0)
+    assert mine.embedding is None
+
+
+def test_a_retriever_bears_the_name_under_which_it_is_registered(monkeypatch):
+    monkeypatch.setattr(registered_names, "RETRIEVERS", list(registered_names.RETRIEVERS))
+    monkeypatch.setattr(registry, "RETRIEVERS", dict(registry.RETRIEVERS))
+    registry.register_retriever("scaled", Scaled)
+    config = SimpleNamespace(retrieval=SimpleNamespace(choice="scaled"))
+    assert registry.retriever_for(config).name == "scaled" and Scaled.name == "learned"

@@ -189,3 +189,9 @@ def test_every_loss_trains_the_embedding_and_none_the_frozen_parts(path):
     count = len(embedding.trainable_variables)
     assert all(float(tf.norm(gradient)) > 0 for gradient in trained[:count])
     assert all(gradient is None for gradient in trained[count:])
+
+
+@pytest.mark.parametrize("temperature", [0.0, -1.0, float("nan")])
+def test_a_temperature_is_above_zero(temperature):
+    with pytest.raises(ValueError, match="temperature must be above 0"):
+        GroupRetrieval(temperature=temperature)

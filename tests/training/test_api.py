@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from rgan_tf.errors import BadInput
 from rgan_tf.losses.own import Loss
+from rgan_tf.retrieval.rules import NearestRetriever
 from training.api import train
 from training.configuration import at_most
 from training.stages import retrievegan
@@ -68,6 +69,7 @@ def test_a_config_by_hand_is_checked_as_a_file_is(tiny_config, tiny_world, tmp_p
     assert not (tmp_path / "run").exists()
 
 
+MINE = NearestRetriever()
 LOSS = Loss("dark", lambda outputs: outputs.selected[:, 0, 0, 0])
 
 
@@ -77,7 +79,7 @@ class Handed(Exception):
 
 @pytest.mark.parametrize(
     "given, expected",
-    [({}, {"retriever": None, "losses": ()}), *[({"retriever": "mine", "losses": [LOSS]},) * 2]],
+    [({}, {"retriever": None, "losses": ()}), *[({"retriever": MINE, "losses": [LOSS]},) * 2]],
 )
 def test_a_retriever_and_losses_reach_the_model(
     tiny_config, tiny_world, tmp_path, monkeypatch, given, expected
@@ -94,3 +96,24 @@ def test_a_retriever_and_losses_reach_the_model(
     with pytest.raises(Handed) as caught:
         train(config, tiny_world, tmp_path / "run", **given)
     assert caught.value.args == (expected,)
+
+
+@pytest.mark.parametrize(
+    "retrieval, given, message",
+    [
+        ({}, {"retriever": NearestRetriever}, "must be an instance of rgan_tf.Retriever"),
+        ({"candidates": 64}, {"retriever": MINE}, "retriever nearest: needs retrieval.candidates"),
+        ({"redraw_every_steps": 2}, {"retriever": MINE}, "no retrieval.redraw_every_steps"),
+        ({}, {"losses": [LOSS, LOSS]}, "loss dark: another loss has this name"),
+        ({}, {"losses": [dataclasses.replace(LOSS, name="box")]}, "loss box: another loss has"),
+    ],
+)
+def test_what_the_joint_stage_would_refuse_is_refused_before_the_first(
+    tiny_config, tiny_world, tmp_path, retrieval, given, message
+):
+    part = dataclasses.replace(tiny_config.retrieval, **retrieval)
+    with pytest.raises((BadInput, ValueError), match=message):
+        train(
+            dataclasses.replace(tiny_config, retrieval=part), tiny_world, tmp_path / "run", **given
+        )
+    assert not (tmp_path / "run").exists()

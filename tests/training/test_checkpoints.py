@@ -164,6 +164,13 @@ def test_killed_while_writing_leaves_the_older_one(tmp_path, state, capsys):
     assert checkpoints.restore_newest() == 5 and float(state.number[0]) == 5.0
 
 
+def test_what_was_about_to_be_replaced_is_deleted(folder, tmp_path):
+    aside = tmp_path / "checkpoints" / ".step-00000005.0123abcd.replaced"
+    aside.mkdir(parents=True)
+    folder()
+    assert not aside.exists()
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small disk")
 def test_a_full_disk_leaves_the_older_ones(tmp_path, state):
     disk = tmp_path / "disk"

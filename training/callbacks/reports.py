@@ -33,7 +33,7 @@ class ProgressLine(StageCallback):
             total=total_steps,
             initial=first_step,
             unit="step",
-            position=0,  # also if an earlier bar was left open by a rollback
+            position=0,  # not below a bar that somebody has left open
             dynamic_ncols=True,
             disable=not sys.stderr.isatty(),
         )
@@ -60,8 +60,10 @@ class ProgressLine(StageCallback):
         speed = f"{steps_per_second * self.batch_size:.1f} images/s"
         self._bar.set_postfix_str("  ".join([speed, *losses]), refresh=False)
         self._bar.update(self.step - self._bar.n)
-        if self.step >= self.total_steps:
-            self._bar.close()
+
+    def close(self) -> None:
+        """Ends the bar's line, however training ended."""
+        self._bar.close()
 
 
 class IndexAge(StageCallback):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 from rgan_tf.backbones import load_backbone
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.errors import BadInput
+from rgan_tf.plugins import VARIABLE
 from rgan_tf.storage.files import write_bytes_atomic, write_json_atomic
 from rgan_tf.storage.image import encode_png
 from training.api import check_data_fits
@@ -20,6 +22,7 @@ from training.compare.steps import Steps
 from training.compare.table import markdown, rows_of
 from training.configuration import named_config
 from training.evaluation.inputs import check_resamples, check_seed, check_split
+from training.evaluation.names import own_retrievers
 
 
 def compare(
@@ -42,7 +45,8 @@ def compare(
       configs: YAML files or shipped names.
       data: folder made by `rgan prepare`.
       out: folder of runs, table and picture; resumed.
-      systems: rows per config, of `SYSTEMS`, `ABLATION` and the names of registered retrievers.
+      systems: rows per config, of `SYSTEMS`, `ABLATION` and the names of retrievers that a module
+        in RGAN_PLUGINS registers.
       overrides: `section.key=value` of every config.
       split: the split to judge on.
       seed: of the evaluation.
@@ -69,6 +73,12 @@ def compare(
     check_resamples(resamples)
     opened_configs = {name: named_config(name, overrides) for name in configs}
     entries = entries_of(opened_configs, list(dict.fromkeys(systems)))
+    own = [name for name in systems if name in own_retrievers()]
+    if own and not os.environ.get(VARIABLE, "").strip():
+        raise BadInput(
+            f"--systems {own[0]}: is registered in this process, and every run is trained in "
+            f"another; register it in a module and name that module in {VARIABLE}"
+        )
     opened = PreparedData.open(data)
     check_split(opened, split)
     out = Path(out)

@@ -8,6 +8,7 @@ from typing import Any
 
 from rgan_tf import released
 from rgan_tf.errors import BadInput
+from rgan_tf.retrieval.retriever import Retriever
 from rgan_tf.runs import open_run
 from training.evaluation.inputs import check_resamples, check_seed, check_split, open_data_of
 from training.evaluation.names import TASKS
@@ -33,6 +34,7 @@ def evaluate(
     diversity_network: str = "mobilenet_v2",
     repeats: bool = True,
     batch_size: int = 16,
+    retriever: Retriever | None = None,
     weights_dir: str | Path | None = None,
 ) -> dict[str, Any]:
     """Evaluates a run on one or all splits; writes metrics, TensorBoard summaries and pictures.
@@ -51,6 +53,8 @@ def evaluate(
       diversity_network: network of the distance between two samples of a graph.
       repeats: whether objects of a scene may get the same patch while others are free.
       batch_size: scenes per batch.
+      retriever: chooses the patches; None takes that of the run's config. A run trained with
+        `train(..., retriever=...)` needs it again; its results bear its `name`.
       weights_dir: folder with backbone weight files.
 
     Returns:
@@ -72,6 +76,8 @@ def evaluate(
     check_resamples(resamples)
     if batch_size < 1:
         raise BadInput(f"--batch-size {batch_size}: must be at least 1")
+    if only is not None and only not in TASKS:
+        raise BadInput(f"--only {only}: must be one of {', '.join(TASKS)}")
     if out and Path(out).exists() and not Path(out).is_dir():
         raise BadInput(f"--out {out}: is a file; name a folder")
     name = str(run)
@@ -80,8 +86,10 @@ def evaluate(
     if not out and not name.startswith(released.PREFIX):
         out = opened.folder
     result: dict[str, Any] = {"run": name, "data": str(data or opened.data), "seed": seed}
-    for each in ("train", "val", "test") if split == "all" else (split,):
+    splits = ("train", "val", "test") if split == "all" else (split,)
+    for each in splits:
         check_split(prepared, each)
+    for each in splits:
         metrics, picture = evaluate_split(
             opened,
             prepared,
@@ -95,6 +103,7 @@ def evaluate(
             picture_scenes=_PICTURE_SCENES,
             keep=image_keeper(save_images, each) if save_images else None,
             repeats=repeats,
+            retriever=retriever,
         )
         if out:
             step = opened.stage_record("retrievegan")["steps"]

@@ -24,6 +24,7 @@ def comparison(
     seed: int,
     retriever: Retriever | None = None,
     library: PatchLibrary | None = None,
+    repeats: bool = True,
 ) -> np.ndarray:
     """The same scenes under every system, one scene per row."""
     made = synthesise(
@@ -32,6 +33,7 @@ def comparison(
         row_seeds=row_seeds(batch, seed),
         retriever=retriever,
         library=library,
+        repeats=repeats,
     )
     columns = [
         (

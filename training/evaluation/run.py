@@ -174,7 +174,14 @@ def evaluate_split(
         metrics["cooccurrence/same_image_auc"] = auc
     first = next(iter(scenes().unbatch().batch(picture_scenes)))
     picture = comparison(
-        run, systems, networks, first, seed=seed, retriever=retriever, library=library
+        run,
+        systems,
+        networks,
+        first,
+        seed=seed,
+        retriever=retriever,
+        library=library,
+        repeats=repeats,
     )
     return metrics, picture
 

@@ -69,6 +69,14 @@ def test_progress_stays_on_its_line_on_a_terminal(monkeypatch, capsys):
     assert "4.0 images/s" in err and "generator 1.5" in err
 
 
+def test_an_early_end_leaves_a_line_for_its_message(monkeypatch, capsys):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    line = ProgressLine(10, 30, stage="sg2im", batch_size=8)
+    line.close()
+    line.close()
+    assert capsys.readouterr().err.count("\n") == 1
+
+
 def test_pictures_come_every_so_often_and_at_the_end(tmp_path):
     pictures = Pictures(
         3,

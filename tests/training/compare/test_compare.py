@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rgan_tf import cli
+from rgan_tf import cli, registered_names
 from rgan_tf.config import load_config
 from rgan_tf.errors import BadInput, Interrupted
 from training.compare import steps as steps_module
 from training.compare.entries import SYSTEMS, entries_of
+from training.compare.run import compare
 from training.compare.steps import Steps
 
 
@@ -155,6 +156,13 @@ def test_wrong_input_is_refused_before_anything_is_trained(
     out.write_text("a file")
     assert "is a file" in rgan(*words(config, tiny_world.folder, out)).err
     assert not calls
+
+
+def test_a_retriever_that_other_processes_lack_is_refused(tiny_world, tmp_path, monkeypatch):
+    monkeypatch.setattr(registered_names, "RETRIEVERS", [*registered_names.RETRIEVERS, "mine"])
+    monkeypatch.delenv("RGAN_PLUGINS", raising=False)
+    with pytest.raises(BadInput, match="--systems mine: is registered in this process"):
+        compare(["procedural_64"], tiny_world.folder, tmp_path / "out", systems=["mine"])
 
 
 def test_a_child_is_believed_in_its_exit_code(tmp_path):
