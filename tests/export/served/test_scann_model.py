@@ -96,7 +96,7 @@ def test_the_command_names_the_index_and_refuses_what_misses_its_recall(
     asked = []
 
     def build(*arguments, **options):
-        asked.append(arguments[-1])
+        asked.append(arguments[3])
         raise BadInput("--index scann: reaches a recall of 0.5")
 
     monkeypatch.setattr(saved_model, "build_served_model", build)
