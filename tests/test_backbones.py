@@ -230,7 +230,7 @@ def test_unknown_name_and_unoffered_kinds_are_bad_input(tmp_path):
     save_layers(network, tmp_path / SPECS["resnet50"].weight_files[0])
     resnet = load_backbone("resnet50", tmp_path)
     assert resnet.features(np.zeros([2, 64, 64, 3], np.uint8)).shape == (2, 2048)
-    with pytest.raises(BadInput, match="offers no perceptual maps"):
+    with pytest.raises(BadInput, match="has no perceptual maps"):
         resnet.perceptual(tf.zeros([1, 64, 64, 3]))
 
 
@@ -332,7 +332,7 @@ def test_inception_v3_is_read_whatever_keras_calls_its_layers(inception, tmp_pat
     np.testing.assert_allclose(probabilities, expected_probabilities, rtol=1e-3, atol=1e-6)
     (ours,) = (item for item in backbone.final_network.layers if isinstance(item, tf.keras.Model))
     assert not _names(ours) & _names(inception)  # reading by name would have found nothing
-    with pytest.raises(BadInput, match="offers no retrieval features"):
+    with pytest.raises(BadInput, match="has no retrieval features"):
         backbone.features(images)
 
 
