@@ -15,5 +15,17 @@ PERCEPTUAL_BACKBONES = ["squeezenet", "vgg19", "mobilenet_v2"]
 RULES = ("nearest", "nearest_random", "own", "noise")
 """Baseline retrievers, which learn nothing; see `rgan_tf.retrieval.rules`."""
 
+SYSTEMS = (
+    "retrievegan",
+    "graph_nearest",
+    "pastegan_style",
+    "oracle_patches",
+    "layout2im_style",
+    "sg2im",
+    "pasted_canvas",
+    "own_patches",
+)
+"""Rows of tables that no retriever of the user's own may be called by."""
+
 RETRIEVERS = ["learned", *RULES]
 """Values of `retrieval.choice`; `register_retriever` adds to them."""

@@ -84,7 +84,7 @@ def register_retriever(name: str, make: Callable[[], Retriever]) -> None:
         raise ValueError(f"retriever {name!r}: name it by letters, digits and underscores")
     if not callable(make):
         raise ValueError(f"retriever {name!r}: hand over the class itself, or a function")
-    if name in RETRIEVERS:
+    if name in RETRIEVERS or name in registered_names.SYSTEMS:
         raise ValueError(f"retriever {name!r}: there is one of this name; choose another name")
 
     def made(*_) -> Retriever:

@@ -13,6 +13,7 @@ from rgan_tf.retrieval.registry import register_retriever, retriever_for
 from rgan_tf.retrieval.retriever import Retriever
 from rgan_tf.retrieval.selector import GroupRetrieval
 from training.compare.entries import entries_of
+from training.evaluation.names import SYSTEMS
 
 
 class Mine(Retriever):
@@ -37,8 +38,13 @@ def test_a_registered_retriever_is_a_value_of_the_config_and_a_row_of_a_comparis
     assert isinstance(retriever_for(with_choice("mine")), Mine)
     (entry,) = [e for e in entries_of({"c.yaml": Config()}, ["mine"]) if e.name == "mine"]
     assert "retrieval.choice=mine" in entry.settings
-    with pytest.raises(ValueError, match="there is one of this name"):
-        register_retriever("mine", Mine)
+    for taken in ("mine", "nearest", "graph_nearest"):
+        with pytest.raises(ValueError, match="there is one of this name"):
+            register_retriever(taken, Mine)
+
+
+def test_the_reserved_names_are_those_of_the_tables():
+    assert set(registered_names.SYSTEMS) == set(SYSTEMS)
 
 
 def test_what_is_no_retriever():

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import threading
+from types import SimpleNamespace
 
 import pytest
 import tensorflow as tf
 
 from rgan_tf.errors import BadInput
 from rgan_tf.losses.own import Loss
+from rgan_tf.retrieval.retriever import Retriever
 from rgan_tf.retrieval.rules import NearestRetriever
 from training.api import train
 from training.configuration import at_most
 from training.stages import retrievegan
+from training.stages.retrievegan import RetrieveGANTask
+
+WEIGHTS = {"weights_sha256": "1"}
 
 
 @pytest.fixture(autouse=True)
@@ -117,3 +122,28 @@ def test_what_the_joint_stage_would_refuse_is_refused_before_the_first(
             dataclasses.replace(tiny_config, retrieval=part), tiny_world, tmp_path / "run", **given
         )
     assert not (tmp_path / "run").exists()
+
+
+def test_a_run_is_resumed_with_the_retriever_and_the_losses_that_it_began_with(tmp_path):
+    class Mine(Retriever):
+        name = "mine"
+
+    def check(record, retriever=None, losses=()):
+        task = object.__new__(RetrieveGANTask)
+        records = {"retrievegan": record, "sg2im": WEIGHTS, "cooccurrence": WEIGHTS}
+        task.run = SimpleNamespace(folder=tmp_path, stage_record=records.get)
+        task.retriever, task.losses = retriever, losses
+        task.check()
+        return task._own()
+
+    dark = Loss("dark", lambda outputs: outputs.selected[:, 0, 0, 0], weight=2.0)
+    record = check({}, Mine(), [dark])  # it begins
+    assert record == {"own_retriever": "mine", "own_losses": {"dark": 2.0}}
+    assert check(record, Mine(), [dark]) == record
+    with pytest.raises(BadInput, match="began with own retriever mine and is given None"):
+        check(record, None, [dark])
+    with pytest.raises(BadInput, match="own losses .*dark.* and is given None; give the same"):
+        check(record, Mine())
+    assert check({"steps": 5}) == {}
+    with pytest.raises(BadInput, match="began with own retriever None and is given mine"):
+        check({"steps": 5}, Mine())

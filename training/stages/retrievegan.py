@@ -29,6 +29,8 @@ from training.redraws import Redraws
 from training.stages.task import SceneTask, sample_features
 from training.workers import Workers
 
+_OWN = ("own_retriever", "own_losses")  # of the record
+
 
 class RetrieveGANTask(SceneTask):
     """Trains the patch embedding φ and the generator that reads the retrieved patches.
@@ -64,7 +66,8 @@ class RetrieveGANTask(SceneTask):
         """Refuses a run in which this stage cannot be resumed.
 
         Raises:
-          BadInput: if stage 1 or 2, on whose weights it builds, was trained further since it began.
+          BadInput: if stage 1 or 2, on whose weights it builds, was trained further since it began,
+            or it began with another retriever or other losses of the user's own.
         """
         run = self.run
         record = run.stage_record(self.name)
@@ -74,6 +77,14 @@ class RetrieveGANTask(SceneTask):
                     f"--run {run.folder}: {key.split('_')[0]} was trained further since "
                     f"{self.name} began; remove {run.stage_folder(self.name)} to train it again, "
                     "or name another run"
+                )
+        own = self._own()
+        for key in _OWN if record else ():
+            if record.get(key) != own.get(key):
+                raise BadInput(
+                    f"--run {run.folder}: {self.name} began with {key.replace('_', ' ')} "
+                    f"{record.get(key)} and is given {own.get(key)}; give the same, or name "
+                    "another run"
                 )
 
     def prepare(self) -> None:
@@ -129,12 +140,19 @@ class RetrieveGANTask(SceneTask):
     def record(self, step: int) -> dict[str, Any]:
         return {
             **self._earlier_weights(),
+            **self._own(),
             "fallback_objects": sum(self.foreign.values()),
             "other_category_objects": self.foreign,
         }
 
     def forget_after(self, step: int) -> None:
         self.redraws.forget_after(step)
+
+    def _own(self) -> dict[str, Any]:
+        """The retriever and the losses that were handed in, by name; nothing where none were."""
+        retriever = {} if self.retriever is None else {"own_retriever": self.retriever.name}
+        losses = {loss.name: loss.weight for loss in self.losses}
+        return {**retriever, **({"own_losses": losses} if losses else {})}
 
     def _earlier_weights(self) -> dict[str, str]:
         """The weights of stages 1 and 2 on which this one builds."""
