@@ -10,15 +10,11 @@ from typing import Any
 
 from export.edits import answer_edit, check_can_change, check_same_patches
 from export.notices import PatchNotices
-from export.requests import Draw, Requests, build_request
+from export.requests import Requests, build_request
 from export.result_folder import write_overview, write_sample
 from export.sample_graph import Edit, parse_drawn_graph
-from export.signatures import MAX_SEED, MAX_TEMPERATURE, MODES, SAMPLE
 from rgan_tf.contradictions import contradictions
-from rgan_tf.errors import BadInput
 from rgan_tf.scene_graph import load_scene_graphs
-
-_MAX_SAMPLES = 1000
 
 
 def write_samples(folder: Path, requests, draws, answer) -> list[Any]:
@@ -80,45 +76,6 @@ def describe_result(out: Path, requests, samples, licences, started: float) -> d
 def contradictions_of(request) -> list[Any]:
     """The `Contradiction`s of a request's graph as the user wrote it."""
     return contradictions(request.graph)
-
-
-def read_draws(
-    mode: str,
-    samples: int | None,
-    first: int,
-    temperature: float,
-    usual: int,
-    *,
-    repeats: bool = False,
-):
-    """The `Draw` of every sample of a graph.
-
-    Args:
-      mode: name of a mode.
-      samples: number of samples; None for `usual`.
-      first: seed of the first sample.
-      temperature: of all samples.
-      usual: default number of samples.
-      repeats: whether objects may get the same patch while others are free.
-
-    Raises:
-      BadInput: if a number is out of range or does not suit the mode.
-    """
-    number = MODES.index(mode)
-    if not 0.0 < temperature <= MAX_TEMPERATURE:  # also refuses NaN
-        raise BadInput(f"--temperature {temperature:g}: must be in (0, {MAX_TEMPERATURE:g}]")
-    if number != SAMPLE:
-        if samples not in (None, 1):
-            raise BadInput(
-                f"--samples {samples}: with --mode {mode} all are the same; leave it out"
-            )
-        return [Draw(mode=number, repeats=repeats)]
-    samples = usual if samples is None else samples
-    if not 1 <= samples <= _MAX_SAMPLES:
-        raise BadInput(f"--samples {samples}: must be in [1, {_MAX_SAMPLES}]")
-    if not 0 <= first <= MAX_SEED - samples + 1:
-        raise BadInput(f"--seed {first}: must be in [0, {MAX_SEED - samples + 1}]")
-    return [Draw(SAMPLE, seed, temperature, repeats) for seed in range(first, first + samples)]
 
 
 def read_requests(graph_path: str | Path, model, licences, edit=None):

@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
 from export.model_folder import ModelFolder, open_model, shown_row
-from export.requests import Draw, Request, build_request
+from export.requests import Draw, Request, build_request, read_draws
 from export.result_folder import describe_sample, write_overview, write_sample
 from export.saved_model import build_served_model, export_run
-from export.saved_model_loading import load_saved_model
-from export.signatures import DEFAULT_NAME, EXACT, INPUTS, MAX_SEED, MAX_TEMPERATURE, MODES, SAMPLE
+from export.saved_model_loading import answer_of, load_saved_model
+from export.signatures import DEFAULT_NAME, EXACT, INPUTS, MODES, SAMPLE
 from rgan_tf import released
 from rgan_tf.bank.licences import LicenceFilter
 from rgan_tf.bank.patch_bank import PatchBank
@@ -152,7 +151,7 @@ class RetrieveGAN:
             export_run, opened, patches, weights_dir=weights_dir, retriever=retriever
         )
         return cls(
-            model, _answer_of({endpoint: served.function(endpoint) for endpoint in INPUTS}), export
+            model, answer_of({endpoint: served.function(endpoint) for endpoint in INPUTS}), export
         )
 
     @classmethod
@@ -178,7 +177,7 @@ class RetrieveGAN:
           CorruptData: if a file is damaged.
         """
         model = open_model(folder)
-        return cls(model, _answer_of(load_saved_model(model).signatures))
+        return cls(model, answer_of(load_saved_model(model).signatures))
 
     @property
     def vocabulary(self) -> Vocabulary:
@@ -220,10 +219,10 @@ class RetrieveGAN:
           BadInput: if the graph does not fit the model, or an argument is out of range.
           CorruptData: if an image that the graph names is damaged.
         """
-        draws = [
-            draw.for_model(self._model)
-            for draw in _draws(mode, samples, seed, temperature, allow_repeats)
-        ]
+        draws = read_draws(
+            mode, samples, seed, temperature, usual=1, repeats=allow_repeats, prefix=""
+        )
+        draws = [draw.for_model(self._model) for draw in draws]
         if licences is not None and not licences:
             raise BadInput("licences []: name at least one, or None for all")
         allowed = LicenceFilter.parse([licences] if isinstance(licences, str) else licences)
@@ -301,18 +300,6 @@ def _open_bank(
     return PatchBank.open(folder)
 
 
-def _answer_of(functions: Mapping[str, Callable[..., Reply]]) -> Answer:
-    """Rows go one by one: what a sample looks like then depends on nothing but itself."""
-
-    def answer(request: Request, draw: Draw) -> Reply:
-        fields = {**request.fields, **draw.fields}
-        tensors = {name: tf.constant(value[np.newaxis]) for name, value in fields.items()}
-        reply = functions[request.endpoint](**tensors)
-        return {name: value.numpy()[0] for name, value in reply.items()}
-
-    return answer
-
-
 def _read_graph(graph: Mapping[str, Any] | SceneGraph | str | Path) -> tuple[SceneGraph, Path]:
     """The graph, and the folder that its paths are relative to."""
     if isinstance(graph, SceneGraph):
@@ -323,23 +310,3 @@ def _read_graph(graph: Mapping[str, Any] | SceneGraph | str | Path) -> tuple[Sce
             raise BadInput(f"{graph}: holds {len(graphs)} scene graphs, one is drawn at a time")
         return graphs[0], Path(graph).parent
     return parse_scene_graph(dict(graph) if isinstance(graph, Mapping) else graph), Path()
-
-
-def _draws(
-    mode: str, samples: int, seed: int, temperature: float, allow_repeats: bool
-) -> list[Draw]:
-    if mode not in MODES:
-        raise BadInput(f"mode {mode!r}: must be one of {', '.join(MODES)}")
-    number = MODES.index(mode)
-    if not 0.0 < temperature <= MAX_TEMPERATURE:  # NaN is not
-        raise BadInput(f"temperature {temperature:g}: must be in (0, {MAX_TEMPERATURE:g}]")
-    if samples < 1:
-        raise BadInput(f"samples {samples}: must be at least 1")
-    if number != SAMPLE:
-        if samples != 1:
-            raise BadInput(f"samples {samples}: with mode {mode} all are the same; ask for 1")
-        return [Draw(mode=number, repeats=allow_repeats)]
-    if not 0 <= seed <= MAX_SEED - samples + 1:
-        raise BadInput(f"seed {seed}: must be in [0, {MAX_SEED - samples + 1}]")
-    seeds = range(seed, seed + samples)
-    return [Draw(SAMPLE, each, temperature, allow_repeats) for each in seeds]

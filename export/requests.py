@@ -9,12 +9,21 @@ from typing import Any
 import numpy as np
 
 from export.model_folder import ModelFolder
-from export.signatures import GENERATE, GENERATE_WITH_PATCHES, MODES, SAMPLE, WITH_REPEATS
+from export.signatures import (
+    GENERATE,
+    GENERATE_WITH_PATCHES,
+    MAX_SEED,
+    MAX_TEMPERATURE,
+    MODES,
+    SAMPLE,
+    WITH_REPEATS,
+)
 from rgan_tf.bank.licences import LicenceFilter, licence_code
 from rgan_tf.errors import BadInput
 from rgan_tf.scene_graph import SceneGraph, encode_scene_graph
 from rgan_tf.storage.image import read_image, resize_image
 
+_MAX_SAMPLES = 1000
 MODEL, USER = "model", "user"  # who chose a patch
 
 
@@ -57,6 +66,50 @@ class Draw:
             "temperature": self.temperature if is_drawn else None,
             "repeats_allowed": self.repeats is not False,
         }
+
+
+def read_draws(
+    mode: str,
+    samples: int | None,
+    first: int,
+    temperature: float,
+    usual: int,
+    *,
+    repeats: bool = False,
+    prefix: str = "--",
+) -> list[Draw]:
+    """The `Draw` of every sample of a graph.
+
+    Args:
+      mode: name of a mode.
+      samples: number of samples; None for `usual`.
+      first: seed of the first sample.
+      temperature: of all samples.
+      usual: default number of samples.
+      repeats: whether objects may get the same patch while others are free.
+      prefix: of the arguments' names in messages, "--" for options.
+
+    Raises:
+      BadInput: if a number is out of range or does not suit the mode.
+    """
+    if mode not in MODES:
+        raise BadInput(f"{prefix}mode {mode!r}: must be one of {', '.join(MODES)}")
+    number = MODES.index(mode)
+    if not 0.0 < temperature <= MAX_TEMPERATURE:  # also refuses NaN
+        raise BadInput(f"{prefix}temperature {temperature:g}: must be in (0, {MAX_TEMPERATURE:g}]")
+    if number != SAMPLE:
+        if samples not in (None, 1):
+            raise BadInput(
+                f"{prefix}samples {samples}: with {prefix}mode {mode} all are the same; leave it "
+                "out"
+            )
+        return [Draw(mode=number, repeats=repeats)]
+    samples = usual if samples is None else samples
+    if not 1 <= samples <= _MAX_SAMPLES:
+        raise BadInput(f"{prefix}samples {samples}: must be in [1, {_MAX_SAMPLES}]")
+    if not 0 <= first <= MAX_SEED - samples + 1:
+        raise BadInput(f"{prefix}seed {first}: must be in [0, {MAX_SEED - samples + 1}]")
+    return [Draw(SAMPLE, seed, temperature, repeats) for seed in range(first, first + samples)]
 
 
 @dataclasses.dataclass(frozen=True)

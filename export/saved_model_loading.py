@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -47,12 +48,16 @@ def load_endpoints(model: ModelFolder) -> Answer:
       BadInput: if the model needs ScaNN, which is not installed.
       CorruptData: if TensorFlow cannot read the model.
     """
-    loaded = load_saved_model(model)
+    return answer_of(load_saved_model(model).signatures)
+
+
+def answer_of(endpoints: Mapping[str, Callable[..., dict[str, tf.Tensor]]]) -> Answer:
+    """What `load_endpoints` returns, for endpoints by name that take their fields by name."""
 
     def answer(request, draw) -> dict[str, Any]:
         fields = {**request.fields, **draw.fields}
         tensors = {name: tf.constant(value[np.newaxis]) for name, value in fields.items()}
-        reply = loaded.signatures[request.endpoint](**tensors)
+        reply = endpoints[request.endpoint](**tensors)
         return {name: value.numpy()[0] for name, value in reply.items()}
 
     return answer

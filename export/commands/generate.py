@@ -85,8 +85,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> dict[str, Any] | Iterator[dict[str, Any]]:
     """Generates and returns where the pictures are; with --watch again and again."""
-    from export.generate import describe_result, read_draws, read_requests, write_samples
+    from export.generate import describe_result, read_requests, write_samples
     from export.model_folder import open_contract, open_model
+    from export.requests import read_draws
     from export.sample_graph import Edit
     from rgan_tf.bank.licences import LicenceFilter
     from rgan_tf.storage.files import atomic_folder

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from export.commands import generate
-from export.generate import read_draws
-from export.requests import Draw
+from export.requests import Draw, read_draws
 from export.signatures import NEAREST, SAMPLE
 from rgan_tf.errors import BadInput, CorruptData
 from rgan_tf.storage.image import encode_png, read_image

@@ -84,7 +84,7 @@ def test_only_licences_that_are_asked_for(of_run):
     "options, message",
     [
         ({"mode": "best"}, "mode 'best': must be one of sample"),
-        ({"samples": 0}, "samples 0: must be at least 1"),
+        ({"samples": 0}, "samples 0: must be in \\[1, 1000\\]"),
         ({"samples": 2, "mode": "nearest"}, "samples 2: with mode nearest all are the same"),
         ({"seed": -1}, "seed -1: must be in"),
         ({"temperature": float("nan")}, "temperature nan: must be in"),

@@ -15,7 +15,7 @@ NAMES = {
 
 TASKS = ("images", "diversity", "layout", "retrieval", "cooccurrence")
 
-SYSTEMS = (*NAMES.values(), "sg2im", "pasted_canvas", "own_patches")
+SYSTEMS = registered_names.SYSTEMS
 
 
 def own_retrievers() -> list[str]:
