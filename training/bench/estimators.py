@@ -25,7 +25,7 @@ from training.evaluation.inputs import open_data_of
 from training.first_stages import load_first_stages
 
 ESTIMATORS = ((WITHIN_GROUP, 1.0), (WITHIN_GROUP, 0.1), (EXPECTED, 1.0), (PAPER, 1.0), (PAPER, 0.1))
-OBJECTIVES = ("perceptual", "cooccurrence_sampled", "cooccurrence_expected")
+OBJECTIVES = ("perceptual", "cooccurrence_sampled", "cooccurrence_expected", "selection")
 _STEP = 0.03  # length of the descent step, relative to the length of φ's weights
 
 
@@ -52,8 +52,9 @@ def compare_estimators(
       objective -> estimator -> `norm`: mean length of the gradient of one draw; `cosine`: mean
       cosine of one draw of the second half to the average over the first half; `descent`: change
       of the sampled objective, with the noise of the second half, after a step of one length along
-      the average. The objectives are the perceptual distance of the generated images and the two
-      forms of the co-occurrence loss.
+      the average. The objectives are the perceptual distance of the generated images, the two
+      forms of the co-occurrence loss, and the selection loss, all unweighted; no noise reaches
+      the last.
 
     Raises:
       BadInput: if there are fewer than two draws, or the run does not fit the data.
@@ -156,11 +157,10 @@ class _Probe:
         distance = self._perceptual.between(
             self._perceptual.maps(images), self._perceptual.maps(batch["image"])
         )  # [B]
-        related = [
-            retrieval_losses(form, retrieved, mask, anchors, batch["boxes"])["cooccurrence"]
-            for form in self._forms
+        terms = [
+            retrieval_losses(form, retrieved, mask, anchors, batch["boxes"]) for form in self._forms
         ]  # [B] each
-        losses = [distance, *related]
+        losses = [distance, *(term["cooccurrence"] for term in terms), terms[0]["selection"]]
         return [tf.reduce_mean(loss) for loss in losses]
 
     @tf.function
