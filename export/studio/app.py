@@ -74,7 +74,6 @@ _INDEX = "index.html"
 _FOREVER = "private, max-age=31536000, immutable"  # the ids of a version never change
 _LARGE_BYTES = 16 * 2**10  # larger bodies are read outside the event loop
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,18}")
-_HAS_PICTURES = b'"own"'
 
 
 def build_app(engine: Engine, guard: Guard, *, body_timeout_s: float = _TIMEOUT_S):
@@ -231,16 +230,8 @@ class _Studio:
         scene = await self._read_scene(body, version)
         locks = read_positions(body.get("locks"), "locks", len(scene.graph.objects))
         (reply,) = await self._draw(scene, [draw], version, has_image=True)
-        content = await self._beside(
-            self._reading,
-            build_archive,
-            scene,
-            reply,
-            draw,
-            locks,
-            self._engine.name,
-            version.model,
-        )
+        parts = (scene, reply, draw, locks, self._engine.name, version.model)
+        content = await self._beside(self._reading, build_archive, *parts)
         headers = {"Content-Disposition": 'attachment; filename="scene.zip"'}
         return web.Response(body=content, content_type="application/zip", headers=headers)
 
@@ -284,12 +275,10 @@ class _Studio:
         self._engine.find(None)  # before reading anything
         self._engine.check_room()
         data = await read_body(request, limit, self._body_timeout_s)
-        read: tuple[Callable, ...] = (read_object, data, needed, (*optional, "version"))
-        return (
-            await self._beside(self._reading, *read)
-            if len(data) > _LARGE_BYTES
-            else read[0](*read[1:])
-        )
+        keys = (needed, (*optional, "version"))
+        if len(data) <= _LARGE_BYTES:
+            return read_object(data, *keys)
+        return await self._beside(self._reading, read_object, data, *keys)
 
     async def _read_scene(self, body: Mapping[str, Any], version: Any) -> Scene:
         if not body.get("own"):

@@ -28,7 +28,6 @@ MAX_SIDE = 1024  # px, of a picture inside a document
 _HUGE = 10**18
 _POSITION = re.compile(r"0|[1-9][0-9]?")
 _DRAW_KEYS = ("mode", "seed", "temperature", "repeats")
-_PLACE = "MODEL"  # argument for `rgan vocabulary` in messages; a page is told no paths
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,7 +115,7 @@ def check_fits(graph: SceneGraph, model: ModelFolder) -> None:
     """Refuses names that the model does not know, and more than it takes."""
     sizes = model.sizes
     with told():
-        encode_scene_graph(graph, model.vocabulary, sizes.objects, sizes.triples, GRAPH, _PLACE)
+        encode_scene_graph(graph, model.vocabulary, sizes.objects, sizes.triples, GRAPH, None)
 
 
 def read_scene(body: Mapping[str, Any], model: ModelFolder) -> Scene:
