@@ -29,6 +29,7 @@ class LoadedVersion:
 
     Attributes:
       number: of the version.
+      model: names, sizes and origin.
       specs: type and shape of each field, by signature and field; the signatures are those that
         the model has.
       signature_defs: of the SavedModel, by name.
@@ -43,18 +44,18 @@ class LoadedVersion:
     def __init__(self, folder: Path):
         model = open_model(folder)
         self.number = model.number
+        self.model = model
         self.specs: dict[str, dict[str, TensorSpec]] = {
             name: specs_of(INPUTS[name], model.sizes) for name in model.endpoints
         }
         self.signature_defs = _read_signature_defs(folder, model.endpoints)
-        self._sizes = model.sizes
         self._loaded = load_saved_model(model)  # owns the variables of the signatures
 
     def warm_up(self) -> None:
         """Answers every kind of request once, so that tracing and allocation are done."""
         for name in self.specs:
             for rows in ALLOWED_BATCHES:
-                self.run(name, example_request(name, self._sizes, rows))
+                self.run(name, example_request(name, self.model.sizes, rows))
 
     def run(self, signature: str, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Answers a request.

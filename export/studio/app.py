@@ -33,12 +33,20 @@ from export.requests import Draw, refused_licences
 from export.result_folder import describe_sample
 from export.server.http_parts import continues, json_errors, read_body
 from export.service_errors import NotFound, Unsupported
-from export.signatures import ENCODE, GENERATE, NO_SCORE, RETRIEVE_ONLY
+from export.signatures import (
+    CANDIDATES,
+    ENCODE,
+    GENERATE,
+    NEIGHBOURS,
+    NO_SCORE,
+    RETRIEVE_ONLY,
+)
 from export.studio.archive import build_archive
 from export.studio.description import describe_model, describe_patch
 from export.studio.documents import open_document
-from export.studio.engine import CANDIDATES, NEIGHBOURS, PATCHES, Engine
+from export.studio.engine import Engine
 from export.studio.guard import JSON_TYPES, PICTURE_TYPES, Guard, add_headers, check_type
+from export.studio.pictures import PatchPictures
 from export.studio.reading import (
     Scene,
     candidate_fields,
@@ -116,6 +124,7 @@ class _Studio:
     def __init__(self, engine: Engine, body_timeout_s: float):
         self._engine = engine
         self._body_timeout_s = body_timeout_s
+        self._pictures = PatchPictures(engine, _TIMEOUT_S)
         # One thread each: pictures take memory, and are decoded one after another; a drag does not
         # wait for them.
         self._reading = ThreadPoolExecutor(1, "reading")
@@ -123,6 +132,7 @@ class _Studio:
 
     async def close(self, app: web.Application) -> None:
         """Called at the end of the application."""
+        await self._pictures.close()
         self._reading.shutdown()
         self._decoding.shutdown()
 
@@ -237,11 +247,8 @@ class _Studio:
 
     async def patch(self, request: web.Request) -> web.Response:
         version, number = self._patch_of(request)
-        ids = np.full([version.model.sizes.candidates], -1, np.int32)
-        ids[0] = number
-        (row,) = await self._run(version, PATCHES, [{"ids": ids}])
+        content = await self._pictures.get(version, number)
         headers = {"Cache-Control": _FOREVER}
-        content = row["patch_crops_bytes"][0]
         return web.Response(body=content, content_type="image/png", headers=headers)
 
     async def neighbours(self, request: web.Request) -> web.Response:

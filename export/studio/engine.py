@@ -13,8 +13,6 @@ from export.wire import TensorSpec
 if TYPE_CHECKING:
     from export.server.service import Service
 
-CANDIDATES, PATCHES, NEIGHBOURS = "candidates", "patches", "neighbours"
-
 Arrays = dict[str, np.ndarray]
 
 

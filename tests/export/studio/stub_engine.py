@@ -36,9 +36,18 @@ from export.model_folder import ModelFolder
 from export.server.http_parts import build_runner
 from export.server.ports import listen
 from export.service_errors import InvalidRequest, NotFound, Overloaded
-from export.signatures import ENCODE, NO_SCORE, OWN_PATCH, RETRIEVE_ONLY, SAMPLE, Sizes
+from export.signatures import (
+    CANDIDATES,
+    ENCODE,
+    NEIGHBOURS,
+    NO_SCORE,
+    OWN_PATCH,
+    PATCHES,
+    RETRIEVE_ONLY,
+    SAMPLE,
+    Sizes,
+)
 from export.studio.app import build_app
-from export.studio.engine import CANDIDATES, NEIGHBOURS, PATCHES
 from export.studio.guard import Guard
 from rgan_tf.bank.licences import CODES, licence_code
 from rgan_tf.storage.image import encode_png
@@ -56,6 +65,7 @@ LICENCES = (
     "Attribution-ShareAlike License",
 )
 K = 32
+SCALE = 24.6
 IMAGE, CROP, OWN, WIDTH = 64, 32, 64, 8
 O, T = 8, 16  # noqa: E741
 BANK = "b" * 64
@@ -69,13 +79,6 @@ _MOVES = {  # predicate -> how the subject lies relative to the object
 
 
 @dataclasses.dataclass(frozen=True)
-class StubSizes(Sizes):
-    """Sizes of the contract."""
-
-    candidates: int = K
-
-
-@dataclasses.dataclass(frozen=True)
 class StubModel(ModelFolder):
     """A model without a folder.
 
@@ -84,15 +87,6 @@ class StubModel(ModelFolder):
     """
 
     rows: tuple[dict[str, Any], ...] = ()
-    scale: float | None = 24.6
-
-    @property
-    def has_candidates(self) -> bool:
-        return self.contract >= 5
-
-    @property
-    def candidates(self) -> int:
-        return self.sizes.candidates
 
     @functools.cached_property
     def provenance(self) -> list[dict[str, Any]]:
@@ -141,7 +135,7 @@ def stub_version(
     used = {licence_code(row["licence"]) for row in rows}
     licences = tuple(code for code in CODES if code in used)
     vocabulary = Vocabulary.from_categories(NAMES)
-    sizes = StubSizes(
+    sizes = Sizes(
         objects=O,
         triples=T,
         crop=CROP,
@@ -152,6 +146,7 @@ def stub_version(
         num_objects=vocabulary.num_objects,
         num_predicates=vocabulary.num_predicates,
         licences=len(licences),
+        candidates=K if contract >= 5 else 0,
     )
     model = StubModel(
         folder=Path(str(number)),
@@ -160,6 +155,7 @@ def stub_version(
         licences=licences,
         manifest={"weights": WEIGHTS, "bank": bank},
         contract=contract,
+        scale=SCALE if contract >= 5 else None,
         rows=tuple(rows),
     )
     return StubVersion(number, model)
