@@ -104,6 +104,7 @@ COMMANDS = (
         "vocabulary", "export.commands.vocabulary", "list the names that a scene graph may use"
     ),
     Command("serve", "export.commands.serve", "answer requests over REST and gRPC"),
+    Command("studio", "export.commands.studio", "compose pictures by hand on a page"),
     Command("bench", "", "measure the speed of training, retrieval and serving", _BENCHES),
     Command("demo", "export.commands.demo", "the whole pipeline on the built-in world, in minutes"),
 )

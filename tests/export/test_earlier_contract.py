@@ -34,7 +34,7 @@ def test_it_is_read_and_expected_to_answer_what_it_can(exported, earlier):
     names = {field.name for field in earlier.outputs_of(RETRIEVE_ONLY)}
     assert {field.name for field in OUTPUTS[RETRIEVE_ONLY]} - names == {"patch_categories"}
     assert earlier.outputs_of(ENCODE) == OUTPUTS[ENCODE]
-    assert exported.model.contract == 4 and exported.model.avoids_repeats
+    assert exported.model.contract == 5 and exported.model.avoids_repeats
     assert exported.model.outputs_of(RETRIEVE_ONLY) == OUTPUTS[RETRIEVE_ONLY]
 
 
