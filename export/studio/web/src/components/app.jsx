@@ -133,7 +133,7 @@ function ViewBar() {
   );
 }
 
-/** What is going on, in words; also what a screen reader says. */
+/** What is going on, in words. The live region in `App` says the same on every tab. */
 function Status() {
   const { state } = useStudio();
   const { error, status, server } = state;
@@ -148,9 +148,7 @@ function Status() {
       )}
       <p class="status">
         <span class={`dot ${state.waiting ? "busy" : ""}`} aria-hidden="true" />
-        <span role="status" aria-live="polite">
-          {status.text}
-        </span>
+        <span aria-hidden="true">{status.text}</span>
         {server === "busy" && <span class="quiet"> The server is busy; it is drawn in turn.</span>}
       </p>
     </>
@@ -223,6 +221,9 @@ export function App({ turn }) {
           </button>
         ))}
       </nav>
+      <p class="unseen" role="status" aria-live="polite" key="live">
+        {state.status.text}
+      </p>
       {over && (
         <div class="drop" aria-hidden="true">
           <p>Drop a scene (JSON or PNG), or a picture onto a box.</p>

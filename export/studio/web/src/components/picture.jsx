@@ -46,6 +46,21 @@ const handlePlace = (handle, box) => [
   handle.includes("n") ? box[1] : handle.includes("s") ? box[3] : centre(box)[1],
 ];
 
+/** Where the names stand: at the top left of each box, moved down where another one is. */
+function labelPlaces(names, boxes, side) {
+  const taken = [];
+  return names.map((name, at) => {
+    if (!boxes[at]) return null;
+    const wide = name.length * 7.5 + 12;
+    const x = Math.max(0, Math.min(boxes[at][0] * side + 5, side - wide));
+    let y = Math.min(boxes[at][1] * side + 16, side - 5);
+    const meets = (one) => Math.abs(one.y - y) < 15 && x < one.x + one.wide && one.x < x + wide;
+    for (let tries = 0; tries < 8 && taken.some(meets); tries += 1) y += 15;
+    taken.push({ x, y, wide });
+    return { x, y };
+  });
+}
+
 function Arrow({ row, boxes, side, lit, wrong }) {
   const [subject, object] = boxes;
   const [to, from] = [centre(object), centre(subject)];
@@ -75,6 +90,9 @@ export function Picture() {
   const { view, selected, connect } = state;
   const wrong = wrongRelations(state, scene);
   const boxes = scene.objects.map(boxOf);
+
+  const names = scene.objects.map(({ key }) => nameOf(scene, key));
+  const labels = labelPlaces(names, boxes, side);
 
   const pointOf = (event) => {
     const place = svg.current.getBoundingClientRect();
@@ -320,8 +338,7 @@ export function Picture() {
                     <text
                       class="label"
                       data-label={one.key}
-                      x={Math.min(place.x + 5, side - 12)}
-                      y={place.y + 16}
+                      {...labels[position]}
                       aria-hidden="true"
                     >
                       {name}
