@@ -6,7 +6,7 @@ import { Icon } from "./icons.jsx";
 const MOST = 200; // buttons at once; the search finds the rest
 
 export function Vocabulary() {
-  const { model, scene, session } = useStudio();
+  const { model, scene, session, state } = useStudio();
   const [text, setText] = useState("");
   const rows = useMemo(() => found(model.objects, text), [model, text]);
   const full = scene.objects.length >= model.limits.objects;
@@ -34,6 +34,10 @@ export function Vocabulary() {
           aria-label="Search the vocabulary; Enter adds the first match"
           value={text}
           onInput={(event) => setText(event.currentTarget.value)}
+          onKeyDown={(event) => {
+            if (event.key !== "Escape" || text !== "") return;
+            document.getElementById(`box-${state.selected}`)?.focus(); // to what was added last
+          }}
         />
       </form>
       {full && (
