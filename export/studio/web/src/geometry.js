@@ -52,13 +52,22 @@ export function withNumber(box, name, value) {
 
 export const holds = (box, [x, y]) => box[0] <= x && x <= box[2] && box[1] <= y && y <= box[3];
 
-/** Positions of the boxes under a point, the smallest first; null boxes are nowhere. */
-export function under(boxes, point) {
-  return boxes
+const CLEARLY = 0.6; // of an area
+
+/**
+ * Positions of the boxes under a point, the smallest first; null boxes are nowhere.
+ *
+ * @param chosen position that comes first unless a clearly smaller box lies there, or null.
+ */
+export function under(boxes, point, chosen = null) {
+  const found = boxes
     .map((box, position) => ({ box, position }))
     .filter(({ box }) => box && holds(box, point))
-    .sort((one, other) => area(one.box) - area(other.box))
+    .sort((one, other) => area(one.box) - area(other.box) || other.position - one.position)
     .map(({ position }) => position);
+  const [first] = found;
+  if (!found.includes(chosen) || area(boxes[first]) < CLEARLY * area(boxes[chosen])) return found;
+  return [chosen, ...found.filter((position) => position !== chosen)];
 }
 
 const percent = (value) => Math.round(value * 100);

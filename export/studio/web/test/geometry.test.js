@@ -24,6 +24,10 @@ test("the smallest box under a point comes first", () => {
   const boxes = [[0, 0, 1, 1], null, [0.4, 0.4, 0.6, 0.6], [0.3, 0.3, 0.7, 0.7]];
   assert.deepEqual(under(boxes, [0.5, 0.5]), [2, 3, 0]);
   assert.deepEqual(under(boxes, [0.1, 0.1]), [0]);
+  assert.deepEqual(under(boxes, [0.5, 0.5], 0), [2, 3, 0], "a small one on a large chosen one");
+  const alike = [[0, 0, 0.5, 0.5], [0.1, 0.1, 0.6, 0.6], [0.2, 0.2, 0.65, 0.65]];
+  assert.deepEqual(under(alike, [0.4, 0.4]), [2, 1, 0]);
+  assert.deepEqual(under(alike, [0.4, 0.4], 0), [0, 2, 1], "the chosen one, of a similar size");
 });
 
 test("an arrow leaves its box at the edge", () => {

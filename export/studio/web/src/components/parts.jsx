@@ -24,7 +24,8 @@ export function Button({ icon, name, text, kind = "", pressed, class: more = "",
 export function Thumb({ id, own = null, alt = "", class: more = "" }) {
   const { session, state } = useStudio();
   const [blob, setBlob] = useState(null);
-  const byFetch = own === null && id !== null && session.hasToken;
+  const has = id !== null && id !== undefined && state.model.has_candidates;
+  const byFetch = own === null && has && session.hasToken;
   useEffect(() => {
     if (!byFetch) return undefined;
     let url = null;
@@ -42,10 +43,10 @@ export function Thumb({ id, own = null, alt = "", class: more = "" }) {
       setBlob(null);
       if (url) URL.revokeObjectURL(url);
     };
-  }, [byFetch, id, state.model?.version]);
+  }, [byFetch, id, state.model.version]);
   let source = blob;
   if (own !== null) source = pngUrl(state.pool[own] ?? "");
-  else if (id === null || id === undefined) source = null;
+  else if (!has) source = null; // a model of an earlier contract does not tell pixels by id
   else if (!byFetch) source = session.patchUrl(id);
   if (!source) return <span class={`thumb none ${more}`} aria-hidden="true" />;
   return <img class={`thumb ${more}`} src={source} alt={alt} draggable={false} />;

@@ -15,7 +15,7 @@ import {
   under,
   width,
 } from "../geometry.js";
-import { nameOf, objectOf, withBox } from "../scene.js";
+import { nameOf, objectOf, positionOf, withBox } from "../scene.js";
 import { wrongRelations } from "../wrong.js";
 import { Empty } from "./empty.jsx";
 import { Thumb } from "./parts.jsx";
@@ -111,7 +111,9 @@ export function Picture() {
     const point = pointOf(event);
     const { handle } = event.target.dataset;
     const label = event.target.closest("[data-label]");
-    const hits = under(boxes, point).map((position) => scene.objects[position].key);
+    const hits = under(boxes, point, positionOf(scene, selected)).map(
+      (position) => scene.objects[position].key,
+    );
     const chosen = objectOf(scene, selected);
     let key = hits[0] ?? null;
     if (handle) key = selected;
@@ -278,6 +280,10 @@ export function Picture() {
             onPointerMove={move}
             onPointerUp={end}
             onPointerCancel={cancel}
+            onTouchStart={(event) => {
+              // Beside touch-action, which not every browser heeds within a picture.
+              if (event.target !== svg.current) event.preventDefault();
+            }}
             onMouseDown={(event) => event.preventDefault()}
           >
             <defs aria-hidden="true">
