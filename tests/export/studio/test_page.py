@@ -232,7 +232,11 @@ def test_a_drag_has_one_request_in_flight_and_ends_with_the_image_of_its_end(bro
             """() => {
               window.frames_ = [];
               let last = performance.now();
-              const next = (now) => { frames_.push(now - last); last = now; requestAnimationFrame(next); };
+              const next = (now) => {
+                frames_.push(now - last);
+                last = now;
+                requestAnimationFrame(next);
+              };
               requestAnimationFrame(next);
             }"""
         )

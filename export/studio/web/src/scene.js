@@ -109,6 +109,12 @@ export const freed = (scene) => ({
   objects: scene.objects.map((one) => (one.locked ? one : { ...one, patch: null, shown: [] })),
 });
 
+/** No ids of a bank at all, not even locked ones. */
+export const withoutPatches = (scene) => ({
+  ...scene,
+  objects: scene.objects.map((one) => ({ ...one, patch: null, locked: false, shown: [] })),
+});
+
 /** The scene drawn again: with other numbers of the draw, and what is not locked free. */
 export const drawnWith = (scene, fields) => ({
   ...freed(scene),

@@ -32,6 +32,7 @@ import {
   withRelation,
   withRelationships,
   withoutObject,
+  withoutPatches,
 } from "./scene.js";
 import { boxOf, sceneOf } from "./state.js";
 
@@ -49,6 +50,7 @@ export function createSession({ api, store, lane: givenLane = null, now = () => 
   let layoutKey = null;
   let composeKey = null;
   let rerolls = Promise.resolve();
+  let changing = false; // while the model is exchanged
   const quiet = new Set(); // calls that wait for the image
 
   const state = () => store.get();
@@ -117,11 +119,31 @@ export function createSession({ api, store, lane: givenLane = null, now = () => 
       set({ model });
       return;
     }
-    // Ids of one bank mean nothing in another; the server says which still hold.
-    const project = toProject(present(), state().pool, before);
+    changing = true;
     set({ model, known: {}, samples: null, sample: null, predicted: {} });
     notice(`The model has changed: now ${model.name}, version ${model.version}.`);
-    if (project.graph.objects.length) await take(project, { label: "change of the model" });
+    if (before.bank === null || before.bank !== model.bank) forgetPatches();
+    changing = false;
+    follow();
+  }
+
+  /** Ids of one bank mean nothing in another: also in the steps of the history. */
+  function forgetPatches() {
+    const count = present().objects.filter(({ patch }) => patch !== null).length;
+    const { past, present: scene, future } = state().history;
+    const forgotten = (step) => ({ ...step, scene: withoutPatches(step.scene) });
+    store.dispatch({
+      type: "restore",
+      history: {
+        past: past.map(forgotten),
+        present: withoutPatches(scene),
+        future: future.map(forgotten),
+        last: null,
+      },
+      pool: state().pool,
+      selected: state().selected,
+    });
+    if (count) notice(`${count} patches were chosen from another bank and are drawn anew.`);
   }
 
   /** Every reply names the version that made it. */
@@ -130,11 +152,16 @@ export function createSession({ api, store, lane: givenLane = null, now = () => 
     if (model && version !== undefined && version !== model.version) start();
   }
 
+  /** A version that is not served any more has a successor. */
+  function checkGone(error) {
+    if (error instanceof Refused && error.status === 404) start();
+  }
+
   // ---- boxes and the image ------------------------------------------------------------------
 
   function follow() {
     const { model, server } = state();
-    if (!model || server === "loading") return;
+    if (!model || server === "loading" || changing) return;
     const scene = sceneOf(state());
     if (!scene.objects.length) {
       if (layoutKey === null && composeKey === null && !state().sample) return;
@@ -180,8 +207,12 @@ export function createSession({ api, store, lane: givenLane = null, now = () => 
     set({ predicted, cycles: contradictions ?? [], cyclesOf: layoutKey });
   }
 
+  // Ids belong to a version, so it is named: another one refuses them.
+  const bodyOf = (scene) =>
+    JSON.stringify({ ...composeBody(scene, state().pool), version: state().model.version });
+
   function wantImage(scene) {
-    const body = JSON.stringify(composeBody(scene, state().pool));
+    const body = bodyOf(scene);
     if (body === composeKey) return;
     const dragging = state().draft !== null;
     composeKey = body;
@@ -202,6 +233,7 @@ export function createSession({ api, store, lane: givenLane = null, now = () => 
         checkVersion(reply);
       },
       (error) => {
+        checkGone(error);
         if (error instanceof Replaced || body !== composeKey) return;
         set({ waiting: false, error: { text: error.message, field: error.field ?? null } });
         say(error.message);
@@ -242,7 +274,7 @@ export function createSession({ api, store, lane: givenLane = null, now = () => 
     for (const one of after.objects) {
       if (one.patch === null && one.own === null) one.patch = ids.get(one.key) ?? null;
     }
-    const body = JSON.stringify(composeBody(after, state().pool));
+    const body = bodyOf(after);
     composed.set(body, sample);
     composeKey = body;
     store.dispatch({ type: "settle", ids });
@@ -271,10 +303,12 @@ export function createSession({ api, store, lane: givenLane = null, now = () => 
   async function candidatesOf(key) {
     await shown();
     if (!objectOf(present(), key)) throw new Replaced();
-    const body = JSON.stringify(candidatesBody(present(), state().pool, key));
+    const { version } = state().model;
+    const body = JSON.stringify({ ...candidatesBody(present(), state().pool, key), version });
     const known = candidates.get(body);
     if (known) return known;
     const reply = await lane.put("candidates", (signal) => api.candidates(body, signal));
+    if (version !== state().model.version) throw new Replaced();
     candidates.set(body, reply.candidates);
     remember(reply.candidates);
     checkVersion(reply);

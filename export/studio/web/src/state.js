@@ -56,7 +56,13 @@ export function reduce(state, action) {
     case "redo":
       return withHistory({ ...state, connect: null }, redone(state.history));
     case "restore":
-      return { ...state, history: action.history, pool: action.pool, draft: null, selected: null };
+      return {
+        ...state,
+        history: action.history,
+        pool: action.pool,
+        draft: null,
+        selected: action.selected ?? null,
+      };
     case "own":
       return { ...state, pool: { ...state.pool, ...action.pool } };
     case "select":

@@ -28,8 +28,6 @@ export function Samples() {
               <button
                 type="button"
                 class="sample"
-                title={`Use this one: seed ${row.seed}`}
-                aria-label={`Use this one: seed ${row.seed}`}
                 onClick={() => session.useSample(row)}
               >
                 {row.image && <img src={pngUrl(row.image)} alt="" draggable={false} />}
