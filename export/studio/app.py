@@ -192,7 +192,7 @@ class _Studio:
         _check_has_candidates(version)
         position = read_position(body["position"], body)
         # What the object has now does not matter, even if the licences refuse it.
-        scene = await self._read_scene(_without_patch(body, position), version)
+        scene = await self._read_scene(_without_id(body, position), version)
         fields = candidate_fields(scene, position, version.model)
         (row,) = await self._run(version, CANDIDATES, [fields])
         names = ("candidate_ids", "candidate_distances", "candidate_group_distances")
@@ -236,7 +236,8 @@ class _Studio:
             request, MAX_BODY_BYTES, (GRAPH,), ("own", "draw", "licences", "locks")
         )
         version = self._engine.find(read_version(body))
-        draw = read_draw(body.get("draw") or {}, "draw", version.model)
+        draw = body.get("draw")
+        draw = read_draw({} if draw is None else draw, "draw", version.model)
         scene = await self._read_scene(body, version)
         locks = read_positions(body.get("locks"), "locks", len(scene.graph.objects))
         (reply,) = await self._draw(scene, [draw], version, has_image=True)
@@ -337,15 +338,14 @@ def _check_has_candidates(version: Any) -> None:
         )
 
 
-def _without_patch(body: Mapping[str, Any], position: int) -> dict[str, Any]:
-    """The body, where the object at the position has no patch."""
-    graph, own = body[GRAPH], body.get("own")
+def _without_id(body: Mapping[str, Any], position: int) -> dict[str, Any]:
+    """The body, where the object at the position has no id; anything else wrong there stays."""
+    graph = body[GRAPH]
     patches = graph.get("patches")
-    if isinstance(patches, list) and position < len(patches):
-        graph = {**graph, "patches": [*patches[:position], None, *patches[position + 1 :]]}
-    if isinstance(own, dict):
-        own = {key: value for key, value in own.items() if key != str(position)}
-    return {**body, GRAPH: graph, "own": own}
+    if not isinstance(patches, list):
+        return dict(body)
+    freed = [None if i == position and type(n) is int else n for i, n in enumerate(patches)]
+    return {**body, GRAPH: {**graph, "patches": freed}}
 
 
 def _boxes(boxes: np.ndarray, count: int) -> list[list[float]]:

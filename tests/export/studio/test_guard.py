@@ -149,8 +149,9 @@ def test_every_answer_limits_the_page(client, graph):
     ]
     assert {reply.status for reply in replies} == {200, 400, 403, 404, 405}
     for reply in replies:
-        policy = dict(part.split(" ", 1) for part in
-                      reply.headers["Content-Security-Policy"].split("; "))
+        policy = dict(
+            part.split(" ", 1) for part in reply.headers["Content-Security-Policy"].split("; ")
+        )
         assert policy["default-src"] == "'none'"
         assert policy["script-src"] == policy["style-src"] == policy["connect-src"] == "'self'"
         assert policy["require-trusted-types-for"] == "'script'"
