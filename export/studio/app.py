@@ -42,7 +42,7 @@ from export.signatures import (
     RETRIEVE_ONLY,
 )
 from export.studio.archive import build_archive
-from export.studio.description import describe_model, describe_patch
+from export.studio.description import describe_model, describe_patch, read_demo_graphs
 from export.studio.documents import open_document
 from export.studio.engine import Engine
 from export.studio.guard import JSON_TYPES, PICTURE_TYPES, Guard, add_headers, check_type
@@ -124,6 +124,7 @@ class _Studio:
     def __init__(self, engine: Engine, body_timeout_s: float):
         self._engine = engine
         self._body_timeout_s = body_timeout_s
+        self._graphs = read_demo_graphs()
         self._pictures = PatchPictures(engine, _TIMEOUT_S)
         # One thread each: pictures take memory, and are decoded one after another; a drag does not
         # wait for them.
@@ -138,8 +139,8 @@ class _Studio:
 
     async def model(self, request: web.Request) -> web.Response:
         version = self._engine.find(None)
-        description = describe_model(self._engine.name, version, MAX_UPLOAD_BYTES)
-        return web.json_response(description)
+        parts = (self._engine.name, version, MAX_UPLOAD_BYTES, self._graphs)
+        return web.json_response(describe_model(*parts))
 
     async def layout(self, request: web.Request) -> web.Response:
         body = await self._body(request, MAX_GRAPH_BODY_BYTES, (GRAPH,), ())
