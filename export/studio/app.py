@@ -42,7 +42,7 @@ from export.signatures import (
     RETRIEVE_ONLY,
 )
 from export.studio.archive import build_archive
-from export.studio.description import describe_model, describe_patch
+from export.studio.description import describe_model, describe_patch, read_demo_graphs
 from export.studio.documents import open_document
 from export.studio.engine import Engine
 from export.studio.guard import JSON_TYPES, PICTURE_TYPES, Guard, add_headers, check_type
@@ -124,6 +124,7 @@ class _Studio:
     def __init__(self, engine: Engine, body_timeout_s: float):
         self._engine = engine
         self._body_timeout_s = body_timeout_s
+        self._graphs = read_demo_graphs()
         self._pictures = PatchPictures(engine, _TIMEOUT_S)
         # One thread each: pictures take memory, and are decoded one after another; a drag does not
         # wait for them.
@@ -138,8 +139,8 @@ class _Studio:
 
     async def model(self, request: web.Request) -> web.Response:
         version = self._engine.find(None)
-        description = describe_model(self._engine.name, version, MAX_UPLOAD_BYTES)
-        return web.json_response(description)
+        parts = (self._engine.name, version, MAX_UPLOAD_BYTES, self._graphs)
+        return web.json_response(describe_model(*parts))
 
     async def layout(self, request: web.Request) -> web.Response:
         body = await self._body(request, MAX_GRAPH_BODY_BYTES, (GRAPH,), ())
@@ -192,7 +193,7 @@ class _Studio:
         _check_has_candidates(version)
         position = read_position(body["position"], body)
         # What the object has now does not matter, even if the licences refuse it.
-        scene = await self._read_scene(_without_patch(body, position), version)
+        scene = await self._read_scene(_without_id(body, position), version)
         fields = candidate_fields(scene, position, version.model)
         (row,) = await self._run(version, CANDIDATES, [fields])
         names = ("candidate_ids", "candidate_distances", "candidate_group_distances")
@@ -236,7 +237,8 @@ class _Studio:
             request, MAX_BODY_BYTES, (GRAPH,), ("own", "draw", "licences", "locks")
         )
         version = self._engine.find(read_version(body))
-        draw = read_draw(body.get("draw") or {}, "draw", version.model)
+        draw = body.get("draw")
+        draw = read_draw({} if draw is None else draw, "draw", version.model)
         scene = await self._read_scene(body, version)
         locks = read_positions(body.get("locks"), "locks", len(scene.graph.objects))
         (reply,) = await self._draw(scene, [draw], version, has_image=True)
@@ -337,15 +339,14 @@ def _check_has_candidates(version: Any) -> None:
         )
 
 
-def _without_patch(body: Mapping[str, Any], position: int) -> dict[str, Any]:
-    """The body, where the object at the position has no patch."""
-    graph, own = body[GRAPH], body.get("own")
+def _without_id(body: Mapping[str, Any], position: int) -> dict[str, Any]:
+    """The body, where the object at the position has no id; anything else wrong there stays."""
+    graph = body[GRAPH]
     patches = graph.get("patches")
-    if isinstance(patches, list) and position < len(patches):
-        graph = {**graph, "patches": [*patches[:position], None, *patches[position + 1 :]]}
-    if isinstance(own, dict):
-        own = {key: value for key, value in own.items() if key != str(position)}
-    return {**body, GRAPH: graph, "own": own}
+    if not isinstance(patches, list):
+        return dict(body)
+    freed = [None if i == position and type(n) is int else n for i, n in enumerate(patches)]
+    return {**body, GRAPH: {**graph, "patches": freed}}
 
 
 def _boxes(boxes: np.ndarray, count: int) -> list[list[float]]:

@@ -22,13 +22,21 @@ _GRAPHS = Path(__file__).parents[1] / "demo_graphs.json"
 _EXAMPLES = 3
 
 
-def describe_model(name: str, version: Any, upload_bytes: int) -> dict[str, Any]:
+def read_demo_graphs() -> list[dict[str, Any]]:
+    """The graphs of `rgan demo`, with their titles."""
+    return json.loads(_GRAPHS.read_text("utf-8"))
+
+
+def describe_model(
+    name: str, version: Any, upload_bytes: int, graphs: list[dict[str, Any]]
+) -> dict[str, Any]:
     """What the page needs to know before the first request.
 
     Args:
       name: of the model.
       version: an `export.studio.engine.Version`.
       upload_bytes: limit of an upload.
+      graphs: from `read_demo_graphs`.
     """
     model: ModelFolder = version.model
     sizes = model.sizes
@@ -64,7 +72,7 @@ def describe_model(name: str, version: Any, upload_bytes: int) -> dict[str, Any]
         ],
         "predicates": list(model.vocabulary.predicates[len(RESERVED_PREDICATES) :]),
         "licences": [{"code": code, "patches": licences[code]} for code in model.licences],
-        "examples": _examples(model.vocabulary, patches, objects, relationships),
+        "examples": _examples(graphs, model.vocabulary, patches, objects, relationships),
     }
 
 
@@ -75,7 +83,11 @@ def describe_patch(number: int, model: ModelFolder) -> dict[str, Any]:
 
 
 def _examples(
-    vocabulary: Vocabulary, patches: collections.Counter, objects: int, relationships: int
+    graphs: list[dict[str, Any]],
+    vocabulary: Vocabulary,
+    patches: collections.Counter,
+    objects: int,
+    relationships: int,
 ) -> list[dict[str, Any]]:
     """Graphs of names that the model knows: the demo's, else of its most frequent categories."""
     known, predicates = set(vocabulary.categories), set(vocabulary.predicates)
@@ -84,7 +96,7 @@ def _examples(
             "title": graph["title"],
             "graph": {key: graph[key] for key in ("objects", "relationships")},
         }
-        for graph in json.loads(_GRAPHS.read_text("utf-8"))
+        for graph in graphs
         if known.issuperset(graph["objects"])
         and predicates.issuperset(predicate for _, predicate, _ in graph["relationships"])
         and len(graph["objects"]) <= objects

@@ -310,15 +310,32 @@ def test_eight_samples_and_using_one(browser):
     with opened(browser) as studio:
         page = studio.page
         studio.add("sky", "tree", "house")
+        before = studio.image()
         page.click("text=Eight samples")
-        page.wait_for_selector(".sample >> nth=7")
+        page.wait_for_selector("text=seed 9")
         assert [draw["seed"] for draw in studio.composed[-1]["draws"]] == list(range(2, 10))
-        shown = page.get_attribute(".sample >> nth=4 >> img", "src")
-        page.click(".sample >> nth=4")
+        assert page.locator("button.sample").count() == 9  # with the present one
+        fifth = "button.sample:has-text('seed 6')"
+        shown = page.get_attribute(f"{fifth} >> img", "src")
+        page.click(fifth)
         studio.settle()
-        page.wait_for_function("() => document.querySelector('#number-Seed').value === '6'")
+        assert page.input_value("#number-Seed") == "6"
         assert page.get_attribute(".image", "src") == shown
         assert None not in studio.composed[-1]["graph"]["patches"]
+        count = len(studio.composed)
+        page.click("text=Eight samples")  # the same eight, to choose another one
+        assert page.is_visible("button.sample:has-text('seed 9')")
+        page.keyboard.press("Escape")
+        assert len(studio.composed) == count
+        page.keyboard.press("Control+z")
+        assert studio.image() == before
+        studio.choose("house")
+        page.click("text='Lock'")
+        page.wait_for_selector("text='Locked'")
+        page.click("text=Eight samples")  # of another scene now
+        page.wait_for_selector("button.sample:has-text('seed 9')")
+        assert studio.composed[-1]["graph"]["patches"][:2] == [None, None]
+        assert studio.composed[-1]["graph"]["patches"][2] is not None
 
 
 def test_the_same_seed_gives_the_same_image(browser):

@@ -39,9 +39,9 @@ const fresh = (key, category) => ({
   shown: [],
 });
 
-export const withObject = (scene, category, box = null) => ({
+export const withObject = (scene, category) => ({
   ...scene,
-  objects: [...scene.objects, { ...fresh(scene.nextKey, category), box }],
+  objects: [...scene.objects, fresh(scene.nextKey, category)],
   nextKey: scene.nextKey + 1,
 });
 

@@ -420,13 +420,13 @@ export function createSession({ api, store, lane: givenLane = null, now = () => 
 
   // ---- the graph ----------------------------------------------------------------------------
 
-  function add(category, box = null) {
+  function add(category) {
     const { limits } = state().model;
     if (present().objects.length >= limits.objects) {
       return say(`This model draws at most ${limits.objects} objects; remove one first.`);
     }
     const key = present().nextKey;
-    edit(`add ${category}`, (scene) => withObject(scene, category, box));
+    edit(`add ${category}`, (scene) => withObject(scene, category));
     store.dispatch({ type: "select", key });
     say(`${nameOf(present(), key)} added.`);
     return key;
@@ -471,6 +471,7 @@ export function createSession({ api, store, lane: givenLane = null, now = () => 
   function connect() {
     const { selected } = state();
     if (present().objects.length < 2) return say("A relation needs two objects; add another.");
+    closeSamples();
     set({ connect: { subject: selected, object: null }, tab: "picture" });
     say(
       selected === null
@@ -526,26 +527,43 @@ export function createSession({ api, store, lane: givenLane = null, now = () => 
 
   const makeMore = () => makeSamples(state().samples.rows.at(-1).seed);
 
-  /** @param after the seed before the first one; by default that of the scene */
-  async function makeSamples(after = present().draw.seed) {
-    const { model, pool } = state();
-    const now = freed(present());
-    const scene = { ...now, draw: { ...now.draw, seed: after } };
-    const keys = scene.objects.map(({ key }) => key);
+  const closeSamples = () => {
+    const { samples } = state();
+    if (samples?.rows) set({ samples: { ...samples, open: false } });
+    else set({ samples: null });
+  };
+
+  /**
+   * Shows eight samples; the last eight again if they are still of this scene.
+   *
+   * @param after the seed before the first one; null: the last eight, or those after the scene's.
+   */
+  async function makeSamples(after = null) {
+    const { model, pool, samples } = state();
+    const free = freed(present());
+    const keys = free.objects.map(({ key }) => key);
+    const about = JSON.stringify([model.version, composeBody(drawnWith(free, { seed: 0 }), pool)]);
+    set({ connect: null, tab: "picture" });
+    if (after === null && samples?.about === about) {
+      set({ samples: { ...samples, open: true } });
+      return;
+    }
+    const scene = { ...free, draw: { ...free.draw, seed: after ?? free.draw.seed } };
     const count = Math.min(SAMPLES, model.limits.draws);
     const body = JSON.stringify(samplesBody(scene, pool, count, model.limits.seed));
-    set({ samples: { body, keys, rows: null, scene } });
+    const mine = { open: true, body, about, keys };
+    set({ samples: mine });
     try {
       const reply = await lane.put("samples", (signal) => api.compose(body, signal), {
         urgent: true,
       });
-      if (state().samples?.body !== body) return;
-      set({ samples: { body, keys, scene, rows: reply.samples } });
-      say(`${reply.samples.length} samples are ready.`);
       checkVersion(reply);
+      if (state().samples?.body !== body) return;
+      set({ samples: { ...mine, open: state().samples.open, rows: reply.samples } });
+      say(`${reply.samples.length} samples are ready.`);
     } catch (error) {
       if (error instanceof Replaced) return;
-      if (state().samples?.body === body) set({ samples: { body, keys, scene, error: error.message } });
+      if (state().samples?.body === body) set({ samples: { ...mine, error: error.message } });
       say(error.message);
     }
   }
@@ -565,6 +583,7 @@ export function createSession({ api, store, lane: givenLane = null, now = () => 
         }),
       };
     });
+    closeSamples();
     say(`Using the sample with seed ${row.seed}.`);
   }
 
@@ -675,6 +694,7 @@ export function createSession({ api, store, lane: givenLane = null, now = () => 
     candidatesOf,
     choose,
     clear,
+    closeSamples,
     connect,
     deriveRelations,
     drawAgain,
@@ -687,8 +707,6 @@ export function createSession({ api, store, lane: givenLane = null, now = () => 
     makeMore,
     makeSamples: () => makeSamples(),
     neighboursOf,
-    notice,
-    position: (key) => positionOf(present(), key),
     project,
     redo,
     relate,

@@ -25,3 +25,10 @@ export function wrongRelations(state, scene) {
   }
   return found;
 }
+
+/** Whether the given box of an object contradicts one of its relations. */
+export const isWrong = (wrong, scene, object) =>
+  object.box !== null &&
+  scene.relations.some(
+    (row) => wrong[row.key] && (row.subject === object.key || row.object === object.key),
+  );

@@ -3,6 +3,7 @@ import { Studio, useChanges, useStudio } from "../context.js";
 import { nameOf, objectOf } from "../scene.js";
 import { under } from "../geometry.js";
 import { readDocument } from "../documents.js";
+import { focusOn } from "../focus.js";
 import { Credits } from "./credits.jsx";
 import { Keys, Question } from "./dialogs.jsx";
 import { Draw } from "./draw.jsx";
@@ -12,7 +13,7 @@ import { Objects } from "./objects.jsx";
 import { Button } from "./parts.jsx";
 import { Picture } from "./picture.jsx";
 import { ConnectBar, Relations } from "./relations.jsx";
-import { Samples } from "./samples.jsx";
+import { SampleBar } from "./samples.jsx";
 import { Take } from "./take.jsx";
 import { Vocabulary } from "./vocabulary.jsx";
 
@@ -39,15 +40,16 @@ function useKeys() {
         }
         return;
       }
-      if (event.key === "Escape" && state.connect) {
+      if (event.key === "Escape" && (state.connect || state.samples?.open)) {
         session.stopConnecting();
+        session.closeSamples();
         return;
       }
       if (inField(event.target) || event.altKey) return;
       if (event.key === "?") session.set({ keys: true });
       else if (event.key === "/") {
         session.set({ tab: "graph" });
-        setTimeout(() => document.getElementById("search")?.focus());
+        focusOn("#search");
       } else if (key === "c") session.connect();
       else if (objectOf(state.history.present, state.selected)) {
         if (key === "l") session.lock(state.selected);
@@ -147,8 +149,8 @@ function Status() {
         </p>
       )}
       <p class="status">
-        <span class={`dot ${state.waiting ? "busy" : ""}`} aria-hidden="true" />
         <span aria-hidden="true">{status.text}</span>
+        {state.waiting && <span class="dot" aria-hidden="true" />}
         {server === "busy" && <span class="quiet"> The server is busy; it is drawn in turn.</span>}
       </p>
     </>
@@ -192,12 +194,13 @@ export function App({ turn }) {
           <Relations />
         </div>
         <div class="column picture-column">
-          {state.connect ? <ConnectBar /> : <ViewBar />}
+          <ViewBar />
           <Picture />
+          {state.connect && <ConnectBar />}
+          {state.samples?.open && <SampleBar />}
           <Status />
           <div class="under">
             <Draw />
-            <Samples />
             <Take />
           </div>
         </div>

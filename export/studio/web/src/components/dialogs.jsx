@@ -74,9 +74,9 @@ const KEYS = [
   ["C", "connect it with another"],
   ["Delete", "remove it"],
   ["/", "search the vocabulary"],
-  ["Esc", "cancel a drag, connecting, a dialog"],
-  ["Ctrl or ⌘ + Z", "undo"],
-  ["Ctrl or ⌘ + Shift + Z, or Y", "redo"],
+  ["Esc", "cancel a drag, connecting, samples, a dialog"],
+  ["Ctrl/⌘ + Z", "undo"],
+  ["Ctrl/⌘ + Shift + Z", "redo, like Ctrl/⌘ + Y"],
   ["?", "this list"],
 ];
 

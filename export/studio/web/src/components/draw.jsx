@@ -78,8 +78,8 @@ export function Draw() {
           text="Eight samples"
           name="Eight suggestions with the next seeds"
           disabled={none}
-          pressed={state.samples !== null}
-          onClick={() => (state.samples ? session.set({ samples: null }) : session.makeSamples())}
+          pressed={Boolean(state.samples?.open)}
+          onClick={() => (state.samples?.open ? session.closeSamples() : session.makeSamples())}
         />
         <NumberField
           label="Seed"

@@ -1,6 +1,7 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import { useStudio } from "../context.js";
 import { download } from "../files.js";
+import { focusOn } from "../focus.js";
 import { encodeLink, MOST_CHARACTERS } from "../link.js";
 import { Icon } from "./icons.jsx";
 import { Button } from "./parts.jsx";
@@ -124,6 +125,13 @@ export function Header({ openFile }) {
 
   return (
     <header class="top">
+      <button
+        type="button"
+        class="button main skip"
+        onClick={() => focusOn("g.box, .example, .view-bar button")}
+      >
+        To the picture
+      </button>
       <h1>
         rgan studio{" "}
         <span class="quiet">

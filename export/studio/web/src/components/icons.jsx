@@ -1,8 +1,7 @@
 // Icons of 16 x 16, drawn in the colour of the text. They never stand alone as a name.
-const PATHS = {
+export const PATHS = {
   undo: "M6 3 2.5 6.5 6 10M3 6.5h6.5a3.5 3.5 0 0 1 0 7H7",
   redo: "m10 3 3.5 3.5L10 10M13 6.5H6.5a3.5 3.5 0 0 0 0 7H9",
-  plus: "M8 3v10M3 8h10",
   close: "m4 4 8 8M12 4l-8 8",
   lock: "M4.5 7.5h7v6h-7zM6 7.5V5a2 2 0 0 1 4 0v2.5",
   open: "M4.5 7.5h7v6h-7zM6 7.5V5a2 2 0 0 1 3.8-.9",
@@ -14,11 +13,9 @@ const PATHS = {
   picture: "M2.5 3.5h11v9h-11zM3 11l3-3.5 2.5 2.5 2-2L13.5 11M11 6h.01",
   grid: "M3 3h4v4H3zM9 3h4v4H9zM3 9h4v4H3zM9 9h4v4H9z",
   search: "M7 3a4 4 0 1 0 0 8 4 4 0 0 0 0-8zM10 10l3.5 3.5",
-  check: "m3 8.5 3.5 3.5L13 4.5",
   own: "M8 10.5v-7M5 6l3-3 3 3M3 10v3.5h10V10",
   box: "M3 4h10v8H3z",
   theme: "M8 3a5 5 0 1 0 0 10zM8 3a5 5 0 0 1 0 10",
-  more: "M4 8h.01M8 8h.01M12 8h.01",
   back: "M3 8a5 5 0 1 0 2-4M3 3v2.5h2.5",
 };
 

@@ -1,6 +1,6 @@
 import { useStudio } from "../context.js";
 import { nameOf } from "../scene.js";
-import { wrongRelations } from "../wrong.js";
+import { isWrong, wrongRelations } from "../wrong.js";
 import { Icon } from "./icons.jsx";
 import { Button, Thumb } from "./parts.jsx";
 
@@ -18,9 +18,6 @@ export function Objects() {
         {scene.objects.map((one) => {
           const name = nameOf(scene, one.key);
           const patch = patchOf(one);
-          const isWrong = scene.relations.some(
-            (row) => wrong[row.key] && (row.subject === one.key || row.object === one.key),
-          );
           return (
             <li key={one.key} class={one.key === state.selected ? "row chosen" : "row"}>
               <button
@@ -41,7 +38,7 @@ export function Objects() {
                   </span>
                 )}
                 {one.own !== null && <span class="tag">own</span>}
-                {isWrong && (
+                {isWrong(wrong, scene, one) && (
                   <span class="mark warn" title="its box contradicts a relation">
                     <Icon name="warning" size={14} />
                     <span class="unseen">its box contradicts a relation</span>

@@ -15,11 +15,15 @@ import {
   under,
   width,
 } from "../geometry.js";
+import { focusOn } from "../focus.js";
 import { nameOf, objectOf, positionOf, withBox } from "../scene.js";
-import { wrongRelations } from "../wrong.js";
+import { isWrong, wrongRelations } from "../wrong.js";
 import { Empty } from "./empty.jsx";
+import { PATHS } from "./icons.jsx";
 import { Thumb } from "./parts.jsx";
+import { SampleGrid } from "./samples.jsx";
 
+const MARK = 15; // px of an icon before a name
 const CLICK = 3; // px that a pointer may move in a click
 const EDGE = 7; // px beside an edge of the chosen box that still belong to it
 
@@ -47,11 +51,11 @@ const handlePlace = (handle, box) => [
 ];
 
 /** Where the names stand: at the top left of each box, moved down where another one is. */
-function labelPlaces(names, boxes, side) {
+function labelPlaces(names, marks, boxes, side) {
   const taken = [];
   return names.map((name, at) => {
     if (!boxes[at]) return null;
-    const wide = name.length * 7.5 + 12;
+    const wide = name.length * 7.5 + 12 + marks[at].length * MARK;
     const x = Math.max(0, Math.min(boxes[at][0] * side + 5, side - wide));
     let y = Math.min(boxes[at][1] * side + 16, side - 5);
     const meets = (one) => Math.abs(one.y - y) < 15 && x < one.x + one.wide && one.x < x + wide;
@@ -92,7 +96,11 @@ export function Picture() {
   const boxes = scene.objects.map(boxOf);
 
   const names = scene.objects.map(({ key }) => nameOf(scene, key));
-  const labels = labelPlaces(names, boxes, side);
+  const marks = scene.objects.map((one) => [
+    ...(one.locked ? ["lock"] : []),
+    ...(isWrong(wrong, scene, one) ? ["warning"] : []),
+  ]);
+  const labels = labelPlaces(names, marks, boxes, side);
 
   const pointOf = (event) => {
     const place = svg.current.getBoundingClientRect();
@@ -111,10 +119,10 @@ export function Picture() {
     const point = pointOf(event);
     const { handle } = event.target.dataset;
     const label = event.target.closest("[data-label]");
-    const hits = under(boxes, point, positionOf(scene, selected)).map(
-      (position) => scene.objects[position].key,
-    );
-    const chosen = objectOf(scene, selected);
+    const hits = under(boxes, point, connect ? null : positionOf(scene, selected))
+      .map((position) => scene.objects[position].key)
+      .filter((key) => key !== connect?.subject);
+    const chosen = connect ? null : objectOf(scene, selected);
     let key = hits[0] ?? null;
     if (handle) key = selected;
     else if (label) key = Number(label.dataset.label);
@@ -202,7 +210,7 @@ export function Picture() {
       if (connect) session.choose(one.key);
       else {
         session.set({ tab: "patches" });
-        setTimeout(() => document.getElementById("inspector")?.focus());
+        focusOn("#inspector");
       }
       return;
     }
@@ -231,6 +239,7 @@ export function Picture() {
     scene.relations.length <= 4;
   const shownImage = state.sample?.image;
   const count = scene.objects.length;
+  const choosing = state.samples?.open;
   const class_ = [
     "picture",
     state.waiting ? "waiting" : "",
@@ -242,7 +251,8 @@ export function Picture() {
   return (
     <div class={class_.join(" ")}>
       <div class="frame" ref={frame}>
-        {shownImage && (
+        {choosing && <SampleGrid />}
+        {shownImage && !choosing && (
           <img
             class="image"
             src={pngUrl(shownImage)}
@@ -250,7 +260,7 @@ export function Picture() {
             draggable={false}
           />
         )}
-        {collage.length > 0 && (
+        {collage.length > 0 && !choosing && (
           <div class="collage" aria-hidden="true">
             {collage.map(({ one, box }) => (
               <span
@@ -269,7 +279,7 @@ export function Picture() {
           </div>
         )}
         {count === 0 && <Empty />}
-        {count > 0 && (
+        {count > 0 && !choosing && (
           <svg
             ref={svg}
             class="boxes"
@@ -316,6 +326,7 @@ export function Picture() {
                 given ? "given by you" : "predicted",
                 ...(one.locked ? ["locked"] : []),
                 ...(one.own !== null ? ["your own picture"] : []),
+                ...(marks[position].includes("warning") ? ["contradicts a relation"] : []),
               ];
               const kind = [
                 "box",
@@ -341,15 +352,22 @@ export function Picture() {
                   <rect class="halo" {...place} rx="2" />
                   <rect class="edge" {...place} rx="2" data-box={one.key} />
                   {!hidden && (
-                    <text
-                      class="label"
-                      data-label={one.key}
-                      {...labels[position]}
-                      aria-hidden="true"
-                    >
-                      {name}
-                      {one.locked ? " 🔒\uFE0E" : ""}
-                    </text>
+                    <g class="label" data-label={one.key} aria-hidden="true">
+                      {marks[position].map((mark, at) => (
+                        <path
+                          key={mark}
+                          class={`mark-${mark}`}
+                          d={PATHS[mark]}
+                          transform={`translate(${labels[position].x + at * MARK - 2} ${labels[position].y - 12}) scale(.9)`}
+                        />
+                      ))}
+                      <text
+                        x={labels[position].x + marks[position].length * MARK}
+                        y={labels[position].y}
+                      >
+                        {name}
+                      </text>
+                    </g>
                   )}
                 </g>
               );

@@ -1,5 +1,6 @@
 import { useEffect, useState } from "preact/hooks";
 import { useStudio } from "../context.js";
+import { focusOn } from "../focus.js";
 import { nameOf, related, withChangedRelation, withoutRelation } from "../scene.js";
 import { wrongRelations } from "../wrong.js";
 import { Icon } from "./icons.jsx";
@@ -123,11 +124,7 @@ export function ConnectBar() {
   const wanted = text.trim().toLowerCase();
   const predicates = model.predicates.filter((name) => name.toLowerCase().includes(wanted));
   useEffect(() => {
-    if (step === "predicate" && state.connect.chosen) {
-      document.getElementById("connect-predicate")?.focus();
-    } else if (step !== "predicate" && !state.connect.byPointer) {
-      document.getElementById(`connect-${step}`)?.focus();
-    }
+    if (step !== "predicate" || state.connect.chosen) focusOn(`#connect-${step}`);
   }, [state.connect.chosen]);
   const key = (value) => (value === "" ? null : Number(value));
   return (

@@ -1,43 +1,56 @@
+import { useEffect } from "preact/hooks";
 import { useStudio } from "../context.js";
+import { focusOn } from "../focus.js";
 import { pngUrl } from "../files.js";
 import { Button } from "./parts.jsx";
 
-/** Eight suggestions; taking one over takes its seed and its patches. */
-export function Samples() {
-  const { state, session } = useStudio();
-  const { samples } = state;
-  if (!samples) return null;
+/** The present picture and eight suggestions, in the place of the picture. */
+export function SampleGrid() {
+  const { state, scene, session } = useStudio();
+  const { rows } = state.samples;
+  useEffect(() => {
+    if (rows) focusOn(".sample-grid li:nth-child(2) > button");
+  }, [rows]);
+  const tiles = rows ?? Array(8).fill(null);
   return (
-    <section class="samples" aria-labelledby="samples-title">
-      <div class="samples-head">
-        <h2 id="samples-title">Eight samples</h2>
-        <Button text="Eight more" onClick={session.makeMore} disabled={!samples.rows} />
-        <Button
-          icon="close"
-          name="Close the samples"
-          kind="ghost"
-          onClick={() => session.set({ samples: null })}
-        />
+    <ul class="sample-grid" aria-label="Samples">
+      <li>
+        <button type="button" class="sample" onClick={session.closeSamples}>
+          {state.sample && <img src={pngUrl(state.sample.image)} alt="" draggable={false} />}
+          <span>Now · seed {scene.draw.seed}</span>
+        </button>
+      </li>
+      {tiles.map((row, at) => (
+        <li key={at}>
+          {row ? (
+            <button type="button" class="sample" onClick={() => session.useSample(row)}>
+              <img src={pngUrl(row.image)} alt="" draggable={false} />
+              <span>
+                Use this one <span class="seed">· seed {row.seed}</span>
+              </span>
+            </button>
+          ) : (
+            <span class="sample waits" />
+          )}
+        </li>
+      ))}
+    </ul>
+  );
+}
+
+/** What belongs to the samples, below them. */
+export function SampleBar() {
+  const { state, session } = useStudio();
+  const { rows, error } = state.samples;
+  return (
+    <div class="connect sample-bar" role="group" aria-label="Eight samples">
+      <p class="connect-step">
+        {error ?? (rows ? "Which one? It takes the place of the present picture." : "Drawing …")}
+      </p>
+      <div class="connect-fields">
+        <Button text="Eight more" onClick={session.makeMore} disabled={!rows} />
+        <Button text="Close" name="Close the samples (Esc)" onClick={session.closeSamples} />
       </div>
-      {samples.error && <p class="wrong">{samples.error}</p>}
-      {!samples.rows && !samples.error && <p class="hint">Drawing …</p>}
-      {samples.rows && (
-        <ul class="sample-grid">
-          {samples.rows.map((row) => (
-            <li key={row.seed}>
-              <button
-                type="button"
-                class="sample"
-                onClick={() => session.useSample(row)}
-              >
-                {row.image && <img src={pngUrl(row.image)} alt="" draggable={false} />}
-                <span>Use this one</span>
-                <span class="quiet">seed {row.seed}</span>
-              </button>
-            </li>
-          ))}
-        </ul>
-      )}
-    </section>
+    </div>
   );
 }

@@ -1,5 +1,6 @@
 import { useMemo, useState } from "preact/hooks";
 import { useStudio } from "../context.js";
+import { focusOn } from "../focus.js";
 import { found } from "../search.js";
 import { Icon } from "./icons.jsx";
 
@@ -36,7 +37,7 @@ export function Vocabulary() {
           onInput={(event) => setText(event.currentTarget.value)}
           onKeyDown={(event) => {
             if (event.key !== "Escape" || text !== "") return;
-            document.getElementById(`box-${state.selected}`)?.focus(); // to what was added last
+            focusOn(`#box-${state.selected}`); // what was added last
           }}
         />
       </form>
