@@ -112,7 +112,8 @@ def test_by_keyboard_alone(browser):
         press("Shift+ArrowLeft")
         press("Alt+ArrowRight")
         assert studio.box("house") == [left, top + 3, width - 1, height]
-        assert page.input_value("#number-Left") == f"{left + 0.1:.1f}"
+        value = f"{left + 0.1:.1f}"
+        page.wait_for_function(f"() => document.querySelector('#number-Left').value === '{value}'")
 
         press("c")
         page.keyboard.type("tree")  # the list of objects has the focus
@@ -123,7 +124,7 @@ def test_by_keyboard_alone(browser):
         assert "house left of tree" in studio.status()
 
         for _ in range(80):
-            press("Tab")
+            press("Shift+Tab")
             if page.evaluate("document.activeElement.getAttribute('aria-label') ?? ''").startswith(
                 "tree,"
             ):

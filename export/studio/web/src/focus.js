@@ -1,9 +1,13 @@
-/** Focuses an element, after the next drawing if it is not shown yet. */
+/** Focuses an element; one that is not there yet when it comes, unless the focus moves meanwhile. */
 export function focusOn(selector) {
+  let tries = 60; // frames
   const focus = () => {
     const element = document.querySelector(selector);
     element?.focus();
-    return element !== null && element === document.activeElement;
+    if (element && element === document.activeElement) return;
+    if (tries === 60) document.activeElement?.blur(); // keys work meanwhile
+    tries -= 1;
+    if (tries && document.activeElement === document.body) requestAnimationFrame(focus);
   };
-  if (!focus()) setTimeout(focus);
+  focus();
 }

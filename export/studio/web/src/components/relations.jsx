@@ -1,4 +1,4 @@
-import { useEffect, useState } from "preact/hooks";
+import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import { useStudio } from "../context.js";
 import { focusOn } from "../focus.js";
 import { nameOf, related, withChangedRelation, withoutRelation } from "../scene.js";
@@ -123,9 +123,12 @@ export function ConnectBar() {
   const many = model.predicates.length > 12;
   const wanted = text.trim().toLowerCase();
   const predicates = model.predicates.filter((name) => name.toLowerCase().includes(wanted));
-  useEffect(() => {
+  useLayoutEffect(() => {
     if (step !== "predicate" || state.connect.chosen) focusOn(`#connect-${step}`);
   }, [state.connect.chosen]);
+  const back = useRef();
+  back.current = subject === null ? "g.box" : `#box-${subject}`;
+  useLayoutEffect(() => () => focusOn(back.current), []);
   const key = (value) => (value === "" ? null : Number(value));
   return (
     <div class="connect" role="group" aria-label="Connect two objects">

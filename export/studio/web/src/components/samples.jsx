@@ -1,4 +1,4 @@
-import { useEffect } from "preact/hooks";
+import { useLayoutEffect } from "preact/hooks";
 import { useStudio } from "../context.js";
 import { focusOn } from "../focus.js";
 import { pngUrl } from "../files.js";
@@ -8,9 +8,10 @@ import { Button } from "./parts.jsx";
 export function SampleGrid() {
   const { state, scene, session } = useStudio();
   const { rows } = state.samples;
-  useEffect(() => {
+  useLayoutEffect(() => {
     if (rows) focusOn(".sample-grid li:nth-child(2) > button");
   }, [rows]);
+  useLayoutEffect(() => () => focusOn(".draw [aria-pressed]"), []);
   const tiles = rows ?? Array(8).fill(null);
   return (
     <ul class="sample-grid" aria-label="Samples">
