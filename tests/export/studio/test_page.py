@@ -194,7 +194,7 @@ def test_by_touch_on_a_phone(browser):
         page.tap(".connect-predicates >> text='below'")
         studio.tab("Patches")
         patch = studio.patch()
-        page.tap(".inspector >> text='Draw again'")
+        page.tap(".inspector >> text=Another")
         page.wait_for_function(f"() => !document.body.innerText.includes('patch {patch} ')")
         page.tap("text='Lock'")
         page.wait_for_selector("text='Locked'")
@@ -213,7 +213,7 @@ def test_twenty_draws_of_one_object_give_twenty_patches(browser):
         studio.choose("boat")
         seen, others = [studio.patch()], studio.thumbs()
         for _ in range(20):
-            studio.page.click(".inspector >> text='Draw again'")
+            studio.page.click(".inspector >> text=Another")
             studio.page.wait_for_function(
                 f"() => !document.body.innerText.includes('patch {seen[-1]} ')"
             )
@@ -488,5 +488,5 @@ def test_a_model_without_alternatives_says_so(browser):
     with opened(browser, StubEngine(stub_version(contract=4))) as studio:
         studio.add("sky", "tree")
         assert "Export it again" in studio.page.inner_text(".alternatives")
-        assert studio.page.is_disabled(".inspector >> text='Draw again'")
+        assert studio.page.is_disabled(".inspector >> text=Another")
         assert len(studio.image()) > 0

@@ -669,7 +669,7 @@ export function createSession({ api, store, lane: givenLane = null, now = () => 
   async function example({ title, graph }) {
     const { scene } = await fromOpened({ graph }, checksum);
     edit(`example ${title}`, () => scene);
-    say(`Example ${title}: ${scene.objects.length} objects.`);
+    say(`${title}. Drag the boxes, or choose one to see its patch.`);
   }
 
   function clear() {

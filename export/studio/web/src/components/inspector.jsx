@@ -44,7 +44,7 @@ function BoxFields({ object, name }) {
       <Button
         icon="back"
         text="Back to predicted"
-        name={`Let the model place ${name} again`}
+        name="Let the model place it again"
         disabled={!given}
         onClick={() => {
           session.edit(`${name} back to predicted`, (scene) => withBox(scene, object.key, null));
@@ -123,8 +123,8 @@ export function Inspector() {
       <div class="actions">
         <Button
           icon="dice"
-          text="Draw again"
-          name={`Another patch for ${name}, the others unchanged (R)`}
+          text={`Another ${object.category}`}
+          name="Another patch, the others unchanged (R)"
           kind="main"
           disabled={mine || object.locked || !model.has_candidates}
           onClick={() => session.reroll(key)}
@@ -132,7 +132,7 @@ export function Inspector() {
         <Button
           icon={object.locked ? "lock" : "open"}
           text={object.locked ? "Locked" : "Lock"}
-          name={`Keep this patch when you draw again (L)`}
+          name="Keep this patch when you draw again (L)"
           pressed={object.locked}
           disabled={mine}
           onClick={() => session.lock(key)}
@@ -140,7 +140,7 @@ export function Inspector() {
         <Button
           icon="own"
           text={mine ? "Other picture …" : "Own picture …"}
-          name={`A picture of your own for ${name}`}
+          name="A picture of your own in place of the patch"
           onClick={() => upload.current.click()}
         />
         <input
@@ -188,7 +188,7 @@ export function Inspector() {
         <Button
           icon="close"
           text="Remove"
-          name={`Remove ${name} (Delete)`}
+          name="Remove it (Delete)"
           onClick={() => {
             session.remove(key);
             dispatch({ type: "select", key: null });
