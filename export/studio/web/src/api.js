@@ -62,9 +62,9 @@ export function createApi({ token = null, fetcher = (...args) => fetch(...args) 
     throw await refusal(response);
   }
 
-  const post = (path, body, signal, read) =>
+  const post = (name, body, signal, read) =>
     ask(
-      path,
+      `/api/${name}`,
       {
         method: "POST",
         headers: { "Content-Type": "application/json" },
@@ -77,11 +77,9 @@ export function createApi({ token = null, fetcher = (...args) => fetch(...args) 
   return {
     token,
     model: (signal) => ask("/api/model", {}, signal),
-    layout: (body, signal) => post("/api/layout", body, signal),
-    compose: (body, signal) => post("/api/compose", body, signal),
-    candidates: (body, signal) => post("/api/candidates", body, signal),
-    open: (document, signal) => post("/api/open", { document }, signal),
-    exported: (body, signal) => post("/api/export", body, signal, (one) => one.blob()),
+    post, // layout, compose, candidates
+    open: (document, signal) => post("open", { document }, signal),
+    exported: (body, signal) => post("export", body, signal, (one) => one.blob()),
     own: (file, type, signal) =>
       ask("/api/own", { method: "POST", headers: { "Content-Type": type }, body: file }, signal),
     neighbours: (version, id, licences, signal) => {

@@ -90,6 +90,5 @@ export function createLane({
       resting = null;
       next();
     },
-    has: (slot) => waiting.has(slot) || running?.slot === slot,
   };
 }

@@ -186,7 +186,7 @@ export function createSession({ api, store, lane: givenLane = null, now = () => 
       useLayout(keys, known);
       return;
     }
-    lane.put("layout", (signal) => api.layout(body, signal), { urgent: true }).then(
+    lane.put("layout", (signal) => api.post("layout", body, signal), { urgent: true }).then(
       (reply) => {
         layouts.set(body, reply);
         if (body === layoutKey) useLayout(keys, reply);
@@ -224,7 +224,7 @@ export function createSession({ api, store, lane: givenLane = null, now = () => 
       return;
     }
     if (!state().waiting) set({ waiting: true });
-    lane.put("compose", (signal) => api.compose(body, signal), { urgent: !dragging }).then(
+    lane.put("compose", (signal) => api.post("compose", body, signal), { urgent: !dragging }).then(
       (reply) => {
         const sample = reply.samples[0];
         composed.set(body, sample);
@@ -307,7 +307,7 @@ export function createSession({ api, store, lane: givenLane = null, now = () => 
     const body = JSON.stringify({ ...candidatesBody(present(), state().pool, key), version });
     const known = candidates.get(body);
     if (known) return known;
-    const reply = await lane.put("candidates", (signal) => api.candidates(body, signal));
+    const reply = await lane.put("candidates", (signal) => api.post("candidates", body, signal));
     if (version !== state().model.version) throw new Replaced();
     candidates.set(body, reply.candidates);
     remember(reply.candidates);
@@ -554,7 +554,7 @@ export function createSession({ api, store, lane: givenLane = null, now = () => 
     const mine = { open: true, body, about, keys };
     set({ samples: mine });
     try {
-      const reply = await lane.put("samples", (signal) => api.compose(body, signal), {
+      const reply = await lane.put("samples", (signal) => api.post("compose", body, signal), {
         urgent: true,
       });
       checkVersion(reply);

@@ -132,19 +132,19 @@ const answering = (status, body, headers = {}) =>
 
 test("the server's words and field; 503; nobody there", async () => {
   const refused = answering(400, { error: "graph.boxes[2]: not a box\n ", field: "graph.boxes[2]" });
-  await assert.rejects(refused.compose({}), (error) => {
+  await assert.rejects(refused.post("compose", {}), (error) => {
     assert.ok(error instanceof Refused);
     assert.equal(error.message, "graph.boxes[2]: not a box");
     assert.equal(error.field, "graph.boxes[2]");
     return true;
   });
-  await assert.rejects(answering(502, "<html>").compose({}), /502/);
-  await assert.rejects(answering(503, {}, { "Retry-After": "2" }).compose({}), (error) => {
+  await assert.rejects(answering(502, "<html>").post("compose", {}), /502/);
+  await assert.rejects(answering(503, {}, { "Retry-After": "2" }).post("compose", {}), (error) => {
     assert.ok(error instanceof Busy);
     assert.equal(error.wait, 2000);
     return true;
   });
-  await assert.rejects(answering(503, {}, { "Retry-After": "9999" }).compose({}), { wait: 30000 });
+  await assert.rejects(answering(503, {}, { "Retry-After": "9999" }).post("compose", {}), { wait: 30000 });
   const nobody = createApi({
     fetcher: async () => {
       throw new TypeError("fetch failed");
@@ -162,7 +162,7 @@ test("the token goes along", async () => {
       return new Response("{}");
     },
   });
-  await api.layout({});
+  await api.post("layout", {});
   assert.equal(seen["X-Studio-Token"], "t");
   assert.equal(seen["Content-Type"], "application/json");
 });

@@ -1,4 +1,4 @@
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import { useStudio } from "../context.js";
 import { Replaced } from "../lane.js";
 import { codeOf } from "../licences.js";
@@ -22,6 +22,7 @@ export function Alternatives({ object, name }) {
   const { state, scene, model, session } = useStudio();
   const [order, setOrder] = useState("graph");
   const [answer, setAnswer] = useState({ rows: null, error: null, about: null });
+  const scroller = useRef(null);
   const { key, patch } = object;
   const similar = order === "similar" && patch !== null;
   const about = similar
@@ -44,6 +45,12 @@ export function Alternatives({ object, name }) {
       over = true;
     };
   }, [about, ready, model]);
+  useEffect(() => {
+    // Only the list scrolls: scrollIntoView would move the page on a phone.
+    const list = scroller.current;
+    const chosen = list?.querySelector(".chosen");
+    if (chosen) list.scrollTop = chosen.offsetTop - list.clientHeight / 2;
+  }, [answer, order]);
   if (!model.has_candidates) {
     return (
       <div class="alternatives">
@@ -86,7 +93,7 @@ export function Alternatives({ object, name }) {
       {error && <p class="wrong">{error}</p>}
       {rows === null && !error && <p class="hint">Looking …</p>}
       {rows !== null && !list.length && <p class="hint">There is no other patch.</p>}
-      <ol class={stale ? "patches stale" : "patches"} aria-label={`Alternatives for ${name}`}>
+      <ol ref={scroller} class={stale ? "patches stale" : "patches"} aria-label={`Alternatives for ${name}`}>
         {list.map((one, position) => {
           const chosen = one.id === patch;
           const distance = ORDERS[by].distance(one);

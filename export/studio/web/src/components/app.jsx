@@ -131,6 +131,12 @@ function ViewBar() {
         kind="toggle"
         {...toggle("collage")}
       />
+      <Button
+        text="Smooth"
+        name="Smooth or with its pixels, here and in what you download"
+        kind="toggle"
+        {...toggle("smooth")}
+      />
     </div>
   );
 }

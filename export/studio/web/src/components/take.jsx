@@ -1,13 +1,13 @@
 import { useState } from "preact/hooks";
 import { useStudio } from "../context.js";
 import { download, pictureFile } from "../files.js";
-import { Button, Segments, Select } from "./parts.jsx";
+import { Button, Select } from "./parts.jsx";
 
 const SIZES = [1, 4, 8, 16];
 
 /** Taking the picture along: copy, download, ZIP with credits. */
 export function Take() {
-  const { state, scene, model, session, dispatch } = useStudio();
+  const { state, scene, model, session } = useStudio();
   const [times, setTimes] = useState(8);
   const [withScene, setWithScene] = useState(false);
   const [busy, setBusy] = useState(false);
@@ -85,15 +85,6 @@ export function Take() {
               onValue={(value) => setTimes(Number(value))}
             />
           </label>
-          <Segments
-            label="Enlarged"
-            value={smooth}
-            options={[
-              { value: true, label: "Smooth" },
-              { value: false, label: "Pixelated" },
-            ]}
-            onValue={(value) => dispatch({ type: "view", view: { smooth: value } })}
-          />
           <label class="check">
             <input
               type="checkbox"

@@ -4,8 +4,6 @@ import { focusOn } from "../focus.js";
 import { found } from "../search.js";
 import { Icon } from "./icons.jsx";
 
-const MOST = 200; // buttons at once; the search finds the rest
-
 export function Vocabulary() {
   const { model, scene, session, state } = useStudio();
   const [text, setText] = useState("");
@@ -48,7 +46,7 @@ export function Vocabulary() {
       )}
       {rows.length ? (
         <ul class="vocabulary" aria-label="Vocabulary">
-          {rows.slice(0, MOST).map(({ name, patches }) => (
+          {rows.map(({ name, patches }) => (
             <li key={name}>
               <button
                 type="button"
@@ -70,7 +68,6 @@ export function Vocabulary() {
           No name has “{text.trim()}” in it. This model knows {model.objects.length} names.
         </p>
       )}
-      {rows.length > MOST && <p class="hint">{rows.length - MOST} more: search for them.</p>}
     </section>
   );
 }
