@@ -274,6 +274,20 @@ def test_escape_cancels_a_drag(browser):
         assert studio.box("house") == before and studio.image() == image
 
 
+def test_an_object_removed_while_it_is_held_stays_removed(browser):
+    with opened(browser) as studio:
+        mouse = studio.page.mouse
+        studio.add("sky", "house")
+        mouse.move(*studio.place(*studio.middle("house")))
+        mouse.down()
+        studio.page.keyboard.press("Delete")
+        mouse.move(*studio.place(0.8, 0.8), steps=4)
+        mouse.up()
+        studio.settle()
+        assert studio.page.locator("g.box").count() == 1
+        assert studio.undo_all() == 3
+
+
 def test_boxes_against_a_relation_are_marked_and_mended(browser):
     with opened(browser) as studio:
         page = studio.page
@@ -288,6 +302,16 @@ def test_boxes_against_a_relation_are_marked_and_mended(browser):
         page.click("text=From the boxes")
         assert page.locator(".wrong-row").count() == 0
         assert page.input_value(".relation .predicate >> nth=0") == "right of"
+
+
+def test_relations_that_cannot_all_be_true_are_marked(browser):
+    with opened(browser) as studio:
+        studio.add("tree", "house")
+        _connect(studio, "tree", "left of")
+        studio.choose("tree")
+        assert studio.page.locator(".wrong-row").count() == 0
+        _connect(studio, "house", "left of")
+        studio.page.wait_for_selector(".wrong-row >> text=not all can be true")
 
 
 def test_numbers_place_a_box_and_nonsense_is_refused_at_the_field(browser):

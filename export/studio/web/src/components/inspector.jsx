@@ -103,7 +103,7 @@ export function Inspector() {
           )}
           {!mine && !patch && <p class="quiet">no patch yet</p>}
           {!mine && description?.category_found === false && patch && (
-            <p class="hint">A {patch.category}: no other patch fits.</p>
+            <p class="hint">This patch shows: {patch.category}. None of {object.category} was free.</p>
           )}
         </div>
       </div>

@@ -167,6 +167,10 @@ export function Picture() {
   function end(event) {
     const now = drag.current;
     if (!now || event.pointerId !== now.pointer) return;
+    if (!objectOf(state.history.present, now.key)) {
+      cancel(); // removed by a key meanwhile
+      return;
+    }
     if (now.moved) {
       now.last = pointOf(event);
       cancelAnimationFrame(now.frame);
