@@ -7,7 +7,7 @@ import pytest
 from PIL import ImageDraw
 
 from rgan_tf import pictures
-from training.compare.entries import ABLATION, SYSTEMS
+from training.compare.entries import ABLATION, PARTS, SYSTEMS
 from training.evaluation.names import SYSTEMS as EVALUATED
 
 NAMES = ["sky", "cow"]
@@ -119,7 +119,7 @@ TITLES = [
     "retrieved patches",
     "real",
     *(f"{name} ({boxes} boxes)" for name in EVALUATED for boxes in ("predicted", "true")),
-    *(f"procedural 64-{name}" for name in (*SYSTEMS, *ABLATION)),
+    *(f"procedural 64-{name}" for name in (*SYSTEMS, *ABLATION, *PARTS)),
     "my_very_long_config_without_a_single_blank-retrievegan",
     "ein Wort: Donaudampfschifffahrtsgesellschaftskapitän",
 ]

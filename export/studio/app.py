@@ -145,7 +145,7 @@ class _Studio:
     async def layout(self, request: web.Request) -> web.Response:
         body = await self._body(request, MAX_GRAPH_BODY_BYTES, (GRAPH,), ())
         version = self._engine.find(read_version(body))
-        scene = self._scene({GRAPH: body[GRAPH]}, version)
+        scene = read_scene({GRAPH: body[GRAPH]}, version.model)
         names = ("objects", "triples", "boxes", "boxes_given")
         fields = {name: scene.request.fields[name] for name in names}
         (row,) = await self._run(version, ENCODE, [fields])
@@ -291,11 +291,8 @@ class _Studio:
 
     async def _read_scene(self, body: Mapping[str, Any], version: Any) -> Scene:
         if not body.get("own"):
-            return self._scene(body, version)
-        return await self._beside(self._reading, self._scene, body, version)
-
-    def _scene(self, body: Mapping[str, Any], version: Any) -> Scene:
-        return read_scene(body, version.model)
+            return read_scene(body, version.model)
+        return await self._beside(self._reading, read_scene, body, version.model)
 
     async def _draw(
         self, scene: Scene, draws: list[Draw], version: Any, *, has_image: bool

@@ -97,6 +97,11 @@ def read_graph(value: Any, model: ModelFolder) -> SceneGraph:
             )
     with told():
         graph = parse_scene_graph(value, GRAPH)
+    if len(graph.objects) != len(value["objects"]):  # positions elsewhere would be ambiguous
+        raise Refused(
+            f"{GRAPH}: objects: the model adds the node of the image itself; leave it out",
+            f"{GRAPH}.objects",
+        )
     check_fits(graph, model)
     return graph
 

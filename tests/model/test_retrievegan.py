@@ -296,7 +296,8 @@ def test_reconstruction_reads_the_own_patches_of_real_objects(networks, batch):
     assert np.abs(image - changed).max() > 1e-3
 
 
-@pytest.mark.parametrize("name", ["coco_128", pytest.param("vg_128", marks=pytest.mark.thorough)])
+@pytest.mark.thorough
+@pytest.mark.parametrize("name", ["coco_128", "vg_128"])
 def test_the_papers_settings_build_and_take_a_step(name, make_joint, make_batch, monkeypatch):
     """Random weights stand in for VGG-19; everything else is as the config says."""
     from rgan_tf.backbones import backbone as module

@@ -125,9 +125,8 @@ def half(tiny_config, vocabulary, pooled_backbone):
     return make
 
 
-@pytest.mark.parametrize(
-    "precision", [pytest.param("bfloat16", marks=pytest.mark.thorough), "float16"]
-)
+@pytest.mark.thorough
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
 def test_half_precision_learns_like_the_whole(half, batch, precision):
     model, whole = half(precision), half("float32")
     assert tf.keras.mixed_precision.global_policy().name == "float32"

@@ -46,7 +46,9 @@ def test_joint_stage_with_gradient_penalty(tiny_config, make_joint, make_batch):
     assert widest_of_step(make_joint(config), make_batch(config)) == 2
 
 
-@pytest.mark.parametrize("form", ["one_step", "iterative"])
+@pytest.mark.parametrize(
+    "form", [pytest.param("one_step", marks=pytest.mark.thorough), "iterative"]
+)
 def test_joint_stage_with_many_candidates(tiny_config, make_joint, reader, make_batch, form):
     config = replaced(
         tiny_config,

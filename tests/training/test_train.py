@@ -70,7 +70,8 @@ def test_a_finished_run_is_left_as_it_is(trained, copied, tiny_world, rgan):
     assert json.loads(reply.out) == {"run": str(copied), **before}
 
 
-@pytest.mark.parametrize("redraw", [pytest.param(0, marks=pytest.mark.thorough), 2])
+@pytest.mark.thorough
+@pytest.mark.parametrize("redraw", [0, 2])
 def test_stopped_and_continued_equals_never_stopped(
     trained_folder, tmp_path, config_file, tiny_world, rgan, monkeypatch, pooled_backbone, redraw
 ):

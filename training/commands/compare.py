@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from training.compare.entries import ABLATION, SYSTEMS
+from training.compare.entries import ABLATION, PARTS, SYSTEMS
 from training.evaluation.names import own_retrievers
+
+_ABLATIONS = {"losses": ABLATION, "parts": PARTS}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,16 +19,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--systems",
         nargs="+",
-        choices=(*SYSTEMS, *ABLATION, *own_retrievers()),
+        choices=(*SYSTEMS, *ABLATION, *PARTS, *own_retrievers()),
         default=list(SYSTEMS),
         metavar="SYSTEM",
-        help=f"rows per config: {', '.join((*SYSTEMS, *ABLATION))} (all but those without a loss), "
+        help=f"rows per config: {', '.join(SYSTEMS)} (these), {', '.join((*ABLATION, *PARTS))}, "
         "and the retrievers that RGAN_PLUGINS registers",
     )
     parser.add_argument(
         "--ablation",
-        action="store_true",
-        help="only retrievegan and the same without its retrieval losses (the paper's table 2)",
+        nargs="?",
+        choices=tuple(_ABLATIONS),
+        const="losses",
+        help="only retrievegan and the same without its retrieval losses (losses: the paper's "
+        "table 2), or without each part that is added to the paper (parts)",
     )
     parser.add_argument(
         "--set",
@@ -59,7 +64,7 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
         args.configs,
         args.data,
         args.out,
-        systems=("retrievegan", *ABLATION) if args.ablation else args.systems,
+        systems=("retrievegan", *_ABLATIONS[args.ablation]) if args.ablation else args.systems,
         overrides=args.overrides,
         split=args.split,
         seed=args.seed,

@@ -23,6 +23,23 @@ SYSTEMS = (
 ABLATION = ("no_selection_loss", "no_cooccurrence_loss", "no_retrieval_losses")
 """RetrieveGAN without its losses, as in the paper's table 2."""
 
+_PARTS: dict[str, tuple[str, ...]] = {
+    "no_composition": ("generator.composition=false",),
+    "no_masks": ("generator.masks=false",),
+    "no_skip": ("generator.skip=false",),
+    "no_feature_discriminator": (
+        "discriminators.feature=false",
+        "losses.adversarial_feature=0",
+    ),
+    "no_relit_patches": ("training.relit_patches=0",),
+    "no_exchanged_patches": ("training.exchanged_patches=0",),
+    "no_predicted_boxes": ("training.predicted_boxes=0",),
+    "no_frozen_start": ("retrieval.embedding_start=random",),
+    "paper_gradient": ("retrieval.gradient=paper", "retrieval.temperature_end=0.1"),
+}
+PARTS = tuple(_PARTS)
+"""RetrieveGAN without one of the parts that this project adds to the paper, each by itself."""
+
 SEES_THE_TRUTH = ("oracle_patches",)
 """Systems that get what users do not have: bounds, not rivals."""
 
@@ -35,8 +52,9 @@ _SETTINGS: dict[str, tuple[str, ...]] = {
     "no_selection_loss": ("losses.selection=0",),
     "no_cooccurrence_loss": ("losses.cooccurrence=0",),
     "no_retrieval_losses": ("losses.selection=0", "losses.cooccurrence=0"),
+    **_PARTS,
 }
-_PARTS_OF_A_RUN = ("sg2im", "pasted_canvas")  # taken from the retrievegan run, if there is one
+_WITHIN_A_RUN = ("sg2im", "pasted_canvas")  # taken from the retrievegan run, if there is one
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,7 +91,7 @@ def entries_of(configs: Mapping[str, Config], systems: Sequence[str]) -> list[En
 
     Args:
       configs: name given by the user -> resolved config.
-      systems: from `SYSTEMS`, `ABLATION` and the registered retrievers, without repeats.
+      systems: from `SYSTEMS`, `ABLATION`, `PARTS` and the registered retrievers, without repeats.
 
     Raises:
       BadInput: for an unknown system.
@@ -90,12 +108,12 @@ def entries_of(configs: Mapping[str, Config], systems: Sequence[str]) -> list[En
             if system == "sg2im" and joint > first:
                 settings = (f"sg2im.steps={joint}", "cooccurrence.steps=0", "training.steps=0")
                 steps = 0
-            elif system in _PARTS_OF_A_RUN:
+            elif system in _WITHIN_A_RUN:
                 run = base
             entries.append(
                 Entry(
                     name=f"{prefix}{system}",
-                    system="retrievegan" if system in ABLATION else system,
+                    system="retrievegan" if system in (*ABLATION, *PARTS) else system,
                     config=named,
                     run=run,
                     settings=settings,
@@ -110,8 +128,8 @@ def entries_of(configs: Mapping[str, Config], systems: Sequence[str]) -> list[En
 def _settings_of(system: str) -> tuple[str, ...]:
     if system in own_retrievers():
         return (f"retrieval.choice={system}", _NO_REDRAWS)
-    if system not in (*SYSTEMS, *ABLATION):
-        known = ", ".join((*SYSTEMS, *ABLATION, *own_retrievers()))
+    if system not in (*SYSTEMS, *ABLATION, *PARTS):
+        known = ", ".join((*SYSTEMS, *ABLATION, *PARTS, *own_retrievers()))
         raise BadInput(f"system {system}: unknown; known are {known}")
     return _SETTINGS.get(system, ())
 

@@ -295,6 +295,7 @@ def test_the_page_is_told_of_another_version(client, stub, graph):
     [
         ({"objects": ["sky", "zebra", "sky", "sky"]}, "graph.objects[1]"),
         ({"objects": []}, "graph.objects"),
+        ({"objects": ["__image__", "sky", "tree", "tree"]}, "graph.objects"),
         ({"objects": ["sky"] * 9, "boxes": None, "patches": None}, "graph"),
         ({"relationships": [[0, "beside", 1]]}, "graph.relationships"),
         ({"relationships": [[0, "above", 9]]}, "graph.relationships[0]"),

@@ -7,8 +7,9 @@ import dataclasses
 import yaml
 
 from rgan_tf import registered_names
-from rgan_tf.config import Config, config_from_dict
-from training.compare.entries import _SETTINGS, ABLATION, SYSTEMS, entries_of
+from rgan_tf.config import Config, config_from_dict, config_to_dict
+from training.compare.entries import _SETTINGS, ABLATION, PARTS, SYSTEMS, entries_of
+from training.configuration import named_config
 from training.evaluation.names import NAMES
 
 
@@ -67,3 +68,17 @@ def test_the_ablation_is_retrievegan_without_losses():
     entries = entries_of({"c.yaml": Config()}, ["retrievegan", *ABLATION])
     assert {entry.system for entry in entries} == {"retrievegan"}
     assert len({entry.settings for entry in entries}) == 4
+
+
+def test_every_part_is_on_in_the_shipped_config_and_off_in_its_row():
+    """A row that changes nothing would show nothing."""
+    config = named_config("street_64", [])
+    whole = config_to_dict(config)
+    entries = entries_of({"street_64": config}, ["retrievegan", *PARTS])
+    assert [entry.name for entry in entries] == ["retrievegan", *PARTS]
+    for entry in entries[1:]:
+        assert entry.system == "retrievegan" and entry.base == "retrievegan"
+        for setting in entry.settings:
+            key, value = setting.split("=")
+            section, name = key.split(".")
+            assert whole[section][name] != yaml.safe_load(value), setting
