@@ -148,7 +148,7 @@ def test_by_keyboard_alone(browser):
         press("Tab")
         assert "Own picture" in page.evaluate("document.activeElement.innerText")
         press("?")
-        assert page.is_visible("dialog >> text=Arrow keys")
+        page.wait_for_selector("dialog >> text=Arrow keys")
         press("Escape")
         studio.choose("house")
         page.focus("g.box[aria-label^='house']")

@@ -1,13 +1,17 @@
 /** Focuses an element; one that is not there yet when it comes, unless the focus moves meanwhile. */
 export function focusOn(selector) {
   let tries = 60; // frames
-  const focus = () => {
+  const isFocused = () => {
     const element = document.querySelector(selector);
     element?.focus();
-    if (element && element === document.activeElement) return;
-    if (tries === 60) document.activeElement?.blur(); // keys work meanwhile
-    tries -= 1;
-    if (tries && document.activeElement === document.body) requestAnimationFrame(focus);
+    return element && element === document.activeElement;
   };
-  focus();
+  const again = () => {
+    if (document.activeElement !== document.body || isFocused()) return;
+    tries -= 1;
+    if (tries) requestAnimationFrame(again);
+  };
+  if (isFocused()) return;
+  document.activeElement?.blur(); // keys work meanwhile
+  requestAnimationFrame(again);
 }

@@ -152,9 +152,11 @@ export function createSession({ api, store, lane: givenLane = null, now = () => 
     if (model && version !== undefined && version !== model.version) start();
   }
 
-  /** A version that is not served any more has a successor. */
+  /** Whether the version is not served any more; then its successor is asked for. */
   function checkGone(error) {
-    if (error instanceof Refused && error.status === 404) start();
+    const isGone = error instanceof Refused && error.status === 404;
+    if (isGone) start();
+    return isGone;
   }
 
   // ---- boxes and the image ------------------------------------------------------------------
@@ -208,8 +210,8 @@ export function createSession({ api, store, lane: givenLane = null, now = () => 
   }
 
   // Ids belong to a version, so it is named: another one refuses them.
-  const bodyOf = (scene) =>
-    JSON.stringify({ ...composeBody(scene, state().pool), version: state().model.version });
+  const pinned = (body) => JSON.stringify({ ...body, version: state().model.version });
+  const bodyOf = (scene) => pinned(composeBody(scene, state().pool));
 
   function wantImage(scene) {
     const body = bodyOf(scene);
@@ -230,11 +232,9 @@ export function createSession({ api, store, lane: givenLane = null, now = () => 
         composed.set(body, sample);
         // During a drag the image of a moment ago is shown; afterwards only that of the scene.
         if (body === composeKey || state().draft !== null) useImage(body, keys, sample);
-        checkVersion(reply);
       },
       (error) => {
-        checkGone(error);
-        if (error instanceof Replaced || body !== composeKey) return;
+        if (checkGone(error) || error instanceof Replaced || body !== composeKey) return;
         set({ waiting: false, error: { text: error.message, field: error.field ?? null } });
         say(error.message);
         wake();
@@ -304,14 +304,13 @@ export function createSession({ api, store, lane: givenLane = null, now = () => 
     await shown();
     if (!objectOf(present(), key)) throw new Replaced();
     const { version } = state().model;
-    const body = JSON.stringify({ ...candidatesBody(present(), state().pool, key), version });
+    const body = pinned(candidatesBody(present(), state().pool, key));
     const known = candidates.get(body);
     if (known) return known;
     const reply = await lane.put("candidates", (signal) => api.post("candidates", body, signal));
     if (version !== state().model.version) throw new Replaced();
     candidates.set(body, reply.candidates);
     remember(reply.candidates);
-    checkVersion(reply);
     return reply.candidates;
   }
 
@@ -332,6 +331,7 @@ export function createSession({ api, store, lane: givenLane = null, now = () => 
 
   function tell(error) {
     if (error instanceof Replaced) return;
+    checkGone(error);
     say(error.message);
     notice(error.message);
   }
@@ -550,19 +550,19 @@ export function createSession({ api, store, lane: givenLane = null, now = () => 
     }
     const scene = { ...free, draw: { ...free.draw, seed: after ?? free.draw.seed } };
     const count = Math.min(SAMPLES, model.limits.draws);
-    const body = JSON.stringify(samplesBody(scene, pool, count, model.limits.seed));
+    const body = pinned(samplesBody(scene, pool, count, model.limits.seed));
     const mine = { open: true, body, about, keys };
     set({ samples: mine });
     try {
       const reply = await lane.put("samples", (signal) => api.post("compose", body, signal), {
         urgent: true,
       });
-      checkVersion(reply);
       if (state().samples?.body !== body) return;
       set({ samples: { ...mine, open: state().samples.open, rows: reply.samples } });
       say(`${reply.samples.length} samples are ready.`);
     } catch (error) {
       if (error instanceof Replaced) return;
+      checkGone(error);
       if (state().samples?.body === body) set({ samples: { ...mine, error: error.message } });
       say(error.message);
     }
@@ -682,7 +682,7 @@ export function createSession({ api, store, lane: givenLane = null, now = () => 
   const archive = async () => {
     await shown();
     return lane.put("export", (signal) =>
-      api.exported(JSON.stringify(exportBody(present(), state().pool)), signal),
+      api.exported(pinned(exportBody(present(), state().pool)), signal),
     );
   };
 
