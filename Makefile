@@ -16,7 +16,7 @@ $(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { \
     "$$($(PYTHON) --version 2>&1); name another: make install PYTHON=python3.11" >&2; exit 2; }
 endef
 
-.PHONY: install demo studio web test test-all test-beside test-slow lint format docs clean
+.PHONY: install demo studio web browser test test-all test-beside test-slow lint format docs clean
 
 install: $(STAMP)
 
@@ -36,6 +36,13 @@ studio: $(STAMP)
 # The page of the studio from its sources, into export/studio/static. Needs Node 20; users do not.
 web:
 	cd export/studio/web && npm ci --ignore-scripts --no-audit --no-fund && npm test && npm run build
+
+# A browser from Debian's packages and the Node packages of the page, for the tests of the studio.
+BROWSER := chromium fonts-dejavu-core
+browser: $(STAMP)
+	command -v chromium >/dev/null || { apt-get update -qq && \
+	  apt-get install -y -qq --no-install-recommends $(BROWSER) >/dev/null; }
+	cd export/studio/web && npm ci --ignore-scripts --no-audit --no-fund --silent
 
 # Two processes, each with whole files: most of a test's time is spent tracing, on one core. Files
 # start in the order of tests/plugins/two_workers.py.
