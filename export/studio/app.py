@@ -42,7 +42,7 @@ from export.signatures import (
     RETRIEVE_ONLY,
 )
 from export.studio.archive import build_archive
-from export.studio.description import describe_model, describe_patch, read_demo_graphs
+from export.studio.description import describe_model, describe_patch, read_demo_graphs, with_codes
 from export.studio.documents import open_document
 from export.studio.engine import Engine
 from export.studio.guard import JSON_TYPES, PICTURE_TYPES, Guard, add_headers, check_type
@@ -180,7 +180,7 @@ class _Studio:
             image = reply["image_bytes"] if has_image else None
             samples.append(
                 {
-                    **describe_sample(scene.request, reply, draw, version.model),
+                    **with_codes(describe_sample(scene.request, reply, draw, version.model)),
                     "order": [int(position) for position in reply["order"] if position >= 0],
                     "image": None if image is None else base64.b64encode(image).decode("ascii"),
                 }

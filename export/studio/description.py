@@ -82,6 +82,18 @@ def describe_patch(number: int, model: ModelFolder) -> dict[str, Any]:
     return {"id": number, **row, "code": licence_code(row["licence"] or "")}
 
 
+def with_codes(sample: dict[str, Any]) -> dict[str, Any]:
+    """A sample of `describe_sample` whose patches of the bank have the `code` of their licence."""
+
+    def described(patch: dict[str, Any]) -> dict[str, Any]:
+        if patch["id"] is None:  # the user's own, or none
+            return patch
+        return {**patch, "code": licence_code(patch["licence"] or "")}
+
+    objects = [{**item, "patch": described(item["patch"])} for item in sample["objects"]]
+    return {**sample, "objects": objects}
+
+
 def _examples(
     graphs: list[dict[str, Any]],
     vocabulary: Vocabulary,

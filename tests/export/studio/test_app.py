@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from rgan_tf.bank.licences import licence_code
 from rgan_tf.storage.image import decode_image, encode_png, resize_image
 from tests.export.studio.stub_engine import COUNTS, NAMES, SCALE, K, colour_of, crop_png
 
@@ -94,6 +95,12 @@ def test_without_an_image_the_model_draws_none(client, stub, graph):
     assert sample["image"] is None and stub.engine.calls[-1] == (1, "retrieve", 1)
     (drawn,) = compose(client, graph)
     assert ids_of(drawn) == ids_of(sample)
+
+
+def test_every_patch_says_the_code_of_its_licence(client, graph):
+    (sample,) = compose(client, graph)
+    patches = [item["patch"] for item in sample["objects"]]
+    assert [patch["code"] for patch in patches] == [licence_code(one["licence"]) for one in patches]
 
 
 def test_own_pictures_come_as_they_were_answered(client, graph, picture):

@@ -176,6 +176,30 @@ def test_a_server_that_restarts_in_the_middle_of_a_drag(browser):
     context.close()
 
 
+def test_an_answer_that_comes_while_a_box_is_held_counts_when_it_is_let_go(browser):
+    engine = StubEngine()
+    with opened(browser, engine) as studio:
+        page, mouse = studio.page, studio.page.mouse
+        studio.add("sky", "tree")
+        start = studio.middle("tree")
+        patch = studio.patch()
+        engine.delay_s = 0.3
+        page.click(".word:has(span:text-is('house'))")
+        studio.choose("tree")
+        page.keyboard.press("r")  # waits for the image
+        mouse.move(*studio.place(*start))
+        mouse.down()
+        mouse.move(*studio.place(start[0] - 0.1, start[1]), steps=3)
+        studio.settle()  # the image is that of the scene before the box is let go
+        page.wait_for_timeout(_PAUSE)
+        engine.delay_s = 0.0
+        mouse.up()
+        page.wait_for_function(f"() => !document.body.innerText.includes('patch {patch} ')")
+        studio.choose("house")
+        page.keyboard.press("l")
+        page.wait_for_selector("text='Locked'")  # it has its patch
+
+
 def test_work_goes_on_without_a_server_and_is_drawn_when_it_is_back(browser):
     context = browser.new_context(viewport=DESKTOP)
     with contextlib.ExitStack() as server:

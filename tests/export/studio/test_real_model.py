@@ -109,7 +109,7 @@ def _ids(sample) -> list:
     return [item["patch"]["id"] for item in sample["objects"]]
 
 
-def test_composed_pictures_are_those_of_rgan_generate(client, generate, write_graph):
+def test_composed_pictures_are_those_of_rgan_generate(client, generate, exported, write_graph):
     out = generate(write_graph(GRAPH), "--samples", 3, "--seed", 5, "--temperature", 2)
     draws = [{"seed": seed, "temperature": 2} for seed in (5, 6, 7)]
     reply = client.post("/api/compose", {"graph": GRAPH, "draws": draws}).json
@@ -117,6 +117,8 @@ def test_composed_pictures_are_those_of_rgan_generate(client, generate, write_gr
     for number, sample in enumerate(reply["samples"], start=1):
         assert _image(sample) == (out / f"sample-{number:04d}.png").read_bytes()
         expected = json.loads((out / f"sample-{number:04d}.json").read_text())
+        for item in sample["objects"]:  # what it says beyond: the licence's code
+            assert item["patch"].pop("code") == exported.code_of(item["patch"]["id"])
         assert expected == {"image": expected["image"]} | {
             key: value for key, value in sample.items() if key not in ("image", "order")
         }

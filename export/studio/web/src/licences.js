@@ -1,4 +1,4 @@
-// Licences as short codes, as rgan_tf/bank/licences.py reads their names.
+// Licences as short codes, which the server reads from their names.
 
 /** From the freest to the strictest; what is not understood or not recorded comes last. */
 export const CODES = [
@@ -13,46 +13,6 @@ export const CODES = [
   "other",
   "unknown",
 ];
-
-const WORDS = {
-  attribution: "BY",
-  by: "BY",
-  noncommercial: "NC",
-  nc: "NC",
-  sharealike: "SA",
-  sa: "SA",
-  noderivs: "ND",
-  noderivatives: "ND",
-  nd: "ND",
-};
-const IGNORED = ["cc", "creative", "commons", "licence", "license", "generic", "international"];
-const PUBLIC_DOMAIN = [
-  "no known copyright restrictions",
-  "united states government work",
-  "public domain",
-  "public domain mark",
-  "public domain dedication",
-  "cc0",
-  "pdm",
-  "public-domain",
-];
-
-/** The code of a licence's name. */
-export function licenceCode(name) {
-  const text = String(name ?? "").toLowerCase().split(/\s+/).filter(Boolean).join(" ");
-  if (!text || text === "unknown") return "unknown";
-  if (text === "built-in" || text === "procedural") return "built-in";
-  if (PUBLIC_DOMAIN.includes(text) || /^cc0( 1\.0)?( .*)?$/.test(text)) return "public-domain";
-  const code = text
-    .split(/[\s\-_/]+/)
-    .filter((word) => !/^[\d.]+$/.test(word) && !IGNORED.includes(word))
-    .map((word) => (Object.hasOwn(WORDS, word) ? WORDS[word] : "?"))
-    .join("-");
-  return CODES.includes(code) ? code : "other";
-}
-
-/** The code of a patch as the server describes it. */
-export const codeOf = (patch) => patch.code ?? licenceCode(patch.licence);
 
 const rank = (code) => (CODES.includes(code) ? CODES.indexOf(code) : CODES.length);
 

@@ -3,7 +3,6 @@ import { Refused } from "./api.js";
 import { createCache } from "./cache.js";
 import { checksum } from "./files.js";
 import { createLane, Replaced } from "./lane.js";
-import { codeOf } from "./licences.js";
 import { fromOpened, toProject } from "./project.js";
 import { derived } from "./relations.js";
 import {
@@ -19,6 +18,7 @@ import {
   changed,
   drawnWith,
   emptyScene,
+  filled,
   freed,
   nameOf,
   objectOf,
@@ -215,7 +215,10 @@ export function createSession({ api, store, lane: givenLane = null, now = () => 
 
   function wantImage(scene) {
     const body = bodyOf(scene);
-    if (body === composeKey) return;
+    if (body === composeKey) {
+      rest();
+      return;
+    }
     const dragging = state().draft !== null;
     composeKey = body;
     const keys = scene.objects.map(({ key }) => key);
@@ -245,13 +248,10 @@ export function createSession({ api, store, lane: givenLane = null, now = () => 
   function useImage(body, keys, sample) {
     const objects = {};
     const known = { ...state().known };
-    const ids = new Map();
     keys.forEach((key, position) => {
       const one = sample.objects[position];
       objects[key] = one;
-      if (one.patch.id === null || one.patch.id === undefined) return;
-      known[one.patch.id] = one.patch;
-      ids.set(key, one.patch.id);
+      if (one.patch.id !== null) known[one.patch.id] = one.patch;
     });
     const isLast = body === composeKey;
     set({
@@ -260,21 +260,27 @@ export function createSession({ api, store, lane: givenLane = null, now = () => 
       waiting: !isLast,
       error: isLast ? null : state().error,
     });
-    if (!isLast || state().draft !== null) return;
-    settle(ids, sample);
+    rest();
+  }
+
+  /** Nothing is held or awaited any more; the answer may have come while a box was held. */
+  function rest() {
+    if (state().waiting || state().draft) return;
+    settle();
     wake();
   }
 
   /** Keeps what was chosen: the image of the filled scene is the same, so it is not asked for. */
-  function settle(ids, sample) {
-    const open = present().objects.some((one) => one.patch === null && one.own === null);
-    if (!open) return;
+  function settle() {
+    const sample = composed.get(composeKey);
     const scene = present();
-    const after = { ...scene, objects: scene.objects.map((one) => ({ ...one })) };
-    for (const one of after.objects) {
-      if (one.patch === null && one.own === null) one.patch = ids.get(one.key) ?? null;
-    }
-    const body = bodyOf(after);
+    const ids = new Map();
+    scene.objects.forEach(({ key, patch, own }, position) => {
+      const id = sample?.objects[position].patch.id ?? null;
+      if (patch === null && own === null && id !== null) ids.set(key, id);
+    });
+    if (!ids.size) return;
+    const body = bodyOf(filled(scene, ids));
     composed.set(body, sample);
     composeKey = body;
     store.dispatch({ type: "settle", ids });
@@ -591,12 +597,12 @@ export function createSession({ api, store, lane: givenLane = null, now = () => 
   async function setLicences(codes) {
     const refused = (one) => {
       const patch = one.own === null && one.patch !== null ? state().known[one.patch] : null;
-      return codes !== null && patch && !codes.includes(codeOf(patch));
+      return codes !== null && patch && !codes.includes(patch.code);
     };
     const held = present().objects.filter((one) => one.locked && refused(one));
     if (held.length) {
       const names = held.map(
-        (one) => `${nameOf(present(), one.key)} (${codeOf(state().known[one.patch])})`,
+        (one) => `${nameOf(present(), one.key)} (${state().known[one.patch].code})`,
       );
       const answer = await ask({
         title: "Locked patches under these licences",

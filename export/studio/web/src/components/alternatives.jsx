@@ -1,7 +1,6 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import { useStudio } from "../context.js";
 import { Replaced } from "../lane.js";
-import { codeOf } from "../licences.js";
 import { candidatesBody } from "../requests.js";
 import { Segments, Thumb } from "./parts.jsx";
 
@@ -97,7 +96,7 @@ export function Alternatives({ object, name }) {
         {list.map((one, position) => {
           const chosen = one.id === patch;
           const distance = ORDERS[by].distance(one);
-          const words = `Patch ${one.id}, ${one.category}, number ${position + 1}, ${codeOf(one)}`;
+          const words = `Patch ${one.id}, ${one.category}, number ${position + 1}, ${one.code}`;
           return (
             <li key={one.id}>
               <button

@@ -1,5 +1,5 @@
 import { useStudio } from "../context.js";
-import { codeOf, hints, safeUrl, strictestFirst } from "../licences.js";
+import { hints, safeUrl, strictestFirst } from "../licences.js";
 import { nameOf } from "../scene.js";
 import { Thumb } from "./parts.jsx";
 
@@ -21,8 +21,8 @@ export function Source({ patch }) {
     <dl class="source">
       <dt>Licence</dt>
       <dd>
-        {codeOf(patch)}
-        {patch.licence && patch.licence !== codeOf(patch) && (
+        {patch.code}
+        {patch.licence && patch.licence !== patch.code && (
           <span class="quiet"> {patch.licence}</span>
         )}
       </dd>
@@ -52,7 +52,7 @@ export function Source({ patch }) {
 export function Credits() {
   const { scene, patchOf } = useStudio();
   const parts = scene.objects.map((one) => ({ one, patch: patchOf(one) }));
-  const codes = strictestFirst(parts.filter(({ patch }) => patch).map(({ patch }) => codeOf(patch)));
+  const codes = strictestFirst(parts.filter(({ patch }) => patch).map(({ patch }) => patch.code));
   const own = scene.objects.some((one) => one.own !== null);
   return (
     <section class="panel credits" aria-labelledby="credits-title">
@@ -82,7 +82,7 @@ export function Credits() {
                 <Thumb id={patch?.id ?? one.patch} own={one.own} />
                 <span>{nameOf(scene, one.key)}</span>
                 <span class="quiet">
-                  {one.own !== null ? "your own" : patch ? codeOf(patch) : "no patch yet"}
+                  {one.own !== null ? "your own" : patch ? patch.code : "no patch yet"}
                 </span>
               </summary>
               {patch ? <Source patch={patch} /> : <p class="hint">Nothing is recorded.</p>}

@@ -1,5 +1,4 @@
 import { useStudio } from "../context.js";
-import { codeOf } from "../licences.js";
 import { MODES } from "../scene.js";
 import { Button, NumberField, Select } from "./parts.jsx";
 
@@ -27,7 +26,7 @@ function Licences() {
       {model.licences.map(({ code, patches }) => {
         const used = scene.objects.filter((one) => {
           const patch = patchOf(one);
-          return patch && codeOf(patch) === code;
+          return patch && patch.code === code;
         }).length;
         return (
           <label class="check" key={code}>

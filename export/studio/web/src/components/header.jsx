@@ -222,7 +222,7 @@ export function Notices({ turn }) {
         </p>
       )}
       {state.notices.map((one) => (
-        <p class="notice" key={one.id}>
+        <p class="notice passing" key={one.id}>
           <span>{one.text}</span>
           <Button
             icon="close"

@@ -1,7 +1,6 @@
 import { useRef } from "preact/hooks";
 import { useStudio } from "../context.js";
 import { height, width, withNumber } from "../geometry.js";
-import { codeOf } from "../licences.js";
 import { nameOf, objectOf, withBox, withCategory } from "../scene.js";
 import { wrongRelations } from "../wrong.js";
 import { Alternatives } from "./alternatives.jsx";
@@ -97,7 +96,7 @@ export function Inspector() {
           {mine && <p class="quiet">your own picture</p>}
           {!mine && patch && (
             <p class="quiet">
-              patch {patch.id} · {codeOf(patch)}
+              patch {patch.id} · {patch.code}
               {object.locked && " · locked"}
             </p>
           )}
