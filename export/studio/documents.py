@@ -161,7 +161,7 @@ def _open_graph(value: Any) -> Opened:
     with told("document"):
         graph = parse_scene_graph(value, GRAPH)
     kept = {i: patch for i, patch in enumerate(graph.patches) if isinstance(patch, int)}
-    return Opened(graph, kept, sorted(kept), messages=_lost_files(graph.patches))
+    return Opened(graph, kept, sorted(kept), messages=_lost_files(graph))
 
 
 def _open_sample(value: dict[str, Any], model: ModelFolder) -> Opened:
@@ -186,7 +186,7 @@ def _open_sample(value: dict[str, Any], model: ModelFolder) -> Opened:
         draw = {key: value.get(key) for key in ("mode", "seed", "temperature")}
         draw["repeats"] = value.get("repeats_allowed")
         draw = read_draw(draw, "draw", model)
-    messages += _lost_files(drawn.graph.patches)
+    messages += _lost_files(drawn.graph)
     return Opened(drawn.graph, kept, locks, draw=draw, messages=messages)
 
 
@@ -214,7 +214,7 @@ def _open_project(value: dict[str, Any], model: ModelFolder) -> Opened:
     studio = studio if isinstance(studio, dict) else {}
     made_by = made_by if isinstance(made_by, dict) else {}
     count = len(places)
-    messages = _lost_files(graph.patches)
+    messages = _lost_files(graph)
 
     own = read_foreign_own(studio.get("own"), max(places) + 1, model.sizes.own_patch)
     own = {places.index(i): data for i, data in own.items() if i in places}
@@ -284,10 +284,10 @@ def _dropped(count: int) -> list[str]:
     return [f"{patches} chosen from another bank and {'is' if count == 1 else 'are'} drawn anew"]
 
 
-def _lost_files(patches) -> list[str]:
+def _lost_files(graph: SceneGraph) -> list[str]:
     return [
-        f"objects[{i}]: the image file {one_line(patch, _SHOWN)} is not read from disk; add it "
-        "again"
-        for i, patch in enumerate(patches)
+        f"{one_line(category, _SHOWN)} (objects[{i}]): the image file {one_line(patch, _SHOWN)} is "
+        "not read from disk; add it again, or open the project.json of the same ZIP, which has it"
+        for i, (category, patch) in enumerate(zip(graph.objects, graph.patches, strict=True))
         if isinstance(patch, str)
     ]
