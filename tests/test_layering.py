@@ -16,6 +16,7 @@ ROOMS = (
     ("errors", "plugins", "near_names", "registered_names", "refusals", "vocabulary", "storage"),
     ("seeds", "fixed_order"),
     ("progress", "pictures", "scene_graph", "contradictions", "config", "released", "adapters"),
+    ("devices",),
     ("exported", "backbones", "annotations", "world", "bank", "graph", "retrieval", "losses"),
     ("data", "generator", "discriminators", "metrics", "model", "runs", "places", "cli"),
 )

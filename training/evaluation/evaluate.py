@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rgan_tf import released
+from rgan_tf.devices import grow_gpu_memory
 from rgan_tf.errors import BadInput
 from rgan_tf.retrieval.retriever import Retriever
 from rgan_tf.runs import open_run
@@ -80,6 +81,7 @@ def evaluate(
         raise BadInput(f"--only {only}: must be one of {', '.join(TASKS)}")
     if out and Path(out).exists() and not Path(out).is_dir():
         raise BadInput(f"--out {out}: is a file; name a folder")
+    grow_gpu_memory()
     name = str(run)
     opened = open_run(name)
     prepared = open_data_of(opened, name, data)
