@@ -9,7 +9,7 @@ import tensorflow as tf
 from rgan_tf.generator.layout import box_coverage
 from rgan_tf.model.flops import count_flops
 from rgan_tf.rivals.sg2im.discriminators import build_discriminators
-from rgan_tf.rivals.sg2im.graph_network import GraphConvolution
+from rgan_tf.rivals.sg2im.encoder import GraphConvolution
 from rgan_tf.rivals.sg2im.layout import scene_layout
 from rgan_tf.rivals.sg2im.model import relation_loss, squared_box_loss
 from rgan_tf.rivals.sg2im.networks import Sg2imRival
@@ -36,7 +36,7 @@ def graph(scaled):
 
 @pytest.fixture(scope="module")
 def encoding(scaled, graph):
-    return scaled.encode(graph)
+    return scaled.encoder(graph)
 
 
 def noise_of(networks, seed: int, rows: int) -> tf.Tensor:
@@ -45,7 +45,7 @@ def noise_of(networks, seed: int, rows: int) -> tf.Tensor:
 
 def test_public_size_has_the_public_counts(tables, counted):
     coco = Sg2imRival(tables(185, 7), PUBLIC, relations=True)
-    assert [counted(layer) for layer in coco.graph_network.convolutions] == [1_116_416] * 5
+    assert [counted(layer) for layer in coco.encoder.convolutions] == [1_116_416] * 5
     assert counted(coco.box_network) == 68_100
     assert counted(coco.mask_network) == 591_489
     assert counted(coco.decoder) == 21_752_707
@@ -76,7 +76,7 @@ def test_our_size_keeps_to_the_operations_of_an_image(scaled, counted):
 
 
 def test_shapes(scaled, graph, encoding):
-    boxes, masks = scaled.predict_boxes(encoding), scaled.predict_masks(encoding)
+    boxes, masks = scaled.predict_boxes(graph, encoding), scaled.predict_masks(encoding)
     assert boxes.shape == (2, 8, 4)
     assert masks.shape == (2, 8, 16, 16)
     assert 0 < masks.numpy().min() and masks.numpy().max() < 1
@@ -149,7 +149,7 @@ def test_masks_learn_through_the_layout_and_not_beside_true_ones(tiny_rival, sce
     networks = tiny_rival("sg2im").networks
     variables = networks.mask_network.trainable_variables
     with tf.GradientTape(persistent=True) as tape:
-        encoding = networks.encode(scenes)
+        encoding = networks.encoder(scenes)
         noise = noise_of(networks, 0, 4)
         predicted = networks.predict_masks(encoding)
         losses = [
@@ -172,7 +172,7 @@ def test_noise_is_the_only_source_of_diversity(scaled, graph, encoding):
     other = draw(3, 2)
     assert np.abs(first[0] - other[0]).max() > 1e-3
     np.testing.assert_allclose(first[1], other[1], atol=1e-6)  # its seed is the same
-    boxes, masks = scaled.predict_boxes(encoding), scaled.predict_masks(encoding)
+    boxes, masks = scaled.predict_boxes(graph, encoding), scaled.predict_masks(encoding)
     noises = [noise_of(scaled, seed, 2) for seed in (1, 2)]
     assert abs(float(tf.reduce_mean(noises[0]))) < 0.01
     assert abs(float(tf.math.reduce_std(noises[0])) - 1) < 0.01
@@ -223,9 +223,9 @@ def test_relation_head_teaches_boxes_and_embeddings_only(tiny_rival, scenes, rea
     with tf.GradientTape(persistent=True) as tape:
         terms = model.compute_terms(scenes, tf.constant(0))
         loss = tf.reduce_sum(terms.generator["relation"])
-    for part in (networks.box_network, networks.graph_network, networks.relation_head):
+    for part in (networks.box_network, networks.encoder, networks.relation_head):
         assert reached(tape, loss, part.trainable_variables)
-    embedding = networks.graph_network.object_embedding.trainable_variables
+    embedding = networks.encoder.object_embedding.trainable_variables
     assert reached(tape, loss, embedding)
     for part in (networks.decoder, networks.mask_network):
         assert not reached(tape, loss, part.trainable_variables)
@@ -251,7 +251,7 @@ def test_box_loss_reaches_boxes_and_graph_but_no_image(tiny_rival, scenes, reach
         losses = {name: tf.reduce_sum(term) for name, term in terms.generator.items()}
     boxes = networks.box_network.trainable_variables
     assert reached(tape, losses["box"], boxes)
-    assert reached(tape, losses["box"], networks.graph_network.trainable_variables)
+    assert reached(tape, losses["box"], networks.encoder.trainable_variables)
     assert not reached(tape, losses["box"], networks.decoder.trainable_variables)
     # Images are drawn in the true boxes.
     assert not reached(tape, losses["reconstruction"], boxes)

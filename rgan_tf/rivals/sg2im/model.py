@@ -79,9 +79,9 @@ class Sg2imRivalModel(RivalModel):
         def row_seeds(purpose: Purpose) -> tf.Tensor:
             return self.batch_seeds(purpose, first_row, tf.shape(objects)[0])  # [B, 2]
 
-        encoding = self.networks.encode(graph)
+        encoding = self.networks.encoder(graph)
         mask = encoding.object_mask  # [B, O]
-        predicted = self.networks.predict_boxes(encoding)  # [B, O, 4]
+        predicted = self.networks.predict_boxes(graph, encoding)  # [B, O, 4]
         masks = self.networks.predict_masks(encoding)  # [B, O, M, M]
         noise = self.networks.draw_noise(row_seeds(Purpose.LAYOUT_NOISE))  # [B, H, W, 32]
         fake = self.networks.draw(encoding, boxes, masks, noise)  # [B, H, W, 3]

@@ -42,7 +42,7 @@ class Sg2imRival(RivalNetworks):
         super().__init__(**kwargs)
         self.image_size = image_size
         self.noise_channels = sizes.noise_channels
-        self.graph_network = GraphNetwork(
+        self.encoder = GraphNetwork(
             num_objects=vocabulary.num_objects,
             num_predicates=vocabulary.num_predicates,
             width=sizes.width,
@@ -66,15 +66,14 @@ class Sg2imRival(RivalNetworks):
         graph = {"objects": tf.zeros([1, 1], tf.int32), "triples": tf.fill([1, 1, 3], -1)}
         drawing = self.synthesise(graph, None, tf.zeros([1], tf.int32))
         if self.relation_head is not None:
-            embeddings = self.graph_network(graph).embeddings  # [1, 2, W]
+            embeddings = self.encoder(graph).embeddings  # [1, 2, W]
             self.relation_head(drawing.boxes, embeddings[:, :-1], graph["triples"])
 
-    def encode(self, graph: Graph) -> Encoding:
-        """Vectors of all objects; see `GraphNetwork`."""
-        return self.graph_network(graph)
+    def predict_boxes(self, graph: Graph, encoding: Encoding) -> tf.Tensor:
+        """[B, O, 4] float32, valid boxes of all objects but `__image__`.
 
-    def predict_boxes(self, encoding: Encoding) -> tf.Tensor:
-        """[B, O, 4] float32, valid boxes of all objects but `__image__`."""
+        Called as that of our own networks, which read the graph too.
+        """
         return self.box_network(encoding.vectors[:, :-1])
 
     def predict_masks(self, encoding: Encoding) -> tf.Tensor:
@@ -119,9 +118,9 @@ class Sg2imRival(RivalNetworks):
 
     def synthesise(self, graph: Graph, boxes: tf.Tensor | None, seeds: tf.Tensor) -> Drawing:
         """See `RivalNetworks.synthesise`."""
-        encoding = self.encode(graph)
+        encoding = self.encoder(graph)
         if boxes is None:
-            boxes = self.predict_boxes(encoding)  # [B, O, 4]
+            boxes = self.predict_boxes(graph, encoding)  # [B, O, 4]
         boxes *= tf.cast(encoding.object_mask, tf.float32)[..., tf.newaxis]  # [B, O, 4]
         noise = self.draw_noise(derive_row_seeds(seeds, Purpose.LAYOUT_NOISE))  # [B, H, W, 32]
         return Drawing(self.draw(encoding, boxes, self.predict_masks(encoding), noise), boxes)
