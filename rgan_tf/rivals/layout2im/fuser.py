@@ -74,7 +74,7 @@ class ConvolutionalLstm(tf.keras.layers.Layer):
         states = []
         for step in range(steps):
             gates = inputs[:, step] + self.of_state(hidden)  # [B, h, w, 4 c]
-            reads, keeps, writes, candidate = tf.split(gates, 4, axis=-1)  # [B, h, w, c] each
+            reads, keeps, candidate, writes = tf.split(gates, 4, axis=-1)  # [B, h, w, c] each
             new_cell = tf.sigmoid(keeps) * cell + tf.sigmoid(reads) * tf.tanh(candidate)
             new_hidden = tf.sigmoid(writes) * tf.tanh(new_cell)  # [B, h, w, c]
             is_read = is_there[:, step, tf.newaxis, tf.newaxis, tf.newaxis]  # [B, 1, 1, 1]
