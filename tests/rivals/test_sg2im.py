@@ -9,7 +9,7 @@ import tensorflow as tf
 from rgan_tf.generator.layout import box_coverage
 from rgan_tf.model.flops import count_flops
 from rgan_tf.rivals.sg2im.discriminators import build_discriminators
-from rgan_tf.rivals.sg2im.encoder import GraphConvolution
+from rgan_tf.rivals.sg2im.graph_network import GraphConvolution
 from rgan_tf.rivals.sg2im.layout import scene_layout
 from rgan_tf.rivals.sg2im.model import relation_loss, squared_box_loss
 from rgan_tf.rivals.sg2im.networks import Sg2imRival
