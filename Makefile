@@ -16,7 +16,7 @@ $(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { \
     "$$($(PYTHON) --version 2>&1); name another: make install PYTHON=python3.11" >&2; exit 2; }
 endef
 
-.PHONY: install demo test test-all test-beside test-slow lint format docs clean
+.PHONY: install demo studio test test-all test-beside test-slow lint format docs clean
 
 install: $(STAMP)
 
@@ -28,6 +28,10 @@ $(STAMP): setup.cfg pyproject.toml constraints.txt
 
 demo: $(STAMP)
 	$(RUN)/rgan demo
+
+# A page to compose pictures on; makes the demo's model first if there is none.
+studio: $(STAMP)
+	$(RUN)/rgan studio $(STUDIO_ARGS)
 
 # Two processes, each with whole files: most of a test's time is spent tracing, on one core. Files
 # start in the order of tests/plugins/two_workers.py.

@@ -32,13 +32,19 @@ def check_same_patches(drawn: DrawnGraph, model: ModelFolder, source: str) -> No
         described = drawn.patches[position] if drawn.patches else None
         if described is None:
             continue
-        number = described["id"]
-        row = model.provenance[number] if 0 <= number < len(model.provenance) else None
-        if row is None or any(described.get(key, row[key]) != row[key] for key in row):
+        if not is_same_patch(described, model):
             raise BadInput(
-                f"{source}: objects[{position}]: patch {number} is another one in {model.folder}; "
+                f"{source}: objects[{position}]: patch {described['id']} is another one in "
+                f"{model.folder}; "
                 "the sample was made with another model or version, so name that one with --model"
             )
+
+
+def is_same_patch(described: dict[str, Any], model: ModelFolder) -> bool:
+    """Whether a sample's description of a patch, with its id, fits the model's patch of that id."""
+    number = described["id"]
+    row = model.provenance[number] if 0 <= number < len(model.provenance) else None
+    return row is not None and all(described.get(key, row[key]) == row[key] for key in row)
 
 
 def check_can_change(

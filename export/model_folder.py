@@ -1,7 +1,7 @@
 """Opens exported models, and writes what accompanies the SavedModel.
 
     VERSION/saved_model.pb, variables/     what TensorFlow loads
-    VERSION/assets.extra/signature.json    sizes, limits, endpoints (`export.signatures`)
+    VERSION/assets.extra/signature.json    sizes, scale, limits, endpoints (`export.signatures`)
     VERSION/assets.extra/vocabulary.json   names and ids
     VERSION/assets.extra/licences.json     codes in the order of the field licences_refused
     VERSION/assets.extra/config.yaml       the resolved config of the run
@@ -23,7 +23,16 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from export.signatures import OUTPUTS, Field, Sizes, describe, sizes_from_description
+from export.signatures import (
+    CANDIDATES,
+    OUTPUTS,
+    Field,
+    Sizes,
+    describe,
+    endpoints_of,
+    scale_from_description,
+    sizes_from_description,
+)
 from export.signatures import VERSION as CONTRACT
 from rgan_tf.bank.licences import CODES
 from rgan_tf.errors import CorruptData
@@ -58,6 +67,8 @@ class ModelFolder:
       licences: codes of its patches' licences, in the order of the field `licences_refused`.
       manifest: origin, index and files.
       contract: version of its endpoints' contract.
+      scale: what multiplies the distances of the selection step to give logits; None if its
+        retriever has no such number, or the model is of an earlier version and does not tell.
     """
 
     folder: Path
@@ -66,6 +77,7 @@ class ModelFolder:
     licences: tuple[str, ...]
     manifest: dict[str, Any]
     contract: int = CONTRACT
+    scale: float | None = None
 
     @property
     def version(self) -> str:
@@ -83,6 +95,21 @@ class ModelFolder:
     def avoids_repeats(self) -> bool:
         """Whether it repeats a patch within a scene only on request or for lack of others."""
         return self.contract >= 4
+
+    @property
+    def endpoints(self) -> tuple[str, ...]:
+        """Names of its endpoints; earlier versions have fewer."""
+        return endpoints_of(self.contract)
+
+    @property
+    def has_candidates(self) -> bool:
+        """Whether it tells the candidates of an object, pixels of any patch, and its neighbours."""
+        return CANDIDATES in self.endpoints
+
+    @property
+    def candidates(self) -> int:
+        """K, patches that its pre-filter finds for an object; 0 if it does not tell."""
+        return self.sizes.candidates
 
     def outputs_of(self, endpoint: str) -> tuple[Field, ...]:
         """Outputs of an endpoint of this model; earlier versions have fewer fields."""
@@ -137,7 +164,8 @@ def _open(path: str | Path, needed: tuple[str, ...], below: str) -> ModelFolder:
     manifest.check_files(needed, verify=_is_no_variable, below=below)
     try:
         description = read_json(extra / "signature.json")
-        sizes = sizes_from_description(description, str(extra / "signature.json"))
+        source = str(extra / "signature.json")
+        sizes = sizes_from_description(description, source)
         return ModelFolder(
             folder=folder,
             vocabulary=manifest.read(f"{EXTRA}/vocabulary.json", Vocabulary.from_json),
@@ -145,6 +173,7 @@ def _open(path: str | Path, needed: tuple[str, ...], below: str) -> ModelFolder:
             licences=_read_licences(extra / "licences.json", sizes),
             manifest=manifest.content,
             contract=description["version"],
+            scale=scale_from_description(description, source),
         )
     except (AttributeError, KeyError, TypeError) as error:
         raise manifest.damaged("damaged") from error
@@ -155,6 +184,7 @@ def write_extra(
     *,
     vocabulary: Vocabulary,
     sizes: Sizes,
+    scale: float | None,
     licences: tuple[str, ...],
     config_yaml: str,
     provenance: Iterable[dict[str, Any]],
@@ -166,6 +196,7 @@ def write_extra(
       folder: of the version, with its SavedModel.
       vocabulary: of the model.
       sizes: of the model.
+      scale: of its retriever's distances, see `ModelFolder`.
       licences: codes, in the order of the field.
       config_yaml: the resolved config.
       provenance: rows of the bank's table, by patch id, with boxes as [y0, x0, y1, x1].
@@ -174,7 +205,7 @@ def write_extra(
     extra = folder / EXTRA
     extra.mkdir(exist_ok=True)
     write_json_atomic(extra / "vocabulary.json", vocabulary.to_json())
-    write_json_atomic(extra / "signature.json", describe(sizes))
+    write_json_atomic(extra / "signature.json", describe(sizes, scale))
     write_json_atomic(extra / "licences.json", list(licences))
     write_bytes_atomic(extra / "config.yaml", config_yaml.encode("utf-8"))
     with open(extra / "provenance.jsonl", "w", encoding="utf-8") as file:

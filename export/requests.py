@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -142,8 +143,15 @@ class Requests:
     rows: list[Request]
 
 
-def refused_licences(licences: LicenceFilter, model: ModelFolder) -> np.ndarray:
+def refused_licences(
+    licences: LicenceFilter, model: ModelFolder, option: str = "--licence"
+) -> np.ndarray:
     """The field `licences_refused` of one row: [L] bool.
+
+    Args:
+      licences: filter for retrieval.
+      model: the model to ask.
+      option: name of the filter in messages.
 
     Raises:
       BadInput: if no patch of the model passes the filter.
@@ -151,7 +159,7 @@ def refused_licences(licences: LicenceFilter, model: ModelFolder) -> np.ndarray:
     refused = np.array(licences.refused(model.licences))
     if refused.all():
         raise BadInput(
-            f"--licence {licences}: no patch of {model.folder} is under it; its patches are under "
+            f"{option} {licences}: no patch of {model.folder} is under it; its patches are under "
             f"{', '.join(model.licences)}"
         )
     return refused
@@ -164,6 +172,7 @@ def build_request(
     index: int,
     source: str,
     licences: LicenceFilter,
+    option: str = "--licence",
 ) -> Request:
     """Encodes a graph for a model and reads its images.
 
@@ -174,6 +183,7 @@ def build_request(
       index: position of the graph in its file.
       source: its name in messages.
       licences: filter for retrieval.
+      option: name of the filter in messages.
 
     Raises:
       BadInput: if the graph does not fit the model, names a patch with a refused licence, or an
@@ -192,24 +202,47 @@ def build_request(
                 "the patches of this model"
             )
         if patch_id >= 0:
-            _check_licence(model.provenance[patch_id], licences, f"{source}: patches[{position}]")
-    fields["licences_refused"] = refused_licences(licences, model)
-    if not any(paths):
-        return Request(graph, index, GENERATE, fields)
-    side = sizes.own_patch
-    own_patches = np.zeros([sizes.objects, side, side, 3], np.uint8)
-    for position, path in enumerate(paths):
-        if path is not None:
-            own_patches[position] = resize_image(read_image(folder / path), side)
-    own_given = np.array([path is not None for path in paths])
-    fields = {**fields, "own_patches": own_patches, "own_given": own_given}
-    return Request(graph, index, GENERATE_WITH_PATCHES, fields)
+            where = f"{source}: patches[{position}]"
+            _check_licence(model.provenance[patch_id], licences, where, option)
+    fields["licences_refused"] = refused_licences(licences, model, option)
+    own = {
+        position: resize_image(read_image(folder / path), sizes.own_patch)
+        for position, path in enumerate(paths)
+        if path is not None
+    }
+    return with_own_patches(Request(graph, index, GENERATE, fields), own, model)
 
 
-def _check_licence(patch: dict[str, Any], licences: LicenceFilter, where: str) -> None:
+def with_own_patches(
+    request: Request, own: Mapping[int, np.ndarray], model: ModelFolder
+) -> Request:
+    """The request with the user's own patches; unchanged if there are none.
+
+    Args:
+      request: without any.
+      own: position -> uint8 [S, S, 3].
+      model: the model to ask, whose own patches have the side S.
+    """
+    if not own:
+        return request
+    fields = {**request.fields, **own_fields(own, model)}
+    return dataclasses.replace(request, endpoint=GENERATE_WITH_PATCHES, fields=fields)
+
+
+def own_fields(own: Mapping[int, np.ndarray], model: ModelFolder) -> dict[str, np.ndarray]:
+    """The fields of one row for the user's own patches; see `with_own_patches`."""
+    count, side = model.sizes.objects, model.sizes.own_patch
+    own_patches = np.zeros([count, side, side, 3], np.uint8)
+    own_given = np.zeros([count], bool)
+    for position, image in own.items():
+        own_patches[position], own_given[position] = image, True
+    return {"own_patches": own_patches, "own_given": own_given}
+
+
+def _check_licence(patch: dict[str, Any], licences: LicenceFilter, where: str, option: str) -> None:
     name = patch["licence"] or ""
     if not licences.allows(name):
         raise BadInput(
-            f"{where}: this patch is under {licence_code(name)} ({name!r}), --licence allows "
+            f"{where}: this patch is under {licence_code(name)} ({name!r}), {option} allows "
             f"{licences}; name another, or null to have one retrieved"
         )

@@ -74,7 +74,7 @@ def parse_drawn_graph(value: Any, source: str, edit: Edit, folder: Path) -> Draw
       BadInput: if it is not a valid graph or sample, the edit names unknown objects, or there is
         nothing to edit.
     """
-    if not _is_sample(value):
+    if not is_sample(value):
         if edit:
             raise BadInput(
                 f"{source}: --keep and --redraw change an existing picture; name the JSON that "
@@ -167,7 +167,8 @@ def object_labels(objects: Sequence[str]) -> list[str]:
     return labels
 
 
-def _is_sample(value: Any) -> bool:
+def is_sample(value: Any) -> bool:
+    """Whether a JSON value looks like what `rgan generate` writes beside a picture."""
     objects = value.get("objects") if isinstance(value, dict) else None
     return isinstance(objects, list) and any(isinstance(item, dict) for item in objects)
 

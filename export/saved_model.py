@@ -25,7 +25,15 @@ from export.publishing.serving_files import (
 )
 from export.publishing.warmup import write_warmup
 from export.served.model import ServedModel
-from export.signatures import DEFAULT_NAME, EXACT, INPUTS, OUTPUTS, Sizes, example_request
+from export.signatures import (
+    DEFAULT_NAME,
+    EXACT,
+    INPUTS,
+    OUTPUTS,
+    PATCHES,
+    Sizes,
+    example_request,
+)
 from rgan_tf.backbones import load_backbone
 from rgan_tf.bank.patch_bank import PatchBank
 from rgan_tf.bank.patch_reader import PatchReader
@@ -43,7 +51,8 @@ from rgan_tf.runs import STAGES, Run, load_weights
 from rgan_tf.storage.files import write_bytes_atomic
 
 _CHECK_TIMEOUT_S = 900
-_CHECK_BATCHES = (1, 2, 2, 1)
+_CHECK_BATCHES = (1, 2, 2, 1, 2, 1, 2)
+_IDS = ("patch_ids", "candidate_ids", "neighbour_ids")
 _PIXEL_TOLERANCE = 1  # of 255; another process may sum in another order
 
 
@@ -151,6 +160,7 @@ def build_served_model(
         num_objects=vocabulary.num_objects,
         num_predicates=vocabulary.num_predicates,
         licences=len(licences),
+        candidates=config.retrieval.candidates,
     )
     served_bank = ServedBank(arrays)
     served = ServedModel(
@@ -196,6 +206,7 @@ def write_version(folder: Path, archive, served, licences: tuple[str, ...], run,
         folder,
         vocabulary=run.vocabulary,
         sizes=served.sizes,
+        scale=served.scale,
         licences=licences,
         config_yaml=config_to_yaml(run.config),
         provenance=bank.rows,
@@ -259,12 +270,18 @@ def check_fresh(folder: Path, archive, sizes, allow: tuple[str, ...] = ()) -> No
             *(tf.constant(request[field.name]) for field in INPUTS[endpoint])
         )
         names = {field.name for field in OUTPUTS[endpoint]}
-        if "patch_ids" in names and not np.array_equal(
-            replies[f"{endpoint}/patch_ids"], expected["patch_ids"].numpy()
+        for name in names.intersection(_IDS):
+            if not np.array_equal(replies[f"{endpoint}/{name}"], expected[name].numpy()):
+                raise CheckFailed(f"{endpoint} retrieves other patches there")
+        if "boxes" in names and not np.allclose(
+            replies[f"{endpoint}/boxes"], expected["boxes"].numpy(), atol=1e-4
         ):
-            raise CheckFailed(f"{endpoint} retrieves other patches there")
-        if not np.allclose(replies[f"{endpoint}/boxes"], expected["boxes"].numpy(), atol=1e-4):
             raise CheckFailed(f"{endpoint} places the objects differently")
+        if endpoint == PATCHES:
+            contents = expected["patch_crops_bytes"].numpy().ravel()
+            found = [replies[f"{endpoint}/patch_crops_bytes/{i}"] for i in range(len(contents))]
+            if [array.tobytes() for array in found] != contents.tolist():
+                raise CheckFailed(f"{endpoint} has other pixels there")
         if "image_bytes" not in names:
             continue
         for row, content in enumerate(expected["image_bytes"].numpy()):

@@ -11,6 +11,7 @@ not depend on the other rows of its batch. Fields whose name ends in `_bytes` ar
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any
 
 import numpy as np
@@ -22,15 +23,19 @@ GENERATE = "serving_default"
 GENERATE_WITH_PATCHES = "generate_with_patches"
 RETRIEVE_ONLY = "retrieve"
 ENCODE = "encode"
+CANDIDATES = "candidates"
+PATCHES = "patches"
+NEIGHBOURS = "neighbours"
 
 RETRIEVE = -1  # patch_ids: let the model choose; in the reply: padding
+NO_PATCH = -1  # in a list of patches: nothing at this place
 SAMPLE, DETERMINISTIC, NEAREST = range(3)  # mode
 MODES = ("sample", "deterministic", "nearest")  # their names, by number
 WITH_REPEATS = len(MODES)  # added to a mode: objects of one scene may get the same patch
 ALL_MODES = (*MODES, *(f"{name}_with_repeats" for name in MODES))
 MAX_TEMPERATURE = 100.0
 OWN_PATCH = -2  # patch_ids of the reply: the patch that came with the request
-NO_SCORE = -1.0  # patch_scores: the patch is not from the pre-filter
+NO_SCORE = -1.0  # patch_scores: the patch is not from the pre-filter; other distances: none
 MAX_SEED = 2**31 - 1
 EXACT, SCANN = "exact", "scann"
 INDICES = (EXACT, SCANN)  # how the graph searches its bank; the first only needs TensorFlow
@@ -38,8 +43,11 @@ INDICES = (EXACT, SCANN)  # how the graph searches its bank; the first only need
 ALLOWED_BATCHES = (1, 2, 4, 8)  # rows that a server should run at once
 MAX_BATCH = ALLOWED_BATCHES[-1]  # rows per request that a server should allow
 
-VERSION = 4
-_READABLE = (3, VERSION)  # 3 has no modes with repeats (its modes let them), no patch_categories
+VERSION = 5
+# 3 has no modes with repeats (its modes let them), no patch_categories; 3 and 4 have no
+# candidates, patches, neighbours and do not tell the scale.
+_READABLE = (3, 4, VERSION)
+_INTRODUCED = {CANDIDATES: 5, PATCHES: 5, NEIGHBOURS: 5}  # endpoint -> version; others: 3
 DEFAULT_NAME = "retrievegan"  # of a model at a server
 
 
@@ -77,6 +85,7 @@ class Sizes:
       num_objects: rows of the object vocabulary, including reserved ids.
       num_predicates: rows of the predicate vocabulary, including the reserved id.
       licences: L, licence codes among the patches, at least 1.
+      candidates: K, patches that the pre-filter finds for an object; 0 if the model does not tell.
     """
 
     objects: int
@@ -89,6 +98,7 @@ class Sizes:
     num_objects: int
     num_predicates: int
     licences: int
+    candidates: int = 0
 
     def shape_of(self, field: Field) -> tuple[int, ...]:
         """Dimensions of a field after the batch."""
@@ -106,9 +116,18 @@ GRAPH_INPUTS = (
     Field("boxes", "float32", ("objects", 4), "y0, x0, y1, x1 as fractions; used where given"),
     Field("boxes_given", "bool", ("objects",), "whether `boxes` overrides the predicted box"),
 )
+PATCH_IDS_INPUT = Field(
+    "patch_ids", "int32", ("objects",), "row of the patch bank to use, -1 to retrieve one"
+)
+LICENCES_INPUT = Field(
+    "licences_refused",
+    "bool",
+    ("licences",),
+    "whether patches under the licence, by its place in licences.json, must not be retrieved",
+)
 RETRIEVE_INPUTS = (
     *GRAPH_INPUTS,
-    Field("patch_ids", "int32", ("objects",), "row of the patch bank to use, -1 to retrieve one"),
+    PATCH_IDS_INPUT,
     Field(
         "mode",
         "int32",
@@ -124,12 +143,7 @@ RETRIEVE_INPUTS = (
         (),
         "of this row's draw, as trained at 1; higher varies more; used in modes 0 and 3",
     ),
-    Field(
-        "licences_refused",
-        "bool",
-        ("licences",),
-        "whether patches under the licence, by its place in licences.json, must not be retrieved",
-    ),
+    LICENCES_INPUT,
 )
 OWN_PATCH_INPUTS = (
     Field(
@@ -184,22 +198,85 @@ ENCODE_OUTPUTS = (
         "what the pre-filter compares with those of the patches; 0 where no object",
     ),
 )
+CANDIDATES_INPUTS = (*GRAPH_INPUTS, PATCH_IDS_INPUT, LICENCES_INPUT, *OWN_PATCH_INPUTS)
+CANDIDATES_OUTPUTS = (
+    Field(
+        "candidate_ids",
+        "int32",
+        ("objects", "candidates"),
+        "rows of the patch bank that the pre-filter finds, nearest first, then -1",
+    ),
+    Field(
+        "candidate_distances",
+        "float32",
+        ("objects", "candidates"),
+        "their distances in the pre-filter; -1 where there is none",
+    ),
+    Field(
+        "candidate_group_distances",
+        "float32",
+        ("objects", "candidates"),
+        "their distances from the mean of the patches that the request gives to the other objects, "
+        "by which the selection step compares; -1 where no other object has one, where there is no "
+        "candidate, and if the retriever knows nothing of a patch",
+    ),
+    BOXES_OUTPUT,
+)
+PATCHES_INPUTS = (Field("ids", "int32", ("candidates",), "rows of the patch bank, -1 for none"),)
+PATCHES_OUTPUTS = (
+    Field("patch_crops_bytes", "bytes", ("candidates",), "the patches as PNG; empty for none"),
+)
+NEIGHBOURS_INPUTS = (Field("patch_id", "int32", (), "row of the patch bank"), LICENCES_INPUT)
+NEIGHBOURS_OUTPUTS = (
+    Field(
+        "neighbour_ids",
+        "int32",
+        ("candidates",),
+        "rows of the patch bank: of the patch's own category, nearest first, then of others, "
+        "nearest first, then -1; never the patch itself, and none if the retriever knows nothing "
+        "of a patch",
+    ),
+    Field(
+        "neighbour_distances",
+        "float32",
+        ("candidates",),
+        "their distances from the patch, as the selection step measures them; -1 where there is "
+        "none",
+    ),
+)
 INPUTS = {
     GENERATE: RETRIEVE_INPUTS,
     GENERATE_WITH_PATCHES: RETRIEVE_INPUTS + OWN_PATCH_INPUTS,
     RETRIEVE_ONLY: RETRIEVE_INPUTS,
     ENCODE: GRAPH_INPUTS,
+    CANDIDATES: CANDIDATES_INPUTS,
+    PATCHES: PATCHES_INPUTS,
+    NEIGHBOURS: NEIGHBOURS_INPUTS,
 }
 OUTPUTS = {
     GENERATE: GENERATE_OUTPUTS,
     GENERATE_WITH_PATCHES: GENERATE_OUTPUTS,
     RETRIEVE_ONLY: RETRIEVE_OUTPUTS,
     ENCODE: ENCODE_OUTPUTS,
+    CANDIDATES: CANDIDATES_OUTPUTS,
+    PATCHES: PATCHES_OUTPUTS,
+    NEIGHBOURS: NEIGHBOURS_OUTPUTS,
 }
 
 
-def describe(sizes: Sizes) -> dict[str, Any]:
-    """The contract of one model as JSON: sizes, limits, endpoints with all fields."""
+def endpoints_of(contract: int) -> tuple[str, ...]:
+    """The endpoints of a model of that version of the contract, in the order of `INPUTS`."""
+    return tuple(name for name in INPUTS if _INTRODUCED.get(name, 3) <= contract)
+
+
+def describe(sizes: Sizes, scale: float | None = None) -> dict[str, Any]:
+    """The contract of one model as JSON: sizes, limits, endpoints with all fields.
+
+    Args:
+      sizes: of the model.
+      scale: what multiplies the distances of the selection step to give logits; None if its
+        retriever has no such number.
+    """
 
     def fields(table: tuple[Field, ...]) -> list[dict[str, Any]]:
         return [
@@ -215,6 +292,7 @@ def describe(sizes: Sizes) -> dict[str, Any]:
     return {
         "version": VERSION,
         "sizes": dataclasses.asdict(sizes),
+        "scale": scale,
         "limits": {
             "batch": MAX_BATCH,
             "objects": min(sizes.objects, MAX_OBJECTS),
@@ -238,19 +316,40 @@ def sizes_from_description(description: Any, source: str) -> Sizes:
       CorruptData: if they are missing, or of another version of the contract.
     """
     try:
-        if description["version"] not in _READABLE:
+        version = description["version"]
+        if version not in _READABLE:
             raise CorruptData(
-                f"{source}: contract version {description['version']}, this program speaks "
+                f"{source}: contract version {version}, this program speaks "
                 f"{_READABLE[0]} to {VERSION}; export the model again"
             )
-        return Sizes(**{key: int(value) for key, value in description["sizes"].items()})
+        sizes = {key: int(value) for key, value in description["sizes"].items()}
+        if CANDIDATES in endpoints_of(version) and sizes["candidates"] < 1:
+            raise ValueError(f"candidates {sizes['candidates']}")
+        return Sizes(**sizes)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise CorruptData(f"{source}: not the description of a model ({error!r})") from error
+
+
+def scale_from_description(description: Any, source: str) -> float | None:
+    """Reads the scale from the result of `describe`; None if the model tells none.
+
+    Raises:
+      CorruptData: if it is no scale, or is missing where it must be told.
+    """
+    try:
+        if description["version"] < VERSION:
+            return None
+        scale = description["scale"]
+        if scale is not None and not 0.0 < float(scale) < math.inf:
+            raise ValueError(f"scale {scale}")
+        return None if scale is None else float(scale)
+    except (KeyError, TypeError, ValueError) as error:
         raise CorruptData(f"{source}: not the description of a model ({error!r})") from error
 
 
 def empty_request(endpoint: str, sizes: Sizes, batch: int) -> dict[str, np.ndarray]:
     """A request without objects: every field with its type and shape, padded."""
-    padding = {"triples": -1, "patch_ids": RETRIEVE, "temperature": 1.0}
+    padding = {"triples": -1, "patch_ids": RETRIEVE, "temperature": 1.0, "ids": NO_PATCH}
     return {
         field.name: np.full(
             (batch, *sizes.shape_of(field)), padding.get(field.name, 0), np.dtype(field.dtype)
@@ -269,18 +368,25 @@ def example_request(endpoint: str, sizes: Sizes, batch: int) -> dict[str, np.nda
     """
     request = empty_request(endpoint, sizes, batch)
     present = min(3, sizes.objects)
-    lowest = 2  # the first category after the reserved ids
-    for position in range(present):
-        request["objects"][:, position] = lowest + position % (sizes.num_objects - lowest)
-    if present > 1 and sizes.num_predicates > 1:
-        request["triples"][:, 0] = [0, 1, 1]
-    request["boxes"][:, 0] = [0.0, 0.0, 1.0, 1.0]
-    request["boxes_given"][:, 0] = True
+    if "objects" in request:
+        lowest = 2  # the first category after the reserved ids
+        for position in range(present):
+            request["objects"][:, position] = lowest + position % (sizes.num_objects - lowest)
+        if present > 1 and sizes.num_predicates > 1:
+            request["triples"][:, 0] = [0, 1, 1]
+        request["boxes"][:, 0] = [0.0, 0.0, 1.0, 1.0]
+        request["boxes_given"][:, 0] = True
     if "seed" in request:
         request["seed"][:] = np.arange(batch)
+    if "licences_refused" in request:
         request["licences_refused"][-1, -1] = sizes.licences > 1
-    if endpoint == GENERATE_WITH_PATCHES:
+    if "own_given" in request:
         request["own_given"][:, present - 1] = True
         shade = np.arange(sizes.own_patch, dtype=np.uint8)
         request["own_patches"][:, present - 1] = shade[:, np.newaxis, np.newaxis]
+    if "ids" in request:
+        shown = min(sizes.candidates, sizes.patches)
+        request["ids"][:, :shown] = np.arange(shown)
+    if "patch_id" in request:
+        request["patch_id"][:] = np.arange(batch) % sizes.patches
     return request

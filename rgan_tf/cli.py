@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from rgan_tf.errors import BadInput, Interrupted, RganError, one_line
-from rgan_tf.plugins import load_plugins
+from rgan_tf.plugins import VARIABLE, load_plugins, place_in_plugins
 from rgan_tf.refusals import refusal_of
 
 EXIT_CODES = (
@@ -104,6 +104,7 @@ COMMANDS = (
         "vocabulary", "export.commands.vocabulary", "list the names that a scene graph may use"
     ),
     Command("serve", "export.commands.serve", "answer requests over REST and gRPC"),
+    Command("studio", "export.commands.studio", "compose pictures by hand on a page"),
     Command("bench", "", "measure the speed of training, retrieval and serving", _BENCHES),
     Command("demo", "export.commands.demo", "the whole pipeline on the built-in world, in minutes"),
 )
@@ -179,7 +180,11 @@ def main(argv: Sequence[str] | None = None, commands: Sequence[Command] = COMMAN
         return _report(name, str(error), error.exit_code)
     except Exception as error:
         refusal = refusal_of(error)
-        return _report_bug(name) if refusal is None else _report(name, refusal, BadInput.exit_code)
+        return (
+            _report_bug(name, error)
+            if refusal is None
+            else _report(name, refusal, BadInput.exit_code)
+        )
 
 
 class _Parser(argparse.ArgumentParser):
@@ -319,7 +324,13 @@ def _report(name: str, message: str, code: int) -> int:
     return code
 
 
-def _report_bug(name: str) -> int:
+def _report_bug(name: str, error: Exception) -> int:
+    """Reports an error that nobody foresaw: a bug of ours, unless a plugin raised it."""
     with contextlib.suppress(OSError):
         traceback.print_exc(file=sys.stderr)
-    return _report(name, "this is a bug; see the lines above", 1)
+    place = place_in_plugins(error)
+    if place is None:
+        return _report(name, "this is a bug; see the lines above", 1)
+    kind = type(error).__name__
+    reason = f"{VARIABLE}: {place}: {kind} in your module; see the lines above"
+    return _report(name, reason, BadInput.exit_code)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import sys
+import traceback
 from collections.abc import Mapping
+from pathlib import Path
 
 from rgan_tf.errors import BadInput, one_line
 
@@ -36,3 +39,33 @@ def load_plugins(environment: Mapping[str, str] = os.environ) -> None:
                 f"{VARIABLE}: {name}: {kind}: {one_line(str(error))}; name modules as import does, "
                 "without .py, separated by commas; they are looked for here and in PYTHONPATH"
             ) from error
+
+
+def place_in_plugins(
+    error: BaseException, environment: Mapping[str, str] = os.environ
+) -> str | None:
+    """The line of a module that RGAN_PLUGINS names in which an error arose, as "FILE, line N".
+
+    TensorFlow traces a converted copy of a function, and names the line of the user's file in the
+    message alone.
+
+    Returns:
+      The innermost such line; None if no module of the user's takes part.
+    """
+    roots = [_root_of(name.strip()) for name in environment.get(VARIABLE, "").split(",")]
+    frames = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
+    frames += re.findall(r'File "([^"\n]+)", line (\d+)', str(error))
+    places = [
+        f"{file}, line {line}"
+        for file, line in frames
+        if any(root and root in (Path(file), *Path(file).parents) for root in roots)
+    ]
+    return places[-1] if places else None
+
+
+def _root_of(name: str) -> Path | None:
+    """The file of a module, or the folder of a package; None if it is not imported."""
+    file = getattr(sys.modules.get(name), "__file__", None)
+    if file is None:
+        return None
+    return Path(file).parent if Path(file).name == "__init__.py" else Path(file)

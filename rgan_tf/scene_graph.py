@@ -136,7 +136,7 @@ def encode_scene_graph(
     max_objects: int,
     max_triples: int,
     source: str = "scene graph",
-    place: str | Path = "PLACE",
+    place: str | Path | None = "PLACE",
 ) -> dict[str, Any]:
     """Looks up the names and pads everything to fixed sizes.
 
@@ -146,7 +146,7 @@ def encode_scene_graph(
       max_objects: O, objects without the image node.
       max_triples: T, triples without those to the image node.
       source: its name in messages.
-      place: argument for `rgan vocabulary` in messages.
+      place: argument for `rgan vocabulary` in messages; None for no such advice.
 
     Returns:
       objects [O] int32, 0 where padded; triples [T, 3] int32 (subject position, predicate id,
@@ -335,11 +335,14 @@ def _check_count(count: int, where: str, limit: int) -> None:
         raise BadInput(f"{where}: {count} entries, at most {limit} are allowed")
 
 
-def _looked_up(lookup: Callable[[str], int], name: str, where: str, place: str | Path) -> int:
+def _looked_up(
+    lookup: Callable[[str], int], name: str, where: str, place: str | Path | None
+) -> int:
     try:
         return lookup(name)
     except BadInput as error:
-        raise BadInput(f"{where}: {error}; rgan vocabulary {place} lists all names") from error
+        advice = "" if place is None else f"; rgan vocabulary {place} lists all names"
+        raise BadInput(f"{where}: {error}{advice}") from error
 
 
 def _kind(value: Any) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 import tensorflow as tf
 
 from rgan_tf.runs import STAGES, Run, checkpoint_identity, save_weights
+from training.callbacks.agreeing import AgreeOnEnd
 from training.callbacks.guarding import CollapseWatch, FiniteWatch, TroubleWatch
 from training.callbacks.hyperparameters import Hyperparameters
 from training.callbacks.profiling import Profiling
@@ -175,6 +176,8 @@ class _TaskTraining:
             *task.callbacks(first_step),
             *self._trainer.callbacks,
         ]
+        if workers.count > 1:
+            callbacks.append(AgreeOnEnd(first_step, last, any_process=workers.any))
         ends: list[Profiling | ProgressLine] = [profiling]
         if workers.is_chief:
             progress = ProgressLine(first_step, last, stage=task.name, batch_size=task.rows)

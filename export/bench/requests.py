@@ -21,7 +21,7 @@ def full_request(signature: str, contract: ModelFolder, rows: int, seed: int) ->
     """Graphs with the maximum number of objects of random categories, each related to the next.
 
     Args:
-      signature: one of `export.signatures.INPUTS`.
+      signature: an endpoint that takes graphs.
       contract: the model.
       rows: number of rows.
       seed: of the categories; row i draws its patches with seed + i.

@@ -142,7 +142,7 @@ class Client:
         """Sends a request to an endpoint.
 
         Args:
-          signature: one of `export.signatures.INPUTS`.
+          signature: one of the contract's endpoints.
           arrays: [rows, ...] by field name.
           timeout_s: instead of the client's, at most 86400; raises DeadlineExceeded if it is not
             above 0.
@@ -154,8 +154,10 @@ class Client:
           BadInput: if the request does not fit the contract; nothing is sent then.
           ServiceError: from the server or the network; DeadlineExceeded if the time is up.
         """
-        if signature not in INPUTS:
-            raise BadInput(f"endpoint {signature!r}: must be one of {', '.join(INPUTS)}")
+        endpoints = self.contract.endpoints
+        if signature not in endpoints:
+            of = f"{self.contract.folder} is of an earlier version; " if signature in INPUTS else ""
+            raise BadInput(f"endpoint {signature!r}: {of}must be one of {', '.join(endpoints)}")
         timeout_s = self._timeout_s if timeout_s is None else timeout_s
         _check_timeout(timeout_s)
         specs = specs_of(INPUTS[signature], self.contract.sizes)

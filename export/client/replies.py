@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from export.service_errors import BadReply
-from export.signatures import OWN_PATCH, Sizes
+from export.signatures import NO_PATCH, OWN_PATCH, Sizes
 from export.wire import TensorSpec
 from rgan_tf.vocabulary import PADDING
 
@@ -74,6 +74,8 @@ def check_values(reply: Mapping[str, np.ndarray], sizes: Sizes) -> None:
         "patch_ids": (OWN_PATCH, sizes.patches),
         "patch_categories": (PADDING, sizes.num_objects),
         "order": (-1, sizes.objects),
+        "candidate_ids": (NO_PATCH, sizes.patches),
+        "neighbour_ids": (NO_PATCH, sizes.patches),
     }
     for name, (lowest, end) in limits.items():
         array = reply.get(name)

@@ -18,17 +18,19 @@ SIZE = 128  # px, side of the scenes
 WORLD_SEED = 11
 SAMPLES = 2
 SAMPLE_SEED = 7
+OUT = "demo"  # usual folder
 RELEASED_RUN = "released:procedural_64"
 GRAPHS = Path(__file__).parents[1] / "demo_graphs.json"
 
 _MARKER = ".rgan-demo"  # marks a folder that the demo made and may replace
 _PARTS = ("world", "model", "pictures")
+MODEL = Path(OUT) / _PARTS[1]  # the usual demo's model
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options."""
     parser.add_argument(
-        "--out", default="demo", help="folder to make; replaces that of an earlier demo (demo)"
+        "--out", default=OUT, help=f"folder to make; replaces that of an earlier demo ({OUT})"
     )
     parser.add_argument("--run", default=RELEASED_RUN, help=f"what to export ({RELEASED_RUN})")
 

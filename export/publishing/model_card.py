@@ -36,6 +36,9 @@ _PURPOSES = {
     "generate_with_patches": "the same, with patches of your own",
     "retrieve": "layout and patches without the image",
     "encode": "layout and the features by which the bank is searched",
+    "candidates": "what the pre-filter finds for each object, and how well it suits the others",
+    "patches": "patches of the bank as pictures",
+    "neighbours": "patches of the bank that are like one of them",
 }
 
 

@@ -11,17 +11,22 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from export.served.alternatives import group_distances, neighbours_of
 from export.served.pixels import encode_crops, encode_images, for_pixels, resize_own_patches
 from export.served.validation import checked_request
 from export.signatures import (
+    CANDIDATES,
     ENCODE,
     GENERATE,
     GENERATE_WITH_PATCHES,
     INPUTS,
     MODES,
     NEAREST,
+    NEIGHBOURS,
+    NO_PATCH,
     NO_SCORE,
     OWN_PATCH,
+    PATCHES,
     RETRIEVE,
     RETRIEVE_ONLY,
     SAMPLE,
@@ -88,6 +93,12 @@ class ServedModel(tf.Module):
         self.search = search
         self.retriever = retriever
 
+    @property
+    def scale(self) -> float | None:
+        """What multiplies the retriever's distances to give logits; None if it has no such."""
+        scale = self.retriever.distance_scale()
+        return None if scale is None else float(scale)
+
     def input_signature(self, endpoint: str) -> list[tf.TensorSpec]:
         """Specs of an endpoint's arguments, in order."""
         return [
@@ -119,6 +130,9 @@ class ServedModel(tf.Module):
             GENERATE_WITH_PATCHES: self._generate,
             RETRIEVE_ONLY: lambda request: self._retrieve(request).reply,
             ENCODE: self._encode,
+            CANDIDATES: self._alternatives,
+            PATCHES: self._patches,
+            NEIGHBOURS: self._neighbours,
         }[name]
 
         def endpoint(*fields: tf.Tensor) -> Fields:  # the specs name them in the signature
@@ -134,6 +148,64 @@ class ServedModel(tf.Module):
             "boxes": self._boxes(request, encoding),
             "graph_features": self._queries(_graph_of(request)) * mask,
         }
+
+    def _alternatives(self, request: Fields) -> Fields:
+        """Answers `candidates`, row by row: not even rounding depends on the other rows."""
+        row_search = self.search.row_search()
+        objects, k = self.sizes.objects, self.search.candidates
+        width = self.bank.embeddings.shape[1]
+
+        def one_row(row: Fields) -> Fields:
+            single = {name: value[tf.newaxis] for name, value in row.items()}  # [1, ...]
+            graph = _graph_of(single)
+            ids, valid, distances = row_search(
+                self._queries(graph)[0], row["objects"], row["licences_refused"]
+            )  # [O, K] each
+            own = tf.cond(  # most rows have none, and the backbone is what takes longest
+                tf.reduce_any(row["own_given"]),
+                lambda: self._embed_own_patches(single["own_patches"])[0],
+                lambda: tf.zeros([objects, width]),
+            )  # [O, D]
+            is_own = row["own_given"][:, tf.newaxis]  # [O, 1]
+            embeddings, locked = self.bank.embeddings, tf.maximum(row["patch_ids"], 0)
+            given = tf.where(is_own, own, tf.gather(embeddings, locked))  # [O, D]
+            return {
+                "candidate_ids": tf.where(valid, ids, NO_PATCH),
+                "candidate_distances": tf.where(valid, distances, NO_SCORE),
+                "candidate_group_distances": group_distances(
+                    tf.gather(embeddings, tf.maximum(ids, 0)),
+                    valid,
+                    given,
+                    row["own_given"] | (row["patch_ids"] >= 0),
+                ),
+                "boxes": self._boxes(single, self.networks.encoder(graph))[0],
+            }
+
+        shapes = {
+            "candidate_ids": tf.TensorSpec([objects, k], tf.int32),
+            "candidate_distances": tf.TensorSpec([objects, k], tf.float32),
+            "candidate_group_distances": tf.TensorSpec([objects, k], tf.float32),
+            "boxes": tf.TensorSpec([objects, 4], tf.float32),
+        }
+        return _by_row(one_row, request, shapes)
+
+    def _patches(self, request: Fields) -> Fields:
+        ids = request["ids"]  # [B, K]
+        crops = tf.gather(self.bank.crops, tf.maximum(ids, 0))  # [B, K, h, w, 3]
+        return {"patch_crops_bytes": encode_crops(crops, ids >= 0)}
+
+    def _neighbours(self, request: Fields) -> Fields:
+        k = self.search.candidates
+
+        def one_row(row: Fields) -> Fields:
+            ids, distances = neighbours_of(self.bank, row["patch_id"], row["licences_refused"], k)
+            return {"neighbour_ids": ids, "neighbour_distances": distances}
+
+        shapes = {
+            "neighbour_ids": tf.TensorSpec([k], tf.int32),
+            "neighbour_distances": tf.TensorSpec([k], tf.float32),
+        }
+        return _by_row(one_row, request, shapes)
 
     def _generate(self, request: Fields) -> Fields:
         reply, encoding, pixels = self._retrieve(request)
@@ -273,3 +345,10 @@ class ServedModel(tf.Module):
 
 def _graph_of(request: Fields) -> Fields:
     return {name: request[name] for name in ("objects", "triples")}
+
+
+def _by_row(
+    one_row: Callable[[Fields], Fields], request: Fields, shapes: dict[str, tf.TensorSpec]
+) -> Fields:
+    """Answers one row after another, so that memory does not grow with the batch."""
+    return tf.map_fn(one_row, request, fn_output_signature=shapes, parallel_iterations=1)

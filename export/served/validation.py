@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from export.signatures import ALL_MODES, MAX_BATCH, MAX_TEMPERATURE, RETRIEVE, Sizes
+from export.signatures import ALL_MODES, MAX_BATCH, MAX_TEMPERATURE, NO_PATCH, RETRIEVE, Sizes
 from rgan_tf.vocabulary import IMAGE, IN_IMAGE, PADDING
 
 
@@ -18,7 +18,7 @@ def checked_request(
     """Refuses requests that the model cannot use.
 
     Args:
-      request: tensors by field name, see `export.signatures`.
+      request: tensors by field name, all of one endpoint, see `export.signatures`.
       sizes: of the model.
       patch_licences: [N] int32 in [0, L), the licence of each patch of the bank.
 
@@ -32,10 +32,42 @@ def checked_request(
     # Checked first: the other checks combine fields and would fail obscurely.
     with tf.control_dependencies(_equal_batches(request)):
         request = {name: tf.identity(value) for name, value in request.items()}
+    checks = []
+    if "objects" in request:
+        present = request["objects"] != PADDING  # [B, O]
+        checks += _graph_checks(request, present, sizes)
+    if "patch_ids" in request:
+        checks += _lock_checks(request, present, sizes, patch_licences)
+    if "mode" in request:
+        checks += _draw_checks(request)
+    if "own_given" in request:
+        own = request["own_given"]  # [B, O]
+        checks += [
+            _require(~own | present, "own_given: set where there is no object"),
+            _require(~own | (request["patch_ids"] < 0), "own_given: set together with patch_ids"),
+        ]
+    if "ids" in request:
+        ids = request["ids"]  # [B, K]
+        known = (ids >= NO_PATCH) & (ids < sizes.patches)  # [B, K]
+        checks.append(_require(known, f"ids: must be -1 or in [0, {sizes.patches})"))
+    if "patch_id" in request:
+        patch_id = request["patch_id"]  # [B]
+        known = (patch_id >= 0) & (patch_id < sizes.patches)  # [B]
+        checks.append(_require(known, f"patch_id: must be in [0, {sizes.patches})"))
+    with tf.control_dependencies(checks):
+        request = {name: tf.identity(value) for name, value in request.items()}
+    if "boxes" in request:
+        given = request["boxes_given"][..., tf.newaxis]  # [B, O, 1]
+        request["boxes"] = tf.where(given, request["boxes"], 0.0)  # [B, O, 4]
+    return request
+
+
+def _graph_checks(
+    request: dict[str, tf.Tensor], present: tf.Tensor, sizes: Sizes
+) -> list[tf.Operation]:
+    """Checks of the graph and its boxes; `present` [B, O] says where objects are."""
     objects, triples = request["objects"], request["triples"]  # [B, O], [B, T, 3]
     boxes, given = request["boxes"], request["boxes_given"]  # [B, O, 4], [B, O]
-    present = objects != PADDING  # [B, O]
-
     known = ~present | ((objects > IMAGE) & (objects < sizes.num_objects))  # [B, O]
     absent = tf.reduce_all(triples == -1, axis=-1)  # [B, T]
     subject, predicate, target = tf.unstack(triples, axis=-1)  # [B, T] each
@@ -52,7 +84,7 @@ def checked_request(
     # Written so that NaN fails every comparison.
     ordered = (0.0 <= y0) & (y0 < y1) & (y1 <= 1.0) & (0.0 <= x0) & (x0 < x1) & (x1 <= 1.0)
 
-    checks = [
+    return [
         _require(known, f"objects: every id must be 0 or in [2, {sizes.num_objects})"),
         _require(tf.reduce_any(present, axis=1), "objects: at least one object is needed"),
         _require(
@@ -69,32 +101,18 @@ def checked_request(
         ),
         _require(~given | present, "boxes_given: set where there is no object"),
     ]
-    if "patch_ids" in request:
-        checks += _retrieval_checks(request, present, sizes, patch_licences)
-    if "own_given" in request:
-        own = request["own_given"]  # [B, O]
-        checks += [
-            _require(~own | present, "own_given: set where there is no object"),
-            _require(~own | (request["patch_ids"] < 0), "own_given: set together with patch_ids"),
-        ]
-    with tf.control_dependencies(checks):
-        request = {name: tf.identity(value) for name, value in request.items()}
-    request["boxes"] = tf.where(given[..., tf.newaxis], request["boxes"], 0.0)  # [B, O, 4]
-    return request
 
 
-def _retrieval_checks(
+def _lock_checks(
     request: dict[str, tf.Tensor], present: tf.Tensor, sizes: Sizes, patch_licences: tf.Tensor
 ) -> list[tf.Operation]:
-    """Checks of the fields for retrieval; `present` [B, O] says where objects are."""
+    """Checks of the patches to which objects are locked; `present` [B, O]: where objects are."""
     patch_ids = request["patch_ids"]  # [B, O]
-    mode, temperature = request["mode"], request["temperature"]  # [B], [B]
     # Clipped, so that the gather does not fail before the message.
     locked = tf.clip_by_value(patch_ids, 0, sizes.patches - 1)  # [B, O]
     refused = (patch_ids >= 0) & tf.gather(
         request["licences_refused"], tf.gather(patch_licences, locked), batch_dims=1
     )  # [B, O]
-    names = ", ".join(f"{number} ({name})" for number, name in enumerate(ALL_MODES))
     return [
         _require(
             (patch_ids >= RETRIEVE) & (patch_ids < sizes.patches),
@@ -102,6 +120,14 @@ def _retrieval_checks(
         ),
         _require((patch_ids < 0) | present, "patch_ids: set where there is no object"),
         _require(~refused, "patch_ids: names a patch whose licence is refused by licences_refused"),
+    ]
+
+
+def _draw_checks(request: dict[str, tf.Tensor]) -> list[tf.Operation]:
+    """Checks of how patches are drawn."""
+    mode, temperature = request["mode"], request["temperature"]  # [B], [B]
+    names = ", ".join(f"{number} ({name})" for number, name in enumerate(ALL_MODES))
+    return [
         _require((mode >= 0) & (mode < len(ALL_MODES)), f"mode: must be {names}"),
         _require(request["seed"] >= 0, "seed: must not be negative"),
         # Written so that NaN fails.
@@ -122,14 +148,15 @@ def _require(holds: tf.Tensor, message: str) -> tf.Operation:
 
 
 def _equal_batches(request: dict[str, tf.Tensor]) -> list[tf.Operation]:
-    rows = tf.shape(request["objects"])[0]
+    first = next(iter(request))
+    rows = tf.shape(request[first])[0]
     allowed = (rows > 0) & (rows <= MAX_BATCH)
-    limit = f"objects: a request has 1 to {MAX_BATCH} rows, got"
+    limit = f"{first}: a request has 1 to {MAX_BATCH} rows, got"
     return [tf.debugging.Assert(allowed, [limit, rows])] + [
         tf.debugging.Assert(
             tf.shape(value)[0] == rows,
-            [f"{name}: first dimension differs from that of objects:", tf.shape(value)[0], rows],
+            [f"{name}: first dimension differs from that of {first}:", tf.shape(value)[0], rows],
         )
         for name, value in request.items()
-        if name != "objects"
+        if name != first
     ]

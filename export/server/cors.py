@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
+from export.server.http_parts import Handler
 from export.service_errors import InvalidRequest
 from export.wire import TIMEOUT_HEADER
 from rgan_tf.errors import BadInput
@@ -17,8 +18,6 @@ from rgan_tf.errors import BadInput
 ANY_ORIGIN = "*"
 _PATHS = re.compile(r"(?i)/v1/")
 _ORIGIN = re.compile(r"https?://[^/\s,;]+")
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def check_origin(origin: str) -> None:

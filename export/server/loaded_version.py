@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,9 @@ class LoadedVersion:
 
     Attributes:
       number: of the version.
-      specs: type and shape of each field, by signature and field.
+      model: names, sizes and origin.
+      specs: type and shape of each field, by signature and field; the signatures are those that
+        the model has.
       signature_defs: of the SavedModel, by name.
 
     Args:
@@ -41,18 +44,18 @@ class LoadedVersion:
     def __init__(self, folder: Path):
         model = open_model(folder)
         self.number = model.number
+        self.model = model
         self.specs: dict[str, dict[str, TensorSpec]] = {
-            name: specs_of(fields, model.sizes) for name, fields in INPUTS.items()
+            name: specs_of(INPUTS[name], model.sizes) for name in model.endpoints
         }
-        self.signature_defs = _read_signature_defs(folder)
-        self._sizes = model.sizes
+        self.signature_defs = _read_signature_defs(folder, model.endpoints)
         self._loaded = load_saved_model(model)  # owns the variables of the signatures
 
     def warm_up(self) -> None:
         """Answers every kind of request once, so that tracing and allocation are done."""
         for name in self.specs:
             for rows in ALLOWED_BATCHES:
-                self.run(name, example_request(name, self._sizes, rows))
+                self.run(name, example_request(name, self.model.sizes, rows))
 
     def run(self, signature: str, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Answers a request.
@@ -87,11 +90,11 @@ def reason_of(error: tf.errors.OpError) -> str:
     return text[:_MESSAGE]
 
 
-def _read_signature_defs(folder: Path) -> dict[str, Any]:
+def _read_signature_defs(folder: Path, endpoints: Collection[str]) -> dict[str, Any]:
     content = saved_model_pb2.SavedModel()
     content.ParseFromString((folder / SAVED_MODEL_FILE).read_bytes())
     return {
         name: definition
         for name, definition in content.meta_graphs[0].signature_def.items()
-        if name in INPUTS
+        if name in endpoints
     }

@@ -13,32 +13,28 @@ Every error is {"error": "one line"} with an HTTP status.
 from __future__ import annotations
 
 import asyncio
-import json
-import logging
 import math
 import re
 import time
 import zlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
-from aiohttp import HttpVersion11, web
-from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp import web
 from google.protobuf import json_format
 from tensorflow_serving.apis import get_model_metadata_pb2
 
 from export.publishing.serving_files import METRICS_PATH
 from export.server.cors import cors_headers, with_preflight
+from export.server.http_parts import continues, json_errors, read_body
 from export.server.service import DEFAULT_TIMEOUT_S, MAX_REQUEST_BYTES, Service
 from export.service_errors import (
-    DeadlineExceeded,
     InvalidRequest,
     NotFound,
     Overloaded,
-    ServiceError,
     TooLarge,
 )
 from export.signatures import GENERATE
@@ -56,13 +52,10 @@ _PATH = re.compile(
 )
 _PREDICT, _METADATA = ":predict", "/metadata"
 _LARGE_BYTES = 64 * 2**10  # larger bodies are parsed outside the event loop
-_RETRY_AFTER_S = 1
 _GZIP = 31  # of zlib's `wbits`
 _GZIP_NAME = "gzip"  # anywhere in the header, e.g. x-gzip
 _PLAIN = ("", "identity")
 _TOO_LARGE = f"the request is larger than {MAX_REQUEST_BYTES} bytes"
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class _Target(NamedTuple):
@@ -79,15 +72,16 @@ def build_rest(service: Service, max_rows: int, cors_origin: str | None = None) 
       max_rows: of a request.
       cors_origin: origin whose pages may read the answers, "*" for all, None for none.
     """
-    logging.getLogger("aiohttp.server").addFilter(_is_worth_a_line)
     rest = _Rest(service, max_rows)
-    app = web.Application(client_max_size=MAX_REQUEST_BYTES, middlewares=[_errors_as_json])
+    app = web.Application(client_max_size=MAX_REQUEST_BYTES, middlewares=[json_errors()])
     app.on_cleanup.append(rest.close)
     handler = rest.model
     if cors_origin is not None:
         handler = with_preflight(handler)
         app.on_response_prepare.append(cors_headers(cors_origin))
-    app.router.add_route("*", "/{path:[vV]1/.*}", handler, expect_handler=_expected)
+    app.router.add_route(
+        "*", "/{path:[vV]1/.*}", handler, expect_handler=continues(MAX_REQUEST_BYTES)
+    )
     app.router.add_get("/healthz", rest.healthz)
     app.router.add_get("/readyz", rest.readyz)
     app.router.add_get(METRICS_PATH, rest.metrics)
@@ -173,18 +167,7 @@ class _Rest:
         return web.Response(body=content, content_type="application/json")
 
     async def _read_body(self, request: web.Request, timeout_s: float) -> bytes:
-        if (request.content_length or 0) > MAX_REQUEST_BYTES:
-            raise TooLarge(_TOO_LARGE)
-        try:
-            # `wait_for` would leave the body of a failed request to the garbage collector.
-            async with asyncio.timeout(timeout_s):
-                body = await request.read()
-        except TimeoutError:
-            raise DeadlineExceeded(f"no whole request within {timeout_s:g} s") from None
-        except web.HTTPRequestEntityTooLarge:
-            raise TooLarge(_TOO_LARGE) from None
-        except (web.RequestPayloadError, ConnectionError, ValueError) as error:
-            raise InvalidRequest(f"the request cannot be read: {str(error)[:80]}") from error
+        body = await read_body(request, MAX_REQUEST_BYTES, timeout_s)
         # Other types are accepted too, because many clients set wrong ones.
         if _GZIP_NAME not in _encoding_of(request):
             return body
@@ -250,20 +233,6 @@ def _encoding_of(request: web.Request) -> str:
     return request.headers.get("Content-Encoding", "").strip().lower()
 
 
-async def _expected(request: web.Request) -> None:
-    """Answers "Expect: 100-continue", unless the announced body is too large."""
-    if request.version < HttpVersion11:
-        return
-    if request.headers.get("Expect", "").lower() != "100-continue":
-        raise web.HTTPExpectationFailed(
-            text=json.dumps({"error": "Expect: must be 100-continue"}),
-            content_type="application/json",
-        )
-    if (request.content_length or 0) <= MAX_REQUEST_BYTES:
-        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        request.writer.output_size = 0  # the interim answer does not count
-
-
 def _timeout_of(request: web.Request) -> float:
     text = request.headers.get(TIMEOUT_HEADER)
     if text is None:
@@ -288,27 +257,3 @@ def _unpacked(body: bytes) -> bytes:
     if not unpacker.eof or unpacker.unused_data:
         raise InvalidRequest("the request is not gzip from its first to its last byte")
     return content
-
-
-def _is_worth_a_line(record: logging.LogRecord) -> bool:
-    """False for bytes that are not HTTP, with which anybody could fill the log."""
-    return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
-
-
-@web.middleware
-async def _errors_as_json(request: web.Request, handler: Handler) -> web.StreamResponse:
-    try:
-        return await handler(request)
-    except ServiceError as error:
-        headers = {"Retry-After": str(_RETRY_AFTER_S)} if error.is_retryable else None
-        return _error(str(error), error.http_status, headers)
-    except web.HTTPException as error:
-        kept = {name: error.headers[name] for name in ("Allow",) if name in error.headers}
-        return _error(f"{request.method} {request.path[:80]}: {error.reason}", error.status, kept)
-    except Exception as error:
-        logging.getLogger(__name__).exception("%s %s failed", request.method, request.path[:80])
-        return _error(repr(error)[:200], ServiceError.http_status)
-
-
-def _error(message: str, status: int, headers: dict[str, str] | None = None) -> web.Response:
-    return web.json_response({"error": " ".join(message.split())}, status=status, headers=headers)

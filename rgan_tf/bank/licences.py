@@ -83,8 +83,12 @@ class LicenceFilter:
     codes: frozenset[str] | None = None
 
     @classmethod
-    def parse(cls, values: Sequence[str] | None) -> LicenceFilter:
+    def parse(cls, values: Sequence[str] | None, option: str = "--licence") -> LicenceFilter:
         """Reads the values of `--licence`: codes in any case, separated by commas; none allows all.
+
+        Args:
+          values: what the user wrote.
+          option: its name in messages.
 
         Raises:
           BadInput: if one is not a code; lists the codes.
@@ -95,7 +99,7 @@ class LicenceFilter:
         known = {code.lower(): code for code in CODES}
         for name in names:
             if name.lower() not in known:
-                raise BadInput(f"--licence {name!r}: not known; choose from {', '.join(CODES)}")
+                raise BadInput(f"{option} {name!r}: not known; choose from {', '.join(CODES)}")
         return cls(frozenset(known[name.lower()] for name in names))
 
     def allows(self, name: str) -> bool:

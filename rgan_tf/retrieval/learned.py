@@ -59,6 +59,10 @@ class LearnedRetriever(Retriever):
         group = choose_by_group(candidates, options, scale=self.embedding.scale)
         return Selection(group.choice, group.order)
 
+    def distance_scale(self) -> tf.Tensor:
+        """See `Retriever`: α, learned with φ."""
+        return self.embedding.scale
+
     def retrieve(
         self,
         batch: Batch,

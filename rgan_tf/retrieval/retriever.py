@@ -169,6 +169,14 @@ class Retriever:
         """
         raise NotImplementedError
 
+    def distance_scale(self) -> tf.Tensor | None:
+        """Scalar above 0: what multiplies distances between embeddings to give logits.
+
+        An exported model tells it, so that programs can draw among candidates as `choose` does.
+        None, the default, if `choose` does not draw by distances.
+        """
+        return None
+
     def retrieve(
         self,
         batch: Batch,

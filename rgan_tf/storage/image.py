@@ -61,7 +61,12 @@ def image_size(path: str | Path) -> tuple[int, int]:
     Raises:
       BadInput, CorruptData: see `read_image`.
     """
-    return _decode(_read(Path(path)), str(path), lambda image: image.size)
+    return size_of(_read(Path(path)), str(path))
+
+
+def size_of(data: bytes, source: str) -> tuple[int, int]:
+    """As `image_size`, of the bytes of a whole file; see `decode_image`."""
+    return _decode(data, source, lambda image: image.size)
 
 
 def _read(path: Path) -> bytes:

@@ -103,6 +103,7 @@ def test_the_next_export_is_version_2(exported, monkeypatch, tmp_path):
     # Building and checking have tests of their own, and take their time.
     served = SimpleNamespace(
         sizes=exported.served.sizes,
+        scale=exported.served.scale,
         search=exported.served.search,
         archive=lambda: exported.archive,
     )

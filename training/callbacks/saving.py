@@ -5,10 +5,9 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable
 
+from training.callbacks.agreeing import AGREE_EVERY_STEPS
 from training.callbacks.stage import StageCallback, refuse_non_finite
 from training.stop import StopSignals
-
-_AGREE_EVERY_STEPS = 10  # how often several processes agree whether to stop
 
 
 class Saving(StageCallback):
@@ -72,7 +71,7 @@ class Saving(StageCallback):
         if self._processes == 1:
             return bool(self._stop.number)
         # All processes must stop after the same step, or the others wait for ever.
-        asks = self.step % _AGREE_EVERY_STEPS == 0 or self.step == self.total_steps
+        asks = self.step % AGREE_EVERY_STEPS == 0 or self.step == self.total_steps
         return asks and self._any_process(bool(self._stop.number))
 
     def _is_due(self) -> bool:

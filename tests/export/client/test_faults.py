@@ -13,9 +13,10 @@ import pytest
 from tensorflow_serving.apis import predict_pb2
 
 from export.client import connect
+from export.client.replies import check_values
 from export.client.rest_transport import RestTransport
 from export.service_errors import BadReply, DeadlineExceeded, Overloaded, Unreachable
-from export.signatures import OUTPUTS, RETRIEVE_ONLY
+from export.signatures import OUTPUTS, RETRIEVE_ONLY, Sizes
 from rgan_tf.errors import BadInput
 from tests.export.client.scripted import good, grpc_good, grpc_refuse, reply_arrays
 
@@ -233,3 +234,12 @@ def test_rows_of_an_answer_are_the_callers(rest, rpc, contract, arrays):
         for name, value in reply.items():
             assert found[name].dtype == value.dtype
             np.testing.assert_array_equal(found[name], value)
+
+
+@pytest.mark.parametrize("name", ["candidate_ids", "neighbour_ids"])
+def test_patches_that_the_model_does_not_have_are_not_believed(name):
+    sizes = Sizes(3, 2, 8, 16, 16, 4, 5, 6, 3, 2, candidates=2)
+    check_values({name: np.array([[4, -1]], np.int32)}, sizes)
+    for wrong in (5, -2):
+        with pytest.raises(BadReply, match=rf"{name} has values outside \[-1, 5\)"):
+            check_values({name: np.array([[0, wrong]], np.int32)}, sizes)

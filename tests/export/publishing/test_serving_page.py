@@ -22,6 +22,7 @@ from rgan_tf.scene_graph import MAX_FILE_BYTES, MAX_OBJECTS, MAX_RELATIONSHIPS
 
 PAGE = (Path(__file__).parents[3] / "docs" / "serving.md").read_text(encoding="utf-8")
 LETTERS = {"objects": "O", "triples": "T", "licences": "L", "width": "W", "own_patch": "S"}
+LETTERS["candidates"] = "K"
 
 
 def table(page, title):
@@ -36,14 +37,15 @@ def table(page, title):
 
 
 def fields(page, title):
-    """name -> type, shape, endpoints, as the page has them."""
+    """(name, shape) -> type, endpoints, as the page has them."""
     found = {}
     for name, dtype, shape, endpoints, _ in table(page, title):
-        assert name.strip("`") not in found, "listed twice"
+        key = (name.strip("`"), shape)
+        assert key not in found, "listed twice"
         names = set(re.findall(r"`(\w+)`", endpoints))
         if endpoints.startswith("all"):
             names = set(INPUTS) - names
-        found[name.strip("`")] = (dtype, shape, names)
+        found[key] = (dtype, names)
     return found
 
 
@@ -53,7 +55,7 @@ def declared(contract):
     for endpoint, table_ in contract.items():
         for field in table_:
             shape = ", ".join(str(LETTERS.get(size, size)) for size in field.shape) or "-"
-            found.setdefault(field.name, (field.dtype, shape, set()))[2].add(endpoint)
+            found.setdefault((field.name, shape), (field.dtype, set()))[1].add(endpoint)
     return found
 
 

@@ -11,7 +11,7 @@ from export.model_folder import EXTRA
 from export.publishing.warmup import WARMUP_FILE, write_warmup
 from export.signatures import ALLOWED_BATCHES, INPUTS, OUTPUTS, Sizes, example_request
 
-SIZES = Sizes(3, 2, 8, 16, 16, 4, 5, 6, 3, 2)
+SIZES = Sizes(3, 2, 8, 16, 16, 4, 5, 6, 3, 2, candidates=4)
 
 
 def read(path):
@@ -26,15 +26,20 @@ def read(path):
     return found
 
 
+def rows_of(fields):
+    (rows,) = {len(value) for value in fields.values()}
+    return rows
+
+
 def test_one_request_per_endpoint_and_number_of_rows(tmp_path):
     write_warmup(tmp_path, SIZES)
     found = read(tmp_path / "assets.extra" / "tf_serving_warmup_requests")
-    assert [(endpoint, len(fields["objects"])) for endpoint, fields in found] == [
+    assert [(endpoint, rows_of(fields)) for endpoint, fields in found] == [
         (endpoint, batch) for endpoint in INPUTS for batch in (1, 2, 4, 8)
     ]
-    assert len(found) == 16  # a server takes 1000
+    assert len(found) == 28  # a server takes 1000
     for endpoint, fields in found:
-        expected = example_request(endpoint, SIZES, len(fields["objects"]))
+        expected = example_request(endpoint, SIZES, rows_of(fields))
         assert set(fields) == set(expected)
         for name, value in fields.items():
             assert value.dtype == expected[name].dtype
@@ -59,7 +64,7 @@ def test_the_manifest_covers_it(exported):
 @pytest.mark.parametrize("batch", ALLOWED_BATCHES)
 def test_the_loaded_model_accepts_every_request(exported, ask, batch):
     found = read(exported.version / EXTRA / WARMUP_FILE)
-    requests = {e: fields for e, fields in found if len(fields["objects"]) == batch}
+    requests = {e: fields for e, fields in found if rows_of(fields) == batch}
     assert list(requests) == list(INPUTS)
     for endpoint, fields in requests.items():
         reply = ask(endpoint, **fields)

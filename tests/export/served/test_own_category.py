@@ -12,6 +12,7 @@ import tensorflow as tf
 from export.served.model import ServedModel
 from export.signatures import (
     ALL_MODES,
+    CANDIDATES,
     DETERMINISTIC,
     MAX_BATCH,
     MODES,
@@ -52,7 +53,9 @@ def village(exported) -> BankArrays:
 
 def serve(exported, arrays: BankArrays, kind: str):
     """`retrieve` of a model with this bank, as a function of a request."""
-    sizes = dataclasses.replace(exported.model.sizes, patches=len(arrays.crops), licences=2)
+    sizes = dataclasses.replace(
+        exported.model.sizes, patches=len(arrays.crops), licences=2, candidates=K
+    )
     bank = ServedBank(arrays)
     search = build_served_search(kind, arrays, bank, objects=sizes.objects, candidates=K)
     served = ServedModel(
@@ -226,3 +229,43 @@ def test_rows_with_and_without_repeats_equal_their_single_results(exported, asks
         alone = ask({name: value[row : row + 1] for name, value in request.items()})
         for name, value in alone.items():
             np.testing.assert_array_equal(batch[name][row], value[0], err_msg=name)
+
+
+@pytest.mark.parametrize("kind", ["exact", "scann"])
+def test_candidates_are_of_the_own_category_and_others_only_where_none_is_left(
+    exported, village, asks, kind
+):
+    """Whatever finds them; by NumPy over the whole bank."""
+    served, sizes = asks[kind].served, asks[kind].sizes
+    licences = village.licence_ids.copy()
+    sky = exported.model.vocabulary.object_id("sky")
+    licences[village.category_ids == sky] = 1
+    request = empty_request(CANDIDATES, sizes, 4)
+    request["objects"][:, :3] = [exported.model.vocabulary.object_id(name) for name in NAMES]
+    request["licences_refused"][1] = [True, False]
+    request["licences_refused"][2] = [False, True]  # no sky is left
+    request["licences_refused"][3] = True
+    with changed(asks[kind], licence_ids=licences):
+        tensors = {name: tf.constant(value) for name, value in request.items()}
+        candidates = served.function(CANDIDATES)
+        reply = {name: value.numpy() for name, value in candidates(**tensors).items()}
+        rows = [{name: value[row : row + 1] for name, value in tensors.items()} for row in range(4)]
+        for number, row in enumerate(rows):
+            for name, value in candidates(**row).items():
+                np.testing.assert_array_equal(reply[name][number], value[0], err_msg=name)
+    queries = served._queries({name: request[name] for name in ("objects", "triples")}).numpy()
+    for row in range(4):
+        for place in range(3):
+            allowed = ~request["licences_refused"][row][licences]
+            own = allowed & (village.category_ids == request["objects"][row, place])
+            rows = np.flatnonzero(own if own.any() else allowed)
+            distances = np.linalg.norm(village.graph_features[rows] - queries[row, place], axis=1)
+            best = np.argsort(distances, kind="stable")[:K]
+            found = reply["candidate_ids"][row, place]
+            assert found[: len(best)].tolist() == rows[best].tolist()
+            assert (found[len(best) :] == -1).all()
+            told = reply["candidate_distances"][row, place, : len(best)]
+            np.testing.assert_allclose(told, distances[best], rtol=1e-4)
+    assert len({tuple(ids) for ids in reply["candidate_ids"][:3, 2].tolist()}) >= 2
+    others = reply["candidate_ids"][2, 2]
+    assert (village.category_ids[others[others >= 0]] != sky).all() and others.max() >= 0

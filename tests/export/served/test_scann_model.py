@@ -12,7 +12,15 @@ import tensorflow as tf
 
 from export import saved_model, saved_model_loading
 from export.commands import export, generate
-from export.signatures import DETERMINISTIC, GENERATE, GENERATE_WITH_PATCHES, example_request
+from export.signatures import (
+    CANDIDATES,
+    DETERMINISTIC,
+    GENERATE,
+    GENERATE_WITH_PATCHES,
+    NEIGHBOURS,
+    PATCHES,
+    example_request,
+)
 from rgan_tf.errors import BadInput
 from tests.export.arguments import generate_arguments
 
@@ -23,7 +31,8 @@ def requests(endpoint, sizes, batch=6):
     known = sizes.num_objects - 2
     for row in range(batch):
         request["objects"][row, :3] = [2 + (3 * row + i) % known for i in range(3)]
-    request["mode"][::2] = DETERMINISTIC
+    if "mode" in request:
+        request["mode"][::2] = DETERMINISTIC
     request["licences_refused"][:] = False
     request["licences_refused"][1, 0] = request["licences_refused"][2, 1:] = True
     return request
@@ -43,6 +52,22 @@ def test_it_answers_as_the_exact_model(exported, exported_scann, endpoint):
     np.testing.assert_array_equal(reply["patch_ids"], expected["patch_ids"])
     np.testing.assert_array_equal(reply["order"], expected["order"])
     np.testing.assert_allclose(reply["patch_scores"], expected["patch_scores"], rtol=1e-4)
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("endpoint", [CANDIDATES, PATCHES, NEIGHBOURS])
+def test_it_tells_the_same_alternatives(exported, exported_scann, endpoint):
+    sizes = exported.model.sizes
+    make = requests if endpoint == CANDIDATES else example_request
+    expected, reply = (
+        ask(model, endpoint, make(endpoint, sizes, 6)) for model in (exported, exported_scann)
+    )
+    assert set(reply) == set(expected)
+    for name, value in reply.items():
+        if value.dtype.kind == "f":
+            np.testing.assert_allclose(value, expected[name], rtol=1e-4, atol=1e-5, err_msg=name)
+        else:
+            np.testing.assert_array_equal(value, expected[name], err_msg=name)
 
 
 @pytest.mark.thorough

@@ -261,9 +261,17 @@ def rows(fields: dict[str, np.ndarray]) -> list[dict[str, Any]]:
     return [dict(zip(lists, values, strict=True)) for values in zip(*lists.values(), strict=True)]
 
 
-def arrays_of(endpoint: str, outputs: dict[str, list]) -> dict[str, np.ndarray]:
-    """Arrays of the types of the contract from the columns of a reply."""
+def named(endpoint: str, outputs: dict[str, list] | list) -> dict[str, list]:
+    """The columns of a reply by name; an only one comes without its name."""
+    if len(OUTPUTS[endpoint]) == 1:
+        outputs = {OUTPUTS[endpoint][0].name: outputs}
     assert set(outputs) == {field.name for field in OUTPUTS[endpoint]}
+    return outputs
+
+
+def arrays_of(endpoint: str, outputs: dict[str, list] | list) -> dict[str, np.ndarray]:
+    """Arrays of the types of the contract from the columns of a reply."""
+    outputs = named(endpoint, outputs)
 
     def unpacked(value: Any) -> Any:
         if isinstance(value, list):
@@ -334,6 +342,7 @@ class Tools:
     columns: Callable = columns
     rows: Callable = rows
     arrays_of: Callable = arrays_of
+    named: Callable = named
     assert_same: Callable = assert_same
     patiently: Callable = patiently
 

@@ -14,7 +14,16 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError
 from tensorflow_serving.apis import predict_pb2
 
-from export.signatures import ENCODE, GENERATE, GENERATE_WITH_PATCHES, INPUTS, OUTPUTS
+from export.signatures import (
+    CANDIDATES,
+    ENCODE,
+    GENERATE,
+    GENERATE_WITH_PATCHES,
+    INPUTS,
+    NEIGHBOURS,
+    OUTPUTS,
+    PATCHES,
+)
 
 PREDICT = "/v1/models/retrievegan:predict"
 LIMIT = 16 * 2**20
@@ -51,9 +60,10 @@ class Judge:
         if not isinstance(endpoint, str) or endpoint not in INPUTS or not isinstance(inputs, dict):
             return False
         fields = {field.name: field for field in INPUTS[endpoint]}
-        if not set(inputs) >= set(fields) or not isinstance(inputs["objects"], list):
+        first = next(iter(fields))
+        if not set(inputs) >= set(fields) or not isinstance(inputs[first], list):
             return False
-        rows = len(inputs["objects"])
+        rows = len(inputs[first])
         for name, field in fields.items():
             shape = (rows, *self._sizes.shape_of(field))
             if not 1 <= rows <= 8 or not _is_array(inputs[name], shape, field.dtype):
@@ -144,11 +154,18 @@ class Generator:
                 "signature_name": endpoint,
                 "inputs": tools.columns(tools.example(endpoint, rows)),
             }
-            for endpoint, rows in ((GENERATE, 2), (ENCODE, 1), (GENERATE_WITH_PATCHES, 1))
+            for endpoint, rows in (
+                (GENERATE, 2),
+                (ENCODE, 1),
+                (GENERATE_WITH_PATCHES, 1),
+                (CANDIDATES, 1),
+                (PATCHES, 2),
+                (NEIGHBOURS, 2),
+            )
         }
         self._protos = {
             endpoint: tools.proto_of(endpoint, tools.example(endpoint, rows))
-            for endpoint, rows in ((GENERATE, 2), (ENCODE, 1))
+            for endpoint, rows in ((GENERATE, 2), (ENCODE, 1), (PATCHES, 2), (NEIGHBOURS, 2))
         }
         self._makers = [
             *[self.wrong_value] * 6,
@@ -214,7 +231,9 @@ class Generator:
 
     def _changed(self, change) -> bytes:
         # Requests with pictures are large, and so are few here.
-        endpoint = self.random.choices([GENERATE, ENCODE, GENERATE_WITH_PATCHES], [12, 6, 1])[0]
+        shares = {GENERATE: 12, ENCODE: 6, PATCHES: 2, NEIGHBOURS: 2}
+        shares |= {GENERATE_WITH_PATCHES: 1, CANDIDATES: 1}
+        endpoint = self.random.choices(list(shares), list(shares.values()))[0]
         value = copy.deepcopy(self._json[endpoint])
         change(value["inputs"], self.random.choice(sorted(value["inputs"])))
         return json.dumps(value).encode()
@@ -276,7 +295,7 @@ class Generator:
         return bytes(content) or b"\0"
 
     def mutated_json(self) -> Case:
-        endpoint = self.random.choice([GENERATE, ENCODE])
+        endpoint = self.random.choice([GENERATE, ENCODE, PATCHES, NEIGHBOURS])
         body = json.dumps(self._json[endpoint]).encode()
         return Case("mutated json", "rest", self._mutated(body))
 
@@ -400,12 +419,12 @@ class Generator:
     # gRPC
 
     def mutated_proto(self) -> Case:
-        request = self._protos[self.random.choice([GENERATE, ENCODE])]
+        request = self._protos[self.random.choice(list(self._protos))]
         return Case("mutated proto", "grpc", self._mutated(request.SerializeToString()))
 
     def wrong_tensor(self) -> Case:
         request = predict_pb2.PredictRequest()
-        request.CopyFrom(self._protos[self.random.choice([GENERATE, ENCODE])])
+        request.CopyFrom(self._protos[self.random.choice(list(self._protos))])
         proto = request.inputs[self.random.choice(sorted(request.inputs))]
         size = self.random.choice([-(2**63), -1, 0, 1, 3, 8, 9, 2**31, 2**62, 2**63 - 1])
         action = self.random.randrange(6)

@@ -1,0 +1,1 @@
+"""A page on which a person composes pictures, and the JSON API behind it; see docs/studio.md."""

@@ -1,0 +1,79 @@
+"""Errors that arise in modules that RGAN_PLUGINS names are told as the user's own."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import types
+
+import pytest
+import tensorflow as tf
+
+from rgan_tf import cli
+
+_PLUGIN = """
+def plain(value):
+    raise KeyError(value)
+
+
+def inner(tensor):
+    return tf.reshape(tensor, [7])
+
+
+def traced(tensor):
+    if tf.reduce_sum(tensor) > 0:
+        tensor = inner(tensor)
+    return tensor
+"""
+
+
+@pytest.fixture
+def plugin(tmp_path, monkeypatch):
+    (tmp_path / "plugin_with_faults.py").write_text("import tensorflow as tf\n" + _PLUGIN)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RGAN_PLUGINS", "plugin_with_faults")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    importlib.invalidate_caches()
+    yield tmp_path / "plugin_with_faults.py"
+    sys.modules.pop("plugin_with_faults", None)
+
+
+@pytest.fixture
+def run(monkeypatch, capfd):
+    """Runs a command whose `main` is the function given; the exit code and the last line."""
+
+    def run(main):
+        module = types.ModuleType("fake_command")
+        module.add_arguments = lambda parser: None
+        module.main = main
+        monkeypatch.setitem(sys.modules, "fake_command", module)
+        code = cli.main(["fake"], (cli.Command("fake", "fake_command", "for this test"),))
+        return code, capfd.readouterr().err.splitlines()
+
+    return run
+
+
+def _call(name, *arguments):
+    return getattr(sys.modules["plugin_with_faults"], name)(*arguments)
+
+
+def test_an_error_names_file_and_line(plugin, run):
+    code, lines = run(lambda _: _call("plain", "a"))
+    assert code == 2 and any("Traceback" in line for line in lines)
+    assert lines[-1] == (
+        f"rgan fake: RGAN_PLUGINS: {plugin}, line 4: KeyError in your module; see the lines above"
+    )
+
+
+def test_an_error_while_tracing_does_too(plugin, run):
+    code, lines = run(lambda _: tf.function(lambda x: _call("traced", x))(tf.ones([3])))
+    assert code == 2
+    assert f"{plugin}, line 8: ValueError in your module" in lines[-1]
+
+
+def test_our_own_error_stays_a_bug(plugin, run):
+    def main(_):
+        raise KeyError("ours")
+
+    code, lines = run(main)
+    assert code == 1 and lines[-1] == "rgan fake: this is a bug; see the lines above"
