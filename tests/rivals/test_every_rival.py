@@ -130,6 +130,7 @@ def test_a_step_at_public_size(builders, tiny_config, tiny_world, name):
 
 
 @pytest.mark.thorough
+@pytest.mark.timeout(900)  # 50 steps at our size, on a loaded machine
 @rivals
 def test_learns_one_batch_by_heart(builders, tiny_config, tiny_world, name):
     """50 steps on the reconstruction alone halve it: the other terms have other aims.
