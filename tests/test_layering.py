@@ -17,7 +17,7 @@ ROOMS = (
     ("seeds", "fixed_order"),
     ("progress", "pictures", "scene_graph", "contradictions", "config", "released", "adapters"),
     ("exported", "backbones", "annotations", "world", "bank", "graph", "retrieval", "losses"),
-    ("data", "generator", "discriminators", "metrics", "model", "runs", "places", "cli"),
+    ("data", "generator", "discriminators", "metrics", "model", "rivals", "runs", "places", "cli"),
 )
 ORDER = [room for rooms in ROOMS for room in rooms]
 WITHOUT_TENSORFLOW = ORDER[: ORDER.index("adapters")]
