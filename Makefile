@@ -16,7 +16,7 @@ $(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { \
     "$$($(PYTHON) --version 2>&1); name another: make install PYTHON=python3.11" >&2; exit 2; }
 endef
 
-.PHONY: install demo studio test test-all test-beside test-slow lint format docs clean
+.PHONY: install demo studio web browser test test-all test-beside test-slow lint format docs clean
 
 install: $(STAMP)
 
@@ -32,6 +32,17 @@ demo: $(STAMP)
 # A page to compose pictures on; makes the demo's model first if there is none.
 studio: $(STAMP)
 	$(RUN)/rgan studio $(STUDIO_ARGS)
+
+# The page of the studio from its sources, into export/studio/static. Needs Node 20; users do not.
+web:
+	cd export/studio/web && npm ci --ignore-scripts --no-audit --no-fund && npm test && npm run build
+
+# A browser from Debian's packages and the Node packages of the page, for the tests of the studio.
+BROWSER := chromium fonts-dejavu-core
+browser: $(STAMP)
+	command -v chromium >/dev/null || { apt-get update -qq && \
+	  apt-get install -y -qq --no-install-recommends $(BROWSER) >/dev/null; }
+	cd export/studio/web && npm ci --ignore-scripts --no-audit --no-fund --silent
 
 # Two processes, each with whole files: most of a test's time is spent tracing, on one core. Files
 # start in the order of tests/plugins/two_workers.py.
@@ -69,4 +80,4 @@ format: $(STAMP)
 	$(RUN)/ruff format .
 
 clean:
-	rm -rf $(VENV) site *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) site export/studio/web/node_modules *.egg-info .pytest_cache .ruff_cache .hypothesis

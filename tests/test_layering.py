@@ -18,7 +18,7 @@ ROOMS = (
     ("progress", "pictures", "scene_graph", "contradictions", "config", "released", "adapters"),
     ("devices",),
     ("exported", "backbones", "annotations", "world", "bank", "graph", "retrieval", "losses"),
-    ("data", "generator", "discriminators", "metrics", "model", "runs", "places", "cli"),
+    ("data", "generator", "discriminators", "metrics", "model", "rivals", "runs", "places", "cli"),
 )
 ORDER = [room for rooms in ROOMS for room in rooms]
 WITHOUT_TENSORFLOW = ORDER[: ORDER.index("adapters")]

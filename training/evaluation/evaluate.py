@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,14 @@ from typing import Any
 from rgan_tf import released
 from rgan_tf.devices import grow_gpu_memory
 from rgan_tf.errors import BadInput
+from rgan_tf.registered_names import RIVALS
 from rgan_tf.retrieval.retriever import Retriever
 from rgan_tf.runs import open_run
 from training.evaluation.inputs import check_resamples, check_seed, check_split, open_data_of
 from training.evaluation.names import TASKS
 from training.evaluation.protocol import Protocol
 from training.evaluation.report import image_keeper, write_report
+from training.evaluation.rival import evaluate_rival_split
 from training.evaluation.run import evaluate_split
 
 _PICTURE_SCENES = 12
@@ -91,8 +94,14 @@ def evaluate(
     splits = ("train", "val", "test") if split == "all" else (split,)
     for each in splits:
         check_split(prepared, each)
+    if opened.config.training.system in RIVALS:
+        if retriever is not None or not repeats:
+            raise BadInput(f"--run {name}: is of a rival, which retrieves nothing")
+        judge = evaluate_rival_split
+    else:
+        judge = functools.partial(evaluate_split, repeats=repeats, retriever=retriever)
     for each in splits:
-        metrics, picture = evaluate_split(
+        metrics, picture = judge(
             opened,
             prepared,
             Protocol(each, seed=seed, resamples=resamples),
@@ -104,8 +113,6 @@ def evaluate(
             batch_size=batch_size,
             picture_scenes=_PICTURE_SCENES,
             keep=image_keeper(save_images, each) if save_images else None,
-            repeats=repeats,
-            retriever=retriever,
         )
         if out:
             step = opened.stage_record("retrievegan")["steps"]
