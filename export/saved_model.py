@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import os
 import subprocess
 import sys
 import tempfile
@@ -38,6 +39,7 @@ from rgan_tf.backbones import load_backbone
 from rgan_tf.bank.patch_bank import PatchBank
 from rgan_tf.bank.patch_reader import PatchReader
 from rgan_tf.config import config_to_yaml
+from rgan_tf.devices import grow_gpu_memory
 from rgan_tf.errors import BadInput
 from rgan_tf.model.networks import build_retrieval_networks, build_sg2im_networks
 from rgan_tf.refusals import naming
@@ -128,6 +130,7 @@ def build_served_model(
     Raises:
       BadInput: if the index is not available, or does not suit the bank.
     """
+    grow_gpu_memory()
     config, vocabulary = run.config, run.vocabulary
     prefilter = build_sg2im_networks(config, vocabulary)
     load_weights(run, "sg2im", prefilter)
@@ -243,9 +246,16 @@ def check_fresh(folder: Path, archive, sizes, allow: tuple[str, ...] = ()) -> No
             np.savez(paths[0], **requests)
         command = [sys.executable, "-I", fresh_check.__file__, str(folder), *paths]
         command += [option for package in allow for option in ("--allow", package)]
+        # As `grow_gpu_memory`, which that process cannot import, unless the user says otherwise.
+        environment = {"TF_FORCE_GPU_ALLOW_GROWTH": "true", **os.environ}
         try:
             done = subprocess.run(
-                command, capture_output=True, text=True, timeout=_CHECK_TIMEOUT_S, check=False
+                command,
+                capture_output=True,
+                text=True,
+                timeout=_CHECK_TIMEOUT_S,
+                check=False,
+                env=environment,
             )
         except subprocess.TimeoutExpired as error:
             raise CheckFailed(f"no answer within {_CHECK_TIMEOUT_S} s") from error

@@ -12,6 +12,7 @@ import tensorflow as tf
 from export.edits import Answer
 from export.model_folder import ModelFolder
 from export.signatures import SCANN
+from rgan_tf.devices import grow_gpu_memory
 from rgan_tf.errors import BadInput, CorruptData
 from rgan_tf.refusals import is_refused
 
@@ -23,6 +24,7 @@ def load_saved_model(model: ModelFolder) -> Any:
       BadInput: if the model needs ScaNN, which is not installed.
       CorruptData: if TensorFlow cannot read the model.
     """
+    grow_gpu_memory()
     if model.manifest.get("index") == SCANN:
         try:  # registers ScaNN's operations
             importlib.import_module("rgan_tf.adapters.scann")

@@ -174,6 +174,7 @@ class LossConfig:
 class TrainingConfig:
     """Optimisation of stages 1 and 3, checkpoints and logs."""
 
+    system: str = _one_of("retrievegan", *registered_names.RIVALS)  # what stage 3 trains
     batch_size: int = 16  # per update: over all replicas and parts
     accumulate_steps: int = 1  # parts that a replica computes one after another, to save memory
     precision: str = _one_of("float32", "bfloat16", "float16")  # of generators and discriminators
@@ -366,6 +367,16 @@ def _rules(config: Config) -> list[tuple[str, bool]]:
             f"retrieval.loaded_candidates must be at most retrieval.exact_candidates ({exact}), "
             f"got {loaded}",
             loaded <= exact,
+        ),
+        (
+            f"training.system={config.training.system} is computed in float32, got "
+            f"training.precision={config.training.precision}",
+            config.training.system == "retrievegan" or config.training.precision == "float32",
+        ),
+        (
+            "training.system=sg2im needs data.image_size to be a multiple of 32, "
+            f"got {data.image_size}",
+            config.training.system != "sg2im" or data.image_size % 32 == 0,
         ),
         (
             "discriminators.feature with losses.perceptual_backbone=mobilenet_v2: that network "

@@ -15,12 +15,16 @@ PERCEPTUAL_BACKBONES = ["squeezenet", "vgg19", "mobilenet_v2"]
 RULES = ("nearest", "nearest_random", "own", "noise")
 """Baseline retrievers, which learn nothing; see `rgan_tf.retrieval.rules`."""
 
+RIVALS = ("sg2im", "layout2im")
+"""Systems of `rgan_tf.rivals`, which `training.system` names."""
+
 SYSTEMS = (
     "retrievegan",
     "graph_nearest",
     "pastegan_style",
     "oracle_patches",
     "layout2im_style",
+    "layout2im",
     "sg2im",
     "pasted_canvas",
     "own_patches",

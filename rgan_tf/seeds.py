@@ -29,6 +29,10 @@ class Purpose(enum.IntEnum):
     RELIT_PATCHES = 11
     EXCHANGED_PATCHES = 12
     FEATURE_MIXING = 16
+    LAYOUT_NOISE = 17
+    PRIOR_CODE = 18
+    POSTERIOR_CODE = 19
+    OBJECT_ORDER = 20
 
 
 def derive_seed(run_seed, step, replica, purpose: Purpose) -> tf.Tensor:

@@ -23,7 +23,7 @@ for folder in ("no_network", "plugins"):
     sys.path.insert(0, str(Path(__file__).parent / folder))
 import network_guard  # noqa: E402
 
-pytest_plugins = ["small_coco", "two_workers"]
+pytest_plugins = ["random_scenes", "small_coco", "two_workers"]
 
 # Read before `same_surroundings` hides them.
 _BESIDE = {name: os.environ.get(name) for name in ("RGAN_COCO_ROOT", "RGAN_WEIGHTS")}

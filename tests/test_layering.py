@@ -16,8 +16,9 @@ ROOMS = (
     ("errors", "plugins", "near_names", "registered_names", "refusals", "vocabulary", "storage"),
     ("seeds", "fixed_order"),
     ("progress", "pictures", "scene_graph", "contradictions", "config", "released", "adapters"),
+    ("devices",),
     ("exported", "backbones", "annotations", "world", "bank", "graph", "retrieval", "losses"),
-    ("data", "generator", "discriminators", "metrics", "model", "runs", "places", "cli"),
+    ("data", "generator", "discriminators", "metrics", "model", "rivals", "runs", "places", "cli"),
 )
 ORDER = [room for rooms in ROOMS for room in rooms]
 WITHOUT_TENSORFLOW = ORDER[: ORDER.index("adapters")]

@@ -17,6 +17,7 @@ from rgan_tf.fixed_order import fix_order_of_process
 from rgan_tf.losses.own import Loss, check_names
 from rgan_tf.losses.perceptual import PerceptualDistance
 from rgan_tf.model.retrievegan import generator_losses
+from rgan_tf.registered_names import RIVALS
 from rgan_tf.retrieval.retriever import Retriever
 from rgan_tf.runs import (
     STAGES,
@@ -31,6 +32,7 @@ from rgan_tf.runs import (
 from training.configuration import at_most, named_config
 from training.stages.cooccurrence import CooccurrenceTask
 from training.stages.retrievegan import RetrieveGANTask
+from training.stages.rival import RivalTask
 from training.stages.sg2im import Sg2imTask
 from training.stages.task import Task
 from training.stop import StopSignals
@@ -164,6 +166,12 @@ def _check_own(config: Config, retriever: Retriever | None, losses: Sequence[Los
       ValueError: if two losses have one name.
     """
     check_names(losses, generator_losses(config))
+    system = config.training.system
+    if system in RIVALS and (losses or retriever is not None):
+        raise BadInput(
+            f"training.system={system}: has its own losses and retrieves nothing; leave out "
+            "retriever and losses"
+        )
     if retriever is None:
         return
     if not isinstance(retriever, Retriever):
@@ -191,4 +199,7 @@ def _tasks(
     """One at a time, so that the model of a stage is freed before the next is built."""
     yield Sg2imTask(run, data)
     yield CooccurrenceTask(run, data)
-    yield RetrieveGANTask(run, data, perceptual, workers, retriever=retriever, losses=losses)
+    if run.config.training.system in RIVALS:
+        yield RivalTask(run, data)
+    else:
+        yield RetrieveGANTask(run, data, perceptual, workers, retriever=retriever, losses=losses)

@@ -18,6 +18,7 @@ from rgan_tf.pictures import comparison_grid, draw_layout
 from rgan_tf.retrieval.candidates import CandidateSource
 from rgan_tf.retrieval.patch_library import library_for
 from rgan_tf.retrieval.rules import NOISE
+from rgan_tf.rivals.rival import RivalNetworks
 from rgan_tf.runs import Run
 from rgan_tf.storage.image import float_to_uint8
 from rgan_tf.vocabulary import Vocabulary
@@ -57,6 +58,24 @@ def sg2im_pictures(run: Run, data: PreparedData, networks: Sg2imNetworks) -> dic
         ("real", float_to_uint8(batch["image"])),
     ]
     return {"sg2im": comparison_grid(columns, cell=CELL)}
+
+
+def rival_pictures(run: Run, data: PreparedData, networks: RivalNetworks) -> dict[str, np.ndarray]:
+    """Layout, two samples and real image of fixed scenes; the layout is the true one where the
+    rival predicts none."""
+    batch = fixed_scenes(run, data, held_out_split(data), None, SCENES)
+    boxes = None if networks.predicts_boxes else batch["boxes"]
+    rows = tf.range(tf.shape(batch["objects"])[0])
+    first, second = (networks.synthesise(batch, boxes, rows + n * SCENES) for n in range(2))
+    name = run.config.training.system
+    title = "predicted layout" if boxes is None else "true layout"
+    columns = [
+        (title, layouts(run.vocabulary, batch, first.boxes)),
+        (name, float_to_uint8(first.images)),
+        ("another sample", float_to_uint8(second.images)),
+        ("real", float_to_uint8(batch["image"])),
+    ]
+    return {name: comparison_grid(columns, cell=CELL)}
 
 
 def joint_pictures(

@@ -141,7 +141,7 @@ class _TaskTraining:
         watch = CollapseWatch(
             first_step,
             last,
-            adversarial=self._run.config.losses.adversarial,
+            adversarial=task.adversarial,
             warnings=self._run.stage_record(task.name).get("warnings"),
         )
         if first_step >= last:

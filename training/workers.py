@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from rgan_tf.config import TrainingConfig
 from rgan_tf.data.pipeline import Share
+from rgan_tf.devices import grow_gpu_memory
 from rgan_tf.errors import BadInput, one_line
 from training.cluster import read_cluster
 
@@ -112,6 +113,7 @@ def start_workers() -> Workers:
     Raises:
       BadInput: if `TF_CONFIG` is not a usable cluster.
     """
+    grow_gpu_memory()
     task = read_cluster(os.environ.get("TF_CONFIG", ""))
     if task is None:
         # TensorFlow reads it too, and rejects blanks as broken JSON.

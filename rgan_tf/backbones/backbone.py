@@ -16,6 +16,7 @@ from rgan_tf.backbones.weights import (
     load_layers_in_order,
     save_layers,
 )
+from rgan_tf.devices import grow_gpu_memory
 from rgan_tf.errors import BadInput, one_line
 from rgan_tf.storage.files import sha256_of
 
@@ -41,6 +42,7 @@ def load_backbone(name: str, weights_dir: str | Path | None = None) -> Backbone:
     """
     if name not in SPECS:
         raise BadInput(f"backbone {name!r} is not known; choose one of {', '.join(SPECS)}")
+    grow_gpu_memory()
     return Backbone(name, SPECS[name], weights_dir)
 
 

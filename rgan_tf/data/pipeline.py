@@ -6,6 +6,7 @@ batches as one that never stopped, without reading what comes before.
 
 from __future__ import annotations
 
+import os
 from typing import NamedTuple
 
 import numpy as np
@@ -19,6 +20,9 @@ from rgan_tf.errors import BadInput
 from rgan_tf.retrieval.candidates import CandidateSource
 from rgan_tf.seeds import Purpose
 from rgan_tf.vocabulary import Vocabulary
+
+# A batch of coco_128 takes 26 MB, and for a part of the time workers wait for one interpreter lock.
+_MOST_WORKERS = 16
 
 
 class Share(NamedTuple):
@@ -124,10 +128,18 @@ def scene_dataset(
         batch["image"] = tf.cast(batch["image"], tf.float32) / 127.5 - 1.0  # [B, H, W, 3]
         return batch
 
-    dataset = steps.map(load, num_parallel_calls=2, deterministic=True)
+    workers = worker_count()
+    dataset = steps.map(load, num_parallel_calls=workers, deterministic=True)
     options = tf.data.Options()
-    options.autotune.enabled = False  # two workers and two prefetched batches are enough
-    return dataset.prefetch(2 * share.count).with_options(options)
+    options.autotune.enabled = False  # one batch ahead per worker is enough
+    # Threads of their own: in TensorFlow's pool they would keep the training step waiting.
+    options.threading.private_threadpool_size = workers
+    return dataset.prefetch(max(workers, 2 * share.count)).with_options(options)
+
+
+def worker_count() -> int:
+    """Batches that are made at the same time: one per core, up to `_MOST_WORKERS`."""
+    return min(os.cpu_count() or 1, _MOST_WORKERS)
 
 
 def batch_image_ids(
@@ -262,12 +274,13 @@ class _Batches:
         return np.array([self._order(int(place // count))[place % count] for place in places])
 
     def _order(self, epoch: int) -> np.ndarray:
-        if epoch not in self._orders:
-            if len(self._orders) > 8:
+        order = self._orders.get(epoch)
+        if order is None:
+            if len(self._orders) > 8:  # another worker may do the same: nothing is read again below
                 self._orders.clear()
             rng = np.random.default_rng([self._seed, int(Purpose.SHUFFLE), epoch])
-            self._orders[epoch] = rng.permutation(len(self.scenes))
-        return self._orders[epoch]
+            order = self._orders[epoch] = rng.permutation(len(self.scenes))
+        return order
 
     def _flipped(self, step: int) -> np.ndarray:
         if not self._flip:

@@ -43,6 +43,7 @@ class AdversarialModel(GuardedModel):
       discriminators: the adversaries.
       generator_weights: name -> weight of every generator term.
       discriminator_weights: name -> weight of every discriminator term.
+      betas: of both Adams; None takes those of the config.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class AdversarialModel(GuardedModel):
         *,
         generator_weights: dict[str, float],
         discriminator_weights: dict[str, float],
+        betas: tuple[float, float] | None = None,
         **kwargs,
     ):
         super().__init__(
@@ -70,6 +72,7 @@ class AdversarialModel(GuardedModel):
         self.discriminators = discriminators
         self.generator_weights = generator_weights
         self.discriminator_weights = discriminator_weights
+        self.betas = betas or (config.training.beta_1, config.training.beta_2)
         self.declare_metrics(["loss/generator", "loss/discriminator"])
         for target, source in zip(average.variables, networks.variables, strict=True):
             target.assign(source)
@@ -92,8 +95,8 @@ class AdversarialModel(GuardedModel):
         def adam(rate: float) -> GatedAdam:
             return GatedAdam(
                 rate,
-                beta_1=settings.beta_1,
-                beta_2=settings.beta_2,
+                beta_1=self.betas[0],
+                beta_2=self.betas[1],
                 epsilon=settings.epsilon,
                 guard=self.guard,
             )

@@ -28,6 +28,7 @@ OF_JOINT_STAGE = (
     "losses.perceptual_",
     "losses.adversarial_feature",
     "discriminators.feature",
+    "training.system",
     "training.predicted_boxes",
     "training.relit_patches",
     "training.exchanged_patches",
@@ -47,6 +48,7 @@ ADDED_LATER = {
     "retrieval.cooccurrence_loss": "sampled",
     "retrieval.shared_pixels": True,
     "cooccurrence.shared_pixels": True,
+    "training.system": "retrievegan",
     "training.relit_patches": 0.0,
     "training.exchanged_patches": 0.0,
 }

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from rgan_tf.errors import BadInput, CorruptData
 from rgan_tf.refusals import is_refused
-from rgan_tf.runs.folder import Run
+from rgan_tf.runs.folder import STAGES, Run
 from rgan_tf.storage.files import sha256_of, sync_files, write_json_atomic
 
 
@@ -52,13 +52,27 @@ def write_state(checkpoint: tf.train.Checkpoint, prefix: Path) -> None:
     sync_files(prefix.parent.glob(f"{prefix.name}.*"))
 
 
-def load_weights(run: Run, stage: str, networks: tf.keras.Model) -> None:
+def load_weights(
+    run: Run, stage: str, networks: tf.keras.Model, *, system: str = "retrievegan"
+) -> None:
     """Fills `networks` (all variables already created) with the stage's inference weights.
 
+    Args:
+      run: an opened run.
+      stage: one of `STAGES`.
+      networks: of that stage.
+      system: value of `training.system` that the networks are for; matters to the last stage.
+
     Raises:
-      BadInput: if the stage has not been trained.
+      BadInput: if the stage has not been trained, or trained another system.
       CorruptData: if the weights are damaged or do not fit the config.
     """
+    trained = run.config.training.system
+    if stage == STAGES[-1] and trained != system:
+        raise BadInput(
+            f"run {run.folder}: was trained with training.system={trained}, and this needs "
+            f"{system}; name another run"
+        )
     record = run.stage_record(stage)
     if "weights" not in record:
         raise BadInput(f"run {run.folder}: stage {stage} has no weights; continue `rgan train`")

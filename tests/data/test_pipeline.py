@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import threading
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from rgan_tf.config import Config
+from rgan_tf.data import pipeline
 from rgan_tf.data.pipeline import mirrored_predicates, scene_dataset
 from rgan_tf.data.records import read_scenes
 from rgan_tf.errors import BadInput
@@ -253,6 +256,42 @@ def test_candidates_of_other_data_are_refused(prepared, config):
         build("train", dataclasses.replace(good, ids=good.ids + len(prepared.bank)))
     with pytest.raises(BadInput, match="batch_size"):
         scene_dataset(prepared, "train", config, batch_size=0, seed=0)
+
+
+@pytest.mark.parametrize("cores", [1, 2, 5])
+def test_any_number_of_workers_makes_the_same_batches(prepared, flipping, cores, monkeypatch):
+    settings = {"batch_size": 4, "seed": 5, "candidates": table(prepared, "train")}
+    batches = pipeline._Batches
+    waiting = threading.Barrier(cores)
+    arrays = batches.arrays
+
+    def all_at_once(self, number):
+        if number < cores:  # passes only if as many batches are made at the same time
+            waiting.wait(timeout=60)
+        return arrays(self, number)
+
+    plain = scene_dataset(prepared, "train", flipping, **settings)
+    expected = take(plain, 7)
+    monkeypatch.setattr(os, "cpu_count", lambda: cores)
+    monkeypatch.setattr(batches, "arrays", all_at_once)
+    assert_same(take(scene_dataset(prepared, "train", flipping, **settings), 7), expected)
+
+
+@pytest.mark.parametrize(("cores", "workers"), [(None, 1), (1, 1), (5, 5), (500, 16)])
+def test_workers_follow_the_cores(cores, workers, monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: cores)
+    assert pipeline.worker_count() == workers
+
+
+def test_more_workers_than_cores_do_not_meet(prepared, config, monkeypatch):
+    """The control of the barrier above: two workers never reach a third."""
+    waiting = threading.Barrier(3)
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(
+        pipeline._Batches, "arrays", lambda self, number: waiting.wait(timeout=1) and None
+    )
+    with pytest.raises(tf.errors.OpError, match="BrokenBarrier"):
+        take(scene_dataset(prepared, "train", config, batch_size=4, seed=0), 1)
 
 
 def test_replicas_share_a_batch(prepared, config):

@@ -99,6 +99,26 @@ def test_a_model_that_answers_otherwise_is_not_published(exported):
         saved_model.check_fresh(exported.version, archive, exported.served.sizes)
 
 
+@pytest.mark.parametrize(("said", "grows"), [(None, "true"), ("false", "false")])
+def test_the_checking_process_shares_a_gpu_unless_told_otherwise(
+    exported, said, grows, monkeypatch
+):
+    seen = {}
+
+    def run(*_, env, **__):
+        seen.update(env)
+        raise saved_model.subprocess.TimeoutExpired("check", 1)
+
+    monkeypatch.delenv("TF_FORCE_GPU_ALLOW_GROWTH", raising=False)
+    if said:
+        monkeypatch.setenv("TF_FORCE_GPU_ALLOW_GROWTH", said)
+    monkeypatch.setattr(saved_model.subprocess, "run", run)
+    with pytest.raises(saved_model.CheckFailed):
+        saved_model.check_fresh(exported.version, exported.archive, exported.served.sizes)
+    assert seen["TF_FORCE_GPU_ALLOW_GROWTH"] == grows
+    assert seen["PATH"]  # the rest is passed on
+
+
 def test_the_next_export_is_version_2(exported, monkeypatch, tmp_path):
     # Building and checking have tests of their own, and take their time.
     served = SimpleNamespace(

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from rgan_tf.errors import BadInput
 from rgan_tf.retrieval.index import exact as index_module
-from rgan_tf.retrieval.index.exact import ExactIndex, exact_search
+from rgan_tf.retrieval.index.exact import Candidates, ExactIndex, exact_search
 
 
 def brute_force(queries, categories, excluded, bank, k):
@@ -187,24 +187,117 @@ def test_empty_inputs():
     assert not empty.search(bank[0], bank[1], bank[2], 3).valid.any()
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_few_queries_at_once_find_what_they_find_by_category(seed, monkeypatch):
+def formula(bank, queries, categories, excluded, k):
+    """The search of an exported graph, run for each category on its gathered rows alone."""
+    features, bank_categories, images = bank
+    found = Candidates.empty(len(queries), k)
+    everything = np.flatnonzero(bank_categories != 0)
+    for category in np.unique(categories).tolist():
+        asking = np.flatnonzero(categories == category)
+        own = np.flatnonzero(bank_categories == category)
+        for rows in (everything if category == -1 else own, everything):
+            if not len(rows) or not len(asking) or category == 0:
+                continue
+            asked = (part[asking] for part in (queries, categories, excluded))
+            part = exact_search(
+                *map(tf.constant, asked), *(tf.constant(a[rows]) for a in bank), k=k
+            )
+            ids, valid, distances = (array.numpy() for array in part)
+            found.ids[asking] = np.where(valid, rows[np.maximum(ids, 0)], -1)
+            found.valid[asking], found.distances[asking] = valid, distances
+            asking = asking[~valid.any(axis=1)]
+    return found
+
+
+def hard_case(seed):
+    """A bank with equal patches and padding; queries of every kind, some on patches."""
     rng = np.random.default_rng(seed)
-    index = ExactIndex(rng.normal(size=[300, 7]), rng.integers(0, 9, 300), rng.integers(0, 40, 300))
-    asked = (rng.normal(size=[50, 7]), rng.integers(-1, 11, 50), rng.integers(-1, 40, 50))
-    calls = []
-    search_among = ExactIndex._search_among
+    features = rng.normal(size=[400, 7]).astype(np.float32)
+    features[rng.integers(0, 400, 150)] = features[rng.integers(0, 400, 150)]
+    bank = (features, rng.integers(0, 9, 400), rng.integers(0, 40, 400))
+    bank[2][bank[1] == 8] = 5  # a category of one image, which is excluded below
+    queries = rng.normal(size=[60, 7]).astype(np.float32)
+    queries[::3] = features[rng.integers(0, 400, 20)]
+    categories, excluded = rng.integers(-1, 11, 60), rng.integers(-1, 40, 60)
+    categories[:4], excluded[:4] = 8, 5
+    return bank, (queries, categories, excluded)
 
-    def counted(self, *args):
-        calls.append(args)
-        return search_among(self, *args)
 
-    monkeypatch.setattr(ExactIndex, "_search_among", counted)
-    at_once = index.search(*asked, 12)
-    assert len(calls) == 1
-    monkeypatch.setattr("rgan_tf.retrieval.index.exact._CALL_SCORES", 0)
-    by_category = index.search(*asked, 12)
-    assert len(calls) > 10
-    for ours, theirs in zip(at_once, by_category, strict=True):
+BY_CATEGORY, AT_ONCE = -(10**9), 10**9
+
+
+@pytest.mark.parametrize("call_scores", [BY_CATEGORY, AT_ONCE])
+@pytest.mark.parametrize("seed", range(3))
+def test_to_the_last_bit_what_the_formula_finds_in_gathered_rows(seed, call_scores, monkeypatch):
+    bank, asked = hard_case(seed)
+    monkeypatch.setattr(index_module, "_CALL_SCORES", call_scores)
+    index = ExactIndex(*bank)
+    expected = formula(bank, *asked, 12)
+    for _ in range(2):  # the second search finds its blocks laid out
+        for ours, theirs in zip(index.search(*asked, 12), expected, strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+    assert expected.valid.any() and not expected.valid.all()
+    own = bank[1][expected.ids[:4]]
+    assert expected.valid[:4].all() and (own != 8).all()  # others only where nothing is allowed
+    equal = expected.distances[:, 1:] == expected.distances[:, :-1]
+    assert (equal & expected.valid[:, 1:]).any()  # there were ties
+
+
+@pytest.mark.parametrize("call_scores", [BY_CATEGORY, AT_ONCE])
+def test_pieces_of_the_bank_find_the_same(call_scores, monkeypatch):
+    bank, asked = hard_case(7)
+    monkeypatch.setattr(index_module, "_CALL_SCORES", call_scores)
+    whole = ExactIndex(*bank).search(*asked, 12)
+    monkeypatch.setattr(index_module, "_BLOCK_BYTES", 2000)  # about 70 rows, or 10 queries
+    for ours, theirs in zip(ExactIndex(*bank).search(*asked, 12), whole, strict=True):
         np.testing.assert_array_equal(ours, theirs)
-    assert at_once.valid.any() and not at_once.valid.all()
+
+
+def test_a_category_is_laid_out_once_and_the_copy_is_not_larger_than_the_bank(monkeypatch):
+    bank, asked = hard_case(1)
+    monkeypatch.setattr(index_module, "_CALL_SCORES", BY_CATEGORY)
+    index, made = ExactIndex(*bank), []
+    block = ExactIndex._block
+
+    def counted(self, rows, *others):
+        made.append(len(rows))
+        return block(self, rows, *others)
+
+    monkeypatch.setattr(ExactIndex, "_block", counted)
+    of_categories = (asked[1] > 0) & (asked[1] < 8)
+    asked = tuple(part[of_categories] for part in asked)
+    index.search(*asked, 3)
+    searchable = np.isin(bank[1], asked[1])
+    assert sum(made) == searchable.sum() < 400 and len(made) == len(np.unique(asked[1])) > 5
+    index.search(*asked, 3)
+    assert len(made) == len(np.unique(asked[1]))
+
+
+def test_a_large_bank_is_searched_by_category_and_a_small_one_at_once():
+    rng = np.random.default_rng(0)
+
+    def is_at_once(rows, categories, queries):
+        bank = (np.zeros([rows, 1], np.float32), rng.integers(1, categories + 1, rows))
+        index = ExactIndex(*bank, np.zeros(rows, int))
+        return index._is_at_once(rng.integers(1, categories + 1, queries))
+
+    assert not is_at_once(411_682, 178, 89)
+    assert not is_at_once(20_000, 12, 89)
+    assert not is_at_once(2_000, 1, 64)
+    assert is_at_once(2_000, 30, 64)
+
+
+def test_tensorflow_stays_on_the_first_cpu_whatever_the_device_around_it(monkeypatch):
+    bank, asked = hard_case(2)
+    index, devices, top_k = ExactIndex(*bank), [], tf.math.top_k
+
+    def noted(*args):
+        result = top_k(*args)
+        devices.append(result.values.device)
+        return result
+
+    monkeypatch.setattr(tf.math, "top_k", noted)
+    with tf.device("/CPU:1"):
+        assert tf.zeros([1]).device.endswith("CPU:1")  # the search would have followed
+        index.search(*asked, 3)
+    assert devices and all(device.endswith("CPU:0") for device in devices)

@@ -34,6 +34,7 @@ def test_every_figure_is_there(rgan):
     assert figures["recall_at_8"] > 0.95
     assert figures["fallback_share"] < 0.2  # the queries are patches, category and all
     assert figures["speedup_batch64"] > 0
+    assert figures["exact_in_training_batch64_ms"] > 0
     assert 0 < figures["open_seconds"] < 5
     assert figures["open_resident_mb"] < 200
     assert figures["settings"]["leaves_to_search"] <= figures["settings"]["leaves"] == 45

@@ -13,12 +13,6 @@ from rgan_tf.losses.perceptual import PerceptualDistance
 from rgan_tf.metrics.bootstrap import mean_interval
 from rgan_tf.metrics.diversity import diversity_name, sample_diversity
 from rgan_tf.metrics.lpips import load_lpips
-from rgan_tf.model.networks import RetrievalNetworks
-from rgan_tf.model.synthesis import synthesise
-from rgan_tf.retrieval.patch_library import PatchLibrary
-from rgan_tf.retrieval.retriever import Retriever
-from rgan_tf.retrieval.rules import LEARNED
-from training.evaluation.names import system_name
 from training.evaluation.protocol import INTERVAL, Protocol
 from training.evaluation.systems import Batch, row_seeds
 
@@ -55,43 +49,27 @@ def load_distance(network: str, weights_dir: str | None) -> NamedDistance:
 
 
 def diversity_metrics(
-    networks: RetrievalNetworks,
+    system: str,
+    draw: Callable[[Batch, tf.Tensor | None, tf.Tensor], tf.Tensor],
     scenes: Iterable[Batch],
     distance: NamedDistance,
-    *,
     protocol: Protocol,
-    retriever: Retriever | None = None,
-    library: PatchLibrary | None = None,
-    repeats: bool = True,
 ) -> dict[str, Any]:
     """Mean perceptual distance between two samples per graph, under both layouts.
 
     Args:
-      networks: trained stage-3 networks.
-      scenes: batches of a split with candidates.
+      system: its name.
+      draw: (batch, boxes [B, O, 4] or None for predicted ones, seeds [B] int32) -> images
+        [B, H, W, 3] float32 in [-1, 1].
+      scenes: batches of a split.
       distance: between images; part of the metric's name.
       protocol: has the seed of the first sample; the second has seed + 1.
-      retriever: chooses the patches; None takes the learned one.
-      library: the patches, if the batches do not contain them.
-      repeats: see `synthesise`.
     """
     seed = protocol.seed
-    system = system_name(LEARNED if retriever is None else retriever.name)
 
     @tf.function(reduce_retracing=True)
     def two_samples(batch: Batch, boxes: tf.Tensor | None) -> tf.Tensor:
-        images = [
-            synthesise(
-                networks,
-                batch,
-                row_seeds=row_seeds(batch, s),
-                boxes=boxes,
-                retriever=retriever,
-                library=library,
-                repeats=repeats,
-            ).images
-            for s in (seed, seed + 1)
-        ]
+        images = [draw(batch, boxes, row_seeds(batch, s)) for s in (seed, seed + 1)]
         return tf.stack(images, axis=1)  # [B, 2, H, W, 3]
 
     values: dict[str, list[np.ndarray]] = {"predicted": [], "true": []}

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from rgan_tf import released
+from rgan_tf.devices import grow_gpu_memory
 from rgan_tf.errors import BadInput
+from rgan_tf.registered_names import RIVALS
 from rgan_tf.retrieval.retriever import Retriever
 from rgan_tf.runs import open_run
 from training.evaluation.inputs import check_resamples, check_seed, check_split, open_data_of
 from training.evaluation.names import TASKS
 from training.evaluation.protocol import Protocol
 from training.evaluation.report import image_keeper, write_report
+from training.evaluation.rival import evaluate_rival_split
 from training.evaluation.run import evaluate_split
 
 _PICTURE_SCENES = 12
@@ -80,6 +84,7 @@ def evaluate(
         raise BadInput(f"--only {only}: must be one of {', '.join(TASKS)}")
     if out and Path(out).exists() and not Path(out).is_dir():
         raise BadInput(f"--out {out}: is a file; name a folder")
+    grow_gpu_memory()
     name = str(run)
     opened = open_run(name)
     prepared = open_data_of(opened, name, data)
@@ -89,8 +94,14 @@ def evaluate(
     splits = ("train", "val", "test") if split == "all" else (split,)
     for each in splits:
         check_split(prepared, each)
+    if opened.config.training.system in RIVALS:
+        if retriever is not None or not repeats:
+            raise BadInput(f"--run {name}: is of a rival, which retrieves nothing")
+        judge = evaluate_rival_split
+    else:
+        judge = functools.partial(evaluate_split, repeats=repeats, retriever=retriever)
     for each in splits:
-        metrics, picture = evaluate_split(
+        metrics, picture = judge(
             opened,
             prepared,
             Protocol(each, seed=seed, resamples=resamples),
@@ -102,8 +113,6 @@ def evaluate(
             batch_size=batch_size,
             picture_scenes=_PICTURE_SCENES,
             keep=image_keeper(save_images, each) if save_images else None,
-            repeats=repeats,
-            retriever=retriever,
         )
         if out:
             step = opened.stage_record("retrievegan")["steps"]

@@ -2,33 +2,33 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
-from rgan_tf.backbones import Backbone, load_backbone
+from rgan_tf.backbones import load_backbone
 from rgan_tf.bank.patch_reader import PatchReader
 from rgan_tf.data.pipeline import scene_dataset
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.errors import BadInput
 from rgan_tf.model.cooccurrence import same_image_auc
 from rgan_tf.model.networks import build_retrieval_networks
+from rgan_tf.model.synthesis import synthesise
 from rgan_tf.retrieval.patch_library import library_for
 from rgan_tf.retrieval.prefilter import foreign_objects
 from rgan_tf.retrieval.registry import retriever_for
 from rgan_tf.retrieval.retriever import Retriever
 from rgan_tf.retrieval.rules import LEARNED
 from rgan_tf.runs import Run, load_weights
-from training.evaluation.crops import fit_crop_judge, training_crops
 from training.evaluation.diversity import diversity_metrics, load_distance
-from training.evaluation.images import Keep, image_metrics, real_features
+from training.evaluation.image_task import image_task
+from training.evaluation.images import Keep
 from training.evaluation.layout import layout_metrics
-from training.evaluation.names import system_names
+from training.evaluation.names import system_name, system_names
 from training.evaluation.pictures import comparison
 from training.evaluation.protocol import Protocol
-from training.evaluation.reference import ReferenceCache
 from training.evaluation.retrieval import retrieval_metrics
 from training.evaluation.rule_retrieval import rule_metrics
 from training.evaluation.systems import Batch, systems_of
@@ -36,7 +36,6 @@ from training.first_stages import load_first_stages
 
 _RETRIEVING = {"images", "diversity", "retrieval"}  # tasks whose metrics depend on patches
 _CANDIDATES_AT_ONCE = 128  # per object, at the full batch size
-_JUDGE_CROPS = 4000  # real crops to fit the judge of objects
 
 
 def evaluate_split(
@@ -139,7 +138,7 @@ def evaluate_split(
     retrieves = not _RETRIEVING.isdisjoint(tasks)
     metrics: dict[str, Any] = {"other_category_objects": foreign} if foreign and retrieves else {}
     if backbone is not None:
-        metrics |= _image_task(
+        metrics |= image_task(
             data,
             {"image_size": config.data.image_size, "max_objects": config.data.max_objects},
             systems,
@@ -149,15 +148,19 @@ def evaluate_split(
             keep=keep,
         )
     if distance is not None:
-        metrics |= diversity_metrics(
-            networks,
-            scenes(),
-            distance,
-            protocol=protocol,
-            retriever=retriever,
-            library=library,
-            repeats=repeats,
-        )
+
+        def draw(batch: Batch, boxes: tf.Tensor | None, seeds: tf.Tensor) -> tf.Tensor:
+            return synthesise(
+                networks,
+                batch,
+                row_seeds=seeds,
+                boxes=boxes,
+                retriever=retriever,
+                library=library,
+                repeats=repeats,
+            ).images
+
+        metrics |= diversity_metrics(system_name(rule), draw, scenes(), distance, protocol)
     if "layout" in tasks:
         metrics |= layout_metrics(networks, scenes(candidates=None), vocabulary, protocol)
         if compared is not None and "sg2im" in compared:  # it has its own box predictor
@@ -184,64 +187,3 @@ def evaluate_split(
         repeats=repeats,
     )
     return metrics, picture
-
-
-def _image_task(
-    data: PreparedData,
-    sizes: dict[str, int],
-    systems: list,
-    scenes: Callable[..., Iterable[Batch]],
-    *,
-    backbone: Backbone,
-    protocol: Protocol,
-    keep: Keep | None,
-) -> dict[str, Any]:
-    """Runs the image task; what does not depend on the systems comes from the data's cache."""
-    split, count = protocol.split, data.record_count(protocol.split)
-    others = [name for name in ("train", "test", "val") if name != split]
-    other = next((name for name in others if data.record_count(name)), None)
-    cache = ReferenceCache(
-        data.folder,
-        {
-            "data": data.fingerprint,
-            **sizes,
-            "backbone": backbone.name,
-            "weights": backbone.weights_sha256(),
-        },
-    )
-
-    def features(name: str) -> np.ndarray:
-        found = cache.get(
-            {"features": name, "count": count},
-            lambda: {"features": real_features(backbone, scenes(name, None), count)},
-        )
-        return found["features"]
-
-    def crops() -> dict[str, np.ndarray]:
-        found = training_crops(backbone, scenes("train", None), _JUDGE_CROPS)
-        return dict(zip(("features", "categories"), found, strict=True))
-
-    # Without retrieval features, as with InceptionV3, crops cannot be judged; and the judge must
-    # not be fitted to the scenes of the evaluated split.
-    judge = None
-    if backbone.offers_features and split != "train":
-        what = {"crops": _JUDGE_CROPS, "feature_weights": backbone.feature_weights_sha256}
-        judge = fit_crop_judge(**cache.get(what, crops))
-    metrics = image_metrics(
-        systems,
-        scenes,
-        features(split),
-        features(other) if other is not None else None,
-        backbone=backbone,
-        protocol=protocol,
-        crop_judge=judge,
-        keep=keep,
-    )
-    if metrics["frechet_is_biased"]:
-        print(
-            f"eval: the Fréchet distances of {split} are biased upwards: {metrics['images']} "
-            f"images are not more than the {metrics['feature_size']} features; read the kernel "
-            "distance (kd, kid) beside them",
-            file=sys.stderr,
-        )
-    return metrics

@@ -47,6 +47,11 @@ class Task:
         self.steps = steps
         self.rows = rows
 
+    @property
+    def adversarial(self) -> str:
+        """The form of this stage's adversarial loss, for those who watch it."""
+        return self.config.losses.adversarial
+
     def check(self) -> None:
         """Refuses a run in which this stage cannot be resumed."""
 

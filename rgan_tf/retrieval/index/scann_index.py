@@ -20,6 +20,7 @@ from rgan_tf.errors import BadInput
 from rgan_tf.retrieval.index.exact import (
     ANY_CATEGORY,
     PADDING_CATEGORY,
+    SEARCH_DEVICE,
     CandidateIndex,
     Candidates,
     ExactIndex,
@@ -137,11 +138,12 @@ class ScannIndex(CandidateIndex):
 
     def _search_block(self, part, queries, categories, excluded, k, found) -> None:
         wanted = min(k + self._most_per_image, len(self._rows))
-        rows = self.searcher.search(
-            tf.constant(queries),
-            neighbours=wanted,
-            leaves_to_search=self.settings.leaves_to_search,
-        ).numpy()  # [Q, n]
+        with tf.device(SEARCH_DEVICE):
+            rows = self.searcher.search(
+                tf.constant(queries),
+                neighbours=wanted,
+                leaves_to_search=self.settings.leaves_to_search,
+            ).numpy()  # [Q, n]
         ids = self._rows[np.maximum(rows, 0)]  # [Q, n] rows of the bank
         same = (self._categories[ids] == categories[:, None]) | (categories == ANY_CATEGORY)[
             :, None

@@ -229,18 +229,6 @@ def test_a_drag_has_one_request_in_flight_and_ends_with_the_image_of_its_end(bro
         studio.add("sky", "tree", "house")
         studio.composed.clear()
         studio.most_in_flight = 0
-        page.evaluate(
-            """() => {
-              window.frames_ = [];
-              let last = performance.now();
-              const next = (now) => {
-                frames_.push(now - last);
-                last = now;
-                requestAnimationFrame(next);
-              };
-              requestAnimationFrame(next);
-            }"""
-        )
         mouse = page.mouse
         mouse.move(*studio.place(*studio.middle("house")))
         mouse.down()
@@ -251,9 +239,7 @@ def test_a_drag_has_one_request_in_flight_and_ends_with_the_image_of_its_end(bro
         mouse.move(*studio.place(0.25, 0.7))
         mouse.up()
         image = studio.image()
-        frames = page.evaluate("frames_")
         assert len(studio.composed) > 10 and studio.most_in_flight == 1
-        assert np.percentile(frames, 95) < 100
         last = studio.composed[-1]
         x0, y0, x1, y1 = last["graph"]["boxes"][2]
         assert ((x0 + x1) / 2, (y0 + y1) / 2) == pytest.approx((0.25, 0.7), abs=0.01)

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from rgan_tf.config import Config
 from rgan_tf.model.networks import build_retrieval_networks, build_sg2im_networks
+from rgan_tf.registered_names import RIVALS
 from rgan_tf.retrieval import rules
 from rgan_tf.retrieval.candidates import CandidateTable
 from rgan_tf.retrieval.registry import RETRIEVERS
@@ -92,4 +93,5 @@ def test_a_rule_names_its_system(parts, rule):
 
 def test_every_choice_has_a_name_and_the_command_knows_it():
     assert set(NAMES) == set(RETRIEVERS)
-    assert {name for rule in NAMES for name in system_names(rule)} == set(SYSTEMS)
+    of_choices = {name for rule in NAMES for name in system_names(rule)}
+    assert of_choices | set(RIVALS) == set(SYSTEMS)

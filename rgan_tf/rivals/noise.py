@@ -1,0 +1,42 @@
+"""Normal and uniform numbers of one row, which depend on that row's seed alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+from rgan_tf.retrieval.noise import stateless_uniform
+
+
+def row_uniforms(seeds: tf.Tensor, shape: Sequence[int]) -> tf.Tensor:
+    """Uniform [0, 1) numbers.
+
+    Args:
+      seeds: [B, 2] int32, one per row; the same seed gives the same numbers in any batch.
+      shape: of one row's numbers. A longer first axis keeps the numbers of the shorter one.
+
+    Returns:
+      [B, *shape] float32.
+    """
+    return tf.map_fn(
+        lambda seed: stateless_uniform(shape, seed),
+        tf.cast(seeds, tf.int32),
+        fn_output_signature=tf.TensorSpec(list(shape), tf.float32),
+    )
+
+
+def row_normals(seeds: tf.Tensor, shape: Sequence[int]) -> tf.Tensor:
+    """Standard normal numbers (Box and Muller), likewise.
+
+    Args:
+      seeds, shape: see `row_uniforms`.
+
+    Returns:
+      [B, *shape] float32, N(0, 1).
+    """
+    pairs = row_uniforms(seeds, [*shape, 2])  # [B, *shape, 2]
+    # 1 - u is a multiple of 2^-24 in (0, 1], so its logarithm is finite.
+    radius = tf.sqrt(-2.0 * tf.math.log(1.0 - pairs[..., 0]))  # [B, *shape]
+    return radius * tf.cos(2.0 * math.pi * pairs[..., 1])  # [B, *shape]

@@ -1,0 +1,93 @@
+"""What the rivals' models have in common: fixed losses, their own Adam, one way to draw."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from rgan_tf.config import Config
+from rgan_tf.model.adversarial_model import AdversarialModel
+from rgan_tf.rivals.discriminators import RivalDiscriminators
+
+Graph = dict[str, tf.Tensor]
+"""`objects` [B, O] int32 (0 = padding) and `triples` [B, T, 3] int32 (-1 = padding)."""
+
+FORM = "non_saturating"
+"""Of the adversarial loss: every rival has binary cross-entropy with logits."""
+
+
+class Drawing(NamedTuple):
+    """Images [B, H, W, 3] float32 in [-1, 1] and the layout [B, O, 4] in which they were drawn."""
+
+    images: tf.Tensor
+    boxes: tf.Tensor
+
+
+class RivalNetworks(tf.keras.Model):
+    """The generator side of a rival.
+
+    Attributes:
+      predicts_boxes: whether it has a layout of its own, so that `boxes` may be None.
+    """
+
+    predicts_boxes = False
+
+    def synthesise(self, graph: Graph, boxes: tf.Tensor | None, seeds: tf.Tensor) -> Drawing:
+        """Draws one image per graph, as at test time.
+
+        Args:
+          graph: the scenes.
+          boxes: [B, O, 4] float32 in [0, 1], the layout; None takes the predicted one.
+          seeds: [B] int32, one per row; a row depends on its own seed only.
+
+        Raises:
+          ValueError: if `boxes` is None and the rival predicts none.
+        """
+        raise NotImplementedError
+
+
+class RivalModel(AdversarialModel):
+    """The shared step with a rival's own terms, weights and betas.
+
+    Args:
+      config: sizes of the batches, rates, moving average, guard. Its `losses` are not read.
+      networks, average: see `AdversarialModel`.
+      discriminators: of this rival.
+      generator_weights, discriminator_weights: of the terms, as published.
+      betas: of both Adams, as published.
+    """
+
+    networks: RivalNetworks
+    average: RivalNetworks
+
+    def __init__(
+        self,
+        config: Config,
+        networks: RivalNetworks,
+        average: RivalNetworks,
+        discriminators: RivalDiscriminators,
+        *,
+        generator_weights: dict[str, float],
+        discriminator_weights: dict[str, float],
+        betas: tuple[float, float],
+        **kwargs,
+    ):
+        super().__init__(
+            config,
+            networks,
+            average,
+            discriminators,
+            generator_weights=generator_weights,
+            discriminator_weights=discriminator_weights,
+            betas=betas,
+            **kwargs,
+        )
+        self.declare_metrics(
+            [f"loss/generator/{name}" for name in generator_weights]
+            + [f"loss/discriminator/{name}" for name in discriminator_weights]
+        )
+
+    def synthesise(self, graph: Graph, boxes: tf.Tensor | None, seeds: tf.Tensor) -> Drawing:
+        """Draws with the moving average; see `RivalNetworks.synthesise`."""
+        return self.average.synthesise(graph, boxes, seeds)

@@ -1,0 +1,104 @@
+"""Tiny rivals, and which variables a loss reaches."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from rgan_tf.rivals.layout2im import sizes as layout2im_sizes
+from rgan_tf.rivals.layout2im.model import build_layout2im
+from rgan_tf.rivals.sg2im import sizes as sg2im_sizes
+from rgan_tf.rivals.sg2im.model import build_sg2im
+from rgan_tf.vocabulary import Vocabulary
+
+TINY = {
+    "sg2im": sg2im_sizes.Sizes(
+        width=8,
+        hidden=8,
+        layers=2,
+        box_hidden=8,
+        mask_width=4,
+        mask_doublings=2,
+        noise_channels=4,
+        decoder_channels=(16, 8),
+        discriminator_channels=(8, 8, 8),
+        discriminator_hidden=8,
+    ),
+    "layout2im": layout2im_sizes.Sizes(
+        crop_channels=(8, 8, 8),
+        embedding=4,
+        code=4,
+        layout_channels=(8, 8, 8),
+        sequence_channels=(8, 8),
+        blocks=1,
+        decoder_channels=(8, 8, 8),
+        image_channels=(4, 8),
+        object_channels=(4, 8),
+        crop_size=16,
+    ),
+}
+BUILD = {"sg2im": build_sg2im, "layout2im": build_layout2im}
+SIZES = {"sg2im": sg2im_sizes, "layout2im": layout2im_sizes}
+
+
+@pytest.fixture(scope="session")
+def tiny_rival(tiny_config, vocabulary):
+    """Makes compiled rivals of very small networks: (name, seed) -> model."""
+
+    def make(name: str, seed: int = 1, config=tiny_config, **options):
+        tf.keras.utils.set_random_seed(seed)
+        return BUILD[name](config, vocabulary, TINY[name], **options)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def scenes(tiny_config, make_batch):
+    """Four random scenes with padding, as tensors of a batch without candidates."""
+    full = make_batch(tiny_config)
+    return {name: full[name] for name in ("image", "objects", "boxes", "triples")}
+
+
+@pytest.fixture(scope="session")
+def reached():
+    """Names of the variables, or numbers of the tensors, that a loss has a gradient to."""
+
+    def find(tape, loss, sources) -> set:
+        gradients = tape.gradient(loss, sources)
+        return {
+            getattr(source, "name", None) if isinstance(source, tf.Variable) else number
+            for number, (source, gradient) in enumerate(zip(sources, gradients, strict=True))
+            if gradient is not None and np.abs(tf.convert_to_tensor(gradient)).max() > 0
+        }
+
+    return find
+
+
+def count(part: tf.Module) -> int:
+    """Trainable numbers of a network."""
+    return sum(int(np.prod(variable.shape)) for variable in part.trainable_variables)
+
+
+def table_of(objects: int, predicates: int) -> Vocabulary:
+    """A vocabulary with so many rows in its tables, reserved ones included."""
+    return Vocabulary.from_categories(
+        [f"c{index}" for index in range(objects - 2)],
+        [f"p{index}" for index in range(predicates - 1)],
+    )
+
+
+@pytest.fixture(scope="session")
+def counted():
+    return count
+
+
+@pytest.fixture(scope="session")
+def tables():
+    return table_of
+
+
+@pytest.fixture(scope="session")
+def builders():
+    """name -> (function that builds a compiled model, module of its sizes)."""
+    return {name: (BUILD[name], SIZES[name]) for name in BUILD}

@@ -1,0 +1,182 @@
+"""What holds for each rival: rows stand alone, seeds decide, a step resumes, replicas agree."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from rgan_tf.data.pipeline import scene_dataset
+from rgan_tf.rivals.noise import row_normals
+
+RIVALS = ("sg2im", "layout2im")
+SEEDS = tf.constant([5, 6, 7, 8])
+
+rivals = pytest.mark.parametrize("name", RIVALS)
+
+
+@rivals
+def test_an_image_does_not_depend_on_its_batch(tiny_rival, scenes, name):
+    model = tiny_rival(name)
+    together = model.synthesise(scenes, scenes["boxes"], SEEDS).images
+    for rows in ([2], [3, 1], [2, 2, 0]):
+        some = {key: tf.gather(values, rows) for key, values in scenes.items()}
+        apart = model.synthesise(some, some["boxes"], tf.gather(SEEDS, rows)).images
+        np.testing.assert_allclose(apart, tf.gather(together, rows), atol=1e-5)
+
+
+@rivals
+def test_two_seeds_differ_and_one_repeats(tiny_rival, scenes, name):
+    model = tiny_rival(name)
+    images = model.synthesise(scenes, scenes["boxes"], SEEDS).images
+    np.testing.assert_array_equal(images, model.synthesise(scenes, scenes["boxes"], SEEDS).images)
+    other = model.synthesise(scenes, scenes["boxes"], SEEDS + 10).images
+    assert (np.abs(images - other).max(axis=(1, 2, 3)) > 1e-5).all()
+
+
+@rivals
+def test_a_row_costs_the_same_beside_other_rows(tiny_rival, scenes, name):
+    model = tiny_rival(name)
+    together = model.compute_terms(scenes, tf.constant(0))
+    alone = model.compute_terms({k: v[2:3] for k, v in scenes.items()}, tf.constant(2))
+    for side in ("generator", "discriminator"):
+        for term, values in getattr(together, side).items():
+            other = getattr(alone, side)[term]
+            np.testing.assert_allclose(values[2:3], other, rtol=1e-4, atol=1e-5, err_msg=term)
+
+
+@rivals
+def test_a_step_moves_both_sides_and_the_average(tiny_rival, scenes, name):
+    model = tiny_rival(name)
+    before = [
+        [value.numpy() for value in part.trainable_variables]
+        for part in (model.networks, model.average, model.discriminators)
+    ]
+    figures = model.train_step(scenes)
+    after = (model.networks, model.average, model.discriminators)
+    for values, part in zip(before, after, strict=True):
+        moved = [
+            np.abs(value - variable).max() > 0
+            for value, variable in zip(values, part.trainable_variables, strict=True)
+        ]
+        # Not: rows of absent categories are part of a table, not of a variable of their own.
+        assert sum(moved) > 0.9 * len(moved)
+    assert np.isfinite(float(figures["loss/generator"]))
+    expected = sum(
+        weight * float(figures[f"loss/generator/{term}"])
+        for term, weight in model.generator_weights.items()
+    )
+    assert float(figures["loss/generator"]) == pytest.approx(expected, rel=1e-4)
+
+
+@rivals
+def test_the_guard_skips_a_broken_batch(tiny_rival, scenes, name):
+    model = tiny_rival(name)
+    start = [variable.numpy() for variable in model.networks.variables]
+    broken = {**scenes, "image": scenes["image"] * float("nan")}
+    figures = model.train_step(broken)
+    assert float(figures["guard/skipped"]) == 1
+    for value, variable in zip(start, model.networks.variables, strict=True):
+        np.testing.assert_array_equal(value, variable)
+
+
+@rivals
+def test_resumed_equals_uninterrupted(tiny_rival, scenes, tmp_path, name):
+    straight = tiny_rival(name)
+    straight.train_step(scenes)
+    path = tf.train.Checkpoint(**straight.state()).write(str(tmp_path / "state"))
+    straight.train_step(scenes)
+    resumed = tiny_rival(name, seed=2)
+    status = tf.train.Checkpoint(**resumed.state()).read(path)
+    status.assert_existing_objects_matched().assert_consumed()
+    resumed.train_step(scenes)
+    assert int(resumed.step) == 2
+    for part in ("networks", "average", "discriminators"):
+        for a, b in zip(
+            getattr(straight, part).variables, getattr(resumed, part).variables, strict=True
+        ):
+            np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6, err_msg=a.name)
+
+
+@pytest.mark.thorough
+@rivals
+def test_two_replicas_equal_one(tiny_rival, scenes, two_replicas, fit_once, assert_same_step, name):
+    slope = tf.keras.optimizers.SGD  # Adam blows up differences of tiny gradients
+    single = tiny_rival(name)
+    with two_replicas.scope():
+        double = tiny_rival(name, seed=2)
+        double.compile(slope(0.05), slope(0.05))
+        for part in ("networks", "average", "discriminators"):
+            for a, b in zip(
+                getattr(double, part).variables, getattr(single, part).variables, strict=True
+            ):
+                a.assign(b)
+    single.compile(slope(0.05), slope(0.05))
+    figures = single.train_step(scenes)
+    assert_same_step(double, single, fit_once(double, scenes), figures)
+
+
+@pytest.mark.thorough
+@rivals
+def test_a_step_at_public_size(builders, tiny_config, tiny_world, name):
+    build, sizes = builders[name]
+    config = _sixty_four(tiny_config, rows=2)
+    model = build(config, tiny_world.vocabulary, sizes.PUBLIC)
+    figures = model.train_step(_batch(tiny_world, config))
+    assert all(np.isfinite(float(value)) for value in figures.values())
+    assert float(figures["guard/skipped"]) == 0
+
+
+@pytest.mark.thorough
+@pytest.mark.timeout(900)  # 50 steps at our size, on a loaded machine
+@rivals
+def test_learns_one_batch_by_heart(builders, tiny_config, tiny_world, name):
+    """50 steps on the reconstruction alone halve it: the other terms have other aims.
+
+    A rate of 2e-3 is too high for sg2im's graph network: its ReLUs die, and the loss stands still.
+    """
+    build, sizes = builders[name]
+    config = _sixty_four(tiny_config, rows=4, rate=5e-4)
+    tf.keras.utils.set_random_seed(1)
+    model = build(config, tiny_world.vocabulary, sizes.SCALED)
+    model.generator_weights = {
+        term: weight if term == "reconstruction" else 0.0
+        for term, weight in model.generator_weights.items()
+    }
+    batch, step = _batch(tiny_world, config), tf.function(model.train_step)
+    figures = []
+    for _ in range(50):
+        model.reset_metrics()
+        figures.append(float(step(batch)["loss/generator/reconstruction"]))
+    assert min(figures) < 0.5 * figures[0]
+
+
+def test_normal_numbers_of_a_row_are_its_own():
+    seeds = tf.constant([[1, 2], [3, 4], [1, 2]])
+    numbers = row_normals(seeds, [50, 40]).numpy()
+    np.testing.assert_array_equal(numbers[0], numbers[2])
+    np.testing.assert_array_equal(numbers[1:2], row_normals(seeds[1:2], [50, 40]))
+    np.testing.assert_array_equal(numbers[:, :7], row_normals(seeds, [7, 40]))
+    assert abs(numbers[0].mean()) < 0.1 and abs(numbers[0].std() - 1) < 0.1
+    assert abs(np.corrcoef(numbers[0].ravel(), numbers[1].ravel())[0, 1]) < 0.1
+
+
+def _sixty_four(config, *, rows: int, rate: float = 1e-3):
+    return dataclasses.replace(
+        config,
+        data=dataclasses.replace(config.data, image_size=64, max_objects=8, max_triples=16),
+        training=dataclasses.replace(
+            config.training,
+            batch_size=rows,
+            generator_learning_rate=rate,
+            discriminator_learning_rate=rate,
+        ),
+    )
+
+
+def _batch(world, config) -> dict[str, tf.Tensor]:
+    batches = scene_dataset(world, "train", config, batch_size=config.training.batch_size, seed=0)
+    batch = next(iter(batches))
+    return {name: batch[name] for name in ("image", "objects", "boxes", "triples")}

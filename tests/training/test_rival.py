@@ -1,0 +1,83 @@
+"""A rival is a config: it trains, resumes and is judged by the commands of every system."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from rgan_tf.config import config_from_dict
+from rgan_tf.errors import BadInput
+from rgan_tf.rivals.registry import rival_networks
+from rgan_tf.runs import load_weights, open_run
+from training.api import train
+
+
+def weights_of(folder) -> list[np.ndarray]:
+    run = open_run(str(folder))
+    networks = rival_networks(run.config, run.vocabulary)
+    load_weights(run, "retrievegan", networks, system=run.config.training.system)
+    return [variable.numpy() for variable in networks.variables]
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("system", ["sg2im", "layout2im"])
+def test_a_rival_trains_resumes_and_is_judged(
+    trained_folder, tmp_path, config_file, tiny_world, rgan, system
+):
+    def train(folder, steps: int):
+        settings = [f"training.system={system}", f"training.steps={steps}"]
+        words = ["--data", tiny_world.folder, "--run", folder, "--stages-from", trained_folder]
+        words += [word for setting in settings for word in ("--set", setting)]
+        words += ["--set", "sg2im.steps=3", "--set", "cooccurrence.steps=3"]
+        return rgan("train", config_file, *words)
+
+    straight, stopped = tmp_path / "straight", tmp_path / "stopped"
+    for folder, steps in ((straight, 3), (stopped, 1), (stopped, 3)):
+        reply = train(folder, steps)
+        assert reply.code == 0, reply.err
+        assert json.loads(reply.out)["retrievegan"]["steps"] == steps
+    assert "continuing from" in reply.err
+    for a, b in zip(weights_of(straight), weights_of(stopped), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+    assert {path.stem for path in (straight / "pictures").iterdir()} == {f"{system}-0000003"}
+
+    reply = rgan("eval", "--run", straight, "--only", "diversity", "--split", "val")
+    assert reply.code == 0, reply.err
+    metrics = json.loads(reply.out)["val"]
+    for layout in ("predicted", "true"):
+        (name,) = (
+            name
+            for name in metrics
+            if name.startswith(f"{system}/{layout}_boxes/") and "interval" not in name
+        )
+        assert metrics[name] > 0  # the samples differ: by noise or by code
+    reply = rgan("eval", "--run", straight, "--only", "retrieval", "--split", "val")
+    assert reply.code == 2 and "a run with training.system" in reply.err
+    reply = rgan("eval", "--run", straight, "--only", "layout", "--split", "val")
+    boxes = json.loads(reply.out)["val"]
+    assert ("layout/box_iou" in boxes) == (system == "sg2im")
+
+
+def test_weights_of_another_system_are_refused(trained):
+    with pytest.raises(BadInput, match="training.system=retrievegan, and this needs layout2im"):
+        load_weights(trained, "retrievegan", None, system="layout2im")
+
+
+def test_what_a_rival_cannot_use_is_refused(tiny_settings, tiny_world, tmp_path):
+    tiny_settings["training"]["system"] = "layout2im"
+    config = config_from_dict(tiny_settings)
+    with pytest.raises(BadInput, match="has its own losses and retrieves nothing"):
+        train(config, tiny_world, tmp_path / "run", retriever=object())
+    assert not (tmp_path / "run").exists()
+    tiny_settings["training"]["precision"] = "bfloat16"
+    with pytest.raises(BadInput, match="layout2im is computed in float32"):
+        config_from_dict(tiny_settings)
+    tiny_settings["training"] |= {"precision": "float32", "system": "sg2im"}
+    tiny_settings["data"]["image_size"] = 48
+    with pytest.raises(BadInput, match="training.system=sg2im needs data.image_size"):
+        config_from_dict(tiny_settings)
+    tiny_settings["training"]["system"] = "layout2im_style"
+    with pytest.raises(BadInput, match="must be one of retrievegan, sg2im, layout2im"):
+        config_from_dict(tiny_settings)

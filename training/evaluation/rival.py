@@ -1,0 +1,140 @@
+"""Evaluates one split of a run whose `training.system` is a rival."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from rgan_tf.backbones import load_backbone
+from rgan_tf.data.pipeline import scene_dataset
+from rgan_tf.data.prepared import PreparedData
+from rgan_tf.errors import BadInput
+from rgan_tf.model.networks import build_sg2im_networks
+from rgan_tf.pictures import comparison_grid
+from rgan_tf.rivals.registry import rival_networks
+from rgan_tf.rivals.rival import Drawing, RivalNetworks
+from rgan_tf.runs import STAGES, Run, load_weights
+from rgan_tf.storage.image import float_to_uint8
+from training.evaluation.diversity import diversity_metrics, load_distance
+from training.evaluation.image_task import image_task
+from training.evaluation.images import Keep
+from training.evaluation.layout import layout_metrics
+from training.evaluation.protocol import Protocol
+from training.evaluation.systems import Batch, Drawn, System, row_seeds
+from training.pictures import CELL, layouts
+
+_TASKS = {"images", "diversity", "layout"}  # a rival retrieves nothing
+
+
+def evaluate_rival_split(
+    run: Run,
+    data: PreparedData,
+    protocol: Protocol,
+    *,
+    tasks: Sequence[str],
+    compared: Sequence[str] | None,
+    metric_backbone: str,
+    diversity_network: str,
+    weights_dir: str | None,
+    batch_size: int,
+    picture_scenes: int,
+    keep: Keep | None = None,
+) -> tuple[dict[str, Any], np.ndarray]:
+    """Runs the tasks that a rival has on one split, by the protocol of all systems.
+
+    A rival without a layout of its own is drawn in two: the true boxes, and those that the run's
+    first stage predicts.
+
+    Args:
+      run, data, protocol, tasks, compared, metric_backbone, diversity_network, weights_dir,
+        batch_size, picture_scenes, keep: see `evaluate_split`.
+
+    Returns:
+      metric name -> value, and a picture of the first scenes in both layouts.
+
+    Raises:
+      BadInput: if the run does not have a requested system or task.
+    """
+    config, split, name = run.config, protocol.split, run.config.training.system
+    for asked in compared or ():
+        if asked != name:
+            raise BadInput(f"--system {asked}: a run with training.system={name} has {name}")
+    if _TASKS.isdisjoint(tasks):
+        raise BadInput(
+            f"--only {', '.join(tasks)}: a run with training.system={name} has "
+            f"{', '.join(sorted(_TASKS))}"
+        )
+    if "images" in tasks and data.record_count(split) < 2:
+        raise BadInput(f"--split {split}: has one image, and a distance needs two")
+    networks = rival_networks(config, run.vocabulary)
+    load_weights(run, STAGES[-1], networks, system=name)
+    drawing = _drawing_of(run, networks)
+    backbone = distance = None
+    if "images" in tasks:
+        backbone = load_backbone(metric_backbone, weights_dir)
+        backbone.weights_sha256()
+    if "diversity" in tasks:
+        distance = load_distance(diversity_network, weights_dir)
+
+    def scenes(of: str = split, candidates: None = None) -> Iterable[Batch]:
+        return scene_dataset(
+            data, of, config, batch_size=batch_size, seed=0, repeat=False, augment=False
+        )
+
+    def draw(layout: str, batch: Batch) -> Drawn:
+        boxes = batch["boxes"] if layout == "true" else None
+        return Drawn(*drawing(batch, boxes, row_seeds(batch, protocol.seed)))
+
+    systems = [
+        System(name, layout, functools.partial(draw, layout)) for layout in ("predicted", "true")
+    ]
+    metrics: dict[str, Any] = {}
+    if backbone is not None:
+        metrics |= image_task(
+            data,
+            {"image_size": config.data.image_size, "max_objects": config.data.max_objects},
+            systems,
+            scenes,
+            backbone=backbone,
+            protocol=protocol,
+            keep=keep,
+        )
+    if distance is not None:
+        metrics |= diversity_metrics(
+            name, lambda *scene: drawing(*scene).images, scenes(), distance, protocol
+        )
+    if "layout" in tasks and networks.predicts_boxes:
+        metrics |= layout_metrics(networks, scenes(), run.vocabulary, protocol)
+    first = next(iter(scenes().unbatch().batch(picture_scenes)))
+    drawn = [(system, system.draw(first)) for system in systems]
+    columns = [
+        ("predicted layout", layouts(run.vocabulary, first, drawn[0][1].boxes)),
+        *(
+            (f"{system.name} ({system.boxes} boxes)", float_to_uint8(made.images))
+            for system, made in drawn
+        ),
+        ("real", float_to_uint8(first["image"])),
+    ]
+    return metrics, comparison_grid(columns, cell=CELL)
+
+
+def _drawing_of(
+    run: Run, networks: RivalNetworks
+) -> Callable[[Batch, tf.Tensor | None, tf.Tensor], Drawing]:
+    """(batch, boxes or None, seeds [B] int32) -> images and layout."""
+    layout = None
+    if not networks.predicts_boxes:
+        layout = build_sg2im_networks(run.config, run.vocabulary)
+        load_weights(run, STAGES[0], layout)
+
+    def draw(batch: Batch, boxes: tf.Tensor | None, seeds: tf.Tensor) -> Drawing:
+        graph = {"objects": batch["objects"], "triples": batch["triples"]}
+        if boxes is None and layout is not None:
+            boxes = layout.predict_boxes(graph, layout.encoder(graph))  # [B, O, 4]
+        return networks.synthesise(graph, boxes, seeds)
+
+    return draw
