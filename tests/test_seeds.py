@@ -80,4 +80,8 @@ def test_purposes_are_distinct_and_keep_their_numbers():
         "RELIT_PATCHES": 11,
         "EXCHANGED_PATCHES": 12,
         "FEATURE_MIXING": 16,
+        "LAYOUT_NOISE": 17,
+        "PRIOR_CODE": 18,
+        "POSTERIOR_CODE": 19,
+        "OBJECT_ORDER": 20,
     }
