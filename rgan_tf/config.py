@@ -59,6 +59,7 @@ class DataConfig:
     max_objects: int = 8  # O, without the image node
     max_triples: int = 16  # T, without the triples to the image node
     flip: bool = False  # mirror half of the training images, with their predicates
+    incomplete_scenes: float = _share(0.0)  # share of training scenes without some of their objects
 
 
 @dataclasses.dataclass(frozen=True)

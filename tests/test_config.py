@@ -221,6 +221,7 @@ NARROWER = {
     "training.predicted_boxes": FRACTION,
     "training.relit_patches": FRACTION,
     "training.exchanged_patches": FRACTION,
+    "data.incomplete_scenes": FRACTION,
     "training.loss_jump": st.floats(1.5, 100),
     "training.predicted_boxes_from": FRACTION,
     "training.system": st.sampled_from(["retrievegan", *registered_names.RIVALS]),

@@ -79,6 +79,7 @@ def test_purposes_are_distinct_and_keep_their_numbers():
         "PREDICTED_BOXES": 10,
         "RELIT_PATCHES": 11,
         "EXCHANGED_PATCHES": 12,
+        "INCOMPLETE_SCENES": 13,
         "FEATURE_MIXING": 16,
         "LAYOUT_NOISE": 17,
         "PRIOR_CODE": 18,

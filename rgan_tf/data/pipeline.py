@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from rgan_tf.bank.patch_bank import PatchBank
 from rgan_tf.config import Config
+from rgan_tf.data.incomplete import objects_to_keep, without_objects
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.data.scenes import SceneStore
 from rgan_tf.errors import BadInput
@@ -73,7 +74,8 @@ def scene_dataset(
       candidates: adds the retrieval tensors.
       shuffle: a new seeded order for each epoch; by default as `repeat`.
       augment: mirror half of the training scenes if the config says so: predicates, boxes, image
-        and the objects' own patches. Backbone features stay, as they hardly change.
+        and the objects' own patches. Backbone features stay, as they hardly change. Also leave
+        objects out of a share `data.incomplete_scenes` of the training scenes; the image stays.
       share: the parts of every batch to make; needs `repeat`. A part has B / total rows; only those
         rows are read.
 
@@ -105,6 +107,7 @@ def scene_dataset(
         wrap=repeat,
         shuffle=repeat if shuffle is None else shuffle,
         flip=augment and config.data.flip and split == "train",
+        incomplete=config.data.incomplete_scenes if augment and split == "train" else 0.0,
         candidates=candidates,
         share=share,
     )
@@ -155,6 +158,7 @@ def batch_image_ids(
         wrap=True,
         shuffle=True,
         flip=False,
+        incomplete=0.0,
         candidates=None,
     )
     return batches.scenes.image_ids[batches.positions(step)].tolist()
@@ -174,6 +178,7 @@ class _Batches:
         wrap: bool,
         shuffle: bool,
         flip: bool,
+        incomplete: float,
         candidates: CandidateSource | None,
         share: Share = WHOLE,
     ):
@@ -189,6 +194,7 @@ class _Batches:
         self._wrap = wrap
         self._shuffle = shuffle
         self._flip = flip
+        self._incomplete = incomplete
         self._candidates = candidates
         self._crop_size = config.data.crop_size
         self._ids_only = candidates is not None and candidates.k > config.retrieval.exact_candidates
@@ -245,6 +251,11 @@ class _Batches:
             images[flipped] = images[flipped, :, ::-1]
             boxes[flipped] = mirror_boxes(boxes[flipped], objects[flipped])
             triples[flipped] = mirror_triples(triples[flipped], self._mirrored_predicates)
+        if self._incomplete:
+            kept = self._kept(step)[rows]  # [B, O] bool
+            objects, boxes, triples, patch_rows = without_objects(
+                objects, boxes, triples, patch_rows, kept
+            )
         batch = [images, scenes.image_ids[chosen], objects, boxes, triples, patch_rows]
         if self._candidates is None:
             return batch
@@ -287,6 +298,10 @@ class _Batches:
             return np.zeros([self._batch_size], bool)
         rng = np.random.default_rng([self._seed, int(Purpose.AUGMENTATION), step])
         return rng.random(self._batch_size) < 0.5
+
+    def _kept(self, step: int) -> np.ndarray:
+        rng = np.random.default_rng([self._seed, int(Purpose.INCOMPLETE_SCENES), step])
+        return objects_to_keep(rng, self.scenes.objects[self.positions(step)], self._incomplete)
 
 
 def mirrored_predicates(vocabulary: Vocabulary) -> np.ndarray:

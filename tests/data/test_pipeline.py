@@ -306,3 +306,50 @@ def test_replicas_share_a_batch(prepared, config):
         parts = strategy.experimental_local_results(next(iterator)["image_id"])
         assert [len(part) for part in parts] == [2, 2]
         np.testing.assert_array_equal(np.concatenate(parts), batch["image_id"])
+
+
+def test_incomplete_scenes_lose_objects_and_keep_the_rest(prepared, config):
+    settings = {"batch_size": 11, "seed": 3, "candidates": table(prepared, "train")}
+    data = dataclasses.replace(config.data, incomplete_scenes=0.5)
+    partly = dataclasses.replace(config, data=data)
+    whole = take(scene_dataset(prepared, "train", config, **settings), 6)
+    fewer = take(scene_dataset(prepared, "train", partly, **settings), 6)
+    assert_same(
+        fewer[4:], take(scene_dataset(prepared, "train", partly, start_step=4, **settings), 2)
+    )
+    lost, lost_by = 0, []
+    for before, after in zip(whole, fewer, strict=True):
+        np.testing.assert_array_equal(before["image"], after["image"])
+        for row in range(11):
+            old = {int(patch): place for place, patch in enumerate(before["patch_rows"][row])}
+            count = int((after["objects"][row] > 0).sum())
+            assert count >= 1 and (after["objects"][row, count:] == 0).all()
+            assert (after["boxes"][row, count:] == 0).all()
+            assert (after["patch_rows"][row, count:] == -1).all()
+            assert not after["candidate_valid"][row, count:].any()
+            places = [old[int(patch)] for patch in after["patch_rows"][row, :count]]
+            assert places == sorted(places)
+            for key in ("objects", "boxes", "patch_crops", "candidate_ids", "patch_features"):
+                np.testing.assert_array_equal(before[key][row][places], after[key][row][:count])
+            expected = [
+                (places.index(subject), predicate, places.index(target))
+                for subject, predicate, target in before["triples"][row].tolist()
+                if predicate >= 0 and subject in places and target in places
+            ]
+            found = [tuple(each) for each in after["triples"][row].tolist() if each[1] >= 0]
+            assert found == expected
+            had = int((before["objects"][row] > 0).sum())
+            lost += count < had
+            lost_by.append(had - count)
+    assert 15 <= lost <= 45 and max(lost_by) > 1  # of 66
+
+
+def test_held_out_scenes_and_evaluation_are_complete(prepared, config):
+    data = dataclasses.replace(config.data, incomplete_scenes=0.9)
+    partly = dataclasses.replace(config, data=data)
+    settings = {"batch_size": 4, "seed": 3}
+    for split, extra in (("val", {}), ("train", {"augment": False})):
+        assert_same(
+            take(scene_dataset(prepared, split, config, **settings, **extra), 4),
+            take(scene_dataset(prepared, split, partly, **settings, **extra), 4),
+        )
