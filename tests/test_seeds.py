@@ -85,4 +85,9 @@ def test_purposes_are_distinct_and_keep_their_numbers():
         "PRIOR_CODE": 18,
         "POSTERIOR_CODE": 19,
         "OBJECT_ORDER": 20,
+        "TRIPLE_ORDER": 30,
+        "WORD_DROPOUT": 31,
+        "CONDITION_NOISE": 32,
+        "IMAGE_NOISE": 33,
+        "WRONG_TEXT": 34,
     }
