@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from rgan_tf.rivals.attngan import sizes as attngan_sizes
+from rgan_tf.rivals.attngan.image_encoder import ImageFeatures
 from rgan_tf.rivals.layout2im import sizes as layout2im_sizes
 from rgan_tf.rivals.layout2im.model import build_layout2im
 from rgan_tf.rivals.sg2im import sizes as sg2im_sizes
@@ -51,6 +53,15 @@ def tiny_rival(tiny_config, vocabulary):
         return BUILD[name](config, vocabulary, TINY[name], **options)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def tiny_attngan(pooled_backbone) -> dict:
+    """Widths of a very small AttnGAN, and a "network" that only shrinks the image."""
+    sizes = attngan_sizes.Sizes(
+        embedding=8, hidden=4, code=8, noise=8, width=8, residuals=1, discriminator_width=8
+    )
+    return {"sizes": sizes, "features": ImageFeatures(pooled_backbone, side=32)}
 
 
 @pytest.fixture(scope="session")
