@@ -62,7 +62,7 @@ def sg2im_pictures(run: Run, data: PreparedData, networks: Sg2imNetworks) -> dic
 
 def rival_pictures(run: Run, data: PreparedData, networks: RivalNetworks) -> dict[str, np.ndarray]:
     """Layout, two samples and real image of fixed scenes; the layout is the true one where the
-    rival predicts none."""
+    rival predicts or reads none."""
     batch = fixed_scenes(run, data, held_out_split(data), None, SCENES)
     boxes = None if networks.predicts_boxes else batch["boxes"]
     rows = tf.range(tf.shape(batch["objects"])[0])
@@ -70,7 +70,7 @@ def rival_pictures(run: Run, data: PreparedData, networks: RivalNetworks) -> dic
     name = run.config.training.system
     title = "predicted layout" if boxes is None else "true layout"
     columns = [
-        (title, layouts(run.vocabulary, batch, first.boxes)),
+        (title, layouts(run.vocabulary, batch, first.boxes if boxes is None else boxes)),
         (name, float_to_uint8(first.images)),
         ("another sample", float_to_uint8(second.images)),
         ("real", float_to_uint8(batch["image"])),

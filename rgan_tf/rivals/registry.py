@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from rgan_tf.config import Config
+from rgan_tf.rivals.attngan.model import build_attngan
+from rgan_tf.rivals.attngan.networks import AttnganRival
 from rgan_tf.rivals.layout2im.model import build_layout2im
 from rgan_tf.rivals.layout2im.networks import Layout2imRival
 from rgan_tf.rivals.rival import RivalModel, RivalNetworks
@@ -10,8 +12,8 @@ from rgan_tf.rivals.sg2im.model import build_sg2im
 from rgan_tf.rivals.sg2im.networks import Sg2imRival
 from rgan_tf.vocabulary import Vocabulary
 
-_NETWORKS = {"sg2im": Sg2imRival, "layout2im": Layout2imRival}
-_MODELS = {"sg2im": build_sg2im, "layout2im": build_layout2im}
+_NETWORKS = {"sg2im": Sg2imRival, "layout2im": Layout2imRival, "attngan": AttnganRival}
+_MODELS = {"sg2im": build_sg2im, "layout2im": build_layout2im, "attngan": build_attngan}
 
 
 def rival_networks(config: Config, vocabulary: Vocabulary) -> RivalNetworks:

@@ -18,10 +18,13 @@ FORM = "non_saturating"
 
 
 class Drawing(NamedTuple):
-    """Images [B, H, W, 3] float32 in [-1, 1] and the layout [B, O, 4] in which they were drawn."""
+    """Images [B, H, W, 3] float32 in [-1, 1] and the layout [B, O, 4] in which they were drawn.
+
+    `boxes` is None if the rival draws in no layout.
+    """
 
     images: tf.Tensor
-    boxes: tf.Tensor
+    boxes: tf.Tensor | None
 
 
 class RivalNetworks(tf.keras.Model):
@@ -29,20 +32,23 @@ class RivalNetworks(tf.keras.Model):
 
     Attributes:
       predicts_boxes: whether it has a layout of its own, so that `boxes` may be None.
+      reads_boxes: whether it draws in a layout at all; if not, `boxes` changes nothing.
     """
 
     predicts_boxes = False
+    reads_boxes = True
 
     def synthesise(self, graph: Graph, boxes: tf.Tensor | None, seeds: tf.Tensor) -> Drawing:
         """Draws one image per graph, as at test time.
 
         Args:
           graph: the scenes.
-          boxes: [B, O, 4] float32 in [0, 1], the layout; None takes the predicted one.
+          boxes: [B, O, 4] float32 in [0, 1], the layout; None takes the predicted one, if the
+            rival reads one.
           seeds: [B] int32, one per row; a row depends on its own seed only.
 
         Raises:
-          ValueError: if `boxes` is None and the rival predicts none.
+          ValueError: if `boxes` is None and the rival reads them and predicts none.
         """
         raise NotImplementedError
 

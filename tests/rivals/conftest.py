@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from rgan_tf.rivals.attngan import sizes as attngan_sizes
 from rgan_tf.rivals.attngan.image_encoder import ImageFeatures
+from rgan_tf.rivals.attngan.model import build_attngan
 from rgan_tf.rivals.layout2im import sizes as layout2im_sizes
 from rgan_tf.rivals.layout2im.model import build_layout2im
 from rgan_tf.rivals.sg2im import sizes as sg2im_sizes
@@ -39,17 +40,22 @@ TINY = {
         object_channels=(4, 8),
         crop_size=16,
     ),
+    "attngan": attngan_sizes.Sizes(
+        embedding=8, hidden=4, code=8, noise=8, width=8, residuals=1, discriminator_width=8
+    ),
 }
-BUILD = {"sg2im": build_sg2im, "layout2im": build_layout2im}
-SIZES = {"sg2im": sg2im_sizes, "layout2im": layout2im_sizes}
+BUILD = {"sg2im": build_sg2im, "layout2im": build_layout2im, "attngan": build_attngan}
+SIZES = {"sg2im": sg2im_sizes, "layout2im": layout2im_sizes, "attngan": attngan_sizes}
 
 
 @pytest.fixture(scope="session")
-def tiny_rival(tiny_config, vocabulary):
+def tiny_rival(tiny_config, vocabulary, tiny_attngan):
     """Makes compiled rivals of very small networks: (name, seed) -> model."""
 
     def make(name: str, seed: int = 1, config=tiny_config, **options):
         tf.keras.utils.set_random_seed(seed)
+        if name == "attngan":
+            options = {"features": tiny_attngan["features"], **options}
         return BUILD[name](config, vocabulary, TINY[name], **options)
 
     return make
@@ -58,10 +64,7 @@ def tiny_rival(tiny_config, vocabulary):
 @pytest.fixture(scope="session")
 def tiny_attngan(pooled_backbone) -> dict:
     """Widths of a very small AttnGAN, and a "network" that only shrinks the image."""
-    sizes = attngan_sizes.Sizes(
-        embedding=8, hidden=4, code=8, noise=8, width=8, residuals=1, discriminator_width=8
-    )
-    return {"sizes": sizes, "features": ImageFeatures(pooled_backbone, side=32)}
+    return {"sizes": TINY["attngan"], "features": ImageFeatures(pooled_backbone, side=32)}
 
 
 @pytest.fixture(scope="session")

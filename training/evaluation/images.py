@@ -122,6 +122,8 @@ def _judge(
         if classes is not None and count >= protocol.score_splits:
             score = score or ScoreStatistics(classes.shape[1], protocol.score_splits, count)
             score.add(classes.numpy())
+        if drawn.boxes is None:
+            crops = None  # nobody knows where it drew which object
         if crops is not None:
             crops.add(images, drawn.boxes, batch["objects"])
     name = system.title

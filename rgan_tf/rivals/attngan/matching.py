@@ -1,4 +1,4 @@
-"""The matching loss of DAMSM: which text belongs to which image of a batch, by words and as a whole.
+"""The matching loss of DAMSM: which text of a batch belongs to which image, by words and in whole.
 
 Xu et al., CVPR 2018, equations (7) to (13). The score of a text sums over its words (the paper's
 power 1 / γ2 is not in the public code), so it grows with their number: graphs have 1 to 16
@@ -126,7 +126,7 @@ def maps_of(text: Text, regions: tf.Tensor) -> tf.Tensor:
 
 
 def cosine(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
-    """Cosine of vectors [..., D] -> [...]; 0 beside a vector without length, with a finite slope."""
+    """Cosine of vectors [..., D] -> [...]; 0, with a finite slope, where one has no length."""
     product = tf.reduce_sum(a * b, axis=-1)  # [...]
     lengths = [
         tf.sqrt(tf.maximum(tf.reduce_sum(tf.square(x), axis=-1), _SMALLEST_NORM**2)) for x in (a, b)
