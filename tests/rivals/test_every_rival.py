@@ -112,17 +112,22 @@ def test_resumed_equals_uninterrupted(tiny_rival, scenes, tmp_path, name):
 @pytest.mark.thorough
 @rivals
 def test_two_replicas_equal_one(tiny_rival, scenes, two_replicas, fit_once, assert_same_step, name):
-    slope = tf.keras.optimizers.SGD  # Adam blows up differences of tiny gradients
+    rate = 0.001 if name == "attngan" else 0.05  # one of its losses has the weight 50
+
+    def slope():  # Adam blows up differences of tiny gradients
+        return tf.keras.optimizers.SGD(rate)
+
     single = tiny_rival(name)
     with two_replicas.scope():
         double = tiny_rival(name, seed=2)
-        double.compile(slope(0.05), slope(0.05))
-        for part in ("networks", "average", "discriminators"):
+        double.compile(slope(), slope())
+        for part in ("networks", "average", "discriminators", "encoders"):
             for a, b in zip(
-                getattr(double, part).variables, getattr(single, part).variables, strict=True
+                *(getattr(getattr(m, part, None), "variables", ()) for m in (double, single)),
+                strict=True,
             ):
                 a.assign(b)
-    single.compile(slope(0.05), slope(0.05))
+    single.compile(slope(), slope())
     figures = single.train_step(scenes)
     assert_same_step(double, single, fit_once(double, scenes), figures)
 

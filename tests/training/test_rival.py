@@ -22,7 +22,7 @@ def weights_of(folder) -> list[np.ndarray]:
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("system", ["sg2im", "layout2im"])
+@pytest.mark.parametrize("system", ["sg2im", "layout2im", "attngan"])
 def test_a_rival_trains_resumes_and_is_judged(
     trained_folder, tmp_path, config_file, tiny_world, rgan, system
 ):
@@ -31,6 +31,7 @@ def test_a_rival_trains_resumes_and_is_judged(
         words = ["--data", tiny_world.folder, "--run", folder, "--stages-from", trained_folder]
         words += [word for setting in settings for word in ("--set", setting)]
         words += ["--set", "sg2im.steps=3", "--set", "cooccurrence.steps=3"]
+        words += ["--set", "attngan.damsm_steps=2", "--set", "attngan.damsm_batch_size=4"]
         return rgan("train", config_file, *words)
 
     straight, stopped = tmp_path / "straight", tmp_path / "stopped"
@@ -53,6 +54,12 @@ def test_a_rival_trains_resumes_and_is_judged(
             if name.startswith(f"{system}/{layout}_boxes/") and "interval" not in name
         )
         assert metrics[name] > 0  # the samples differ: by noise or by code
+    if system == "attngan":  # which reads no boxes
+        first, second = (
+            {key.split("/")[2]: value for key, value in metrics.items() if f"/{layout}_" in key}
+            for layout in ("predicted", "true")
+        )
+        assert first == second
     reply = rgan("eval", "--run", straight, "--only", "retrieval", "--split", "val")
     assert reply.code == 2 and "a run with training.system" in reply.err
     reply = rgan("eval", "--run", straight, "--only", "layout", "--split", "val")
