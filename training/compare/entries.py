@@ -9,14 +9,16 @@ from pathlib import Path
 
 from rgan_tf.config import Config
 from rgan_tf.errors import BadInput
-from training.evaluation.names import own_retrievers
+from rgan_tf.registered_names import RIVALS
+from training.evaluation.names import FIRST_STAGE, own_retrievers
 
 SYSTEMS = (
     "retrievegan",
+    *RIVALS,
     "pastegan_style",
     "graph_nearest",
     "layout2im_style",
-    "sg2im",
+    FIRST_STAGE,
     "pasted_canvas",
     "oracle_patches",
 )
@@ -49,12 +51,13 @@ _SETTINGS: dict[str, tuple[str, ...]] = {
     "graph_nearest": ("retrieval.choice=nearest", _NO_REDRAWS),
     "layout2im_style": ("retrieval.choice=noise", _NO_REDRAWS),
     "oracle_patches": ("retrieval.choice=own", _NO_REDRAWS),
+    **{rival: (f"training.system={rival}", _NO_REDRAWS) for rival in RIVALS},
     "no_selection_loss": ("losses.selection=0",),
     "no_cooccurrence_loss": ("losses.cooccurrence=0",),
     "no_retrieval_losses": ("losses.selection=0", "losses.cooccurrence=0"),
     **_PARTS,
 }
-_WITHIN_A_RUN = ("sg2im", "pasted_canvas")  # taken from the retrievegan run, if there is one
+_WITHIN_A_RUN = (FIRST_STAGE, "pasted_canvas")  # of the retrievegan run
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,8 +89,7 @@ def entries_of(configs: Mapping[str, Config], systems: Sequence[str]) -> list[En
     """One row for every system of every config.
 
     All systems of a config share the first two stages of its `retrievegan` run and have the same
-    number of joint steps. sg2im is that first stage; if the joint stage is longer, it is trained
-    separately for that many steps.
+    number of joint steps. The first stage is a row as well, of its own number of steps.
 
     Args:
       configs: name given by the user -> resolved config.
@@ -104,21 +106,16 @@ def entries_of(configs: Mapping[str, Config], systems: Sequence[str]) -> list[En
         joint, first = config.training.steps, config.sg2im.steps
         # The run with the shared stages comes first, wherever its row is.
         for system in sorted(systems, key=lambda name: name != "retrievegan"):
-            run, settings, steps = f"{prefix}{system}", _settings_of(system), joint
-            if system == "sg2im" and joint > first:
-                settings = (f"sg2im.steps={joint}", "cooccurrence.steps=0", "training.steps=0")
-                steps = 0
-            elif system in _WITHIN_A_RUN:
-                run = base
+            run = base if system in _WITHIN_A_RUN else f"{prefix}{system}"
             entries.append(
                 Entry(
                     name=f"{prefix}{system}",
                     system="retrievegan" if system in (*ABLATION, *PARTS) else system,
                     config=named,
                     run=run,
-                    settings=settings,
-                    base=base if run != base and system != "sg2im" else None,
-                    steps=steps,
+                    settings=_settings_of(system),
+                    base=base if run != base else None,
+                    steps=joint,
                     first_steps=(first, config.cooccurrence.steps),
                 )
             )

@@ -89,11 +89,15 @@ def compare(
     for entry in entries:
         check_data_fits(named_config(entry.config, [*overrides, *entry.settings]), opened)
     for name, config in opened_configs.items():
-        if config.retrieval.choice != "learned":
-            raise BadInput(
-                f"{name}: has retrieval.choice={config.retrieval.choice}; the systems that are "
-                "compared decide how patches are chosen, so leave it out"
-            )
+        for setting, found, needed in (
+            ("retrieval.choice", config.retrieval.choice, "learned"),
+            ("training.system", config.training.system, "retrievegan"),
+        ):
+            if found != needed:
+                raise BadInput(
+                    f"{name}: has {setting}={found}; the systems that are compared decide that, so "
+                    "leave it out"
+                )
     if dry_run:
         return _planned(entries, data, out, overrides)
     backbone_weights = load_backbone(metric_backbone, weights_dir).weights_sha256()

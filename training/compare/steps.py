@@ -17,6 +17,7 @@ from rgan_tf.errors import BadInput, CorruptData, Diverged, Interrupted, RganErr
 from rgan_tf.runs import STAGES, open_run
 from rgan_tf.storage.files import atomic_folder, read_json, write_json_atomic
 from training.compare.entries import Entry
+from training.evaluation.names import FIRST_STAGE
 
 _ERRORS = {kind.exit_code: kind for kind in (BadInput, Diverged, CorruptData, Interrupted)}
 _VERSION = 1  # of the evaluation; a new one discards stored results
@@ -106,7 +107,7 @@ class Steps:
         """How many steps the entry's own stage was trained; None if it has none."""
         if entry.system == "pasted_canvas":
             return None
-        stage = "sg2im" if entry.system == "sg2im" else "retrievegan"
+        stage = STAGES[0] if entry.system == FIRST_STAGE else STAGES[-1]
         return open_run(str(self.run_folder(entry.run))).stage_record(stage)["steps"]
 
     def _has_first_stages(self, entry: Entry) -> bool:

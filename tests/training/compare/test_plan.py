@@ -29,11 +29,13 @@ def names_in(folder):
 
 
 def test_every_run_once_in_order_with_its_settings(dry_run, tmp_path):
-    result, said = dry_run("--systems", "retrievegan", "graph_nearest", "pasted_canvas", "sg2im")
+    result, said = dry_run(
+        "--systems", "retrievegan", "graph_nearest", "pasted_canvas", "first_stage"
+    )
     assert not (tmp_path / "out").exists()
     first, second = result["runs"]
     assert (first["run"], second["run"]) == ("retrievegan", "graph_nearest")
-    assert result["rows"]["pasted_canvas"] == result["rows"]["sg2im"] == "retrievegan"
+    assert result["rows"]["pasted_canvas"] == result["rows"]["first_stage"] == "retrievegan"
     assert second["stages_from"] == "retrievegan" and first["stages_from"] is None
     assert second["settings"]["retrieval.choice"] == "nearest"
     assert "retrieval.choice" not in first["settings"]

@@ -87,8 +87,12 @@ def test_every_column_knows_the_names_that_are_given(backbone, count):
         assert row[title]["metric"] == name
 
 
-def test_sg2im_has_boxes_of_its_own():
-    (entry,) = entries_of({"c": Config()}, ["sg2im"])
-    metrics = {"layout/box_iou": 0.1, "sg2im/layout/box_iou": 0.4, "layout/relation_score": 0.2}
-    (row,) = rows_of([entry], {"sg2im": metrics})
+def test_the_first_stage_has_boxes_of_its_own():
+    (entry,) = entries_of({"c": Config()}, ["first_stage"])
+    metrics = {
+        "layout/box_iou": 0.1,
+        "first_stage/layout/box_iou": 0.4,
+        "layout/relation_score": 0.2,
+    }
+    (row,) = rows_of([entry], {"first_stage": metrics})
     assert row["box IoU"]["value"] == 0.4 and row["relationships"] is None
