@@ -16,6 +16,7 @@ from rgan_tf.storage.files import write_bytes_atomic, write_json_atomic
 from rgan_tf.storage.image import encode_png
 from training.api import check_data_fits
 from training.compare.entries import SYSTEMS, Entry, entries_of
+from training.compare.group_table import group_tables
 from training.compare.picture import comparison_picture
 from training.compare.plan import plan, plan_lines
 from training.compare.steps import Steps
@@ -120,6 +121,8 @@ def compare(
     metrics = {name: found.metrics for name, found in evaluations.items()}
     rows = rows_of(entries, metrics)
     text = markdown(rows, split=split, steps={entry.name: steps.steps(entry) for entry in entries})
+    if by_group := group_tables(entries, metrics):
+        text += f"\n{by_group}\n"
     first = next(iter(opened_configs.values()))
     picture = comparison_picture(entries, evaluations, opened, split, first)
     write_bytes_atomic(out / "table.md", text.encode())

@@ -20,7 +20,7 @@ from training.compare.entries import Entry
 from training.evaluation.names import FIRST_STAGE
 
 _ERRORS = {kind.exit_code: kind for kind in (BadInput, Diverged, CorruptData, Interrupted)}
-_VERSION = 1  # of the evaluation; a new one discards stored results
+_VERSION = 2  # of the evaluation; a new one discards stored results
 _FOUND_DONE = 60.0  # a process that takes fewer seconds had nothing to do
 _CHILD = "from rgan_tf.cli import console; console()"
 
