@@ -84,8 +84,19 @@ class Entry:
     steps: int
     first_steps: tuple[int, int]
 
+    @property
+    def own_run(self) -> bool:
+        """Whether the run is trained for this row; else it is a part of another row's."""
+        return self.system not in _WITHIN_A_RUN
 
-def entries_of(configs: Mapping[str, Config], systems: Sequence[str]) -> list[Entry]:
+
+def entries_of(
+    configs: Mapping[str, Config],
+    systems: Sequence[str],
+    *,
+    joint_steps: Mapping[str, Mapping[str, int]] | None = None,
+    shares_a_base: bool = False,
+) -> list[Entry]:
     """One row for every system of every config.
 
     All systems of a config share the first two stages of its `retrievegan` run and have the same
@@ -94,6 +105,9 @@ def entries_of(configs: Mapping[str, Config], systems: Sequence[str]) -> list[En
     Args:
       configs: name given by the user -> resolved config.
       systems: from `SYSTEMS`, `ABLATION`, `PARTS` and the registered retrievers, without repeats.
+      joint_steps: config -> system -> its joint steps, if not those of the config.
+      shares_a_base: whether the first two stages are a run of their own, so that the learning
+        rates of `retrievegan` may differ from those of its first stages.
 
     Raises:
       BadInput: for an unknown system.
@@ -102,27 +116,37 @@ def entries_of(configs: Mapping[str, Config], systems: Sequence[str]) -> list[En
     names = _short_names(list(configs))
     for named, config in configs.items():
         prefix = f"{names[named]}-" if len(configs) > 1 else ""
-        base = f"{prefix}retrievegan"
+        ours = f"{prefix}retrievegan"
+        base = f"{prefix}first_stages" if shares_a_base else ours
         joint, first = config.training.steps, config.sg2im.steps
         # The run with the shared stages comes first, wherever its row is.
         for system in sorted(systems, key=lambda name: name != "retrievegan"):
-            run = base if system in _WITHIN_A_RUN else f"{prefix}{system}"
+            run = ours if system in _WITHIN_A_RUN else f"{prefix}{system}"
+            steps = (joint_steps or {}).get(named, {}).get(system, joint)
+            settings = settings_of(system)
+            if steps != joint:
+                settings = (*settings, f"training.steps={steps}")
             entries.append(
                 Entry(
                     name=f"{prefix}{system}",
                     system="retrievegan" if system in (*ABLATION, *PARTS) else system,
                     config=named,
                     run=run,
-                    settings=_settings_of(system),
+                    settings=settings,
                     base=base if run != base else None,
-                    steps=joint,
+                    steps=steps,
                     first_steps=(first, config.cooccurrence.steps),
                 )
             )
     return entries
 
 
-def _settings_of(system: str) -> tuple[str, ...]:
+def settings_of(system: str) -> tuple[str, ...]:
+    """How the run of a system differs from that of `retrievegan`.
+
+    Raises:
+      BadInput: for an unknown system.
+    """
     if system in own_retrievers():
         return (f"retrieval.choice={system}", _NO_REDRAWS)
     if system not in (*SYSTEMS, *ABLATION, *PARTS):

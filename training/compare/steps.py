@@ -153,6 +153,7 @@ class Steps:
         resamples: int,
         backbone: str,
         backbone_weights: str,
+        only: str | None = None,
     ) -> Evaluation:
         """Metrics and images of one entry; from disk if they are of these very weights.
 
@@ -170,6 +171,7 @@ class Steps:
             "backbone": backbone,
             "backbone_weights": backbone_weights,
             "version": _VERSION,
+            **({"only": only} if only else {}),
         }
         folder = self._out / "evaluations" / entry.name
         result = folder / "result.json"
@@ -190,6 +192,7 @@ class Steps:
             words += ["--split", split, "--system", entry.system, "--seed", seed]
             words += ["--resamples", resamples, "--metric-backbone", backbone, *self._weights]
             words += ["--out", partial, "--save-images", partial / "images"]
+            words += ["--only", only] if only else []
             metrics = self._run(words)[split]
             write_json_atomic(partial / "result.json", {"identity": identity, "metrics": metrics})
         return Evaluation(metrics, folder / "images" / split)
@@ -201,6 +204,8 @@ class Steps:
             words += ["--set", setting]
         if entry.base is not None:
             words += ["--stages-from", self.run_folder(entry.base)]
+            if any("learning_rate=" in setting for setting in entry.settings):
+                words.append("--as-they-are")  # the shared stages have the rates of the config
         with self._progress["training"].of(f"training {entry.run}"):
             self._run(words)
 

@@ -52,6 +52,21 @@ def test_a_run_that_only_lends_its_stages_is_named(dry_run):
     assert run["stages"]["retrievegan"]["left"] == 7
 
 
+def test_the_tries_of_learning_rates_are_runs_as_well(dry_run, tmp_path):
+    words = ("--search-rates", 1, 2.5, "--search-steps", 2)
+    result, _ = dry_run("--systems", "retrievegan", "layout2im", "pasted_canvas", *words)
+    assert [run["run"] for run in result["runs"]] == [
+        "first_stages",
+        *(f"search/{name}-rate_{f}" for name in ("retrievegan", "layout2im") for f in (1, 2.5)),
+        "retrievegan",
+        "layout2im",
+    ]
+    steps = [run["stages"]["retrievegan"]["steps"] for run in result["runs"]]
+    assert steps == [0, 2, 2, 2, 2, 3, 3]
+    assert not (tmp_path / "out").exists()
+    assert "--search-rates 2" in dry_run("--search-rates", 2, code=2)[1]
+
+
 def test_what_is_done_is_not_counted_and_gives_the_rate(dry_run, copied, tmp_path):
     out = tmp_path / "out"
     (out / "runs").mkdir(parents=True)
