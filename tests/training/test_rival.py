@@ -31,7 +31,6 @@ def test_a_rival_trains_resumes_and_is_judged(
         words = ["--data", tiny_world.folder, "--run", folder, "--stages-from", trained_folder]
         words += [word for setting in settings for word in ("--set", setting)]
         words += ["--set", "sg2im.steps=3", "--set", "cooccurrence.steps=3"]
-        words += ["--set", "attngan.damsm_steps=2", "--set", "attngan.damsm_batch_size=4"]
         return rgan("train", config_file, *words)
 
     straight, stopped = tmp_path / "straight", tmp_path / "stopped"
