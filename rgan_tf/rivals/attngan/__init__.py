@@ -13,8 +13,8 @@ Differs from the public system, besides what holds for every rival (`rgan_tf.riv
 * texts come from graphs, with their triples in random order in training; a mirrored image has the
   text of its mirrored graph; a text that is too long loses whole triples, not single words,
 * the words are those of the run's own vocabulary; none is unknown,
-* images are matched by SqueezeNet's map at 224 px, as its Inception-v3 is not among the networks
-  that a run may be judged by and trained through; it is frozen, in inference mode,
+* images are matched by SqueezeNet's map at 224 px: weights of the published Inception-v3 do not
+  ship, and MobileNetV2 is the judge; it is frozen, in inference mode,
 * pairs of one text are no negatives of each other, in the matching and for the discriminators; the
   wrong text of a real image is that of another row, by a shift drawn anew in every step,
 * the generator's attention masks padding row by row; the public mask belongs to other rows,
