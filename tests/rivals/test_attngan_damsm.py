@@ -297,6 +297,21 @@ def test_resumed_equals_uninterrupted(make_damsm, scenes, tmp_path):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6, err_msg=a.name)
 
 
+@pytest.mark.thorough
+def test_two_replicas_with_the_whole_batch_each_equal_one(make_damsm, scenes, two_replicas):
+    single = make_damsm()
+    with two_replicas.scope():
+        double = make_damsm(seed=2)
+        double.compile(tf.keras.optimizers.SGD(0.5))
+        for a, b in zip(double.encoders.variables, single.encoders.variables, strict=True):
+            a.assign(b)
+    single.compile(tf.keras.optimizers.SGD(0.5))
+    single.train_step(scenes)
+    tf.function(lambda: two_replicas.run(double.train_step, (scenes,)))()
+    for a, b in zip(double.encoders.variables, single.encoders.variables, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5, err_msg=b.name)
+
+
 def test_the_guard_skips_a_broken_batch(make_damsm, scenes):
     model = make_damsm()
     start = [variable.numpy() for variable in model.encoders.variables]
