@@ -8,6 +8,7 @@ from typing import Any
 
 from rgan_tf import registered_names
 from rgan_tf.errors import BadInput
+from training.engine import add_engine_arguments, engine_of
 
 _SHOWN = 3  # bad images named in the result; the manifest has them all
 
@@ -34,7 +35,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     procedural = _add_dataset(datasets, "procedural", "the built-in world, drawn here")
     procedural.add_argument("--images", type=int, default=2000, help="images to draw (2000)")
-    procedural.add_argument("--workers", type=int, default=1, help="processes to draw with (1)")
 
     genome = _add_dataset(datasets, "vg", "Visual Genome 1.4")
     genome.add_argument("--root", required=True, help="folder of the JSON files and images/")
@@ -71,7 +71,7 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
     from rgan_tf.data.prepare import prepare_dataset
     from training.datasets import READERS
 
-    for option in ("limit", "images", "workers"):
+    for option in ("limit", "images"):
         value = getattr(args, option, None)
         if value is not None and value < 1:
             raise BadInput(f"--{option.replace('_', '-')} must be at least 1, got {value}")
@@ -86,6 +86,7 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
         weights_dir=args.weights_dir,
         seed=args.seed,
         max_bad=args.max_bad,
+        engine=engine_of(args),
     )
     return {
         "data": str(args.out),
@@ -130,4 +131,5 @@ def _add_dataset(datasets, name: str, text: str) -> argparse.ArgumentParser:
         default=0.0,
         help="share of images that may be missing, damaged or not as annotated (0)",
     )
+    add_engine_arguments(parser)
     return parser
