@@ -125,6 +125,10 @@ class Engine:
             )
 
 
+HERE = Engine()
+"""This process alone, without Beam."""
+
+
 class _Noting:
     """Writes what a job raises beside its output: runners hand on errors as they please."""
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import contextlib
 import logging
+import shlex
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -12,11 +14,16 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.runners.runner import PipelineRunner, create_runner
+from apache_beam.transforms.environments import SubprocessSDKEnvironment
 from apache_beam.utils.shared import Shared
 
 from rgan_tf.errors import BadInput, one_line
 
-_DIRECT = "directrunner"
+_FULL_NAMES = {"daskrunner": "apache_beam.runners.dask.dask_runner.DaskRunner"}
+"""Of runners that Beam does not know by a short name."""
+
+_WORKER = "apache_beam.runners.worker.sdk_worker_main"
+_MODE = "direct_running_mode"
 _LOGGERS = ("apache_beam", "distributed")
 
 
@@ -36,11 +43,17 @@ def run_pipeline(
       BadInput: if the runner or an option is not known, or a value is wrong.
       Exception: whatever the runner makes of an error of a job, or raises by itself.
     """
-    chosen = _runner(runner)
-    flags = [f"--{option}" for option in options]
+    flags = ["--direct_num_workers=0", *(f"--{option}" for option in options)]
+    if runner.lower() not in ("directrunner", "direct"):
+        chosen = _named(runner)
+    # Beam's own choice under this name would first download a program.
+    elif any(option.startswith(_MODE) for option in options):
+        chosen = FnApiRunner()
+    else:
+        # Processes, whose many lines of log and of TensorFlow's end nobody needs.
+        command = f"{shlex.quote(sys.executable)} -m {_WORKER} 2>/dev/null"
+        chosen = FnApiRunner(SubprocessSDKEnvironment.from_command_string(command))
     _check(flags)
-    if isinstance(chosen, FnApiRunner):
-        flags = ["--direct_running_mode=multi_processing", "--direct_num_workers=0", *flags]
     with _quiet():
         pipeline = beam.Pipeline(runner=chosen, options=PipelineOptions(flags))
         _ = pipeline | beam.Create(jobs) | beam.ParDo(_Working(work))
@@ -65,12 +78,9 @@ class _Working(beam.DoFn):
         self._shared.acquire(lambda: self._work)(job)
 
 
-def _runner(name: str) -> PipelineRunner:
-    if name.lower() in (_DIRECT, _DIRECT.removesuffix("runner")):
-        # Beam's own choice under this name would first download a program.
-        return FnApiRunner()
+def _named(name: str) -> PipelineRunner:
     try:
-        return create_runner(name)
+        return create_runner(_FULL_NAMES.get(name.lower(), name))
     except (ImportError, AttributeError, ValueError) as error:
         raise BadInput(f"--runner {name}: {one_line(str(error))}") from error
 

@@ -16,7 +16,7 @@ from rgan_tf.bank.patch_queue import PATCH_SIZE
 from rgan_tf.bank.pieces import PIECE_PATCHES, PieceMaker, bank_writer, cut_pieces, join_pieces
 from rgan_tf.bank.sources import BankSource
 from rgan_tf.errors import BadInput, CorruptData
-from rgan_tf.spread import Engine
+from rgan_tf.spread import HERE, Engine
 from rgan_tf.storage.files import write_json_atomic
 from rgan_tf.storage.renames import partial_sibling, rename_to_free
 from rgan_tf.storage.seal import read_sealed, sealed
@@ -38,7 +38,7 @@ def build_rows(
     contexts: PatchBank | None = None,
     crop_size: int = PATCH_SIZE,
     max_bad: float = 0.0,
-    engine: Engine = Engine(),
+    engine: Engine = HERE,
     progress: bool = True,
 ) -> dict[str, Any]:
     """Cuts, embeds and writes every patch of a source as a bank.

@@ -15,7 +15,7 @@ from rgan_tf.backbones import Backbone
 from rgan_tf.bank.contexts import Contexts
 from rgan_tf.bank.graphs import graph_of
 from rgan_tf.bank.writer import PatchBankWriter
-from rgan_tf.errors import BadInput, CorruptData
+from rgan_tf.errors import CorruptData
 from rgan_tf.storage.image import read_image
 from rgan_tf.vocabulary import Vocabulary
 

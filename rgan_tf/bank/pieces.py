@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from rgan_tf.bank.patch_bank import PatchBank
 from rgan_tf.bank.patch_queue import PATCH_SIZE, PatchQueue, read_annotated
 from rgan_tf.bank.writer import PatchBankWriter
 from rgan_tf.errors import BadInput, CorruptData
-from rgan_tf.storage.files import atomic_folder, read_json, write_json_atomic
+from rgan_tf.storage.files import atomic_folder, read_json
 from rgan_tf.vocabulary import Vocabulary
 
 PIECE_PATCHES = 1024  # 16 whole batches, a few seconds on one core
@@ -126,7 +127,8 @@ class PieceMaker:
                 "borrowed": queue.borrowed,
                 "faults": faults,
             }
-            write_json_atomic(folder / _COUNTS, counts)
+            # In ASCII: a path may hold what is no text.
+            (folder / _COUNTS).write_text(json.dumps(counts))
 
     @contextlib.contextmanager
     def sink(self, folder: Path) -> Iterator[Sink]:

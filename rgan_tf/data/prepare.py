@@ -36,7 +36,7 @@ from rgan_tf.data.records import (
     with_rows_from,
 )
 from rgan_tf.errors import BadInput
-from rgan_tf.spread import Engine
+from rgan_tf.spread import HERE, Engine
 from rgan_tf.storage.files import atomic_folder, write_bytes_atomic, write_json_atomic
 from rgan_tf.storage.image import encode_png, resize_image
 from rgan_tf.storage.manifest import describe_files
@@ -56,7 +56,7 @@ def prepare_dataset(
     weights_dir: str | Path | None = None,
     seed: int = 0,
     max_bad: float = 0.0,
-    engine: Engine = Engine(),
+    engine: Engine = HERE,
     progress: bool = True,
 ) -> dict[str, Any]:
     """Writes records, banks and manifest; `out` appears only when it is complete.

@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from rgan_tf.errors import BadInput
-from rgan_tf.spread import Engine
+from rgan_tf.spread import HERE, Engine
 from rgan_tf.storage.files import read_json, write_bytes_atomic
 from rgan_tf.world.layout import STUFF, THINGS
 from rgan_tf.world.scene import draw_scene
@@ -57,7 +57,7 @@ def draw_world(
     images: int,
     size: int,
     seed: int,
-    engine: Engine = Engine(),
+    engine: Engine = HERE,
     progress: bool = False,
 ) -> dict[str, int]:
     """Draws a world into a COCO-format folder.

@@ -84,7 +84,7 @@ def test_the_command_reports_one_json_line(world, tmp_path, capfd):
     assert rgan([*words, "--limit", "2"]) == 0
     captured = capfd.readouterr()
     assert json.loads(captured.out)["images"]["train"] == 2
-    assert "train images: 2/2" in captured.err
+    assert "images: 6/6" in captured.err
 
 
 def test_options_out_of_range(tmp_path):
