@@ -55,7 +55,8 @@ class Engine:
       ```python
       import rgan_tf
 
-      engine = rgan_tf.Engine("DirectRunner", ("direct_num_workers=2",))
+      engine = rgan_tf.Engine("DirectRunner", ("direct_running_mode=multi_threading",))
+      rgan_tf.draw_world("WORLD", images=40, size=64, seed=0, engine=engine)
       ```
     """
 
