@@ -24,8 +24,8 @@ SYSTEMS = (
     "pastegan_style",
     "oracle_patches",
     "layout2im_style",
-    "layout2im",
-    "sg2im",
+    *RIVALS,
+    "first_stage",
     "pasted_canvas",
     "own_patches",
 )

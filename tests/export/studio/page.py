@@ -127,6 +127,12 @@ class Studio:
         self.settle()
         return self.page.eval_on_selector_all(".row-main .thumb", "all => all.map(one => one.src)")
 
+    def alternatives(self) -> int:
+        """How many the chosen object has, once they are those of the scene."""
+        self.settle()
+        self.page.wait_for_selector(".patches:not(.stale) .patch")
+        return self.page.locator(".patch").count()
+
     def status(self) -> str:
         return self.page.inner_text("[role=status]")
 

@@ -241,6 +241,25 @@ def test_a_full_server_is_asked_again_after_the_time_it_names(browser):
         context.close()
 
 
+def test_the_patches_of_the_object_before_are_not_there_to_click_on(browser):
+    with serving_stub() as stub:
+        context = browser.new_context(viewport=DESKTOP)
+        studio = Studio(context, stub).open()
+        page, held = studio.page, []
+        studio.add("sky", "tree")
+        assert studio.alternatives() > 0
+        page.route("**/api/candidates", lambda route: held.append(route))
+        studio.choose("sky")
+        page.wait_for_selector("text=Looking …")
+        assert page.locator(".patch").count() == 0
+        for route in held:
+            route.continue_()
+        page.unroute("**/api/candidates")
+        assert studio.alternatives() > 0
+        assert page.locator(".patch[aria-label*='sky']").count() == page.locator(".patch").count()
+        context.close()
+
+
 def test_a_model_that_changes_under_the_page(browser):
     with serving_stub() as stub:
         context = browser.new_context(viewport=DESKTOP)

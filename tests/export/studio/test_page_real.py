@@ -127,7 +127,7 @@ def test_what_rgan_generate_wrote_is_shown_as_it_is(studio, generate, write_grap
 def test_all_patches_of_an_object_come_before_one_comes_again(studio):
     page = studio.page
     studio.add("sky", "tree", "house")
-    count = page.locator(".patch").count()
+    count = studio.alternatives()
     assert count > 2
     others, boxes = studio.thumbs()[:2], [studio.box(name) for name in ("sky", "tree", "house")]
     seen = [studio.patch()]

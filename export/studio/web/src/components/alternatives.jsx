@@ -20,7 +20,7 @@ const ordered = (rows, order) =>
 export function Alternatives({ object, name }) {
   const { state, scene, model, session } = useStudio();
   const [order, setOrder] = useState("graph");
-  const [answer, setAnswer] = useState({ rows: null, error: null, about: null });
+  const [answer, setAnswer] = useState({});
   const scroller = useRef(null);
   const { key, patch } = object;
   const similar = order === "similar" && patch !== null;
@@ -33,10 +33,10 @@ export function Alternatives({ object, name }) {
     let over = false;
     const asked = similar ? session.neighboursOf(patch) : session.candidatesOf(key);
     asked.then(
-      (rows) => !over && setAnswer({ rows, error: null, about }),
+      (rows) => !over && setAnswer({ rows, about, key }),
       (error) => {
         if (!over && !(error instanceof Replaced)) {
-          setAnswer({ rows: null, error: error.message, about });
+          setAnswer({ error: error.message, about, key });
         }
       },
     );
@@ -61,7 +61,8 @@ export function Alternatives({ object, name }) {
       </div>
     );
   }
-  const { rows, error } = answer;
+  // The list of the object before this one must not be there to click on.
+  const { rows = null, error } = answer.key === key ? answer : {};
   const alone = rows !== null && !similar && rows.every((one) => one.group_distance === null);
   const stale = answer.about !== about;
   const by = similar ? "similar" : order === "others" && !alone ? "others" : "graph";
