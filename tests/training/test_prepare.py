@@ -15,6 +15,7 @@ import pytest
 from rgan_tf.cli import main as rgan
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.errors import BadInput, CorruptData
+from rgan_tf.spread import Engine
 from training.commands import prepare
 
 
@@ -95,6 +96,25 @@ def test_options_out_of_range(tmp_path):
     with pytest.raises(BadInput, match="--images"):
         prepare.main(parse("procedural", "--images", 0, "--out", tmp_path / "out"))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_workers_are_processes_of_this_machine(monkeypatch, tmp_path):
+    engines = []
+
+    def prepared(*args, engine, **more):
+        engines.append(engine)
+        raise BadInput("nothing is prepared here")
+
+    monkeypatch.setattr("rgan_tf.data.prepare.prepare_dataset", prepared)
+    words = ("procedural", "--out", tmp_path / "out")
+    for more in ((), ("--workers", 3)):
+        with pytest.raises(BadInput, match="nothing is prepared"):
+            prepare.main(parse(*words, *more))
+    assert engines == [Engine(), Engine("DirectRunner", ("direct_num_workers=3",))]
+    with pytest.raises(BadInput, match="--workers"):
+        prepare.main(parse(*words, "--workers", 2, "--runner", "DaskRunner"))
+    with pytest.raises(BadInput, match="--workers"):
+        prepare.main(parse(*words, "--workers", 0))
 
 
 def lose_instances(root: Path):
