@@ -198,19 +198,19 @@ def test_refiner_without_flow_is_the_plain_one_and_with_it_warps_all_but_the_res
 
 
 def test_draws_are_uniform_and_each_row_has_its_own():
-    rows = 4000
+    rows, draw = 2000, tf.function(draw_position)  # row by row it is slow
     valid = tf.constant(
         [[True, True, True], [True, False, True], [False] * 3, [False, True, False]]
     )
     valid = tf.tile(valid[tf.newaxis], [rows, 1, 1])
     seeds = seeds_of(*range(rows))
-    drawn = draw_position(valid, seeds).numpy()  # [rows, 4]
+    drawn = draw(valid, seeds).numpy()  # [rows, 4]
     deviation = math.sqrt(rows * 2 / 9)
     assert (np.abs(np.bincount(drawn[:, 0]) - rows / 3) < 3 * deviation).all()
     assert set(drawn[:, 1]) == {0, 2}
     assert abs((drawn[:, 1] == 0).sum() - rows / 2) < 3 * math.sqrt(rows / 4)
     assert (drawn[:, 2] == -1).all() and (drawn[:, 3] == 1).all()
-    np.testing.assert_array_equal(draw_position(valid, seeds), drawn)
+    np.testing.assert_array_equal(draw(valid, seeds), drawn)
     np.testing.assert_array_equal(draw_position(valid[5:7], seeds[5:7]), drawn[5:7])
     np.testing.assert_array_equal(draw_position(valid[:9, :1], seeds[:9]), drawn[:9, :1])
     assert abs(np.corrcoef(drawn[:, 0], drawn[:, 1])[0, 1]) < 0.06
@@ -235,8 +235,8 @@ def shown(picked) -> set[int]:
 
 
 def test_the_own_patch_is_in_the_pool_of_training_and_never_of_a_test():
-    batch, mask = coloured(200)
-    seeds = seeds_of(*range(200))
+    batch, mask = coloured(40)
+    seeds = seeds_of(*range(40))
     training, test = pick_in_training(batch, mask, seeds), pick_at_test(batch, mask, seeds)
     assert shown(training) == {10, 20, 30} and shown(test) == {20, 30, 40}
     is_own = training.choice[:, 0] == 0
@@ -340,9 +340,11 @@ def test_own_crops_in_the_generation_branch_give_the_reconstruction(tiny_rival, 
     model = tiny_rival("pastegan")
     nothing = {**scenes, "candidate_valid": tf.zeros_like(scenes["candidate_valid"])}
     terms = model.compute_terms(nothing, tf.constant(0)).generator
-    np.testing.assert_array_equal(terms["perceptual_selected"], terms["perceptual_image"])
+    pairs = [("perceptual_selected", "perceptual_image")]
     for what in ("adversarial_image", "adversarial_object", "auxiliary"):
-        np.testing.assert_array_equal(terms[f"{what}_selected"], terms[f"{what}_own"])
+        pairs.append((f"{what}_selected", f"{what}_own"))
+    for one, other in pairs:  # means, whose last bit depends on the row
+        np.testing.assert_allclose(terms[one], terms[other], rtol=1e-6)
     networks, encoding = model.networks, encoding_of(model.networks, scenes)
     own = own_crops(scenes, encoding.object_mask)
     twice = GraphEncoding(*[tf.concat([part, part], 0) for part in encoding])
@@ -394,16 +396,21 @@ def test_each_of_the_four_paths_of_the_game_moves_the_generator(taped, reached):
         assert np.abs(of_each[one] - of_each[other]).max() > 0
 
 
-@pytest.mark.parametrize("left_out", GAME)
-def test_leaving_one_path_out_changes_no_other(tiny_rival, scenes, left_out):
+def test_leaving_one_path_out_changes_no_other(tiny_rival, scenes):
     model = tiny_rival("pastegan")
     kernel = model.networks.generator.decoder.to_image.kernel
     with tf.GradientTape(persistent=True) as tape:
         terms = model.compute_terms(scenes, tf.constant(0)).generator
-        kept = tf.reduce_sum([tf.reduce_sum(terms[name]) for name in GAME if name != left_out])
         each = {name: tf.reduce_sum(terms[name]) for name in GAME}
-    expected = sum(tape.gradient(each[name], kernel) for name in GAME if name != left_out)
-    np.testing.assert_allclose(tape.gradient(kept, kernel), expected, rtol=1e-4, atol=1e-6)
+        kept = {
+            left_out: tf.reduce_sum([each[name] for name in GAME if name != left_out])
+            for left_out in GAME
+        }
+    of_each = {name: tape.gradient(each[name], kernel) for name in GAME}
+    for left_out in GAME:
+        expected = sum(of_each[name] for name in GAME if name != left_out)
+        np.testing.assert_allclose(tape.gradient(kept[left_out], kernel), expected, atol=1e-3)
+        assert np.abs(of_each[left_out]).max() > 0.01
 
 
 def test_who_learns_from_which_term(taped, reached):

@@ -53,7 +53,7 @@ def not_taught(encode: Encode) -> Encode:
             (of_crops,) = tape.gradient(maps, [crops], output_gradients=[upstream])
             return of_crops, [None] * len(variables)
 
-        with FixedOrderTape() as tape:
+        with FixedOrderTape(persistent=True) as tape:  # an outer one may ask twice
             tape.watch(crops)
             maps = encode(crops)
         return maps, gradient
