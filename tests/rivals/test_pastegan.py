@@ -99,6 +99,10 @@ def test_public_size_has_the_public_counts(tables, counted):
     assert counted(networks.box_network) == 68_100
     # Both messages of a graph convolution share one bias of 512, as they are added.
     assert [counted(layer) for layer in networks.encoder.convolutions] == [1_116_416 - 512] * 4
+    # Of the public ones are never used: a layer in each refiner, most of the fuser, a copy of the
+    # encoder and a linear map of object vectors.
+    unused = 4 * 787_968 + 3_872_000 - 197_376 + 404_864 + 128 * 128 + 128
+    assert counted(networks) == 84_813_839 - unused - 4 * 512
 
 
 def test_discriminators_have_the_public_counts_and_shapes(tables, counted):

@@ -78,6 +78,11 @@ def test_what_a_rival_cannot_use_is_refused(tiny_settings, tiny_world, tmp_path)
     tiny_settings["data"]["image_size"] = 48
     with pytest.raises(BadInput, match="training.system=sg2im needs data.image_size"):
         config_from_dict(tiny_settings)
+    tiny_settings["training"]["system"] = "pastegan"
+    tiny_settings["data"]["image_size"] = 32
+    tiny_settings["retrieval"] |= {"candidates": 2, "exact_candidates": 2, "loaded_candidates": 2}
+    with pytest.raises(BadInput, match="pastegan draws from 3 candidates"):
+        config_from_dict(tiny_settings)
     tiny_settings["training"]["system"] = "layout2im_style"
     with pytest.raises(BadInput, match="must be one of retrievegan, sg2im, layout2im"):
         config_from_dict(tiny_settings)
