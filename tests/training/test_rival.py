@@ -22,6 +22,7 @@ def weights_of(folder) -> list[np.ndarray]:
 
 
 @pytest.mark.thorough
+@pytest.mark.timeout(900)  # three trainings, on a loaded machine
 @pytest.mark.parametrize("system", ["sg2im", "layout2im", "pastegan"])
 def test_a_rival_trains_resumes_and_is_judged(
     trained_folder, tmp_path, config_file, tiny_world, rgan, system
