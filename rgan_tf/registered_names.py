@@ -24,9 +24,8 @@ SYSTEMS = (
     "pastegan_style",
     "oracle_patches",
     "layout2im_style",
-    "layout2im",
-    "pastegan",
-    "sg2im",
+    *RIVALS,
+    "first_stage",
     "pasted_canvas",
     "own_patches",
 )

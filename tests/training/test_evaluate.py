@@ -44,7 +44,7 @@ def test_everything_twice_is_the_same(evaluate):
 def test_everything(trained, tmp_path, evaluate, tiny_world):
     metrics = evaluate("out")["val"]
     count = tiny_world.record_count("val")
-    for name in ("retrievegan/predicted", "sg2im/predicted", "pasted_canvas/predicted"):
+    for name in ("retrievegan/predicted", "first_stage/predicted", "pasted_canvas/predicted"):
         assert metrics[f"{name}_boxes/fd_colors_{count}_val"] >= 0
     for name in ("layout/relation_score", "retrieval/learned/style_agreement"):
         assert 0 <= metrics[name] <= 1
@@ -184,10 +184,10 @@ def test_damaged_weights(copied, rgan):
 
 
 def test_some_systems_only(copied, rgan, no_outside_weights):
-    words = ("--only", "images", "--system", "own_patches", "--system", "sg2im")
+    words = ("--only", "images", "--system", "own_patches", "--system", "first_stage")
     reply = rgan("eval", "--run", copied, *words)
     assert reply.code == 0, reply.err
     systems = {name.split("/")[0] for name in json.loads(reply.out)["val"] if "/" in name}
-    assert systems == {"own_patches", "sg2im", "floor", "real"}
+    assert systems == {"own_patches", "first_stage", "floor", "real"}
     reply = rgan("eval", "--run", copied, "--system", "dalle")
     assert reply.code == 2 and "invalid choice: 'dalle'" in reply.err

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import statistics
 import tempfile
 import time
@@ -12,7 +11,6 @@ from pathlib import Path
 import tensorflow as tf
 
 from rgan_tf.losses.retrieval import draw_anchors
-from rgan_tf.model.flops import count_flops
 from rgan_tf.model.judgement import Judge, discriminator_terms, generator_terms
 from rgan_tf.model.retrieval_losses import retrieval_losses
 from rgan_tf.model.retrievegan import RetrieveGANModel
@@ -59,30 +57,6 @@ def checkpoint_seconds(model: RetrieveGANModel, repetitions: int) -> float:
             checkpoints.save(step)
             times.append(time.perf_counter() - start)
     return statistics.median(times)
-
-
-def step_gflop(model: RetrieveGANModel, batch: Batch) -> float:
-    """GFLOP of one step up to the gradients, as TensorFlow's profiler counts them.
-
-    The profiler counts nothing whose size depends on the batch, such as the number of objects. So a
-    step over all padded places is counted too; of the difference, the share of real places is
-    added.
-    """
-
-    def gradients(values: Batch):
-        rows = tf.shape(values["objects"])[0]
-        return model._part_gradients(values, tf.constant(0), rows)[0]
-
-    config = model.config
-    rest = count_flops(gradients, batch)
-    padded = dataclasses.replace(config.training, jit_compile=True)
-    try:
-        model.config = dataclasses.replace(config, training=padded)
-        whole = count_flops(gradients, batch)
-    finally:
-        model.config = config
-    share = float(tf.reduce_mean(tf.cast(batch["objects"] > 0, tf.float32)))
-    return (rest + share * (whole - rest)) / 1e9
 
 
 def _retrieval(model: RetrieveGANModel, batch: Batch) -> Callable[[], tf.Tensor]:

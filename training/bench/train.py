@@ -50,7 +50,8 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
     from training.api import check_data_fits
     from training.bench.ceiling import measured_ceilings
     from training.bench.joint_step import build_joint_step
-    from training.bench.step_parts import checkpoint_seconds, part_seconds, step_gflop
+    from training.bench.step_flops import step_gflop
+    from training.bench.step_parts import checkpoint_seconds, part_seconds
     from training.configuration import named_config
 
     if args.steps < 1 or args.repetitions < 1:

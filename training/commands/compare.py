@@ -47,6 +47,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--metric-backbone", default="mobilenet_v2", choices=("mobilenet_v2", "inception_v3")
     )
+    parser.add_argument(
+        "--budget",
+        default="steps",
+        choices=("steps", "flops"),
+        help="steps: all have as many joint steps (default); flops: the rivals have as many as "
+        "cost RetrieveGAN's operations",
+    )
+    parser.add_argument(
+        "--search-rates",
+        nargs="+",
+        type=float,
+        default=[],
+        metavar="FACTOR",
+        help="every system tries its learning rates times each factor, such as 1 2.5 5, and keeps "
+        "the best by the kernel distance on val; stages 1 and 2 keep the config's",
+    )
+    parser.add_argument(
+        "--search-steps", type=int, default=500, help="joint steps of each of these tries (500)"
+    )
     parser.add_argument("--weights-dir", help="folder with backbone weight files")
     parser.add_argument(
         "--dry-run",
@@ -70,6 +89,9 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
         seed=args.seed,
         resamples=args.resamples,
         metric_backbone=args.metric_backbone,
+        budget=args.budget,
+        search_rates=args.search_rates,
+        search_steps=args.search_steps,
         weights_dir=args.weights_dir,
         dry_run=args.dry_run,
     )

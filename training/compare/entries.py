@@ -9,14 +9,16 @@ from pathlib import Path
 
 from rgan_tf.config import Config
 from rgan_tf.errors import BadInput
-from training.evaluation.names import own_retrievers
+from rgan_tf.registered_names import RIVALS
+from training.evaluation.names import FIRST_STAGE, own_retrievers
 
 SYSTEMS = (
     "retrievegan",
+    *RIVALS,
     "pastegan_style",
     "graph_nearest",
     "layout2im_style",
-    "sg2im",
+    FIRST_STAGE,
     "pasted_canvas",
     "oracle_patches",
 )
@@ -49,12 +51,13 @@ _SETTINGS: dict[str, tuple[str, ...]] = {
     "graph_nearest": ("retrieval.choice=nearest", _NO_REDRAWS),
     "layout2im_style": ("retrieval.choice=noise", _NO_REDRAWS),
     "oracle_patches": ("retrieval.choice=own", _NO_REDRAWS),
+    **{rival: (f"training.system={rival}", _NO_REDRAWS) for rival in RIVALS},
     "no_selection_loss": ("losses.selection=0",),
     "no_cooccurrence_loss": ("losses.cooccurrence=0",),
     "no_retrieval_losses": ("losses.selection=0", "losses.cooccurrence=0"),
     **_PARTS,
 }
-_WITHIN_A_RUN = ("sg2im", "pasted_canvas")  # taken from the retrievegan run, if there is one
+_WITHIN_A_RUN = (FIRST_STAGE, "pasted_canvas")  # of the retrievegan run
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,17 +84,30 @@ class Entry:
     steps: int
     first_steps: tuple[int, int]
 
+    @property
+    def own_run(self) -> bool:
+        """Whether the run is trained for this row; else it is a part of another row's."""
+        return self.system not in _WITHIN_A_RUN
 
-def entries_of(configs: Mapping[str, Config], systems: Sequence[str]) -> list[Entry]:
+
+def entries_of(
+    configs: Mapping[str, Config],
+    systems: Sequence[str],
+    *,
+    joint_steps: Mapping[str, Mapping[str, int]] | None = None,
+    shares_a_base: bool = False,
+) -> list[Entry]:
     """One row for every system of every config.
 
     All systems of a config share the first two stages of its `retrievegan` run and have the same
-    number of joint steps. sg2im is that first stage; if the joint stage is longer, it is trained
-    separately for that many steps.
+    number of joint steps. The first stage is a row as well, of its own number of steps.
 
     Args:
       configs: name given by the user -> resolved config.
       systems: from `SYSTEMS`, `ABLATION`, `PARTS` and the registered retrievers, without repeats.
+      joint_steps: config -> system -> its joint steps, if not those of the config.
+      shares_a_base: whether the first two stages are a run of their own, so that the learning
+        rates of `retrievegan` may differ from those of its first stages.
 
     Raises:
       BadInput: for an unknown system.
@@ -100,16 +116,16 @@ def entries_of(configs: Mapping[str, Config], systems: Sequence[str]) -> list[En
     names = _short_names(list(configs))
     for named, config in configs.items():
         prefix = f"{names[named]}-" if len(configs) > 1 else ""
-        base = f"{prefix}retrievegan"
+        ours = f"{prefix}retrievegan"
+        base = f"{prefix}first_stages" if shares_a_base else ours
         joint, first = config.training.steps, config.sg2im.steps
         # The run with the shared stages comes first, wherever its row is.
         for system in sorted(systems, key=lambda name: name != "retrievegan"):
-            run, settings, steps = f"{prefix}{system}", _settings_of(system), joint
-            if system == "sg2im" and joint > first:
-                settings = (f"sg2im.steps={joint}", "cooccurrence.steps=0", "training.steps=0")
-                steps = 0
-            elif system in _WITHIN_A_RUN:
-                run = base
+            run = ours if system in _WITHIN_A_RUN else f"{prefix}{system}"
+            steps = (joint_steps or {}).get(named, {}).get(system, joint)
+            settings = settings_of(system)
+            if steps != joint:
+                settings = (*settings, f"training.steps={steps}")
             entries.append(
                 Entry(
                     name=f"{prefix}{system}",
@@ -117,7 +133,7 @@ def entries_of(configs: Mapping[str, Config], systems: Sequence[str]) -> list[En
                     config=named,
                     run=run,
                     settings=settings,
-                    base=base if run != base and system != "sg2im" else None,
+                    base=base if run != base else None,
                     steps=steps,
                     first_steps=(first, config.cooccurrence.steps),
                 )
@@ -125,7 +141,12 @@ def entries_of(configs: Mapping[str, Config], systems: Sequence[str]) -> list[En
     return entries
 
 
-def _settings_of(system: str) -> tuple[str, ...]:
+def settings_of(system: str) -> tuple[str, ...]:
+    """How the run of a system differs from that of `retrievegan`.
+
+    Raises:
+      BadInput: for an unknown system.
+    """
     if system in own_retrievers():
         return (f"retrieval.choice={system}", _NO_REDRAWS)
     if system not in (*SYSTEMS, *ABLATION, *PARTS):

@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rgan_tf.backbones import load_backbone
 from rgan_tf.data.prepared import PreparedData
-from rgan_tf.errors import BadInput
+from rgan_tf.errors import BadInput, Diverged
 from rgan_tf.plugins import VARIABLE
 from rgan_tf.storage.files import write_bytes_atomic, write_json_atomic
 from rgan_tf.storage.image import encode_png
 from training.api import check_data_fits
+from training.compare.budget import steps_of_equal_cost
 from training.compare.entries import SYSTEMS, Entry, entries_of
+from training.compare.group_table import group_tables
 from training.compare.picture import comparison_picture
 from training.compare.plan import plan, plan_lines
+from training.compare.rates import check_factors, rates_table, search, short_runs
 from training.compare.steps import Steps
 from training.compare.table import markdown, rows_of
 from training.configuration import named_config
 from training.evaluation.inputs import check_resamples, check_seed, check_split
 from training.evaluation.names import own_retrievers
+
+BUDGETS = ("steps", "flops")
 
 
 def compare(
@@ -36,6 +41,9 @@ def compare(
     seed: int = 0,
     resamples: int = 20,
     metric_backbone: str = "mobilenet_v2",
+    budget: str = "steps",
+    search_rates: Sequence[float] = (),
+    search_steps: int = 500,
     weights_dir: str | None = None,
     dry_run: bool = False,
 ) -> dict[str, Any]:
@@ -52,6 +60,11 @@ def compare(
       seed: of the evaluation.
       resamples: for its intervals.
       metric_backbone: network of the distances.
+      budget: "steps": all systems have as many joint steps; "flops": the rivals have as many as
+        cost the operations of RetrieveGAN's, counted at the first batch.
+      search_rates: factors of both learning rates that every system tries on `search_steps` joint
+        steps; the best one by the kernel distance on val is taken. Empty: the config's rates.
+      search_steps: of each try.
       weights_dir: folder with backbone weight files.
       dry_run: only return what would be trained, and write nothing.
 
@@ -72,7 +85,12 @@ def compare(
     check_seed(seed)
     check_resamples(resamples)
     opened_configs = {name: named_config(name, overrides) for name in configs}
-    entries = entries_of(opened_configs, list(dict.fromkeys(systems)))
+    if budget not in BUDGETS:
+        raise BadInput(f"--budget {budget}: must be one of {', '.join(BUDGETS)}")
+    if search_rates:
+        check_factors(search_rates, search_steps)
+    systems = list(dict.fromkeys(systems))
+    entries = entries_of(opened_configs, systems)
     own = [name for name in systems if name in own_retrievers()]
     if own and not os.environ.get(VARIABLE, "").strip():
         raise BadInput(
@@ -89,20 +107,42 @@ def compare(
     for entry in entries:
         check_data_fits(named_config(entry.config, [*overrides, *entry.settings]), opened)
     for name, config in opened_configs.items():
-        if config.retrieval.choice != "learned":
-            raise BadInput(
-                f"{name}: has retrieval.choice={config.retrieval.choice}; the systems that are "
-                "compared decide how patches are chosen, so leave it out"
+        for setting, found, needed in (
+            ("retrieval.choice", config.retrieval.choice, "learned"),
+            ("training.system", config.training.system, "retrievegan"),
+        ):
+            if found != needed:
+                raise BadInput(
+                    f"{name}: has {setting}={found}; the systems that are compared decide that, so "
+                    "leave it out"
+                )
+    joint_steps = {}
+    if budget == "flops":
+        for name in configs:
+            joint_steps[name] = steps_of_equal_cost(
+                name,
+                list(overrides),
+                systems,
+                opened,
+                None if dry_run else out / "step_gflop.json",
+                weights_dir=weights_dir,
             )
+    entries = entries_of(
+        opened_configs, systems, joint_steps=joint_steps, shares_a_base=bool(search_rates)
+    )
+    tries = {
+        entry.name: short_runs(entry, opened_configs[entry.config], search_rates, search_steps)
+        for entry in entries
+        if entry.own_run
+    }
     if dry_run:
-        return _planned(entries, data, out, overrides)
+        return _planned(entries, tries, data, out, overrides)
     backbone_weights = load_backbone(metric_backbone, weights_dir).weights_sha256()
 
     steps = Steps(out, data, list(overrides), weights_dir=weights_dir, count=len(entries))
-    for entry in entries:
-        steps.train(entry)
-    evaluations = {
-        entry.name: steps.evaluate(
+
+    def evaluated(entry: Entry, *, split: str, resamples: int, only: str | None = None):
+        return steps.evaluate(
             entry,
             opened.fingerprint,
             split=split,
@@ -110,12 +150,33 @@ def compare(
             resamples=resamples,
             backbone=metric_backbone,
             backbone_weights=backbone_weights,
+            only=only,
         )
-        for entry in entries
+
+    def short(entry: Entry) -> dict[str, Any]:
+        try:
+            steps.train(entry)
+        except Diverged as error:
+            print(f"compare: {error}", file=sys.stderr)
+            return {}
+        # Rates are chosen on val, whatever split the table is of.
+        return evaluated(entry, split="val", resamples=0, only="images").metrics
+
+    factors: dict[str, dict[float, float]] = {}
+    if search_rates:
+        entries, factors = search(entries, tries, short)
+    for entry in entries:
+        steps.train(entry)
+    evaluations = {
+        entry.name: evaluated(entry, split=split, resamples=resamples) for entry in entries
     }
     metrics = {name: found.metrics for name, found in evaluations.items()}
     rows = rows_of(entries, metrics)
     text = markdown(rows, split=split, steps={entry.name: steps.steps(entry) for entry in entries})
+    if factors:
+        text += f"\n{rates_table(factors, search_steps)}\n"
+    if by_group := group_tables(entries, metrics):
+        text += f"\n{by_group}\n"
     first = next(iter(opened_configs.values()))
     picture = comparison_picture(entries, evaluations, opened, split, first)
     write_bytes_atomic(out / "table.md", text.encode())
@@ -130,9 +191,14 @@ def compare(
 
 
 def _planned(
-    entries: Sequence[Entry], data: str, out: Path, overrides: Sequence[str]
+    entries: Sequence[Entry],
+    tries: Mapping[str, Mapping[float, Entry]],
+    data: str,
+    out: Path,
+    overrides: Sequence[str],
 ) -> dict[str, Any]:
-    runs = plan(entries, overrides, out / "runs")
+    short = [entry for runs in tries.values() for entry in runs.values()]
+    runs = plan([*short, *entries], overrides, out / "runs")
     for line in plan_lines(runs):
         print(line, file=sys.stderr)
     seconds = [run["seconds"] for run in runs]

@@ -17,9 +17,10 @@ from rgan_tf.errors import BadInput, CorruptData, Diverged, Interrupted, RganErr
 from rgan_tf.runs import STAGES, open_run
 from rgan_tf.storage.files import atomic_folder, read_json, write_json_atomic
 from training.compare.entries import Entry
+from training.evaluation.names import FIRST_STAGE
 
 _ERRORS = {kind.exit_code: kind for kind in (BadInput, Diverged, CorruptData, Interrupted)}
-_VERSION = 1  # of the evaluation; a new one discards stored results
+_VERSION = 2  # of the evaluation; a new one discards stored results
 _FOUND_DONE = 60.0  # a process that takes fewer seconds had nothing to do
 _CHILD = "from rgan_tf.cli import console; console()"
 
@@ -106,7 +107,7 @@ class Steps:
         """How many steps the entry's own stage was trained; None if it has none."""
         if entry.system == "pasted_canvas":
             return None
-        stage = "sg2im" if entry.system == "sg2im" else "retrievegan"
+        stage = STAGES[0] if entry.system == FIRST_STAGE else STAGES[-1]
         return open_run(str(self.run_folder(entry.run))).stage_record(stage)["steps"]
 
     def _has_first_stages(self, entry: Entry) -> bool:
@@ -152,6 +153,7 @@ class Steps:
         resamples: int,
         backbone: str,
         backbone_weights: str,
+        only: str | None = None,
     ) -> Evaluation:
         """Metrics and images of one entry; from disk if they are of these very weights.
 
@@ -169,6 +171,7 @@ class Steps:
             "backbone": backbone,
             "backbone_weights": backbone_weights,
             "version": _VERSION,
+            **({"only": only} if only else {}),
         }
         folder = self._out / "evaluations" / entry.name
         result = folder / "result.json"
@@ -189,6 +192,7 @@ class Steps:
             words += ["--split", split, "--system", entry.system, "--seed", seed]
             words += ["--resamples", resamples, "--metric-backbone", backbone, *self._weights]
             words += ["--out", partial, "--save-images", partial / "images"]
+            words += ["--only", only] if only else []
             metrics = self._run(words)[split]
             write_json_atomic(partial / "result.json", {"identity": identity, "metrics": metrics})
         return Evaluation(metrics, folder / "images" / split)
@@ -200,6 +204,8 @@ class Steps:
             words += ["--set", setting]
         if entry.base is not None:
             words += ["--stages-from", self.run_folder(entry.base)]
+            if any("learning_rate=" in setting for setting in entry.settings):
+                words.append("--as-they-are")  # the shared stages have the rates of the config
         with self._progress["training"].of(f"training {entry.run}"):
             self._run(words)
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from training.compare.entries import SEES_THE_TRUTH, Entry
+from training.evaluation.names import FIRST_STAGE
 from training.evaluation.protocol import INTERVAL
 
 
@@ -95,8 +96,8 @@ def _figure(entry: Entry, column: Column, metrics: Mapping[str, Any]) -> dict[st
         learned = entry.system in ("retrievegan", "pasted_canvas")
         place = f"retrieval/{'learned' if learned else entry.system}/"
     else:
-        # sg2im has its own box predictor, all others use that of the joint stage.
-        place = "sg2im/layout/" if entry.system == "sg2im" else "layout/"
+        # The first stage has its own box predictor, all others of its run that of the joint stage.
+        place = f"{FIRST_STAGE}/layout/" if entry.system == FIRST_STAGE else "layout/"
     for name, value in metrics.items():
         rest = name.removeprefix(place)
         if name.startswith(place) and rest.startswith(column.start) and "/" not in rest:

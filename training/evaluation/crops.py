@@ -6,7 +6,7 @@ way out of real training images of the same resolution.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -65,18 +65,32 @@ class CropTally:
         self._predicted: list[np.ndarray] = []
         self._categories: list[np.ndarray] = []
         self._scenes: list[np.ndarray] = []
+        self._groups: dict[str, list[np.ndarray]] = {}
         self._count = 0
 
-    def add(self, images: np.ndarray, boxes: tf.Tensor, objects: tf.Tensor) -> None:
-        """Counts images [B, H, W, 3] uint8 with objects [B, O] drawn in boxes [B, O, 4]."""
+    def add(
+        self,
+        images: np.ndarray,
+        boxes: tf.Tensor,
+        objects: tf.Tensor,
+        groups: Mapping[str, np.ndarray] | None = None,
+    ) -> None:
+        """Counts images [B, H, W, 3] uint8 with objects [B, O] drawn in boxes [B, O, 4].
+
+        Args:
+          images, boxes, objects: of a batch.
+          groups: name -> [B, O] bool, of `object_groups`; the same names in every batch.
+        """
         features, mask = _features(self._backbone, images, boxes, objects)
+        for name, group in (groups or {}).items():
+            self._groups.setdefault(name, []).append(group[mask])
         self._predicted.append(self._judge.predict(features))
         self._categories.append(objects.numpy()[mask])
         self._scenes.append(self._count + np.nonzero(mask)[0])
         self._count += len(images)
 
     def metrics(self, name: str, backbone: str, protocol: Protocol) -> dict[str, Any]:
-        """Accuracy over all objects, with an interval over scenes."""
+        """Accuracy over all objects and those of each group, with intervals over scenes."""
         predicted, categories, scenes = (
             np.concatenate(part) for part in (self._predicted, self._categories, self._scenes)
         )
@@ -89,14 +103,22 @@ class CropTally:
             f"{name}/crop_unknown_count": figures["crop_unknown_count"],
         }
         is_known = np.isin(categories, self._judge.categories)  # [N]
-        if protocol.resamples and len(np.unique(scenes[is_known])) > 1:
-            right = np.bincount(
-                scenes, weights=is_known & (predicted == categories), minlength=self._count
-            )  # [scenes]
-            known = np.bincount(scenes, weights=is_known, minlength=self._count)  # [scenes]
-            metrics[metric + INTERVAL] = list(
-                ratio_interval(right, known, protocol.seed, protocol.mean_resamples)
-            )
+        is_right = predicted == categories  # [N]
+        groups = {name: np.concatenate(parts) for name, parts in self._groups.items()}  # [N] each
+        for group, mask in groups.items():
+            counted = is_known & mask
+            if counted.any():
+                metrics[f"{metric}/{group}"] = float(is_right[counted].mean())
+        for of, mask in (("", True), *((f"/{group}", mask) for group, mask in groups.items())):
+            counted = is_known & mask
+            if protocol.resamples and len(np.unique(scenes[counted])) > 1:
+                right, known = (
+                    np.bincount(scenes, weights=weights, minlength=self._count)
+                    for weights in (counted & is_right, counted)
+                )  # [scenes] each
+                metrics[f"{metric}{of}{INTERVAL}"] = list(
+                    ratio_interval(right, known, protocol.seed, protocol.mean_resamples)
+                )
         return metrics
 
 

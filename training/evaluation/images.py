@@ -25,8 +25,11 @@ from rgan_tf.metrics.inception_score import ScoreStatistics, score_name
 from rgan_tf.metrics.precision_recall import precision_name, precision_recall, recall_name
 from rgan_tf.storage.image import float_to_uint8
 from training.evaluation.crops import CropJudge, CropTally
+from training.evaluation.groups import object_groups, scene_groups
 from training.evaluation.protocol import INTERVAL, Protocol
 from training.evaluation.systems import Batch, Drawn, System
+
+_LEAST_SCENES = 20  # of a group whose distance is measured
 
 Keep = Callable[[str, np.ndarray, np.ndarray], None]
 """Called with a system's title, image ids [B] and images [B, H, W, 3] uint8, e.g. to save
@@ -101,7 +104,7 @@ def _judge(
     crop_judge: CropJudge | None,
     keep: Keep | None,
 ) -> dict[str, Any]:
-    """All metrics of one system."""
+    """All metrics of one system; of groups of scenes the kernel distance, which has no bias."""
 
     @tf.function(reduce_retracing=True)
     def draw(batch: Batch) -> Drawn:
@@ -111,6 +114,7 @@ def _judge(
     features = np.empty(real.features.shape, np.float32)  # [N, D]
     score: ScoreStatistics | None = None
     crops = CropTally(crop_judge, backbone) if crop_judge is not None else None
+    groups: dict[str, list[np.ndarray]] = {}
     for batch in scenes:
         drawn = draw(batch)
         images = float_to_uint8(drawn.images.numpy())  # [B, H, W, 3]
@@ -122,10 +126,20 @@ def _judge(
         if classes is not None and count >= protocol.score_splits:
             score = score or ScoreStatistics(classes.shape[1], protocol.score_splits, count)
             score.add(classes.numpy())
+        layout = batch["boxes"].numpy(), batch["objects"].numpy()
+        for name, mask in scene_groups(*layout).items():
+            groups.setdefault(name, []).append(mask)
         if crops is not None:
-            crops.add(images, drawn.boxes, batch["objects"])
+            of_objects = object_groups(*layout, batch["triples"].numpy())
+            crops.add(images, drawn.boxes, batch["objects"], of_objects)
     name = system.title
     metrics = _distances(name, features, real, backbone.name, protocol)
+    for group, masks in groups.items():
+        mask = np.concatenate(masks)  # [N]
+        if mask.sum() >= _LEAST_SCENES:
+            kernel = kernel_name(backbone.name, int(mask.sum()), protocol.split)
+            distance = kernel_distance(features[mask], real.features[mask])
+            metrics[f"{name}/{kernel}/{group}"] = distance
     if score is not None:
         mean, deviation = score.score()
         metric = score_name(backbone.name, count, protocol.score_splits, protocol.split)

@@ -13,6 +13,9 @@ NAMES = {
 }
 """The system of a run's joint stage, by `retrieval.choice`."""
 
+FIRST_STAGE = "first_stage"
+"""What a run's own stage 1 draws; `sg2im` is the rival that is trained by itself."""
+
 TASKS = ("images", "diversity", "layout", "retrieval", "cooccurrence")
 
 SYSTEMS = registered_names.SYSTEMS
@@ -30,7 +33,7 @@ def system_name(retriever: str) -> str:
 
 def system_names(rule: str) -> list[str]:
     """The systems of a run with the retriever of this name, such as its `retrieval.choice`."""
-    names = [system_name(rule), "sg2im"]
+    names = [system_name(rule), FIRST_STAGE]
     if rule != "noise":
         names.append("pasted_canvas")
     if rule not in ("noise", "own"):

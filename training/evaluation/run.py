@@ -26,7 +26,7 @@ from training.evaluation.diversity import diversity_metrics, load_distance
 from training.evaluation.image_task import image_task
 from training.evaluation.images import Keep
 from training.evaluation.layout import layout_metrics
-from training.evaluation.names import system_name, system_names
+from training.evaluation.names import FIRST_STAGE, system_name, system_names
 from training.evaluation.pictures import comparison
 from training.evaluation.protocol import Protocol
 from training.evaluation.retrieval import retrieval_metrics
@@ -163,9 +163,9 @@ def evaluate_split(
         metrics |= diversity_metrics(system_name(rule), draw, scenes(), distance, protocol)
     if "layout" in tasks:
         metrics |= layout_metrics(networks, scenes(candidates=None), vocabulary, protocol)
-        if compared is not None and "sg2im" in compared:  # it has its own box predictor
+        if compared is not None and FIRST_STAGE in compared:  # it has its own box predictor
             found = layout_metrics(sg2im, scenes(candidates=None), vocabulary, protocol)
-            metrics |= {f"sg2im/{name}": value for name, value in found.items()}
+            metrics |= {f"{FIRST_STAGE}/{name}": value for name, value in found.items()}
     if "retrieval" in tasks and rule == LEARNED:
         metrics |= retrieval_metrics(
             networks, scenes(), data, table, seed=seed, library=library, repeats=repeats

@@ -14,7 +14,7 @@ from rgan_tf.model.synthesis import Synthesis, reconstruct, synthesise
 from rgan_tf.retrieval.patch_library import PatchLibrary
 from rgan_tf.retrieval.retriever import Retriever
 from rgan_tf.retrieval.rules import LEARNED
-from training.evaluation.names import system_name, system_names
+from training.evaluation.names import FIRST_STAGE, system_name, system_names
 
 Batch = dict[str, tf.Tensor]
 
@@ -100,7 +100,7 @@ def systems_of(
             boxes = sg2im.predict_boxes(graph, encoding)  # [B, O, 4]
         return Drawn(sg2im.decoder(encoding.object_vectors, boxes, encoding.object_mask), boxes)
 
-    drawers = {system_name(name): generated, "sg2im": parametric, "pasted_canvas": pasted}
+    drawers = {system_name(name): generated, FIRST_STAGE: parametric, "pasted_canvas": pasted}
     names = system_names(name)
     systems = [
         System(name, layout, functools.partial(_draw, draw, layout))

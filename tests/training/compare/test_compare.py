@@ -57,13 +57,13 @@ def test_the_first_stage_of_a_trained_run(calls, config, copied, tiny_world, tmp
     out = tmp_path / "out"
     (out / "runs").mkdir(parents=True)
     shutil.move(copied, out / "runs" / "retrievegan")
-    reply = rgan(*words(config, tiny_world.folder, out, "--systems", "sg2im"))
+    reply = rgan(*words(config, tiny_world.folder, out, "--systems", "first_stage"))
     assert reply.code == 0, reply.err
     assert [call[0] for call in calls] == ["train", "eval"]
     (row,) = json.loads(reply.out)["rows"]
     low, high = row["Fréchet, predicted boxes"]["interval"]
     assert low <= row["Fréchet, predicted boxes"]["value"] <= high
-    assert row["style agreement"] is None and "sg2im" in (out / "table.md").read_text()
+    assert row["style agreement"] is None and "first stage" in (out / "table.md").read_text()
 
 
 @pytest.mark.thorough
@@ -73,12 +73,12 @@ def test_a_trained_run_and_its_first_stage(
     out = tmp_path / "out"
     (out / "runs").mkdir(parents=True)
     shutil.move(copied, out / "runs" / "retrievegan")
-    systems = ("--systems", "retrievegan", "sg2im")
+    systems = ("--systems", "retrievegan", "first_stage")
     reply = rgan(*words(config, tiny_world.folder, out, *systems))
     assert reply.code == 0, reply.err
     assert [call[0] for call in calls] == ["train", "eval", "eval"]
     rows = json.loads(reply.out)["rows"]
-    assert [row["system"] for row in rows] == ["retrievegan", "sg2im"]
+    assert [row["system"] for row in rows] == ["retrievegan", "first_stage"]
     for row in rows:
         low, high = row["Fréchet, predicted boxes"]["interval"]
         assert low <= row["Fréchet, predicted boxes"]["value"] <= high
@@ -87,14 +87,14 @@ def test_a_trained_run_and_its_first_stage(
     with Image.open(out / "comparison.png") as picture:
         assert picture.width > 4 * 128 and np.asarray(picture).std() > 10
     whole = json.loads((out / "comparison.json").read_text())
-    assert set(whole["metrics"]) == {"retrievegan", "sg2im"}
+    assert set(whole["metrics"]) == {"retrievegan", "first_stage"}
     before = {path: path.read_bytes() for path in out.rglob("*.json")}
     # Everything is there: nothing is evaluated again, and the table is the same.
     again = rgan(*words(config, tiny_world.folder, out, *systems))
     assert json.loads(again.out) == json.loads(reply.out)
     assert [call[0] for call in calls[3:]] == ["train"]
     # Another protocol is another evaluation, beside the first.
-    other = rgan(*words(config, tiny_world.folder, out, "--systems", "sg2im", "--seed", 1))
+    other = rgan(*words(config, tiny_world.folder, out, "--systems", "first_stage", "--seed", 1))
     assert other.code == 0 and calls[-1][0] == "eval"
     for path, content in before.items():
         if path.name == "result.json":
@@ -148,6 +148,7 @@ def test_wrong_input_is_refused_before_anything_is_trained(
         (("--resamples", 1), "--resamples 1"),
         (("--set", "training.steps=many"), "training.steps must be int"),
         (("--set", "retrieval.choice=own"), "leave it out"),
+        (("--set", "training.system=layout2im"), "leave it out"),
         (("--set", "retrieval.candidates=99"), "retrieval.candidates of at most"),
         (("--set", "training.batch_size=64"), "fewer than one batch of 64"),
     ):

@@ -26,16 +26,11 @@ def test_one_row_a_system_and_one_base():
     entries = {entry.name: entry for entry in entries_of({"my.yaml": with_steps(9, 5)}, SYSTEMS)}
     assert list(entries)[0] == "retrievegan" and set(entries) == set(SYSTEMS)
     assert entries["retrievegan"].base is None
-    assert entries["pasted_canvas"].run == entries["sg2im"].run == "retrievegan"
-    for name in ("pastegan_style", "graph_nearest", "layout2im_style", "oracle_patches"):
+    assert entries["pasted_canvas"].run == entries["first_stage"].run == "retrievegan"
+    others = ("pastegan_style", "graph_nearest", "layout2im_style", "oracle_patches")
+    for name in (*others, *registered_names.RIVALS):
         assert entries[name].base == "retrievegan" and entries[name].run == name
         assert entries[name].steps == 5
-
-
-def test_sg2im_is_trained_as_long_as_the_others():
-    (entry,) = entries_of({"my.yaml": with_steps(5, 9)}, ["sg2im"])
-    assert "sg2im.steps=9" in entry.settings and entry.run == "sg2im" and entry.base is None
-    assert entry.steps == 0
 
 
 def test_settings_are_of_the_config_and_names_of_the_evaluation():
@@ -49,6 +44,8 @@ def test_settings_are_of_the_config_and_names_of_the_evaluation():
     for name, settings in _SETTINGS.items():
         rule = dict(setting.split("=") for setting in settings).get("retrieval.choice")
         assert rule is None or NAMES[rule] == name
+        system = dict(setting.split("=") for setting in settings).get("training.system")
+        assert (system == name) if name in registered_names.RIVALS else system is None
     assert set(NAMES) == set(registered_names.RETRIEVERS)
 
 

@@ -29,11 +29,13 @@ def names_in(folder):
 
 
 def test_every_run_once_in_order_with_its_settings(dry_run, tmp_path):
-    result, said = dry_run("--systems", "retrievegan", "graph_nearest", "pasted_canvas", "sg2im")
+    result, said = dry_run(
+        "--systems", "retrievegan", "graph_nearest", "pasted_canvas", "first_stage"
+    )
     assert not (tmp_path / "out").exists()
     first, second = result["runs"]
     assert (first["run"], second["run"]) == ("retrievegan", "graph_nearest")
-    assert result["rows"]["pasted_canvas"] == result["rows"]["sg2im"] == "retrievegan"
+    assert result["rows"]["pasted_canvas"] == result["rows"]["first_stage"] == "retrievegan"
     assert second["stages_from"] == "retrievegan" and first["stages_from"] is None
     assert second["settings"]["retrieval.choice"] == "nearest"
     assert "retrieval.choice" not in first["settings"]
@@ -48,6 +50,21 @@ def test_a_run_that_only_lends_its_stages_is_named(dry_run):
     lender, run = result["runs"]
     assert lender["run"] == "retrievegan" and lender["stages"]["retrievegan"]["steps"] == 0
     assert run["stages"]["retrievegan"]["left"] == 7
+
+
+def test_the_tries_of_learning_rates_are_runs_as_well(dry_run, tmp_path):
+    words = ("--search-rates", 1, 2.5, "--search-steps", 2)
+    result, _ = dry_run("--systems", "retrievegan", "layout2im", "pasted_canvas", *words)
+    assert [run["run"] for run in result["runs"]] == [
+        "first_stages",
+        *(f"search/{name}-rate_{f}" for name in ("retrievegan", "layout2im") for f in (1, 2.5)),
+        "retrievegan",
+        "layout2im",
+    ]
+    steps = [run["stages"]["retrievegan"]["steps"] for run in result["runs"]]
+    assert steps == [0, 2, 2, 2, 2, 3, 3]
+    assert not (tmp_path / "out").exists()
+    assert "--search-rates 2" in dry_run("--search-rates", 2, code=2)[1]
 
 
 def test_what_is_done_is_not_counted_and_gives_the_rate(dry_run, copied, tmp_path):

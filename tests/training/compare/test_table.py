@@ -10,6 +10,7 @@ from rgan_tf.metrics.frechet import frechet_name, kernel_name
 from rgan_tf.metrics.inception_score import score_name
 from rgan_tf.metrics.precision_recall import precision_name, recall_name
 from training.compare.entries import entries_of
+from training.compare.group_table import group_tables
 from training.compare.table import COLUMNS, markdown, rows_of
 
 SYSTEMS = ["retrievegan", "pasted_canvas", "oracle_patches"]
@@ -87,8 +88,33 @@ def test_every_column_knows_the_names_that_are_given(backbone, count):
         assert row[title]["metric"] == name
 
 
-def test_sg2im_has_boxes_of_its_own():
-    (entry,) = entries_of({"c": Config()}, ["sg2im"])
-    metrics = {"layout/box_iou": 0.1, "sg2im/layout/box_iou": 0.4, "layout/relation_score": 0.2}
-    (row,) = rows_of([entry], {"sg2im": metrics})
+def test_the_first_stage_has_boxes_of_its_own():
+    (entry,) = entries_of({"c": Config()}, ["first_stage"])
+    metrics = {
+        "layout/box_iou": 0.1,
+        "first_stage/layout/box_iou": 0.4,
+        "layout/relation_score": 0.2,
+    }
+    (row,) = rows_of([entry], {"first_stage": metrics})
     assert row["box IoU"]["value"] == 0.4 and row["relationships"] is None
+
+
+def test_groups_have_tables_of_their_own():
+    entries = entries_of({"c": Config()}, ["graph_nearest", "first_stage"])
+    place = "graph_nearest/predicted_boxes"
+    metrics = {
+        "graph_nearest": {
+            f"{place}/crop_accuracy_x": 0.9,
+            f"{place}/crop_accuracy_x/isolated": 0.25,
+            f"{place}/crop_accuracy_x/isolated/interval_95": [0.1, 0.4],
+            f"{place}/kd_x_40_val/overlap_low": 0.5,
+        },
+        "first_stage": {"first_stage/true_boxes/crop_accuracy_x/overlap_none": 1.0},
+    }
+    (row,) = rows_of(entries[:1], metrics)
+    assert row["objects recognised"]["value"] == 0.9  # not that of a group
+    text = group_tables(entries, metrics)
+    assert "| graph nearest | 0.25 |" in text and "| first stage | - |" in text
+    assert "| graph nearest | 0.500 |" in text and "| first stage | 1.00 |" in text
+    assert "0.90" not in text and "0.4" not in text
+    assert group_tables(entries, {name: {} for name in metrics}) == ""

@@ -31,6 +31,7 @@ def scenes(seed=0, batches=3, rows=4, brightness=0.0):
                 "image_id": tf.range(number * rows, (number + 1) * rows, dtype=tf.int64),
                 "objects": tf.constant([[2, 3, 0]] * rows),
                 "boxes": tf.constant([[UPPER, LOWER, [0.0] * 4]] * rows),
+                "triples": tf.constant([[[0, 0, 1]], *[[[-1, -1, -1]]] * (rows - 1)]),
             }
         )
     return found
@@ -102,6 +103,34 @@ def test_objects_are_recognised_where_they_are_drawn(metrics):
     assert metrics["copy/true_boxes/crop_accuracy_colors"] == metrics["real/crop_accuracy_colors"]
     assert metrics["grey/true_boxes/crop_accuracy_colors"] == 0.5  # all alike: one of two is right
     assert metrics["grey/true_boxes/crop_count"] == 24
+
+
+def test_groups_are_judged_apart(metrics):
+    """No two boxes share pixels; the first scene of a batch has a relationship."""
+    for name in ("copy", "grey"):
+        accuracy = f"{name}/true_boxes/crop_accuracy_colors"
+        assert metrics[f"{accuracy}/overlap_none"] == metrics[accuracy]
+        assert f"{accuracy}/overlap_none/interval_95" in metrics
+        assert f"{accuracy}/isolated" in metrics and f"{accuracy}/overlap_heavy" not in metrics
+    assert not [name for name in metrics if "/kd_" in name and name.endswith("overlap_low")]
+
+
+def test_the_distance_of_a_group_is_that_of_its_scenes(color_backbone):
+    """24 scenes, of which the first 20 have a third object that covers all."""
+    real = scenes(batches=6)
+    for batch in real[:5]:
+        batch["objects"] = tf.constant([[2, 3, 3]] * 4)
+        batch["boxes"] = tf.constant([[UPPER, LOWER, [0.0, 0.0, 1.0, 1.0]]] * 4)
+
+    def draw(batch):  # the scenes outside the group alone are drawn wrong
+        covered = tf.reduce_all(batch["objects"] > 0)
+        image = tf.where(covered, batch["image"], tf.ones_like(batch["image"]))
+        return Drawn(image, batch["boxes"])
+
+    found = judged([System("s", "true", draw)], real, scenes(1, batches=2), color_backbone)
+    assert found["s/true_boxes/kd_colors_20_val/overlap_high"] < 1e-6
+    assert found["s/true_boxes/kd_colors_24_val"] > 0.01  # of all scenes
+    assert "s/true_boxes/kd_colors_4_val/overlap_low" not in found  # too few
 
 
 def test_precision_recall_and_class_score(metrics):

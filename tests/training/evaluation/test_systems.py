@@ -41,7 +41,7 @@ def images(parts, seed=0, batch=None) -> dict[tuple[str, str], np.ndarray]:
 
 def test_three_systems_in_both_layouts_and_the_oracle(parts):
     found = images(parts)
-    names = ("retrievegan", "sg2im", "pasted_canvas")
+    names = ("retrievegan", "first_stage", "pasted_canvas")
     expected = {(name, boxes) for name in names for boxes in ("predicted", "true")}
     assert set(found) == expected | {("own_patches", "true")}
     for name, image in found.items():
@@ -80,7 +80,7 @@ def test_a_rule_names_its_system(parts, rule):
     retriever = RETRIEVERS[rule](Config(), None, None)
     systems = systems_of(networks, sg2im, image_size=32, seed=0, retriever=retriever)
     names = {system.name for system in systems}
-    assert NAMES[rule] in names and "sg2im" in names
+    assert NAMES[rule] in names and "first_stage" in names
     assert ("pasted_canvas" in names) == (rule != rules.NOISE)
     assert ("own_patches" in names) == (rule not in (rules.NOISE, rules.OWN))
     for system in systems:

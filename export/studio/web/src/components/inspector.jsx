@@ -131,7 +131,7 @@ export function Inspector() {
         <Button
           icon={object.locked ? "lock" : "open"}
           text={object.locked ? "Locked" : "Lock"}
-          name="Keep this patch when you draw again (L)"
+          name={mine ? "Your own picture stays anyway" : "Keep this patch when you draw again (L)"}
           pressed={object.locked}
           disabled={mine}
           onClick={() => session.lock(key)}

@@ -1,0 +1,47 @@
+"""Steps of equal cost, by counts that are given."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+
+from rgan_tf.config import Config
+from training.bench import step_flops
+from training.compare.budget import steps_of_equal_cost
+from training.compare.entries import entries_of
+
+
+def test_a_rival_of_half_the_cost_has_twice_the_steps(monkeypatch, tmp_path):
+    counted = []
+
+    def gflop(config, data, *, weights_dir):
+        counted.append(config.training.system)
+        return {"retrievegan": 100.0, "sg2im": 50.0, "layout2im": 80.0}[config.training.system]
+
+    monkeypatch.setattr(step_flops, "training_gflop", gflop)
+    data, path = SimpleNamespace(fingerprint="f"), tmp_path / "out" / "counts.json"
+
+    def steps(*overrides, remembered=path):
+        systems = ["retrievegan", "sg2im", "layout2im", "graph_nearest", "pasted_canvas"]
+        return steps_of_equal_cost(
+            "procedural_64", list(overrides), systems, data, remembered, weights_dir=None
+        )
+
+    assert steps("training.steps=200") == {"sg2im": 400, "layout2im": 250}
+    assert counted == ["retrievegan", "sg2im", "layout2im"]
+    # Another length costs as much a step, and what is counted stays counted.
+    assert steps("training.steps=300") == {"sg2im": 600, "layout2im": 375}
+    assert len(counted) == 3 and len(json.loads(path.read_text())) == 3
+    steps("training.batch_size=4")
+    assert len(counted) == 6
+    before = path.read_bytes()
+    steps("training.batch_size=2", remembered=None)
+    assert path.read_bytes() == before
+
+
+def test_an_entry_has_the_steps_of_its_system():
+    entries = entries_of(
+        {"c": Config()}, ["retrievegan", "sg2im"], joint_steps={"c": {"sg2im": 99}}
+    )
+    assert entries[0].steps == Config().training.steps and entries[1].steps == 99
+    assert "training.steps=99" in entries[1].settings

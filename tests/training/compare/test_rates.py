@@ -1,0 +1,87 @@
+"""The search of learning rates, on distances that are given."""
+
+from __future__ import annotations
+
+import pytest
+
+from rgan_tf.config import Config
+from rgan_tf.errors import BadInput
+from training.compare.entries import entries_of
+from training.compare.rates import check_factors, rates_table, search, short_runs
+
+SYSTEMS = ["retrievegan", "layout2im", "pasted_canvas"]
+
+
+@pytest.fixture
+def entries():
+    return entries_of({"c": Config()}, SYSTEMS, shares_a_base=True)
+
+
+@pytest.fixture
+def tries(entries):
+    return {
+        entry.name: short_runs(entry, Config(), [1.0, 2.5], 7) for entry in entries if entry.own_run
+    }
+
+
+def test_first_stages_are_a_run_of_their_own(entries):
+    assert {entry.base for entry in entries} == {"first_stages"}
+    assert {entry.run for entry in entries} == {"retrievegan", "layout2im"}
+
+
+def test_a_try_is_short_and_has_both_rates_times_the_factor(tries):
+    assert set(tries) == {"retrievegan", "layout2im"}  # the canvas is of the run of retrievegan
+    run = tries["layout2im"][2.5]
+    training = Config().training
+    assert run.settings[-3:] == (
+        f"training.generator_learning_rate={training.generator_learning_rate * 2.5!r}",
+        f"training.discriminator_learning_rate={training.discriminator_learning_rate * 2.5!r}",
+        "training.steps=7",
+    )
+    assert run.settings[0] == "training.system=layout2im" and run.steps == 7
+    assert len({entry.run for runs in tries.values() for entry in runs.values()}) == 4
+
+
+def test_every_system_keeps_its_own_best_factor(entries, tries):
+    distances = {
+        "retrievegan-rate_1": 0.5,
+        "retrievegan-rate_2.5": 0.4,
+        "layout2im-rate_1": 0.7,
+        "layout2im-rate_2.5": None,  # diverged
+    }
+
+    def metrics_of(entry):
+        value = distances[entry.name]
+        if value is None:
+            return {}
+        place = f"{entry.system}/predicted_boxes"
+        return {
+            f"{place}/fd_x_9_val": 0.0,
+            f"{place}/kd_x_9_val/overlap_low": 0.0,
+            f"{entry.system}/true_boxes/kd_x_9_val": 0.0,
+            f"{place}/kd_x_9_val": value,
+        }
+
+    chosen, found = search(entries, tries, metrics_of)
+    by_name = dict(zip(SYSTEMS, chosen, strict=True))
+    faster = f"training.generator_learning_rate={Config().training.generator_learning_rate * 2.5!r}"
+    assert faster in by_name["retrievegan"].settings
+    assert by_name["pasted_canvas"].settings[-2:] == by_name["retrievegan"].settings[-2:]
+    assert faster not in by_name["layout2im"].settings
+    assert not any("training.steps" in each for entry in chosen for each in entry.settings)
+    table = rates_table(found, 7)
+    assert "| retrievegan | 0.500 | **0.400** |" in table
+    assert "| layout2im | **0.700** | inf |" in table
+
+
+def test_a_system_that_always_diverges_is_an_error(entries, tries):
+    with pytest.raises(BadInput, match="retrievegan: diverged at every learning rate"):
+        search(entries, tries, lambda entry: {})
+
+
+@pytest.mark.parametrize("factors", [[1.0], [1.0, 1.0], [0.0, 1.0], [-1.0, 2.0]])
+def test_factors_that_are_no_search_are_refused(factors):
+    with pytest.raises(BadInput, match="--search-rates"):
+        check_factors(factors, 5)
+    with pytest.raises(BadInput, match="--search-steps"):
+        check_factors([1.0, 2.0], 0)
