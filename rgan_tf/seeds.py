@@ -34,6 +34,7 @@ class Purpose(enum.IntEnum):
     PRIOR_CODE = 18
     POSTERIOR_CODE = 19
     OBJECT_ORDER = 20
+    PATCH_CHOICE = 30
 
 
 def derive_seed(run_seed, step, replica, purpose: Purpose) -> tf.Tensor:

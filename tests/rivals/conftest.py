@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from rgan_tf.losses.perceptual import PerceptualDistance
 from rgan_tf.rivals.layout2im import sizes as layout2im_sizes
 from rgan_tf.rivals.layout2im.model import build_layout2im
+from rgan_tf.rivals.pastegan import sizes as pastegan_sizes
+from rgan_tf.rivals.pastegan.model import build_pastegan
 from rgan_tf.rivals.sg2im import sizes as sg2im_sizes
 from rgan_tf.rivals.sg2im.model import build_sg2im
 from rgan_tf.vocabulary import Vocabulary
+
+SCENE = ("image", "objects", "boxes", "triples")
+PATCHES = ("patch_crops", "candidate_crops", "candidate_valid")  # what PasteGAN reads beside it
 
 TINY = {
     "sg2im": sg2im_sizes.Sizes(
@@ -37,27 +45,54 @@ TINY = {
         object_channels=(4, 8),
         crop_size=16,
     ),
+    "pastegan": pastegan_sizes.Sizes(
+        published=False,
+        width=8,
+        hidden=8,
+        layers=2,
+        box_hidden=8,
+        crop_channels=8,
+        refiner_layers=2,
+        refiner_hidden=8,
+        flow_channels=4,
+        canvas_channels=8,
+        canvas_blocks=1,
+        decoder_channels=(8, 8),
+        discriminator_channels=(8, 8, 8),
+        discriminator_hidden=8,
+    ),
 }
-BUILD = {"sg2im": build_sg2im, "layout2im": build_layout2im}
-SIZES = {"sg2im": sg2im_sizes, "layout2im": layout2im_sizes}
+SIZES = {"sg2im": sg2im_sizes, "layout2im": layout2im_sizes, "pastegan": pastegan_sizes}
 
 
 @pytest.fixture(scope="session")
-def tiny_rival(tiny_config, vocabulary):
+def builders(pooled_backbone):
+    """name -> (function that builds a compiled model, module of its sizes)."""
+    perceptual = PerceptualDistance(pooled_backbone)
+    build = {
+        "sg2im": build_sg2im,
+        "layout2im": build_layout2im,
+        "pastegan": functools.partial(build_pastegan, perceptual=perceptual),
+    }
+    return {name: (build[name], SIZES[name]) for name in build}
+
+
+@pytest.fixture(scope="session")
+def tiny_rival(builders, tiny_config, vocabulary):
     """Makes compiled rivals of very small networks: (name, seed) -> model."""
 
     def make(name: str, seed: int = 1, config=tiny_config, **options):
         tf.keras.utils.set_random_seed(seed)
-        return BUILD[name](config, vocabulary, TINY[name], **options)
+        return builders[name][0](config, vocabulary, TINY[name], **options)
 
     return make
 
 
 @pytest.fixture(scope="session")
 def scenes(tiny_config, make_batch):
-    """Four random scenes with padding, as tensors of a batch without candidates."""
+    """Four random scenes with padding and candidates, as tensors of a batch."""
     full = make_batch(tiny_config)
-    return {name: full[name] for name in ("image", "objects", "boxes", "triples")}
+    return {name: full[name] for name in (*SCENE, *PATCHES)}
 
 
 @pytest.fixture(scope="session")
@@ -96,9 +131,3 @@ def counted():
 @pytest.fixture(scope="session")
 def tables():
     return table_of
-
-
-@pytest.fixture(scope="session")
-def builders():
-    """name -> (function that builds a compiled model, module of its sizes)."""
-    return {name: (BUILD[name], SIZES[name]) for name in BUILD}
