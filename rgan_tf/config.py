@@ -23,6 +23,7 @@ AUGMENTATIONS = ("color", "translation", "cutout")
 """Values of `discriminators.augmentation`, in the order of application."""
 
 _SMALLEST_IMAGE = 32  # px; below it the perceptual networks' maps are empty
+_PASTEGAN_PATCHES = 3  # that its batches load per object
 # YAML 1.1 reads a number with an exponent but no point as text.
 _EXPONENT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
 
@@ -400,6 +401,11 @@ def _rules(config: Config) -> list[tuple[str, bool]]:
             "training.system=attngan needs training.accumulate_steps=1, as it tells every text of "
             f"a batch apart from all others, got {config.training.accumulate_steps}",
             config.training.system != "attngan" or config.training.accumulate_steps == 1,
+        ),
+        (
+            f"training.system=pastegan draws from {_PASTEGAN_PATCHES} candidates, so "
+            f"retrieval.exact_candidates must be at least that, got {exact}",
+            config.training.system != "pastegan" or exact >= _PASTEGAN_PATCHES,
         ),
         (
             "discriminators.feature with losses.perceptual_backbone=mobilenet_v2: that network "

@@ -34,11 +34,12 @@ class Purpose(enum.IntEnum):
     PRIOR_CODE = 18
     POSTERIOR_CODE = 19
     OBJECT_ORDER = 20
-    TRIPLE_ORDER = 30
-    WORD_DROPOUT = 31
-    CONDITION_NOISE = 32
-    IMAGE_NOISE = 33
-    WRONG_TEXT = 34
+    PATCH_CHOICE = 30
+    TRIPLE_ORDER = 31
+    WORD_DROPOUT = 32
+    CONDITION_NOISE = 33
+    IMAGE_NOISE = 34
+    WRONG_TEXT = 35
 
 
 def derive_seed(run_seed, step, replica, purpose: Purpose) -> tf.Tensor:

@@ -169,7 +169,7 @@ def _check_own(config: Config, retriever: Retriever | None, losses: Sequence[Los
     system = config.training.system
     if system in RIVALS and (losses or retriever is not None):
         raise BadInput(
-            f"training.system={system}: has its own losses and retrieves nothing; leave out "
+            f"training.system={system}: has its own losses and takes no retriever; leave out "
             "retriever and losses"
         )
     if retriever is None:
@@ -200,6 +200,6 @@ def _tasks(
     yield Sg2imTask(run, data)
     yield CooccurrenceTask(run, data)
     if run.config.training.system in RIVALS:
-        yield from rival_tasks(run, data)
+        yield from rival_tasks(run, data, perceptual)
     else:
         yield RetrieveGANTask(run, data, perceptual, workers, retriever=retriever, losses=losses)

@@ -60,10 +60,15 @@ def sg2im_pictures(run: Run, data: PreparedData, networks: Sg2imNetworks) -> dic
     return {"sg2im": comparison_grid(columns, cell=CELL)}
 
 
-def rival_pictures(run: Run, data: PreparedData, networks: RivalNetworks) -> dict[str, np.ndarray]:
+def rival_pictures(
+    run: Run,
+    data: PreparedData,
+    networks: RivalNetworks,
+    candidates: CandidateSource | None = None,
+) -> dict[str, np.ndarray]:
     """Layout, two samples and real image of fixed scenes; the layout is the true one where the
-    rival predicts or reads none."""
-    batch = fixed_scenes(run, data, held_out_split(data), None, SCENES)
+    rival predicts or reads none. One that draws from patches needs candidates."""
+    batch = fixed_scenes(run, data, held_out_split(data), candidates, SCENES)
     boxes = None if networks.predicts_boxes else batch["boxes"]
     rows = tf.range(tf.shape(batch["objects"])[0])
     first, second = (networks.synthesise(batch, boxes, rows + n * SCENES) for n in range(2))

@@ -106,6 +106,10 @@ class RefinerLayer(tf.keras.layers.Layer):
         self.update = blocks.convolution(channels, 3, gain=0.3, name="update")
 
     def call(self, maps: tf.Tensor, vectors: tf.Tensor, triples: tf.Tensor) -> tf.Tensor:
+        return maps + self.refinement(maps, vectors, triples)
+
+    def refinement(self, maps: tf.Tensor, vectors: tf.Tensor, triples: tf.Tensor) -> tf.Tensor:
+        """What is added to the maps, [B, N, h, w, C]; for the arguments see `call`."""
         nodes, height, width = maps.shape[1:4]
         graph = tensors.dense_to_graph_tensor(maps, vectors, triples)
         flat = tensors.flatten_batch(maps)  # [B * N, h, w, C]
@@ -115,7 +119,7 @@ class RefinerLayer(tf.keras.layers.Layer):
         roles = tf.concat(tensors.mean_over_edges(graph, edges), axis=-1)  # [B * N, h, w, 2F]
         roles = tf.reshape(roles, [-1, height, width, 2 * self.hidden])  # static shape again
         update = self.update(blocks.activate(self.messages(roles)))  # [B * N, h, w, C]
-        return maps + tf.reshape(update, [-1, nodes, height, width, self.channels])
+        return tf.reshape(update, [-1, nodes, height, width, self.channels])  # [B, N, h, w, C]
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "channels": self.channels, "hidden": self.hidden}

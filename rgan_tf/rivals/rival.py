@@ -11,7 +11,13 @@ from rgan_tf.model.adversarial_model import AdversarialModel
 from rgan_tf.rivals.discriminators import RivalDiscriminators
 
 Graph = dict[str, tf.Tensor]
-"""`objects` [B, O] int32 (0 = padding) and `triples` [B, T, 3] int32 (-1 = padding)."""
+"""`objects` [B, O] int32 (0 = padding) and `triples` [B, T, 3] int32 (-1 = padding).
+
+For a rival that `reads_patches` also `PATCHES`: `candidate_crops` [B, O, K, S, S, 3] uint8 and
+`candidate_valid` [B, O, K] bool, nearest first. A batch of the pipeline with candidates has them.
+"""
+
+PATCHES = ("candidate_crops", "candidate_valid")
 
 FORM = "non_saturating"
 """Of the adversarial loss: every rival has binary cross-entropy with logits."""
@@ -33,10 +39,12 @@ class RivalNetworks(tf.keras.Model):
     Attributes:
       predicts_boxes: whether it has a layout of its own, so that `boxes` may be None.
       reads_boxes: whether it draws in a layout at all; if not, `boxes` changes nothing.
+      reads_patches: whether it draws from patches, which its graphs have to contain (`Graph`).
     """
 
     predicts_boxes = False
     reads_boxes = True
+    reads_patches = False
 
     def synthesise(self, graph: Graph, boxes: tf.Tensor | None, seeds: tf.Tensor) -> Drawing:
         """Draws one image per graph, as at test time.
@@ -48,7 +56,8 @@ class RivalNetworks(tf.keras.Model):
           seeds: [B] int32, one per row; a row depends on its own seed only.
 
         Raises:
-          ValueError: if `boxes` is None and the rival reads them and predicts none.
+          ValueError: if `boxes` is None and the rival reads them and predicts none, or the graph
+            has no patches and the rival reads them.
         """
         raise NotImplementedError
 

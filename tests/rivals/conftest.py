@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from rgan_tf.losses.perceptual import PerceptualDistance
 from rgan_tf.rivals.attngan import sizes as attngan_sizes
 from rgan_tf.rivals.attngan.image_encoder import ImageFeatures
 from rgan_tf.rivals.attngan.model import build_attngan
 from rgan_tf.rivals.layout2im import sizes as layout2im_sizes
 from rgan_tf.rivals.layout2im.model import build_layout2im
+from rgan_tf.rivals.pastegan import sizes as pastegan_sizes
+from rgan_tf.rivals.pastegan.model import build_pastegan
 from rgan_tf.rivals.sg2im import sizes as sg2im_sizes
 from rgan_tf.rivals.sg2im.model import build_sg2im
 from rgan_tf.vocabulary import Vocabulary
+
+SCENE = ("image", "objects", "boxes", "triples")
+PATCHES = ("patch_crops", "candidate_crops", "candidate_valid")  # what PasteGAN reads beside it
 
 TINY = {
     "sg2im": sg2im_sizes.Sizes(
@@ -40,23 +48,54 @@ TINY = {
         object_channels=(4, 8),
         crop_size=16,
     ),
+    "pastegan": pastegan_sizes.Sizes(
+        published=False,
+        width=8,
+        hidden=8,
+        layers=2,
+        box_hidden=8,
+        crop_channels=8,
+        refiner_layers=2,
+        refiner_hidden=8,
+        flow_channels=4,
+        canvas_channels=8,
+        canvas_blocks=1,
+        decoder_channels=(8, 8),
+        discriminator_channels=(8, 8, 8),
+        discriminator_hidden=8,
+    ),
     "attngan": attngan_sizes.Sizes(
         embedding=8, hidden=4, code=8, noise=8, width=8, residuals=1, discriminator_width=8
     ),
 }
-BUILD = {"sg2im": build_sg2im, "layout2im": build_layout2im, "attngan": build_attngan}
-SIZES = {"sg2im": sg2im_sizes, "layout2im": layout2im_sizes, "attngan": attngan_sizes}
+SIZES = {
+    "sg2im": sg2im_sizes,
+    "layout2im": layout2im_sizes,
+    "pastegan": pastegan_sizes,
+    "attngan": attngan_sizes,
+}
 
 
 @pytest.fixture(scope="session")
-def tiny_rival(tiny_config, vocabulary, tiny_attngan):
+def builders(pooled_backbone, tiny_attngan):
+    """name -> (function that builds a compiled model, module of its sizes)."""
+    perceptual = PerceptualDistance(pooled_backbone)
+    build = {
+        "sg2im": build_sg2im,
+        "layout2im": build_layout2im,
+        "pastegan": functools.partial(build_pastegan, perceptual=perceptual),
+        "attngan": functools.partial(build_attngan, features=tiny_attngan["features"]),
+    }
+    return {name: (build[name], SIZES[name]) for name in build}
+
+
+@pytest.fixture(scope="session")
+def tiny_rival(builders, tiny_config, vocabulary):
     """Makes compiled rivals of very small networks: (name, seed) -> model."""
 
     def make(name: str, seed: int = 1, config=tiny_config, **options):
         tf.keras.utils.set_random_seed(seed)
-        if name == "attngan":
-            options = {"features": tiny_attngan["features"], **options}
-        return BUILD[name](config, vocabulary, TINY[name], **options)
+        return builders[name][0](config, vocabulary, TINY[name], **options)
 
     return make
 
@@ -69,9 +108,9 @@ def tiny_attngan(pooled_backbone) -> dict:
 
 @pytest.fixture(scope="session")
 def scenes(tiny_config, make_batch):
-    """Four random scenes with padding, as tensors of a batch without candidates."""
+    """Four random scenes with padding and candidates, as tensors of a batch."""
     full = make_batch(tiny_config)
-    return {name: full[name] for name in ("image", "objects", "boxes", "triples")}
+    return {name: full[name] for name in (*SCENE, *PATCHES)}
 
 
 @pytest.fixture(scope="session")
@@ -110,9 +149,3 @@ def counted():
 @pytest.fixture(scope="session")
 def tables():
     return table_of
-
-
-@pytest.fixture(scope="session")
-def builders():
-    """name -> (function that builds a compiled model, module of its sizes)."""
-    return {name: (BUILD[name], SIZES[name]) for name in BUILD}

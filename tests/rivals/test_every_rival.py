@@ -9,10 +9,12 @@ import pytest
 import tensorflow as tf
 
 from rgan_tf.data.pipeline import scene_dataset
+from rgan_tf.retrieval.candidates import CandidateTable
 from rgan_tf.rivals.attngan.matching import TERMS
 from rgan_tf.rivals.noise import row_normals
+from rgan_tf.rivals.rival import PATCHES
 
-RIVALS = ("sg2im", "layout2im", "attngan")
+RIVALS = ("sg2im", "layout2im", "pastegan", "attngan")
 SEEDS = tf.constant([5, 6, 7, 8])
 
 rivals = pytest.mark.parametrize("name", RIVALS)
@@ -145,7 +147,7 @@ def test_a_step_at_public_size(builders, tiny_config, tiny_world, name):
 
 @pytest.mark.thorough
 @pytest.mark.timeout(900)  # 50 steps at our size, on a loaded machine
-@pytest.mark.parametrize("name", ["sg2im", "layout2im"])  # AttnGAN reconstructs nothing
+@pytest.mark.parametrize("name", ["sg2im", "layout2im", "pastegan"])  # AttnGAN reconstructs nothing
 def test_learns_one_batch_by_heart(builders, tiny_config, tiny_world, name):
     """50 steps on the reconstruction alone halve it: the other terms have other aims.
 
@@ -191,6 +193,25 @@ def _sixty_four(config, *, rows: int, rate: float = 1e-3):
 
 
 def _batch(world, config) -> dict[str, tf.Tensor]:
-    batches = scene_dataset(world, "train", config, batch_size=config.training.batch_size, seed=0)
+    batches = scene_dataset(
+        world,
+        "train",
+        config,
+        batch_size=config.training.batch_size,
+        seed=0,
+        candidates=_candidates(world),
+    )
     batch = next(iter(batches))
-    return {name: batch[name] for name in ("image", "objects", "boxes", "triples")}
+    names = ("image", "objects", "boxes", "triples")
+    return {name: batch[name] for name in (*names, "patch_crops", *PATCHES)}
+
+
+def _candidates(world) -> CandidateTable:
+    """For each object the first two patches of its category from other images."""
+    bank = world.bank
+    categories, images = np.asarray(bank.category_ids), np.asarray(bank.image_ids)
+    ids = np.full([len(bank), 2], -1, np.int32)
+    for row, (category, image) in enumerate(zip(categories, images, strict=True)):
+        found = np.flatnonzero((categories == category) & (images != image))[:2]
+        ids[row, : len(found)] = found
+    return CandidateTable(ids, np.zeros([len(bank), 1], np.float32))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from rgan_tf.config import Config
 from rgan_tf.data.pipeline import Share
 from rgan_tf.errors import BadInput
 from rgan_tf.rivals.attngan.damsm import build_damsm
@@ -85,7 +86,7 @@ def test_every_replica_gets_the_whole_batch(make_run, tiny_world):
 
 def test_its_first_weights_are_those_of_no_other_stage(make_run, tiny_world):
     run = make_run("run", 3)
-    places = [task.place for task in rival_tasks(run, tiny_world)]
+    places = [task.place for task in rival_tasks(run, tiny_world, None)]
     assert places == [3, 2]  # the first two stages have 0 and 1
 
 
@@ -99,11 +100,11 @@ def test_generators_are_not_continued_with_other_encoders(make_run, tiny_world):
         whole = {"weights": "weights-1", "steps": 1, **record}
         write_json_atomic(run.stage_folder(stage) / "stage.json", whole)
     with pytest.raises(BadInput, match="damsm was trained further since retrievegan began"):
-        AttnganTask(run, tiny_world).check()
+        AttnganTask(run, tiny_world, None).check()
     record = {"weights": "weights-1", "steps": 1, "weights_sha256": "old"}
     write_json_atomic(run.stage_folder("damsm") / "stage.json", record)
-    AttnganTask(run, tiny_world).check()
+    AttnganTask(run, tiny_world, None).check()
 
 
-def test_a_short_run_has_short_encoders(tiny_config):
-    assert at_most(tiny_config, 7).attngan.damsm_steps == 7
+def test_a_short_run_has_short_encoders():
+    assert at_most(Config(), 7).attngan.damsm_steps == 7

@@ -6,12 +6,15 @@ import dataclasses
 
 import tensorflow as tf
 
+from rgan_tf.backbones import load_backbone
 from rgan_tf.config import Config
 from rgan_tf.data.pipeline import scene_dataset
 from rgan_tf.data.prepared import PreparedData
+from rgan_tf.losses.perceptual import PerceptualDistance
 from rgan_tf.model.adversarial_model import AdversarialModel
 from rgan_tf.model.flops import count_flops
 from rgan_tf.registered_names import RIVALS
+from rgan_tf.rivals.pastegan.selector import TRAINING_CANDIDATES
 from rgan_tf.rivals.registry import rival_model
 from training.bench.joint_step import build_joint_step, random_table
 
@@ -21,7 +24,11 @@ Batch = dict[str, tf.Tensor]
 def training_gflop(config: Config, data: PreparedData, *, weights_dir: str | None) -> float:
     """GFLOP of one step of `training.system`, at the first batch; see `step_gflop`."""
     if config.training.system in RIVALS:
-        model = rival_model(config, data.vocabulary)
+        backbone = load_backbone(config.losses.perceptual_backbone, weights_dir)
+        model = rival_model(config, data.vocabulary, PerceptualDistance(backbone))
+        # A rival that draws from patches takes a few; a batch of many would not hold their pixels.
+        retrieval = dataclasses.replace(config.retrieval, candidates=TRAINING_CANDIDATES)
+        config = dataclasses.replace(config, retrieval=retrieval)
         batches = scene_dataset(
             data,
             "train",

@@ -96,7 +96,7 @@ def evaluate(
         check_split(prepared, each)
     if opened.config.training.system in RIVALS:
         if retriever is not None or not repeats:
-            raise BadInput(f"--run {name}: is of a rival, which retrieves nothing")
+            raise BadInput(f"--run {name}: is of a rival, which takes no retriever")
         judge = evaluate_rival_split
     else:
         judge = functools.partial(evaluate_split, repeats=repeats, retriever=retriever)

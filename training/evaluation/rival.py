@@ -15,8 +15,11 @@ from rgan_tf.data.prepared import PreparedData
 from rgan_tf.errors import BadInput
 from rgan_tf.model.networks import build_sg2im_networks
 from rgan_tf.pictures import comparison_grid
+from rgan_tf.retrieval.candidates import CandidateSource
+from rgan_tf.retrieval.prefilter import foreign_objects
+from rgan_tf.rivals.pastegan.selector import TEST_CANDIDATES
 from rgan_tf.rivals.registry import rival_networks
-from rgan_tf.rivals.rival import Drawing, RivalNetworks
+from rgan_tf.rivals.rival import PATCHES, Drawing, RivalNetworks
 from rgan_tf.runs import STAGES, Run, load_weights
 from rgan_tf.storage.image import float_to_uint8
 from training.evaluation.diversity import diversity_metrics, load_distance
@@ -26,8 +29,9 @@ from training.evaluation.layout import layout_metrics
 from training.evaluation.protocol import Protocol
 from training.evaluation.systems import Batch, Drawn, System, row_seeds
 from training.pictures import CELL, layouts
+from training.rival_candidates import rival_candidates
 
-_TASKS = {"images", "diversity", "layout"}  # a rival retrieves nothing
+_TASKS = {"images", "diversity", "layout"}  # a rival learns no retrieval
 
 
 def evaluate_rival_split(
@@ -47,8 +51,8 @@ def evaluate_rival_split(
     """Runs the tasks that a rival has on one split, by the protocol of all systems.
 
     A rival without a layout of its own is drawn in two: the true boxes, and those that the run's
-    first stage predicts. One that reads no layout draws the same images in both, and has no metrics
-    of objects or boxes.
+    first stage predicts. One that draws from patches gets the bank's, by that stage's features. One
+    that reads no layout draws the same images in both, and has no metrics of objects or boxes.
 
     Args:
       run, data, protocol, tasks, compared, metric_backbone, diversity_network, weights_dir,
@@ -81,9 +85,21 @@ def evaluate_rival_split(
     if "diversity" in tasks:
         distance = load_distance(diversity_network, weights_dir)
 
-    def scenes(of: str = split, candidates: None = None) -> Iterable[Batch]:
+    table = without = None
+    if networks.reads_patches:
+        table = rival_candidates(run, data, {split: TEST_CANDIDATES})[split]
+        without = foreign_objects(data.truth(split), data.bank)
+
+    def scenes(of: str = split, candidates: CandidateSource | None = table) -> Iterable[Batch]:
         return scene_dataset(
-            data, of, config, batch_size=batch_size, seed=0, repeat=False, augment=False
+            data,
+            of,
+            config,
+            batch_size=batch_size,
+            seed=0,
+            repeat=False,
+            augment=False,
+            candidates=candidates,
         )
 
     def draw(layout: str, batch: Batch) -> Drawn:
@@ -93,7 +109,7 @@ def evaluate_rival_split(
     systems = [
         System(name, layout, functools.partial(draw, layout)) for layout in ("predicted", "true")
     ]
-    metrics: dict[str, Any] = {}
+    metrics: dict[str, Any] = {"objects_without_patches": without} if without else {}
     if backbone is not None:
         metrics |= image_task(
             data,
@@ -109,7 +125,7 @@ def evaluate_rival_split(
             name, lambda *scene: drawing(*scene).images, scenes(), distance, protocol
         )
     if "layout" in tasks and networks.predicts_boxes:
-        metrics |= layout_metrics(networks, scenes(), run.vocabulary, protocol)
+        metrics |= layout_metrics(networks, scenes(candidates=None), run.vocabulary, protocol)
     first = next(iter(scenes().unbatch().batch(picture_scenes)))
     drawn = [(system, system.draw(first)) for system in systems]
     boxes = drawn[0][1].boxes
@@ -135,7 +151,8 @@ def _drawing_of(
         load_weights(run, STAGES[0], layout)
 
     def draw(batch: Batch, boxes: tf.Tensor | None, seeds: tf.Tensor) -> Drawing:
-        graph = {"objects": batch["objects"], "triples": batch["triples"]}
+        names = ("objects", "triples", *(PATCHES if networks.reads_patches else ()))
+        graph = {name: batch[name] for name in names}
         if boxes is None and layout is not None:
             boxes = layout.predict_boxes(graph, layout.encoder(graph))  # [B, O, 4]
         return networks.synthesise(graph, boxes, seeds)

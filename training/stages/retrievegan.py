@@ -19,13 +19,14 @@ from rgan_tf.model.retrievegan import RetrieveGANModel
 from rgan_tf.retrieval.candidates import CandidateSource
 from rgan_tf.retrieval.prefilter import embed_rows, foreign_objects
 from rgan_tf.retrieval.retriever import Retriever
-from rgan_tf.runs import STAGES, Run
+from rgan_tf.runs import Run
 from rgan_tf.vocabulary import Vocabulary
 from training.callbacks.reports import IndexAge
 from training.callbacks.stage import StageCallback
 from training.first_stages import load_first_stages
 from training.pictures import held_out_split, joint_pictures
 from training.redraws import Redraws
+from training.stages.earlier import check_earlier_weights, earlier_weights
 from training.stages.task import SceneTask, sample_features
 from training.workers import Workers
 
@@ -70,14 +71,8 @@ class RetrieveGANTask(SceneTask):
             or it began with another retriever or other losses of the user's own.
         """
         run = self.run
+        check_earlier_weights(run)
         record = run.stage_record(self.name)
-        for key, value in self._earlier_weights().items():
-            if record.get(key, value) != value:
-                raise BadInput(
-                    f"--run {run.folder}: {key.split('_')[0]} was trained further since "
-                    f"{self.name} began; remove {run.stage_folder(self.name)} to train it again, "
-                    "or name another run"
-                )
         own = self._own()
         for key in _OWN if record else ():
             if record.get(key) != own.get(key):
@@ -139,7 +134,7 @@ class RetrieveGANTask(SceneTask):
 
     def record(self, step: int) -> dict[str, Any]:
         return {
-            **self._earlier_weights(),
+            **earlier_weights(self.run),
             **self._own(),
             "fallback_objects": sum(self.foreign.values()),
             "other_category_objects": self.foreign,
@@ -153,11 +148,6 @@ class RetrieveGANTask(SceneTask):
         retriever = {} if self.retriever is None else {"own_retriever": self.retriever.name}
         losses = {loss.name: loss.weight for loss in self.losses}
         return {**retriever, **({"own_losses": losses} if losses else {})}
-
-    def _earlier_weights(self) -> dict[str, str]:
-        """The weights of stages 1 and 2 on which this one builds."""
-        records = {stage: self.run.stage_record(stage) for stage in STAGES[:2]}
-        return {f"{stage}_weights": record["weights_sha256"] for stage, record in records.items()}
 
 
 def build_retrievegan(
