@@ -7,7 +7,7 @@ What the library offers, by task; every name is imported when it is first used, 
 * retrieve: `GroupRetrieval`, `gumbel_group_select`, `PatchEmbedding`, `Retriever`,
   `register_retriever`
 * patches and data: `PatchBank`, `read_coco`, `read_visual_genome`, `AnnotatedDataset`,
-  `AnnotatedImage`, `AnnotatedObject`, `draw_world`, `prepare`, `PreparedData`
+  `AnnotatedImage`, `AnnotatedObject`, `draw_world`, `prepare`, `PreparedData`, `Engine`
 * train and measure: `Config`, `load_config`, `Loss`, `register_backbone`, `train`, `evaluate`,
   `compare`
 
@@ -45,6 +45,7 @@ if TYPE_CHECKING:  # what `_PUBLIC` says, for editors and documentation
     from rgan_tf.retrieval.retriever import Retriever as Retriever
     from rgan_tf.retrieval.selector import GroupRetrieval as GroupRetrieval
     from rgan_tf.scene_graph import SceneGraph as SceneGraph
+    from rgan_tf.spread import Engine as Engine
     from rgan_tf.world import draw_world as draw_world
     from training.api import train as train
     from training.compare.run import compare as compare
@@ -68,6 +69,7 @@ _PUBLIC = {
     "gumbel_group_select": ("rgan_tf.retrieval.gumbel", "gumbel_group_select"),
     "Retriever": ("rgan_tf.retrieval.retriever", "Retriever"),
     "draw_world": ("rgan_tf.world", "draw_world"),
+    "Engine": ("rgan_tf.spread", "Engine"),
     "load_config": ("training.configuration", "named_config"),
     "train": ("training.api", "train"),
     "evaluate": ("training.evaluation.evaluate", "evaluate"),
@@ -84,6 +86,7 @@ __all__ = [
     "AnnotatedImage",
     "AnnotatedObject",
     "Config",
+    "Engine",
     "GroupRetrieval",
     "Loss",
     "PatchBank",

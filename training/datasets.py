@@ -10,8 +10,8 @@ from typing import Any
 
 from rgan_tf.annotations.coco import CocoFilter, read_coco_dataset
 from rgan_tf.annotations.visual_genome import GenomeFilter, read_visual_genome_dataset
-from rgan_tf.progress import progress_bar
 from rgan_tf.world import draw_world
+from training.engine import engine_of
 
 Reader = Callable[[Path], Any]
 """Takes a working folder, returns the `AnnotatedDataset` for `prepare_dataset`."""
@@ -31,15 +31,14 @@ def _coco(args: argparse.Namespace) -> Reader:
 
 def _procedural(args: argparse.Namespace) -> Reader:
     def draw(folder):
-        with progress_bar("drawn images", args.images) as bar:
-            draw_world(
-                folder / "coco",
-                images=args.images,
-                size=args.size,
-                seed=args.seed,
-                workers=args.workers,
-                progress=lambda done, total: bar.update(done - bar.n),
-            )
+        draw_world(
+            folder / "coco",
+            images=args.images,
+            size=args.size,
+            seed=args.seed,
+            engine=engine_of(args),
+            progress=True,
+        )
         return read_coco_dataset(folder / "coco", seed=args.seed, kind="procedural")
 
     return draw

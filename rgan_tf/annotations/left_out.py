@@ -75,6 +75,7 @@ class BadImages:
       max_bad: allowed share of all images.
 
     Attributes:
+      max_bad: as given.
       lines: one line per image: what is wrong.
 
     Raises:
@@ -84,7 +85,7 @@ class BadImages:
     def __init__(self, max_bad: float):
         if not 0 <= max_bad < 1:
             raise BadInput(f"--max-bad must be a share in [0, 1), got {max_bad}")
-        self._max_bad = max_bad
+        self.max_bad = max_bad
         self.lines: list[str] = []
         self._last: RganError = BadInput("")
 
@@ -107,7 +108,7 @@ class BadImages:
         Raises:
           BadInput, CorruptData: of the type of the last error.
         """
-        allowed = int(self._max_bad * images + 1e-9)
+        allowed = int(self.max_bad * images + 1e-9)
         if len(self.lines) > allowed:
             raise type(self._last)(
                 f"{self._last}; --max-bad allows {allowed} such images, {len(self.lines)} were "

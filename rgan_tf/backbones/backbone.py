@@ -42,8 +42,12 @@ def load_backbone(name: str, weights_dir: str | Path | None = None) -> Backbone:
     """
     if name not in SPECS:
         raise BadInput(f"backbone {name!r} is not known; choose one of {', '.join(SPECS)}")
+    return _opened(name, SPECS[name], weights_dir)
+
+
+def _opened(name: str, spec: NetworkSpec, weights_dir: str | Path | None) -> Backbone:
     grow_gpu_memory()
-    return Backbone(name, SPECS[name], weights_dir)
+    return Backbone(name, spec, weights_dir)
 
 
 class Backbone:
@@ -69,6 +73,10 @@ class Backbone:
             self._path(partial=bool(spec.feature_layers))
         self.input_size = spec.feature_input_size
         self.perceptual_weights = spec.perceptual_weights
+
+    def __reduce__(self):
+        """A copy in another process finds and loads the weights there."""
+        return _opened, (self.name, self._spec, self._weights_dir)
 
     @property
     def offers_features(self) -> bool:

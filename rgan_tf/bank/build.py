@@ -1,4 +1,4 @@
-"""Builds a bank from a user's images in batches; an interrupted build resumes."""
+"""Builds a bank from a user's images piece by piece; an interrupted build resumes."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from typing import Any
 from rgan_tf.annotations.left_out import BadImages
 from rgan_tf.backbones import Backbone
 from rgan_tf.bank.contexts import Contexts
-from rgan_tf.bank.format import MANIFEST
 from rgan_tf.bank.licences import LicenceFilter
 from rgan_tf.bank.patch_bank import PatchBank
-from rgan_tf.bank.patch_queue import PATCH_SIZE, PatchQueue, read_usable
+from rgan_tf.bank.patch_queue import PATCH_SIZE
+from rgan_tf.bank.pieces import PIECE_PATCHES, PieceMaker, bank_writer, cut_pieces, join_pieces
 from rgan_tf.bank.sources import BankSource
-from rgan_tf.bank.writer import PROGRESS, PatchBankWriter
 from rgan_tf.errors import BadInput, CorruptData
-from rgan_tf.progress import progress_bar
+from rgan_tf.spread import HERE, Engine
 from rgan_tf.storage.files import write_json_atomic
 from rgan_tf.storage.renames import partial_sibling, rename_to_free
 from rgan_tf.storage.seal import read_sealed, sealed
 from rgan_tf.vocabulary import Vocabulary
 
-_CHECKPOINT_PATCHES = 2048
-_BANK = "bank"  # in the working folder
-_FINISHED = "finished.json"  # beside it, written when the bank is complete
+# In the working folder:
+_BEGUN = "begun.json"  # what the pieces were made from
+_PIECES = "pieces"
+_BANK = "bank"
 
 
 def build_rows(
@@ -38,12 +38,13 @@ def build_rows(
     contexts: PatchBank | None = None,
     crop_size: int = PATCH_SIZE,
     max_bad: float = 0.0,
+    engine: Engine = HERE,
     progress: bool = True,
 ) -> dict[str, Any]:
     """Cuts, embeds and writes every patch of a source as a bank.
 
-    A repeated call with the same arguments resumes from what is in `working`. The caller keeps
-    other processes out (`bank_lock`).
+    A repeated call with the same arguments, on any engine, resumes from the pieces in `working`.
+    The caller keeps other processes out (`bank_lock`).
 
     Args:
       source: the images.
@@ -54,6 +55,7 @@ def build_rows(
       contexts: bank that lends its graphs to patches without one (see `Contexts`).
       crop_size: S in px; only 64 can be written.
       max_bad: share of images that may be damaged or missing; these are left out and listed.
+      engine: where the pieces are made.
       progress: report on standard error.
 
     Returns:
@@ -64,7 +66,7 @@ def build_rows(
     Raises:
       BadInput: if a category is not in the vocabulary, an image is unusable, or the folder was
         begun with other arguments.
-      CorruptData: if more images are damaged than `max_bad` allows, or the unfinished bank is.
+      CorruptData: if more images are damaged than `max_bad` allows, or a finished piece is.
     """
     total = len(source.images) + len(source.bad_images)
     if crop_size != PATCH_SIZE:
@@ -76,116 +78,57 @@ def build_rows(
             raise BadInput(
                 f"{source.name}: {error}; rgan vocabulary lists those of a bank, data or run"
             ) from error
+    bad = BadImages(max_bad)
+    for line in source.bad_images:
+        bad.add(CorruptData(line))
+    bad.check(total)
+    wanted = [image for image in source.images if licences.allows(image.licence)]
+    if not wanted:
+        raise BadInput(f"{source.name}: no image is left under {licences}")
     begun_with = {
         "source": source.fingerprint(),
         "backbone": backbone.name,
         "vocabulary": vocabulary.sha256(),
         "licences": str(licences),
         "contexts": contexts.fingerprint if contexts is not None else None,
+        "piece_patches": PIECE_PATCHES,
     }
-    counts = _finished(working, begun_with)
-    if counts is not None:
-        _already_left_out(counts["bad_images"], max_bad).check(total)
-        return counts
-    with PatchBankWriter(
-        working / _BANK,
-        crop_size=crop_size,
-        feature_size=backbone.feature_size,
-        backbone=backbone.name,
-        vocabulary=vocabulary,
-        resume=True,
-    ) as bank:
-        state = bank.state or {
-            "begun_with": begun_with,
-            "next": 0,
-            "bad": list(source.bad_images),
-            "used": 0,
-            "borrowed": 0,
-        }
-        _check_begun(state, begun_with, working)
-        bad_images = _already_left_out(state["bad"], max_bad)
-        bad_images.check(total)
-        state["bad"] = bad_images.lines  # grows with it
-        lender = Contexts(contexts) if contexts is not None else None
-        with PatchQueue(bank, backbone, vocabulary, lender) as queue:
-            counts = _add_images(source, bank, queue, licences, bad_images, state, progress)
-        # Written before the bank is closed, so that a complete bank always has its record.
-        record = {"begun_with": begun_with, "next": state["next"], "counts": counts}
-        write_json_atomic(working / _FINISHED, sealed(record))
-    return counts
+    _begin(working, begun_with)
+    pieces = cut_pieces(wanted, working / _PIECES)
+    done = sum(piece.count for piece in pieces if piece.out.exists())
+    lender = Contexts(contexts) if contexts is not None else None
+    maker = PieceMaker(backbone, vocabulary, max_bad, total, lender, source.turns)
+    engine.run(maker, pieces, "images", shown=progress)
+    shutil.rmtree(working / _BANK, ignore_errors=True)  # of a call that was killed here
+    used = borrowed = 0
+    with bank_writer(working / _BANK, backbone, vocabulary) as bank:
+        for _, _, counts in join_pieces(pieces, bank, bad, total):
+            used += counts["images"]
+            borrowed += counts["borrowed"]
+        if not bank.rows:
+            raise BadInput(f"{source.name}: none of its images could be used")
+        patches = bank.rows
+    return {
+        "patches": patches,
+        "images": used,
+        "refused_licence": len(source.images) - len(wanted),
+        "borrowed_graphs": borrowed,
+        "bad_images": bad.lines,
+        "resumed_at": done,
+    }
 
 
-def _finished(working: Path, begun_with: dict[str, Any]) -> dict[str, Any] | None:
-    """The counts of a bank that is complete but not yet in place."""
-    if not (working / _BANK / MANIFEST).exists():
-        return None
-    try:
-        record = read_sealed(working / _FINISHED)
-        PatchBank.open(working / _BANK)
-    except (BadInput, CorruptData) as error:
-        raise CorruptData(
-            f"{working}: was finished and is now damaged ({error}); delete the folder and start "
-            "again"
-        ) from error
-    _check_begun(record, begun_with, working)
-    return {**record["counts"], "resumed_at": record["next"]}
-
-
-def _check_begun(state: dict[str, Any], begun_with: dict[str, Any], working: Path) -> None:
-    if state["begun_with"] != begun_with:
+def _begin(working: Path, begun_with: dict[str, Any]) -> None:
+    """Notes what a build is made from, or compares that with the note of an earlier call."""
+    path = working / _BEGUN
+    if not path.exists():
+        (working / _PIECES).mkdir(parents=True, exist_ok=True)
+        write_json_atomic(path, sealed(begun_with))
+    elif read_sealed(path, advice=f"delete {working} and start again") != sealed(begun_with):
         raise BadInput(
             f"{working}: was begun from other images or options, or for a bank that has changed "
             "since; repeat that command, or delete the folder"
         )
-
-
-def _already_left_out(lines: list[str], max_bad: float) -> BadImages:
-    """The images already left out; they still count, because `max_bad` may be smaller now."""
-    bad = BadImages(max_bad)
-    for line in lines:
-        bad.add(CorruptData(line))
-    return bad
-
-
-def _add_images(
-    source: BankSource,
-    bank: PatchBankWriter,
-    queue: PatchQueue,
-    licences: LicenceFilter,
-    bad: BadImages,
-    state: dict[str, Any],
-    progress: bool,
-) -> dict[str, Any]:
-    """Adds the images from `state["next"]` on; checkpoints the state along with its patches."""
-    wanted = [image for image in source.images if licences.allows(image.licence)]
-    if not wanted:
-        raise BadInput(f"{source.name}: no image is left under {licences}")
-    total = len(source.images) + len(source.bad_images)
-    first, borrowed, checkpointed = state["next"], state["borrowed"], bank.rows
-    with progress_bar("images", len(wanted), done=first, shown=progress) as bar:
-        for number in range(first, len(wanted)):
-            image = wanted[number]
-            pixels = read_usable(image, bad, total, turn=source.turns)
-            if pixels is not None:
-                queue.add(image, pixels)
-                state["used"] += 1
-            state["next"], state["borrowed"] = number + 1, borrowed + queue.borrowed
-            bar.update()
-            if bank.rows - checkpointed >= _CHECKPOINT_PATCHES:
-                queue.flush()
-                bank.checkpoint(state)
-                checkpointed = bank.rows
-        queue.flush()
-    if not bank.rows:
-        raise BadInput(f"{source.name}: none of its images could be used")
-    return {
-        "patches": bank.rows,
-        "images": state["used"],
-        "refused_licence": len(source.images) - len(wanted),
-        "borrowed_graphs": state["borrowed"],
-        "bad_images": state["bad"],
-        "resumed_at": first,
-    }
 
 
 def finished_bank(working: Path) -> PatchBank:
@@ -212,4 +155,4 @@ def discard(working: Path) -> None:
 
 def holds_work(working: Path) -> bool:
     """Whether there is a build to resume."""
-    return any((working / _BANK / name).exists() for name in (PROGRESS, MANIFEST))
+    return any((working / _PIECES).glob("[!.]*/"))

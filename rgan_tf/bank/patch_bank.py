@@ -138,6 +138,10 @@ class PatchBank:
         }
         return cls(manifest, manifest.read(VOCABULARY, Vocabulary.from_json), arrays)
 
+    def __reduce__(self):
+        """A copy in another process opens the folder again."""
+        return PatchBank.open, (self.folder,)
+
     def verify(self) -> None:
         """Compares every file with its checksum, and the files with each other.
 

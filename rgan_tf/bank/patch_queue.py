@@ -11,12 +11,11 @@ import numpy as np
 from PIL import Image
 
 from rgan_tf.annotations.annotation import AnnotatedImage, stored_box
-from rgan_tf.annotations.left_out import BadImages
 from rgan_tf.backbones import Backbone
 from rgan_tf.bank.contexts import Contexts
 from rgan_tf.bank.graphs import graph_of
 from rgan_tf.bank.writer import PatchBankWriter
-from rgan_tf.errors import BadInput, CorruptData
+from rgan_tf.errors import CorruptData
 from rgan_tf.storage.image import read_image
 from rgan_tf.vocabulary import Vocabulary
 
@@ -103,18 +102,14 @@ class PatchQueue:
             if len(self._rows) == EMBEDDING_BATCH:
                 self._submit()
 
-    def flush(self) -> None:
-        """Appends everything that was added."""
-        self._submit()
-        self._collect(0)
-
     def __enter__(self) -> PatchQueue:
         return self
 
     def __exit__(self, kind, error, traceback) -> None:
         try:
             if kind is None:
-                self.flush()
+                self._submit()
+                self._collect(0)
         finally:
             self._workers.shutdown(cancel_futures=True)
 
@@ -203,18 +198,6 @@ def read_annotated(image: AnnotatedImage, *, turn: bool = False) -> np.ndarray:
         f"image {image.path}: is {width}x{height}{stored}, its annotation says "
         f"{image.width}x{image.height}; not the annotated image"
     )
-
-
-def read_usable(
-    image: AnnotatedImage, bad: BadImages, images: int, *, turn: bool = False
-) -> np.ndarray | None:
-    """Like `read_annotated`, but notes an unusable image in `bad` and returns None for it."""
-    try:
-        return read_annotated(image, turn=turn)
-    except (BadInput, CorruptData) as error:
-        bad.add(error, image.source)
-        bad.check(images)
-        return None
 
 
 def _has_annotated_shape(pixels: np.ndarray, image: AnnotatedImage) -> bool:

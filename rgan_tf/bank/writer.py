@@ -1,4 +1,4 @@
-"""Writes a patch bank row by row; an interrupted write can be resumed."""
+"""Writes a patch bank row by row."""
 
 from __future__ import annotations
 
@@ -25,13 +25,11 @@ from rgan_tf.bank.format import (
     VOCABULARY,
 )
 from rgan_tf.bank.graphs import BankGraph
-from rgan_tf.bank.growing_array import AGAIN, GrowingArray, open_up_to
+from rgan_tf.bank.growing_array import GrowingArray
+from rgan_tf.bank.patch_bank import PatchBank
 from rgan_tf.storage.files import write_json_atomic
 from rgan_tf.storage.manifest import describe_files
-from rgan_tf.storage.seal import read_sealed, sealed
 from rgan_tf.vocabulary import Vocabulary
-
-PROGRESS = "progress.json"  # in the folder while the bank is being written
 
 
 class PatchBankWriter:
@@ -43,13 +41,8 @@ class PatchBankWriter:
       feature_size: Dx.
       backbone: name of the network that made the features, recorded in the manifest.
       vocabulary: names of the category ids.
-      resume: continue from the last `checkpoint`, if there is one.
-
-    Attributes:
-      state: the caller's state at the last checkpoint; None if there is none.
 
     Raises:
-      CorruptData: if an existing file is missing, damaged or shorter than its record.
       FileExistsError: if the folder is a bank already.
     """
 
@@ -61,7 +54,6 @@ class PatchBankWriter:
         feature_size: int,
         backbone: str,
         vocabulary: Vocabulary,
-        resume: bool = False,
     ):
         folder.mkdir(parents=True, exist_ok=True)
         if (folder / MANIFEST).exists():
@@ -71,11 +63,6 @@ class PatchBankWriter:
         self._feature_size = feature_size
         self._backbone = backbone
         self._vocabulary = vocabulary
-        self.state: dict[str, Any] | None = None
-        rows: dict[str, int] = {}
-        if resume and (folder / PROGRESS).exists():
-            progress = read_sealed(folder / PROGRESS, advice=AGAIN)
-            rows, self.state = progress["rows"], progress["note"]
         shapes = {
             CROPS: (np.uint8, (crop_size, crop_size, 3)),
             FEATURES: (np.float16, (feature_size,)),
@@ -87,10 +74,8 @@ class PatchBankWriter:
         self._arrays: dict[str, GrowingArray] = {}
         try:
             for name, (dtype, shape) in shapes.items():
-                self._arrays[name] = GrowingArray(folder / name, dtype, shape, rows.get(name))
-            end = rows.get(TABLE)
-            table = folder / TABLE
-            self._table = open(table, "wb") if end is None else open_up_to(table, lambda _: end)
+                self._arrays[name] = GrowingArray(folder / name, dtype, shape)
+            self._table = open(folder / TABLE, "wb")
         except BaseException:
             self._abandon_arrays()
             raise
@@ -161,19 +146,18 @@ class PatchBankWriter:
             self._table.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
         self._arrays[COLUMNS].append(columns)
 
-    def checkpoint(self, state: dict[str, Any]) -> None:
-        """Makes everything appended so far the point that a later writer resumes from.
+    def extend(self, bank: PatchBank) -> None:
+        """Adds all graphs and patches of a bank, in their order.
 
         Args:
-          state: JSON; becomes that writer's `state`.
+          bank: of the same sizes, small enough for memory.
         """
-        self._table.flush()
-        os.fsync(self._table.fileno())
-        rows = {TABLE: self._table.tell()}
-        for name, array in self._arrays.items():
-            array.sync()
-            rows[name] = array.rows
-        write_json_atomic(self._folder / PROGRESS, sealed({"rows": rows, "note": state}))
+        first = self._arrays[GRAPH_ENDS].rows
+        for graph in bank.graphs:
+            self.add_graph(graph)
+        numbers = (bank.graph_ids + first).tolist()
+        places = list(zip(numbers, bank.graph_positions.tolist(), strict=True))
+        self.append(np.asarray(bank.crops), np.asarray(bank.features), list(bank.rows), places)
 
     def close(self) -> dict[str, Any]:
         """Writes the final headers, vocabulary and manifest; returns the manifest."""
@@ -192,10 +176,7 @@ class PatchBankWriter:
             "vocabulary_sha256": self._vocabulary.sha256(),
             "files": describe_files(self._folder, FILES),
         }
-        manifest = BANK.write(self._folder, content)
-        with contextlib.suppress(FileNotFoundError):
-            (self._folder / PROGRESS).unlink()
-        return manifest
+        return BANK.write(self._folder, content)
 
 
 def _alone(category_id: int) -> BankGraph:

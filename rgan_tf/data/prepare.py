@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import dataclasses
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +15,8 @@ from rgan_tf.annotations.annotation import AnnotatedDataset, AnnotatedImage
 from rgan_tf.annotations.left_out import BadImages
 from rgan_tf.backbones import Backbone, load_backbone
 from rgan_tf.bank.graphs import graph_of
-from rgan_tf.bank.patch_queue import PATCH_SIZE, PatchQueue, read_usable
-from rgan_tf.bank.writer import PatchBankWriter
+from rgan_tf.bank.patch_queue import PATCH_SIZE
+from rgan_tf.bank.pieces import Piece, PieceMaker, Sink, bank_writer, cut_pieces, join_pieces
 from rgan_tf.data.prepared import (
     BANK,
     DATA,
@@ -23,15 +26,25 @@ from rgan_tf.data.prepared import (
     VOCABULARY,
     bank_folder,
 )
-from rgan_tf.data.records import SCHEMA_FILE, RecordWriter, Scene, schema_text
+from rgan_tf.data.records import (
+    SCHEMA_FILE,
+    RecordWriter,
+    Scene,
+    encode_scene,
+    read_records,
+    schema_text,
+    with_rows_from,
+)
 from rgan_tf.errors import BadInput
-from rgan_tf.progress import progress_bar
+from rgan_tf.spread import HERE, Engine
 from rgan_tf.storage.files import atomic_folder, write_bytes_atomic, write_json_atomic
 from rgan_tf.storage.image import encode_png, resize_image
 from rgan_tf.storage.manifest import describe_files
 from rgan_tf.vocabulary import Vocabulary
 
 _TOLERANCE = 1e-6  # of a box that was rounded
+_PIECES = "pieces"  # in the unfinished folder
+_SCENES = "scenes"  # first part of a name in a piece
 
 
 def prepare_dataset(
@@ -43,6 +56,7 @@ def prepare_dataset(
     weights_dir: str | Path | None = None,
     seed: int = 0,
     max_bad: float = 0.0,
+    engine: Engine = HERE,
     progress: bool = True,
 ) -> dict[str, Any]:
     """Writes records, banks and manifest; `out` appears only when it is complete.
@@ -56,6 +70,7 @@ def prepare_dataset(
       weights_dir: where to look for its weights first.
       seed: recorded in the manifest.
       max_bad: share of images that may be damaged or missing; these are left out and listed.
+      engine: where images are read, cut and embedded; the folder is the same on any.
       progress: report on standard error.
 
     Returns:
@@ -80,7 +95,7 @@ def prepare_dataset(
         network = load_backbone(backbone, weights_dir) if isinstance(backbone, str) else backbone
         found = dataset(folder) if callable(dataset) else dataset
         _check(found)
-        manifest = _Preparation(folder, found, network, image_size, bad, progress).run(seed)
+        manifest = _Preparation(folder, found, network, image_size, bad).run(seed, engine, progress)
     return {
         **manifest,
         "skipped_first": found.skipped_first,
@@ -96,13 +111,11 @@ class _Preparation:
         backbone: Backbone,
         image_size: int,
         bad: BadImages,
-        progress: bool,
     ):
         self._folder = folder
         self._dataset = dataset
         self._backbone = backbone
         self._image_size = image_size
-        self._progress = progress
         self._vocabulary = Vocabulary.from_categories(dataset.categories, dataset.predicates)
         self._bad = bad
         self._total = sum(map(len, dataset.splits.values())) + len(dataset.bad_images)
@@ -110,12 +123,13 @@ class _Preparation:
             bad.add(line)
         bad.check(self._total)
 
-    def run(self, seed: int) -> dict[str, Any]:
-        records = self._folder / RECORDS
-        records.mkdir()
+    def run(self, seed: int, engine: Engine, progress: bool) -> dict[str, Any]:
+        for name in (RECORDS, _PIECES):
+            (self._folder / name).mkdir()
         write_json_atomic(self._folder / VOCABULARY, self._vocabulary.to_json())
         write_bytes_atomic(self._folder / SCHEMA_FILE, schema_text().encode())
-        splits = {split: self._write_split(split) for split in SPLITS}
+        splits = self._write_splits(engine, progress)
+        shutil.rmtree(self._folder / _PIECES)
         files = [
             path.relative_to(self._folder).as_posix()
             for part in (VOCABULARY, SCHEMA_FILE, RECORDS, BANK, TRUTH)
@@ -136,43 +150,71 @@ class _Preparation:
         }
         return DATA.write(self._folder, content)
 
-    def _write_split(self, split: str) -> dict[str, Any]:
+    def _write_splits(self, engine: Engine, progress: bool) -> dict[str, Any]:
         """Reads each image once: its scene goes to the records, its patches to the bank."""
-        images = self._dataset.splits[split]
-        counts = {"images": 0, "objects": 0, "relationships": 0}
+        maker = _SceneMaker(
+            self._backbone,
+            self._vocabulary,
+            self._bad.max_bad,
+            self._total,
+            image_size=self._image_size,
+        )
+        pieces = {
+            split: cut_pieces(self._dataset.splits[split], self._folder / _PIECES, f"{split}-")
+            for split in SPLITS
+        }
+        engine.run(maker, sum(pieces.values(), []), "images", shown=progress)
+        return {split: self._join(split, pieces[split]) for split in SPLITS}
+
+    def _join(self, split: str, pieces: list[Piece]) -> dict[str, Any]:
+        folder = self._folder / bank_folder(split)
+        images = objects = relationships = 0
         with (
-            PatchBankWriter(
-                self._folder / bank_folder(split),
-                crop_size=PATCH_SIZE,
-                feature_size=self._backbone.feature_size,
-                backbone=self._backbone.name,
-                vocabulary=self._vocabulary,
-            ) as bank,
-            PatchQueue(bank, self._backbone, self._vocabulary) as patches,
+            bank_writer(folder, self._backbone, self._vocabulary) as bank,
             RecordWriter(self._folder / RECORDS, split) as records,
-            progress_bar(f"{split} images", len(images), shown=self._progress) as bar,
         ):
-            for image in images:
-                pixels = read_usable(image, self._bad, self._total)
-                if pixels is not None:
-                    records.write(self._scene(image, pixels, counts["objects"]))
-                    patches.add(image, pixels)
-                    counts["images"] += 1
-                    counts["objects"] += len(image.objects)
-                    counts["relationships"] += len(image.relationships)
-                bar.update()
+            for piece, first_row, counts in join_pieces(pieces, bank, self._bad, self._total):
+                for path in sorted(piece.out.glob(f"{_SCENES}-*")):
+                    for record in read_records(path):
+                        records.write(with_rows_from(record, first_row))
+                images += counts["images"]
+                relationships += counts["relationships"]
+                shutil.rmtree(piece.out)
+            objects = bank.rows
         shards = records.finish()
         if not shards:
             first = self._bad.lines[0] if self._bad.lines else "none was annotated"
             raise BadInput(f"no usable image is left for {split}; the first bad one: {first}")
-        return {**counts, "shards": [path.name for path in shards]}
+        return {
+            "images": images,
+            "objects": objects,
+            "relationships": relationships,
+            "shards": [path.name for path in shards],
+        }
+
+
+@dataclasses.dataclass
+class _SceneMaker(PieceMaker):
+    """Makes pieces with the records of their images; patch rows count from the piece's first."""
+
+    image_size: int = 0
+
+    @contextlib.contextmanager
+    def sink(self, folder: Path) -> Iterator[Sink]:
+        with RecordWriter(folder, _SCENES) as records:
+
+            def write(image: AnnotatedImage, pixels: np.ndarray, first_row: int) -> None:
+                records.write(encode_scene(self._scene(image, pixels, first_row)))
+
+            yield write
+        records.finish()
 
     def _scene(self, image: AnnotatedImage, pixels: np.ndarray, first_row: int) -> Scene:
         count = len(image.objects)
-        graph = graph_of(image, self._vocabulary)
+        graph = graph_of(image, self.vocabulary)
         return Scene(
             image_id=image.image_id,
-            image=encode_png(resize_image(pixels, self._image_size)),
+            image=encode_png(resize_image(pixels, self.image_size)),
             categories=graph.objects,
             boxes=np.array([item.box for item in image.objects], np.float32).reshape(count, 4),
             patch_rows=np.arange(first_row, first_row + count, dtype=np.int32),

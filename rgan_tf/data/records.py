@@ -81,6 +81,14 @@ def encode_scene(scene: Scene) -> bytes:
     return example.SerializeToString(deterministic=True)
 
 
+def with_rows_from(record: bytes, first_row: int) -> bytes:
+    """The record with its patch rows counted from `first_row` in the place of 0."""
+    example = tf.train.Example.FromString(record)
+    rows = example.features.feature["nodes/object.patch_row"].int64_list.value
+    rows[:] = [row + first_row for row in rows]
+    return example.SerializeToString(deterministic=True)
+
+
 def _bytes_feature(value: bytes) -> tf.train.Feature:
     return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
 
@@ -116,13 +124,13 @@ class RecordWriter:
     def __exit__(self, kind, error, traceback) -> None:
         self._open.close()
 
-    def write(self, scene: Scene) -> None:
-        """Adds a scene."""
+    def write(self, record: bytes) -> None:
+        """Adds a record made by `encode_scene`."""
         if self._written % self._per_shard == 0:
             self._open.close()
             self._paths.append(self._folder / f"{self._split}.{len(self._paths)}.partial")
             self._writer = self._open.enter_context(tf.io.TFRecordWriter(str(self._paths[-1])))
-        self._writer.write(encode_scene(scene))
+        self._writer.write(record)
         self._written += 1
 
     def finish(self) -> list[Path]:
@@ -143,17 +151,31 @@ def read_scenes(paths: Sequence[Path]) -> Iterator[Scene]:
     """
     spec = graph_spec()
     for path in paths:
-        record_offsets(path)  # TensorFlow does not notice a file that ends inside a header
-        dataset = tf.data.TFRecordDataset(str(path))
-        # One by one, so that an error can name the record.
         records = []
-        for raw in _checked(dataset, path):
+        for raw in read_records(path):
             records.append(raw)
             if len(records) == _PARSE_BATCH:
                 yield from _parse(spec, records, path)
                 records = []
         if records:
             yield from _parse(spec, records, path)
+
+
+def read_records(path: Path) -> Iterator[bytes]:
+    """The records of a file, as `encode_scene` made them.
+
+    Raises:
+      CorruptData: at the first damaged record, naming the file and the record.
+    """
+    record_offsets(path)  # TensorFlow does not notice a file that ends inside a header
+    read = 0
+    try:
+        # One by one, so that an error can name the record.
+        for raw in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
+            read += 1
+            yield raw
+    except tf.errors.DataLossError as error:
+        raise CorruptData(f"{path}: record {read} is damaged; prepare the data again") from error
 
 
 def record_offsets(path: Path) -> list[tuple[int, int]]:
@@ -189,16 +211,6 @@ def read_image_bytes(path: Path, offset: int, length: int) -> bytes:
         return example.features.feature["context/image"].bytes_list.value[0]
     except Exception as error:
         raise CorruptData(f"{path}: record at byte {offset} is damaged; prepare again") from error
-
-
-def _checked(dataset: tf.data.Dataset, path: Path) -> Iterator[bytes]:
-    read = 0
-    try:
-        for raw in dataset.as_numpy_iterator():
-            read += 1
-            yield raw
-    except tf.errors.DataLossError as error:
-        raise CorruptData(f"{path}: record {read} is damaged; prepare the data again") from error
 
 
 def _parse(spec: tfgnn.GraphTensorSpec, records: list[bytes], path: Path) -> Iterator[Scene]:

@@ -8,17 +8,18 @@ patches belong together?" has a known answer.
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from rgan_tf.errors import BadInput
+from rgan_tf.spread import HERE, Engine
+from rgan_tf.storage.files import read_json, write_bytes_atomic
 from rgan_tf.world.layout import STUFF, THINGS
 from rgan_tf.world.scene import draw_scene
 
@@ -31,6 +32,7 @@ LICENCE = {
     "url": "https://creativecommons.org/publicdomain/zero/1.0/",
 }
 _CHUNK = 32
+_DRAWN = "drawn"  # in the unfinished folder
 _POLYGON_ROWS = 24
 
 
@@ -55,13 +57,13 @@ def draw_world(
     images: int,
     size: int,
     seed: int,
-    workers: int = 1,
-    progress: Callable[[int, int], None] | None = None,
+    engine: Engine = HERE,
+    progress: bool = False,
 ) -> dict[str, int]:
     """Draws a world into a COCO-format folder.
 
     Image `index` depends on (size, seed, index) only: a larger world begins with the same pictures,
-    and the number of workers does not matter. The JSON files are written last.
+    on any engine. The JSON files are written last.
 
     Args:
       folder: output folder, created if missing. The caller must make sure that an unfinished folder
@@ -69,8 +71,8 @@ def draw_world(
       images: number of scenes, at least 10 so that both splits have some.
       size: side of the square pictures in pixels, 32 to 512.
       seed: the world's seed, not negative.
-      workers: number of processes. More than one needs an importable `__main__`.
-      progress: called now and then with (images drawn, total number).
+      engine: where the images are drawn.
+      progress: report on standard error.
 
     Returns:
       Counts: "images", "objects", "categories", "styles", and one per split.
@@ -89,7 +91,6 @@ def draw_world(
         ("images", images, 10, MAX_IMAGES),
         ("size", size, MIN_SIZE, MAX_SIZE),
         ("seed", seed, 0, 2**63 - 1),
-        ("workers", workers, 1, 256),
     ):
         if not low <= value <= high:
             raise BadInput(f"procedural world: {name} is {value}; give {low} to {high}")
@@ -97,15 +98,19 @@ def draw_world(
     for split in SPLITS:
         (folder / "images" / split).mkdir(parents=True, exist_ok=True)
     (folder / "annotations").mkdir(exist_ok=True)
+    shutil.rmtree(folder / _DRAWN, ignore_errors=True)  # of a killed call, maybe of another world
+    (folder / _DRAWN).mkdir()
 
+    blocks = [
+        _Block(folder / _DRAWN / f"{start:06d}.json", folder, start, min(start + _CHUNK, images))
+        for start in range(0, images, _CHUNK)
+    ]
+    engine.run(_Drawing(size, seed), blocks, "drawn images", shown=progress)
     tables = {split: _Table() for split in SPLITS}
-    done = 0
-    for records in _chunks(folder, images, size, seed, workers):
-        for index, record in records:
+    for block in blocks:
+        for index, record in enumerate(read_json(block.out), block.start):
             tables[split_of(index)].add(record)
-        done += len(records)
-        if progress is not None:
-            progress(done, images)
+    shutil.rmtree(folder / _DRAWN)
     for split, table in tables.items():
         table.write(folder / "annotations", split, seed)
 
@@ -119,31 +124,38 @@ def draw_world(
     }
 
 
-def _chunks(
-    folder: Path, images: int, size: int, seed: int, workers: int
-) -> Iterator[list[tuple[int, dict]]]:
-    """Draws the images in blocks, in order, in this or in other processes."""
-    jobs = [
-        (str(folder), range(start, min(start + _CHUNK, images)), size, seed)
-        for start in range(0, images, _CHUNK)
-    ]
-    if workers == 1:
-        yield from map(_draw_block, jobs)
-        return
-    # Forking a process in which TensorFlow has started threads can hang: spawn instead.
-    with ProcessPoolExecutor(min(workers, len(jobs)), mp_context=get_context("spawn")) as pool:
-        yield from pool.map(_draw_block, jobs)
+@dataclasses.dataclass(frozen=True)
+class _Block:
+    """Images `start` to `end` of a world, and the file of their annotations."""
+
+    out: Path
+    folder: Path
+    start: int
+    end: int
+
+    @property
+    def count(self) -> int:
+        return self.end - self.start
 
 
-def _draw_block(job: tuple[str, range, int, int]) -> list[tuple[int, dict]]:
-    """Draws and writes a block of images; returns (index, annotations) pairs."""
-    folder, indices, size, seed = job
+@dataclasses.dataclass(frozen=True)
+class _Drawing:
+    size: int
+    seed: int
+
+    def __call__(self, block: _Block) -> None:
+        records = _draw_block(block, self.size, self.seed)
+        write_bytes_atomic(block.out, json.dumps(records).encode())
+
+
+def _draw_block(block: _Block, size: int, seed: int) -> list[dict]:
+    """Draws and writes a block of images; returns their annotations."""
     numbers = {category["name"]: category["id"] for category in categories()}
     records = []
-    for index in indices:
+    for index in range(block.start, block.end):
         scene = draw_scene(size, seed, index)
         file_name = f"{index + 1:012d}.png"
-        path = Path(folder) / "images" / split_of(index) / file_name
+        path = block.folder / "images" / split_of(index) / file_name
         Image.fromarray(scene.image).save(path, compress_level=4)
         url = f"procedural://{seed}/{index}"
         image = {
@@ -166,7 +178,7 @@ def _draw_block(job: tuple[str, range, int, int]) -> list[tuple[int, dict]]:
             }
             for seen in scene.objects
         ]
-        records.append((index, {"image": image, "objects": objects}))
+        records.append({"image": image, "objects": objects})
     return records
 
 

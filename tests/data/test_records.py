@@ -34,7 +34,7 @@ def make_scene(index: int) -> Scene:
 def write_records(folder, split, scenes, **options):
     with RecordWriter(folder, split, **options) as writer:
         for scene in scenes:
-            writer.write(scene)
+            writer.write(encode_scene(scene))
     return writer.finish()
 
 

@@ -15,6 +15,7 @@ import pytest
 from rgan_tf.cli import main as rgan
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.errors import BadInput, CorruptData
+from rgan_tf.spread import Engine
 from training.commands import prepare
 
 
@@ -84,7 +85,7 @@ def test_the_command_reports_one_json_line(world, tmp_path, capfd):
     assert rgan([*words, "--limit", "2"]) == 0
     captured = capfd.readouterr()
     assert json.loads(captured.out)["images"]["train"] == 2
-    assert "train images: 2/2" in captured.err
+    assert "images: 6/6" in captured.err
 
 
 def test_options_out_of_range(tmp_path):
@@ -95,6 +96,25 @@ def test_options_out_of_range(tmp_path):
     with pytest.raises(BadInput, match="--images"):
         prepare.main(parse("procedural", "--images", 0, "--out", tmp_path / "out"))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_workers_are_processes_of_this_machine(monkeypatch, tmp_path):
+    engines = []
+
+    def prepared(*args, engine, **more):
+        engines.append(engine)
+        raise BadInput("nothing is prepared here")
+
+    monkeypatch.setattr("rgan_tf.data.prepare.prepare_dataset", prepared)
+    words = ("procedural", "--out", tmp_path / "out")
+    for more in ((), ("--workers", 3)):
+        with pytest.raises(BadInput, match="nothing is prepared"):
+            prepare.main(parse(*words, *more))
+    assert engines == [Engine(), Engine("DirectRunner", ("direct_num_workers=3",))]
+    with pytest.raises(BadInput, match="--workers"):
+        prepare.main(parse(*words, "--workers", 2, "--runner", "DaskRunner"))
+    with pytest.raises(BadInput, match="--workers"):
+        prepare.main(parse(*words, "--workers", 0))
 
 
 def lose_instances(root: Path):

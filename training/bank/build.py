@@ -26,6 +26,7 @@ from rgan_tf.places import open_place
 from rgan_tf.storage.files import atomic_folder, replaced_folder
 from rgan_tf.vocabulary import Vocabulary
 from training.bank.places import free_place, new_bank, own_bank
+from training.engine import engine_of
 
 _NONE_IN_BANK = "the bank has no patch of these categories whose graph it could lend"
 _SHOWN_CATEGORIES = 5
@@ -53,6 +54,7 @@ def build(args: argparse.Namespace) -> dict[str, Any]:
             licences=licences,
             contexts=contexts,
             max_bad=args.max_bad,
+            engine=engine_of(args),
         )
         put_in_place(working, out)
         alone = _warn_of_patches_without_graph(
@@ -142,6 +144,7 @@ def _add_rows(
             contexts=bank,
             crop_size=bank.crop_size,
             max_bad=args.max_bad,
+            engine=engine_of(args),
         )
         new = finished_bank(working)
         with replaced_folder(bank.folder) as partial:

@@ -9,6 +9,7 @@ import time
 from typing import Any
 
 from rgan_tf import registered_names
+from training.engine import add_engine_arguments
 
 _MODULES = {
     "build": "build",
@@ -132,6 +133,7 @@ def _add_sources(parser: argparse.ArgumentParser) -> None:
         help="share of images that may be missing, damaged or not as annotated (0)",
     )
     parser.add_argument("--weights-dir", help="folder with backbone weight files")
+    add_engine_arguments(parser)
 
 
 def _add_duplicates(parser: argparse.ArgumentParser) -> None:

@@ -8,6 +8,8 @@ from typing import Any
 
 from rgan_tf import registered_names
 from rgan_tf.errors import BadInput
+from rgan_tf.spread import Engine
+from training.engine import add_engine_arguments, engine_of
 
 _SHOWN = 3  # bad images named in the result; the manifest has them all
 
@@ -34,7 +36,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     procedural = _add_dataset(datasets, "procedural", "the built-in world, drawn here")
     procedural.add_argument("--images", type=int, default=2000, help="images to draw (2000)")
-    procedural.add_argument("--workers", type=int, default=1, help="processes to draw with (1)")
+    procedural.add_argument(
+        "--workers",
+        type=int,
+        default=1,
+        help="processes of this machine (1); more are short for --runner DirectRunner "
+        "--runner-option direct_num_workers=WORKERS",
+    )
 
     genome = _add_dataset(datasets, "vg", "Visual Genome 1.4")
     genome.add_argument("--root", required=True, help="folder of the JSON files and images/")
@@ -77,6 +85,11 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
             raise BadInput(f"--{option.replace('_', '-')} must be at least 1, got {value}")
     if args.seed < 0:
         raise BadInput(f"--seed must be at least 0, got {args.seed}")
+    engine, workers = engine_of(args), getattr(args, "workers", 1)
+    if workers > 1:
+        if engine.runner:
+            raise BadInput("--workers is for this machine alone; with --runner leave it out")
+        engine = Engine("DirectRunner", (f"direct_num_workers={workers}", *engine.options))
     started = time.monotonic()
     manifest = prepare_dataset(
         READERS[args.dataset](args),
@@ -86,6 +99,7 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
         weights_dir=args.weights_dir,
         seed=args.seed,
         max_bad=args.max_bad,
+        engine=engine,
     )
     return {
         "data": str(args.out),
@@ -130,4 +144,5 @@ def _add_dataset(datasets, name: str, text: str) -> argparse.ArgumentParser:
         default=0.0,
         help="share of images that may be missing, damaged or not as annotated (0)",
     )
+    add_engine_arguments(parser)
     return parser

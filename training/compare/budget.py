@@ -9,6 +9,7 @@ from rgan_tf.config import Config, flat_settings
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.registered_names import RIVALS
 from rgan_tf.storage.files import read_json, write_json_atomic
+from training.bench import step_flops
 from training.compare.entries import settings_of
 from training.configuration import named_config
 
@@ -48,9 +49,7 @@ def steps_of_equal_cost(
         settings = {k: v for k, v in flat_settings(config).items() if not k.endswith(".steps")}
         key = json.dumps([data.fingerprint, settings], sort_keys=True)
         if key not in counts:
-            from training.bench.step_flops import training_gflop
-
-            counts[key] = training_gflop(config, data, weights_dir=weights_dir)
+            counts[key] = step_flops.training_gflop(config, data, weights_dir=weights_dir)
             if remembered:
                 write_json_atomic(remembered, counts)
         return counts[key]

@@ -20,9 +20,8 @@ def names_in(folder: Path) -> set[str]:
 
 @pytest.fixture
 def often(monkeypatch):
-    """Patches are embedded one by one, and a checkpoint follows the fourth picture."""
-    monkeypatch.setattr("rgan_tf.bank.patch_queue.EMBEDDING_BATCH", 1)
-    monkeypatch.setattr("rgan_tf.bank.build._CHECKPOINT_PATCHES", 1)
+    """Every picture is a piece of its own."""
+    monkeypatch.setattr("rgan_tf.bank.pieces.PIECE_PATCHES", 1)
 
 
 @pytest.fixture
@@ -104,8 +103,7 @@ def test_a_second_build_leaves_the_first_ones_files_alone(
     interrupted, refused, tmp_path, content_of
 ):
     working = building_folder(tmp_path / "new")
-    # Before its first checkpoint a build has nothing that could be gone on from.
-    (working / "bank" / "progress.json").unlink()
+    shutil.rmtree(working / "pieces")  # before its first piece there is nothing to go on from
     before = content_of(working)
     with bank_lock(tmp_path / "new"):
         line = refused(*interrupted)
@@ -116,7 +114,7 @@ def test_a_second_build_leaves_the_first_ones_files_alone(
 @pytest.mark.parametrize("name", ["crops.npy", "table.jsonl", "graph_ends.npy"])
 @pytest.mark.parametrize("damage", ["missing", "short", "no header"])
 def test_what_was_begun_and_is_damaged_is_named(interrupted, refused, tmp_path, name, damage):
-    path = building_folder(tmp_path / "new") / "bank" / name
+    path = building_folder(tmp_path / "new") / "pieces" / "000001" / name
     data = path.read_bytes()
     path.unlink()
     if damage == "short":
@@ -124,17 +122,23 @@ def test_what_was_begun_and_is_damaged_is_named(interrupted, refused, tmp_path, 
     elif damage == "no header":
         path.write_bytes(bytes(len(data)) if name != "table.jsonl" else data[:-1])
     line = refused(*interrupted, code=4)
-    assert str(path) in line and "delete the folder and start again" in line
+    assert str(path) in line and f"{path.parent}: was finished and is now damaged" in line
 
 
-@pytest.mark.parametrize("content", [b"{", b"[]", b"{}", b'{"rows": {}, "note": {}}', None])
-def test_damaged_progress_is_named(interrupted, refused, tmp_path, content):
-    path = building_folder(tmp_path / "new") / "bank" / "progress.json"
+def test_a_damaged_piece_that_is_deleted_is_made_again(interrupted, rgan, tmp_path, backbone):
+    shutil.rmtree(building_folder(tmp_path / "new") / "pieces" / "000001")
+    done = rgan(*interrupted)
+    assert '"resumed_at": 3' in done.out and backbone.calls == 2
+
+
+@pytest.mark.parametrize("content", [b"{", b"[]", b"{}", None])
+def test_a_damaged_note_of_what_was_begun_is_named(interrupted, refused, tmp_path, content):
+    path = building_folder(tmp_path / "new") / "begun.json"
     path.write_bytes(
-        path.read_bytes().replace(b'"next"', b'"mext"') if content is None else content
+        path.read_bytes().replace(b'"source"', b'"course"') if content is None else content
     )
     line = refused(*interrupted, code=4)
-    assert f"{path}: damaged" in line and "delete the folder and start again" in line
+    assert f"{path}: damaged" in line and f"delete {path.parent} and start again" in line
 
 
 def test_a_finished_addition_is_not_embedded_again(
@@ -176,15 +180,12 @@ def test_a_finished_bank_that_is_damaged_is_refused(folders, refused, backbone, 
     backbone.on_call = lambda: out.symlink_to("nowhere")
     refused(*words)
     out.unlink()
-    path = building_folder(out) / "bank" / "crops.npy"
+    path = building_folder(out) / "pieces" / "000000" / "crops.npy"
     path.write_bytes(path.read_bytes()[:-1])
     line = refused(*words, code=4)
-    assert (
-        "crops.npy" in line and f"{building_folder(out)}: was finished and is now damaged" in line
-    )
-    path.unlink()
+    assert "crops.npy" in line and f"{path.parent}: was finished and is now damaged" in line
     other = ("bank", "build", "--folders", folders, "--out", out, "--source-licence", "BY")
-    assert "delete the folder" in refused(*other, code=4)
+    assert "delete the folder" in refused(*other)
 
 
 def test_other_options_do_not_take_what_was_finished(folders, refused, backbone, tmp_path):

@@ -1,0 +1,186 @@
+"""Spreads jobs that do not depend on each other: in this process, or over a runner of Apache Beam.
+
+A job leaves one file or folder that appears whole under its name. So nothing has to be collected, a
+job that has run already is skipped, a runner may repeat one, and progress is what has appeared.
+Nothing that is written depends on where or in which order the jobs run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import logging
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from tqdm import tqdm
+
+from rgan_tf.errors import BadInput, CorruptData, RganError, one_line
+from rgan_tf.progress import progress_bar
+from rgan_tf.refusals import refusal_of
+from rgan_tf.storage.files import read_json, write_bytes_atomic
+
+_LOOK_S = 1.0  # between two looks at what has appeared
+_SHOWN = 300  # characters of a runner's own error
+_KINDS = {kind.__name__: kind for kind in (BadInput, CorruptData)}
+
+
+class Job(Protocol):
+    """What a worker is given.
+
+    Attributes:
+      out: the file or folder that appears when the job is done.
+      count: items in it, for the progress.
+    """
+
+    out: Path
+
+    @property
+    def count(self) -> int: ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Engine:
+    """Where jobs run.
+
+    Attributes:
+      runner: a runner of Apache Beam by name, such as "DirectRunner" (processes of this machine) or
+        "DaskRunner"; "" for this process, without Beam.
+      options: options of the pipeline as NAME=VALUE or NAME, such as "direct_num_workers=4".
+
+    Example:
+      ```python
+      import rgan_tf
+
+      engine = rgan_tf.Engine("DirectRunner", ("direct_running_mode=multi_threading",))
+      rgan_tf.draw_world("WORLD", images=40, size=64, seed=0, engine=engine)
+      ```
+    """
+
+    runner: str = ""
+    options: tuple[str, ...] = ()
+
+    def run(
+        self,
+        work: Callable[[Any], None],
+        jobs: Sequence[Job],
+        label: str,
+        *,
+        shown: bool = True,
+    ) -> None:
+        """Runs the jobs that have not left anything yet, and returns when all have.
+
+        Args:
+          work: makes `job.out`; with a runner, it and the jobs are pickled. Workers see the same
+            folders under the same paths.
+          jobs: of any number.
+          label: of the progress on standard error.
+          shown: whether there is any.
+
+        Raises:
+          BadInput: if the runner or an option is not known, the runner fails, or workers write to
+            another disk.
+          RganError: what a job raised; with a runner, that of the first job that failed.
+        """
+        if self.options and not self.runner:
+            raise BadInput("--runner-option: without --runner nothing would read it; name both")
+        left = [job for job in jobs if not job.out.exists()]
+        total = sum(job.count for job in jobs)
+        done = total - sum(job.count for job in left)
+        with progress_bar(label, total, done=done, shown=shown) as bar:
+            if not self.runner:
+                for job in left:
+                    work(job)
+                    bar.update(job.count)
+            elif left:
+                with _following(left, bar):
+                    self._run_on_beam(work, left)
+
+    def _run_on_beam(self, work: Callable[[Any], None], jobs: list[Job]) -> None:
+        for job in jobs:
+            _note_of(job).unlink(missing_ok=True)
+        with _without_warnings():
+            # Takes seconds to import.
+            from rgan_tf.adapters.beam import run_pipeline
+        try:
+            run_pipeline(_Noting(work), jobs, self.runner, self.options)
+        except RganError:
+            raise
+        except Exception as error:
+            notes = [_note_of(job) for job in jobs if _note_of(job).exists()]
+            if not notes:  # no job failed: the runner did
+                text = one_line(f"{type(error).__name__}: {error}", _SHOWN)
+                raise BadInput(f"--runner {self.runner}: {text}") from error
+            kind, text = read_json(notes[0])
+            if kind in _KINDS:
+                raise _KINDS[kind](text) from error
+            raise
+        missing = [job.out for job in jobs if not job.out.exists()]
+        if missing:
+            raise BadInput(
+                f"{missing[0]}: was written by a worker of --runner {self.runner} and is not seen "
+                "here; name folders that all machines share"
+            )
+
+
+HERE = Engine()
+"""This process alone, without Beam."""
+
+
+class _Noting:
+    """Writes what a job raises beside its output: runners hand on errors as they please."""
+
+    def __init__(self, work: Callable[[Any], None]):
+        self._work = work
+
+    def __call__(self, job: Job) -> None:
+        if job.out.exists():
+            return  # a runner's second try
+        try:
+            self._work(job)
+        except Exception as error:
+            refusal = refusal_of(error)
+            kind = type(error).__name__ if refusal is None else BadInput.__name__
+            write_bytes_atomic(_note_of(job), json.dumps([kind, refusal or str(error)]).encode())
+            raise
+
+
+def _note_of(job: Job) -> Path:
+    return job.out.with_name(f"{job.out.name}.error")
+
+
+@contextlib.contextmanager
+def _following(jobs: list[Job], bar: tqdm) -> Iterator[None]:
+    """Moves a bar as outputs appear; a runner says nothing of its own that is the same for all."""
+    ended = threading.Event()
+
+    def look() -> None:
+        waiting = jobs
+        is_last = False
+        while waiting and not is_last:
+            is_last = ended.wait(_LOOK_S)
+            before = sum(job.count for job in waiting)
+            waiting = [job for job in waiting if not job.out.exists()]
+            bar.update(before - sum(job.count for job in waiting))
+
+    thread = threading.Thread(target=look, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+@contextlib.contextmanager
+def _without_warnings() -> Iterator[None]:
+    """Beam warns at import that the tools of one cloud are not installed."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)

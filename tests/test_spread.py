@@ -1,0 +1,110 @@
+"""Jobs here and on runners of Beam: what is skipped, told, noted and refused."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rgan_tf.errors import BadInput, CorruptData
+from rgan_tf.spread import Engine
+
+THREADS = Engine("DirectRunner", ("direct_running_mode=multi_threading", "direct_num_workers=2"))
+BOTH = pytest.mark.parametrize("engine", [Engine(), THREADS], ids=["here", "beam"])
+
+
+@dataclasses.dataclass(frozen=True)
+class Line:
+    out: Path
+    text: str
+    count: int = 1
+
+
+def write(job: Line) -> None:
+    job.out.write_text(job.text)
+
+
+def fail_at_two(job: Line) -> None:
+    if job.text == "2":
+        raise CorruptData("image 2: is damaged")
+    write(job)
+
+
+def divide(job: Line) -> None:
+    raise ZeroDivisionError("one by nought")
+
+
+def fill_the_disk(job: Line) -> None:
+    raise OSError(28, "No space left on device", str(job.out))
+
+
+def write_elsewhere(job: Line) -> None:
+    job.out.with_suffix(".other").write_text(job.text)
+
+
+@pytest.fixture
+def lines(tmp_path):
+    return [Line(tmp_path / f"{number}.txt", str(number)) for number in range(5)]
+
+
+def content_of(jobs):
+    return [job.out.read_text() if job.out.exists() else None for job in jobs]
+
+
+@BOTH
+def test_every_job_leaves_its_file_and_a_second_run_nothing_new(engine, lines, capfd):
+    lines[3].out.write_text("of an earlier run")
+    engine.run(write, lines, "lines")
+    assert content_of(lines) == ["0", "1", "2", "of an earlier run", "4"]
+    assert "lines: 5/5" in capfd.readouterr().err
+    engine.run(divide, lines, "lines", shown=False)
+    assert capfd.readouterr().err == ""
+
+
+@BOTH
+def test_what_a_job_raises_ends_the_run_with_its_own_line(engine, lines):
+    with pytest.raises(CorruptData, match="^image 2: is damaged$"):
+        engine.run(fail_at_two, lines, "lines", shown=False)
+    assert content_of(lines)[2] is None
+    engine.run(write, lines, "lines", shown=False)  # the note of the failure does not stay in force
+    assert content_of(lines) == ["0", "1", "2", "3", "4"]
+
+
+def test_a_full_disk_of_a_worker_is_no_bug_and_a_bug_is_one(lines):
+    with pytest.raises(BadInput, match="0.txt: No space left on device; free some space"):
+        THREADS.run(fill_the_disk, lines, "lines", shown=False)
+    with pytest.raises(Exception, match="one by nought") as caught:
+        THREADS.run(divide, lines, "lines", shown=False)
+    assert not isinstance(caught.value, BadInput)
+
+
+def test_workers_that_write_to_another_disk_are_told_of(lines):
+    with pytest.raises(BadInput, match="0.txt: was written by a worker .* folders that all"):
+        THREADS.run(write_elsewhere, lines, "lines", shown=False)
+
+
+@pytest.mark.parametrize(
+    "runner, options, reason",
+    [
+        ("Nope", (), "--runner Nope: Unexpected pipeline runner: Nope"),
+        ("my.Runner", (), "--runner my.Runner: No module named 'my'"),
+        ("DirectRunner", ("nope=3",), "--runner-option nope: Apache Beam has no such option"),
+        ("DirectRunner", ("direct_num_workers=all",), "direct_num_workers: invalid int value"),
+        ("", ("direct_num_workers=2",), "--runner-option: without --runner"),
+    ],
+)
+def test_wrong_runners_and_options_are_one_line(lines, runner, options, reason):
+    with pytest.raises(BadInput, match=reason) as caught:
+        Engine(runner, options).run(write, lines, "lines", shown=False)
+    assert "\n" not in str(caught.value)
+    assert content_of(lines) == [None] * 5
+
+
+def test_beam_is_imported_only_when_it_is_used():
+    words = "import sys, rgan_tf.spread, training.commands.prepare as p, training.commands.bank"
+    subprocess.run(
+        [sys.executable, "-c", f"{words}; assert 'apache_beam' not in sys.modules"], check=True
+    )

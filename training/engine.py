@@ -1,0 +1,31 @@
+"""The options that say where a command's jobs run."""
+
+from __future__ import annotations
+
+import argparse
+
+from rgan_tf.spread import Engine
+
+
+def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the options; see `engine_of`."""
+    parser.add_argument(
+        "--runner",
+        default="",
+        metavar="NAME",
+        help="Apache Beam's runner to work on: DirectRunner (processes of this machine), "
+        "DaskRunner, FlinkRunner, ... (none: this process)",
+    )
+    parser.add_argument(
+        "--runner-option",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="of Beam's pipeline, such as direct_num_workers=4 or "
+        "dask_client_address=tcp://HOST:8786; may be repeated",
+    )
+
+
+def engine_of(args: argparse.Namespace) -> Engine:
+    """The engine that the options name."""
+    return Engine(args.runner, tuple(args.runner_option))
