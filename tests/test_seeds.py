@@ -85,4 +85,5 @@ def test_purposes_are_distinct_and_keep_their_numbers():
         "PRIOR_CODE": 18,
         "POSTERIOR_CODE": 19,
         "OBJECT_ORDER": 20,
+        "PATCH_CHOICE": 30,
     }
