@@ -173,6 +173,17 @@ class LossConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class AttnganConfig:
+    """What training.system=attngan has besides; see rgan_tf/rivals/attngan."""
+
+    damsm_steps: int = _from_zero(2000)  # of its first training, that of the encoders
+    damsm_batch_size: int = 48  # every text is told apart from all others of a batch
+    damsm_learning_rate: float = 2e-3
+    matching_weight: float = _from_zero(50.0)  # lambda, of DAMSM's losses for the generator
+    averages_words: bool = False  # in the matching; published: their sum, which favours long texts
+
+
+@dataclasses.dataclass(frozen=True)
 class TrainingConfig:
     """Optimisation of stages 1 and 3, checkpoints and logs."""
 
@@ -224,6 +235,7 @@ class Config:
     sg2im: Sg2imConfig = Sg2imConfig()
     discriminators: DiscriminatorConfig = DiscriminatorConfig()
     losses: LossConfig = LossConfig()
+    attngan: AttnganConfig = AttnganConfig()
     training: TrainingConfig = TrainingConfig()
 
 
@@ -379,6 +391,16 @@ def _rules(config: Config) -> list[tuple[str, bool]]:
             "training.system=sg2im needs data.image_size to be a multiple of 32, "
             f"got {data.image_size}",
             config.training.system != "sg2im" or data.image_size % 32 == 0,
+        ),
+        (
+            "training.system=attngan needs data.image_size to be a power of two, "
+            f"got {data.image_size}",
+            config.training.system != "attngan" or not data.image_size & (data.image_size - 1),
+        ),
+        (
+            "training.system=attngan needs training.accumulate_steps=1, as it tells every text of "
+            f"a batch apart from all others, got {config.training.accumulate_steps}",
+            config.training.system != "attngan" or config.training.accumulate_steps == 1,
         ),
         (
             f"training.system=pastegan draws from {_PASTEGAN_PATCHES} candidates, so "

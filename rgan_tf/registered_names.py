@@ -15,7 +15,7 @@ PERCEPTUAL_BACKBONES = ["squeezenet", "vgg19", "mobilenet_v2"]
 RULES = ("nearest", "nearest_random", "own", "noise")
 """Baseline retrievers, which learn nothing; see `rgan_tf.retrieval.rules`."""
 
-RIVALS = ("sg2im", "layout2im", "pastegan")
+RIVALS = ("sg2im", "layout2im", "pastegan", "attngan")
 """Systems of `rgan_tf.rivals`, which `training.system` names."""
 
 SYSTEMS = (

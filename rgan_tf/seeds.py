@@ -35,6 +35,11 @@ class Purpose(enum.IntEnum):
     POSTERIOR_CODE = 19
     OBJECT_ORDER = 20
     PATCH_CHOICE = 30
+    TRIPLE_ORDER = 31
+    WORD_DROPOUT = 32
+    CONDITION_NOISE = 33
+    IMAGE_NOISE = 34
+    WRONG_TEXT = 35
 
 
 def derive_seed(run_seed, step, replica, purpose: Purpose) -> tf.Tensor:

@@ -112,6 +112,7 @@ TINY = {
     "discriminators": {"image_channels": [8, 8], "object_channels": [8, 8]},
     # The one that reads the bank's features too: a test needs no second network.
     "losses": {"perceptual_backbone": "mobilenet_v2", "cooccurrence": 0.1},
+    "attngan": {"damsm_steps": 2, "damsm_batch_size": 4},
     "training": {"batch_size": 4, "steps": 3, "log_every_steps": 2, "ema_decay": 0.9},
 }
 

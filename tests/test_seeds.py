@@ -86,4 +86,9 @@ def test_purposes_are_distinct_and_keep_their_numbers():
         "POSTERIOR_CODE": 19,
         "OBJECT_ORDER": 20,
         "PATCH_CHOICE": 30,
+        "TRIPLE_ORDER": 31,
+        "WORD_DROPOUT": 32,
+        "CONDITION_NOISE": 33,
+        "IMAGE_NOISE": 34,
+        "WRONG_TEXT": 35,
     }

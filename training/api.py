@@ -32,7 +32,7 @@ from rgan_tf.runs import (
 from training.configuration import at_most, named_config
 from training.stages.cooccurrence import CooccurrenceTask
 from training.stages.retrievegan import RetrieveGANTask
-from training.stages.rival import RivalTask
+from training.stages.rivals import rival_tasks
 from training.stages.sg2im import Sg2imTask
 from training.stages.task import Task
 from training.stop import StopSignals
@@ -200,6 +200,6 @@ def _tasks(
     yield Sg2imTask(run, data)
     yield CooccurrenceTask(run, data)
     if run.config.training.system in RIVALS:
-        yield RivalTask(run, data, perceptual)
+        yield from rival_tasks(run, data, perceptual)
     else:
         yield RetrieveGANTask(run, data, perceptual, workers, retriever=retriever, losses=losses)

@@ -62,6 +62,9 @@ def at_most(config: Config, steps: int) -> Config:
         config,
         sg2im=shortened(config.sg2im),
         cooccurrence=shortened(config.cooccurrence),
+        attngan=dataclasses.replace(
+            config.attngan, damsm_steps=min(steps, config.attngan.damsm_steps)
+        ),
         training=shortened(config.training),
     )
 

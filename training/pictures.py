@@ -67,7 +67,7 @@ def rival_pictures(
     candidates: CandidateSource | None = None,
 ) -> dict[str, np.ndarray]:
     """Layout, two samples and real image of fixed scenes; the layout is the true one where the
-    rival predicts none. One that draws from patches needs candidates."""
+    rival predicts or reads none. One that draws from patches needs candidates."""
     batch = fixed_scenes(run, data, held_out_split(data), candidates, SCENES)
     boxes = None if networks.predicts_boxes else batch["boxes"]
     rows = tf.range(tf.shape(batch["objects"])[0])
@@ -75,7 +75,7 @@ def rival_pictures(
     name = run.config.training.system
     title = "predicted layout" if boxes is None else "true layout"
     columns = [
-        (title, layouts(run.vocabulary, batch, first.boxes)),
+        (title, layouts(run.vocabulary, batch, first.boxes if boxes is None else boxes)),
         (name, float_to_uint8(first.images)),
         ("another sample", float_to_uint8(second.images)),
         ("real", float_to_uint8(batch["image"])),

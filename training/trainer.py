@@ -83,7 +83,7 @@ class Trainer:
         if "weights" in record and record.get("steps", 0) >= task.steps:
             return False
         # Independent of the stages that this process trained before.
-        tf.keras.utils.set_random_seed(self.run.config.training.seed + STAGES.index(task.name))
+        tf.keras.utils.set_random_seed(self.run.config.training.seed + task.place)
         return True
 
 

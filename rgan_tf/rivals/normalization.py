@@ -15,17 +15,25 @@ _CHANNELS_PER_GROUP = 4  # at least
 _EPSILON = 1e-5
 
 
-def group_normalization(channels: int, *, name: str, affine: bool = True) -> tf.keras.layers.Layer:
+def group_normalization(
+    channels: int, *, name: str, affine: bool = True, scale_start: Any = "ones"
+) -> tf.keras.layers.Layer:
     """Normalises groups of channels of one map; 8 groups, fewer if they had less than 4 channels.
 
     Args:
       channels: of the maps; a multiple of 4, and of 8 above 32.
       name: of the layer.
       affine: whether it has a scale and a shift per channel.
+      scale_start: Keras initializer of the scale.
     """
     groups = min(_GROUPS, max(1, channels // _CHANNELS_PER_GROUP))
     return tf.keras.layers.GroupNormalization(
-        groups=groups, epsilon=_EPSILON, center=affine, scale=affine, name=name
+        groups=groups,
+        epsilon=_EPSILON,
+        center=affine,
+        scale=affine,
+        gamma_initializer=scale_start,
+        name=name,
     )
 
 

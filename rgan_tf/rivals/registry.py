@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from rgan_tf.config import Config
 from rgan_tf.losses.perceptual import PerceptualDistance
+from rgan_tf.rivals.attngan.model import build_attngan
+from rgan_tf.rivals.attngan.networks import AttnganRival
 from rgan_tf.rivals.layout2im.model import build_layout2im
 from rgan_tf.rivals.layout2im.networks import Layout2imRival
 from rgan_tf.rivals.pastegan.model import build_pastegan
@@ -13,8 +15,18 @@ from rgan_tf.rivals.sg2im.model import build_sg2im
 from rgan_tf.rivals.sg2im.networks import Sg2imRival
 from rgan_tf.vocabulary import Vocabulary
 
-_NETWORKS = {"sg2im": Sg2imRival, "layout2im": Layout2imRival, "pastegan": PasteganRival}
-_MODELS = {"sg2im": build_sg2im, "layout2im": build_layout2im, "pastegan": build_pastegan}
+_NETWORKS = {
+    "sg2im": Sg2imRival,
+    "layout2im": Layout2imRival,
+    "pastegan": PasteganRival,
+    "attngan": AttnganRival,
+}
+_MODELS = {
+    "sg2im": build_sg2im,
+    "layout2im": build_layout2im,
+    "pastegan": build_pastegan,
+    "attngan": build_attngan,
+}
 _WITH_PERCEPTUAL = {"pastegan"}
 
 

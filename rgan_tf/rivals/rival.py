@@ -24,10 +24,13 @@ FORM = "non_saturating"
 
 
 class Drawing(NamedTuple):
-    """Images [B, H, W, 3] float32 in [-1, 1] and the layout [B, O, 4] in which they were drawn."""
+    """Images [B, H, W, 3] float32 in [-1, 1] and the layout [B, O, 4] in which they were drawn.
+
+    `boxes` is None if the rival draws in no layout.
+    """
 
     images: tf.Tensor
-    boxes: tf.Tensor
+    boxes: tf.Tensor | None
 
 
 class RivalNetworks(tf.keras.Model):
@@ -35,10 +38,12 @@ class RivalNetworks(tf.keras.Model):
 
     Attributes:
       predicts_boxes: whether it has a layout of its own, so that `boxes` may be None.
+      reads_boxes: whether it draws in a layout at all; if not, `boxes` changes nothing.
       reads_patches: whether it draws from patches, which its graphs have to contain (`Graph`).
     """
 
     predicts_boxes = False
+    reads_boxes = True
     reads_patches = False
 
     def synthesise(self, graph: Graph, boxes: tf.Tensor | None, seeds: tf.Tensor) -> Drawing:
@@ -46,12 +51,13 @@ class RivalNetworks(tf.keras.Model):
 
         Args:
           graph: the scenes.
-          boxes: [B, O, 4] float32 in [0, 1], the layout; None takes the predicted one.
+          boxes: [B, O, 4] float32 in [0, 1], the layout; None takes the predicted one, if the
+            rival reads one.
           seeds: [B] int32, one per row; a row depends on its own seed only.
 
         Raises:
-          ValueError: if `boxes` is None and the rival predicts none, or the graph has no patches
-            and the rival reads them.
+          ValueError: if `boxes` is None and the rival reads them and predicts none, or the graph
+            has no patches and the rival reads them.
         """
         raise NotImplementedError
 

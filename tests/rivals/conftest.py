@@ -9,6 +9,9 @@ import pytest
 import tensorflow as tf
 
 from rgan_tf.losses.perceptual import PerceptualDistance
+from rgan_tf.rivals.attngan import sizes as attngan_sizes
+from rgan_tf.rivals.attngan.image_encoder import ImageFeatures
+from rgan_tf.rivals.attngan.model import build_attngan
 from rgan_tf.rivals.layout2im import sizes as layout2im_sizes
 from rgan_tf.rivals.layout2im.model import build_layout2im
 from rgan_tf.rivals.pastegan import sizes as pastegan_sizes
@@ -61,18 +64,27 @@ TINY = {
         discriminator_channels=(8, 8, 8),
         discriminator_hidden=8,
     ),
+    "attngan": attngan_sizes.Sizes(
+        embedding=8, hidden=4, code=8, noise=8, width=8, residuals=1, discriminator_width=8
+    ),
 }
-SIZES = {"sg2im": sg2im_sizes, "layout2im": layout2im_sizes, "pastegan": pastegan_sizes}
+SIZES = {
+    "sg2im": sg2im_sizes,
+    "layout2im": layout2im_sizes,
+    "pastegan": pastegan_sizes,
+    "attngan": attngan_sizes,
+}
 
 
 @pytest.fixture(scope="session")
-def builders(pooled_backbone):
+def builders(pooled_backbone, tiny_attngan):
     """name -> (function that builds a compiled model, module of its sizes)."""
     perceptual = PerceptualDistance(pooled_backbone)
     build = {
         "sg2im": build_sg2im,
         "layout2im": build_layout2im,
         "pastegan": functools.partial(build_pastegan, perceptual=perceptual),
+        "attngan": functools.partial(build_attngan, features=tiny_attngan["features"]),
     }
     return {name: (build[name], SIZES[name]) for name in build}
 
@@ -86,6 +98,12 @@ def tiny_rival(builders, tiny_config, vocabulary):
         return builders[name][0](config, vocabulary, TINY[name], **options)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def tiny_attngan(pooled_backbone) -> dict:
+    """Widths of a very small AttnGAN, and a "network" that only shrinks the image."""
+    return {"sizes": TINY["attngan"], "features": ImageFeatures(pooled_backbone, side=32)}
 
 
 @pytest.fixture(scope="session")

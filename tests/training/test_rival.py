@@ -23,7 +23,7 @@ def weights_of(folder) -> list[np.ndarray]:
 
 @pytest.mark.thorough
 @pytest.mark.timeout(900)  # three trainings, on a loaded machine
-@pytest.mark.parametrize("system", ["sg2im", "layout2im", "pastegan"])
+@pytest.mark.parametrize("system", ["sg2im", "layout2im", "pastegan", "attngan"])
 def test_a_rival_trains_resumes_and_is_judged(
     trained_folder, tmp_path, config_file, tiny_world, rgan, system
 ):
@@ -54,6 +54,12 @@ def test_a_rival_trains_resumes_and_is_judged(
             if name.startswith(f"{system}/{layout}_boxes/") and "interval" not in name
         )
         assert metrics[name] > 0  # the samples differ: by noise, by code or by patch
+    if system == "attngan":  # which reads no boxes
+        first, second = (
+            {key.split("/")[2]: value for key, value in metrics.items() if f"/{layout}_" in key}
+            for layout in ("predicted", "true")
+        )
+        assert first == second
     reply = rgan("eval", "--run", straight, "--only", "retrieval", "--split", "val")
     assert reply.code == 2 and "a run with training.system" in reply.err
     reply = rgan("eval", "--run", straight, "--only", "layout", "--split", "val")

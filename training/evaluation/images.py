@@ -129,6 +129,8 @@ def _judge(
         layout = batch["boxes"].numpy(), batch["objects"].numpy()
         for name, mask in scene_groups(*layout).items():
             groups.setdefault(name, []).append(mask)
+        if drawn.boxes is None:
+            crops = None  # nobody knows where it drew which object
         if crops is not None:
             of_objects = object_groups(*layout, batch["triples"].numpy())
             crops.add(images, drawn.boxes, batch["objects"], of_objects)

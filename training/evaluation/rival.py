@@ -51,7 +51,8 @@ def evaluate_rival_split(
     """Runs the tasks that a rival has on one split, by the protocol of all systems.
 
     A rival without a layout of its own is drawn in two: the true boxes, and those that the run's
-    first stage predicts. One that draws from patches gets the bank's, by that stage's features.
+    first stage predicts. One that draws from patches gets the bank's, by that stage's features. One
+    that reads no layout draws the same images in both, and has no metrics of objects or boxes.
 
     Args:
       run, data, protocol, tasks, compared, metric_backbone, diversity_network, weights_dir,
@@ -127,8 +128,10 @@ def evaluate_rival_split(
         metrics |= layout_metrics(networks, scenes(candidates=None), run.vocabulary, protocol)
     first = next(iter(scenes().unbatch().batch(picture_scenes)))
     drawn = [(system, system.draw(first)) for system in systems]
+    boxes = drawn[0][1].boxes
+    title, shown = ("true layout", first["boxes"]) if boxes is None else ("predicted layout", boxes)
     columns = [
-        ("predicted layout", layouts(run.vocabulary, first, drawn[0][1].boxes)),
+        (title, layouts(run.vocabulary, first, shown)),
         *(
             (f"{system.name} ({system.boxes} boxes)", float_to_uint8(made.images))
             for system, made in drawn
@@ -143,7 +146,7 @@ def _drawing_of(
 ) -> Callable[[Batch, tf.Tensor | None, tf.Tensor], Drawing]:
     """(batch, boxes or None, seeds [B] int32) -> images and layout."""
     layout = None
-    if not networks.predicts_boxes:
+    if networks.reads_boxes and not networks.predicts_boxes:
         layout = build_sg2im_networks(run.config, run.vocabulary)
         load_weights(run, STAGES[0], layout)
 

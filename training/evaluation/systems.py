@@ -20,10 +20,13 @@ Batch = dict[str, tf.Tensor]
 
 
 class Drawn(NamedTuple):
-    """Images [B, H, W, 3] float32 in [-1, 1] and the layout [B, O, 4] in which they were drawn."""
+    """Images [B, H, W, 3] float32 in [-1, 1] and the layout [B, O, 4] in which they were drawn.
+
+    Without a layout (`boxes` is None) its objects cannot be judged, and these metrics are left out.
+    """
 
     images: tf.Tensor
-    boxes: tf.Tensor
+    boxes: tf.Tensor | None
 
 
 class System(NamedTuple):

@@ -12,7 +12,7 @@ from rgan_tf.data.pipeline import Share, batch_image_ids, scene_dataset
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.model.guarded_model import GuardedModel
 from rgan_tf.retrieval.candidates import CandidateSource
-from rgan_tf.runs import Run
+from rgan_tf.runs import STAGES, Run
 from training.callbacks.stage import StageCallback
 
 _STATISTICS_ROWS = 20_000
@@ -29,7 +29,7 @@ class Task:
       data: the training data.
 
     Attributes:
-      name: of the stage, one of `rgan_tf.runs.STAGES`.
+      name: of the stage, one of `rgan_tf.runs.STAGES`, or a rival's own.
       steps: number of steps.
       rows: batch size over all replicas.
       break_every_steps: `batches` is called again after this many steps; 0 = never.
@@ -46,6 +46,11 @@ class Task:
         self.config = run.config
         self.steps = steps
         self.rows = rows
+
+    @property
+    def place(self) -> int:
+        """Its place among the stages, which makes its first weights its own."""
+        return STAGES.index(self.name)
 
     @property
     def adversarial(self) -> str:

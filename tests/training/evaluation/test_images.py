@@ -105,6 +105,15 @@ def test_objects_are_recognised_where_they_are_drawn(metrics):
     assert metrics["grey/true_boxes/crop_count"] == 24
 
 
+def test_a_system_without_a_layout_has_no_objects_to_recognise(color_backbone):
+    judge = fit_crop_judge(*training_crops(color_backbone, scenes(7), 12))
+    free = System("free", "true", lambda batch: Drawn(batch["image"], None))
+    found = judged([COPY, free], scenes(), scenes(1), color_backbone, crop_judge=judge)
+    assert found["free/true_boxes/fd_colors_12_val"] == found["copy/true_boxes/fd_colors_12_val"]
+    assert "copy/true_boxes/crop_accuracy_colors" in found
+    assert not any(name.startswith("free/true_boxes/crop") for name in found)
+
+
 def test_groups_are_judged_apart(metrics):
     """No two boxes share pixels; the first scene of a batch has a relationship."""
     for name in ("copy", "grey"):
