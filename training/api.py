@@ -19,8 +19,8 @@ from rgan_tf.losses.perceptual import PerceptualDistance
 from rgan_tf.model.retrievegan import generator_losses
 from rgan_tf.registered_names import RIVALS
 from rgan_tf.retrieval.retriever import Retriever
+from rgan_tf.rivals.attngan.sentences import Dictionary
 from rgan_tf.runs import (
-    STAGES,
     Run,
     check_run_folder,
     check_stages_fit,
@@ -32,7 +32,7 @@ from rgan_tf.runs import (
 from training.configuration import at_most, named_config
 from training.stages.cooccurrence import CooccurrenceTask
 from training.stages.retrievegan import RetrieveGANTask
-from training.stages.rivals import rival_tasks
+from training.stages.rivals import rival_tasks, stages_of
 from training.stages.sg2im import Sg2imTask
 from training.stages.task import Task
 from training.stop import StopSignals
@@ -141,16 +141,18 @@ def train(
         for task in _tasks(opened, data, perceptual, workers, retriever, losses):
             if not trainer.train(task):
                 break
-    return Trained(opened, {stage: opened.stage_record(stage) for stage in STAGES})
+    return Trained(opened, {stage: opened.stage_record(stage) for stage in stages_of(config)})
 
 
 def check_data_fits(config: Config, data: PreparedData) -> None:
     """Refuses a data folder on which this config cannot be trained.
 
     Raises:
-      BadInput: if backbone, resolution, patch size or number of scenes do not fit.
+      BadInput: if backbone, resolution, patch size, number of scenes or names do not fit.
     """
     data.check_config(config)
+    if config.training.system == "attngan":
+        Dictionary(data.vocabulary)  # refuses names that no text can mention
     if data.record_count("train") < config.training.batch_size:
         raise BadInput(
             f"--data {data.folder}: {data.record_count('train')} training scenes are fewer than "

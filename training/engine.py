@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from rgan_tf.errors import BadInput
 from rgan_tf.spread import Engine
 
 
@@ -27,5 +28,17 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def engine_of(args: argparse.Namespace) -> Engine:
-    """The engine that the options name."""
-    return Engine(args.runner, tuple(args.runner_option))
+    """The engine that the options name; `--workers`, where a command has it, names one as well.
+
+    Raises:
+      BadInput: if options contradict each other.
+    """
+    runner, options = args.runner, tuple(args.runner_option)
+    workers = getattr(args, "workers", 1)
+    if workers > 1:
+        if runner:
+            raise BadInput("--workers: is for this machine alone; with --runner leave it out")
+        runner, options = "DirectRunner", (f"direct_num_workers={workers}", *options)
+    if options and not runner:
+        raise BadInput("--runner-option: without --runner nothing would read it; name both")
+    return Engine(runner, options)

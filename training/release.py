@@ -18,6 +18,7 @@ from rgan_tf.runs import STAGES, open_run
 from rgan_tf.storage.files import atomic_folder, read_json, write_json_atomic
 
 MAX_MEGABYTES = 20
+CARD = "CARD.md"  # of a release: what it was trained on, and whose terms hold
 
 
 def release(run_folder: str, name: str, target: Path | None = None) -> Path:
@@ -56,6 +57,8 @@ def release(run_folder: str, name: str, target: Path | None = None) -> Path:
             (folder / stage).mkdir()
             for path in [run.stage_folder(stage) / "stage.json", *paths]:
                 shutil.copy(path, folder / stage)
+        if (out / CARD).exists():  # written by hand
+            shutil.copy(out / CARD, folder)
     if out.exists():  # only after the new one is complete
         shutil.rmtree(out)
     new.rename(out)

@@ -59,7 +59,7 @@ def load_weights(
 
     Args:
       run: an opened run.
-      stage: one of `STAGES`.
+      stage: one of `STAGES`, or a rival's own.
       networks: of that stage.
       system: value of `training.system` that the networks are for; matters to the last stage.
 

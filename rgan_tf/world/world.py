@@ -32,7 +32,7 @@ LICENCE = {
     "url": "https://creativecommons.org/publicdomain/zero/1.0/",
 }
 _CHUNK = 32
-_DRAWN = "drawn"  # in the unfinished folder
+_DRAWN = ".drawn.partial"  # in the unfinished folder
 _POLYGON_ROWS = 24
 
 

@@ -24,7 +24,6 @@ from rgan_tf.rivals.attngan.matching import (
     TERMS,
     attend,
     cosine,
-    maps_of,
     matching_losses,
     word_scores,
 )
@@ -148,16 +147,6 @@ def test_padded_words_contribute_nothing():
     other = Text(filled, text.sentence, tf.pad(text.mask, [[0, 0], [0, 2]]))
     for name, values in matching_losses(other, image, DIFFERENT).items():
         np.testing.assert_allclose(values, losses[name], atol=1e-5, err_msg=name)
-
-
-def test_maps_show_where_the_words_of_a_text_look_in_their_own_image():
-    text, image = random_text(), random_image()
-    maps = maps_of(text, image.regions)
-    assert maps.shape == (4, 5, 3, 3)
-    sums = tf.reduce_sum(maps, axis=[2, 3])
-    np.testing.assert_allclose(sums, np.asarray(text.mask, np.float32), atol=1e-6)
-    whole = attend(text.words, text.mask, image.regions).attention
-    np.testing.assert_allclose(tf.reshape(maps[1, 2], [-1]), whole[1, 1, 2], atol=1e-6)
 
 
 def test_losses_by_hand_and_their_scale():

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from rgan_tf.config import Config
+from rgan_tf.config import Config, config_from_dict
 from rgan_tf.data.pipeline import Share
 from rgan_tf.errors import BadInput
 from rgan_tf.rivals.attngan.damsm import build_damsm
@@ -16,6 +17,8 @@ from rgan_tf.rivals.attngan.image_encoder import ImageFeatures
 from rgan_tf.rivals.attngan.sizes import Sizes
 from rgan_tf.runs import create_run, load_weights
 from rgan_tf.storage.files import write_json_atomic
+from rgan_tf.vocabulary import Vocabulary
+from training.api import check_data_fits
 from training.configuration import at_most
 from training.stages import attngan
 from training.stages.attngan import AttnganTask, DamsmTask
@@ -108,3 +111,17 @@ def test_generators_are_not_continued_with_other_encoders(make_run, tiny_world):
 
 def test_a_short_run_has_short_encoders():
     assert at_most(Config(), 7).attngan.damsm_steps == 7
+
+
+def test_names_that_no_text_can_mention_are_refused_before_any_training(tiny_settings):
+    tiny_settings["training"]["system"] = "attngan"
+    config = config_from_dict(tiny_settings)
+    data = SimpleNamespace(
+        check_config=lambda config: None,
+        record_count=lambda split: 99,
+        vocabulary=Vocabulary.from_categories(["car", "\u5929"]),
+    )
+    with pytest.raises(BadInput, match="has no word of ASCII"):
+        check_data_fits(config, data)
+    data.vocabulary = Vocabulary.from_categories(["car", "sky"])
+    check_data_fits(config, data)

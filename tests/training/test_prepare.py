@@ -101,20 +101,30 @@ def test_options_out_of_range(tmp_path):
 def test_workers_are_processes_of_this_machine(monkeypatch, tmp_path):
     engines = []
 
-    def prepared(*args, engine, **more):
+    def noted(*args, engine, **more):
         engines.append(engine)
-        raise BadInput("nothing is prepared here")
+        raise BadInput("nothing is done here")
+
+    def prepared(read, out, *, engine, **more):
+        engines.append(engine)
+        read(tmp_path)
 
     monkeypatch.setattr("rgan_tf.data.prepare.prepare_dataset", prepared)
+    monkeypatch.setattr("training.datasets.draw_world", noted)
     words = ("procedural", "--out", tmp_path / "out")
-    for more in ((), ("--workers", 3)):
-        with pytest.raises(BadInput, match="nothing is prepared"):
+    for more in ((), ("--workers", 3), ("--workers", 2, "--runner-option", "a=b")):
+        with pytest.raises(BadInput, match="nothing is done"):
             prepare.main(parse(*words, *more))
-    assert engines == [Engine(), Engine("DirectRunner", ("direct_num_workers=3",))]
-    with pytest.raises(BadInput, match="--workers"):
-        prepare.main(parse(*words, "--workers", 2, "--runner", "DaskRunner"))
-    with pytest.raises(BadInput, match="--workers"):
-        prepare.main(parse(*words, "--workers", 0))
+    three = Engine("DirectRunner", ("direct_num_workers=3",))
+    two = Engine("DirectRunner", ("direct_num_workers=2", "a=b"))
+    assert engines == [Engine(), Engine(), three, three, two, two]  # to prepare, and to draw
+    for more, says in (
+        (("--workers", 2, "--runner", "DaskRunner"), "--workers"),
+        (("--workers", 0), "--workers"),
+        (("--runner-option", "a=b"), "--runner-option"),
+    ):
+        with pytest.raises(BadInput, match=says):
+            prepare.main(parse(*words, *more))
 
 
 def lose_instances(root: Path):

@@ -88,12 +88,12 @@ def test_initial_weights_do_not_depend_on_what_was_done_before(make_run, tiny_wo
     for draws in (0, 3):
         for _ in range(draws):
             tf.keras.layers.Dense(4).build([None, 4])
-        assert trainer(run)._begins(SimpleNamespace(name="retrievegan", steps=3))
+        assert trainer(run)._begins(SimpleNamespace(name="retrievegan", steps=3, place=2))
         layer = tf.keras.layers.Dense(4)
         layer.build([None, 4])
         weights.append(layer.kernel.numpy())
     np.testing.assert_array_equal(*weights)
-    assert trainer(run)._begins(SimpleNamespace(name="sg2im", steps=3))
+    assert trainer(run)._begins(SimpleNamespace(name="sg2im", steps=3, place=0))
     other = tf.keras.layers.Dense(4)
     other.build([None, 4])
     assert (other.kernel.numpy() != weights[0]).any()

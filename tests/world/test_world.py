@@ -48,7 +48,7 @@ def _json(folder: Path, kind: str, split: str):
 
 
 def test_the_same_seed_draws_the_same_files_on_any_engine(world, tmp_path):
-    stale = tmp_path / "drawn" / "000000.json"
+    stale = tmp_path / ".drawn.partial" / "000000.json"
     stale.parent.mkdir()
     stale.write_text("[]")  # what a killed call may have left
     engine = Engine("DirectRunner", ("direct_running_mode=multi_threading",))

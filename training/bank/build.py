@@ -95,6 +95,8 @@ def _warn_of_patches_without_graph(bank: PatchBank, reason: str, first: int = 0)
 def _copy_of_data(args: argparse.Namespace, licences: LicenceFilter) -> dict[str, Any]:
     if args.backbone or args.like:
         raise BadInput("--data: keeps the backbone and the names of the data; leave the option out")
+    if args.runner or args.runner_option:
+        raise BadInput("--data: the bank of the data is copied in this process; leave out --runner")
     data = PreparedData.open(args.data)
     with new_bank(args.out) as out, atomic_folder(out) as partial:
         copied = copy_banks(

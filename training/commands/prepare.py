@@ -8,7 +8,6 @@ from typing import Any
 
 from rgan_tf import registered_names
 from rgan_tf.errors import BadInput
-from rgan_tf.spread import Engine
 from training.engine import add_engine_arguments, engine_of
 
 _SHOWN = 3  # bad images named in the result; the manifest has them all
@@ -85,11 +84,7 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
             raise BadInput(f"--{option.replace('_', '-')} must be at least 1, got {value}")
     if args.seed < 0:
         raise BadInput(f"--seed must be at least 0, got {args.seed}")
-    engine, workers = engine_of(args), getattr(args, "workers", 1)
-    if workers > 1:
-        if engine.runner:
-            raise BadInput("--workers is for this machine alone; with --runner leave it out")
-        engine = Engine("DirectRunner", (f"direct_num_workers={workers}", *engine.options))
+    engine = engine_of(args)
     started = time.monotonic()
     manifest = prepare_dataset(
         READERS[args.dataset](args),

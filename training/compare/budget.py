@@ -19,8 +19,9 @@ def steps_of_equal_cost(
     overrides: list[str],
     systems: list[str],
     data: PreparedData,
-    remembered: Path | None,
+    remembered: Path,
     *,
+    writes: bool = True,
     weights_dir: str | None,
 ) -> dict[str, int]:
     """Joint steps of each system that cost what those of RetrieveGAN cost, by counted operations.
@@ -32,7 +33,8 @@ def steps_of_equal_cost(
       overrides: of every config.
       systems: the rows.
       data: gives a batch.
-      remembered: JSON file of counts, as one takes a minute; made or extended; None: no file.
+      remembered: JSON file of counts, as one takes a minute; made or extended.
+      writes: whether the file may be.
       weights_dir: folder with backbone weight files.
 
     Returns:
@@ -42,7 +44,7 @@ def steps_of_equal_cost(
     rivals = [system for system in systems if system in RIVALS]
     if not rivals:
         return {}
-    counts = read_json(remembered) if remembered and remembered.exists() else {}
+    counts = read_json(remembered) if remembered.exists() else {}
 
     def gflop(config: Config) -> float:
         # What is counted does not depend on the length of the training.
@@ -50,12 +52,12 @@ def steps_of_equal_cost(
         key = json.dumps([data.fingerprint, settings], sort_keys=True)
         if key not in counts:
             counts[key] = step_flops.training_gflop(config, data, weights_dir=weights_dir)
-            if remembered:
+            if writes:
                 write_json_atomic(remembered, counts)
         return counts[key]
 
     whole = gflop(ours) * ours.training.steps
     return {
-        system: round(whole / gflop(named_config(name, [*overrides, *settings_of(system)])))
+        system: max(1, round(whole / gflop(named_config(name, [*overrides, *settings_of(system)]))))
         for system in rivals
     }

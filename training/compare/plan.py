@@ -37,7 +37,12 @@ def plan(entries: Sequence[Entry], overrides: Sequence[str], runs: Path) -> list
             settings = (*overrides, *entry.settings)
             planned[entry.run] = entry, named_config(entry.config, settings)
     done = {name: _done(runs / name) for name in planned}
-    rates = _rates({name: (entry.config, done[name]) for name, (entry, _) in planned.items()})
+    rates = _rates(
+        {
+            name: (entry.config, config.training.system, done[name])
+            for name, (entry, config) in planned.items()
+        }
+    )
     described = []
     for name, (entry, config) in planned.items():
         base = entry.base if entry.run == name else None
@@ -46,7 +51,7 @@ def plan(entries: Sequence[Entry], overrides: Sequence[str], runs: Path) -> list
             found = int(done[name].get(stage, {}).get("steps", 0))
             is_taken = base is not None and stage in STAGES[:2]
             left = 0 if is_taken else max(0, wanted - found)
-            rate = rates.get((entry.config, stage))
+            rate = rates.get(_rate_of(entry.config, config.training.system, stage))
             stages[stage] = {
                 "steps": wanted,
                 "done": found,
@@ -110,16 +115,23 @@ def _done(folder: Path) -> dict[str, dict[str, Any]]:
     return {stage: run.stage_record(stage) for stage in STAGES}
 
 
+def _rate_of(config: str, system: str, stage: str) -> tuple[str, ...]:
+    """What has one rate: a stage of a config; of the last stage, that of one system."""
+    return (config, stage, system) if stage == STAGES[-1] else (config, stage)
+
+
 def _rates(
-    done: Mapping[str, tuple[str, dict[str, dict[str, Any]]]],
-) -> dict[tuple[str, str], float]:
-    """(config, stage) -> seconds per step, over all measured steps."""
-    measured: dict[tuple[str, str], list[tuple[float, int]]] = {}
-    for config, records in done.values():
+    done: Mapping[str, tuple[str, str, dict[str, dict[str, Any]]]],
+) -> dict[tuple[str, ...], float]:
+    """`_rate_of` -> seconds per step, over all measured steps."""
+    measured: dict[tuple[str, ...], list[tuple[float, int]]] = {}
+    for config, system, records in done.values():
         for stage, record in records.items():
             seconds, steps = record.get("seconds"), record.get("steps", 0)
             if isinstance(seconds, (int, float)) and steps > 0 and "taken_from" not in record:
-                measured.setdefault((config, stage), []).append((float(seconds), steps))
+                measured.setdefault(_rate_of(config, system, stage), []).append(
+                    (float(seconds), steps)
+                )
     return {
         key: sum(seconds for seconds, _ in found) / sum(steps for _, steps in found)
         for key, found in measured.items()

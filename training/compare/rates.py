@@ -17,8 +17,10 @@ _ADDED = len(_RATES) + 1  # settings of a short run besides those of its entry
 
 
 def check_factors(factors: Sequence[float], steps: int) -> None:
-    """Raises BadInput unless there are two factors at least, each once and positive."""
-    if len(set(factors)) < 2 or len(set(factors)) < len(factors) or min(factors) <= 0:
+    """Raises BadInput unless there are two factors at least, each once, positive and finite."""
+    names = {f"{factor:g}" for factor in factors}  # of runs
+    sound = all(math.isfinite(factor) and factor > 0 for factor in factors)
+    if not sound or len(names) < max(2, len(factors)):
         raise BadInput(
             f"--search-rates {' '.join(f'{factor:g}' for factor in factors)}: needs at least two "
             "different factors above 0, such as 1 2.5 5"

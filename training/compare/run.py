@@ -10,7 +10,7 @@ from typing import Any
 
 from rgan_tf.backbones import load_backbone
 from rgan_tf.data.prepared import PreparedData
-from rgan_tf.errors import BadInput, Diverged
+from rgan_tf.errors import BadInput
 from rgan_tf.plugins import VARIABLE
 from rgan_tf.storage.files import write_bytes_atomic, write_json_atomic
 from rgan_tf.storage.image import encode_png
@@ -99,6 +99,8 @@ def compare(
         )
     opened = PreparedData.open(data)
     check_split(opened, split)
+    if search_rates:
+        _check_search(systems, entries, opened)
     out = Path(out)
     if out.exists() and not out.is_dir():
         raise BadInput(f"--out {out}: is a file; name a folder")
@@ -124,7 +126,8 @@ def compare(
                 list(overrides),
                 systems,
                 opened,
-                None if dry_run else out / "step_gflop.json",
+                out / "step_gflop.json",
+                writes=not dry_run,
                 weights_dir=weights_dir,
             )
     entries = entries_of(
@@ -139,7 +142,8 @@ def compare(
         return _planned(entries, tries, data, out, overrides)
     backbone_weights = load_backbone(metric_backbone, weights_dir).weights_sha256()
 
-    steps = Steps(out, data, list(overrides), weights_dir=weights_dir, count=len(entries))
+    count = len(entries) + sum(map(len, tries.values()))
+    steps = Steps(out, data, list(overrides), weights_dir=weights_dir, count=count)
 
     def evaluated(entry: Entry, *, split: str, resamples: int, only: str | None = None):
         return steps.evaluate(
@@ -154,10 +158,7 @@ def compare(
         )
 
     def short(entry: Entry) -> dict[str, Any]:
-        try:
-            steps.train(entry)
-        except Diverged as error:
-            print(f"compare: {error}", file=sys.stderr)
+        if not steps.survives(entry):
             return {}
         # Rates are chosen on val, whatever split the table is of.
         return evaluated(entry, split="val", resamples=0, only="images").metrics
@@ -188,6 +189,20 @@ def compare(
     }
     write_json_atomic(out / "comparison.json", {**result, "metrics": metrics})
     return result
+
+
+def _check_search(systems: Sequence[str], entries: Sequence[Entry], data: PreparedData) -> None:
+    """Raises BadInput if the rates of some row could not be searched."""
+    parts = [entry.system for entry in entries if not entry.own_run]
+    if parts and "retrievegan" not in systems:
+        raise BadInput(
+            f"--search-rates: {parts[0]} is a part of the run of retrievegan; add retrievegan to "
+            "--systems"
+        )
+    if data.record_count("val") < 2:
+        raise BadInput(
+            "--search-rates: rates are chosen on val, and the data has no two images there"
+        )
 
 
 def _planned(

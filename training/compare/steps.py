@@ -96,12 +96,38 @@ class Steps:
         """
         if entry.run in self._trained:
             return
-        if entry.base is not None and not self._has_first_stages(entry):
-            base = dataclasses.replace(entry, run=entry.base, settings=("training.steps=0",))
-            self._train(dataclasses.replace(base, base=None))
+        self._train_base(entry)
         self._train(entry)
         self._check(entry)
         self._trained.add(entry.run)
+
+    def survives(self, entry: Entry) -> bool:
+        """Trains the run of an entry; False if it diverges, or did so with these settings before.
+
+        A run that diverged would be tried again with other random numbers, and the same command
+        would not give the same table.
+
+        Raises:
+          RganError: see `train`; also if the first stages diverge.
+        """
+        self._train_base(entry)
+        folder = self.run_folder(entry.run)
+        note = folder.with_name(f"{folder.name}.diverged.json")
+        settings = [*self._overrides, *entry.settings]
+        if note.exists() and read_json(note) == settings:
+            return False
+        try:
+            self.train(entry)
+        except Diverged as error:
+            print(f"compare: {error}", file=sys.stderr)
+            write_json_atomic(note, settings)
+            return False
+        return True
+
+    def _train_base(self, entry: Entry) -> None:
+        if entry.base is not None and not self._has_first_stages(entry):
+            base = dataclasses.replace(entry, run=entry.base, settings=("training.steps=0",))
+            self._train(dataclasses.replace(base, base=None))
 
     def steps(self, entry: Entry) -> int | None:
         """How many steps the entry's own stage was trained; None if it has none."""

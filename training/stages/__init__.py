@@ -1,1 +1,1 @@
-"""The three stages of a run, one class each."""
+"""The stages of a run, one class each: three, and those of a rival."""

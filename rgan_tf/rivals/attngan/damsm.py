@@ -131,7 +131,6 @@ class DamsmModel(GuardedModel):
         return self.track({"loss": total, **figures}, is_sound)
 
 
-@tf.keras.utils.register_keras_serializable(package="rgan_tf")
 class FallingRate(tf.keras.optimizers.schedules.LearningRateSchedule):
     """A rate that loses a fiftieth with every epoch, down to a tenth.
 

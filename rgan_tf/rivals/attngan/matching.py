@@ -7,7 +7,6 @@ sentences, captions about as many words each. `averages` takes the mean instead.
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -100,29 +99,6 @@ def matching_losses(
         rows, columns = _cross_entropies(scores, same)
         losses |= {f"{kind}_rows": rows, f"{kind}_columns": columns}
     return losses
-
-
-def maps_of(text: Text, regions: tf.Tensor) -> tf.Tensor:
-    """Where each word of a text looks in its own image, to show it.
-
-    Args:
-      text: B texts.
-      regions: [B, R, D] float32, of square maps.
-
-    Returns:
-      [B, W, h, h] float32, R = h²; sums to 1 over the cells, 0 for padding.
-    """
-
-    def of_row(row):
-        words, mask, cells = row
-        return attend(words[tf.newaxis], mask[tf.newaxis], cells[tf.newaxis]).attention[0, 0]
-
-    attention = tf.map_fn(
-        of_row, (text.words, text.mask, regions), fn_output_signature=tf.float32
-    )  # [B, W, R]
-    attention = tf.where(text.mask[..., tf.newaxis], attention, 0.0)  # [B, W, R]
-    side = math.isqrt(regions.shape[1])
-    return tf.reshape(attention, [-1, tf.shape(attention)[1], side, side])  # [B, W, h, h]
 
 
 def cosine(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 from types import SimpleNamespace
 
-from rgan_tf.config import Config
+import pytest
+
+from rgan_tf.config import Config, config_from_dict
+from rgan_tf.registered_names import RIVALS
 from training.bench import step_flops
 from training.compare.budget import steps_of_equal_cost
 from training.compare.entries import entries_of
@@ -21,22 +24,37 @@ def test_a_rival_of_half_the_cost_has_twice_the_steps(monkeypatch, tmp_path):
     monkeypatch.setattr(step_flops, "training_gflop", gflop)
     data, path = SimpleNamespace(fingerprint="f"), tmp_path / "out" / "counts.json"
 
-    def steps(*overrides, remembered=path):
+    def steps(*overrides, writes=True):
         systems = ["retrievegan", "sg2im", "layout2im", "graph_nearest", "pasted_canvas"]
         return steps_of_equal_cost(
-            "procedural_64", list(overrides), systems, data, remembered, weights_dir=None
+            "procedural_64", list(overrides), systems, data, path, writes=writes, weights_dir=None
         )
 
     assert steps("training.steps=200") == {"sg2im": 400, "layout2im": 250}
     assert counted == ["retrievegan", "sg2im", "layout2im"]
     # Another length costs as much a step, and what is counted stays counted.
+    assert steps("training.steps=1", writes=False) == {"sg2im": 2, "layout2im": 1}
     assert steps("training.steps=300") == {"sg2im": 600, "layout2im": 375}
     assert len(counted) == 3 and len(json.loads(path.read_text())) == 3
     steps("training.batch_size=4")
     assert len(counted) == 6
     before = path.read_bytes()
-    steps("training.batch_size=2", remembered=None)
-    assert path.read_bytes() == before
+    steps("training.batch_size=2", writes=False)
+    assert len(counted) == 9
+    steps("training.steps=7", writes=False)  # reads what is there
+    assert len(counted) == 9 and path.read_bytes() == before
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("system", RIVALS)
+def test_operations_of_a_rivals_step_are_counted(system, tiny_settings, tiny_world):
+    def gflop(rows):
+        settings = tiny_settings["training"] | {"system": system, "batch_size": rows}
+        config = config_from_dict(tiny_settings | {"training": settings})
+        return step_flops.training_gflop(config, tiny_world, weights_dir=None)
+
+    few, many = gflop(2), gflop(4)
+    assert 0 < few < many < 2.2 * few
 
 
 def test_an_entry_has_the_steps_of_its_system():

@@ -65,6 +65,8 @@ def test_the_tries_of_learning_rates_are_runs_as_well(dry_run, tmp_path):
     assert steps == [0, 2, 2, 2, 2, 3, 3]
     assert not (tmp_path / "out").exists()
     assert "--search-rates 2" in dry_run("--search-rates", 2, code=2)[1]
+    _, said = dry_run("--systems", "layout2im", "pasted_canvas", *words, code=2)
+    assert "add retrievegan to --systems" in said
 
 
 def test_what_is_done_is_not_counted_and_gives_the_rate(dry_run, copied, tmp_path):

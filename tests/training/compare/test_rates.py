@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
+
 import pytest
 
 from rgan_tf.config import Config
-from rgan_tf.errors import BadInput
+from rgan_tf.errors import BadInput, Diverged
 from training.compare.entries import entries_of
 from training.compare.rates import check_factors, rates_table, search, short_runs
+from training.compare.steps import Steps
 
 SYSTEMS = ["retrievegan", "layout2im", "pasted_canvas"]
 
@@ -79,9 +83,53 @@ def test_a_system_that_always_diverges_is_an_error(entries, tries):
         search(entries, tries, lambda entry: {})
 
 
-@pytest.mark.parametrize("factors", [[1.0], [1.0, 1.0], [0.0, 1.0], [-1.0, 2.0]])
+@pytest.mark.parametrize(
+    "factors",
+    [
+        [1.0],
+        [1.0, 1.0],
+        [1.0, 1.0000001],
+        [0.0, 1.0],
+        [-1.0, 2.0],
+        [1.0, math.nan],
+        [1.0, math.inf],
+    ],
+)
 def test_factors_that_are_no_search_are_refused(factors):
     with pytest.raises(BadInput, match="--search-rates"):
         check_factors(factors, 5)
     with pytest.raises(BadInput, match="--search-steps"):
         check_factors([1.0, 2.0], 0)
+
+
+def test_a_run_that_diverged_is_not_tried_again(monkeypatch, tmp_path, tries):
+    """It would be tried with other random numbers, and another factor might win."""
+    steps, trained = Steps(tmp_path, "data", ["a=b"], weights_dir=None, count=1), []
+    diverges = {"layout2im-rate_2.5"}
+
+    def train(entry):
+        trained.append(entry.name)
+        if entry.name in diverges:
+            raise Diverged("the loss is not finite")
+
+    monkeypatch.setattr(steps, "train", train)
+    monkeypatch.setattr(steps, "_train_base", lambda entry: None)
+    slow, fast = tries["layout2im"].values()
+    (tmp_path / "runs" / "search").mkdir(parents=True)
+    assert [steps.survives(each) for each in (slow, fast, fast, slow)] == [True, False, False, True]
+    assert trained == [slow.name, fast.name, slow.name]
+    diverges.clear()  # with other settings it is another run
+    other = dataclasses.replace(fast, settings=(*fast.settings, "training.seed=1"))
+    assert steps.survives(other)
+
+
+def test_first_stages_that_diverge_are_no_try(monkeypatch, tmp_path, tries):
+    steps = Steps(tmp_path, "data", [], weights_dir=None, count=1)
+
+    def train(entry):
+        assert entry.run == "first_stages"
+        raise Diverged("stage sg2im")
+
+    monkeypatch.setattr(steps, "_train", train)
+    with pytest.raises(Diverged, match="stage sg2im"):
+        steps.survives(tries["layout2im"][1.0])
