@@ -18,7 +18,6 @@ from rgan_tf.model.flops import count_flops
 from rgan_tf.retrieval.candidates import CandidateTable
 from rgan_tf.retrieval.patches import own_crops
 from rgan_tf.rivals.pastegan.candidates import NearestPatches
-from rgan_tf.rivals.pastegan.discriminators import build_discriminators
 from rgan_tf.rivals.pastegan.flow import FlowNet, warp
 from rgan_tf.rivals.pastegan.matching import crop_matching_loss, not_taught
 from rgan_tf.rivals.pastegan.networks import PasteganRival
@@ -26,6 +25,7 @@ from rgan_tf.rivals.pastegan.published import PublishedCropEncoder, PublishedFus
 from rgan_tf.rivals.pastegan.scaled import WarpingRefinerLayer
 from rgan_tf.rivals.pastegan.selector import draw_position, pick_at_test, pick_in_training
 from rgan_tf.rivals.pastegan.sizes import PUBLIC, SCALED, Sizes
+from rgan_tf.rivals.sg2im.discriminators import build_discriminators
 from rgan_tf.seeds import Purpose
 
 TINY_PUBLISHED = Sizes(

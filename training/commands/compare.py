@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from training.compare.entries import ABLATION, PARTS, SYSTEMS
+from training.compare.entries import ABLATION, BUDGETS, PARTS, SYSTEMS
 from training.evaluation.names import own_retrievers
 
 _ABLATIONS = {"losses": ABLATION, "parts": PARTS}
@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--budget",
         default="steps",
-        choices=("steps", "flops"),
+        choices=BUDGETS,
         help="steps: all have as many joint steps (default); flops: the rivals have as many as "
         "cost RetrieveGAN's operations",
     )

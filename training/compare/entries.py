@@ -42,6 +42,9 @@ _PARTS: dict[str, tuple[str, ...]] = {
 PARTS = tuple(_PARTS)
 """RetrieveGAN without one of the parts that this project adds to the paper, each by itself."""
 
+BUDGETS = ("steps", "flops")
+"""What is equal for all rows: joint steps, or the operations of all of them."""
+
 SEES_THE_TRUTH = ("oracle_patches",)
 """Systems that get what users do not have: bounds, not rivals."""
 

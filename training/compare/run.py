@@ -16,7 +16,7 @@ from rgan_tf.storage.files import write_bytes_atomic, write_json_atomic
 from rgan_tf.storage.image import encode_png
 from training.api import check_data_fits
 from training.compare.budget import steps_of_equal_cost
-from training.compare.entries import SYSTEMS, Entry, entries_of
+from training.compare.entries import BUDGETS, SYSTEMS, Entry, entries_of
 from training.compare.group_table import group_tables
 from training.compare.picture import comparison_picture
 from training.compare.plan import plan, plan_lines
@@ -26,8 +26,6 @@ from training.compare.table import markdown, rows_of
 from training.configuration import named_config
 from training.evaluation.inputs import check_resamples, check_seed, check_split
 from training.evaluation.names import own_retrievers
-
-BUDGETS = ("steps", "flops")
 
 
 def compare(

@@ -14,12 +14,12 @@ from rgan_tf.model.judgement import Judge, discriminator_terms, generator_terms
 from rgan_tf.model.present import PresentObjects
 from rgan_tf.retrieval.patches import own_crops
 from rgan_tf.rivals.discriminators import RivalDiscriminators
-from rgan_tf.rivals.pastegan.discriminators import build_discriminators
 from rgan_tf.rivals.pastegan.matching import crop_matching_loss
 from rgan_tf.rivals.pastegan.networks import PasteganRival
 from rgan_tf.rivals.pastegan.selector import pick_in_training
 from rgan_tf.rivals.pastegan.sizes import SCALED, Sizes
 from rgan_tf.rivals.rival import FORM, RivalModel
+from rgan_tf.rivals.sg2im.discriminators import build_discriminators
 from rgan_tf.rivals.sg2im.model import squared_box_loss
 from rgan_tf.seeds import Purpose
 from rgan_tf.vocabulary import Vocabulary

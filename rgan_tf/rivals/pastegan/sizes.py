@@ -27,7 +27,7 @@ class Sizes:
         otherwise of both doublings.
       discriminator_channels: of both trunks.
       discriminator_hidden: of the object discriminator.
-      judged_size: of the crops that it judges, in px.
+      crop_size: of the crops that it judges, in px.
     """
 
     published: bool = True
@@ -45,7 +45,7 @@ class Sizes:
     decoder_channels: tuple[int, ...] = (1024, 512, 256, 128, 64)
     discriminator_channels: tuple[int, ...] = (64, 128, 256)
     discriminator_hidden: int = 1024
-    judged_size: int = 32
+    crop_size: int = 32
 
 
 PUBLIC = Sizes()

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import tensorflow as tf
 
 from rgan_tf.generator import blocks
 from rgan_tf.rivals.discriminators import RivalDiscriminators
 from rgan_tf.rivals.normalization import group_normalization
-from rgan_tf.rivals.sg2im.sizes import SCALED, Sizes
+from rgan_tf.rivals.sg2im.sizes import SCALED
 from rgan_tf.vocabulary import Vocabulary
 
 
@@ -82,8 +82,16 @@ class ObjectCritic(tf.keras.layers.Layer):
         )
 
 
+class DiscriminatorSizes(Protocol):
+    """What is read of the sizes of sg2im, or of PasteGAN, whose discriminators are these."""
+
+    discriminator_channels: tuple[int, ...]
+    discriminator_hidden: int
+    crop_size: int
+
+
 def build_discriminators(
-    vocabulary: Vocabulary, sizes: Sizes = SCALED, *, image_size: int = 64
+    vocabulary: Vocabulary, sizes: DiscriminatorSizes = SCALED, *, image_size: int = 64
 ) -> RivalDiscriminators:
     """Both discriminators, with all variables created."""
     return RivalDiscriminators(
