@@ -36,7 +36,7 @@ _WATCH = """() => {
 
 
 @contextlib.contextmanager
-def _served(model: str) -> Iterator[str]:
+def served(model: str) -> Iterator[str]:
     """The address of a studio over the model."""
     command = [sys.executable, "-c", "from rgan_tf.cli import console; console()"]
     process = subprocess.Popen(
@@ -103,7 +103,7 @@ def main() -> None:
     parser.add_argument("model")
     parser.add_argument("--drags", type=int, default=100)
     args = parser.parse_args()
-    with _served(args.model) as url, launched() as browser:
+    with served(args.model) as url, launched() as browser:
         studio = Studio(browser.new_context(viewport=DESKTOP), None).open(url)
         print(json.dumps(measure(studio, args.drags)))
 
