@@ -16,6 +16,8 @@ from rgan_tf.storage.files import read_json, write_bytes_atomic, write_json_atom
 from rgan_tf.vocabulary import Vocabulary
 
 STAGES = ("sg2im", "cooccurrence", "retrievegan")
+DAMSM = "damsm"
+"""AttnGAN's stage of its own, before the last one."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,6 +65,14 @@ class Run:
         """Identifies the weights of all stages."""
         parts = [self.stage_record(stage).get("weights_sha256", "") for stage in STAGES]
         return "-".join(part[:8] for part in parts)
+
+
+def stages_of(config: Config) -> dict[str, int]:
+    """Steps of each stage of a run, in the order of their training."""
+    steps = {STAGES[0]: config.sg2im.steps, STAGES[1]: config.cooccurrence.steps}
+    if config.training.system == "attngan":
+        steps[DAMSM] = config.attngan.damsm_steps
+    return {**steps, STAGES[2]: config.training.steps}
 
 
 def check_run_folder(folder: str | Path, config: Config, data) -> None:

@@ -104,7 +104,8 @@ def evaluate_rival_split(
 
     def draw(layout: str, batch: Batch) -> Drawn:
         boxes = batch["boxes"] if layout == "true" else None
-        return Drawn(*drawing(batch, boxes, row_seeds(batch, protocol.seed)))
+        drawn = drawing(batch, boxes, row_seeds(batch, protocol.seed))
+        return Drawn(drawn.images, drawn.boxes)
 
     systems = [
         System(name, layout, functools.partial(draw, layout)) for layout in ("predicted", "true")
