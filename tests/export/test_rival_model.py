@@ -159,16 +159,22 @@ def test_the_served_picture_is_that_of_the_rival_itself(system, rival_run, licen
     graph = {name: tf.constant(request[name]) for name in ("objects", "triples")}
     encoding = first.encoder(graph)
     if system in DRAWS_FROM_PATCHES:
-        # The nearest of the object's category, counted out by hand.
         features = served.bank.graph_features.numpy()
         queries = encoding.object_vectors[0].numpy().astype(np.float16).astype(np.float32)
-        ids = np.zeros([1, run.config.data.max_objects, 3], int)
-        valid = np.zeros(ids.shape, bool)
-        for place, category in enumerate(request["objects"][0]):
-            rows = np.flatnonzero((np.asarray(bank.category_ids) == category) & (category > 0))
-            far = np.linalg.norm(features[rows] - queries[place], axis=1)
-            found = rows[np.argsort(far, kind="stable")][:3]
-            ids[0, place, : len(found)], valid[0, place, : len(found)] = found, True
+        categories, objects = np.asarray(bank.category_ids), request["objects"][0]
+        refused = tf.constant(request["licences_refused"][0])
+        found = served.search.row_search()(tf.constant(queries), tf.constant(objects), refused)
+        ids = np.maximum(found.ids.numpy(), 0)[np.newaxis]  # [1, O, 3]
+        is_same = categories[ids[0]] == objects[:, np.newaxis]
+        valid = (found.valid.numpy() & is_same & (objects > 0)[:, np.newaxis])[np.newaxis]
+        for place, category in enumerate(objects[objects > 0]):  # counted out by hand
+            rows = np.flatnonzero(categories == category)
+            far = np.sort(np.linalg.norm(features[rows] - queries[place], axis=1))[:3]
+            assert valid[0, place].sum() == len(far)
+            taken = features[ids[0, place, : len(far)]]
+            np.testing.assert_allclose(
+                np.linalg.norm(taken - queries[place], axis=1), far, atol=1e-3
+            )
         crops = bank.crops_at(np.arange(len(bank)), run.config.data.crop_size)
         graph |= dict(zip(PATCHES, (tf.constant(crops[ids]), tf.constant(valid)), strict=True))
     boxes = first.predict_boxes(graph, encoding) if system == "layout2im" else None

@@ -13,6 +13,12 @@ from training.bench import step_flops
 from training.compare.entries import settings_of
 from training.configuration import named_config
 
+UNCOUNTED = (
+    "AttnGAN's encoders are trained besides (stage damsm); their operations are not counted, so "
+    "that this row has more in all."
+)
+"""What a reader has to know of the budget in operations."""
+
 
 def steps_of_equal_cost(
     name: str,
