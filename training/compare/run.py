@@ -64,7 +64,8 @@ def compare(
         steps; the best one by the kernel distance on val is taken. Empty: the config's rates.
       search_steps: of each try.
       weights_dir: folder with backbone weight files.
-      dry_run: only return what would be trained, and write nothing.
+      dry_run: only return what would be trained; writes nothing but, with budget "flops", the
+        counts of operations in OUT/step_gflop.json, as they take minutes.
 
     Returns:
       `table`, `picture` (paths) and `rows`; with `dry_run` the result of `plan`.
@@ -125,7 +126,6 @@ def compare(
                 systems,
                 opened,
                 out / "step_gflop.json",
-                writes=not dry_run,
                 weights_dir=weights_dir,
             )
     entries = entries_of(

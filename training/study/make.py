@@ -114,7 +114,7 @@ def _check_options(args: argparse.Namespace) -> None:
     if args.pictures:
         if args.systems is not None:
             raise BadInput("--pictures: are of the runs as they are; leave out --systems")
-        if args.other is None:
+        if args.other in (None, args.run):
             raise BadInput("--pictures: compares the pictures of two runs; name --other RUN")
         return
     if args.other is None and args.systems[0] == args.systems[1]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 
@@ -11,7 +12,7 @@ import tensorflow as tf
 
 from rgan_tf.config import config_from_dict, config_to_dict
 from rgan_tf.errors import BadInput
-from rgan_tf.model.networks import build_sg2im_networks
+from rgan_tf.model.networks import build_cooccurrence_embedding, build_sg2im_networks
 from rgan_tf.rivals.registry import rival_networks
 from rgan_tf.runs import create_run, open_run, save_weights
 from tests.training.study.reading import embedded, pixels, without_images
@@ -99,8 +100,6 @@ def test_retrievegan_beside_a_rival(make, rgan, rival_folder, trained_folder, tm
 def test_two_rivals_one_of_which_is_given_its_layout_and_one_its_patches(make, rival_folder):
     first, other = rival_folder("layout2im"), rival_folder("pastegan")
     run = open_run(str(other))
-    from rgan_tf.model.networks import build_cooccurrence_embedding
-
     embedding = build_cooccurrence_embedding(run.config, run.feature_size)
     save_weights(run, "cooccurrence", embedding, steps=0)
     out, made = make(first, "--pictures", "--other", other, scenes=2)
@@ -116,15 +115,13 @@ def test_what_cannot_be_compared_is_refused(make, rival_folder, trained_folder, 
         (trained_folder, ("--other", rival, "--systems", "learned", "learned"), "is of sg2im"),
         (trained_folder, ("--pictures",), "name --other RUN"),
         (trained_folder, ("--pictures", "--other", rival, "--systems", "learned", "random"), "--s"),
-        (trained_folder, ("--pictures", "--other", trained_folder), "drew the same pictures"),
+        (trained_folder, ("--pictures", "--other", trained_folder), "of two runs"),
     ):
         out, made = make(first, *words)
         assert made.code == 2 and reason in made.err and made.err.count("\n") == 1, made.err
         assert not out.exists()
     settings = config_to_dict(trained.config)
     settings["data"]["max_triples"] += 1
-    import dataclasses
-
     wider = dataclasses.replace(trained, config=config_from_dict(settings))
     with pytest.raises(BadInput, match="data.max_triples"):
         check_alike(trained, wider, ("A", "B"))
