@@ -38,7 +38,7 @@ from export.signatures import (
 )
 from export.signatures import VERSION as CONTRACT
 from rgan_tf.bank.licences import CODES
-from rgan_tf.errors import CorruptData
+from rgan_tf.errors import BadInput, CorruptData
 from rgan_tf.exported import (
     ADVICE,
     EXTRA,
@@ -137,7 +137,16 @@ class ModelFolder:
         return self._fields.outputs[endpoint]
 
     def inputs_of(self, endpoint: str) -> tuple[Field, ...]:
-        """Inputs of an endpoint of this model."""
+        """Inputs of an endpoint of this model.
+
+        Raises:
+          BadInput: if it has no such endpoint.
+        """
+        if endpoint not in self.endpoints:
+            raise BadInput(
+                f"{self.folder}: this model of {self.system} has no endpoint {endpoint}; it has "
+                f"{', '.join(self.endpoints)}"
+            )
         return self._fields.inputs[endpoint]
 
     @functools.cached_property

@@ -1,4 +1,7 @@
-"""`rgan export`: writes a run and a patch bank as a self-contained, versioned SavedModel."""
+"""`rgan export`: writes a run and a patch bank as a self-contained, versioned SavedModel.
+
+Of a rival it writes what the system has; one that draws from no patches needs no bank.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--run", required=True, help="run folder, or released:NAME")
     parser.add_argument("--out", required=True, help="model folder; gets a new version in it")
     parser.add_argument(
-        "--data", help="data folder whose training patches become the bank (that of the run)"
+        "--data",
+        help="data folder whose training patches become the bank (that of the run); of no use to a "
+        "system that draws from no patches",
     )
     parser.add_argument("--bank", help="bank made by rgan bank, instead of that of a data folder")
     parser.add_argument("--weights-dir", help="folder with backbone weight files")
