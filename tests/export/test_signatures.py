@@ -69,7 +69,7 @@ def without(description, part, key):
     "damage",
     [
         {"version": 2},
-        {"version": 6},
+        {"version": 7},
         {"sizes": {"objects": 8}},
         {"sizes": None},
         {"sizes": {**dataclasses.asdict(SIZES), "candidates": 0}},
