@@ -25,17 +25,20 @@ from typing import Any
 
 from export.signatures import (
     CANDIDATES,
-    OUTPUTS,
+    GENERATE,
+    RETRIEVEGAN,
+    Endpoints,
     Field,
     Sizes,
     describe,
+    endpoints_from_description,
     endpoints_of,
     scale_from_description,
     sizes_from_description,
 )
 from export.signatures import VERSION as CONTRACT
 from rgan_tf.bank.licences import CODES
-from rgan_tf.errors import CorruptData
+from rgan_tf.errors import BadInput, CorruptData
 from rgan_tf.exported import (
     ADVICE,
     EXTRA,
@@ -69,6 +72,8 @@ class ModelFolder:
       contract: version of its endpoints' contract.
       scale: what multiplies the distances of the selection step to give logits; None if its
         retriever has no such number, or the model is of an earlier version and does not tell.
+      system: what it is a model of, a value of `training.system`.
+      rival: the endpoints of another system than RetrieveGAN; None for RetrieveGAN.
     """
 
     folder: Path
@@ -78,6 +83,8 @@ class ModelFolder:
     manifest: dict[str, Any]
     contract: int = CONTRACT
     scale: float | None = None
+    system: str = RETRIEVEGAN
+    rival: Endpoints | None = None
 
     @property
     def version(self) -> str:
@@ -99,7 +106,21 @@ class ModelFolder:
     @property
     def endpoints(self) -> tuple[str, ...]:
         """Names of its endpoints; earlier versions have fewer."""
-        return endpoints_of(self.contract)
+        return tuple(self._fields.inputs)
+
+    @property
+    def _fields(self) -> Endpoints:
+        return self.rival or endpoints_of(self.contract)
+
+    @property
+    def reads_boxes(self) -> bool:
+        """Whether it draws in a layout, of which a request may give boxes."""
+        return any(field.name == "boxes" for field in self.inputs_of(GENERATE))
+
+    @property
+    def reads_patches(self) -> bool:
+        """Whether it draws from patches, of which a request may name some."""
+        return any(field.name == "patch_ids" for field in self.inputs_of(GENERATE))
 
     @property
     def has_candidates(self) -> bool:
@@ -113,7 +134,20 @@ class ModelFolder:
 
     def outputs_of(self, endpoint: str) -> tuple[Field, ...]:
         """Outputs of an endpoint of this model; earlier versions have fewer fields."""
-        return tuple(field for field in OUTPUTS[endpoint] if field.since <= self.contract)
+        return self._fields.outputs[endpoint]
+
+    def inputs_of(self, endpoint: str) -> tuple[Field, ...]:
+        """Inputs of an endpoint of this model.
+
+        Raises:
+          BadInput: if it has no such endpoint.
+        """
+        if endpoint not in self.endpoints:
+            raise BadInput(
+                f"{self.folder}: this model of {self.system} has no endpoint {endpoint}; it has "
+                f"{', '.join(self.endpoints)}"
+            )
+        return self._fields.inputs[endpoint]
 
     @functools.cached_property
     def provenance(self) -> list[dict[str, Any]]:
@@ -166,6 +200,7 @@ def _open(path: str | Path, needed: tuple[str, ...], below: str) -> ModelFolder:
         description = read_json(extra / "signature.json")
         source = str(extra / "signature.json")
         sizes = sizes_from_description(description, source)
+        system, endpoints = endpoints_from_description(description, source)
         return ModelFolder(
             folder=folder,
             vocabulary=manifest.read(f"{EXTRA}/vocabulary.json", Vocabulary.from_json),
@@ -174,6 +209,8 @@ def _open(path: str | Path, needed: tuple[str, ...], below: str) -> ModelFolder:
             manifest=manifest.content,
             contract=description["version"],
             scale=scale_from_description(description, source),
+            system=system,
+            rival=None if system == RETRIEVEGAN else endpoints,
         )
     except (AttributeError, KeyError, TypeError) as error:
         raise manifest.damaged("damaged") from error
@@ -189,6 +226,8 @@ def write_extra(
     config_yaml: str,
     provenance: Iterable[dict[str, Any]],
     origin: dict[str, Any],
+    system: str = RETRIEVEGAN,
+    endpoints: Endpoints | None = None,
 ) -> None:
     """Writes the rest of `assets.extra`, and last the manifest, which covers all files.
 
@@ -201,11 +240,14 @@ def write_extra(
       config_yaml: the resolved config.
       provenance: rows of the bank's table, by patch id, with boxes as [y0, x0, y1, x1].
       origin: further entries of the manifest.
+      system, endpoints: see `describe`.
     """
     extra = folder / EXTRA
     extra.mkdir(exist_ok=True)
     write_json_atomic(extra / "vocabulary.json", vocabulary.to_json())
-    write_json_atomic(extra / "signature.json", describe(sizes, scale))
+    write_json_atomic(
+        extra / "signature.json", describe(sizes, scale, system=system, endpoints=endpoints)
+    )
     write_json_atomic(extra / "licences.json", list(licences))
     write_bytes_atomic(extra / "config.yaml", config_yaml.encode("utf-8"))
     with open(extra / "provenance.jsonl", "w", encoding="utf-8") as file:

@@ -63,6 +63,8 @@ class PatchNotices:
     def add(self, description: dict[str, Any]) -> None:
         """Adds a sample as described by `export.result_folder.describe_sample`."""
         graph, objects = description["graph"], description["objects"]
+        if not self._model.reads_patches:
+            return
         for position, item in enumerate(objects):
             patch = item["patch"]
             if patch["id"] is not None and not item["category_found"]:
@@ -75,7 +77,7 @@ class PatchNotices:
                 categories = tuple(objects[place]["category"] for place in places)
                 same = SamePatch(graph, tuple(places), categories)
                 self._same[same] += 1
-                if description["repeats_allowed"] and self._model.avoids_repeats:
+                if description.get("repeats_allowed") and self._model.avoids_repeats:
                     self._allowed.add(same)  # the user has allowed it
 
     def result(self) -> dict[str, Any]:
@@ -124,7 +126,9 @@ class PatchNotices:
     def _line_of_same(self, same: SamePatch, samples: int) -> str:
         objects = ", ".join(map(str, same.objects))
         names = ", ".join(dict.fromkeys(same.categories))
-        if self._model.avoids_repeats:
+        if self._model.rival is not None:
+            why = f"{self._model.system} draws each object's patch by itself"
+        elif self._model.avoids_repeats:
             why = "none of their other candidates was free"
         else:
             why = "the model is of an earlier version and lets patches repeat; export it again"

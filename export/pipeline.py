@@ -15,7 +15,8 @@ from export.requests import Draw, Request, build_request, read_draws
 from export.result_folder import describe_sample, write_overview, write_sample
 from export.saved_model import build_served_model, export_run
 from export.saved_model_loading import answer_of, load_saved_model
-from export.signatures import DEFAULT_NAME, EXACT, INPUTS, MODES, SAMPLE
+from export.saved_rival import build_served_rival, check_bank_options, is_rival, needs_bank
+from export.signatures import DEFAULT_NAME, EXACT, MODES, SAMPLE
 from rgan_tf import released
 from rgan_tf.bank.licences import LicenceFilter
 from rgan_tf.bank.patch_bank import PatchBank
@@ -39,8 +40,10 @@ class Generation:
     Attributes:
       graph: what was drawn.
       images: [S, H, W, 3] uint8.
-      boxes: [S, N, 4] float32 [x0, y0, x1, y1], shares of the image, x to the right, y downwards.
-      crops: [S, N, h, w, 3] uint8, the patches as the generator saw them; 0 without a patch.
+      boxes: [S, N, 4] float32 [x0, y0, x1, y1], shares of the image, x to the right, y downwards;
+        None for a rival that draws in no layout.
+      crops: [S, N, h, w, 3] uint8, the patches as the generator saw them; 0 without a patch; None
+        for a rival that draws from none, as `patches`.
       patches: per sample and object a dict: `id` (row of the bank, None for an image of one's
         own), `category`, `source`, `image_id`, `box`, `licence`, `url`, `chosen_by` ("model" or
         "user"), `step` (when it was chosen), `distance`.
@@ -50,9 +53,9 @@ class Generation:
 
     graph: SceneGraph
     images: np.ndarray
-    boxes: np.ndarray
-    crops: np.ndarray
-    patches: list[list[dict[str, Any]]]
+    boxes: np.ndarray | None
+    crops: np.ndarray | None
+    patches: list[list[dict[str, Any]]] | None
     descriptions: list[dict[str, Any]]
     _parts: tuple = dataclasses.field(repr=False, default=())
 
@@ -121,6 +124,8 @@ class RetrieveGAN:
     ) -> RetrieveGAN:
         """A run folder, or `released:NAME`, with the patches of a bank.
 
+        A run whose `training.system` is a rival draws as that system; see docs/rivals.md.
+
         Args:
           run: as `rgan train` wrote it.
           bank: a bank or prepared data, whose training patches are then used, or the folder of
@@ -136,23 +141,37 @@ class RetrieveGAN:
         name = str(run)
         opened = open_run(name)
         check_learns_retrieval(opened, name)
-        patches = _open_bank(bank, opened, name)
-        check_bank_fits(opened, name, patches)
-        served, licences = build_served_model(opened, patches, weights_dir, retriever=retriever)
+        check_bank_options(opened, name, {"bank": bank})
+        patches = None
+        if needs_bank(opened):
+            patches = _open_bank(bank, opened, name)
+            check_bank_fits(opened, name, patches)
+        rival = None
+        if is_rival(opened):
+            if retriever is not None:
+                raise BadInput(f"run {name}: is of a rival, which takes no retriever")
+            served, licences = build_served_rival(opened, patches)
+            rival = served.endpoints
+        else:
+            served, licences = build_served_model(opened, patches, weights_dir, retriever=retriever)
         model = RunModel(
             folder=opened.folder,
             vocabulary=opened.vocabulary,
             sizes=served.sizes,
             licences=licences,
-            manifest={"weights": opened.fingerprint(), "bank": patches.fingerprint},
+            manifest={
+                "weights": opened.fingerprint(),
+                "bank": None if patches is None else patches.fingerprint,
+            },
             bank=patches,
+            system=opened.config.training.system,
+            rival=rival,
         )
         export = functools.partial(
             export_run, opened, patches, weights_dir=weights_dir, retriever=retriever
         )
-        return cls(
-            model, answer_of({endpoint: served.function(endpoint) for endpoint in INPUTS}), export
-        )
+        functions = {endpoint: served.function(endpoint) for endpoint in model.endpoints}
+        return cls(model, answer_of(functions), export)
 
     @classmethod
     def from_released(
@@ -237,9 +256,15 @@ class RetrieveGAN:
         return Generation(
             graph=parsed,
             images=np.stack([decode_image(reply["image_bytes"], "image") for reply in replies]),
-            boxes=np.stack([reply["boxes"][:count, [1, 0, 3, 2]] for reply in replies]),
-            crops=np.stack([self._crops(reply, count) for reply in replies]),
-            patches=[[item["patch"] for item in each["objects"]] for each in descriptions],
+            boxes=np.stack([reply["boxes"][:count, [1, 0, 3, 2]] for reply in replies])
+            if self._model.reads_boxes
+            else None,
+            crops=np.stack([self._crops(reply, count) for reply in replies])
+            if self._model.reads_patches
+            else None,
+            patches=[[item["patch"] for item in each["objects"]] for each in descriptions]
+            if self._model.reads_patches
+            else None,
             descriptions=descriptions,
             _parts=(request, draws, replies, self._model),
         )
@@ -282,7 +307,7 @@ class RunModel(ModelFolder):
     @functools.cached_property
     def provenance(self) -> list[dict[str, Any]]:
         """See `ModelFolder`."""
-        return [shown_row(row) for row in self.bank.rows]
+        return [] if self.bank is None else [shown_row(row) for row in self.bank.rows]
 
 
 def _open_bank(

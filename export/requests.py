@@ -33,25 +33,39 @@ class Draw:
     """How the patches of one row are retrieved.
 
     Attributes:
-      mode: one of the numbers of `export.signatures.MODES`.
+      mode: one of the numbers of `export.signatures.MODES`; None for a rival, which has a seed
+        alone.
       seed: of the draw; 0 if nothing is random.
       temperature: of the draw.
       repeats: whether objects may get the same patch while others are free; None for a model of an
         earlier version, which lets them and has no such option.
     """
 
-    mode: int = SAMPLE
+    mode: int | None = SAMPLE
     seed: int = 0
     temperature: float = 1.0
     repeats: bool | None = False
 
     def for_model(self, model: ModelFolder) -> Draw:
-        """The draw in terms of that model."""
+        """The draw in terms of that model.
+
+        Raises:
+          BadInput: if it is of a rival, and the draw asks for more than a seed.
+        """
+        if model.rival is not None:
+            if self != Draw(seed=self.seed):
+                raise BadInput(
+                    f"--model {model.folder}: is of {model.system}, which draws by its seed alone; "
+                    "leave out mode, temperature and allow-repeats"
+                )
+            return dataclasses.replace(self, mode=None)
         return self if model.avoids_repeats else dataclasses.replace(self, repeats=None)
 
     @property
     def fields(self) -> dict[str, np.ndarray]:
         """Its values by field name."""
+        if self.mode is None:
+            return {"seed": np.int32(self.seed)}
         return {
             "mode": np.int32(self.mode + (WITH_REPEATS if self.repeats else 0)),
             "seed": np.int32(self.seed),
@@ -60,6 +74,8 @@ class Draw:
 
     def describe(self) -> dict[str, Any]:
         """As JSON; seed and temperature are null if nothing is random."""
+        if self.mode is None:
+            return {"seed": self.seed}
         is_drawn = self.mode == SAMPLE
         return {
             "mode": MODES[self.mode],
@@ -195,6 +211,7 @@ def build_request(
         graph, model.vocabulary, sizes.objects, sizes.triples, source, model.folder
     )
     paths = fields.pop("patch_paths")
+    _check_has(model, fields, paths, licences, source, option)
     for position, patch_id in enumerate(fields["patch_ids"]):
         if patch_id >= sizes.patches:
             raise BadInput(
@@ -204,7 +221,11 @@ def build_request(
         if patch_id >= 0:
             where = f"{source}: patches[{position}]"
             _check_licence(model.provenance[patch_id], licences, where, option)
-    fields["licences_refused"] = refused_licences(licences, model, option)
+    if model.reads_patches:
+        fields["licences_refused"] = refused_licences(licences, model, option)
+    if model.rival is not None:
+        has = {field.name for field in model.inputs_of(GENERATE)}
+        fields = {name: value for name, value in fields.items() if name in has}
     own = {
         position: resize_image(read_image(folder / path), sizes.own_patch)
         for position, path in enumerate(paths)
@@ -237,6 +258,33 @@ def own_fields(own: Mapping[int, np.ndarray], model: ModelFolder) -> dict[str, n
     for position, image in own.items():
         own_patches[position], own_given[position] = image, True
     return {"own_patches": own_patches, "own_given": own_given}
+
+
+def _check_has(
+    model: ModelFolder,
+    fields: Mapping[str, np.ndarray],
+    paths: list[str | None],
+    licences: LicenceFilter,
+    source: str,
+    option: str,
+) -> None:
+    """Refuses what the system of a model lacks."""
+    if not model.reads_boxes and fields["boxes_given"].any():
+        raise BadInput(
+            f"{source}: boxes: this model is of {model.system}, which draws in no layout; leave "
+            "them out"
+        )
+    if not model.reads_patches:
+        draws = f"this model is of {model.system}, which draws from no patches"
+        if licences.codes is not None:
+            raise BadInput(f"{option} {licences}: {draws}; leave it out")
+        if (fields["patch_ids"] >= 0).any() or any(path is not None for path in paths):
+            raise BadInput(f"{source}: patches: {draws}; leave them out")
+    if model.rival is not None and any(path is not None for path in paths):
+        raise BadInput(
+            f"{source}: patches: this model is of {model.system} and takes no images of your own; "
+            "name a patch of its bank by number"
+        )
 
 
 def _check_licence(patch: dict[str, Any], licences: LicenceFilter, where: str, option: str) -> None:

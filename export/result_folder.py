@@ -15,6 +15,7 @@ from export.requests import MODEL, USER, Draw, Request
 from export.sample_graph import object_labels
 from export.signatures import NO_SCORE
 from rgan_tf.pictures import comparison_grid, draw_layout, patch_sheet
+from rgan_tf.scene_graph import SceneGraph
 from rgan_tf.storage.files import write_json_atomic
 from rgan_tf.storage.image import decode_image, encode_png, grid
 
@@ -30,13 +31,14 @@ class Sample:
 
     Attributes:
       image_name: file name of the image.
-      layout, patches, image: uint8 [h, w, 3].
+      layout, patches: uint8 [h, w, 3]; None for a system without.
+      image: uint8 [h, w, 3].
       description: from `describe_sample`.
     """
 
     image_name: str
-    layout: np.ndarray
-    patches: np.ndarray
+    layout: np.ndarray | None
+    patches: np.ndarray | None
     image: np.ndarray
     description: dict[str, Any]
 
@@ -49,7 +51,7 @@ def write_sample(
     draw: Draw,
     model: ModelFolder,
 ) -> Sample:
-    """Writes image, layout, patches and JSON of one sample.
+    """Writes image, layout, patches and JSON of one sample; of a rival what its system has.
 
     Args:
       folder: an existing folder.
@@ -62,21 +64,25 @@ def write_sample(
     name = f"sample-{number:04d}"
     graph = request.graph
     count = len(graph.objects)
-    boxes = reply["boxes"][:count]
     labels = object_labels(graph.objects)  # as used by --keep and --redraw
-    layout = draw_layout(graph.objects, boxes, _LAYOUT_SIDE, graph.relationships, labels)
-    crops = _read_crops(reply["patch_crops_bytes"][:count], model.sizes.crop)
+    layout = patches = None
     description = describe_sample(request, reply, draw, model)
     for position, file_name in _write_own_patches(folder, name, request).items():
         description["objects"][position]["patch"]["file"] = file_name
-    captions = [_caption(item) for item in description["objects"]]
     (folder / f"{name}.png").write_bytes(reply["image_bytes"])
-    (folder / f"{name}-layout.png").write_bytes(encode_png(layout))
-    sheet = patch_sheet(crops, labels, captions, categories=graph.objects)
-    (folder / f"{name}-patches.png").write_bytes(encode_png(sheet))
+    if "boxes" in reply:
+        boxes = reply["boxes"][:count]
+        layout = draw_layout(graph.objects, boxes, _LAYOUT_SIDE, graph.relationships, labels)
+        (folder / f"{name}-layout.png").write_bytes(encode_png(layout))
+    if "patch_crops_bytes" in reply:
+        crops = _read_crops(reply["patch_crops_bytes"][:count], model.sizes.crop)
+        captions = [_caption(item) for item in description["objects"]]
+        sheet = patch_sheet(crops, labels, captions, categories=graph.objects)
+        (folder / f"{name}-patches.png").write_bytes(encode_png(sheet))
+        patches = _square_grid(crops)
     write_json_atomic(folder / f"{name}.json", {"image": f"{name}.png", **description})
     image = decode_image(reply["image_bytes"], f"{name}.png")
-    return Sample(f"{name}.png", layout, _square_grid(crops), image, description)
+    return Sample(f"{name}.png", layout, patches, image, description)
 
 
 def describe_sample(
@@ -85,15 +91,44 @@ def describe_sample(
     """Describes a sample: graph, draw, and per object its box and its patch.
 
     `category_found` says whether the patch has the object's category; the user's own patches count
-    as such. `same_patch_as` has the positions of other objects with the same patch.
+    as such. `same_patch_as` has the positions of other objects with the same patch. A rival without
+    layout or patches has objects without `box` or `patch`.
     """
     graph = request.graph
-    patch_ids = [int(patch) for patch in reply["patch_ids"][: len(graph.objects)]]
-    order = [int(position) for position in reply["order"] if position >= 0]
-    objects = []
-    for position, category in enumerate(graph.objects):
+    objects: list[dict[str, Any]] = [{"category": category} for category in graph.objects]
+    if "boxes" in reply:
+        _describe_boxes(objects, graph, reply)
+    if "patch_ids" in reply:
+        _describe_patches(objects, graph, reply, model)
+    return {
+        "graph": request.index,
+        **({} if model.rival is None else {"system": model.system}),
+        **draw.describe(),
+        "model_version": model.version,
+        "model_weights": model.manifest.get("weights"),
+        "objects": objects,
+        "relationships": [list(relationship) for relationship in graph.relationships],
+        **_describe_edit(request),
+    }
+
+
+def _describe_boxes(
+    objects: list[dict[str, Any]], graph: SceneGraph, reply: dict[str, Any]
+) -> None:
+    for position, item in enumerate(objects):
         # The shortest numbers that round to these float32s: kept boxes give the same picture.
         y0, x0, y1, x1 = (float(str(np.float32(edge))) for edge in reply["boxes"][position])
+        item["box"] = [x0, y0, x1, y1]
+        item["box_given"] = graph.boxes[position] is not None
+
+
+def _describe_patches(
+    objects: list[dict[str, Any]], graph: SceneGraph, reply: dict[str, Any], model: ModelFolder
+) -> None:
+    patch_ids = [int(patch) for patch in reply["patch_ids"][: len(graph.objects)]]
+    order = [int(position) for position in reply.get("order", ()) if position >= 0]
+    for position, item in enumerate(objects):
+        category = item["category"]
         patch_id = patch_ids[position]
         score = float(reply["patch_scores"][position])
         if patch_id >= 0:
@@ -105,29 +140,13 @@ def describe_sample(
         patch["chosen_by"] = MODEL if graph.patches[position] is None else USER
         patch["step"] = order.index(position) if position in order else None
         patch["distance"] = None if score == NO_SCORE else round(score, _DIGITS)
-        objects.append(
-            {
-                "category": category,
-                "box": [x0, y0, x1, y1],
-                "box_given": graph.boxes[position] is not None,
-                "category_found": category_found,
-                "same_patch_as": [
-                    other
-                    for other, taken in enumerate(patch_ids)
-                    if taken == patch_id >= 0 and other != position
-                ],
-                "patch": patch,
-            }
-        )
-    return {
-        "graph": request.index,
-        **draw.describe(),
-        "model_version": model.version,
-        "model_weights": model.manifest.get("weights"),
-        "objects": objects,
-        "relationships": [list(relationship) for relationship in graph.relationships],
-        **_describe_edit(request),
-    }
+        item["category_found"] = category_found
+        item["same_patch_as"] = [
+            other
+            for other, taken in enumerate(patch_ids)
+            if taken == patch_id >= 0 and other != position
+        ]
+        item["patch"] = patch
 
 
 def write_overview(folder: Path, samples: list[Sample]) -> None:
@@ -136,6 +155,7 @@ def write_overview(folder: Path, samples: list[Sample]) -> None:
     columns = [
         (title, [getattr(sample, title) for sample in shown])
         for title in ("layout", "patches", "image")
+        if getattr(shown[0], title) is not None
     ]
     picture = comparison_grid(columns, cell=_OVERVIEW_CELL)
     (folder / "overview.png").write_bytes(encode_png(picture))

@@ -25,14 +25,17 @@ from export.publishing.serving_files import (
     write_serving_files,
 )
 from export.publishing.warmup import write_warmup
+from export.saved_rival import build_served_rival, is_rival
 from export.served.model import ServedModel
+from export.served.rival import ServedRival
 from export.signatures import (
     DEFAULT_NAME,
     EXACT,
-    INPUTS,
-    OUTPUTS,
     PATCHES,
+    VERSION,
+    Endpoints,
     Sizes,
+    endpoints_of,
     example_request,
 )
 from rgan_tf.backbones import load_backbone
@@ -49,7 +52,7 @@ from rgan_tf.retrieval.index.in_graph import build_served_search
 from rgan_tf.retrieval.patch_library import embed_bank
 from rgan_tf.retrieval.registry import retriever_for
 from rgan_tf.retrieval.retriever import Retriever
-from rgan_tf.runs import STAGES, Run, load_weights
+from rgan_tf.runs import Run, load_weights, stages_of
 from rgan_tf.storage.files import write_bytes_atomic
 
 _CHECK_TIMEOUT_S = 900
@@ -60,7 +63,7 @@ _PIXEL_TOLERANCE = 1  # of 255; another process may sum in another order
 
 def export_run(
     run: Run,
-    bank: PatchBank,
+    bank: PatchBank | None,
     out: str | Path,
     *,
     index: str = EXACT,
@@ -72,7 +75,7 @@ def export_run(
 
     Args:
       run: an opened run that learned to retrieve.
-      bank: an opened bank that fits it.
+      bank: an opened bank that fits it; None for a rival that draws from no patches.
       out: model folder; gets a new version in it.
       index: one of `export.signatures.INDICES`: how the model searches its bank.
       name: of the model for clients, in the server's files.
@@ -88,12 +91,18 @@ def export_run(
     check_name(name)
     check_destination(out)
     check_serving_folder(out)
-    served, licences = build_served_model(run, bank, weights_dir, index, retriever)
+    served: ServedModel | ServedRival
+    if is_rival(run):
+        served, licences = build_served_rival(run, bank, index)
+    else:
+        served, licences = build_served_model(run, bank, weights_dir, index, retriever)
+    endpoints = served.endpoints if is_rival(run) else None
+    packages = served.search.packages if bank is not None else ()
     archive = served.archive()
     version = publish(
         out,
         lambda folder: write_version(folder, archive, served, licences, run, bank),
-        lambda folder: check_fresh(folder, archive, served.sizes, allow=served.search.packages),
+        lambda folder: check_fresh(folder, archive, served.sizes, packages, endpoints),
     )
     # The stock image lacks ScaNN's operations: its files would start a server that fails.
     serving = write_serving_files(out, name) if index == EXACT else None
@@ -101,7 +110,8 @@ def export_run(
     return {
         "version": int(version.name),
         "path": str(version),
-        "index": index,
+        "system": run.config.training.system,
+        "index": None if bank is None else index,
         "serving": serving,
         "patches": served.sizes.patches,
         "megabytes": round(total / 1e6, 1),
@@ -185,24 +195,40 @@ def build_served_model(
 
 
 def write_version(folder: Path, archive, served, licences: tuple[str, ...], run, bank) -> None:
-    """Writes the SavedModel and the files that accompany it."""
+    """Writes the SavedModel and the files that accompany it.
+
+    Args:
+      folder: of the version.
+      archive: the endpoints.
+      served: `ServedModel` or `ServedRival`.
+      licences: codes of the patches.
+      run: what it was made from.
+      bank: its patches; None for a rival without.
+    """
+    endpoints = served.endpoints if is_rival(run) else None
     with contextlib.redirect_stdout(io.StringIO()):  # pages of resource handles
         archive.write_out(str(folder))
-    write_warmup(folder, served.sizes)
-    search = served.search.describe()
+    write_warmup(folder, served.sizes, (endpoints or endpoints_of(VERSION)).inputs)
+    search = {} if bank is None else served.search.describe()
+    rows = [] if bank is None else bank.rows
+    fingerprint = None if bank is None else bank.fingerprint
     card = model_card(
         config_name=run.config.name,
         sizes=served.sizes,
         vocabulary=run.vocabulary,
         weights=run.fingerprint(),
         steps={
-            stage: run.stage_record(stage)["steps"] for stage in STAGES if run.stage_record(stage)
+            stage: run.stage_record(stage)["steps"]
+            for stage in stages_of(run.config)
+            if run.stage_record(stage)
         },
         data_fingerprint=run.data_fingerprint,
-        bank_fingerprint=bank.fingerprint,
-        patch_licences=(row.get("licence") or "" for row in bank.rows),
-        index=search["index"],
+        bank_fingerprint=fingerprint,
+        patch_licences=(row.get("licence") or "" for row in rows),
+        index=search.get("index"),
         metrics=read_newest_metrics(run.folder),
+        system=run.config.training.system,
+        endpoints=endpoints,
     )
     write_bytes_atomic(folder / EXTRA / MODEL_CARD_FILE, card.encode("utf-8"))
     write_extra(
@@ -212,17 +238,25 @@ def write_version(folder: Path, archive, served, licences: tuple[str, ...], run,
         scale=served.scale,
         licences=licences,
         config_yaml=config_to_yaml(run.config),
-        provenance=bank.rows,
+        provenance=rows,
+        system=run.config.training.system,
+        endpoints=endpoints,
         origin={
             "config": run.config.name,
             "weights": run.fingerprint(),
-            "bank": bank.fingerprint,
+            "bank": fingerprint,
             **search,
         },
     )
 
 
-def check_fresh(folder: Path, archive, sizes, allow: tuple[str, ...] = ()) -> None:
+def check_fresh(
+    folder: Path,
+    archive,
+    sizes,
+    allow: tuple[str, ...] = (),
+    endpoints: Endpoints | None = None,
+) -> None:
     """Loads the version in another process with TensorFlow alone and compares its answers.
 
     Args:
@@ -230,15 +264,18 @@ def check_fresh(folder: Path, archive, sizes, allow: tuple[str, ...] = ()) -> No
       archive: the endpoints in this process.
       sizes: of the model.
       allow: further packages that the other process may import, and imports before loading.
+      endpoints: of a rival; None takes RetrieveGAN's.
 
     Raises:
       CheckFailed: if it fails or its answers differ from those of this process.
       BadInput: if that process was killed.
     """
+    checked = endpoints or endpoints_of(VERSION)
+    inputs, outputs = checked.inputs, checked.outputs
     requests = {
         f"{endpoint}/{field}": value
-        for endpoint, batch in zip(INPUTS, _CHECK_BATCHES, strict=True)
-        for field, value in example_request(endpoint, sizes, batch).items()
+        for endpoint, batch in zip(inputs, _CHECK_BATCHES, strict=False)
+        for field, value in example_request(endpoint, sizes, batch, inputs[endpoint]).items()
     }
     with tempfile.TemporaryDirectory() as scratch:
         paths = [str(Path(scratch) / name) for name in ("requests.npz", "replies.npz")]
@@ -270,16 +307,16 @@ def check_fresh(folder: Path, archive, sizes, allow: tuple[str, ...] = ()) -> No
         with np.load(paths[1], allow_pickle=False) as arrays:
             replies = {name: arrays[name] for name in arrays.files}
 
-    for endpoint in INPUTS:
+    for endpoint in inputs:
         request = {
             name.split("/")[1]: value
             for name, value in requests.items()
             if name.startswith(f"{endpoint}/")
         }
         expected = getattr(archive, endpoint)(
-            *(tf.constant(request[field.name]) for field in INPUTS[endpoint])
+            *(tf.constant(request[field.name]) for field in inputs[endpoint])
         )
-        names = {field.name for field in OUTPUTS[endpoint]}
+        names = {field.name for field in outputs[endpoint]}
         for name in names.intersection(_IDS):
             if not np.array_equal(replies[f"{endpoint}/{name}"], expected[name].numpy()):
                 raise CheckFailed(f"{endpoint} retrieves other patches there")

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -46,9 +47,12 @@ MAX_BATCH = ALLOWED_BATCHES[-1]  # rows per request that a server should allow
 VERSION = 5
 # 3 has no modes with repeats (its modes let them), no patch_categories; 3 and 4 have no
 # candidates, patches, neighbours and do not tell the scale.
-_READABLE = (3, 4, VERSION)
+RIVAL_VERSION = 6
+# Of a model of another system than RetrieveGAN, which it names; see `rival_endpoints`.
+_READABLE = (3, 4, VERSION, RIVAL_VERSION)
 _INTRODUCED = {CANDIDATES: 5, PATCHES: 5, NEIGHBOURS: 5}  # endpoint -> version; others: 3
 DEFAULT_NAME = "retrievegan"  # of a model at a server
+RETRIEVEGAN = "retrievegan"  # the system that a model without another one's name is of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,6 +77,8 @@ class Field:
 @dataclasses.dataclass(frozen=True)
 class Sizes:
     """Values of the dimension names of a model, and its numbers of ids.
+
+    Those of what a rival lacks are 0.
 
     Attributes:
       objects: O, objects per graph.
@@ -264,19 +270,64 @@ OUTPUTS = {
 }
 
 
-def endpoints_of(contract: int) -> tuple[str, ...]:
-    """The endpoints of a model of that version of the contract, in the order of `INPUTS`."""
-    return tuple(name for name in INPUTS if _INTRODUCED.get(name, 3) <= contract)
+@dataclasses.dataclass(frozen=True)
+class Endpoints:
+    """The fields of the endpoints of one model; a name stands in both or in none.
+
+    Attributes:
+      inputs, outputs: endpoint -> fields.
+    """
+
+    inputs: dict[str, tuple[Field, ...]]
+    outputs: dict[str, tuple[Field, ...]]
 
 
-def describe(sizes: Sizes, scale: float | None = None) -> dict[str, Any]:
+def endpoints_of(contract: int) -> Endpoints:
+    """Those of RetrieveGAN in that version of the contract, in the order of `INPUTS`."""
+    names = [name for name in INPUTS if _INTRODUCED.get(name, 3) <= contract]
+    return Endpoints(
+        {name: INPUTS[name] for name in names},
+        {name: tuple(f for f in OUTPUTS[name] if f.since <= contract) for name in names},
+    )
+
+
+def rival_endpoints(*, reads_boxes: bool, reads_patches: bool) -> Endpoints:
+    """Those of a rival: one, with the fields of `serving_default` that the system has.
+
+    Args:
+      reads_boxes: whether it draws in a layout.
+      reads_patches: whether it draws from patches of the bank.
+    """
+    absent = {"mode", "temperature", "order"}  # a rival has a seed alone
+    if not reads_boxes:
+        absent |= {field.name for field in (*GRAPH_INPUTS[2:], BOXES_OUTPUT)}
+    if not reads_patches:
+        absent |= {field.name for field in (PATCH_IDS_INPUT, LICENCES_INPUT)}
+        absent |= {field.name for field in RETRIEVE_OUTPUTS if field.name.startswith("patch_")}
+    return Endpoints(
+        {GENERATE: tuple(field for field in RETRIEVE_INPUTS if field.name not in absent)},
+        {GENERATE: tuple(field for field in GENERATE_OUTPUTS if field.name not in absent)},
+    )
+
+
+def describe(
+    sizes: Sizes,
+    scale: float | None = None,
+    *,
+    system: str = RETRIEVEGAN,
+    endpoints: Endpoints | None = None,
+) -> dict[str, Any]:
     """The contract of one model as JSON: sizes, limits, endpoints with all fields.
 
     Args:
       sizes: of the model.
       scale: what multiplies the distances of the selection step to give logits; None if its
         retriever has no such number.
+      system: value of `training.system`.
+      endpoints: of a rival; None takes RetrieveGAN's.
     """
+    is_ours = endpoints is None
+    endpoints = endpoints or endpoints_of(VERSION)
 
     def fields(table: tuple[Field, ...]) -> list[dict[str, Any]]:
         return [
@@ -290,7 +341,8 @@ def describe(sizes: Sizes, scale: float | None = None) -> dict[str, Any]:
         ]
 
     return {
-        "version": VERSION,
+        "version": VERSION if is_ours else RIVAL_VERSION,
+        **({} if is_ours else {"system": system}),
         "sizes": dataclasses.asdict(sizes),
         "scale": scale,
         "limits": {
@@ -299,14 +351,33 @@ def describe(sizes: Sizes, scale: float | None = None) -> dict[str, Any]:
             "relationships": min(sizes.triples, MAX_RELATIONSHIPS),
             "graph_bytes": MAX_FILE_BYTES,
             "seed": MAX_SEED,
-            "temperature": MAX_TEMPERATURE,
+            **({"temperature": MAX_TEMPERATURE} if is_ours else {}),
         },
-        "modes": list(ALL_MODES),
+        **({"modes": list(ALL_MODES)} if is_ours else {}),
         "endpoints": {
-            name: {"inputs": fields(INPUTS[name]), "outputs": fields(OUTPUTS[name])}
-            for name in INPUTS
+            name: {"inputs": fields(inputs), "outputs": fields(endpoints.outputs[name])}
+            for name, inputs in endpoints.inputs.items()
         },
     }
+
+
+def endpoints_from_description(description: Any, source: str) -> tuple[str, Endpoints]:
+    """Reads the system and its endpoints from the result of `describe`.
+
+    Raises:
+      CorruptData: if they are missing where they must be told.
+    """
+    try:
+        version = description["version"]
+        if version != RIVAL_VERSION:
+            return RETRIEVEGAN, endpoints_of(version)
+        names = {field["name"] for field in description["endpoints"][GENERATE]["inputs"]}
+        endpoints = rival_endpoints(
+            reads_boxes="boxes" in names, reads_patches=PATCH_IDS_INPUT.name in names
+        )
+        return str(description["system"]), endpoints
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise CorruptData(f"{source}: not the description of a model ({error!r})") from error
 
 
 def sizes_from_description(description: Any, source: str) -> Sizes:
@@ -320,10 +391,10 @@ def sizes_from_description(description: Any, source: str) -> Sizes:
         if version not in _READABLE:
             raise CorruptData(
                 f"{source}: contract version {version}, this program speaks "
-                f"{_READABLE[0]} to {VERSION}; export the model again"
+                f"{_READABLE[0]} to {_READABLE[-1]}; export the model again"
             )
         sizes = {key: int(value) for key, value in description["sizes"].items()}
-        if CANDIDATES in endpoints_of(version) and sizes["candidates"] < 1:
+        if version == VERSION and sizes["candidates"] < 1:
             raise ValueError(f"candidates {sizes['candidates']}")
         return Sizes(**sizes)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -337,7 +408,7 @@ def scale_from_description(description: Any, source: str) -> float | None:
       CorruptData: if it is no scale, or is missing where it must be told.
     """
     try:
-        if description["version"] < VERSION:
+        if description["version"] != VERSION:
             return None
         scale = description["scale"]
         if scale is not None and not 0.0 < float(scale) < math.inf:
@@ -347,26 +418,35 @@ def scale_from_description(description: Any, source: str) -> float | None:
         raise CorruptData(f"{source}: not the description of a model ({error!r})") from error
 
 
-def empty_request(endpoint: str, sizes: Sizes, batch: int) -> dict[str, np.ndarray]:
-    """A request without objects: every field with its type and shape, padded."""
+def empty_request(
+    endpoint: str, sizes: Sizes, batch: int, fields: Iterable[Field] | None = None
+) -> dict[str, np.ndarray]:
+    """A request without objects: every field with its type and shape, padded.
+
+    Args:
+      endpoint, sizes, batch, fields: see `example_request`.
+    """
     padding = {"triples": -1, "patch_ids": RETRIEVE, "temperature": 1.0, "ids": NO_PATCH}
     return {
         field.name: np.full(
             (batch, *sizes.shape_of(field)), padding.get(field.name, 0), np.dtype(field.dtype)
         )
-        for field in INPUTS[endpoint]
+        for field in (INPUTS[endpoint] if fields is None else fields)
     }
 
 
-def example_request(endpoint: str, sizes: Sizes, batch: int) -> dict[str, np.ndarray]:
+def example_request(
+    endpoint: str, sizes: Sizes, batch: int, fields: Iterable[Field] | None = None
+) -> dict[str, np.ndarray]:
     """A small valid request, for checks and warm-up; row i has seed i in mode 0.
 
     Args:
       endpoint: a key of `INPUTS`.
       sizes: of the model.
       batch: rows.
+      fields: of the model's endpoint; None takes RetrieveGAN's.
     """
-    request = empty_request(endpoint, sizes, batch)
+    request = empty_request(endpoint, sizes, batch, fields)
     present = min(3, sizes.objects)
     if "objects" in request:
         lowest = 2  # the first category after the reserved ids
@@ -374,6 +454,7 @@ def example_request(endpoint: str, sizes: Sizes, batch: int) -> dict[str, np.nda
             request["objects"][:, position] = lowest + position % (sizes.num_objects - lowest)
         if present > 1 and sizes.num_predicates > 1:
             request["triples"][:, 0] = [0, 1, 1]
+    if "boxes" in request:
         request["boxes"][:, 0] = [0.0, 0.0, 1.0, 1.0]
         request["boxes_given"][:, 0] = True
     if "seed" in request:

@@ -22,7 +22,8 @@ class Place:
       kind: "model", "run", "data" or "bank".
       vocabulary: its names.
       backbone: network of its patch features; None for a model, which does not store it.
-      patches: its retrievable patches; None for a run without its data, such as a released one.
+      patches: its retrievable patches; None for a run without its data, such as a released one, and
+        for a model that draws from none.
     """
 
     kind: str
@@ -52,7 +53,8 @@ def open_place(name: str, option: str = "") -> Place:
         return Place("run", run.vocabulary, run.config.retrieval.backbone, bank)
     if is_exported(folder):
         patches = ExportedPatches.open(folder, option)
-        return Place("model", patches.vocabulary, None, patches)
+        # One of a rival that draws from no patches has none.
+        return Place("model", patches.vocabulary, None, patches if len(patches) else None)
     if not (folder / "manifest.json").is_file():
         raise BadInput(
             f"{option}{name}: is not an exported model, run, prepared data or bank; name the "

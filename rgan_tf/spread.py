@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import importlib
 import json
 import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Protocol
 
 from tqdm import tqdm
@@ -63,6 +65,17 @@ class Engine:
     runner: str = ""
     options: tuple[str, ...] = ()
 
+    def check(self) -> None:
+        """Refuses what `run` would, before hours of reading; imports Beam if a runner is named.
+
+        Raises:
+          BadInput: if the runner or an option is not known.
+        """
+        if self.options and not self.runner:
+            raise BadInput("--runner-option: without --runner nothing would read it; name both")
+        if self.runner:
+            _beam().check_runner(self.runner, self.options)
+
     def run(
         self,
         work: Callable[[Any], None],
@@ -85,8 +98,7 @@ class Engine:
             another disk.
           RganError: what a job raised; with a runner, that of the first job that failed.
         """
-        if self.options and not self.runner:
-            raise BadInput("--runner-option: without --runner nothing would read it; name both")
+        self.check()
         left = [job for job in jobs if not job.out.exists()]
         total = sum(job.count for job in jobs)
         done = total - sum(job.count for job in left)
@@ -102,11 +114,8 @@ class Engine:
     def _run_on_beam(self, work: Callable[[Any], None], jobs: list[Job]) -> None:
         for job in jobs:
             _note_of(job).unlink(missing_ok=True)
-        with _without_warnings():
-            # Takes seconds to import.
-            from rgan_tf.adapters.beam import run_pipeline
         try:
-            run_pipeline(_Noting(work), jobs, self.runner, self.options)
+            _beam().run_pipeline(_Noting(work), jobs, self.runner, self.options)
         except RganError:
             raise
         except Exception as error:
@@ -128,6 +137,11 @@ class Engine:
 
 HERE = Engine()
 """This process alone, without Beam."""
+
+
+def _beam() -> ModuleType:
+    with _without_warnings():
+        return importlib.import_module("rgan_tf.adapters.beam")  # takes seconds
 
 
 class _Noting:

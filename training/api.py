@@ -26,13 +26,14 @@ from rgan_tf.runs import (
     check_stages_fit,
     create_run,
     open_run,
+    stages_of,
     take_stages,
     training_lock,
 )
 from training.configuration import at_most, named_config
 from training.stages.cooccurrence import CooccurrenceTask
 from training.stages.retrievegan import RetrieveGANTask
-from training.stages.rivals import rival_tasks, stages_of
+from training.stages.rivals import rival_tasks
 from training.stages.sg2im import Sg2imTask
 from training.stages.task import Task
 from training.stop import StopSignals

@@ -31,7 +31,7 @@ def engine_of(args: argparse.Namespace) -> Engine:
     """The engine that the options name; `--workers`, where a command has it, names one as well.
 
     Raises:
-      BadInput: if options contradict each other.
+      BadInput: if options contradict each other, or Beam does not know the runner or an option.
     """
     runner, options = args.runner, tuple(args.runner_option)
     workers = getattr(args, "workers", 1)
@@ -39,6 +39,6 @@ def engine_of(args: argparse.Namespace) -> Engine:
         if runner:
             raise BadInput("--workers: is for this machine alone; with --runner leave it out")
         runner, options = "DirectRunner", (f"direct_num_workers={workers}", *options)
-    if options and not runner:
-        raise BadInput("--runner-option: without --runner nothing would read it; name both")
-    return Engine(runner, options)
+    engine = Engine(runner, options)
+    engine.check()
+    return engine

@@ -13,6 +13,7 @@ from rgan_tf.config import TrainingConfig
 from rgan_tf.data.pipeline import Share
 from rgan_tf.devices import grow_gpu_memory
 from rgan_tf.errors import BadInput, one_line
+from rgan_tf.rivals.attngan.model import check_devices
 from training.cluster import read_cluster
 
 
@@ -58,6 +59,8 @@ class Workers:
                 f"({self.replicas} replicas, training.accumulate_steps "
                 f"{settings.accumulate_steps}); choose a multiple of {parts}"
             )
+        if settings.system == "attngan":
+            check_devices(settings, self.replicas)
         has_gpu = bool(tf.config.list_physical_devices("GPU"))
         if settings.jit_compile and self.replicas > 1 and not has_gpu:
             raise BadInput(

@@ -10,7 +10,7 @@ import numpy as np
 from export.generate import read_requests
 from export.model_folder import ModelFolder
 from export.requests import Draw
-from export.signatures import GENERATE, INPUTS, SAMPLE, empty_request
+from export.signatures import GENERATE, SAMPLE, empty_request
 from rgan_tf.bank.licences import LicenceFilter
 from rgan_tf.errors import BadInput
 
@@ -27,7 +27,7 @@ def full_request(signature: str, contract: ModelFolder, rows: int, seed: int) ->
       seed: of the categories; row i draws its patches with seed + i.
     """
     sizes = contract.sizes
-    request = empty_request(signature, sizes, rows)
+    request = empty_request(signature, sizes, rows, contract.inputs_of(signature))
     rng = np.random.default_rng(seed)
     request["objects"][:] = rng.integers(2, sizes.num_objects, [rows, sizes.objects])
     related = min(sizes.triples, sizes.objects - 1) if sizes.num_predicates > 1 else 0
@@ -52,10 +52,10 @@ def requests_of_graph(
     request = read_requests(graph, contract, LicenceFilter.parse(None)).rows[0]
     if request.endpoint != GENERATE:
         raise BadInput(f"--graph {graph}: has image files as patches, which are not measured here")
-    names = [field.name for field in INPUTS[signature]]
+    names = [field.name for field in contract.inputs_of(signature)]
 
     def of_seed(seed: int) -> Arrays:
-        draws = [Draw(SAMPLE, seed + row).fields for row in range(rows)]
+        draws = [Draw(SAMPLE, seed + row).for_model(contract).fields for row in range(rows)]
         fields = [{**request.fields, **draw} for draw in draws]
         return {name: np.stack([np.asarray(row[name]) for row in fields]) for name in names}
 

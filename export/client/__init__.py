@@ -156,11 +156,15 @@ class Client:
         """
         endpoints = self.contract.endpoints
         if signature not in endpoints:
-            of = f"{self.contract.folder} is of an earlier version; " if signature in INPUTS else ""
+            of = ""
+            if self.contract.rival:
+                of = f"{self.contract.folder} is of {self.contract.system}; "
+            elif signature in INPUTS:
+                of = f"{self.contract.folder} is of an earlier version; "
             raise BadInput(f"endpoint {signature!r}: {of}must be one of {', '.join(endpoints)}")
         timeout_s = self._timeout_s if timeout_s is None else timeout_s
         _check_timeout(timeout_s)
-        specs = specs_of(INPUTS[signature], self.contract.sizes)
+        specs = specs_of(self.contract.inputs_of(signature), self.contract.sizes)
         arrays = read_tensors(arrays, specs, max_rows=MAX_BATCH)
         deadline = self._clock() + timeout_s
         wait_s = _FIRST_WAIT_S

@@ -1,4 +1,7 @@
-"""`rgan export`: writes a run and a patch bank as a self-contained, versioned SavedModel."""
+"""`rgan export`: writes a run and a patch bank as a self-contained, versioned SavedModel.
+
+Of a rival it writes what the system has; one that draws from no patches needs no bank.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import argparse
 import time
 from typing import Any
 
-from export.signatures import DEFAULT_NAME, INDICES
+from export.signatures import DEFAULT_NAME, EXACT, INDICES
 from rgan_tf.errors import BadInput
 
 
@@ -15,14 +18,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--run", required=True, help="run folder, or released:NAME")
     parser.add_argument("--out", required=True, help="model folder; gets a new version in it")
     parser.add_argument(
-        "--data", help="data folder whose training patches become the bank (that of the run)"
+        "--data",
+        help="data folder whose training patches become the bank (that of the run); of no use to a "
+        "system that draws from no patches",
     )
     parser.add_argument("--bank", help="bank made by rgan bank, instead of that of a data folder")
     parser.add_argument("--weights-dir", help="folder with backbone weight files")
     parser.add_argument(
         "--index",
         choices=INDICES,
-        default=INDICES[0],
         help="how the model searches its bank; scann needs a server with ScaNN's operations "
         "(exact)",
     )
@@ -38,6 +42,7 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
     from export.publishing.publish import check_destination
     from export.publishing.serving_files import check_name, check_serving_folder
     from export.saved_model import export_run
+    from export.saved_rival import check_bank_options, needs_bank
     from rgan_tf.bank.patch_bank import PatchBank
     from rgan_tf.data.prepared import PreparedData
     from rgan_tf.runs import check_bank_fits, check_learns_retrieval, open_run
@@ -48,16 +53,27 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
     check_serving_folder(args.out)
     run = open_run(args.run)
     check_learns_retrieval(run, args.run)
+    options = {"--bank": args.bank, "--data": args.data, "--index": args.index}
+    check_bank_options(run, args.run, options)
     if args.bank is not None and args.data is not None:
         raise BadInput("--bank and --data both name a bank; use one")
-    if args.bank is not None:
+    bank = None
+    if not needs_bank(run):
+        pass
+    elif args.bank is not None:
         bank = PatchBank.open(args.bank)
     elif args.data is None and run.data is None:
         raise BadInput(f"--run {args.run}: comes without data; name a bank by --bank or --data")
     else:
         bank = PreparedData.open(args.data if args.data is not None else run.data).bank
-    check_bank_fits(run, args.run, bank)
+    if bank is not None:
+        check_bank_fits(run, args.run, bank)
     exported = export_run(
-        run, bank, args.out, index=args.index, name=args.name, weights_dir=args.weights_dir
+        run,
+        bank,
+        args.out,
+        index=args.index or EXACT,
+        name=args.name,
+        weights_dir=args.weights_dir,
     )
     return {**exported, "seconds": round(time.monotonic() - started, 1)}

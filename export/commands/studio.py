@@ -57,6 +57,11 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
     if args.model is None:
         args.model = str(demo.MODEL)
         _make_demo()
+    if is_exported(args.model):
+        from export.model_folder import open_contract
+        from export.studio.refusing import check_is_ours
+
+        check_is_ours(open_contract(args.model))
 
     from export.studio.running import serve_studio
 

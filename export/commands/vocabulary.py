@@ -60,7 +60,7 @@ def table(categories: dict[str, int | None], relationships: list[str]) -> list[s
     if is_counted:
         heading += ", each with the number of its patches"
     else:
-        heading += " (without counts: only banks and exported models have patches)"
+        heading += " (without counts: there are no patches here to count)"
     entries = [
         f"{name} {count}" if is_counted else name for name, count in sorted(categories.items())
     ]

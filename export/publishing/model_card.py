@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from export.signatures import INPUTS, Sizes, describe
+from export.signatures import RETRIEVEGAN, VERSION, Endpoints, Sizes, describe, endpoints_of
 from rgan_tf.bank.licences import licence_code
 from rgan_tf.errors import BadInput
 from rgan_tf.storage.files import parse_json
@@ -23,7 +23,7 @@ METRICS_FILE = "metrics.jsonl"
 # Metrics of `rgan eval` to show, if they were measured.
 _HEADLINES = (
     "floor/real/fd_*",
-    "retrievegan/*_boxes/fd_*",
+    "SYSTEM/*_boxes/fd_*",
     "layout/box_iou",
     "layout/relation_score",
     "retrieval/learned/style_agreement",
@@ -31,6 +31,10 @@ _HEADLINES = (
     "cooccurrence/same_image_auc",
 )
 _SPREADS = ("/interval_95", "/deviation")  # suffixes of values that belong to another metric
+_PARAGRAPH = (
+    "RetrieveGAN: takes a scene graph (objects and their relationships), retrieves a real image "
+    "patch for every object from a bank inside the model, and makes one image of them."
+)
 _PURPOSES = {
     "serving_default": "a scene graph to an image and the patches it is made of",
     "generate_with_patches": "the same, with patches of your own",
@@ -72,10 +76,12 @@ def model_card(
     weights: str,
     steps: Mapping[str, int],
     data_fingerprint: str,
-    bank_fingerprint: str,
+    bank_fingerprint: str | None,
     patch_licences: Iterable[str],
-    index: str,
+    index: str | None,
     metrics: Mapping[str, Any] | None,
+    system: str = RETRIEVEGAN,
+    endpoints: Endpoints | None = None,
 ) -> str:
     """The card as Markdown.
 
@@ -86,43 +92,118 @@ def model_card(
       weights: fingerprint of the weights of all stages.
       steps: done by each stage, by its name.
       data_fingerprint: of the prepared data that the run was trained on.
-      bank_fingerprint: of the bank whose patches are in the model.
+      bank_fingerprint: of the bank whose patches are in the model; None if it has none.
       patch_licences: name of the licence of every patch, as in the bank's table.
       index: how the model searches its bank.
       metrics: the newest evaluation, or None.
+      system: value of `training.system`.
+      endpoints: of a rival; None takes RetrieveGAN's.
     """
-    limits = describe(sizes)["limits"]
+    limits = describe(sizes, system=system, endpoints=endpoints)["limits"]
+    has_bank = bank_fingerprint is not None
     counts = collections.Counter(name or "" for name in patch_licences)
     lines = [
         f"# {_plain(config_name)}",
         "",
-        "RetrieveGAN: takes a scene graph (objects and their relationships), retrieves a "
-        "real image patch for every object from a bank inside the model, and makes one image of "
-        "them.",
+        _PARAGRAPH if endpoints is None else _rival_paragraph(system, endpoints),
         "",
         "| | |",
         "|---|---|",
         f"| config | {_plain(config_name)} |",
-        f"| image | {sizes.image} x {sizes.image} px, from patches of {sizes.crop} px |",
+        f"| image | {sizes.image} x {sizes.image} px"
+        + (f", from patches of {sizes.crop} px |" if has_bank else " |"),
         f"| objects per graph | at most {limits['objects']} |",
         f"| relationships per graph | at most {limits['relationships']} |",
         f"| graphs per request | at most {limits['batch']} |",
-        f"| temperature | above 0, at most {limits['temperature']:g} |",
-        f"| search of the bank | {_plain(index)} |",
+        *(
+            [f"| temperature | above 0, at most {limits['temperature']:g} |"]
+            if endpoints is None
+            else []
+        ),
+        *([f"| search of the bank | {_plain(index)} |"] if has_bank else []),
         f"| weights | `{weights}` |",
-        f"| patch bank | `{bank_fingerprint}` |",
-        f"| patches | {sum(counts.values())} |",
+        *(
+            [f"| patch bank | `{bank_fingerprint}` |", f"| patches | {sum(counts.values())} |"]
+            if has_bank
+            else []
+        ),
         "",
         "## Training",
         "",
         f"Trained on prepared data with fingerprint `{data_fingerprint}`. Steps: "
         + (", ".join(f"{stage} {count}" for stage, count in steps.items()) or "not recorded")
-        + ". The patches above are what images are made of; they may come from other data.",
+        + "."
+        + (
+            " The patches above are what images are made of; they may come from other data."
+            if has_bank
+            else ""
+        ),
         "",
         "## Evaluation",
         "",
-        *_evaluation(metrics, steps.get("retrievegan")),
+        *_evaluation(metrics, steps.get("retrievegan"), system),
         "",
+        *(_licences(counts) if has_bank else []),
+        "## Categories",
+        "",
+        ", ".join(_plain(name) for name in vocabulary.categories) + ".",
+        "",
+        "Relationships: " + ", ".join(_plain(name) for name in vocabulary.predicates[1:]) + ".",
+        "",
+        "## What it cannot do",
+        "",
+        "* It knows no other categories and relationships than these.",
+        *(
+            [
+                "* An object whose category has no patch here gets one of another category; the "
+                "reply says which (`patch_categories`)."
+            ]
+            if endpoints is None
+            else []
+        ),
+        "* It makes images of this one size, of no more objects than stated.",
+        "* It has no safety filter: neither the bank nor the images were checked for content.",
+        *(
+            ["* It does not clear rights: the licences of the patches carry over to the images."]
+            if has_bank
+            else []
+        ),
+        "",
+        "## How to ask it",
+        "",
+        "```",
+        "rgan generate GRAPH.json --model MODEL --out OUT",
+        "```",
+        "",
+        "Or load this version in TensorFlow or TensorFlow Serving; `signature.json`, beside this "
+        "file, describes every field.",
+        "",
+        *(
+            f"* `{endpoint}`: {_PURPOSES[endpoint]}"
+            for endpoint in (endpoints or endpoints_of(VERSION)).inputs
+            if endpoints is None
+        ),
+        *(["* `serving_default`: a scene graph and a seed to an image"] if endpoints else []),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _rival_paragraph(system: str, endpoints: Endpoints) -> str:
+    inputs, outputs = (
+        {field.name for fields in part.values() for field in fields}
+        for part in (endpoints.inputs, endpoints.outputs)
+    )
+    text = f"{_plain(system)}: takes a scene graph (objects and their relationships) and a seed, "
+    text += "and makes one image."
+    if "boxes" not in outputs:
+        text += " It draws in no layout: boxes can neither be given nor are answered."
+    if "patch_ids" not in inputs:
+        return text + " It draws from no patches: it has no candidates, and none can be named."
+    return text + " Each object's patch is drawn from the nearest of its category in the bank."
+
+
+def _licences(counts: Mapping[str, int]) -> list[str]:
+    return [
         "## Licences of the patches",
         "",
         "| licence | code | patches |",
@@ -136,42 +217,18 @@ def model_card(
         "no commercial use and so on) hold for the images. Replies name their patches; "
         "`provenance.jsonl`, beside this file, gives the origin of each.",
         "",
-        "## Categories",
-        "",
-        ", ".join(_plain(name) for name in vocabulary.categories) + ".",
-        "",
-        "Relationships: " + ", ".join(_plain(name) for name in vocabulary.predicates[1:]) + ".",
-        "",
-        "## What it cannot do",
-        "",
-        "* It knows no other categories and relationships than these.",
-        "* An object whose category has no patch here gets one of another category; the reply says "
-        "which (`patch_categories`).",
-        "* It makes images of this one size, of no more objects than stated.",
-        "* It has no safety filter: neither the bank nor the images were checked for content.",
-        "* It does not clear rights: the licences of the patches carry over to the images.",
-        "",
-        "## How to ask it",
-        "",
-        "```",
-        "rgan generate GRAPH.json --model MODEL --out OUT",
-        "```",
-        "",
-        "Or load this version in TensorFlow or TensorFlow Serving; `signature.json`, beside this "
-        "file, describes every field.",
-        "",
-        *(f"* `{endpoint}`: {_PURPOSES[endpoint]}" for endpoint in INPUTS),
     ]
-    return "\n".join(lines) + "\n"
 
 
-def _evaluation(metrics: Mapping[str, Any] | None, step: int | None) -> list[str]:
+def _evaluation(metrics: Mapping[str, Any] | None, step: int | None, system: str) -> list[str]:
     if metrics is None:
         return ["No evaluation is recorded with the run that this model was made from."]
     shown = [
         (name, value)
         for name, value in metrics.items()
-        if any(fnmatch.fnmatchcase(name, pattern) for pattern in _HEADLINES)
+        if any(
+            fnmatch.fnmatchcase(name, pattern.replace("SYSTEM", system)) for pattern in _HEADLINES
+        )
         and not name.endswith(_SPREADS)
     ]
     of_step = metrics.get("step")

@@ -13,14 +13,15 @@ from rgan_tf.vocabulary import IMAGE, IN_IMAGE, PADDING
 
 
 def checked_request(
-    request: dict[str, tf.Tensor], sizes: Sizes, patch_licences: tf.Tensor
+    request: dict[str, tf.Tensor], sizes: Sizes, patch_licences: tf.Tensor | None
 ) -> dict[str, tf.Tensor]:
     """Refuses requests that the model cannot use.
 
     Args:
       request: tensors by field name, all of one endpoint, see `export.signatures`.
       sizes: of the model.
-      patch_licences: [N] int32 in [0, L), the licence of each patch of the bank.
+      patch_licences: [N] int32 in [0, L), the licence of each patch of the bank; None for a model
+        without patches.
 
     Returns:
       The same tensors, available only after every check has passed. Boxes that are not given are
@@ -36,8 +37,12 @@ def checked_request(
     if "objects" in request:
         present = request["objects"] != PADDING  # [B, O]
         checks += _graph_checks(request, present, sizes)
+    if "boxes" in request:
+        checks += _box_checks(request, present)
     if "patch_ids" in request:
         checks += _lock_checks(request, present, sizes, patch_licences)
+    if "seed" in request:
+        checks.append(_require(request["seed"] >= 0, "seed: must not be negative"))
     if "mode" in request:
         checks += _draw_checks(request)
     if "own_given" in request:
@@ -65,9 +70,8 @@ def checked_request(
 def _graph_checks(
     request: dict[str, tf.Tensor], present: tf.Tensor, sizes: Sizes
 ) -> list[tf.Operation]:
-    """Checks of the graph and its boxes; `present` [B, O] says where objects are."""
+    """Checks of the graph; `present` [B, O] says where objects are."""
     objects, triples = request["objects"], request["triples"]  # [B, O], [B, T, 3]
-    boxes, given = request["boxes"], request["boxes_given"]  # [B, O, 4], [B, O]
     known = ~present | ((objects > IMAGE) & (objects < sizes.num_objects))  # [B, O]
     absent = tf.reduce_all(triples == -1, axis=-1)  # [B, T]
     subject, predicate, target = tf.unstack(triples, axis=-1)  # [B, T] each
@@ -80,10 +84,6 @@ def _graph_checks(
         index = tf.clip_by_value(end, 0, sizes.objects - 1)  # [B, T]
         connects &= tf.gather(present, index, batch_dims=1)  # [B, T]
     named = (predicate > IN_IMAGE) & (predicate < sizes.num_predicates)  # [B, T]
-    y0, x0, y1, x1 = tf.unstack(boxes, axis=-1)  # [B, O] each
-    # Written so that NaN fails every comparison.
-    ordered = (0.0 <= y0) & (y0 < y1) & (y1 <= 1.0) & (0.0 <= x0) & (x0 < x1) & (x1 <= 1.0)
-
     return [
         _require(known, f"objects: every id must be 0 or in [2, {sizes.num_objects})"),
         _require(tf.reduce_any(present, axis=1), "objects: at least one object is needed"),
@@ -96,6 +96,16 @@ def _graph_checks(
             absent | ~in_range | connects, "triples: must connect two different objects that exist"
         ),
         _require(absent | named, f"triples: predicate must be in [1, {sizes.num_predicates})"),
+    ]
+
+
+def _box_checks(request: dict[str, tf.Tensor], present: tf.Tensor) -> list[tf.Operation]:
+    """Checks of the given boxes; `present` [B, O] says where objects are."""
+    boxes, given = request["boxes"], request["boxes_given"]  # [B, O, 4], [B, O]
+    y0, x0, y1, x1 = tf.unstack(boxes, axis=-1)  # [B, O] each
+    # Written so that NaN fails every comparison.
+    ordered = (0.0 <= y0) & (y0 < y1) & (y1 <= 1.0) & (0.0 <= x0) & (x0 < x1) & (x1 <= 1.0)
+    return [
         _require(
             ~given | ordered, "boxes: need 0 <= y0 < y1 <= 1 and 0 <= x0 < x1 <= 1 where given"
         ),
@@ -129,7 +139,6 @@ def _draw_checks(request: dict[str, tf.Tensor]) -> list[tf.Operation]:
     names = ", ".join(f"{number} ({name})" for number, name in enumerate(ALL_MODES))
     return [
         _require((mode >= 0) & (mode < len(ALL_MODES)), f"mode: must be {names}"),
-        _require(request["seed"] >= 0, "seed: must not be negative"),
         # Written so that NaN fails.
         _require(
             (temperature > 0.0) & (temperature <= MAX_TEMPERATURE),

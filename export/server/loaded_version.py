@@ -14,7 +14,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 from export.model_folder import open_model
 from export.saved_model_loading import load_saved_model
 from export.service_errors import InvalidRequest, ServiceError
-from export.signatures import ALLOWED_BATCHES, INPUTS, example_request
+from export.signatures import ALLOWED_BATCHES, example_request
 from export.wire import TensorSpec, specs_of
 from rgan_tf.exported import SAVED_MODEL_FILE
 
@@ -46,7 +46,7 @@ class LoadedVersion:
         self.number = model.number
         self.model = model
         self.specs: dict[str, dict[str, TensorSpec]] = {
-            name: specs_of(INPUTS[name], model.sizes) for name in model.endpoints
+            name: specs_of(model.inputs_of(name), model.sizes) for name in model.endpoints
         }
         self.signature_defs = _read_signature_defs(folder, model.endpoints)
         self._loaded = load_saved_model(model)  # owns the variables of the signatures
@@ -55,7 +55,10 @@ class LoadedVersion:
         """Answers every kind of request once, so that tracing and allocation are done."""
         for name in self.specs:
             for rows in ALLOWED_BATCHES:
-                self.run(name, example_request(name, self.model.sizes, rows))
+                self.run(name, self._example(name, rows))
+
+    def _example(self, name: str, rows: int) -> dict[str, np.ndarray]:
+        return example_request(name, self.model.sizes, rows, self.model.inputs_of(name))
 
     def run(self, signature: str, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Answers a request.

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
+from export.model_folder import open_model
 from export.server.loaded_version import LoadedVersion
-from export.signatures import example_request
+from export.studio.refusing import check_is_ours
 
 
 class StudioVersion(LoadedVersion):
@@ -24,13 +25,14 @@ class StudioVersion(LoadedVersion):
     """
 
     def __init__(self, folder: Path):
+        check_is_ours(open_model(folder))
         super().__init__(folder)
         len(self.model.provenance)  # damage shows when it is loaded, and no request waits for it
 
     def warm_up(self) -> None:
         """Answers every kind of request once."""
         for name in self.specs:
-            self.run(name, example_request(name, self.model.sizes, 1))
+            self.run(name, self._example(name, 1))
 
     def run(self, signature: str, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """See `LoadedVersion`."""

@@ -43,6 +43,28 @@ def run_pipeline(
       BadInput: if the runner or an option is not known, or a value is wrong.
       Exception: whatever the runner makes of an error of a job, or raises by itself.
     """
+    chosen, flags = check_runner(runner, options)
+    with _quiet():
+        pipeline = beam.Pipeline(runner=chosen, options=PipelineOptions(flags))
+        _ = pipeline | beam.Create(jobs) | beam.ParDo(_Working(work))
+        result = pipeline.run()
+        try:
+            result.wait_until_finish()
+        finally:
+            client = getattr(result, "client", None)  # Dask's, which Beam leaves open
+            if client is not None:
+                client.close()
+
+
+def check_runner(runner: str, options: Sequence[str]) -> tuple[PipelineRunner, list[str]]:
+    """The runner of that name, and the flags of its pipeline; starts nothing.
+
+    Args:
+      runner, options: see `run_pipeline`.
+
+    Raises:
+      BadInput: if one of them is not known, or a value is wrong.
+    """
     flags = ["--direct_num_workers=0", *(f"--{option}" for option in options)]
     if runner.lower() not in ("directrunner", "direct"):
         chosen = _named(runner)
@@ -54,16 +76,7 @@ def run_pipeline(
         command = f"{shlex.quote(sys.executable)} -m {_WORKER} 2>/dev/null"
         chosen = FnApiRunner(SubprocessSDKEnvironment.from_command_string(command))
     _check(flags)
-    with _quiet():
-        pipeline = beam.Pipeline(runner=chosen, options=PipelineOptions(flags))
-        _ = pipeline | beam.Create(jobs) | beam.ParDo(_Working(work))
-        result = pipeline.run()
-        try:
-            result.wait_until_finish()
-        finally:
-            client = getattr(result, "client", None)  # Dask's, which Beam leaves open
-            if client is not None:
-                client.close()
+    return chosen, flags
 
 
 class _Working(beam.DoFn):

@@ -26,11 +26,13 @@ FORM = "non_saturating"
 class Drawing(NamedTuple):
     """Images [B, H, W, 3] float32 in [-1, 1] and the layout [B, O, 4] in which they were drawn.
 
-    `boxes` is None if the rival draws in no layout.
+    `boxes` is None if the rival draws in no layout. `choice` [B, O] int32 is the place of
+    every object's patch among its candidates, -1 for none; None if the rival draws from no patches.
     """
 
     images: tf.Tensor
     boxes: tf.Tensor | None
+    choice: tf.Tensor | None = None
 
 
 class RivalNetworks(tf.keras.Model):

@@ -6,6 +6,7 @@
     RUN/<stage>/weights.*      inference weights of a stage (moving averages)
     RUN/<stage>/stage.json     steps done, seconds, figures of the stage
     RUN/<stage>/checkpoints/   everything training needs to continue
+    RUN/damsm/                 AttnGAN's stage of its own, before the last
     RUN/<stage>/rollbacks.json steps and scenes at which training rolled back, if it did
     RUN/retrievegan/redraws/   embeddings with which candidates were redrawn, if they were
     RUN/pictures/              fixed scenes drawn during training
@@ -17,7 +18,15 @@ A run that ships with the project is named `released:NAME` and holds no checkpoi
 
 from rgan_tf.runs.bank_fit import check_bank_fits, check_learns_retrieval
 from rgan_tf.runs.continuing import check_stages_fit, checkpoint_identity, take_stages
-from rgan_tf.runs.folder import DAMSM, STAGES, Run, check_run_folder, create_run, open_run
+from rgan_tf.runs.folder import (
+    DAMSM,
+    STAGES,
+    Run,
+    check_run_folder,
+    create_run,
+    open_run,
+    stages_of,
+)
 from rgan_tf.runs.lock import training_lock
 from rgan_tf.runs.weights import load_weights, save_weights, write_state
 
@@ -34,6 +43,7 @@ __all__ = [
     "load_weights",
     "open_run",
     "save_weights",
+    "stages_of",
     "take_stages",
     "training_lock",
     "write_state",

@@ -67,6 +67,14 @@ class Run:
         return "-".join(part[:8] for part in parts)
 
 
+def stages_of(config: Config) -> dict[str, int]:
+    """Steps of each stage of a run, in the order of their training."""
+    steps = {STAGES[0]: config.sg2im.steps, STAGES[1]: config.cooccurrence.steps}
+    if config.training.system == "attngan":
+        steps[DAMSM] = config.attngan.damsm_steps
+    return {**steps, STAGES[2]: config.training.steps}
+
+
 def check_run_folder(folder: str | Path, config: Config, data) -> None:
     """Refuses a folder in which this config and data cannot be trained; writes nothing.
 

@@ -71,7 +71,7 @@ def of_version_4(exported, tmp_path_factory):
     folder = tmp_path_factory.mktemp("of_version_4") / "1"
     archive = tf.keras.export.ExportArchive()
     served = exported.served
-    for name in endpoints_of(4):
+    for name in endpoints_of(4).inputs:
         archive.add_endpoint(name, served._endpoint(name), served.input_signature(name))
     archive.write_out(str(folder))
     shutil.copytree(exported.version / EXTRA, folder / EXTRA)
@@ -134,7 +134,7 @@ def test_a_client_does_not_send_what_it_cannot_answer(exported, earlier):
 
 def test_a_server_offers_the_endpoints_that_it_has_and_no_others(exported, of_version_4):
     version = LoadedVersion(of_version_4)
-    four = set(endpoints_of(4))
+    four = set(endpoints_of(4).inputs)
     assert set(version.specs) == set(version.signature_defs) == four and len(four) == 4
     version.warm_up()
     fields = example_request(RETRIEVE_ONLY, exported.model.sizes, 2)

@@ -57,8 +57,8 @@ def test_descriptions_of_earlier_versions_are_still_read(version):
     sizes = sizes_from_description(description, "m")
     assert sizes == dataclasses.replace(SIZES, candidates=0)
     assert scale_from_description(description, "m") is None
-    assert endpoints_of(version) == (*list(INPUTS)[:4],)
-    assert set(INPUTS) - set(endpoints_of(version)) == {CANDIDATES, PATCHES, NEIGHBOURS}
+    assert tuple(endpoints_of(version).inputs) == (*list(INPUTS)[:4],)
+    assert set(INPUTS) - set(endpoints_of(version).inputs) == {CANDIDATES, PATCHES, NEIGHBOURS}
 
 
 def without(description, part, key):
@@ -69,7 +69,7 @@ def without(description, part, key):
     "damage",
     [
         {"version": 2},
-        {"version": 6},
+        {"version": 7},
         {"sizes": {"objects": 8}},
         {"sizes": None},
         {"sizes": {**dataclasses.asdict(SIZES), "candidates": 0}},

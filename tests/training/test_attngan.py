@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from rgan_tf.config import Config, config_from_dict
+from rgan_tf.config import Config, TrainingConfig, config_from_dict
 from rgan_tf.data.pipeline import Share
 from rgan_tf.errors import BadInput
 from rgan_tf.rivals.attngan.damsm import build_damsm
@@ -21,6 +21,8 @@ from rgan_tf.storage.files import write_json_atomic
 from rgan_tf.vocabulary import Vocabulary
 from training.api import check_data_fits
 from training.configuration import at_most
+from training.report.notes import Notes
+from training.report.stages import read_records, stage_entries
 from training.stages import attngan
 from training.stages.attngan import AttnganTask, DamsmTask
 from training.stages.rivals import rival_tasks
@@ -146,3 +148,20 @@ def test_names_that_no_text_can_mention_are_refused_before_any_training(tiny_set
         check_data_fits(config, data)
     data.vocabulary = Vocabulary.from_categories(["car", "sky"])
     check_data_fits(config, data)
+
+
+def test_a_compiled_step_on_several_devices_is_refused_before_training():
+    settings = TrainingConfig(system="attngan", jit_compile=True)
+    with pytest.raises(BadInput, match="AttnGAN's step cannot be compiled for several devices"):
+        Workers.check_fits(SimpleNamespace(replicas=2), settings)
+    Workers.check_fits(SimpleNamespace(replicas=1), settings)
+
+
+def test_a_report_shows_the_stage_of_the_encoders(trained):
+    config = dataclasses.replace(
+        trained.config, training=dataclasses.replace(trained.config.training, system="attngan")
+    )
+    run, notes = dataclasses.replace(trained, config=config), Notes()
+    entries = stage_entries(run, read_records(run, notes), notes)
+    assert [entry["name"] for entry in entries] == ["sg2im", "cooccurrence", "damsm", "retrievegan"]
+    assert entries[2]["row"][:3] == ["not trained", None, config.attngan.damsm_steps]

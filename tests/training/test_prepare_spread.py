@@ -112,3 +112,20 @@ def test_a_killed_build_of_a_bank_continues_on_another_runner(world, tmp_path):
     for path in straight.iterdir():
         assert (bank / path.name).read_bytes() == path.read_bytes(), path.name
     assert {path.name for path in tmp_path.iterdir()} == {"bank", "straight", "log"}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("prepare", "coco", "--root", "NOWHERE", "--out", "OUT"),
+        ("prepare", "vg", "--root", "NOWHERE", "--out", "OUT"),
+        ("bank", "build", "--coco", "NOWHERE", "--images", "NOWHERE", "--out", "OUT"),
+    ],
+)
+def test_a_wrong_runner_is_refused_before_anything_is_read(words, rgan, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = rgan(*words, "--runner", "NoSuchRunner")
+    assert done.code == 2 and "--runner NoSuchRunner" in done.err, done.err
+    wrong = rgan(*words, "--runner", "DirectRunner", "--runner-option", "no_such_option=1")
+    assert wrong.code == 2 and "--runner-option no_such_option" in wrong.err, wrong.err
+    assert "NOWHERE" in rgan(*words).err  # which is what is found without a runner

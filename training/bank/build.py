@@ -23,6 +23,7 @@ from rgan_tf.bank.summary import patches_without_graph
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.errors import BadInput
 from rgan_tf.places import open_place
+from rgan_tf.spread import Engine
 from rgan_tf.storage.files import atomic_folder, replaced_folder
 from rgan_tf.vocabulary import Vocabulary
 from training.bank.places import free_place, new_bank, own_bank
@@ -36,6 +37,7 @@ def build(args: argparse.Namespace) -> dict[str, Any]:
     """Builds a new bank."""
     licences = LicenceFilter.parse(args.licence)
     free_place(args.out)
+    engine = engine_of(args)  # before anything is read
     source = _source(args)
     if source is None:
         return _copy_of_data(args, licences)
@@ -54,7 +56,7 @@ def build(args: argparse.Namespace) -> dict[str, Any]:
             licences=licences,
             contexts=contexts,
             max_bad=args.max_bad,
-            engine=engine_of(args),
+            engine=engine,
         )
         put_in_place(working, out)
         alone = _warn_of_patches_without_graph(
@@ -112,6 +114,7 @@ def _copy_of_data(args: argparse.Namespace, licences: LicenceFilter) -> dict[str
 def add(args: argparse.Namespace) -> dict[str, Any]:
     """Adds patches to a bank; existing patches keep their rows."""
     licences = LicenceFilter.parse(args.licence)
+    engine = engine_of(args)  # before anything is read
     with own_bank(args.bank) as bank:
         source = _source(args)
         if source is None:
@@ -120,7 +123,7 @@ def add(args: argparse.Namespace) -> dict[str, Any]:
         if known and not any(licences.allows(image.licence) for image in fresh.images):
             counts = _nothing_added(bank, refused=len(fresh.images))
         else:
-            counts = _add_rows(args, bank, fresh, licences)
+            counts = _add_rows(args, bank, fresh, licences, engine)
             added = PatchBank.open(bank.folder)
             counts |= _warn_of_patches_without_graph(added, _NONE_IN_BANK, first=len(bank))
         return {
@@ -133,7 +136,11 @@ def add(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _add_rows(
-    args: argparse.Namespace, bank: PatchBank, source: BankSource, licences: LicenceFilter
+    args: argparse.Namespace,
+    bank: PatchBank,
+    source: BankSource,
+    licences: LicenceFilter,
+    engine: Engine,
 ) -> dict[str, Any]:
     """Embeds the patches in a working folder, then replaces the bank by one with both."""
     with _without_leftovers(adding_folder(bank.folder)) as working:
@@ -146,7 +153,7 @@ def _add_rows(
             contexts=bank,
             crop_size=bank.crop_size,
             max_bad=args.max_bad,
-            engine=engine_of(args),
+            engine=engine,
         )
         new = finished_bank(working)
         with replaced_folder(bank.folder) as partial:

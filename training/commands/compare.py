@@ -71,7 +71,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--dry-run",
         action="store_true",
         help="only show what would be trained, with which settings, and how long it may take (if "
-        "runs of --out show how fast it goes); writes nothing",
+        "runs of --out show how fast it goes); writes nothing but, with --budget flops, the "
+        "operations that it counted: OUT/step_gflop.json",
     )
 
 

@@ -1,7 +1,8 @@
 """`rgan study`: people judge which of two sets of patches fits together better.
 
 RetrieveGAN's user study on patch compatibility: two ways of choosing patches, the same scene
-graphs, and for each the question which set could come from one image.
+graphs, and for each the question which set could come from one image. With --pictures the same of
+the pictures of two runs, of any systems.
 """
 
 from __future__ import annotations
@@ -22,12 +23,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     maker = task("make", "write the page that people answer, and the key to it")
     maker.add_argument("--run", required=True, help="run folder or released:NAME")
-    maker.add_argument("--other", metavar="RUN", help="run of the second of --systems")
+    maker.add_argument(
+        "--other", metavar="RUN", help="run of the second of --systems, or of the second picture"
+    )
+    maker.add_argument(
+        "--pictures",
+        action="store_true",
+        help="show what --run and --other draw instead of patches; both may be of any system",
+    )
     maker.add_argument(
         "--systems",
         nargs=2,
         choices=SELECTIONS,
-        default=("learned", "graph_nearest"),
         metavar=("A", "B"),
         help=f"ways of choosing to compare (learned graph_nearest), of {', '.join(SELECTIONS)}",
     )

@@ -13,6 +13,12 @@ from training.bench import step_flops
 from training.compare.entries import settings_of
 from training.configuration import named_config
 
+UNCOUNTED = (
+    "AttnGAN's encoders are trained besides (stage damsm); their operations are not counted, so "
+    "that this row has more in all."
+)
+"""What a reader has to know of the budget in operations."""
+
 
 def steps_of_equal_cost(
     name: str,
@@ -21,7 +27,6 @@ def steps_of_equal_cost(
     data: PreparedData,
     remembered: Path,
     *,
-    writes: bool = True,
     weights_dir: str | None,
 ) -> dict[str, int]:
     """Joint steps of each system that cost what those of RetrieveGAN cost, by counted operations.
@@ -34,7 +39,6 @@ def steps_of_equal_cost(
       systems: the rows.
       data: gives a batch.
       remembered: JSON file of counts, as one takes a minute; made or extended.
-      writes: whether the file may be.
       weights_dir: folder with backbone weight files.
 
     Returns:
@@ -52,8 +56,7 @@ def steps_of_equal_cost(
         key = json.dumps([data.fingerprint, settings], sort_keys=True)
         if key not in counts:
             counts[key] = step_flops.training_gflop(config, data, weights_dir=weights_dir)
-            if writes:
-                write_json_atomic(remembered, counts)
+            write_json_atomic(remembered, counts)
         return counts[key]
 
     whole = gflop(ours) * ours.training.steps

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rgan_tf.config import Config
-from rgan_tf.runs import STAGES, open_run
+from rgan_tf.runs import STAGES, open_run, stages_of
 from training.compare.entries import Entry
 from training.configuration import changed_settings, named_config
 
@@ -47,7 +47,7 @@ def plan(entries: Sequence[Entry], overrides: Sequence[str], runs: Path) -> list
     for name, (entry, config) in planned.items():
         base = entry.base if entry.run == name else None
         stages = {}
-        for stage, wanted in _wanted(config).items():
+        for stage, wanted in stages_of(config).items():
             found = int(done[name].get(stage, {}).get("steps", 0))
             is_taken = base is not None and stage in STAGES[:2]
             left = 0 if is_taken else max(0, wanted - found)
@@ -102,17 +102,12 @@ def _duration(seconds: float | None) -> str:
     return f"about {seconds / 60:.0f} min" if seconds < 7200 else f"about {seconds / 3600:.1f} h"
 
 
-def _wanted(config: Config) -> dict[str, int]:
-    steps = (config.sg2im.steps, config.cooccurrence.steps, config.training.steps)
-    return dict(zip(STAGES, steps, strict=True))
-
-
 def _done(folder: Path) -> dict[str, dict[str, Any]]:
     """Stage -> its record; empty for a run that does not exist."""
     if not (folder / "run.json").is_file():
         return {}
     run = open_run(str(folder))
-    return {stage: run.stage_record(stage) for stage in STAGES}
+    return {stage: run.stage_record(stage) for stage in stages_of(run.config)}
 
 
 def _rate_of(config: str, system: str, stage: str) -> tuple[str, ...]:

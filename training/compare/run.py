@@ -15,7 +15,7 @@ from rgan_tf.plugins import VARIABLE
 from rgan_tf.storage.files import write_bytes_atomic, write_json_atomic
 from rgan_tf.storage.image import encode_png
 from training.api import check_data_fits
-from training.compare.budget import steps_of_equal_cost
+from training.compare.budget import UNCOUNTED, steps_of_equal_cost
 from training.compare.entries import BUDGETS, SYSTEMS, Entry, entries_of
 from training.compare.group_table import group_tables
 from training.compare.picture import comparison_picture
@@ -64,7 +64,8 @@ def compare(
         steps; the best one by the kernel distance on val is taken. Empty: the config's rates.
       search_steps: of each try.
       weights_dir: folder with backbone weight files.
-      dry_run: only return what would be trained, and write nothing.
+      dry_run: only return what would be trained; writes nothing but, with budget "flops", the
+        counts of operations in OUT/step_gflop.json, as they take minutes.
 
     Returns:
       `table`, `picture` (paths) and `rows`; with `dry_run` the result of `plan`.
@@ -125,7 +126,6 @@ def compare(
                 systems,
                 opened,
                 out / "step_gflop.json",
-                writes=not dry_run,
                 weights_dir=weights_dir,
             )
     entries = entries_of(
@@ -137,7 +137,7 @@ def compare(
         if entry.own_run
     }
     if dry_run:
-        return _planned(entries, tries, data, out, overrides)
+        return _planned(entries, tries, data, out, overrides, joint_steps)
     backbone_weights = load_backbone(metric_backbone, weights_dir).weights_sha256()
 
     count = len(entries) + sum(map(len, tries.values()))
@@ -174,6 +174,8 @@ def compare(
     text = markdown(rows, split=split, steps={entry.name: steps.steps(entry) for entry in entries})
     if factors:
         text += f"\n{rates_table(factors, search_steps)}\n"
+    if budget == "flops" and "attngan" in systems:
+        text += f"\n{UNCOUNTED}\n"
     if by_group := group_tables(entries, metrics):
         text += f"\n{by_group}\n"
     first = next(iter(opened_configs.values()))
@@ -209,11 +211,14 @@ def _planned(
     data: str,
     out: Path,
     overrides: Sequence[str],
+    joint_steps: Mapping[str, Mapping[str, int]],
 ) -> dict[str, Any]:
     short = [entry for runs in tries.values() for entry in runs.values()]
     runs = plan([*short, *entries], overrides, out / "runs")
     for line in plan_lines(runs):
         print(line, file=sys.stderr)
+    if joint_steps and any(entry.system == "attngan" for entry in entries):
+        print(UNCOUNTED, file=sys.stderr)
     seconds = [run["seconds"] for run in runs]
     return {
         "out": str(out),

@@ -77,7 +77,7 @@ def evaluate_rival_split(
         raise BadInput(f"--split {split}: has one image, and a distance needs two")
     networks = rival_networks(config, run.vocabulary)
     load_weights(run, STAGES[-1], networks, system=name)
-    drawing = _drawing_of(run, networks)
+    drawing = drawing_of(run, networks)
     backbone = distance = None
     if "images" in tasks:
         backbone = load_backbone(metric_backbone, weights_dir)
@@ -104,7 +104,8 @@ def evaluate_rival_split(
 
     def draw(layout: str, batch: Batch) -> Drawn:
         boxes = batch["boxes"] if layout == "true" else None
-        return Drawn(*drawing(batch, boxes, row_seeds(batch, protocol.seed)))
+        drawn = drawing(batch, boxes, row_seeds(batch, protocol.seed))
+        return Drawn(drawn.images, drawn.boxes)
 
     systems = [
         System(name, layout, functools.partial(draw, layout)) for layout in ("predicted", "true")
@@ -141,7 +142,7 @@ def evaluate_rival_split(
     return metrics, comparison_grid(columns, cell=CELL)
 
 
-def _drawing_of(
+def drawing_of(
     run: Run, networks: RivalNetworks
 ) -> Callable[[Batch, tf.Tensor | None, tf.Tensor], Drawing]:
     """(batch, boxes or None, seeds [B] int32) -> images and layout."""

@@ -57,7 +57,7 @@ def build_page(
     """
     records = read_records(run, notes)
     curves = {  # evaluations log single points, which are in the tables
-        stage: read_curves(run.folder / "logs" / stage, notes) for stage in STAGES
+        stage: read_curves(run.folder / "logs" / stage, notes) for stage in records
     }
     evaluations = read_evaluations(metrics, notes)
     pictures = first_and_latest(list(dict.fromkeys([run.folder, metrics])), notes)

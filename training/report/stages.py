@@ -8,7 +8,7 @@ from typing import Any
 from tqdm import tqdm
 
 from rgan_tf.errors import BadInput, CorruptData
-from rgan_tf.runs import STAGES, Run
+from rgan_tf.runs import Run, stages_of
 from rgan_tf.storage.files import sha256_of
 from training.report.notes import Notes
 from training.rollbacks import Rollbacks
@@ -29,7 +29,7 @@ _CHECKPOINT = re.compile(r"step-(\d+)")
 def read_records(run: Run, notes: Notes) -> dict[str, dict[str, Any]]:
     """The record of every stage; empty if it is missing or damaged."""
     records = {}
-    for stage in STAGES:
+    for stage in stages_of(run.config):
         try:
             records[stage] = run.stage_record(stage)
         except (BadInput, CorruptData) as error:
@@ -51,10 +51,8 @@ def stage_entries(
     run: Run, records: dict[str, dict[str, Any]], notes: Notes
 ) -> list[dict[str, Any]]:
     """Facts about each stage, in the template's terms."""
-    config = run.config
-    wanted = (config.sg2im.steps, config.cooccurrence.steps, config.training.steps)
     entries = []
-    for stage, steps in zip(STAGES, wanted, strict=True):
+    for stage, steps in stages_of(run.config).items():
         record = records[stage]
         rollbacks = read_rollbacks(run, stage, notes)
         warnings = record.get("warnings")

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rgan_tf.config import Config
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.losses.perceptual import PerceptualDistance
-from rgan_tf.runs import DAMSM, STAGES, Run
+from rgan_tf.runs import Run
 from training.stages.attngan import AttnganTask, DamsmTask
 from training.stages.rival import RivalTask
 from training.stages.task import Task
@@ -20,10 +19,3 @@ def rival_tasks(run: Run, data: PreparedData, perceptual: PerceptualDistance) ->
         yield AttnganTask(run, data, perceptual)
     else:
         yield RivalTask(run, data, perceptual)
-
-
-def stages_of(config: Config) -> tuple[str, ...]:
-    """Names of the stages of a run, in the order of their training."""
-    if config.training.system == "attngan":
-        return (*STAGES[:-1], DAMSM, STAGES[-1])
-    return STAGES

@@ -1,7 +1,7 @@
 """The key of a study: which selection chose which set. Participants do not get it.
 
 key.json holds, under a checksum, the two selections `a` and `b`, and every pair of the page with
-the side of `a`, the patches and the automatic metrics of both sets.
+the side of `a`, the patches and the automatic metrics of both sets; of pictures their numbers.
 """
 
 from __future__ import annotations
@@ -56,11 +56,13 @@ class Key:
       page: id of the page.
       names: "a" or "b" -> name of the selection.
       pairs: id -> pair, in the order of the page.
+      shows: "patches" or "pictures".
     """
 
     page: str
     names: dict[str, str]
     pairs: dict[str, KeyPair]
+    shows: str = "patches"
 
     @property
     def originals(self) -> list[KeyPair]:
@@ -119,7 +121,8 @@ def read_key(folder: str | Path) -> Key:
             for entry in content["pairs"]
         ]
         names = {side: content[side]["name"] for side in ("a", "b")}
-        return Key(content["page"], names, {pair.id: pair for pair in pairs})
+        shows = content.get("shows", "patches")
+        return Key(content["page"], names, {pair.id: pair for pair in pairs}, shows)
     except (KeyError, TypeError, ValueError) as error:
         raise key.damaged(f"lacks {error}") from error
 

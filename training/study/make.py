@@ -8,10 +8,12 @@ from typing import Any
 
 from rgan_tf.errors import BadInput
 from rgan_tf.progress import progress_bar
-from rgan_tf.runs import check_bank_fits, check_learns_retrieval, open_run
+from rgan_tf.registered_names import RIVALS
+from rgan_tf.runs import Run, check_bank_fits, check_learns_retrieval, open_run
 from rgan_tf.storage.files import atomic_folder, write_bytes_atomic
 from rgan_tf.storage.renames import require_free
 from training.evaluation.inputs import check_seed, check_split, open_data_of
+from training.study.drawn import Pictures, check_alike, drawn_scenes
 from training.study.key import PAGE, write_key
 from training.study.page import page_content, render_page
 from training.study.plan import most_repeats, plan_pairs, take_scenes
@@ -28,6 +30,8 @@ def make(args: argparse.Namespace) -> dict[str, Any]:
       BadInput: if options, runs and data do not fit together, or no scene is usable.
       CorruptData: if something is damaged.
     """
+    if not args.pictures and args.systems is None:
+        args.systems = ["learned", "graph_nearest"]
     _check_options(args)
     require_free(Path(args.out))
     run = open_run(args.run)
@@ -35,15 +39,25 @@ def make(args: argparse.Namespace) -> dict[str, Any]:
     check_split(data, args.split)
     other = run if args.other is None else open_run(args.other)
     for each, name in ((run, args.run), (other, args.other or args.run)):
-        check_learns_retrieval(each, name)
+        if not args.pictures:
+            _check_chooses(each, name)
     if other is not run:
         check_bank_fits(other, args.other, data.bank)
-    first, second = Side(run, args.systems[0]), Side(other, args.systems[1])
-
-    found = scenes_of(first, second, data, args.split, seed=args.seed)
+    pictures = Pictures()
+    if args.pictures:
+        check_alike(run, other, (args.run, args.other))
+        found = drawn_scenes(run, other, data, args.split, pictures, seed=args.seed)
+    else:
+        first, second = Side(run, args.systems[0]), Side(other, args.systems[1])
+        found = scenes_of(first, second, data, args.split, seed=args.seed)
     with progress_bar("scenes read") as bar:
         scenes, left_out = take_scenes(_counted(found, bar), args.scenes)
     if not scenes:
+        if args.pictures:
+            raise BadInput(
+                f"--other {args.other}: drew the same pictures as --run in every scene of "
+                f"{args.split}; compare others"
+            )
         raise BadInput(
             f"--systems {' '.join(args.systems)}: chose the same patches in every scene of "
             f"{args.split} with two objects or more; compare others"
@@ -51,13 +65,18 @@ def make(args: argparse.Namespace) -> dict[str, Any]:
     repeats = len(scenes) // _REPEATED if args.repeats is None else args.repeats
     repeats = min(repeats, most_repeats(len(scenes)))
     pairs = plan_pairs(scenes, repeats, seed=args.seed)
-    page = page_content(pairs, lambda row: data.bank.crops[row])
+    shown = pictures if args.pictures else data.bank.crops
+    page = page_content(pairs, lambda row: shown[row])
 
     names = _names(args)
     sides = {
         letter: {"name": name, "run": run_name, "selection": selection}
         for letter, name, run_name, selection in zip(
-            "ab", names, (args.run, args.other or args.run), args.systems, strict=True
+            "ab",
+            names,
+            (args.run, args.other or args.run),
+            args.systems or [each.config.training.system for each in (run, other)],
+            strict=True,
         )
     }
     origin = {
@@ -66,6 +85,7 @@ def make(args: argparse.Namespace) -> dict[str, Any]:
         "split": args.split,
         "seed": args.seed,
         "left_out": vars(left_out),
+        **({"shows": "pictures"} if args.pictures else {}),
     }
     with atomic_folder(args.out) as folder:
         write_bytes_atomic(folder / PAGE, render_page(page).encode("utf-8"))
@@ -91,6 +111,12 @@ def _check_options(args: argparse.Namespace) -> None:
     if args.repeats is not None and not 0 <= args.repeats <= most:
         raise BadInput(f"--repeats {args.repeats}: must be from 0 to {most}, half of --scenes")
     check_seed(args.seed)
+    if args.pictures:
+        if args.systems is not None:
+            raise BadInput("--pictures: are of the runs as they are; leave out --systems")
+        if args.other in (None, args.run):
+            raise BadInput("--pictures: compares the pictures of two runs; name --other RUN")
+        return
     if args.other is None and args.systems[0] == args.systems[1]:
         raise BadInput(f"--systems {' '.join(args.systems)}: name two that differ, or --other RUN")
     if args.other is not None and args.systems[1] != "learned":
@@ -99,7 +125,20 @@ def _check_options(args: argparse.Namespace) -> None:
         )
 
 
+def _check_chooses(run: Run, name: str) -> None:
+    """Refuses a run that has no choice of patches to compare."""
+    system = run.config.training.system
+    if system in RIVALS:
+        raise BadInput(
+            f"--run {name}: is of {system}, which learns no choice of patches; compare what it "
+            "draws: --pictures --other RUN"
+        )
+    check_learns_retrieval(run, name)
+
+
 def _names(args: argparse.Namespace) -> list[str]:
+    if args.pictures:
+        return [args.run, args.other]
     if args.other is None:
         return list(args.systems)
     runs = (args.run, args.other)

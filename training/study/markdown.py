@@ -8,7 +8,7 @@ from typing import Any
 from training.templates import environment
 
 TEMPLATES = Path(__file__).parent / "templates"
-MARK = "# Which patches fit together: "  # beginning of the template
+MARKS = ("# Which patches fit together: ", "# Which picture fits its scene: ")  # its beginnings
 
 
 def markdown(result: dict[str, Any]) -> str:

@@ -22,12 +22,13 @@ def page_content(pairs: Sequence[Pair], crops: Callable[[int], np.ndarray]) -> d
 
     Args:
       pairs: the questions in order.
-      crops: row of the bank -> uint8 [S, S, 3].
+      crops: row of the bank, or number of a picture -> uint8 [S, S, 3].
 
     Returns:
       `page` (16 hexadecimal digits, a hash of the rest), `pairs` (each with id, objects,
-      relationships as text, labels of the patches, and the numbers of the images on the left and on
-      the right) and `images` (PNG data URIs in order of appearance).
+      relationships as text, labels of the patches (none of a picture), and the numbers of the
+      images on the left and on the right) and `images` (PNG data URIs in order of appearance);
+      `shows` is "pictures" if sets are one picture each.
     """
     numbers: dict[int, int] = {}
 
@@ -43,12 +44,14 @@ def page_content(pairs: Sequence[Pair], crops: Callable[[int], np.ndarray]) -> d
                 "id": pair.id,
                 "objects": names,
                 "relationships": _sentences(scene, names),
-                "labels": [names[i] for i in scene.shown],
+                "labels": [names[i] for i in scene.shown or ()],
                 "left": images_of(getattr(scene, pair.left)),
                 "right": images_of(getattr(scene, pair.right)),
             }
         )
-    content = {"pairs": shown, "images": [_data_uri(crops(row)) for row in numbers]}
+    has_pictures = any(pair.scene.shown is None for pair in pairs)
+    content = {"shows": "pictures"} if has_pictures else {}
+    content |= {"pairs": shown, "images": [_data_uri(crops(row)) for row in numbers]}
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode("ascii")).hexdigest()
     return {"page": digest[:16], **content}
 

@@ -12,10 +12,10 @@ _MIN_PATCHES = 2  # a single patch has nothing to be compatible with
 
 
 class Chosen(NamedTuple):
-    """A set of patches.
+    """A set of patches, or one picture.
 
     Attributes:
-      ids: row of the bank of each.
+      ids: row of the bank of each patch, or the picture's number.
       figures: automatic metric -> value.
     """
 
@@ -30,14 +30,14 @@ class Scene(NamedTuple):
       image_id: image of the graph.
       objects: names.
       relationships: (subject, predicate, object), the ends as positions in `objects`.
-      shown: positions of the objects that have patches.
+      shown: positions of the objects that have patches; None if the sets are one picture each.
       a, b: the sets, aligned with `shown`.
     """
 
     image_id: int
     objects: tuple[str, ...]
     relationships: tuple[tuple[int, str, int], ...]
-    shown: tuple[int, ...]
+    shown: tuple[int, ...] | None
     a: Chosen
     b: Chosen
 
@@ -82,7 +82,7 @@ def take_scenes(scenes: Iterable[Scene], count: int) -> tuple[list[Scene], LeftO
     taken: list[Scene] = []
     left_out = LeftOut()
     for scene in scenes:
-        if len(scene.shown) < _MIN_PATCHES:
+        if scene.shown is not None and len(scene.shown) < _MIN_PATCHES:
             left_out.too_small += 1
         elif _appearance(scene, scene.a) == _appearance(scene, scene.b):
             left_out.identical += 1
@@ -137,4 +137,6 @@ def most_repeats(scenes: int) -> int:
 
 def _appearance(scene: Scene, chosen: Chosen) -> list[tuple[str, int]]:
     """The visible content of a set: two trees that exchange patches change nothing."""
+    if scene.shown is None:
+        return [("", row) for row in chosen.ids]
     return sorted((scene.objects[i], row) for i, row in zip(scene.shown, chosen.ids, strict=True))

@@ -13,7 +13,7 @@ from rgan_tf.errors import BadInput
 from rgan_tf.storage.files import write_bytes_atomic
 from training.study.answers import Answers, read_answers
 from training.study.key import Key, KeyPair, read_key
-from training.study.markdown import MARK, markdown
+from training.study.markdown import MARKS, markdown
 from training.study.statistics import binomial_p_value, cluster_interval, wilson_interval
 
 REPORT = "report.md"
@@ -31,7 +31,8 @@ def report(args: argparse.Namespace) -> dict[str, Any]:
     key = read_key(args.study)
     people = read_answers(args.answers, key)
     path = Path(args.study) / REPORT
-    if path.exists() and MARK not in path.read_text(encoding="utf-8", errors="replace"):
+    text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else MARKS[0]
+    if not any(mark in text for mark in MARKS):
         raise BadInput(f"{path}: was not written by rgan study report; move it away")
     result = evaluate(key, people)
     write_bytes_atomic(path, markdown(result).encode("utf-8"))
@@ -61,6 +62,7 @@ def evaluate(key: Key, people: list[Answers]) -> dict[str, Any]:
     times = [time for person in people for time in person.milliseconds.values()]
     return {
         "page": key.page,
+        "shows": key.shows,
         "a": key.names["a"],
         "b": key.names["b"],
         "participants": len(people),

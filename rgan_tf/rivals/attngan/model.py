@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from rgan_tf.config import Config, parse_augmentation
+from rgan_tf.config import Config, TrainingConfig, parse_augmentation
 from rgan_tf.discriminators.augmentation import augment
 from rgan_tf.errors import BadInput
 from rgan_tf.fixed_order import sum_of
@@ -229,6 +229,19 @@ def _term(side: int, sides: tuple[int, ...]) -> str:
     return "adversarial_image" if side == sides[-1] else f"adversarial_image_{side}"
 
 
+def check_devices(settings: TrainingConfig, replicas: int) -> None:
+    """Refuses to compile a step for several devices, which have to exchange what they see in it.
+
+    Raises:
+      BadInput: then.
+    """
+    if settings.jit_compile and replicas > 1:
+        raise BadInput(
+            "training.jit_compile: AttnGAN's step cannot be compiled for several devices; set it "
+            "to false, or train on one"
+        )
+
+
 def build_attngan(
     config: Config,
     vocabulary: Vocabulary,
@@ -245,14 +258,9 @@ def build_attngan(
       features: the frozen network; None loads the one that ships with the project.
 
     Raises:
-      BadInput: if the step is to be compiled for several devices, which have to exchange what they
-        see during it.
+      BadInput: see `check_devices`.
     """
-    if config.training.jit_compile and tf.distribute.get_strategy().num_replicas_in_sync > 1:
-        raise BadInput(
-            "training.jit_compile: AttnGAN's step cannot be compiled for several devices; set it "
-            "to false, or train on one"
-        )
+    check_devices(config.training, tf.distribute.get_strategy().num_replicas_in_sync)
     size = config.data.image_size
     sizes = sizes or scaled(size)
     networks = AttnganRival(vocabulary, sizes, image_size=size)

@@ -97,4 +97,4 @@ class PasteganRival(RivalNetworks):
         picked = pick_at_test(
             graph, encoding.object_mask, derive_row_seeds(seeds, Purpose.PATCH_CHOICE)
         )
-        return Drawing(self.draw(picked.crops, encoding, boxes), boxes)
+        return Drawing(self.draw(picked.crops, encoding, boxes), boxes, picked.choice)

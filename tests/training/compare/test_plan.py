@@ -69,6 +69,16 @@ def test_the_tries_of_learning_rates_are_runs_as_well(dry_run, tmp_path):
     assert "add retrievegan to --systems" in said
 
 
+def test_attngans_own_stage_is_planned(dry_run):
+    words = ("--set", "attngan.damsm_steps=9")
+    result, said = dry_run("--systems", "retrievegan", "attngan", "sg2im", *words)
+    ours, attngan, sg2im = (run["stages"] for run in result["runs"])
+    assert list(attngan) == ["sg2im", "cooccurrence", "damsm", "retrievegan"]
+    assert attngan["damsm"] == {"steps": 9, "done": 0, "left": 9, "seconds": None}
+    assert "damsm" not in ours and "damsm" not in sg2im
+    assert "damsm 9 steps" in said
+
+
 def test_what_is_done_is_not_counted_and_gives_the_rate(dry_run, copied, tmp_path):
     out = tmp_path / "out"
     (out / "runs").mkdir(parents=True)

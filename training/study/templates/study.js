@@ -2,6 +2,7 @@
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
   const pairs = data.pairs;
+  const kind = data.shows === "pictures" ? "picture" : "set";
   const store = "patch-study-" + data.page;
   // A second click of a double click must not answer the next pair.
   const REST_MS = 250;
@@ -86,12 +87,12 @@
       picture.src = data.images[image];
       picture.alt = "";
       picture.draggable = false;
-      patch.append(picture, element("span", "", pair.labels[index]));
+      patch.append(picture, element("span", "", pair.labels[index] ?? ""));
       return patch;
     });
-    const key = element("span", "key", side === "left" ? "← Left set" : "Right set →");
+    const key = element("span", "key", side === "left" ? `← Left ${kind}` : `Right ${kind} →`);
     $(side).replaceChildren(key, ...patches);
-    $(side).setAttribute("aria-label", `Choose the ${side} set: ${pair.labels.join(", ")}`);
+    $(side).setAttribute("aria-label", `Choose the ${side} ${kind}${pair.labels.length ? `: ${pair.labels.join(", ")}` : ""}`);
   }
 
   function showDone() {
