@@ -61,6 +61,7 @@ class DataConfig:
     max_triples: int = 16  # T, without the triples to the image node
     flip: bool = False  # mirror half of the training images, with their predicates
     incomplete_scenes: float = _share(0.0)  # share of training scenes without some of their objects
+    redraw_relations: bool = False  # geometric ones, anew for every epoch of training
 
 
 @dataclasses.dataclass(frozen=True)

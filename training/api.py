@@ -151,6 +151,8 @@ def check_data_fits(config: Config, data: PreparedData) -> None:
       BadInput: if backbone, resolution, patch size, number of scenes or names do not fit.
     """
     data.check_config(config)
+    if config.data.redraw_relations:
+        data.check_relations_can_be_drawn()
     if config.training.system == "attngan":
         Dictionary(data.vocabulary)  # refuses names that no text can mention
     if data.record_count("train") < config.training.batch_size:

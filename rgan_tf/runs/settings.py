@@ -59,6 +59,7 @@ ADDED_LATER = {
     "training.relit_patches": 0.0,
     "training.exchanged_patches": 0.0,
     "data.incomplete_scenes": 0.0,
+    "data.redraw_relations": False,
 }
 # Settings that decide whether weights of the first two stages fit the networks at all.
 SHAPES_OF_FIRST_STAGES = (
