@@ -30,6 +30,7 @@ from rgan_tf.runs import (
     training_lock,
 )
 from training.configuration import at_most, named_config
+from training.replicas import grown_with_replicas
 from training.stages.cooccurrence import CooccurrenceTask
 from training.stages.retrievegan import RetrieveGANTask
 from training.stages.rivals import rival_tasks, stages_of
@@ -116,6 +117,7 @@ def train(
     if config.training.deterministic:
         fix_order_of_process()
     workers = start_workers()  # first, because a cluster can only be formed at the start
+    config = grown_with_replicas(config, workers.replicas)
     workers.check_fits(config.training)
     if not isinstance(data, PreparedData):
         data = PreparedData.open(data)
