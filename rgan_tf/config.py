@@ -61,6 +61,7 @@ class DataConfig:
     max_triples: int = 16  # T, without the triples to the image node
     flip: bool = False  # mirror half of the training images, with their predicates
     incomplete_scenes: float = _share(0.0)  # share of training scenes without some of their objects
+    redraw_relations: bool = False  # geometric ones, anew for every epoch of training
 
 
 @dataclasses.dataclass(frozen=True)
@@ -189,6 +190,7 @@ class TrainingConfig:
 
     system: str = _one_of("retrievegan", *registered_names.RIVALS)  # what stage 3 trains
     batch_size: int = 16  # per update: over all replicas and parts
+    scale_with_replicas: str = _one_of("none", "linear", "sqrt")  # batch and rates, at the start
     accumulate_steps: int = 1  # parts that a replica computes one after another, to save memory
     precision: str = _one_of("float32", "bfloat16", "float16")  # of generators and discriminators
     jit_compile: bool = False  # XLA for everything up to the gradients; for GPUs
@@ -370,6 +372,12 @@ def _rules(config: Config) -> list[tuple[str, bool]]:
             "training.jit_compile needs retrieval.candidates of at most retrieval.exact_candidates "
             f"({exact}): patches that are read during a step cannot be compiled",
             not config.training.jit_compile or config.retrieval.candidates <= exact,
+        ),
+        (
+            f"training.scale_with_replicas={config.training.scale_with_replicas}: batch and rates "
+            "would follow the machine, and training.deterministic promises the same result; set "
+            "one of the two",
+            config.training.scale_with_replicas == "none" or not config.training.deterministic,
         ),
         (
             f"retrieval.choice={config.retrieval.choice} needs retrieval.candidates of at most "

@@ -40,6 +40,7 @@ class Purpose(enum.IntEnum):
     CONDITION_NOISE = 33
     IMAGE_NOISE = 34
     WRONG_TEXT = 35
+    RELATIONS = 36
 
 
 def derive_seed(run_seed, step, replica, purpose: Purpose) -> tf.Tensor:

@@ -225,6 +225,7 @@ NARROWER = {
     "training.loss_jump": st.floats(1.5, 100),
     "training.predicted_boxes_from": FRACTION,
     "training.system": st.sampled_from(["retrievegan", *registered_names.RIVALS]),
+    "training.scale_with_replicas": st.sampled_from(["none", "linear", "sqrt"]),
     "training.precision": st.sampled_from(["float32", "bfloat16", "float16"]),
     "discriminators.augmentation": st.sampled_from(["none", "color", "color,cutout"]),
 }

@@ -91,4 +91,5 @@ def test_purposes_are_distinct_and_keep_their_numbers():
         "CONDITION_NOISE": 33,
         "IMAGE_NOISE": 34,
         "WRONG_TEXT": 35,
+        "RELATIONS": 36,
     }

@@ -31,6 +31,7 @@ from rgan_tf.runs import (
     training_lock,
 )
 from training.configuration import at_most, named_config
+from training.replicas import grown_with_replicas
 from training.stages.cooccurrence import CooccurrenceTask
 from training.stages.retrievegan import RetrieveGANTask
 from training.stages.rivals import rival_tasks
@@ -117,6 +118,7 @@ def train(
     if config.training.deterministic:
         fix_order_of_process()
     workers = start_workers()  # first, because a cluster can only be formed at the start
+    config = grown_with_replicas(config, workers.replicas)
     workers.check_fits(config.training)
     if not isinstance(data, PreparedData):
         data = PreparedData.open(data)
@@ -152,6 +154,8 @@ def check_data_fits(config: Config, data: PreparedData) -> None:
       BadInput: if backbone, resolution, patch size, number of scenes or names do not fit.
     """
     data.check_config(config)
+    if config.data.redraw_relations:
+        data.check_relations_can_be_drawn()
     if config.training.system == "attngan":
         Dictionary(data.vocabulary)  # refuses names that no text can mention
     if data.record_count("train") < config.training.batch_size:

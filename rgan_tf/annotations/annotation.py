@@ -95,6 +95,7 @@ class AnnotatedDataset:
       skipped_first: per split and reason, the names of the first few.
       bad_images: one line for each image whose entry is unusable.
       renumbered_images: how many got a new id because another image has theirs.
+      geometric: the relationships are those of `geometric_relations`, so training may draw others.
 
     Example:
       ```python
@@ -120,6 +121,7 @@ class AnnotatedDataset:
     )
     bad_images: tuple[str, ...] = ()
     renumbered_images: int = 0
+    geometric: bool = False
 
 
 def annotated_size(image: JsonObject, path: Callable[[], Path]) -> tuple[int, int]:

@@ -91,6 +91,7 @@ def read_coco_dataset(
         skipped_first={part: folder.left_out.first for part, folder in parts.items()},
         bad_images=tuple(bad.lines),
         renumbered_images=renumbered,
+        geometric=True,
     )
 
 

@@ -16,6 +16,7 @@ from rgan_tf.bank.patch_bank import PatchBank
 from rgan_tf.config import Config
 from rgan_tf.data.incomplete import objects_to_keep, without_objects
 from rgan_tf.data.prepared import PreparedData
+from rgan_tf.data.relations import GeometricTriples
 from rgan_tf.data.scenes import SceneStore
 from rgan_tf.errors import BadInput
 from rgan_tf.retrieval.candidates import CandidateSource
@@ -76,6 +77,7 @@ def scene_dataset(
       augment: mirror half of the training scenes if the config says so: predicates, boxes, image
         and the objects' own patches. Backbone features stay, as they hardly change. Also leave
         objects out of a share `data.incomplete_scenes` of the training scenes; the image stays.
+        And draw geometric relationships anew for every epoch if `data.redraw_relations`.
       share: the parts of every batch to make; needs `repeat`. A part has B / total rows; only those
         rows are read.
 
@@ -90,8 +92,8 @@ def scene_dataset(
       the rows that are needed later.
 
     Raises:
-      BadInput: if the candidates belong to another split or bank, sizes are not positive, or the
-        batch size is not divisible by `share.total`.
+      BadInput: if the candidates belong to another split or bank, sizes are not positive, the
+        batch size is not divisible by `share.total`, or relationships cannot be drawn anew.
       CorruptData: if records or patches are damaged.
     """
     if batch_size < 1 or start_step < 0:
@@ -108,6 +110,7 @@ def scene_dataset(
         shuffle=repeat if shuffle is None else shuffle,
         flip=augment and config.data.flip and split == "train",
         incomplete=config.data.incomplete_scenes if augment and split == "train" else 0.0,
+        redraw=augment and config.data.redraw_relations and split == "train",
         candidates=candidates,
         share=share,
     )
@@ -159,6 +162,7 @@ def batch_image_ids(
         shuffle=True,
         flip=False,
         incomplete=0.0,
+        redraw=False,
         candidates=None,
     )
     return batches.scenes.image_ids[batches.positions(step)].tolist()
@@ -179,6 +183,7 @@ class _Batches:
         shuffle: bool,
         flip: bool,
         incomplete: float,
+        redraw: bool,
         candidates: CandidateSource | None,
         share: Share = WHOLE,
     ):
@@ -195,6 +200,10 @@ class _Batches:
         self._shuffle = shuffle
         self._flip = flip
         self._incomplete = incomplete
+        self._relations: GeometricTriples | None = None
+        if redraw:
+            data.check_relations_can_be_drawn()
+            self._relations = GeometricTriples(self.scenes, data.vocabulary, seed)
         self._candidates = candidates
         self._crop_size = config.data.crop_size
         self._ids_only = candidates is not None and candidates.k > config.retrieval.exact_candidates
@@ -242,9 +251,12 @@ class _Batches:
         step, part = divmod(int(number), share.count)
         rows = self._batch_size // share.total
         rows = slice((share.first + part) * rows, (share.first + part + 1) * rows)
-        chosen = self.positions(step)[rows]  # [B]
+        places = self._places(step)[rows]  # [B]
+        chosen = self._positions_at(places)  # [B]
         images, boxes = scenes.images(chosen), scenes.boxes[chosen]
         objects, triples = scenes.objects[chosen], scenes.triples[chosen]
+        if self._relations is not None:
+            triples = self._relations.of(places // len(scenes), chosen)  # [B, T, 3]
         patch_rows = scenes.patch_rows[chosen]  # [B, O]
         flipped = self._flipped(step)[rows][: len(chosen)]  # [B] bool
         if flipped.any():
@@ -276,10 +288,15 @@ class _Batches:
 
     def positions(self, step: int) -> np.ndarray:
         """Indices of the scenes in the batch of that number."""
-        count = len(self.scenes)
+        return self._positions_at(self._places(step))
+
+    def _places(self, step: int) -> np.ndarray:
+        """Numbers of the batch's scenes, counted through all epochs."""
         places = step * self._batch_size + np.arange(self._batch_size, dtype=np.int64)
-        if not self._wrap:
-            places = places[places < count]
+        return places if self._wrap else places[places < len(self.scenes)]
+
+    def _positions_at(self, places: np.ndarray) -> np.ndarray:
+        count = len(self.scenes)
         if not self._shuffle:
             return places % count
         return np.array([self._order(int(place // count))[place % count] for place in places])

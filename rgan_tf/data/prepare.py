@@ -137,6 +137,7 @@ class _Preparation:
         ]
         content = {
             "dataset": self._dataset.kind,
+            "relations": "geometric" if self._dataset.geometric else "annotated",
             "seed": seed,
             "image_size": self._image_size,
             "crop_size": PATCH_SIZE,
@@ -219,6 +220,7 @@ class _SceneMaker(PieceMaker):
             boxes=np.array([item.box for item in image.objects], np.float32).reshape(count, 4),
             patch_rows=np.arange(first_row, first_row + count, dtype=np.int32),
             triples=graph.triples,
+            centres=np.array([item.centre for item in image.objects], np.float32).reshape(count, 2),
         )
 
 

@@ -179,6 +179,26 @@ class PreparedData:
                 f"{config.data.crop_size}; set data.crop_size to at most {stored}"
             )
 
+    def check_relations_can_be_drawn(self) -> None:
+        """Refuses data whose relationships training cannot draw anew (`data.redraw_relations`).
+
+        Raises:
+          BadInput: if they were annotated, or the records were written before they held centres.
+        """
+        relations = self.manifest.get("relations")
+        if relations == "geometric":
+            return
+        advice = "set data.redraw_relations=false"
+        if relations is None:
+            raise BadInput(
+                f"{self.folder}: holds no centres of masks, from which data.redraw_relations draws "
+                f"relationships anew; prepare the data again, or {advice}"
+            )
+        raise BadInput(
+            f"{self.folder}: its relationships were annotated, and data.redraw_relations would "
+            f"replace them by geometric ones; {advice}"
+        )
+
     def check_vocabulary(self, vocabulary: Vocabulary, owner: str) -> None:
         """Refuses a model with another vocabulary.
 

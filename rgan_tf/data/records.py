@@ -1,13 +1,14 @@
 """Scenes as tf.Example records in TF-GNN's encoding, one per image.
 
 The schema beside the records, `scene_graph.pbtxt`, is all that `tfgnn.parse_example` needs to read
-them.
+them. Older records lack the objects' centres.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import struct
 from collections.abc import Iterator, Sequence
 from importlib import resources
@@ -17,11 +18,13 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_gnn as tfgnn
 from google.protobuf import text_format
+from google.protobuf.message import DecodeError
 
 from rgan_tf.errors import CorruptData
 
 SCHEMA_FILE = "scene_graph.pbtxt"
 
+_CENTRE = "nodes/object.centre"
 _PARSE_BATCH = 64
 _HEADER_BYTES = 12  # of a TFRecord: length and its checksum, before the payload
 _FOOTER_BYTES = 4  # checksum of the payload
@@ -38,6 +41,7 @@ class Scene:
       boxes: [O, 4] float32, y0 x0 y1 x1 in [0, 1].
       patch_rows: [O] int32, rows of the objects' own patches in their split's bank.
       triples: [T, 3] int32, subject, predicate id, object.
+      centres: [O, 2] float32, y x in [0, 1], of the objects' masks; None in older records.
     """
 
     image_id: int
@@ -46,16 +50,19 @@ class Scene:
     boxes: np.ndarray
     patch_rows: np.ndarray
     triples: np.ndarray
+    centres: np.ndarray | None = None
 
 
 def schema_text() -> str:
-    """The GraphSchema of the records as protobuf text."""
+    """The GraphSchema of new records as protobuf text."""
     return (resources.files("rgan_tf") / "schema" / SCHEMA_FILE).read_text(encoding="utf-8")
 
 
-def graph_spec() -> tfgnn.GraphTensorSpec:
-    """The GraphTensor spec of one record."""
+def graph_spec(*, centres: bool = True) -> tfgnn.GraphTensorSpec:
+    """The GraphTensor spec of one record, with or without the objects' centres."""
     schema = text_format.Parse(schema_text(), tfgnn.GraphSchema())
+    if not centres:
+        del schema.node_sets["object"].features["centre"]
     return tfgnn.create_graph_spec_from_schema_pb(schema)
 
 
@@ -77,6 +84,8 @@ def encode_scene(scene: Scene) -> bytes:
         "edges/relation.#target": _integers_feature(scene.triples[:, 2]),
         "edges/relation.predicate": _integers_feature(scene.triples[:, 1]),
     }
+    if scene.centres is not None:
+        features[_CENTRE] = _floats_feature(scene.centres.reshape(-1))
     example = tf.train.Example(features=tf.train.Features(feature=features))
     return example.SerializeToString(deterministic=True)
 
@@ -149,16 +158,15 @@ def read_scenes(paths: Sequence[Path]) -> Iterator[Scene]:
     Raises:
       CorruptData: at the first damaged record, naming the file and the record.
     """
-    spec = graph_spec()
     for path in paths:
         records = []
         for raw in read_records(path):
             records.append(raw)
             if len(records) == _PARSE_BATCH:
-                yield from _parse(spec, records, path)
+                yield from _parse(records, path)
                 records = []
         if records:
-            yield from _parse(spec, records, path)
+            yield from _parse(records, path)
 
 
 def read_records(path: Path) -> Iterator[bytes]:
@@ -213,10 +221,18 @@ def read_image_bytes(path: Path, offset: int, length: int) -> bytes:
         raise CorruptData(f"{path}: record at byte {offset} is damaged; prepare again") from error
 
 
-def _parse(spec: tfgnn.GraphTensorSpec, records: list[bytes], path: Path) -> Iterator[Scene]:
+@functools.cache
+def _specs() -> dict[bool, tfgnn.GraphTensorSpec]:
+    return {centres: graph_spec(centres=centres) for centres in (False, True)}
+
+
+def _parse(records: list[bytes], path: Path) -> Iterator[Scene]:
     try:
-        graph = tfgnn.parse_example(spec, tf.constant(records))
-    except (tf.errors.InvalidArgumentError, ValueError) as error:
+        first = tf.train.Example.FromString(records[0])  # all of a folder are of one form
+        graph = tfgnn.parse_example(
+            _specs()[_CENTRE in first.features.feature], tf.constant(records)
+        )
+    except (tf.errors.InvalidArgumentError, ValueError, DecodeError) as error:
         raise CorruptData(f"{path}: holds no scene records; prepare the data again") from error
     objects = graph.node_sets["object"]
     relations = graph.edge_sets["relation"]
@@ -234,6 +250,12 @@ def _parse(spec: tfgnn.GraphTensorSpec, records: list[bytes], path: Path) -> Ite
         axis=-1,
     ).astype(np.int32)
     object_parts = [np.split(part, object_ends[:-1]) for part in (categories, boxes, rows)]
+    centres = None
+    if "centre" in objects.features:
+        flat = _flat(objects["centre"])
+        if len(flat) != object_ends[-1]:
+            raise CorruptData(f"{path}: some objects lack a centre; prepare the data again")
+        centres = np.split(flat, object_ends[:-1])
     for index, own_triples in enumerate(np.split(triples, triple_ends[:-1])):
         own_categories, own_boxes, own_rows = (part[index] for part in object_parts)
         yield Scene(
@@ -243,6 +265,7 @@ def _parse(spec: tfgnn.GraphTensorSpec, records: list[bytes], path: Path) -> Ite
             boxes=own_boxes.astype(np.float32),
             patch_rows=own_rows.astype(np.int32),
             triples=own_triples,
+            centres=None if centres is None else centres[index].astype(np.float32),
         )
 
 

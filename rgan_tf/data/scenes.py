@@ -35,6 +35,7 @@ class SceneStore:
       boxes: [N, O, 4] float32, zeros for padding.
       triples: [N, T, 3] int32, -1 for padding.
       patch_rows: [N, O] int32, -1 for padding.
+      centres: [N, O, 2] float32, y x, zeros for padding; None if older records lack them.
 
     Raises:
       CorruptData: if a record is damaged or the number of records is wrong.
@@ -56,6 +57,7 @@ class SceneStore:
         self.boxes = np.zeros([expected, max_objects, 4], np.float32)
         self.triples = np.full([expected, max_triples, 3], -1, np.int32)
         self.patch_rows = np.full([expected, max_objects], -1, np.int32)
+        self.centres: np.ndarray | None = np.zeros([expected, max_objects, 2], np.float32)
         self._places: list[tuple[Path, int, int]] = []
         self._images: np.ndarray | None = None
         if expected * image_size * image_size * 3 <= cache_bytes:
@@ -101,4 +103,8 @@ class SceneStore:
         self.objects[position, : len(kept)] = scene.categories[kept]
         self.boxes[position, : len(kept)] = scene.boxes[kept]
         self.patch_rows[position, : len(kept)] = scene.patch_rows[kept]
+        if scene.centres is None:
+            self.centres = None
+        elif self.centres is not None:
+            self.centres[position, : len(kept)] = scene.centres[kept]
         self.triples[position, : len(triples)] = triples

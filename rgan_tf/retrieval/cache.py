@@ -14,8 +14,9 @@ class EmbeddingCache(tf.Module):
     """The patch embedding of every row of the bank, at most `max_age_steps` old.
 
     Each step re-embeds the next `rows_per_step` rows, round robin. Which rows is a function of the
-    step alone, so a resumed run refreshes the same rows, and so do all replicas. The vectors are
-    float32, so a fresh cache leads to the same decisions as the network itself.
+    step alone, so a resumed run refreshes the same rows. Each of n replicas embeds 1/n of them and
+    sends its vectors to the others. The vectors are float32, so a fresh cache leads to the same
+    decisions as the network itself.
 
     Args:
       rows: N, rows of the bank; at least 1.
@@ -70,8 +71,18 @@ class EmbeddingCache(tf.Module):
 
     def refresh(self, step: tf.Tensor, embed: Embed) -> None:
         """Re-embeds this step's rows; call it in replica context, after the weight update."""
+        context = tf.distribute.get_replica_context()
         rows = self.rows_of_step(step)  # [n]
-        vectors = tf.cast(embed(rows), tf.float32)  # [n, D]
+        replicas = context.num_replicas_in_sync
+        if replicas == 1:
+            vectors = tf.cast(embed(rows), tf.float32)  # [n, D]
+        else:
+            share = -(-self.rows_per_step // replicas)
+            places = context.replica_id_in_sync_group * share + tf.range(share)  # [share]
+            # The last replicas repeat the last row where n is no multiple of their number.
+            own = tf.gather(rows, tf.minimum(places, self.rows_per_step - 1))  # [share]
+            parts = context.all_gather(tf.cast(embed(own), tf.float32), axis=0)
+            vectors = parts[: self.rows_per_step]  # [n, D], in the order of the replicas
 
         def write(variable, rows, vectors):
             variable.scatter_update(tf.IndexedSlices(vectors, rows))
@@ -79,8 +90,8 @@ class EmbeddingCache(tf.Module):
         def merge(strategy, rows, vectors):
             strategy.extended.update(self.vectors, write, args=(rows, vectors))
 
-        # All replicas have computed the same vectors; each writes to its own copy.
-        tf.distribute.get_replica_context().merge_call(merge, args=(rows, vectors))
+        # All replicas have the same vectors; each writes to its own copy.
+        context.merge_call(merge, args=(rows, vectors))
 
     def age(self, ids: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
         """Weight updates since the given rows were embedded.

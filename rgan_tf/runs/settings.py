@@ -56,9 +56,11 @@ ADDED_LATER = {
     "attngan.damsm_learning_rate": 2e-3,
     "attngan.matching_weight": 50.0,
     "attngan.averages_words": False,
+    "training.scale_with_replicas": "none",
     "training.relit_patches": 0.0,
     "training.exchanged_patches": 0.0,
     "data.incomplete_scenes": 0.0,
+    "data.redraw_relations": False,
 }
 # Settings that decide whether weights of the first two stages fit the networks at all.
 SHAPES_OF_FIRST_STAGES = (

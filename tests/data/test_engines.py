@@ -14,10 +14,10 @@ from rgan_tf.spread import Engine
 # after the other.
 BEFORE = {
     "vocabulary.json": "95df9e2cd470",
-    "scene_graph.pbtxt": "832124f9f720",
-    "records/test-00000-of-00001.tfrecord": "571217903277",
-    "records/train-00000-of-00001.tfrecord": "16b95fc0e115",
-    "records/val-00000-of-00001.tfrecord": "e2f7235ec23a",
+    "scene_graph.pbtxt": "8d8ae21a1d84",
+    "records/test-00000-of-00001.tfrecord": "cc0dcef911e6",
+    "records/train-00000-of-00001.tfrecord": "8993a429c40c",
+    "records/val-00000-of-00001.tfrecord": "406de4b65ccc",
     "bank/columns.npy": "6190c4372bbd",
     "bank/crops.npy": "dc9be61cfd16",
     "bank/features.npy": "85323dd1bd2b",

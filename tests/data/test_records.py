@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -28,6 +30,7 @@ def make_scene(index: int) -> Scene:
         boxes=rng.random([objects, 4], np.float32),
         patch_rows=np.arange(objects, dtype=np.int32) + 10 * index,
         triples=ends.astype(np.int32),
+        centres=rng.random([objects, 2], np.float32),
     )
 
 
@@ -40,7 +43,9 @@ def write_records(folder, split, scenes, **options):
 
 def assert_same(found: Scene, expected: Scene):
     assert (found.image_id, found.image) == (expected.image_id, expected.image)
-    for name in ("categories", "boxes", "patch_rows", "triples"):
+    assert (found.centres is None) == (expected.centres is None)
+    names = ("categories", "boxes", "patch_rows", "triples", "centres")
+    for name in names[: 4 + (expected.centres is not None)]:
         left, right = getattr(found, name), getattr(expected, name)
         assert (left.shape, left.dtype) == (right.shape, right.dtype), name
         np.testing.assert_array_equal(left, right)
@@ -64,6 +69,22 @@ def test_scenes_of_equal_sizes_are_read_alike(tmp_path):
     scenes = [make_scene(4 + 15 * index) for index in range(3)]
     for left, right in zip(read_scenes(write_records(tmp_path, "a", scenes)), scenes, strict=True):
         assert_same(left, right)
+
+
+def test_older_records_lack_centres(tmp_path):
+    older = [dataclasses.replace(make_scene(index), centres=None) for index in range(70)]
+    paths = write_records(tmp_path, "val", older)
+    for left, right in zip(read_scenes(paths), older, strict=True):
+        assert_same(left, right)
+    assert encode_scene(older[4]) != encode_scene(make_scene(4))
+    assert "centre" not in graph_spec(centres=False).node_sets_spec["object"].features_spec
+
+
+def test_records_of_two_forms_in_one_file_are_refused(tmp_path):
+    older = dataclasses.replace(make_scene(3), centres=None)
+    (path,) = write_records(tmp_path, "val", [make_scene(4), older])
+    with pytest.raises(CorruptData, match="some objects lack a centre"):
+        list(read_scenes([path]))
 
 
 def test_tf_gnn_reads_the_records_by_the_schema(tmp_path):
@@ -93,6 +114,7 @@ def test_the_bytes_are_those_of_tf_gnn(index):
                 features={
                     "category": scene.categories,
                     "box": scene.boxes,
+                    "centre": scene.centres,
                     "patch_row": scene.patch_rows,
                 },
             )

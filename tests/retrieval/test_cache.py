@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -63,16 +66,19 @@ def test_lookup_has_no_gradient_and_takes_padding():
     assert cache.trainable_variables == ()
 
 
-def test_every_replica_holds_the_same_vectors():
-    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-    with strategy.scope():
+def test_every_replica_holds_the_same_vectors(two_replicas):
+    with two_replicas.scope():
         kernel = tf.Variable(2.0)
         cache = EmbeddingCache(rows=5, width=1, max_age_steps=2)
 
+    asked = []
+
     def embed(ids):
+        asked.append(ids.shape[0])
         return kernel * tf.cast(ids, tf.float32)[:, None]
 
     cache.fill(embed)
+    asked.clear()
 
     @tf.function
     def step(number):
@@ -80,13 +86,69 @@ def test_every_replica_holds_the_same_vectors():
             cache.refresh(number, embed)
             return cache.lookup(tf.range(5))
 
-        return strategy.run(replica_step)
+        return two_replicas.run(replica_step)
 
     kernel.assign(3.0)
     expected = [[0, 3, 6, 6, 8], [0, 3, 6, 9, 12]]
     for number in range(2):
-        for values in strategy.experimental_local_results(step(tf.constant(number))):
+        for values in two_replicas.experimental_local_results(step(tf.constant(number))):
             assert values.numpy()[:, 0].tolist() == expected[number]
+    assert asked == [2, 2]  # of three rows a step; the second replica asks for the last one twice
+
+
+_EIGHT = """
+import tensorflow as tf
+cpu, = tf.config.list_physical_devices("CPU")
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 8)
+from rgan_tf.retrieval.cache import EmbeddingCache
+
+def vectors(strategy):
+    with strategy.scope():
+        kernel = tf.Variable(1.0)
+        cache = EmbeddingCache(rows=50, width=3, max_age_steps=5)
+    asked = []
+
+    def embed(ids):
+        asked.append(ids.shape[0])
+        columns = [tf.cast(ids + shift + 1, tf.float32) for shift in range(3)]
+        return kernel * tf.stack(columns, axis=1)
+
+    @tf.function
+    def step(number):
+        strategy.run(lambda: cache.refresh(number, embed))
+
+    for number in range(7):
+        kernel.assign(2.0 + number)
+        step(tf.constant(number))
+    copies = [copy.numpy() for copy in strategy.experimental_local_results(cache.vectors)]
+    return copies, asked
+
+eight, asked = vectors(tf.distribute.MirroredStrategy([f"CPU:{i}" for i in range(8)]))
+(one,), whole = vectors(tf.distribute.get_strategy())
+assert len(eight) == 8 and all((copy == one).all() for copy in eight) and one.all()
+assert set(asked) == {2} and set(whole) == {10}, (asked, whole)  # of ten rows a step
+"""
+
+
+@pytest.mark.thorough
+def test_eight_replicas_refresh_an_eighth_each_and_hold_what_one_does():
+    subprocess.run([sys.executable, "-c", _EIGHT], check=True, timeout=250)
+
+
+def test_more_replicas_than_rows(two_replicas):
+    with two_replicas.scope():
+        cache = EmbeddingCache(rows=3, width=1, max_age_steps=3)
+
+    @tf.function
+    def step(number):
+        def replica_step():
+            cache.refresh(number, lambda ids: tf.cast(ids, tf.float32)[:, None] + 5)
+            return cache.lookup(tf.range(3))
+
+        return two_replicas.run(replica_step)
+
+    for values in two_replicas.experimental_local_results(step(tf.constant(1))):
+        assert values.numpy()[:, 0].tolist() == [0, 6, 0]
 
 
 def test_checkpoint_brings_the_vectors_back(tmp_path):

@@ -179,6 +179,29 @@ def test_two_processes_equal_one(tiny_settings, tiny_world, tmp_path, free_ports
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
+def test_eight_replicas_with_many_candidates_equal_one(tiny_settings, tiny_world, tmp_path):
+    """Each refreshes an eighth of the cache's rows; three joint steps read what others wrote."""
+    sections = settings_of(2, 3)
+    sections["training"]["batch_size"] = 8
+    sections["retrieval"] = {"candidates": 40, "cache_max_age_steps": 2}
+    config = write_settings(tmp_path / "tiny.yaml", tiny_settings, **sections)
+    runs = {devices: tmp_path / f"run{devices}" for devices in (1, 8)}
+    for devices, run in runs.items():
+        finish(start_training(config, tiny_world.folder, run, devices=devices), run)
+    compare(runs[8], runs[1], atol=1e-4)
+    path = "retrievegan/checkpoints/step-00000003/state"
+    caches = [
+        reader.get_tensor(name)
+        for reader in (tf.train.load_checkpoint(str(run / path)) for run in runs.values())
+        for name in reader.get_variable_to_shape_map()
+        if name.startswith("cache/vectors")
+    ]
+    assert len(caches) == 2
+    np.testing.assert_allclose(caches[1], caches[0], atol=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("epsilon", [1e-7, 1e-2])
 def test_one_two_and_four_replicas_agree_after_twenty_steps(
     tiny_settings, tiny_world, tmp_path, epsilon

@@ -111,6 +111,7 @@ def compare(
         for setting, found, needed in (
             ("retrieval.choice", config.retrieval.choice, "learned"),
             ("training.system", config.training.system, "retrievegan"),
+            ("training.scale_with_replicas", config.training.scale_with_replicas, "none"),
         ):
             if found != needed:
                 raise BadInput(
