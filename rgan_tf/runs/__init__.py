@@ -17,11 +17,12 @@ A run that ships with the project is named `released:NAME` and holds no checkpoi
 
 from rgan_tf.runs.bank_fit import check_bank_fits, check_learns_retrieval
 from rgan_tf.runs.continuing import check_stages_fit, checkpoint_identity, take_stages
-from rgan_tf.runs.folder import STAGES, Run, check_run_folder, create_run, open_run
+from rgan_tf.runs.folder import DAMSM, STAGES, Run, check_run_folder, create_run, open_run
 from rgan_tf.runs.lock import training_lock
 from rgan_tf.runs.weights import load_weights, save_weights, write_state
 
 __all__ = [
+    "DAMSM",
     "STAGES",
     "Run",
     "check_bank_fits",

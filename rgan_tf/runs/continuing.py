@@ -1,4 +1,4 @@
-"""What training can resume from: the run's checkpoints, and the first two stages of another run."""
+"""What training can resume from: the run's checkpoints, and the earlier stages of another run."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import shutil
 
 from rgan_tf.config import Config, flat_settings
 from rgan_tf.errors import BadInput
-from rgan_tf.runs.folder import STAGES, Run
+from rgan_tf.runs.folder import DAMSM, STAGES, Run
 from rgan_tf.runs.settings import (
     ADDED_LATER,
     MAY_DIFFER,
@@ -17,6 +17,9 @@ from rgan_tf.runs.settings import (
     difference,
 )
 from rgan_tf.storage.files import atomic_folder, write_json_atomic
+
+# Settings on which AttnGAN's encoders depend.
+_OF_ENCODERS = ("attngan.damsm_", "data.", "training.seed")
 
 
 def check_stages_fit(
@@ -62,12 +65,16 @@ def check_stages_fit(
 def take_stages(run: Run, source: Run, *, as_they_are: bool = False) -> None:
     """Copies the first two stages of another run; keeps those that the run already has.
 
+    AttnGAN's encoders are copied as well, where both runs are of AttnGAN and these would be the
+    same: they have learning rates of their own, so runs that search the others share them.
+
     Args:
       run: the destination.
       source: a run that passed `check_stages_fit`.
       as_they_are: as given to `check_stages_fit`; kept in the stages' records.
     """
-    for stage in STAGES[:2]:
+    encoders = (DAMSM,) if _same_encoders(run, source) else ()
+    for stage in (*STAGES[:2], *encoders):
         if run.stage_folder(stage).exists():
             continue
         record = source.stage_record(stage)
@@ -76,6 +83,16 @@ def take_stages(run: Run, source: Run, *, as_they_are: bool = False) -> None:
                 shutil.copyfile(path, partial / path.name)
             origin = {"taken_from": str(source.folder), "as_they_are": as_they_are}
             write_json_atomic(partial / "stage.json", {**record, **origin})
+
+
+def _same_encoders(run: Run, source: Run) -> bool:
+    """Whether training AttnGAN's encoders would give those of the other run."""
+    settings = run.config.attngan
+    return (
+        run.config.training.system == source.config.training.system == "attngan"
+        and source.stage_record(DAMSM).get("steps") == settings.damsm_steps
+        and not difference(source.config, run.config, only=_OF_ENCODERS)
+    )
 
 
 def checkpoint_identity(run: Run, stage: str) -> dict[str, str]:

@@ -16,6 +16,8 @@ from rgan_tf.storage.files import read_json, write_bytes_atomic, write_json_atom
 from rgan_tf.vocabulary import Vocabulary
 
 STAGES = ("sg2im", "cooccurrence", "retrievegan")
+DAMSM = "damsm"
+"""AttnGAN's stage of its own, before the last one."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,7 +15,8 @@ from rgan_tf.errors import BadInput
 from rgan_tf.rivals.attngan.damsm import build_damsm
 from rgan_tf.rivals.attngan.image_encoder import ImageFeatures
 from rgan_tf.rivals.attngan.sizes import Sizes
-from rgan_tf.runs import create_run, load_weights
+from rgan_tf.runs import STAGES, create_run, load_weights
+from rgan_tf.runs.continuing import take_stages
 from rgan_tf.storage.files import write_json_atomic
 from rgan_tf.vocabulary import Vocabulary
 from training.api import check_data_fits
@@ -61,6 +62,26 @@ def weights_of(run, data) -> list[np.ndarray]:
     model = DamsmTask(run, data).build_model()
     load_weights(run, "damsm", model.encoders)
     return [variable.numpy() for variable in model.encoders.variables]
+
+
+def test_a_run_takes_encoders_that_would_be_its_own_and_no_others(make_run, tiny_world):
+    source = make_run("source", 1)
+    train(source, tiny_world)
+    training = dataclasses.replace(source.config.training, system="sg2im")
+    other = dataclasses.replace(source.config, training=training)
+    of_sg2im = create_run(source.folder.with_name("sg2im"), other, tiny_world)
+    for run, taken in (
+        (make_run("same", 1), True),
+        (make_run("longer", 2), False),
+        (of_sg2im, False),
+    ):
+        for stage in STAGES[:2]:  # it has its own
+            run.stage_folder(stage).mkdir()
+        take_stages(run, source)
+        assert run.stage_folder("damsm").exists() == taken
+    same = weights_of(make_run("same", 1), tiny_world)
+    for a, b in zip(weights_of(source, tiny_world), same, strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 def test_encoders_resume_where_they_stopped_and_are_judged_at_the_end(make_run, tiny_world):

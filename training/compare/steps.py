@@ -82,6 +82,7 @@ class Steps:
         self._weights = ["--weights-dir", weights_dir] if weights_dir else []
         self._progress = {"training": _Progress(count), "evaluating": _Progress(count)}
         self._trained: set[str] = set()
+        self._attngan: dict[str, str] = {}  # config -> a run of AttnGAN that is trained
 
     def run_folder(self, run: str) -> Path:
         """The folder of a run."""
@@ -229,11 +230,16 @@ class Steps:
         for setting in [*self._overrides, *entry.settings]:
             words += ["--set", setting]
         if entry.base is not None:
-            words += ["--stages-from", self.run_folder(entry.base)]
+            base = entry.base
+            if entry.system == "attngan":  # encoders besides the same first stages
+                base = self._attngan.get(entry.config, base)
+            words += ["--stages-from", self.run_folder(base)]
             if any("learning_rate=" in setting for setting in entry.settings):
                 words.append("--as-they-are")  # the shared stages have the rates of the config
         with self._progress["training"].of(f"training {entry.run}"):
             self._run(words)
+        if entry.system == "attngan":
+            self._attngan[entry.config] = entry.run
 
     def _run(self, words: list[Any]) -> dict[str, Any]:
         """Runs one `rgan` command; its progress goes to our stderr.

@@ -14,12 +14,9 @@ from rgan_tf.rivals.attngan.damsm import DamsmModel, build_damsm
 from rgan_tf.rivals.attngan.model import AttnganRivalModel
 from rgan_tf.rivals.attngan.precision import by_number_of_triples, r_precision
 from rgan_tf.rivals.attngan.tokens import told
-from rgan_tf.runs import STAGES, Run, load_weights
+from rgan_tf.runs import DAMSM, STAGES, Run, load_weights
 from training.stages.rival import RivalTask
 from training.stages.task import Task
-
-DAMSM = "damsm"
-"""Name of the stage, and of its folder in the run."""
 
 _POOL = 100  # texts among which an image's own has to rank first
 

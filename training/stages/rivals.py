@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from rgan_tf.config import Config
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.losses.perceptual import PerceptualDistance
-from rgan_tf.runs import STAGES, Run
-from training.stages.attngan import DAMSM, AttnganTask, DamsmTask
+from rgan_tf.runs import DAMSM, STAGES, Run
+from training.stages.attngan import AttnganTask, DamsmTask
 from training.stages.rival import RivalTask
 from training.stages.task import Task
 
