@@ -13,7 +13,12 @@ SKY, TREE = {"category": "sky", "licence": "cc0"}, {"category": "tree", "licence
 
 
 def model(contract=4):
-    return SimpleNamespace(provenance=[SKY, TREE, TREE], avoids_repeats=contract >= 4)
+    return SimpleNamespace(
+        provenance=[SKY, TREE, TREE],
+        avoids_repeats=contract >= 4,
+        reads_patches=True,
+        rival=None,
+    )
 
 
 def item(category, patch_id, taken=None, chosen_by="model", same=()):

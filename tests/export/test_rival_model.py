@@ -29,6 +29,7 @@ from rgan_tf.errors import BadInput
 from rgan_tf.model.networks import build_sg2im_networks
 from rgan_tf.places import open_place
 from rgan_tf.registered_names import RIVALS
+from rgan_tf.retrieval.bank_variables import licence_table
 from rgan_tf.rivals import registry
 from rgan_tf.rivals.rival import PATCHES, RivalNetworks
 from rgan_tf.runs import Run, create_run, load_weights, open_run, save_weights
@@ -163,12 +164,13 @@ def test_the_served_picture_is_that_of_the_rival_itself(system, rival_run, licen
         queries = encoding.object_vectors[0].numpy().astype(np.float16).astype(np.float32)
         categories, objects = np.asarray(bank.category_ids), request["objects"][0]
         refused = tf.constant(request["licences_refused"][0])
+        allowed = ~request["licences_refused"][0][licence_table(bank.rows)[1]]
         found = served.search.row_search()(tf.constant(queries), tf.constant(objects), refused)
         ids = np.maximum(found.ids.numpy(), 0)[np.newaxis]  # [1, O, 3]
         is_same = categories[ids[0]] == objects[:, np.newaxis]
         valid = (found.valid.numpy() & is_same & (objects > 0)[:, np.newaxis])[np.newaxis]
         for place, category in enumerate(objects[objects > 0]):  # counted out by hand
-            rows = np.flatnonzero(categories == category)
+            rows = np.flatnonzero((categories == category) & allowed)
             far = np.sort(np.linalg.norm(features[rows] - queries[place], axis=1))[:3]
             assert valid[0, place].sum() == len(far)
             taken = features[ids[0, place, : len(far)]]

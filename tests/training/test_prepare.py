@@ -18,6 +18,8 @@ from rgan_tf.errors import BadInput, CorruptData
 from rgan_tf.spread import Engine
 from training.commands import prepare
 
+_THREADS = "direct_running_mode=multi_threading"
+
 
 class FlatBackbone:
     name = "mobilenet_v2"
@@ -112,11 +114,11 @@ def test_workers_are_processes_of_this_machine(monkeypatch, tmp_path):
     monkeypatch.setattr("rgan_tf.data.prepare.prepare_dataset", prepared)
     monkeypatch.setattr("training.datasets.draw_world", noted)
     words = ("procedural", "--out", tmp_path / "out")
-    for more in ((), ("--workers", 3), ("--workers", 2, "--runner-option", "a=b")):
+    for more in ((), ("--workers", 3), ("--workers", 2, "--runner-option", _THREADS)):
         with pytest.raises(BadInput, match="nothing is done"):
             prepare.main(parse(*words, *more))
     three = Engine("DirectRunner", ("direct_num_workers=3",))
-    two = Engine("DirectRunner", ("direct_num_workers=2", "a=b"))
+    two = Engine("DirectRunner", ("direct_num_workers=2", _THREADS))
     assert engines == [Engine(), Engine(), three, three, two, two]  # to prepare, and to draw
     for more, says in (
         (("--workers", 2, "--runner", "DaskRunner"), "--workers"),
