@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
 from export.model_folder import open_model
@@ -36,6 +37,17 @@ class ColourBackbone:
     def features(self, images: np.ndarray) -> np.ndarray:
         quarters = np.asarray(images, np.float32).reshape(len(images), 2, 32, 2, 32, 3)
         return quarters.mean(axis=(2, 4)).reshape(len(images), 12) / 255
+
+    @property
+    def feature_network(self) -> tf.keras.Model:
+        layers = tf.keras.layers
+        return tf.keras.Sequential(
+            [
+                layers.AveragePooling2D(32, input_shape=[64, 64, 3]),
+                layers.Flatten(),
+                layers.Rescaling(1 / 255),
+            ]
+        )
 
 
 def random_dataset(folder, rng) -> AnnotatedDataset:
@@ -78,6 +90,7 @@ def test_training_and_serving_with_scann(
     tiny_settings, tmp_path, monkeypatch, pooled_backbone, capsys
 ):
     monkeypatch.setattr("training.api.load_backbone", lambda name, folder: pooled_backbone)
+    monkeypatch.setattr("export.saved_model.load_backbone", lambda name, folder: ColourBackbone())
     dataset = random_dataset(tmp_path, np.random.default_rng(0))
     prepare_dataset(
         dataset, tmp_path / "data", image_size=32, backbone=ColourBackbone(), progress=False
