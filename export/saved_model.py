@@ -274,7 +274,7 @@ def check_fresh(
     inputs, outputs = checked.inputs, checked.outputs
     requests = {
         f"{endpoint}/{field}": value
-        for endpoint, batch in zip(inputs, _CHECK_BATCHES, strict=False)
+        for endpoint, batch in zip(inputs, _CHECK_BATCHES[: len(inputs)], strict=True)
         for field, value in example_request(endpoint, sizes, batch, inputs[endpoint]).items()
     }
     with tempfile.TemporaryDirectory() as scratch:

@@ -35,6 +35,7 @@ _PARAGRAPH = (
     "RetrieveGAN: takes a scene graph (objects and their relationships), retrieves a real image "
     "patch for every object from a bank inside the model, and makes one image of them."
 )
+_RIVAL_PURPOSE = "a scene graph and a seed to an image"
 _PURPOSES = {
     "serving_default": "a scene graph to an image and the patches it is made of",
     "generate_with_patches": "the same, with patches of your own",
@@ -179,11 +180,9 @@ def model_card(
         "file, describes every field.",
         "",
         *(
-            f"* `{endpoint}`: {_PURPOSES[endpoint]}"
+            f"* `{endpoint}`: {_PURPOSES[endpoint] if endpoints is None else _RIVAL_PURPOSE}"
             for endpoint in (endpoints or endpoints_of(VERSION)).inputs
-            if endpoints is None
         ),
-        *(["* `serving_default`: a scene graph and a seed to an image"] if endpoints else []),
     ]
     return "\n".join(lines) + "\n"
 
