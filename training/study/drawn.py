@@ -19,13 +19,13 @@ from rgan_tf.retrieval.registry import retriever_for
 from rgan_tf.rivals.pastegan.selector import TEST_CANDIDATES
 from rgan_tf.rivals.registry import rival_networks
 from rgan_tf.runs import STAGES, Run, load_weights
-from rgan_tf.scene_graph import decode_scene_graph
 from rgan_tf.storage.image import float_to_uint8
 from training.evaluation.rival import drawing_of
 from training.evaluation.systems import Batch, row_seeds
 from training.first_stages import load_first_stages
 from training.rival_candidates import rival_candidates
 from training.study.plan import Chosen, Scene
+from training.study.scenes import graphs_of
 
 _BATCH = 8
 _SAME = ("image_size", "max_objects", "max_triples")  # or a picture would tell whose it is
@@ -89,19 +89,13 @@ def drawn_scenes(
     """
     both = (_drawn(run, data, split, seed) for run in (first, second))
     for (batch, one), (_, other) in zip(*both, strict=True):
-        for image_id, objects, triples, a, b in zip(
-            batch["image_id"].numpy(),
-            batch["objects"].numpy(),
-            batch["triples"].numpy(),
-            one,
-            other,
-            strict=True,
+        for (image_id, objects, relationships), a, b in zip(
+            graphs_of(batch, data), one, other, strict=True
         ):
-            graph = decode_scene_graph(objects, triples, None, data.vocabulary)
             yield Scene(
-                image_id=int(image_id),
-                objects=tuple(graph["objects"]),
-                relationships=tuple(map(tuple, graph["relationships"])),
+                image_id=image_id,
+                objects=objects,
+                relationships=relationships,
                 shown=None,
                 a=Chosen((pictures.add(a),), {}),
                 b=Chosen((pictures.add(b),), {}),

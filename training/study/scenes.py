@@ -22,6 +22,8 @@ from training.evaluation.retrieval import chosen_patches
 from training.first_stages import load_first_stages
 from training.study.plan import Chosen, Scene
 
+Graph = tuple[int, tuple[str, ...], tuple[tuple[int, str, int], ...]]
+
 _CANDIDATES_AT_ONCE = 1024  # over the scenes of a batch, per object
 _MAX_BATCH = 16
 
@@ -100,24 +102,27 @@ def _scenes(
     table: CandidateSource,
 ) -> Iterator[Scene]:
     """The scenes of one batch; the choices are [B, O] rows of the bank."""
-    for image_id, objects, triples, a, b in zip(
-        batch["image_id"].numpy(),
-        batch["objects"].numpy(),
-        batch["triples"].numpy(),
-        first,
-        second,
-        strict=True,
+    for (image_id, objects, relationships), a, b in zip(
+        graphs_of(batch, data), first, second, strict=True
     ):
-        graph = decode_scene_graph(objects, triples, None, data.vocabulary)
         shown = np.flatnonzero(a >= 0)  # the objects with a candidate
         yield Scene(
-            image_id=int(image_id),
-            objects=tuple(graph["objects"]),
-            relationships=tuple(map(tuple, graph["relationships"])),
+            image_id=image_id,
+            objects=objects,
+            relationships=relationships,
             shown=tuple(shown.tolist()),
             a=_chosen(a[shown], data, table),
             b=_chosen(b[shown], data, table),
         )
+
+
+def graphs_of(batch: dict[str, tf.Tensor], data: PreparedData) -> Iterator[Graph]:
+    """Image id, objects and relationships of each scene of a batch, by name."""
+    parts = (batch[name].numpy() for name in ("image_id", "objects", "triples"))
+    for image_id, objects, triples in zip(*parts, strict=True):
+        graph = decode_scene_graph(objects, triples, None, data.vocabulary)
+        relationships = tuple(map(tuple, graph["relationships"]))
+        yield int(image_id), tuple(graph["objects"]), relationships
 
 
 def _chosen(ids: np.ndarray, data: PreparedData, table: CandidateSource) -> Chosen:
