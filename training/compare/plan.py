@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rgan_tf.config import Config
-from rgan_tf.runs import STAGES, open_run, stages_of
+from rgan_tf.runs import DAMSM, STAGES, open_run, stages_of
 from training.compare.entries import Entry
 from training.configuration import changed_settings, named_config
 
@@ -44,12 +44,15 @@ def plan(entries: Sequence[Entry], overrides: Sequence[str], runs: Path) -> list
         }
     )
     described = []
+    encoders: dict[str, str] = {}  # config -> the run that trains AttnGAN's
     for name, (entry, config) in planned.items():
         base = entry.base if entry.run == name else None
         stages = {}
         for stage, wanted in stages_of(config).items():
             found = int(done[name].get(stage, {}).get("steps", 0))
             is_taken = base is not None and stage in STAGES[:2]
+            if stage == DAMSM and base is not None:  # as in `Steps`: trained once for a config
+                is_taken = encoders.setdefault(entry.config, name) != name
             left = 0 if is_taken else max(0, wanted - found)
             rate = rates.get(_rate_of(entry.config, config.training.system, stage))
             stages[stage] = {
@@ -81,6 +84,8 @@ def plan_lines(runs: Sequence[Mapping[str, Any]]) -> list[str]:
         for stage, work in run["stages"].items():
             if run["stages_from"] and stage in STAGES[:2]:
                 parts.append(f"{stage} of {run['stages_from']}")
+            elif work["steps"] > work["done"] and not work["left"]:
+                parts.append(f"{stage} of an earlier run")
             elif work["left"]:
                 begun = f" ({work['done']} are done)" if work["done"] else ""
                 parts.append(f"{stage} {work['steps']} steps{begun}")

@@ -77,6 +77,11 @@ def test_attngans_own_stage_is_planned(dry_run):
     assert attngan["damsm"] == {"steps": 9, "done": 0, "left": 9, "seconds": None}
     assert "damsm" not in ours and "damsm" not in sg2im
     assert "damsm 9 steps" in said
+    words = ("--search-rates", 1, 2.5, *words)
+    result, said = dry_run("--systems", "retrievegan", "attngan", *words)
+    left = [run["stages"]["damsm"]["left"] for run in result["runs"] if "damsm" in run["stages"]]
+    assert left == [9, 0, 0]  # two tries and the run itself: the first one's encoders serve all
+    assert said.count("damsm of an earlier run") == 2
 
 
 def test_what_is_done_is_not_counted_and_gives_the_rate(dry_run, copied, tmp_path):
