@@ -135,6 +135,7 @@ class ServedModel(tf.Module):
             NEIGHBOURS: self._neighbours,
         }[name]
 
+        @tf.autograph.experimental.do_not_convert
         def endpoint(*fields: tf.Tensor) -> Fields:  # the specs name them in the signature
             request = dict(zip(names, fields, strict=True))
             return answer(checked_request(request, self.sizes, self.bank.licence_ids))

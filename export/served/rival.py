@@ -84,6 +84,7 @@ class ServedRival(tf.Module):
             for field in self.endpoints.inputs[GENERATE]
         ]
 
+    @tf.autograph.experimental.do_not_convert
     def _endpoint(self, *fields: tf.Tensor) -> Fields:
         names = [field.name for field in self.endpoints.inputs[GENERATE]]
         request = dict(zip(names, fields, strict=True))

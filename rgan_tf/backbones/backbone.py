@@ -225,7 +225,7 @@ class Backbone:
                 return network(images, training=False)  # [B, Dx]
 
             # Another batch size (of the last batch) must not retrace.
-            self._functions[key] = tf.function(compute, reduce_retracing=True)
+            self._functions[key] = tf.function(compute, reduce_retracing=True, autograph=False)
         return self._functions[key](tf.convert_to_tensor(images))
 
     def _pooled(self, layers: tuple[str, ...], size: int, partial: bool) -> tf.keras.Model:

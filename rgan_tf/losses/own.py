@@ -40,6 +40,8 @@ class Loss:
     Attributes:
       name: letters, digits and underscores; logged as `loss/generator/NAME`.
       compute: takes `StepOutputs`, returns [B] float32, one number per scene; owns no variables.
+        Steps are traced without AutoGraph: Python's `if` and `for` over tensors need `@tf.function`
+        above the function.
       weight: above 0.
 
     Raises:

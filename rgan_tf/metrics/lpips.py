@@ -120,7 +120,7 @@ class LearnedPerceptualDistance:
         self.name = f"lpips_{network}"
         self._maps = maps
         self._heads = [tf.constant(head) for head in heads]
-        self._function = tf.function(self._distance, reduce_retracing=True)
+        self._function = tf.function(self._distance, reduce_retracing=True, autograph=False)
 
     def __call__(self, images, target) -> tf.Tensor:
         """The distance of images to their targets; symmetric.

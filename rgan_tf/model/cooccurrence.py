@@ -66,6 +66,7 @@ class CooccurrenceModel(GuardedModel):
         """The embedding."""
         return self.embedding
 
+    @tf.autograph.experimental.do_not_convert  # a quarter of the time of tracing, for nothing
     def train_step(self, batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """One optimiser step on a batch of `triplet_dataset`."""
         with FixedOrderTape() as tape:

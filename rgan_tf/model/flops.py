@@ -32,7 +32,7 @@ def count_flops(function: Callable[..., Any], *arguments: Any) -> int:
     for spec in tf.nest.flatten(specs):
         if not spec.shape.is_fully_defined():
             raise ValueError(f"every size must be known to count operations, got {spec.shape}")
-    concrete = tf.function(function).get_concrete_function(*specs)
+    concrete = tf.function(function, autograph=False).get_concrete_function(*specs)
     graph = convert_variables_to_constants_v2(concrete).graph  # also inlines nested functions
     options = tf.compat.v1.profiler.ProfileOptionBuilder(
         tf.compat.v1.profiler.ProfileOptionBuilder.float_operation()

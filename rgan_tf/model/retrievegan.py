@@ -217,6 +217,7 @@ class RetrieveGANModel(AdversarialModel):
         self.start()
         return super().make_train_function(force)
 
+    @tf.autograph.experimental.do_not_convert  # a quarter of the time of tracing, for nothing
     def train_step(self, batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """See `AdversarialModel`."""
         with tf.init_scope():  # a loop without `fit` gets here while the step is traced

@@ -98,7 +98,7 @@ class CachedRetriever(LearnedRetriever):
     def start(self) -> None:
         """Embeds the whole bank if the cache is empty; a restored checkpoint has filled it."""
         if self.cache.is_empty():
-            self.cache.fill(tf.function(self._embed_rows, reduce_retracing=True))
+            self.cache.fill(tf.function(self._embed_rows, reduce_retracing=True, autograph=False))
 
     def finish_step(self, step: tf.Tensor) -> None:
         """Re-embeds this step's rows with the current weights; in replica context."""

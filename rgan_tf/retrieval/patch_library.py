@@ -59,7 +59,7 @@ def library_for(config: Config, retriever: Retriever, reader: PatchReader) -> Pa
 def embed_bank(retriever: Retriever, reader: PatchReader) -> np.ndarray:
     """Embeds every patch of a bank with a retriever, in blocks: [N, D] float32."""
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.int32)])
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.int32)], autograph=False)
     def embed(ids: tf.Tensor) -> tf.Tensor:
         patches = Patches(lambda: reader.features(ids), lambda: reader.crops(ids))
         return tf.cast(retriever.embed(patches), tf.float32)  # [n, D]

@@ -33,7 +33,9 @@ class SplitBanks(Protocol):
 
 def embed_rows(layer: tf.keras.layers.Layer, features: np.ndarray) -> np.ndarray:
     """Applies an embedding to backbone features in blocks: [N, Dx] -> [N, D] float32."""
-    embed = tf.function(layer, input_signature=[tf.TensorSpec([None, features.shape[1]])])
+    embed = tf.function(
+        layer, autograph=False, input_signature=[tf.TensorSpec([None, features.shape[1]])]
+    )
     blocks = [
         embed(tf.cast(features[start : start + _ROWS_PER_BATCH], tf.float32)).numpy()
         for start in range(0, len(features), _ROWS_PER_BATCH)

@@ -99,9 +99,10 @@ class Retriever:
     The pre-filter finds the candidates, all of the object's own category if the bank has any. A
     retriever only needs `choose`. It runs in training, in evaluation and in the graph of an
     exported model, so it consists of TensorFlow operations on tensors of any batch size, and a
-    scene's result must not depend on the other scenes of its batch. It sees each patch as a vector
-    that `embed` computes from pixels or backbone features, once for a whole bank (an exported
-    model contains them), so `choose` reads no pixels.
+    scene's result must not depend on the other scenes of its batch. AutoGraph does not convert it:
+    Python's `if` and `for` over tensors need `@tf.function` above the method. A retriever sees each
+    patch as a vector that `embed` computes from pixels or backbone features, once for a whole bank
+    (an exported model contains them), so `choose` reads no pixels.
 
     By default nothing is learned from the choice; a retriever that learns also overrides
     `retrieve`. A model only trains the variables of its networks, so φ is `networks.embedding`.

@@ -133,6 +133,34 @@ def test_uneven_replicas_equal_one(toy, tiny_config, two_replicas, fit_once):
         )
 
 
+def _clipped(x):
+    if tf.reduce_max(x) > 3.0:
+        return x - 1.0
+    return x
+
+
+def _of_ones_own(toy, monkeypatch, loss):
+    def compute_terms(batch, first_row):
+        w, v = toy.networks.value, toy.discriminators.value
+        terms = {"first": w * loss(batch["x"]), "second": w + 0.0 * batch["x"]}
+        return LossTerms(terms, {"only": v + 0.0 * batch["x"]}, {})
+
+    monkeypatch.setattr(toy, "compute_terms", compute_terms)
+    return tf.function(toy.train_step)
+
+
+def test_a_condition_on_a_tensor_works_in_a_function_of_tensorflow(toy, monkeypatch):
+    figures = _of_ones_own(toy, monkeypatch, tf.function(_clipped))(BATCH)
+    assert float(figures["loss/generator/first"]) == pytest.approx(1.5)
+
+
+def test_and_elsewhere_is_refused_and_not_taken_for_true(toy, monkeypatch):
+    with pytest.raises(
+        tf.errors.OperatorNotAllowedInGraphError, match="decorating this function with @tf.function"
+    ):
+        _of_ones_own(toy, monkeypatch, _clipped)(BATCH)
+
+
 @pytest.mark.parametrize("rows", [2, 4, 7])
 def test_the_loss_does_not_depend_on_the_size_of_the_batch_that_fit_is_given(toy, rows):
     """The config says 4; a batch of equal rows costs the same and moves the weights the same."""

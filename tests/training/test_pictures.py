@@ -12,7 +12,7 @@ from rgan_tf.model.networks import build_retrieval_networks, build_sg2im_network
 from rgan_tf.retrieval.candidates import CandidateTable
 from rgan_tf.retrieval.registry import retriever_for
 from training.evaluation.pictures import comparison
-from training.evaluation.systems import systems_of
+from training.evaluation.systems import drawing_with, row_seeds, systems_of
 from training.pictures import (
     fixed_scenes,
     held_out_split,
@@ -82,9 +82,10 @@ def test_the_pictures_of_both_stages(trained, tiny_world, table):
     for picture, columns in ((drawn["sg2im"], 3), (drawn["retrievegan"], 6)):
         assert picture.dtype == np.uint8 and picture.ndim == 3
         assert picture.shape[0] >= rows * 128 and picture.shape[1] >= columns * 128
-    systems = systems_of(networks, sg2im, image_size=32, seed=0)[:2]
+    drawing = drawing_with(networks)
+    systems = systems_of(drawing, networks, sg2im, image_size=32, seed=0)[:2]
     batch = fixed_scenes(trained, tiny_world, "val", table, 8)
-    picture = comparison(trained, systems, networks, batch, seed=0)
+    picture = comparison(trained, systems, batch, drawing(batch, None, row_seeds(batch, 0)))
     assert picture.shape[1] >= 5 * 128
 
 

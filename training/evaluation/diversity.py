@@ -50,7 +50,7 @@ def load_distance(network: str, weights_dir: str | None) -> NamedDistance:
 
 def diversity_metrics(
     system: str,
-    draw: Callable[[Batch, tf.Tensor | None, tf.Tensor], tf.Tensor],
+    draw: Callable[[Batch, tf.Tensor | None, tf.Tensor], Any],
     scenes: Iterable[Batch],
     distance: NamedDistance,
     protocol: Protocol,
@@ -59,17 +59,17 @@ def diversity_metrics(
 
     Args:
       system: its name.
-      draw: (batch, boxes [B, O, 4] or None for predicted ones, seeds [B] int32) -> images
-        [B, H, W, 3] float32 in [-1, 1].
+      draw: (batch, boxes [B, O, 4] or None for predicted ones, seeds [B] int32) -> what was made,
+        with `images` [B, H, W, 3] float32 in [-1, 1].
       scenes: batches of a split.
       distance: between images; part of the metric's name.
       protocol: has the seed of the first sample; the second has seed + 1.
     """
     seed = protocol.seed
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(reduce_retracing=True, autograph=False)
     def two_samples(batch: Batch, boxes: tf.Tensor | None) -> tf.Tensor:
-        images = [draw(batch, boxes, row_seeds(batch, s)) for s in (seed, seed + 1)]
+        images = [draw(batch, boxes, row_seeds(batch, s)).images for s in (seed, seed + 1)]
         return tf.stack(images, axis=1)  # [B, 2, H, W, 3]
 
     values: dict[str, list[np.ndarray]] = {"predicted": [], "true": []}

@@ -106,7 +106,7 @@ def _judge(
 ) -> dict[str, Any]:
     """All metrics of one system; of groups of scenes the kernel distance, which has no bias."""
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(reduce_retracing=True, autograph=False)
     def draw(batch: Batch) -> Drawn:
         return system.draw(batch)
 

@@ -38,7 +38,7 @@ def layout_metrics(
     predictor gives the whole group one box, this makes no difference. Intervals are over scenes.
     """
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(reduce_retracing=True, autograph=False)
     def predict(batch: Batch) -> tuple[tf.Tensor, tf.Tensor]:
         objects, triples = batch["objects"], batch["triples"]
         graph = {"objects": objects, "triples": triples}

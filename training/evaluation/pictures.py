@@ -5,41 +5,20 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-from rgan_tf.model.synthesis import synthesise
+from rgan_tf.model.synthesis import Synthesis
 from rgan_tf.pictures import comparison_grid
-from rgan_tf.retrieval.patch_library import PatchLibrary
-from rgan_tf.retrieval.retriever import Retriever
 from rgan_tf.runs import Run
 from rgan_tf.storage.image import float_to_uint8
-from training.evaluation.systems import System, row_seeds
+from training.evaluation.systems import System
 from training.pictures import CELL, layouts, patch_tiles
 
 
 def comparison(
-    run: Run,
-    systems: list[System],
-    networks: tf.keras.Model,
-    batch: dict[str, tf.Tensor],
-    *,
-    seed: int,
-    retriever: Retriever | None = None,
-    library: PatchLibrary | None = None,
-    repeats: bool = True,
+    run: Run, systems: list[System], batch: dict[str, tf.Tensor], made: Synthesis
 ) -> np.ndarray:
-    """The same scenes under every system, one scene per row."""
-    made = synthesise(
-        networks,
-        batch,
-        row_seeds=row_seeds(batch, seed),
-        retriever=retriever,
-        library=library,
-        repeats=repeats,
-    )
+    """The same scenes under every system, one scene per row, with what `made` drew them from."""
     columns = [
-        (
-            "predicted layout",
-            layouts(run.vocabulary, batch, made.boxes),
-        ),
+        ("predicted layout", layouts(run.vocabulary, batch, made.boxes)),
         ("retrieved patches", patch_tiles(made.crops)),
     ]
     for system in systems:

@@ -180,7 +180,7 @@ class _Selector:
             candidates = self._library.reader.features(batch["candidate_ids"])  # [B, O, K, Dx]
         return self._embed(candidates, batch["patch_features"])
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(reduce_retracing=True, autograph=False)
     def _embed(self, candidates: tf.Tensor, own: tf.Tensor) -> dict[str, list[tf.Tensor]]:
         features = [candidates, own]
         frozen = [tf.math.l2_normalize(self._embedding.standardise(x), -1) for x in features]
@@ -190,7 +190,7 @@ class _Selector:
             "backbone": frozen,
         }
 
-    @tf.function
+    @tf.function(autograph=False)
     def choose(self, embeddings, valid, seeds, locked, noise, ids) -> tf.Tensor:
         """[B, O] int32 candidate of every object; `noise` multiplies the Gumbel noise."""
         temperature = tf.fill(tf.shape(valid)[:1], noise)  # [B]
@@ -198,7 +198,7 @@ class _Selector:
         candidates = Candidates(ids, valid, None, embeddings)
         return choose_by_group(candidates, options, scale=self._embedding.scale).choice
 
-    @tf.function
+    @tf.function(autograph=False)
     def nearest(self, valid, locked, ids) -> tf.Tensor:
         """[B, O] int32: the nearest candidate of every object that is not locked."""
         options = Options(locked=locked, repeats=self._repeats)

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from rgan_tf.backbones import load_backbone
 from rgan_tf.data.pipeline import scene_dataset
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.errors import BadInput
@@ -22,9 +21,10 @@ from rgan_tf.rivals.registry import rival_networks
 from rgan_tf.rivals.rival import PATCHES, Drawing, RivalNetworks
 from rgan_tf.runs import STAGES, Run, load_weights
 from rgan_tf.storage.image import float_to_uint8
-from training.evaluation.diversity import diversity_metrics, load_distance
+from training.evaluation.diversity import diversity_metrics
 from training.evaluation.image_task import image_task
 from training.evaluation.images import Keep
+from training.evaluation.judges import load_judges
 from training.evaluation.layout import layout_metrics
 from training.evaluation.protocol import Protocol
 from training.evaluation.systems import Batch, Drawn, System, row_seeds
@@ -78,13 +78,7 @@ def evaluate_rival_split(
     networks = rival_networks(config, run.vocabulary)
     load_weights(run, STAGES[-1], networks, system=name)
     drawing = drawing_of(run, networks)
-    backbone = distance = None
-    if "images" in tasks:
-        backbone = load_backbone(metric_backbone, weights_dir)
-        backbone.weights_sha256()
-    if "diversity" in tasks:
-        distance = load_distance(diversity_network, weights_dir)
-
+    backbone, distance = load_judges(tasks, metric_backbone, diversity_network, weights_dir)
     table = without = None
     if networks.reads_patches:
         table = rival_candidates(run, data, {split: TEST_CANDIDATES})[split]
@@ -122,9 +116,7 @@ def evaluate_rival_split(
             keep=keep,
         )
     if distance is not None:
-        metrics |= diversity_metrics(
-            name, lambda *scene: drawing(*scene).images, scenes(), distance, protocol
-        )
+        metrics |= diversity_metrics(name, drawing, scenes(), distance, protocol)
     if "layout" in tasks and networks.predicts_boxes:
         metrics |= layout_metrics(networks, scenes(candidates=None), run.vocabulary, protocol)
     first = next(iter(scenes().unbatch().batch(picture_scenes)))

@@ -6,32 +6,30 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
-from rgan_tf.backbones import load_backbone
 from rgan_tf.bank.patch_reader import PatchReader
 from rgan_tf.data.pipeline import scene_dataset
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.errors import BadInput
 from rgan_tf.model.cooccurrence import same_image_auc
 from rgan_tf.model.networks import build_retrieval_networks
-from rgan_tf.model.synthesis import synthesise
 from rgan_tf.retrieval.patch_library import library_for
 from rgan_tf.retrieval.prefilter import foreign_objects
 from rgan_tf.retrieval.registry import retriever_for
 from rgan_tf.retrieval.retriever import Retriever
 from rgan_tf.retrieval.rules import LEARNED
 from rgan_tf.runs import Run, load_weights
-from training.evaluation.diversity import diversity_metrics, load_distance
+from training.evaluation.diversity import diversity_metrics
 from training.evaluation.image_task import image_task
 from training.evaluation.images import Keep
+from training.evaluation.judges import load_judges
 from training.evaluation.layout import layout_metrics
 from training.evaluation.names import FIRST_STAGE, system_name, system_names
 from training.evaluation.pictures import comparison
 from training.evaluation.protocol import Protocol
 from training.evaluation.retrieval import retrieval_metrics
 from training.evaluation.rule_retrieval import rule_metrics
-from training.evaluation.systems import Batch, systems_of
+from training.evaluation.systems import drawing_with, row_seeds, systems_of
 from training.first_stages import load_first_stages
 
 _RETRIEVING = {"images", "diversity", "retrieval"}  # tasks whose metrics depend on patches
@@ -96,12 +94,7 @@ def evaluate_split(
     load_weights(run, "retrievegan", networks)
     retriever = retriever.bound_to(networks.embedding)
     # After all checks of run and data, as weights may be downloaded, but before any computing.
-    backbone = distance = None
-    if "images" in tasks:
-        backbone = load_backbone(metric_backbone, weights_dir)
-        backbone.weights_sha256()
-    if "diversity" in tasks:
-        distance = load_distance(diversity_network, weights_dir)
+    backbone, distance = load_judges(tasks, metric_backbone, diversity_network, weights_dir)
     table = first_stages.candidates(config, data, [split])[split]
 
     # Limits the number of candidate embeddings at a time, whatever their number per object.
@@ -124,14 +117,9 @@ def evaluate_split(
 
     reader = PatchReader(data.bank, table.cooccurrence, crop_size=config.data.crop_size)
     library = library_for(config, retriever, reader)
+    drawing = drawing_with(networks, retriever=retriever, library=library, repeats=repeats)
     systems = systems_of(
-        networks,
-        sg2im,
-        image_size=config.data.image_size,
-        seed=seed,
-        retriever=retriever,
-        library=library,
-        repeats=repeats,
+        drawing, networks, sg2im, image_size=config.data.image_size, seed=seed, rule=rule
     )
     systems = [system for system in systems if compared is None or system.name in compared]
     foreign = foreign_objects(data.truth(split), data.bank)
@@ -148,19 +136,7 @@ def evaluate_split(
             keep=keep,
         )
     if distance is not None:
-
-        def draw(batch: Batch, boxes: tf.Tensor | None, seeds: tf.Tensor) -> tf.Tensor:
-            return synthesise(
-                networks,
-                batch,
-                row_seeds=seeds,
-                boxes=boxes,
-                retriever=retriever,
-                library=library,
-                repeats=repeats,
-            ).images
-
-        metrics |= diversity_metrics(system_name(rule), draw, scenes(), distance, protocol)
+        metrics |= diversity_metrics(system_name(rule), drawing, scenes(), distance, protocol)
     if "layout" in tasks:
         metrics |= layout_metrics(networks, scenes(candidates=None), vocabulary, protocol)
         if compared is not None and FIRST_STAGE in compared:  # it has its own box predictor
@@ -176,14 +152,5 @@ def evaluate_split(
         auc = same_image_auc(first_stages.cooccurrence, data.truth(split))
         metrics["cooccurrence/same_image_auc"] = auc
     first = next(iter(scenes().unbatch().batch(picture_scenes)))
-    picture = comparison(
-        run,
-        systems,
-        networks,
-        first,
-        seed=seed,
-        retriever=retriever,
-        library=library,
-        repeats=repeats,
-    )
-    return metrics, picture
+    made = drawing(first, None, row_seeds(first, seed))
+    return metrics, comparison(run, systems, first, made)

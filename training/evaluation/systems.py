@@ -48,34 +48,19 @@ class System(NamedTuple):
         return f"{self.name}/{self.boxes}_boxes"
 
 
-def systems_of(
+Drawing = Callable[[Batch, tf.Tensor | None, tf.Tensor], Synthesis]
+
+
+def drawing_with(
     networks: RetrievalNetworks,
-    sg2im: Sg2imNetworks,
     *,
-    image_size: int,
-    seed: int,
     retriever: Retriever | None = None,
     library: PatchLibrary | None = None,
     repeats: bool = True,
-) -> list[System]:
-    """Every system that the three trained stages offer, under both layouts.
+) -> Drawing:
+    """(batch, boxes [B, O, 4] or None, seeds [B] int32) -> what `synthesise` makes of it."""
 
-    The pasted canvas shows the same patches that the generator gets. Rows draw from (seed, image
-    id), so a scene's result does not depend on its batch.
-
-    Args:
-      networks, sg2im: of the stages.
-      image_size: H = W, in px.
-      seed: of the random retrieval.
-      retriever: chooses the patches; None takes the learned one.
-      library: the patches, if the batches do not contain them.
-      repeats: see `synthesise`.
-    """
-
-    name = LEARNED if retriever is None else retriever.name
-
-    def synthesised(batch: Batch, boxes: tf.Tensor | None) -> Synthesis:
-        seeds = row_seeds(batch, seed)
+    def draw(batch: Batch, boxes: tf.Tensor | None, seeds: tf.Tensor) -> Synthesis:
         return synthesise(
             networks,
             batch,
@@ -86,12 +71,37 @@ def systems_of(
             repeats=repeats,
         )
 
+    return draw
+
+
+def systems_of(
+    drawing: Drawing,
+    networks: RetrievalNetworks,
+    sg2im: Sg2imNetworks,
+    *,
+    image_size: int,
+    seed: int,
+    rule: str = LEARNED,
+) -> list[System]:
+    """Every system that the three trained stages offer, under both layouts.
+
+    The pasted canvas shows the same patches that the generator gets. Rows draw from (seed, image
+    id), so a scene's result does not depend on its batch.
+
+    Args:
+      drawing: makes the images and chooses their patches.
+      networks, sg2im: of the stages.
+      image_size: H = W, in px.
+      seed: of the random retrieval.
+      rule: the name of the retriever that chooses the patches.
+    """
+
     def generated(batch: Batch, boxes: tf.Tensor | None) -> Drawn:
-        made = synthesised(batch, boxes)
+        made = drawing(batch, boxes, row_seeds(batch, seed))
         return Drawn(made.images, made.boxes)
 
     def pasted(batch: Batch, boxes: tf.Tensor | None) -> Drawn:
-        made = synthesised(batch, boxes)
+        made = drawing(batch, boxes, row_seeds(batch, seed))
         canvas = pasted_canvas(made.crops, made.boxes, batch["objects"] > 0, image_size)
         # The interpolation may exceed the range by rounding.
         return Drawn(tf.clip_by_value(canvas, -1.0, 1.0), made.boxes)
@@ -103,8 +113,8 @@ def systems_of(
             boxes = sg2im.predict_boxes(graph, encoding)  # [B, O, 4]
         return Drawn(sg2im.decoder(encoding.object_vectors, boxes, encoding.object_mask), boxes)
 
-    drawers = {system_name(name): generated, FIRST_STAGE: parametric, "pasted_canvas": pasted}
-    names = system_names(name)
+    drawers = {system_name(rule): generated, FIRST_STAGE: parametric, "pasted_canvas": pasted}
+    names = system_names(rule)
     systems = [
         System(name, layout, functools.partial(_draw, draw, layout))
         for name, draw in drawers.items()

@@ -82,7 +82,7 @@ class DamsmTask(Task):
             augment=False,
         )
 
-        @tf.function(reduce_retracing=True)
+        @tf.function(reduce_retracing=True, autograph=False)
         def encode(batch: dict[str, tf.Tensor]) -> tuple[tf.Tensor, ...]:
             graph = {"objects": batch["objects"], "triples": batch["triples"]}
             sentence = encoders.text_encoder(texts(graph)).sentence  # [B, D]

@@ -12,7 +12,6 @@ from rgan_tf.data.pipeline import scene_dataset
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.errors import BadInput
 from rgan_tf.model.networks import build_retrieval_networks
-from rgan_tf.model.synthesis import synthesise
 from rgan_tf.registered_names import RIVALS
 from rgan_tf.retrieval.patch_library import library_for
 from rgan_tf.retrieval.registry import retriever_for
@@ -21,7 +20,7 @@ from rgan_tf.rivals.registry import rival_networks
 from rgan_tf.runs import STAGES, Run, load_weights
 from rgan_tf.storage.image import float_to_uint8
 from training.evaluation.rival import drawing_of
-from training.evaluation.systems import Batch, row_seeds
+from training.evaluation.systems import Batch, drawing_with, row_seeds
 from training.first_stages import load_first_stages
 from training.rival_candidates import rival_candidates
 from training.study.plan import Chosen, Scene
@@ -120,18 +119,7 @@ def _drawn(
         retriever = retriever_for(config).bound_to(networks.embedding)
         reader = PatchReader(data.bank, table.cooccurrence, crop_size=config.data.crop_size)
         library = library_for(config, retriever, reader)
-
-        def drawing(batch, boxes, seeds):
-            return synthesise(
-                networks,
-                batch,
-                row_seeds=seeds,
-                boxes=boxes,
-                retriever=retriever,
-                library=library,
-                repeats=False,
-            )
-
+        drawing = drawing_with(networks, retriever=retriever, library=library, repeats=False)
     batches = scene_dataset(
         data,
         split,

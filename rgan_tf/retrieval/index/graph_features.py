@@ -46,7 +46,7 @@ def graph_features(networks: ReadsGraphs, bank: PatchBank, config: Config) -> np
             f"{bank.folder}: has {bank.vocabulary.num_objects} object names, the model "
             f"{networks.encoder.num_objects}; use a bank of the model's vocabulary"
         )
-    encode = tf.function(networks.encoder, reduce_retracing=True)
+    encode = tf.function(networks.encoder, reduce_retracing=True, autograph=False)
     # Position of each graph's first vector among those of all objects.
     starts = np.concatenate([[0], bank.graphs.ends[:, 0]]).astype(np.int64)  # [G + 1]
     vectors = np.zeros([int(starts[-1]), config.graph.width], np.float16)

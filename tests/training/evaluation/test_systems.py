@@ -14,7 +14,7 @@ from rgan_tf.retrieval.candidates import CandidateTable
 from rgan_tf.retrieval.registry import RETRIEVERS
 from rgan_tf.runs import load_weights, open_run
 from training.evaluation.names import NAMES, SYSTEMS, system_names
-from training.evaluation.systems import row_seeds, systems_of
+from training.evaluation.systems import drawing_with, row_seeds, systems_of
 from training.pictures import fixed_scenes
 
 
@@ -35,7 +35,7 @@ def parts(tiny_world, trained_folder):
 
 def images(parts, seed=0, batch=None) -> dict[tuple[str, str], np.ndarray]:
     networks, sg2im, whole = parts
-    systems = systems_of(networks, sg2im, image_size=32, seed=seed)
+    systems = systems_of(drawing_with(networks), networks, sg2im, image_size=32, seed=seed)
     return {(s.name, s.boxes): s.draw(batch or whole).images.numpy() for s in systems}
 
 
@@ -78,7 +78,14 @@ def test_seeds_come_from_the_image_and_the_seed():
 def test_a_rule_names_its_system(parts, rule):
     networks, sg2im, batch = parts
     retriever = RETRIEVERS[rule](Config(), None, None)
-    systems = systems_of(networks, sg2im, image_size=32, seed=0, retriever=retriever)
+    systems = systems_of(
+        drawing_with(networks, retriever=retriever),
+        networks,
+        sg2im,
+        image_size=32,
+        seed=0,
+        rule=retriever.name,
+    )
     names = {system.name for system in systems}
     assert NAMES[rule] in names and "first_stage" in names
     assert ("pasted_canvas" in names) == (rule != rules.NOISE)
