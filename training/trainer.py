@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import random
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import tensorflow as tf
 
 from rgan_tf.runs import STAGES, Run, checkpoint_identity, save_weights
@@ -68,23 +71,33 @@ class Trainer:
         task.check()
         if not self._begins(task):
             return True
-        task.prepare()
-        with self.workers.strategy.scope():
-            task.model = task.build_model()
-        return _TaskTraining(self, task).run_to_end()
+        # Independent of the stages that this process trained before.
+        with _seeded(self.run.config.training.seed + task.place):
+            task.prepare()
+            with self.workers.strategy.scope():
+                task.model = task.build_model()
+            return _TaskTraining(self, task).run_to_end()
 
     def _begins(self, task: Task) -> bool:
-        """Whether a stage must be trained; if so, seeds the initial weights."""
+        """Whether a stage must be trained."""
         # This also waits until another process has written the record of the stage before.
         if self.workers.any(bool(self.stop.number)):
             self.stop.number = self.stop.number or int(signal.SIGTERM)
             self.stop.obey(f"before stage {task.name}")
         record = self.run.stage_record(task.name)
-        if "weights" in record and record.get("steps", 0) >= task.steps:
-            return False
-        # Independent of the stages that this process trained before.
-        tf.keras.utils.set_random_seed(self.run.config.training.seed + task.place)
-        return True
+        return "weights" not in record or record.get("steps", 0) < task.steps
+
+
+@contextlib.contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Initial weights come from this seed; the caller's `random` and `np.random` then go on."""
+    python, array = random.getstate(), np.random.get_state()  # noqa: NPY002 - the caller's
+    tf.keras.utils.set_random_seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(array)  # noqa: NPY002
 
 
 class _TaskTraining:

@@ -299,6 +299,7 @@ def choose_patches(
 
 
 def _valid_ones(slots: tf.Tensor, valid: tf.Tensor) -> tf.Tensor:
-    """Replaces invalid slots [B, O] int32 by -1."""
-    is_valid = tf.gather(valid, tf.maximum(slots, 0), batch_dims=2)  # [B, O]
+    """Replaces invalid slots [B, O] int32, and those that do not exist, by -1."""
+    known = tf.clip_by_value(slots, 0, tf.shape(valid)[2] - 1)  # [B, O]
+    is_valid = (slots == known) & tf.gather(valid, known, batch_dims=2)  # [B, O]
     return tf.where(is_valid, slots, -1)

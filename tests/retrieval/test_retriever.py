@@ -72,6 +72,15 @@ def test_a_careless_retriever_breaks_no_promise():
     assert found.choice.numpy().tolist() == [[1, 2, -1]]
 
 
+@pytest.mark.parametrize("slot", [3, -7])
+def test_a_slot_that_does_not_exist_is_none(slot):
+    class Beyond(Retriever):
+        def choose(self, candidates, options):
+            return Selection(*[tf.fill([1, 3], slot)] * 2)
+
+    assert choose_patches(Beyond(), CANDIDATES, Options()).choice.numpy().tolist() == [[-1] * 3]
+
+
 @pytest.mark.parametrize("wrong", [tf.zeros([1, 3]), tf.zeros([1, 3, 3], tf.int32)])
 def test_what_is_no_slot_per_object_is_refused(wrong):
     class Wrong(Retriever):

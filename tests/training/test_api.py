@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import random
 import threading
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import tensorflow as tf
 
@@ -39,13 +41,20 @@ class Noted(tf.keras.callbacks.Callback):
         self.model.stop_training = self.steps[-1] == self._stop_at
 
 
+def _next_draws() -> tuple:
+    """What the caller's generators would draw next."""
+    return random.getstate(), str(np.random.get_state())  # noqa: NPY002
+
+
 @pytest.mark.parametrize("joint", [0, pytest.param(3, marks=pytest.mark.thorough)])
 def test_a_callback_sees_every_step_and_may_end_training(tiny_config, tiny_world, tmp_path, joint):
     """`joint`: steps of the third stage."""
     config, folder = at_most(tiny_config, 3), tmp_path / "run"
     config = dataclasses.replace(config, training=dataclasses.replace(config.training, steps=joint))
     first = Noted(stop_at=("Sg2imModel", 1))
+    drawn = _next_draws()
     trained = train(config, tiny_world, folder, callbacks=[first])
+    assert _next_draws() == drawn
     assert first.steps == [("Sg2imModel", 1)]
     assert trained.stages["sg2im"]["steps"] == 1
     assert trained.stages["cooccurrence"] == trained.stages["retrievegan"] == {}
