@@ -77,6 +77,7 @@ _BENCHES = (
         "training.bench.selection",
         "effect of each form of the selection loss on the patch embedding",
     ),
+    Command("nodes", "training.bench.nodes", "what one training step starts, without and with XLA"),
     Command("serve", "export.bench.serve", "any server under requests at rising rates"),
     Command(
         "server",

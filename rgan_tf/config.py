@@ -24,6 +24,7 @@ AUGMENTATIONS = ("color", "translation", "cutout")
 
 _SMALLEST_IMAGE = 32  # px; below it the perceptual networks' maps are empty
 _PASTEGAN_PATCHES = 3  # that its batches load per object
+_Switch = bool | typing.Literal["auto"]
 # YAML 1.1 reads a number with an exponent but no point as text.
 _EXPONENT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
 
@@ -60,6 +61,7 @@ class DataConfig:
     max_objects: int = 8  # O, without the image node
     max_triples: int = 16  # T, without the triples to the image node
     flip: bool = False  # mirror half of the training images, with their predicates
+    bank_on_device: bool = False  # what a step reads of it, with K above exact_candidates
     incomplete_scenes: float = _share(0.0)  # share of training scenes without some of their objects
     redraw_relations: bool = False  # geometric ones, anew for every epoch of training
 
@@ -193,7 +195,7 @@ class TrainingConfig:
     scale_with_replicas: str = _one_of("none", "linear", "sqrt")  # batch and rates, at the start
     accumulate_steps: int = 1  # parts that a replica computes one after another, to save memory
     precision: str = _one_of("float32", "bfloat16", "float16")  # of generators and discriminators
-    jit_compile: bool = False  # XLA for everything up to the gradients; for GPUs
+    jit_compile: _Switch = "auto"  # XLA for the step; auto: see `rgan_tf.devices.compiles`
     recompute: bool = False  # of generator and discriminators for the gradient, to save memory
     steps: int = _from_zero(400_000)  # of the joint stage
     generator_learning_rate: float = 2.5e-4
@@ -370,8 +372,11 @@ def _rules(config: Config) -> list[tuple[str, bool]]:
         ),
         (
             "training.jit_compile needs retrieval.candidates of at most retrieval.exact_candidates "
-            f"({exact}): patches that are read during a step cannot be compiled",
-            not config.training.jit_compile or config.retrieval.candidates <= exact,
+            f"({exact}) or data.bank_on_device: patches that are read from the host during a step "
+            "cannot be compiled",
+            config.training.jit_compile in (False, "auto")
+            or config.retrieval.candidates <= exact
+            or data.bank_on_device,
         ),
         (
             f"training.scale_with_replicas={config.training.scale_with_replicas}: batch and rates "
@@ -474,8 +479,12 @@ def _build(cls, raw, prefix: str, source: str):
 
 def _checked(kind, value, bounds: typing.Mapping[str, Any], key: str, source: str):
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if kind is bool and isinstance(value, bool):
+    if kind in (bool, _Switch) and isinstance(value, bool):
         return value
+    if kind == _Switch:
+        if value == "auto":
+            return value
+        raise BadInput(f"{source}: {key} must be true, false or auto, got {value!r}")
     if kind is str and isinstance(value, str):
         allowed = bounds.get("choices", (value,))
         if value not in allowed:

@@ -6,6 +6,8 @@ import logging
 
 import tensorflow as tf
 
+from rgan_tf.config import Config
+
 
 def grow_gpu_memory() -> None:
     """Lets TensorFlow take memory of every visible GPU as it needs it, instead of all at once.
@@ -21,3 +23,21 @@ def grow_gpu_memory() -> None:
         except (RuntimeError, ValueError) as error:  # in use already; divided
             log = logging.getLogger(__name__)
             log.info("%s: memory growth stays as it is: %s", gpu.name, error)
+
+
+def compiles(config: Config) -> bool:
+    """Whether XLA compiles training steps of this config here: `training.jit_compile`.
+
+    "auto" is yes where a GPU is visible, for the steps that tests compile: those of RetrieveGAN
+    with its learned retrieval, where they read nothing from the host. It is no with
+    `training.deterministic`, because XLA may choose kernels by measuring them.
+    """
+    settings, retrieval = config.training, config.retrieval
+    if settings.jit_compile != "auto":
+        return settings.jit_compile
+    reads_host = (
+        retrieval.candidates > retrieval.exact_candidates and not config.data.bank_on_device
+    )
+    is_tested = settings.system == "retrievegan" and retrieval.choice == "learned"
+    has_gpu = bool(tf.config.get_visible_devices("GPU"))
+    return has_gpu and is_tested and not reads_host and not settings.deterministic

@@ -78,6 +78,8 @@ def test_says_what_it_was_told():
         ("data.image_size", True, ("data.image_size must be int", "True")),
         ("data.image_size", None, ("data.image_size must be int", "None")),
         ("data.flip", 1, ("data.flip must be bool",)),
+        ("training.jit_compile", "on", ("training.jit_compile must be true, false or auto",)),
+        ("training.jit_compile", 1, ("training.jit_compile must be true, false or auto",)),
         ("name", 3, ("name must be str",)),
         ("training.beta_1", "high", ("training.beta_1 must be float", "'high'")),
         ("training.beta_1", [0.1], ("training.beta_1 must be float",)),
@@ -192,6 +194,7 @@ BY_KIND = {
     int: st.integers(1, 10**6),
     float: st.floats(1e-8, 1e6),
     bool: st.booleans(),
+    bool | typing.Literal["auto"]: st.sampled_from([True, False, "auto"]),
     str: st.text(max_size=20),
     tuple[int, ...]: st.lists(st.integers(1, 300), min_size=1, max_size=4),
 }
@@ -285,6 +288,10 @@ def test_settings_that_only_go_together_are_refused_and_named():
     assert "training.jit_compile needs retrieval.candidates" in refusal(compiled)
     compiled["retrieval"]["exact_candidates"] = 33
     check_round_trip(compiled)
+    del compiled["retrieval"]["exact_candidates"]
+    compiled["data"] = {"bank_on_device": True}
+    check_round_trip(compiled)
+    check_round_trip({"training": {"jit_compile": "auto"}, "retrieval": {"candidates": 33}})
 
 
 @given(raw_configs(), st.sampled_from(["data", "graph", "losses", "training"]), st.text(min_size=1))

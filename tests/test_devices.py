@@ -1,4 +1,4 @@
-"""Memory of GPUs, with a `tf.config` that pretends to have some."""
+"""Memory of GPUs and what is compiled for them, with a `tf.config` that pretends to have some."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import tensorflow as tf
 import rgan_tf
 from export import saved_model, saved_model_loading
 from rgan_tf.backbones import load_backbone
-from rgan_tf.devices import grow_gpu_memory
+from rgan_tf.config import config_from_dict
+from rgan_tf.devices import compiles, grow_gpu_memory
 from training import workers
 
 
@@ -26,6 +27,7 @@ def gpus(monkeypatch):
 
     config = tf.config.experimental
     monkeypatch.setattr(tf.config, "list_physical_devices", listed_with_gpus)
+    monkeypatch.setattr(tf.config, "get_visible_devices", listed_with_gpus)
     monkeypatch.setattr(config, "get_memory_growth", lambda gpu: grows[gpu.name])
     monkeypatch.setattr(config, "set_memory_growth", lambda gpu, on: grows.update({gpu.name: on}))
     return grows
@@ -102,3 +104,38 @@ def test_every_way_in_sets_it_before_a_gpu_is_used(gpus, entry, monkeypatch, tmp
     with pytest.raises(_FirstUse):
         entry(monkeypatch, tmp_path)
     assert list(gpus.values()) == [True, True]
+
+
+def config_with(**sections):
+    return config_from_dict(sections)
+
+
+def test_steps_are_compiled_where_a_gpu_is(gpus, monkeypatch):
+    assert config_with().training.jit_compile == "auto"
+    assert compiles(config_with())
+    monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind=None: [])
+    assert not compiles(config_with())
+
+
+@pytest.mark.parametrize("wish", [True, False])
+@pytest.mark.parametrize("has_gpu", [True, False])
+def test_what_the_user_says_is_done(gpus, monkeypatch, wish, has_gpu):
+    if not has_gpu:
+        monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind=None: [])
+    assert compiles(config_with(training={"jit_compile": wish})) is wish
+
+
+@pytest.mark.parametrize(
+    ("sections", "expected"),
+    [
+        ({"training": {"system": "layout2im"}}, False),  # no test compiles its whole step
+        ({"training": {"deterministic": True}}, False),
+        ({"retrieval": {"choice": "nearest"}}, False),
+        ({"retrieval": {"candidates": 33}}, False),  # reads the host's memory
+        ({"retrieval": {"candidates": 33}, "data": {"bank_on_device": True}}, True),
+        ({"training": {"precision": "bfloat16", "recompute": True}}, True),
+    ],
+    ids=str,
+)
+def test_steps_that_no_test_compiles_are_left_alone(gpus, sections, expected):
+    assert compiles(config_with(**sections)) is expected

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -125,6 +126,10 @@ def train(
     data.verify()
     check_data_fits(config, data)
     _check_own(config, retriever, losses)
+    if (retriever is not None or losses) and config.training.jit_compile == "auto":
+        # Only their author knows whether XLA compiles them.
+        settings = dataclasses.replace(config.training, jit_compile=False)
+        config = dataclasses.replace(config, training=settings)
     source = open_run(str(stages_from)) if stages_from else None
     if source is not None:
         check_stages_fit(source, config, data.fingerprint, as_they_are=as_they_are)

@@ -21,7 +21,8 @@ class Workers:
     """The strategy, and agreement between the processes that share it.
 
     Attributes:
-      strategy: a `MirroredStrategy` or a `MultiWorkerMirroredStrategy`.
+      strategy: a `MirroredStrategy`; a `OneDeviceStrategy` for a single GPU, and for several
+        machines a `MultiWorkerMirroredStrategy`.
       count: number of processes.
       is_chief: whether this process writes the run; exactly one does.
     """
@@ -62,7 +63,7 @@ class Workers:
         if settings.system == "attngan":
             check_devices(settings, self.replicas)
         has_gpu = bool(tf.config.list_physical_devices("GPU"))
-        if settings.jit_compile and self.replicas > 1 and not has_gpu:
+        if settings.jit_compile is True and self.replicas > 1 and not has_gpu:
             raise BadInput(
                 "training.jit_compile: XLA cannot compile for several CPU replicas; set it to false"
             )
@@ -122,7 +123,15 @@ def start_workers() -> Workers:
         # TensorFlow reads it too, and rejects blanks as broken JSON.
         if not os.environ.get("TF_CONFIG", "{}").strip():
             del os.environ["TF_CONFIG"]
-        return Workers(tf.distribute.MirroredStrategy(), count=1, index=0)
+        gpus = tf.config.list_logical_devices("GPU")
+        # One GPU mirrors nothing, and only without a mirror can XLA compile a whole step.
+        alone = len(gpus) == 1
+        strategy = (
+            tf.distribute.OneDeviceStrategy(gpus[0].name)
+            if alone
+            else tf.distribute.MirroredStrategy()
+        )
+        return Workers(strategy, count=1, index=0)
     if len(task.addresses) > 1:
         others = [place for number, place in enumerate(task.addresses) if number != task.index]
         logging.getLogger(__name__).info(

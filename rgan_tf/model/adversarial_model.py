@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import NamedTuple
 
 import tensorflow as tf
 
 from rgan_tf.adapters.addons import normalise_spectra
 from rgan_tf.config import Config
+from rgan_tf.devices import compiles
 from rgan_tf.fixed_order import FixedOrderTape
 from rgan_tf.losses.total import mean_loss
 from rgan_tf.model.gated_adam import GatedAdam
@@ -138,7 +141,29 @@ class AdversarialModel(GuardedModel):
 
     @tf.autograph.experimental.do_not_convert  # a quarter of the time of tracing, for nothing
     def train_step(self, batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """Updates both sides and the moving average, or skips the step if the guard rejects it."""
+        """Updates both sides and the moving average, or skips the step if the guard rejects it.
+
+        Where XLA compiles it (`training.jit_compile`), it is one program from the losses to the
+        moving average, if one device computes the batch in one part. Otherwise XLA ends at the
+        gradients, since what replicas exchange and parts add up stands between.
+        """
+        return self._compiled_step(batch) if self.compiles_whole_step() else self._step(batch)
+
+    def compiles_whole_step(self) -> bool:
+        """Whether `train_step` is one XLA program under the current strategy."""
+        # Mirrored strategies, even of one device, merge in a way that a compiled function refuses.
+        strategy = tf.distribute.get_strategy()
+        merges = tf.distribute.has_strategy() and not isinstance(
+            strategy, tf.distribute.OneDeviceStrategy
+        )
+        return compiles(self.config) and self.config.training.accumulate_steps == 1 and not merges
+
+    @functools.cached_property
+    def _compiled_step(self) -> Callable:
+        # Nothing in a step is Python's own branch or loop over tensors; looking for some is slow.
+        return tf.function(self._step, jit_compile=True, autograph=False)
+
+    def _step(self, batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         first_row, total_rows = _batch_position(tf.shape(next(iter(batch.values())))[0])
         # Once per step for all parts: a kernel must not change between them.
         normalise_spectra(self.discriminators)
@@ -147,7 +172,8 @@ class AdversarialModel(GuardedModel):
         def work(part: dict[str, tf.Tensor], first_row: tf.Tensor) -> tuple:
             return self._part_gradients(part, first_row, total_rows)
 
-        if self.config.training.jit_compile:
+        is_whole = self.compiles_whole_step()
+        if compiles(self.config) and not is_whole:
             work = tf.function(work, jit_compile=True)
         gradients, losses, figures = in_parts(work, batch, first_row, parts)
         if self.guard.scales_loss:
@@ -160,7 +186,7 @@ class AdversarialModel(GuardedModel):
             ("generator", self.generator_optimizer, self.networks),
             ("discriminator", self.discriminator_optimizer, self.discriminators),
         ):
-            safe = zero_unless(is_sound, gradients[side])
+            safe = zero_unless(is_sound, gradients[side], fuses=is_whole)
             optimizer.apply_gradients(zip(safe, networks.trainable_variables, strict=True))
         self._update_average()
         self.finish_step()

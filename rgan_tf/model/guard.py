@@ -6,8 +6,6 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from rgan_tf.fixed_order import sum_of
-
 KEPT_STEPS = 16  # numbers of skipped steps that are kept, for inspection
 _FIRST_SCALE = 2.0**15
 _SOUND_STEPS_TO_GROW = 2000
@@ -87,7 +85,10 @@ class UpdateGuard(tf.Module):
         Returns:
           Scalar bool, the same on every replica: whether the step is sound.
         """
-        total = sum_of([tf.reduce_sum(tf.cast(g, tf.float32)) for g in gradients])  # []
+        parts = tf.stack([tf.reduce_sum(tf.cast(g, tf.float32)) for g in gradients])  # [G]
+        # A running sum: XLA repeats an ordinary one, addition by addition, in the kernel of every
+        # variable, as all of them wait for the verdict.
+        total = tf.cumsum(parts)[-1]  # []
         is_bad = tf.cast(~tf.math.is_finite(total), tf.float32)  # []
         # A loss that is not finite on one replica makes the sum not finite.
         summed = tf.stack([*[tf.cast(loss, tf.float32) for loss in losses], is_bad])  # [L + 1]

@@ -23,7 +23,7 @@ class GuardedModel(tf.keras.Model):
     Attributes:
       step: int64 variable, number of batches, including skipped ones.
       guard: the `UpdateGuard`.
-      rollback_count: int32 variable, how often training was rolled back. It changes all random
+      rollback_count: int64 variable, how often training was rolled back. It changes all random
         numbers, so that the same failure is not repeated. Whoever rolls back sets it; it is not
         part of `state`.
     """
@@ -52,7 +52,11 @@ class GuardedModel(tf.keras.Model):
         self.step = tf.Variable(
             tf.constant(0, tf.int64), trainable=False, name="step", aggregation=first
         )
-        self.rollback_count = tf.Variable(0, trainable=False, name="rollbacks", aggregation=first)
+        # On a GPU, TensorFlow keeps int32 variables in the memory of the host, where a compiled
+        # step cannot read them.
+        self.rollback_count = tf.Variable(
+            tf.constant(0, tf.int64), trainable=False, name="rollbacks", aggregation=first
+        )
         self._trackers: dict[str, tf.keras.metrics.Mean] = {}
         self.declare_metrics([SOUND_SHARE])
 
@@ -77,7 +81,7 @@ class GuardedModel(tf.keras.Model):
     def run_seed(self) -> tf.Tensor:
         """int32 scalar: the seed of the run, changed by every rollback."""
         # Any odd number would do; a large one keeps neighbouring user seeds apart.
-        return self._seed_of_run + self.rollback_count * 1_000_003
+        return self._seed_of_run + tf.cast(self.rollback_count, tf.int32) * 1_000_003
 
     @property
     def metrics(self) -> list[tf.keras.metrics.Metric]:
@@ -114,8 +118,17 @@ class GuardedModel(tf.keras.Model):
         return {**results, "guard/skipped": tf.cast(self.guard.skipped, tf.float32)}
 
 
-def zero_unless(is_sound: tf.Tensor, gradients: Gradients) -> Gradients:
-    """The gradients, or zeros of their shapes; copies nothing."""
+def zero_unless(is_sound: tf.Tensor, gradients: Gradients, *, fuses: bool = False) -> Gradients:
+    """The gradients, or zeros of their shapes; copies nothing.
+
+    Args:
+      is_sound: scalar bool.
+      gradients: any shapes.
+      fuses: choose element by element, which XLA joins with what follows; a branch would divide its
+        program, and a GPU would wait for the host to take it.
+    """
+    if fuses:
+        return [tf.where(is_sound, g, tf.zeros_like(g)) for g in gradients]
     return tf.cond(is_sound, lambda: list(gradients), lambda: [tf.zeros_like(g) for g in gradients])
 
 

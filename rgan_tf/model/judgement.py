@@ -8,6 +8,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from rgan_tf.config import Config, parse_augmentation
+from rgan_tf.devices import compiles
 from rgan_tf.discriminators.augmentation import augment
 from rgan_tf.fixed_order import sum_of
 from rgan_tf.losses.adversarial import discriminator_loss, generator_loss
@@ -72,7 +73,7 @@ class Judge:
         self._is_deterministic = config.training.deterministic
         self._kinds = parse_augmentation(config.discriminators.augmentation)
         self._recomputes = config.training.recompute
-        self._keeps_padding = config.training.jit_compile
+        self._keeps_padding = compiles(config)
         self._discriminators = discriminators
         self._maps_of = maps_of if config.discriminators.feature else None
 

@@ -50,10 +50,36 @@ def relit(crops: tf.Tensor, seeds: tf.Tensor) -> tf.Tensor:
     boxes = tf.concat([corner, corner + sides], axis=1)  # [B*O, 4]
     mirrored = draws[:, 10:] < MIRRORED  # [B*O, 1]
     boxes = tf.where(mirrored, tf.gather(boxes, [0, 3, 2, 1], axis=1), boxes)  # [B*O, 4]
-    cut = tf.image.crop_and_resize(
-        coloured, boxes, tf.range(tf.shape(flat)[0]), [height, width]
-    )  # [B*O, h, w, 3]
+    cut = _blend(coloured, boxes[:, 1], boxes[:, 3], axis=2)  # [B*O, h, w, 3]
+    cut = _blend(cut, boxes[:, 0], boxes[:, 2], axis=1)  # [B*O, h, w, 3]
     return tf.reshape(tf.clip_by_value(cut, -1.0, 1.0), tf.shape(crops))
+
+
+def _blend(images: tf.Tensor, start: tf.Tensor, end: tf.Tensor, *, axis: int) -> tf.Tensor:
+    """Stretches a part of each image over the whole axis, bilinearly.
+
+    Both axes together are `tf.image.crop_and_resize`, which XLA does not compile.
+
+    Args:
+      images: [N, h, w, C] float32.
+      start, end: [N] float32 in [0, 1], from the centre of the first pixel to that of the last.
+      axis: 1 or 2, of P pixels.
+
+    Returns:
+      [N, h, w, C] float32; mirrored where the end lies before the start.
+    """
+    last = images.shape[axis] - 1
+    pace = (end - start) * last / last  # [N], in pixels
+    places = (start * last)[:, tf.newaxis] + tf.range(last + 1.0) * pace[:, tf.newaxis]  # [N, P]
+    places = tf.clip_by_value(places, 0.0, float(last))  # [N, P]
+    before, after = tf.floor(places), tf.math.ceil(places)  # [N, P] twice
+    shape = [-1, last + 1, 1, 1] if axis == 1 else [-1, 1, last + 1, 1]
+    share = tf.reshape(places - before, shape)  # [N, P, 1, 1] or [N, 1, P, 1]
+    one, other = (
+        tf.gather(images, tf.cast(index, tf.int32), axis=axis, batch_dims=1)
+        for index in (before, after)
+    )  # [N, h, w, C] twice
+    return one + (other - one) * share  # [N, h, w, C]
 
 
 def uniform_per_object(seeds: tf.Tensor, objects: int, numbers: int) -> tf.Tensor:

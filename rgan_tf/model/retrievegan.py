@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from rgan_tf.bank.patch_reader import PatchReader
 from rgan_tf.config import Config
+from rgan_tf.devices import compiles
 from rgan_tf.graph.encoder import GraphEncoding
 from rgan_tf.losses import GENERATOR_LOSSES
 from rgan_tf.losses.basic import mean_over_objects, reconstruction_loss
@@ -296,7 +297,7 @@ class RetrieveGANModel(AdversarialModel):
 
     def _object_distance(self, crops: tf.Tensor, target: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
         """Perceptual distance of object crops: [B, O, S, S, 3] twice -> [B]."""
-        present = PresentObjects(mask, keeps_padding=self.config.training.jit_compile)  # M objects
+        present = PresentObjects(mask, keeps_padding=compiles(self.config))  # M objects
         distance = self.perceptual(present.take(crops), present.take(target))  # [M]
         return mean_over_objects(present.put(distance), mask)
 

@@ -19,6 +19,7 @@ MAY_DIFFER = {
     "training.loss_jump",
     "training.loss_upper_bound",
     "training.recompute",
+    "data.bank_on_device",
 }
 # Settings that the first two stages do not use.
 OF_JOINT_STAGE = (
@@ -61,6 +62,7 @@ ADDED_LATER = {
     "training.exchanged_patches": 0.0,
     "data.incomplete_scenes": 0.0,
     "data.redraw_relations": False,
+    "data.bank_on_device": False,
 }
 # Settings that decide whether weights of the first two stages fit the networks at all.
 SHAPES_OF_FIRST_STAGES = (

@@ -120,3 +120,21 @@ def test_relit_rows_are_a_share(tiny_config, make_batch, make_joint, perceptual)
         assert changed.sum() == expected
         np.testing.assert_array_equal(kept, mask)
         assert not np.asarray(result)[~mask.numpy()].any()  # padding stays empty
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_a_cut_is_that_of_tensorflow_bit_for_bit(jit_compile):
+    """Which XLA cannot compile; it may round the last digit otherwise."""
+    rng = np.random.default_rng(0)
+    images = tf.constant(rng.uniform(-1, 1, [40, 16, 8, 3]), tf.float32)
+    start = rng.uniform(0, 0.25, [40, 2])
+    boxes = np.concatenate([start, start + rng.uniform(0.7, 0.75, [40, 2])], 1).astype(np.float32)
+    boxes[::4] = boxes[::4, [0, 3, 2, 1]]  # mirrored
+
+    def cut(images):
+        columns = own_patches._blend(images, boxes[:, 1], boxes[:, 3], axis=2)
+        return own_patches._blend(columns, boxes[:, 0], boxes[:, 2], axis=1)
+
+    found = tf.function(cut, jit_compile=jit_compile)(images).numpy()
+    expected = tf.image.crop_and_resize(images, boxes, tf.range(40), [16, 8]).numpy()
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6 if jit_compile else 0)

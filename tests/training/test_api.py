@@ -15,6 +15,7 @@ from rgan_tf.errors import BadInput
 from rgan_tf.losses.own import Loss
 from rgan_tf.retrieval.retriever import Retriever
 from rgan_tf.retrieval.rules import NearestRetriever
+from rgan_tf.runs import open_run
 from training.api import train
 from training.configuration import at_most
 from training.stages import retrievegan
@@ -110,6 +111,9 @@ def test_a_retriever_and_losses_reach_the_model(
     with pytest.raises(Handed) as caught:
         train(config, tiny_world, tmp_path / "run", **given)
     assert caught.value.args == (expected,)
+    # What is handed in is not compiled unless the caller says so.
+    stored = open_run(str(tmp_path / "run")).config.training
+    assert stored.jit_compile == (False if given else "auto")
 
 
 @pytest.mark.parametrize(

@@ -106,6 +106,22 @@ def test_without_a_cluster_this_machine_trains_alone(text, monkeypatch):
     assert not isinstance(workers.strategy, tf.distribute.MultiWorkerMirroredStrategy)
 
 
+def test_a_single_gpu_is_not_mirrored(two_replicas, monkeypatch):
+    """Else no whole step could be compiled there."""
+    monkeypatch.setattr(tf.distribute, "MirroredStrategy", lambda: two_replicas)
+    cpus = tf.config.list_logical_devices("CPU")
+    assert len(cpus) == 2
+    for gpus in ([], cpus):
+        monkeypatch.setattr(tf.config, "list_logical_devices", {"GPU": gpus}.__getitem__)
+        assert start_workers().strategy is two_replicas
+    monkeypatch.setattr(tf.config, "list_logical_devices", {"GPU": cpus[1:]}.__getitem__)
+    workers = start_workers()
+    assert isinstance(workers.strategy, tf.distribute.OneDeviceStrategy)
+    (device,) = workers.strategy.extended.worker_devices
+    assert device.endswith(cpus[1].name)
+    assert workers.replicas == 1
+
+
 @pytest.fixture
 def free_ports():
     import socket

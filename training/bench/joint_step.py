@@ -8,14 +8,13 @@ import numpy as np
 import tensorflow as tf
 
 from rgan_tf.backbones import load_backbone
-from rgan_tf.bank.patch_reader import PatchReader
 from rgan_tf.config import Config
 from rgan_tf.data.pipeline import scene_dataset
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.losses.perceptual import PerceptualDistance
 from rgan_tf.model.retrievegan import RetrieveGANModel
 from rgan_tf.retrieval.candidates import CandidateSource, CandidateTable
-from training.stages.retrievegan import build_retrievegan
+from training.stages.retrievegan import build_retrievegan, patch_reader
 
 Batch = dict[str, tf.Tensor]
 
@@ -25,7 +24,7 @@ def build_joint_step(
 ) -> tuple[RetrieveGANModel, Iterator[Batch], Callable[[Batch], dict[str, tf.Tensor]]]:
     """The model, its training batches and its compiled step."""
     perceptual = PerceptualDistance(load_backbone(config.losses.perceptual_backbone, weights_dir))
-    reader = PatchReader(data.bank, table.cooccurrence, crop_size=config.data.crop_size)
+    reader = patch_reader(config, data.bank, table.cooccurrence)
     model = build_retrievegan(config, data.vocabulary, perceptual, reader)
     return model, iter(training_batches(config, data, table)), tf.function(model.train_step)
 

@@ -7,8 +7,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
+from rgan_tf.bank.patch_bank import PatchBank
 from rgan_tf.bank.patch_reader import PatchReader
+from rgan_tf.bank.resident_reader import ResidentReader, resident_bytes
 from rgan_tf.config import Config
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.errors import BadInput
@@ -95,9 +98,7 @@ class RetrieveGANTask(SceneTask):
         self.foreign = foreign_objects(self.data.bank, self.data.bank)
 
     def build_model(self) -> RetrieveGANModel:
-        reader = PatchReader(
-            self.data.bank, self.table.cooccurrence, crop_size=self.config.data.crop_size
-        )
+        reader = patch_reader(self.config, self.data.bank, self.table.cooccurrence)
         model = build_retrievegan(
             self.config,
             self.run.vocabulary,
@@ -148,6 +149,26 @@ class RetrieveGANTask(SceneTask):
         retriever = {} if self.retriever is None else {"own_retriever": self.retriever.name}
         losses = {loss.name: loss.weight for loss in self.losses}
         return {**retriever, **({"own_losses": losses} if losses else {})}
+
+
+def patch_reader(config: Config, bank: PatchBank, cooccurrence: np.ndarray) -> PatchReader:
+    """The reader of a training step, on the device if the config wants it (`data.bank_on_device`).
+
+    Raises:
+      BadInput: if the device has not enough memory.
+    """
+    settings = config.retrieval
+    reads = settings.candidates > settings.exact_candidates  # else batches hold the patches
+    if not (reads and config.data.bank_on_device):
+        return PatchReader(bank, cooccurrence, crop_size=config.data.crop_size)
+    try:
+        return ResidentReader(bank, cooccurrence, crop_size=config.data.crop_size)
+    except tf.errors.ResourceExhaustedError as error:
+        size = resident_bytes(bank, cooccurrence.shape[1], crop_size=config.data.crop_size)
+        raise BadInput(
+            f"data.bank_on_device: the bank's {size / 1e9:.1f} GB do not fit into the memory of "
+            "the device; set it to false"
+        ) from error
 
 
 def build_retrievegan(

@@ -235,7 +235,7 @@ def check_devices(settings: TrainingConfig, replicas: int) -> None:
     Raises:
       BadInput: then.
     """
-    if settings.jit_compile and replicas > 1:
+    if settings.jit_compile is True and replicas > 1:
         raise BadInput(
             "training.jit_compile: AttnGAN's step cannot be compiled for several devices; set it "
             "to false, or train on one"

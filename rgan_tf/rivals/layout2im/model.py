@@ -5,6 +5,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from rgan_tf.config import Config
+from rgan_tf.devices import compiles
 from rgan_tf.generator.layout import crop_objects
 from rgan_tf.losses.basic import mean_over_objects, reconstruction_loss
 from rgan_tf.model.adversarial_model import LossTerms
@@ -130,7 +131,7 @@ def build_layout2im(
     size = config.data.image_size
 
     def networks() -> Layout2imRival:
-        keeps_padding = config.training.jit_compile
+        keeps_padding = compiles(config)
         return Layout2imRival(vocabulary, sizes, image_size=size, keeps_padding=keeps_padding)
 
     model = Layout2imRivalModel(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from rgan_tf.config import Config
+from rgan_tf.devices import compiles
 from rgan_tf.generator.layout import crop_objects
 from rgan_tf.graph.encoder import GraphEncoding
 from rgan_tf.losses.basic import mean_over_objects, reconstruction_loss
@@ -113,7 +114,7 @@ class PasteganRivalModel(RivalModel):
                 crop_objects(generated, boxes, networks.crop_size),  # [B, O, S, S, 3]
                 selected,
                 mask,
-                keeps_padding=self.config.training.jit_compile,
+                keeps_padding=compiles(self.config),
             ),
         }
         for branch, fake in zip(BRANCHES, of_fakes, strict=True):
@@ -125,7 +126,7 @@ class PasteganRivalModel(RivalModel):
 
     def _object_distance(self, crops: tf.Tensor, target: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
         """Perceptual distance of objects' crops: [B, O, S, S, 3] twice -> [B]."""
-        present = PresentObjects(mask, keeps_padding=self.config.training.jit_compile)  # M objects
+        present = PresentObjects(mask, keeps_padding=compiles(self.config))  # M objects
         distance = self.perceptual(present.take(crops), present.take(target))  # [M]
         return mean_over_objects(present.put(distance), mask)
 
