@@ -78,6 +78,12 @@ _BENCHES = (
         "effect of each form of the selection loss on the patch embedding",
     ),
     Command("nodes", "training.bench.nodes", "what one training step starts, without and with XLA"),
+    Command("cost", "training.bench.cost", "what a joint step computes, from a config alone"),
+    Command(
+        "gpu-export",
+        "training.bench.gpu.export",
+        "the joint step in a folder, to check and time where JAX is and no TensorFlow",
+    ),
     Command("serve", "export.bench.serve", "any server under requests at rising rates"),
     Command(
         "server",

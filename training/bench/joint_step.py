@@ -45,10 +45,14 @@ def training_batches(
 
 
 def random_table(config: Config, data: PreparedData, *, seed: int = 0) -> CandidateTable:
-    """Random candidates, since the cost of a step does not depend on them."""
+    """Random candidates of other images, since the cost of a step does not depend on them.
+
+    Of other images like the pre-filter's: between equal vectors distances are mostly rounding.
+    """
     rng = np.random.default_rng(seed)
-    shape = (len(data.truth("train")), config.retrieval.candidates)
+    own, images = data.truth("train").image_ids, np.asarray(data.bank.image_ids)
+    ids = rng.integers(len(images), size=(len(own), config.retrieval.candidates), dtype=np.int32)
+    while (images != images[0]).any() and (of_own := images[ids] == own[:, np.newaxis]).any():
+        ids[of_own] = rng.integers(len(images), size=of_own.sum(), dtype=np.int32)
     related = rng.normal(size=(len(data.bank), config.cooccurrence.sizes[-1]))
-    return CandidateTable(
-        rng.integers(len(data.bank), size=shape, dtype=np.int32), related.astype(np.float32)
-    )
+    return CandidateTable(ids, related.astype(np.float32))

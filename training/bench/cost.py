@@ -1,0 +1,48 @@
+"""`rgan bench cost`: what one joint step computes, holds and reads, from a config alone."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the options."""
+    parser.add_argument("config", help="a YAML file, or the name of a shipped config")
+    parser.add_argument(
+        "--categories", type=int, default=171, help="of the vocabulary (171, as COCO-Stuff)"
+    )
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="SECTION.KEY=VALUE", dest="overrides"
+    )
+
+
+def main(args: argparse.Namespace) -> dict[str, Any]:
+    """Counts without data and without the weights of pretrained networks; nothing is timed.
+
+    Returns:
+      `gflop_per_scene` (of a step up to the gradients, all places of a scene taken, as with
+      `training.jit_compile`), `sg2im_gflop_per_scene` (the same of stage 1),
+      `input_megabytes_per_scene` (what goes to the device), `million_weights` (of both sides),
+      `trained_variables`, `state_megabytes` (with the moving average and the moments of both
+      optimisers).
+
+    Raises:
+      BadInput: if the config reads its candidates during the step, or a number is below 1.
+    """
+    import sys
+
+    from rgan_tf.errors import BadInput
+    from training.bench.reckoned import reckoned_cost
+    from training.configuration import named_config
+
+    if args.categories < 1:
+        raise BadInput("rgan bench cost: --categories must be at least 1")
+    config = named_config(args.config, args.overrides)
+    if config.retrieval.candidates > config.retrieval.exact_candidates:
+        raise BadInput(
+            f"config {config.name}: reads candidates during the step, which is not counted; set "
+            "retrieval.exact_candidates to retrieval.candidates"
+        )
+    print("tracing", file=sys.stderr, flush=True)
+    return {"config": config.name, **reckoned_cost(config, args.categories)}

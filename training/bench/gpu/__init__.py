@@ -1,0 +1,1 @@
+"""Carries the joint training step to a machine that has JAX and no TensorFlow."""
