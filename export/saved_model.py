@@ -157,7 +157,7 @@ def build_served_model(
     arrays = BankArrays(
         graph_features=features,
         embeddings=embed_bank(retriever, reader),
-        crops=bank.crops_at(np.arange(len(bank)), config.data.crop_size),
+        crops=bank.all_crops(config.data.crop_size),
         category_ids=bank.category_ids,
         image_ids=bank.image_ids,
         licence_ids=licence_ids,

@@ -91,7 +91,7 @@ def build_served_rival(
     arrays = BankArrays(
         graph_features=features,
         embeddings=np.zeros([len(bank), 0], np.float32),  # it knows nothing of a patch's looks
-        crops=bank.crops_at(np.arange(len(bank)), crop),
+        crops=bank.all_crops(crop),
         category_ids=bank.category_ids,
         image_ids=bank.image_ids,
         licence_ids=licence_ids,

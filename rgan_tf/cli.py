@@ -84,6 +84,12 @@ _BENCHES = (
         "training.bench.gpu.export",
         "the joint step in a folder, to check and time where JAX is and no TensorFlow",
     ),
+    Command("crops", "training.bench.crops", "reading crops of a bank that is not in memory"),
+    Command(
+        "full-size",
+        "training.bench.full_size.command",
+        "every command once on data as large as COCO or Visual Genome: time, memory, disk",
+    ),
     Command("serve", "export.bench.serve", "any server under requests at rising rates"),
     Command(
         "server",

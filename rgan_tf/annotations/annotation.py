@@ -11,7 +11,7 @@ from rgan_tf.annotations.left_out import Unusable
 from rgan_tf.storage.image import image_size
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class AnnotatedObject:
     """One object of an image.
 
@@ -35,7 +35,7 @@ class AnnotatedObject:
     style: str = ""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class AnnotatedImage:
     """One image with its scene graph.
 

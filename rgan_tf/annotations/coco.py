@@ -200,11 +200,11 @@ class _Folder(CocoAnnotations):
         is_thing = _is_thing(panoptic)
         images = Claims("the panoptic image_id")
         covered = set()
-        for annotation in panoptic.list("annotations", on_invalid=self._add_invalid):
+        for kept, annotation in panoptic.each("annotations", on_invalid=self._add_invalid):
             image_id = self.image_of(annotation)
             if image_id is None:
                 continue
-            images.add(image_id, annotation)
+            images.add(image_id, kept)
             try:
                 segments = annotation.list("segments_info", on_invalid=self._add_invalid)
             except BadInput as error:
@@ -220,7 +220,7 @@ class _Folder(CocoAnnotations):
                 if thing is None:
                     self.left_out.add("object: its category does not say isthing", segment)
                 elif not thing:
-                    self.objects[image_id].append(segment)
+                    self.add_object(image_id, segment, segment)
         return covered
 
 

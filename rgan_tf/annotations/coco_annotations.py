@@ -22,7 +22,9 @@ from rgan_tf.annotations.coco_tables import CategoryTable, LicenceTable
 from rgan_tf.annotations.json_object import (
     Claims,
     JsonObject,
+    StoredObject,
     finite_number,
+    is_list,
     is_missing,
     read_annotations,
     whole_number,
@@ -95,7 +97,9 @@ class CocoAnnotations:
         self._categories.add(instances)
         self.listed = self._list_images(instances.list("images", on_invalid=bad.add))
         self._licences = LicenceTable(instances, self.listed.values())
-        self.objects: dict[int, list[JsonObject]] = collections.defaultdict(list)
+        # Outlines and masks of a whole COCO would fill the memory: they stay in the file.
+        self._objects: dict[int, list[JsonObject | StoredObject]] = collections.defaultdict(list)
+        self._used: set[int] = set()  # categories
         self.add_objects(instances)
 
     @property
@@ -111,15 +115,30 @@ class CocoAnnotations:
         """Adds the annotations of a file; returns the ids of their images."""
         ids = Claims("the annotation id")
         covered = set()
-        for annotation in file.list("annotations", on_invalid=self._add_invalid):
+        for kept, annotation in file.each("annotations", on_invalid=self._add_invalid):
             number = whole_number(annotation.value.get("id"))
             if number is not None:
-                ids.add(number, annotation)
+                ids.add(number, kept)
             image_id = self.image_of(annotation)
             if image_id is not None:
                 covered.add(image_id)
-                self.objects[image_id].append(annotation)
+                self.add_object(image_id, kept, annotation)
         return covered
+
+    def add_object(
+        self, image_id: int, kept: JsonObject | StoredObject, annotation: JsonObject
+    ) -> None:
+        """Adds an object to an image.
+
+        Args:
+          image_id: of the image.
+          kept: what to keep of the annotation until the image is read.
+          annotation: of the object.
+        """
+        self._objects[image_id].append(kept)
+        category_id = whole_number(annotation.value.get("category_id"))
+        if category_id is not None:
+            self._used.add(category_id)
 
     def image_of(self, annotation: JsonObject) -> int | None:
         """The id of an annotation's image; None if it has none."""
@@ -135,13 +154,11 @@ class CocoAnnotations:
         Raises:
           BadInput: if the category of an object is ambiguous.
         """
-        used = set()
-        for image_id, own in self.objects.items():
-            used |= {whole_number(item.value.get("category_id")) for item in own}
+        for image_id, own in self._objects.items():
             if image_id not in self.listed:
                 for annotation in own:
                     self.left_out.add("object: its image is not listed", annotation)
-        self._categories.check(number for number in used if number is not None)
+        self._categories.check(self._used)
 
     def annotated(self, image_id: int, keep: CocoFilter, seed: int) -> AnnotatedImage | None:
         """An image with its kept objects; None if it is left out or noted as bad.
@@ -163,7 +180,7 @@ class CocoAnnotations:
     def _annotated(
         self, image_id: int, image: JsonObject, keep: CocoFilter, seed: int
     ) -> AnnotatedImage:
-        annotations = self.objects.get(image_id, ())
+        annotations = self._objects.get(image_id, ())
         try:
             size = annotated_size(image, lambda: self._image_folder / self._name(image))
         except (BadInput, CorruptData) as error:
@@ -172,7 +189,8 @@ class CocoAnnotations:
             raise
         style = image.text_or_empty("style")
         objects = []
-        for annotation in annotations:
+        for kept in annotations:
+            annotation = kept.load()
             try:
                 objects.append(self._object(annotation, size, keep, style))
             except Unusable as unusable:
@@ -281,13 +299,13 @@ def read_coco_file(path: Path) -> JsonObject:
       BadInput: if it is missing, not JSON, or in another program's format.
     """
     value = read_annotations(path)
-    if isinstance(value, list) or (isinstance(value, dict) and "images" not in value):
+    if is_list(value) or (isinstance(value, dict) and "images" not in value):
         keys = set(value) if isinstance(value, dict) else set()
         if "shapes" in keys:
             kind = "a file of LabelMe, which writes one per image"
         elif keys & {"_via_img_metadata", "_via_settings"}:
             kind = "a project of VIA; export its annotations in COCO's format"
-        elif isinstance(value, list) and value and "annotations" in str(value[0])[:2000]:
+        elif is_list(value) and value and "annotations" in str(value[0])[:2000]:
             kind = "Label Studio's own format; export in COCO's"
         else:
             kind = ""

@@ -93,7 +93,7 @@ class LicenceTable:
     """
 
     def __init__(self, file: JsonObject, images: Iterable[JsonObject]):
-        has_list = isinstance(file.value.get("licenses"), list)
+        has_list = file.has_list("licenses")
         listed = file.list("licenses", on_invalid=_ignore) if has_list else []
         entries = _by_id(listed)
         for licence_id in {whole_number(image.value.get("license")) for image in images}:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from rgan_tf.annotations.stored_lists import StoredList, read_stored
 from rgan_tf.errors import BadInput
-from rgan_tf.storage.files import read_json
 
 _DIGITS = re.compile(r"-?[0-9]{1,30}")  # no real number has more digits
 _MAX_SIDE = 10**6  # px; far beyond any readable image
@@ -46,6 +46,14 @@ class JsonObject:
         """Like `source`, with only the file's name."""
         return f"{self.path.name}{self._place}"
 
+    def load(self) -> JsonObject:
+        """Itself; see `StoredObject.load`."""
+        return self
+
+    def has_list(self, key: str) -> bool:
+        """Whether there is a list `key`."""
+        return is_list(self.value.get(key))
+
     def list(self, key: str, on_invalid: Callable[[str], Any] | None = None) -> list[JsonObject]:
         """The objects of the list `key`, which must exist.
 
@@ -53,10 +61,15 @@ class JsonObject:
           key: of the list.
           on_invalid: called with a line for each member that is not an object; None raises.
         """
-        items = self.value.get(key)
-        if not isinstance(items, list):
+        return [entry for _, entry in self.each(key, on_invalid)]
+
+    def each(
+        self, key: str, on_invalid: Callable[[str], Any] | None = None
+    ) -> Iterator[tuple[StoredObject | JsonObject, JsonObject]]:
+        """The objects of the list `key` one after the other; see `each_object`."""
+        if not self.has_list(key):
             raise BadInput(f"{self.source}: has no list {key!r}; not a file of this data set")
-        return object_list(items, self.path, f"{self._place} {key}", on_invalid)
+        return each_object(self.value[key], self.path, f"{self._place} {key}", on_invalid)
 
     def child(self, key: str) -> JsonObject:
         """The object `key`, which must exist."""
@@ -155,40 +168,88 @@ def is_text(value: str) -> bool:
     return True
 
 
-def object_list(
-    items: Any, path: Path, place: str = "", on_invalid: Callable[[str], Any] | None = None
-) -> list[JsonObject]:
-    """The members of a JSON list of objects.
+class StoredObject:
+    """A JSON object that stays in its file, with its place there.
 
     Args:
-      items: the list.
+      items: the list that it is a member of.
+      index: its number in the list.
+      path: its file.
+      place: the place of the list in the file.
+    """
+
+    __slots__ = ("_items", "_index", "path", "_list_place")
+
+    def __init__(self, items: StoredList, index: int, path: Path, place: str):
+        self._items = items
+        self._index = index
+        self.path = path
+        self._list_place = place
+
+    def load(self) -> JsonObject:
+        """Reads it again.
+
+        Raises:
+          BadInput: if the file has changed.
+        """
+        place = f"{self._list_place}[{self._index}]"
+        return JsonObject(self._items[self._index], self.path, place)
+
+    @property
+    def source(self) -> str:
+        """File and place, for messages."""
+        return f"{self.path}{self._list_place}[{self._index}]"
+
+    def __str__(self) -> str:
+        """Like `source`, with only the file's name."""
+        return f"{self.path.name}{self._list_place}[{self._index}]"
+
+
+def each_object(
+    items: Any, path: Path, place: str = "", on_invalid: Callable[[str], Any] | None = None
+) -> Iterator[tuple[StoredObject | JsonObject, JsonObject]]:
+    """The members of a JSON list of objects, one after the other.
+
+    Args:
+      items: the list, a `StoredList` or an ordinary one.
       path: its file.
       place: its place in the file.
       on_invalid: called with a line for each member that is not an object; None raises.
 
+    Yields:
+      What a caller may keep of a member, and the member. Of one in a file only the place is kept.
+
     Raises:
       BadInput: if it is not a list, or has other members and `on_invalid` is None.
     """
-    if not isinstance(items, list):
+    if not is_list(items):
         raise BadInput(f"{path}{place}: expected a JSON list, got {type(items).__name__}")
-    objects = []
     for index, item in enumerate(items):
         try:
-            objects.append(JsonObject(item, path, f"{place}[{index}]"))
+            entry = JsonObject(item, path, f"{place}[{index}]")
         except BadInput as error:
             if on_invalid is None:
                 raise
             on_invalid(str(error))
-    return objects
+            continue
+        is_stored = isinstance(items, StoredList)
+        yield (StoredObject(items, index, path, place) if is_stored else entry), entry
+
+
+def is_list(value: Any) -> bool:
+    """Whether a value is a JSON list, in memory or in its file."""
+    return isinstance(value, (list, StoredList))
 
 
 def read_annotations(path: Path) -> Any:
     """Reads an annotation file; tolerates errors in fields that nobody reads.
 
+    The members of its long lists stay in the file: see `read_stored`.
+
     Raises:
       BadInput: if the file is missing or not JSON.
     """
-    return read_json(path, lenient=True)
+    return read_stored(path)
 
 
 class TwoClaims(BadInput):
@@ -206,9 +267,9 @@ class Claims:
 
     def __init__(self, what: str):
         self._what = what
-        self._owners: dict[Any, JsonObject] = {}
+        self._owners: dict[Any, JsonObject | StoredObject] = {}
 
-    def add(self, key: Any, entry: JsonObject) -> None:
+    def add(self, key: Any, entry: JsonObject | StoredObject) -> None:
         """Records a claim.
 
         Raises:
@@ -219,7 +280,9 @@ class Claims:
             raise two_claims(self._what, key, owner, entry)
 
 
-def two_claims(what: str, key: Any, owner: JsonObject, entry: JsonObject) -> TwoClaims:
+def two_claims(
+    what: str, key: Any, owner: JsonObject | StoredObject, entry: JsonObject | StoredObject
+) -> TwoClaims:
     """The error that names both entries; `what` names the claimed thing."""
     return TwoClaims(
         f"{entry.source}: {what} {key!r:.80} is also that of {owner}; two entries cannot share it: "

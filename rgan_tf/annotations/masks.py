@@ -11,6 +11,7 @@ from rgan_tf.annotations.json_object import finite_number, whole_number
 from rgan_tf.storage.image import MAX_PIXELS
 
 _FARTHEST = 10**6  # px from the image's corner; Pillow draws wrongly far beyond that
+_MOST_CHARACTERS = 7  # of a number in a compressed mask; 35 bits count any image's pixels
 _GRID = 64  # cells per side of the box; sg2im's 16 shift small parts by half a cell
 
 
@@ -75,35 +76,56 @@ def _run_length_centroid(mask: dict) -> tuple[float, float] | None:
     if isinstance(counts, str):
         runs = _decompress(counts)
     else:
-        runs = [whole_number(run) for run in counts] if isinstance(counts, list) else [None]
-    if not all(run is not None and run >= 0 for run in runs):
+        listed = [whole_number(run) for run in counts] if isinstance(counts, list) else [None]
+        if None in listed:
+            raise ValueError("a run-length mask has no counts")
+        if max(listed, default=0) > MAX_PIXELS:
+            raise ValueError("a run-length mask is longer than its image")
+        runs = np.array([max(run, -1) for run in listed], np.int64)
+    if (runs < 0).any():
         raise ValueError("a run-length mask has no counts")
-    if sum(runs) > height * width:
+    if runs.sum() > height * width:
         raise ValueError("a run-length mask is longer than its image")
     # Runs go down the columns and alternate between outside and inside, outside first.
-    flat = np.repeat(np.arange(len(runs)) % 2, runs)
-    inside = np.flatnonzero(flat)
-    if not inside.size:
+    ends = np.cumsum(runs)
+    inside = int(runs[1::2].sum())
+    if not inside:
         return None
+    begin, end = (_sums_before(place[1::2], height) for place in (ends - runs, ends))
+    rows, columns = (int((last - first).sum()) for first, last in zip(begin, end, strict=True))
+    return (rows / inside + 0.5) / height, (columns / inside + 0.5) / width
+
+
+def _sums_before(places: np.ndarray, height: int) -> tuple[np.ndarray, np.ndarray]:
+    """Sums of the rows and of the columns of all pixels before some, counted down the columns."""
+    columns, rows = np.divmod(places, height)
+    whole = height * (height - 1) // 2  # sum of the rows of a column
     return (
-        float(((inside % height).mean() + 0.5) / height),
-        float(((inside // height).mean() + 0.5) / width),
+        columns * whole + rows * (rows - 1) // 2,
+        height * (columns * (columns - 1) // 2) + rows * columns,
     )
 
 
-def _decompress(text: str) -> list[int]:
-    """COCO's text form: 5 bits per character, a continuation bit, differences from run 4 on."""
-    runs: list[int] = []
-    value = shift = 0
-    for character in text:
-        bits = ord(character) - 48
-        if not 0 <= bits < 64 or shift > 60:
-            raise ValueError("a compressed run-length mask is damaged")
-        value |= (bits & 31) << shift
-        shift += 5
-        if not bits & 32:
-            if bits & 16:
-                value -= 1 << shift  # the sign reaches into the last group
-            runs.append(value + runs[-2] if len(runs) > 2 else value)
-            value = shift = 0
-    return runs
+def _decompress(text: str) -> np.ndarray:
+    """COCO's text form: 5 bits per character, a continuation bit, differences from run 4 on.
+
+    Returns:
+      [R] int64 lengths of the runs.
+    """
+    bits = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32).astype(np.int64) - 48
+    if ((bits < 0) | (bits >= 64)).any():
+        raise ValueError("a compressed run-length mask is damaged")
+    last = np.flatnonzero(bits & 32 == 0)  # of each number
+    if not last.size:
+        return last
+    bits = bits[: last[-1] + 1]
+    first = np.concatenate([[0], last[:-1] + 1])
+    lengths = last - first + 1
+    if lengths.max() > _MOST_CHARACTERS:
+        raise ValueError("a compressed run-length mask is damaged")
+    shifts = 5 * (np.arange(len(bits)) - np.repeat(first, lengths))
+    values = np.add.reduceat((bits & 31) << shifts, first)
+    values -= np.where(bits[last] & 16, 1 << 5 * lengths, 0)  # the sign reaches into the last group
+    for start in (1, 2):
+        values[start::2] = np.cumsum(values[start::2])
+    return values

@@ -16,7 +16,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from rgan_tf.annotations.annotation import (
@@ -31,9 +31,11 @@ from rgan_tf.annotations.annotation import (
 from rgan_tf.annotations.json_object import (
     Claims,
     JsonObject,
+    StoredObject,
     TwoClaims,
+    each_object,
+    is_list,
     is_missing,
-    object_list,
     read_annotations,
     two_claims,
     whole_number,
@@ -142,7 +144,7 @@ def read_visual_genome_dataset(
 
 
 class _Genome:
-    """The annotation files, read once."""
+    """The annotation files; entries of objects and relationships are read when they are needed."""
 
     def __init__(self, root: Path, keep: GenomeFilter, bad: BadImages):
         if not root.is_dir():
@@ -154,10 +156,11 @@ class _Genome:
         self._predicate_names = _read_aliases(root / "relationship_alias.txt")
         self._splits = _read_splits(root / "vg_splits.json", bad)
         wanted = {image_id for ids in self._splits.values() for image_id in ids}
-        self._images = _by_image(root / "image_data.json", wanted, bad)
-        self._objects = _by_image(root / "objects.json", wanted, bad)
-        self._relationships = _by_image(root / "relationships.json", wanted, bad)
-        self._drop_entries_without_list()
+        images = _by_image(root / "image_data.json", wanted, bad)
+        self._images = {image_id: entry.load() for image_id, entry in images.items()}
+        self._dropped: set[int] = set()  # images whose entry in a file lacks its list
+        self._objects = self._with_list(root / "objects.json", wanted, "objects")
+        self._relationships = self._with_list(root / "relationships.json", wanted, "relationships")
         bad.check(len(wanted) + len(bad.lines))
         self.left_out = {split: LeftOut() for split in SPLITS}
         train = self._large_training_images()
@@ -182,14 +185,21 @@ class _Genome:
             except Unusable as unusable:
                 left_out.add(unusable.reason, f"image {image_id}", unusable.detail)
 
-    def _drop_entries_without_list(self) -> None:
-        """Records images whose entry in a file lacks its list as bad."""
-        self._dropped = set()
-        for table, key in ((self._objects, "objects"), (self._relationships, "relationships")):
-            for image_id, entry in table.items():
-                if not isinstance(entry.value.get(key), list):
-                    self._bad.add(f"{entry.source}: has no list {key!r}")
-                    self._dropped.add(image_id)
+    def _with_list(
+        self, path: Path, wanted: set[int], key: str
+    ) -> dict[int, StoredObject | JsonObject]:
+        """The entries of a file; records images whose entry lacks its list as bad."""
+        without: list[tuple[int, str]] = []
+
+        def look(image_id: int, entry: JsonObject) -> None:
+            if not entry.has_list(key):
+                without.append((image_id, entry.source))
+
+        table = _by_image(path, wanted, self._bad, look)
+        for image_id, source in without:
+            self._bad.add(f"{source}: has no list {key!r}")
+            self._dropped.add(image_id)
+        return table
 
     def _large_training_images(self) -> list[int]:
         """The images in which names are counted."""
@@ -264,7 +274,7 @@ class _Genome:
 
     def _members(
         self,
-        table: dict[int, JsonObject],
+        table: dict[int, StoredObject | JsonObject],
         image_id: int,
         key: str,
         left_out: LeftOut | None = None,
@@ -282,7 +292,7 @@ class _Genome:
             if left_out is not None:
                 left_out.add(f"{key[:-1]}: no JSON object", line)
 
-        return table[image_id].list(key, on_invalid) if image_id in table else []
+        return table[image_id].load().list(key, on_invalid) if image_id in table else []
 
     def _annotated(self, image_id: int, image: JsonObject, left_out: LeftOut) -> AnnotatedImage:
         keep = self._keep
@@ -359,17 +369,30 @@ class _Genome:
         return positions[ends[0]], predicate, positions[ends[1]]
 
 
-def _by_image(path: Path, wanted: set[int], bad: BadImages) -> dict[int, JsonObject]:
-    """Entries by image id, of the images in a split; records entries without an id as bad."""
-    table: dict[int, JsonObject] = {}
+def _by_image(
+    path: Path,
+    wanted: set[int],
+    bad: BadImages,
+    look: Callable[[int, JsonObject], None] = lambda image_id, entry: None,
+) -> dict[int, StoredObject | JsonObject]:
+    """Entries by image id, of the images in a split; records entries without an id as bad.
+
+    Args:
+      path: the file.
+      wanted: ids of the images.
+      bad: where entries without an id are recorded.
+      look: is shown each entry that is kept.
+    """
+    table: dict[int, StoredObject | JsonObject] = {}
     claims = Claims("the image id")
-    for entry in object_list(read_annotations(path), path, on_invalid=bad.add):
+    for kept, entry in each_object(read_annotations(path), path, on_invalid=bad.add):
         image_id = _first_number(entry, "image_id", "id")
         if image_id is None:
             bad.add(f"{entry.source}: 'image_id' must be an integer")
         elif image_id in wanted:
-            claims.add(image_id, entry)
-            table[image_id] = entry
+            claims.add(image_id, kept)
+            table[image_id] = kept
+            look(image_id, entry)
     return table
 
 
@@ -379,7 +402,7 @@ def _read_splits(path: Path, bad: BadImages) -> dict[str, list[int]]:
     owners: dict[int, str] = {}
     for split in SPLITS:
         ids = file.get(split) if isinstance(file, dict) else None
-        if not isinstance(ids, list):
+        if not is_list(ids):
             raise BadInput(f"{path}: {split!r} must be a list of image ids")
         splits[split] = []
         for index, value in enumerate(ids):

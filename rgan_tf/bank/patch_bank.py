@@ -42,9 +42,11 @@ from rgan_tf.bank.table import PatchTable
 from rgan_tf.errors import CorruptData
 from rgan_tf.refusals import is_refused
 from rgan_tf.storage.manifest import Manifest
+from rgan_tf.storage.mapped import rows_of
 from rgan_tf.vocabulary import IMAGE, Vocabulary
 
 _ROWS_AT_ONCE = 512  # crops resized at a time
+_CROPS_AT_ONCE = 4096  # read at a time: more than a batch needs, 50 MB
 _CACHE_BYTES = 2**30  # arrays up to this size are kept in memory
 _VERIFIED_BYTES = 2**29  # banks up to this size are compared with their checksums when opened
 
@@ -202,21 +204,32 @@ class PatchBank:
         """
         ids = np.asarray(ids)
         source = self._resized_crops(size)
-        result = np.zeros((*ids.shape, size, size, 3), np.uint8)
-        present = ids >= 0
-        chosen = ids[present]
-        if source is not None:
-            result[present] = source[chosen]
-        elif chosen.size:
-            result[present] = resize_crops(self.crops[chosen], size)
-        return result
+        flat = ids.reshape(-1)
+        result = np.zeros((len(flat), size, size, 3), np.uint8)
+        present = np.flatnonzero(flat >= 0)
+        for start in range(0, len(present), _CROPS_AT_ONCE):
+            places = present[start : start + _CROPS_AT_ONCE]
+            if source is not None:
+                result[places] = rows_of(source, flat[places])
+            else:
+                result[places] = resize_crops(rows_of(self.crops, flat[places]), size)
+        return result.reshape(*ids.shape, size, size, 3)
+
+    def all_crops(self, size: int) -> np.ndarray:
+        """All crops at another size: uint8 [N, size, size, 3].
+
+        Stored ones of that size stay in their file if they are many.
+        """
+        if size == self.crop_size:
+            return self.crops
+        return self.crops_at(np.arange(len(self)), size)
 
     def features_at(self, ids: np.ndarray) -> np.ndarray:
         """Backbone features as float32 [..., Dx]; zeros where an id is -1."""
         ids = np.asarray(ids)
         result = np.zeros((*ids.shape, self.feature_size), np.float32)
         present = ids >= 0
-        result[present] = self.features[ids[present]]
+        result[present] = rows_of(self.features, ids[present])
         return result
 
     def _resized_crops(self, size: int) -> np.ndarray | None:

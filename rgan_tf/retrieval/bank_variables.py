@@ -13,6 +13,8 @@ import tensorflow as tf
 
 from rgan_tf.bank.licences import CODES, licence_code
 
+_ROWS_AT_ONCE = 4096
+
 
 class BankArrays(NamedTuple):
     """The patch bank with everything that serving needs, computed at export.
@@ -46,10 +48,24 @@ class ServedBank(tf.Module):
 
         self.graph_features = constant("graph_features", tf.float32)
         self.embeddings = constant("embeddings", tf.float32)
-        self.crops = constant("crops", tf.uint8)
+        self.crops = _by_blocks(arrays.crops, "bank/crops")
         self.category_ids = constant("category_ids", tf.int32)
         self.image_ids = constant("image_ids", tf.int64)
         self.licence_ids = constant("licence_ids", tf.int32)
+
+
+def _by_blocks(values: np.ndarray, name: str) -> tf.Variable:
+    """A uint8 variable on the host, filled a block of rows at a time.
+
+    TensorFlow copies an array twice before it is a variable; of all crops that is gigabytes.
+    """
+    with tf.device("CPU:0"):  # a GPU has no operation to fill it
+        variable = tf.Variable(tf.zeros(values.shape, tf.uint8), trainable=False, name=name)
+        for start in range(0, len(values), _ROWS_AT_ONCE):
+            block = tf.constant(values[start : start + _ROWS_AT_ONCE], tf.uint8)
+            rows = tf.range(start, start + len(block), dtype=tf.int64)
+            variable.scatter_update(tf.IndexedSlices(block, rows))
+    return variable
 
 
 def licence_table(rows: Iterable[dict[str, Any]]) -> tuple[tuple[str, ...], np.ndarray]:

@@ -84,9 +84,14 @@ def test_crops_do_not_depend_on_the_cache(folder, size, monkeypatch):
     ids = np.array([2, 9, -1, 2])
     cached = PatchBank.open(folder).crops_at(ids, size)
     monkeypatch.setattr("rgan_tf.bank.patch_bank._CACHE_BYTES", 0)
+    monkeypatch.setattr("rgan_tf.bank.patch_bank._CROPS_AT_ONCE", 2)
     bank = PatchBank.open(folder)
     np.testing.assert_array_equal(bank.crops_at(ids, size), cached)
+    np.testing.assert_array_equal(bank.crops_at(ids.reshape(2, 2), size)[1, 1], cached[3])
     np.testing.assert_array_equal(bank.features_at(ids)[0], bank.features[2].astype(np.float32))
+    everything = bank.all_crops(size)
+    np.testing.assert_array_equal(everything, bank.crops_at(np.arange(len(bank)), size))
+    assert isinstance(everything, np.memmap) == (size == bank.crop_size)
 
 
 def test_smaller_crops_are_averages_of_areas():

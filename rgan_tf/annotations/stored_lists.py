@@ -1,0 +1,211 @@
+"""JSON files whose long lists stay on the disk: a member is parsed when it is asked for.
+
+As Python objects, the members of a file of several hundred MB would take ten times its size.
+"""
+
+from __future__ import annotations
+
+import array
+import json
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from rgan_tf.errors import BadInput
+from rgan_tf.storage.files import parse_json, read_json
+
+_BLOCK = 1 << 20  # bytes read at a time; most members are far smaller
+_BOM = b"\xef\xbb\xbf"
+_SPACE = " \t\n\r"
+
+
+class StoredList(Sequence[Any]):
+    """The members of a JSON list, by their places in its file.
+
+    Args:
+      path: the file, which must not change while this is used.
+    """
+
+    def __init__(self, path: Path):
+        self._path = path
+        self._file = _Descriptor(path)
+        self._starts = array.array("q")  # bytes from the beginning of the file
+        self._ends = array.array("q")
+
+    def __len__(self) -> int:
+        return len(self._starts)
+
+    def __getitem__(self, index):
+        """A member, or the members of a slice, parsed leniently (see `parse_json`).
+
+        Raises:
+          IndexError: if there is no such member.
+          BadInput: if the file has changed.
+        """
+        if isinstance(index, slice):
+            return [self[number] for number in range(*index.indices(len(self)))]
+        start, end = self._starts[index], self._ends[index]
+        data = self._file.read(start, end)
+        try:
+            return parse_json(data, str(self._path), lenient=True)
+        except BadInput as error:
+            raise BadInput(f"{self._path}: has changed while it was read; repeat") from error
+
+    def __iter__(self) -> Iterator[Any]:
+        return (self[number] for number in range(len(self)))
+
+    def add(self, start: int, end: int) -> None:
+        """Adds the member between two places in bytes."""
+        self._starts.append(start)
+        self._ends.append(end)
+
+
+def read_stored(path: str | Path) -> Any:
+    """Reads a JSON file leniently, without the members of its lists.
+
+    Lists at the top, or of an object at the top, are `StoredList`s; a list further inside is part
+    of a member. A file that is anything else is parsed whole.
+
+    Args:
+      path: the file.
+
+    Raises:
+      BadInput: if the file is missing or not JSON (with the line).
+    """
+    path = Path(path)
+    try:
+        with open(path, "rb") as file:
+            return _Scan(path, file).top()
+    except (OSError, ValueError, RecursionError, BadInput):
+        # Says what is wrong, or can read it: a number of thousands of digits.
+        return read_json(path, lenient=True)
+
+
+class _Descriptor:
+    """An open file; closed when nothing needs it any more."""
+
+    def __init__(self, path: Path):
+        self._number = -1
+        self._number = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+    def read(self, start: int, end: int) -> bytes:
+        return os.pread(self._number, end - start, start)
+
+    def __del__(self):
+        if self._number >= 0:
+            os.close(self._number)
+
+
+class _Scan:
+    """Finds where the members of lists begin and end.
+
+    The text is decoded as Latin-1, so that positions are bytes: what lies outside of strings is
+    ASCII in UTF-8 too. Of values, only those that are no members are kept.
+    """
+
+    def __init__(self, path: Path, file: BinaryIO):
+        self._path, self._file = path, file
+        self._text, self._at = "", 0
+        self._before = 0  # bytes before the text
+        self._is_last = False  # no text follows
+        self._parse = json.JSONDecoder().raw_decode
+        self._more()
+        if self._text.startswith(_BOM.decode("latin-1")):
+            self._at = len(_BOM)
+
+    def top(self) -> Any:
+        """The value of the whole file.
+
+        Raises:
+          ValueError: if it is not JSON, not UTF-8, or neither a list nor an object with every key
+            once.
+        """
+        first = self._peek()
+        if first == "[":
+            result = self._list()
+        elif first == "{":
+            result = self._object()
+        else:
+            raise ValueError("neither a list nor an object")
+        if self._peek():
+            raise ValueError("something follows")
+        return result
+
+    def _object(self) -> dict[str, Any]:
+        result: dict[str, Any] = {}
+        for _ in self._members("}"):
+            if self._peek() != '"':
+                raise ValueError("no key")
+            key = self._kept(*self._value())
+            self._skip(":")
+            if key in result:
+                raise ValueError("a key is given twice")
+            result[key] = self._list() if self._peek() == "[" else self._kept(*self._value())
+        return result
+
+    def _list(self) -> StoredList:
+        result = StoredList(self._path)
+        for _ in self._members("]"):
+            start, end = self._value()
+            if not self._text[start:end].isascii():
+                self._kept(start, end)  # is it UTF-8?
+            result.add(self._before + start, self._before + end)
+        return result
+
+    def _members(self, closing: str) -> Iterator[None]:
+        """Steps over brackets and commas; between them, the caller reads one member."""
+        self._at += 1
+        if self._peek() == closing:
+            self._at += 1
+            return
+        while True:
+            yield
+            if self._peek() == closing:
+                self._at += 1
+                return
+            self._skip(",")
+
+    def _value(self) -> tuple[int, int]:
+        """Steps over a value; returns its beginning and end in the text."""
+        self._peek()
+        while True:
+            try:
+                end = self._parse(self._text, self._at)[1]
+            except ValueError:
+                if self._is_last:
+                    raise
+            else:
+                if end < len(self._text) or self._is_last:  # else a number may go on
+                    start, self._at = self._at, end
+                    return start, end
+            self._more()
+
+    def _kept(self, start: int, end: int) -> Any:
+        data = self._text[start:end].encode("latin-1")
+        return parse_json(data, str(self._path), lenient=True)
+
+    def _skip(self, character: str) -> None:
+        if self._peek() != character:
+            raise ValueError(f"no {character}")
+        self._at += 1
+
+    def _peek(self) -> str:
+        """The next character that is no space; empty at the end."""
+        while True:
+            while self._at < len(self._text):
+                if self._text[self._at] not in _SPACE:
+                    return self._text[self._at]
+                self._at += 1
+            if self._is_last:
+                return ""
+            self._more()
+
+    def _more(self) -> None:
+        """Reads on; at least doubles what is left, so that a long value is not parsed too often."""
+        left = self._text[self._at :]
+        data = self._file.read(max(_BLOCK, len(left)))
+        self._text = left + data.decode("latin-1")
+        self._before += self._at
+        self._at = 0
+        self._is_last = not data

@@ -1,0 +1,105 @@
+"""`rgan bench full-size`: every command once on data as large as COCO or Visual Genome."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from collections.abc import Iterator
+from typing import Any
+
+from rgan_tf import registered_names
+from rgan_tf.errors import BadInput
+
+_KINDS = ("coco", "vg")
+_STEPS = (
+    "make",
+    "prepare",
+    "train",
+    "search",
+    "epoch",
+    "bank-build",
+    "bank-add",
+    "bank-remove",
+    "bank-verify",
+    "export",
+    "serve",
+    "eval",
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the options."""
+    parser.add_argument("--out", required=True, help="folder for all that is made; continued")
+    parser.add_argument("--scale", type=float, default=1.0, help="share of the real size (1)")
+    parser.add_argument(
+        "--data-sets", nargs="+", choices=_KINDS, default=list(_KINDS), help="which (both)"
+    )
+    parser.add_argument(
+        "--steps", nargs="+", choices=_STEPS, default=list(_STEPS), help="which (all)"
+    )
+    parser.add_argument("--config", default="street_64", help="of the training (street_64)")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="SECTION.KEY=VALUE", dest="overrides"
+    )
+    parser.add_argument(
+        "--backbone", default="mobilenet_v2", choices=registered_names.FEATURE_BACKBONES
+    )
+    parser.add_argument("--size", type=int, default=128, help="side of stored images in px (128)")
+    parser.add_argument(
+        "--train-steps", type=int, default=2, help="of each stage: enough for a model (2)"
+    )
+    parser.add_argument(
+        "--eval-words",
+        default="--split test",
+        metavar="WORDS",
+        help='options of rgan eval ("--split test": 2,048 and 5,088 scenes)',
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the data (0)")
+
+
+def main(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """Does the steps that have no result yet, each in a process of its own.
+
+    The data are synthetic: annotations of the real shape and number, and a dozen small pictures
+    under all names. Every result is kept in --out, with a log: stopped and started again, this goes
+    on with the step at which it was. `results.json` and `results.md` have them all.
+
+    Yields:
+      Of each step what it took (`training.bench.full_size.process.Usage`) and what it answered.
+
+    Raises:
+      BadInput: if a command fails, an option is out of range, or --out was begun with others.
+    """
+    import sys
+    from pathlib import Path
+
+    from rgan_tf.storage.files import write_bytes_atomic, write_json_atomic
+    from training.bench.full_size.steps import STEPS, Place, Settings
+    from training.bench.full_size.table import markdown
+
+    if not 0 < args.scale <= 1:
+        raise BadInput(f"--scale {args.scale:g}: must be in (0, 1]")
+    if args.train_steps < 1 or args.seed < 0:
+        raise BadInput("rgan bench full-size: --train-steps must be at least 1, --seed at least 0")
+    settings = Settings(
+        scale=args.scale,
+        config=args.config,
+        overrides=tuple(args.overrides),
+        backbone=args.backbone,
+        size=args.size,
+        train_steps=args.train_steps,
+        eval_words=tuple(shlex.split(args.eval_words)),
+        seed=args.seed,
+    )
+    out = Path(args.out)
+    places = {kind: Place(out, kind, settings) for kind in _KINDS if kind in args.data_sets}
+    for place in places.values():
+        for step in STEPS:
+            if step in args.steps:
+                print(f"{place.kind}: {step}", file=sys.stderr, flush=True)
+                yield place.run(step)
+    found = [place.result(step) for place in places.values() for step in STEPS]
+    results = [result for result in found if result is not None]
+    write_json_atomic(out / "results.json", {"settings": vars(settings), "results": results})
+    write_bytes_atomic(out / "results.md", markdown(results).encode())
+    print(markdown(results), file=sys.stderr)

@@ -1,0 +1,300 @@
+"""What is done with a data set of full size, one process per step."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from rgan_tf.errors import BadInput
+from rgan_tf.storage.files import read_json, write_json_atomic
+from training.bench.full_size.genome import minimum_counts
+from training.bench.full_size.process import Usage, WatchedProcess, run_watched, watched
+
+_RGAN = "import sys; from rgan_tf.cli import console; sys.argv[0] = 'rgan'; console()"
+_WORK = "training.bench.full_size.work"
+_READY = re.compile(r"rgan serve: version \d+ of \S+ at (http://\S+) and \S+ after (\S+) s")
+_START_S = 1800.0  # for a server to load
+_RATES = ("0.5", "1")  # requests per second
+_SENDING_S = "20"  # at each rate
+_REMOVED = "thing 3"  # a category of both data sets
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What the results depend on.
+
+    Attributes:
+      scale: 1 for the real size.
+      config: of the training, a file or the name of a shipped one.
+      overrides: of the config, SECTION.KEY=VALUE.
+      backbone: of the patch features.
+      size: side of the stored images in px.
+      train_steps: of each stage.
+      eval_words: options of `rgan eval`.
+      seed: of the data.
+    """
+
+    scale: float
+    config: str
+    overrides: tuple[str, ...]
+    backbone: str
+    size: int
+    train_steps: int
+    eval_words: tuple[str, ...]
+    seed: int
+
+
+class Place:
+    """The folder of one data set, with all that is made of it.
+
+    Args:
+      root: created if missing.
+      kind: "coco" or "vg".
+      settings: as before, if the folder has been used before.
+
+    Raises:
+      BadInput: if the folder holds results of other settings.
+    """
+
+    def __init__(self, root: Path, kind: str, settings: Settings):
+        self.kind = kind
+        self.settings = settings
+        self.folder = root / kind
+        for name in ("results", "logs"):
+            (self.folder / name).mkdir(parents=True, exist_ok=True)
+        path, found = self.folder / "settings.json", json.loads(json.dumps(vars(settings)))
+        if not path.exists():
+            write_json_atomic(path, found)
+        elif read_json(path) != found:
+            raise BadInput(
+                f"{path}: was begun with other options; repeat them, or name another --out"
+            )
+
+    def __truediv__(self, name: str) -> str:
+        return str(self.folder / name)
+
+    def log(self, step: str) -> Path:
+        """Where the errors and the progress of a step go."""
+        return self.folder / "logs" / f"{step}.log"
+
+    def result(self, step: str) -> dict[str, Any] | None:
+        """What a step has come to; None if it has not."""
+        path = self._result_path(step)
+        return read_json(path) if path.exists() else None
+
+    def run(self, step: str) -> dict[str, Any]:
+        """Does a step, or returns its result if that stands.
+
+        Args:
+          step: of `STEPS`.
+
+        Returns:
+          data, step, the fields of `Usage`, `folder_mb` (of what it made) and `answer`.
+
+        Raises:
+          BadInput: if an earlier step is missing, or the command fails.
+        """
+        chosen = STEPS[step]
+        standing = self.result(step)
+        if standing is not None:
+            return standing
+        for earlier in chosen.needs:
+            if self.result(earlier) is None:
+                raise BadInput(f"--steps {step}: {earlier} of {self.kind} comes before it")
+        self._clear(chosen.makes)
+        usage, answer = chosen.act(self, step)
+        made = [self.folder / name for name in (*chosen.makes, *chosen.changes)]
+        result = {
+            "data": self.kind,
+            "step": step,
+            **dataclasses.asdict(usage),
+            "folder_mb": sum(map(size_of, made)) // 2**20,
+            "answer": answer,
+        }
+        write_json_atomic(self._result_path(step), result)
+        return result
+
+    def _result_path(self, step: str) -> Path:
+        return self.folder / "results" / f"{step}.json"
+
+    def _clear(self, names: tuple[str, ...]) -> None:
+        """Deletes what an earlier try has left."""
+        for path in (*map(self.folder.joinpath, names), *self.folder.glob(".*.partial")):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def size_of(path: Path) -> int:
+    """Bytes of all files below a folder; files with several names count once."""
+    sizes = {}
+    for item in path.rglob("*"):
+        if item.is_file():
+            state = item.stat()
+            sizes[state.st_ino] = state.st_size
+    return sum(sizes.values())
+
+
+Act = Callable[[Place, str], tuple[Usage, Any]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """One step.
+
+    Attributes:
+      act: does it.
+      needs: steps that come before it.
+      makes: folders that it makes; deleted before it begins.
+      changes: folders that it changes; it can be repeated.
+    """
+
+    act: Act
+    needs: tuple[str, ...] = ()
+    makes: tuple[str, ...] = ()
+    changes: tuple[str, ...] = ()
+
+
+def _command(words: Callable[[Place], list[str]]) -> Act:
+    """Runs `rgan` with these words."""
+
+    def act(place: Place, step: str) -> tuple[Usage, Any]:
+        return _run(place, step, ["-c", _RGAN, *words(place)])
+
+    return act
+
+
+def _work(words: Callable[[Place], list[str]]) -> Act:
+    """Runs a task of `training.bench.full_size.work`."""
+
+    def act(place: Place, step: str) -> tuple[Usage, Any]:
+        return _run(place, step, ["-m", _WORK, *words(place)])
+
+    return act
+
+
+def _run(place: Place, step: str, words: list[str]) -> tuple[Usage, Any]:
+    command = [sys.executable, *words]
+    usage, line = run_watched(command, folder=place.folder, log=place.log(step))
+    return usage, json.loads(line)
+
+
+def _prepare(place: Place) -> list[str]:
+    settings = place.settings
+    words = ["prepare", place.kind, "--root", place / "source", "--out", place / "data"]
+    words += ["--size", str(settings.size), "--backbone", settings.backbone]
+    if place.kind == "vg":
+        for option, value in minimum_counts(settings.scale).items():
+            words += [option, str(value)]
+    return words
+
+
+def _train(place: Place) -> list[str]:
+    settings = place.settings
+    words = ["train", settings.config, "--data", place / "data", "--run", place / "run"]
+    words += ["--max-steps", str(settings.train_steps)]
+    for override in settings.overrides:
+        words += ["--set", override]
+    return words
+
+
+def _serve(place: Place, step: str) -> tuple[Usage, Any]:
+    """Starts `rgan serve` and sends it requests; the sender is not measured."""
+    log = place.log(step)
+    log.unlink(missing_ok=True)  # of an earlier server
+    words = ["serve", "--model", place / "model", "--rest-port", "0", "--grpc-port", "0"]
+    command = [sys.executable, "-c", _RGAN, *words]
+    answer = log.with_suffix(".out")
+    with watched(command, folder=place.folder, log=log, answer=answer) as (server, usage):
+        ready = _wait_until_ready(server, log)
+        words = ["bench", "serve", "--server", ready[1], "--model", place / "model"]
+        words += ["--rates", *_RATES, "--seconds", _SENDING_S, "--timeout-s", "60"]
+        sender = subprocess.Popen(
+            [sys.executable, "-c", _RGAN, *words], stdout=subprocess.PIPE, text=True
+        )
+        try:
+            while sender.poll() is None:
+                server.wait(1.0)
+            sent = sender.communicate()[0]
+        finally:
+            sender.kill()
+        server.stop()
+    if sender.returncode or server.returncode:
+        raise BadInput(f"{log}: the server or `rgan bench serve` failed")
+    return usage, {"load_seconds": float(ready[2]), **json.loads(sent)}
+
+
+def _wait_until_ready(server: WatchedProcess, log: Path) -> re.Match:
+    until = time.monotonic() + _START_S
+    while time.monotonic() < until and server.returncode is None:
+        found = _READY.search(log.read_text(errors="replace"))
+        if found:
+            return found
+        server.wait(1.0)
+    raise BadInput(f"{log}: no server; it has the reason")
+
+
+STEPS = {
+    "make": Step(
+        _work(
+            lambda place: [
+                "make",
+                place.kind,
+                str(place.folder),
+                str(place.settings.scale),
+                str(place.settings.seed),
+            ]
+        ),
+        makes=("source", "added"),
+    ),
+    "prepare": Step(_command(_prepare), needs=("make",), makes=("data",)),
+    "train": Step(_command(_train), needs=("prepare",), changes=("run",)),
+    "search": Step(
+        _work(lambda place: ["search", place / "run", place / "data"]), needs=("train",)
+    ),
+    "epoch": Step(_work(lambda place: ["epoch", place / "run", place / "data"]), needs=("train",)),
+    "bank-build": Step(
+        _command(
+            lambda place: ["bank", "build", "--data", place / "data", "--out", place / "bank"]
+        ),
+        needs=("prepare",),
+        makes=("bank",),
+    ),
+    "bank-add": Step(
+        _command(
+            lambda place: [
+                *("bank", "add", place / "bank", "--folders", place / "added"),
+                *("--source-licence", "CC0", "--skip-duplicates"),
+            ]
+        ),
+        needs=("bank-build",),
+        changes=("bank",),
+    ),
+    "bank-remove": Step(
+        _command(lambda place: ["bank", "remove", place / "bank", "--category", _REMOVED]),
+        needs=("bank-add",),
+        changes=("bank",),
+    ),
+    "bank-verify": Step(
+        _command(lambda place: ["bank", "verify", place / "bank"]),
+        needs=("bank-remove",),
+        changes=("bank",),
+    ),
+    "export": Step(
+        _command(lambda place: ["export", "--run", place / "run", "--out", place / "model"]),
+        needs=("train",),
+        makes=("model",),
+    ),
+    "serve": Step(_serve, needs=("export",)),
+    "eval": Step(
+        _command(lambda place: ["eval", "--run", place / "run", *place.settings.eval_words]),
+        needs=("train",),
+    ),
+}
+"""By name, in their order."""
