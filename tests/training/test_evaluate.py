@@ -19,7 +19,7 @@ from training.evaluation.run import evaluate_split
 @pytest.fixture
 def no_outside_weights(monkeypatch, color_backbone):
     """The distances need a whole network, whose weights are not in the repository."""
-    for module in ("run", "diversity"):
+    for module in ("judges", "diversity"):
         name = f"training.evaluation.{module}.load_backbone"
         monkeypatch.setattr(name, lambda *names: color_backbone)
 

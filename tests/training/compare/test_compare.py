@@ -22,7 +22,7 @@ from training.compare.steps import Steps
 def calls(monkeypatch, color_backbone, capfd):
     """Runs `rgan` commands in this process; what they were, in order."""
     done = []
-    places = ("evaluation.run", "evaluation.diversity", "api", "compare.run")
+    places = ("evaluation.judges", "evaluation.diversity", "api", "compare.run")
     for module in (f"training.{place}" for place in places):
         name = f"{module}.load_backbone"
         monkeypatch.setattr(name, lambda *names: color_backbone)
