@@ -213,9 +213,24 @@ def test_a_folder_of_other_settings_is_refused(tmp_path):
         Place(tmp_path, "coco", Settings(1.0, "tiny.yaml", (), "mobilenet_v2", 64, 2, (), 0))
 
 
-@pytest.mark.parametrize("words", [("--scale", 0), ("--scale", 2), ("--train-steps", 0)])
-def test_options_out_of_range_are_refused(rgan, tmp_path, words):
-    assert rgan("bench", "full-size", "--out", tmp_path, *words).code == 2
+@pytest.mark.parametrize(
+    "words, reason",
+    [
+        (("--scale", 0), "--scale 0: must be in (0, 1]"),
+        (("--scale", 2), "--scale 2: must be in (0, 1]"),
+        (("--train-steps", 0), "--train-steps must be at least 1"),
+        (("--eval-words", "--split 'test"), "--eval-words --split 'test: No closing quotation"),
+        (("--config", "street_46"), "no shipped config has this name"),
+        (("--set", "training.batch_size=0"), "training.batch_size must be above 0"),
+        (("--size", 32), "--size 32: must be in [64, 1024]"),
+        (("--size", 2048), "--size 2048: must be in [64, 1024]"),
+        (("--backbone", "resnet50"), "--backbone resnet50: street_64 has mobilenet_v2"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_anything_is_made(rgan, tmp_path, words, reason):
+    answer = rgan("bench", "full-size", "--out", tmp_path / "out", *words)
+    assert answer.code == 2 and reason in answer.err
+    assert not (tmp_path / "out").exists()
 
 
 def start(out: Path, config: Path) -> subprocess.Popen:
