@@ -19,7 +19,7 @@ from rgan_tf.annotations.coco import read_coco_dataset
 from rgan_tf.annotations.masks import segmentation_centroid
 from rgan_tf.annotations.visual_genome import GenomeFilter, read_visual_genome_dataset
 from rgan_tf.errors import BadInput
-from training.bench.full_size import numbers, steps
+from training.bench.full_size import command, numbers, steps
 from training.bench.full_size.coco import write_coco
 from training.bench.full_size.genome import minimum_counts, write_genome
 from training.bench.full_size.numbers import COCO, GENOME, counts_with_sum
@@ -205,6 +205,21 @@ def test_what_was_done_stands_and_what_failed_begins_anew(done, tmp_path):
     assert again.run("second")["step"] == "second"
     assert done == ["first", "second", "second"]
     assert "| vg | first | 1.5 | 0.0 | 1,234 |" in markdown([first])
+
+
+def test_the_table_has_what_earlier_calls_found(done, rgan, tmp_path, monkeypatch):
+    monkeypatch.setattr(command, "_STEPS", tuple(steps.STEPS))
+    words = ["bench", "full-size", "--out", tmp_path, "--steps", "first", "--data-sets"]
+    assert rgan(*words, "coco", "--scale", 0.1).code == 0
+    assert rgan(*words, "vg", "--scale", 0.2).code == 0
+    found = json.loads((tmp_path / "results.json").read_text())
+    assert [result["data"] for result in found["results"]] == ["coco", "vg"]
+    assert {kind: own["scale"] for kind, own in found["settings"].items()} == {
+        "coco": 0.1,
+        "vg": 0.2,
+    }
+    assert len((tmp_path / "results.md").read_text().splitlines()) == 4
+    assert done == ["first", "first"]
 
 
 def test_a_folder_of_other_settings_is_refused(tmp_path):

@@ -75,7 +75,7 @@ def main(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
     from pathlib import Path
 
     from rgan_tf.storage.files import write_bytes_atomic, write_json_atomic
-    from training.bench.full_size.steps import STEPS, Place, Settings
+    from training.bench.full_size.steps import STEPS, Place, Settings, found_in
     from training.bench.full_size.table import markdown
     from training.configuration import named_config
 
@@ -113,8 +113,10 @@ def main(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
             if step in args.steps:
                 print(f"{place.kind}: {step}", file=sys.stderr, flush=True)
                 yield place.run(step)
-    found = [place.result(step) for place in places.values() for step in STEPS]
-    results = [result for result in found if result is not None]
-    write_json_atomic(out / "results.json", {"settings": vars(settings), "results": results})
+    # Of both data sets, whichever this call was asked for.
+    found = {kind: found_in(out / kind) for kind in _KINDS if (out / kind).is_dir()}
+    results = [result for _, own in found.values() for result in own]
+    settings_of = {kind: own for kind, (own, _) in found.items()}
+    write_json_atomic(out / "results.json", {"settings": settings_of, "results": results})
     write_bytes_atomic(out / "results.md", markdown(results).encode())
     print(markdown(results), file=sys.stderr)
