@@ -7,6 +7,7 @@ import logging
 import tensorflow as tf
 
 from rgan_tf.config import Config
+from rgan_tf.registered_names import OWN_PERCEPTUAL_BACKBONES
 
 
 def grow_gpu_memory() -> None:
@@ -29,8 +30,8 @@ def compiles(config: Config) -> bool:
     """Whether XLA compiles training steps of this config here: `training.jit_compile`.
 
     "auto" is yes where a GPU is visible, for the steps that tests compile: those of RetrieveGAN
-    with its learned retrieval, where they read nothing from the host. It is no with
-    `training.deterministic`, because XLA may choose kernels by measuring them.
+    with its learned retrieval and networks of this project, where they read nothing from the host.
+    It is no with `training.deterministic`, because XLA may choose kernels by measuring them.
     """
     settings, retrieval = config.training, config.retrieval
     if settings.jit_compile != "auto":
@@ -38,6 +39,10 @@ def compiles(config: Config) -> bool:
     reads_host = (
         retrieval.candidates > retrieval.exact_candidates and not config.data.bank_on_device
     )
-    is_tested = settings.system == "retrievegan" and retrieval.choice == "learned"
+    is_tested = (
+        settings.system == "retrievegan"
+        and retrieval.choice == "learned"
+        and config.losses.perceptual_backbone in OWN_PERCEPTUAL_BACKBONES
+    )
     has_gpu = bool(tf.config.get_visible_devices("GPU"))
     return has_gpu and is_tested and not reads_host and not settings.deterministic

@@ -9,7 +9,10 @@ from __future__ import annotations
 FEATURE_BACKBONES = ["mobilenet_v2", "resnet50", "squeezenet"]
 """Networks for retrieval features; `register_backbone` adds to them."""
 
-PERCEPTUAL_BACKBONES = ["squeezenet", "vgg19", "mobilenet_v2"]
+OWN_PERCEPTUAL_BACKBONES = ("squeezenet", "vgg19", "mobilenet_v2")
+"""Networks of the perceptual distance that no plugin has registered."""
+
+PERCEPTUAL_BACKBONES = list(OWN_PERCEPTUAL_BACKBONES)
 """Networks of the perceptual distance; `register_backbone` adds to them."""
 
 RULES = ("nearest", "nearest_random", "own", "noise")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 
 import pytest
@@ -139,3 +140,10 @@ def test_what_the_user_says_is_done(gpus, monkeypatch, wish, has_gpu):
 )
 def test_steps_that_no_test_compiles_are_left_alone(gpus, sections, expected):
     assert compiles(config_with(**sections)) is expected
+
+
+def test_a_perceptual_network_of_ones_own_is_left_alone(gpus):
+    config = config_with()
+    losses = dataclasses.replace(config.losses, perceptual_backbone="registered_by_a_plugin")
+    assert compiles(config)
+    assert not compiles(dataclasses.replace(config, losses=losses))

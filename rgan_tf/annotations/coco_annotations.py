@@ -32,6 +32,7 @@ from rgan_tf.annotations.json_object import (
 from rgan_tf.annotations.left_out import BadImages, LeftOut, Unusable
 from rgan_tf.annotations.masks import segmentation_centroid
 from rgan_tf.annotations.relations import geometric_relations
+from rgan_tf.annotations.stored_lists import ChangedFile
 from rgan_tf.errors import BadInput, CorruptData
 from rgan_tf.storage.files import name_inside
 
@@ -167,10 +168,15 @@ class CocoAnnotations:
           image_id: a key of `listed`.
           keep: which objects and images are kept.
           seed: of the relationships.
+
+        Raises:
+          ChangedFile: if the annotations are changed meanwhile.
         """
         image = self.listed[image_id]
         try:
             return self._annotated(image_id, image, keep, seed)
+        except ChangedFile:
+            raise
         except (BadInput, CorruptData) as error:
             self._bad.add(error)
         except Unusable as unusable:

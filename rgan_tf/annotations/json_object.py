@@ -32,7 +32,8 @@ class JsonObject:
 
     def __init__(self, value: Any, path: Path, place: str = ""):
         if not isinstance(value, Mapping):
-            raise BadInput(f"{path}{place}: expected a JSON object, got {type(value).__name__}")
+            kind = "list" if is_list(value) else type(value).__name__
+            raise BadInput(f"{path}{place}: expected a JSON object, got {kind}")
         self.value = value
         self.path = path
         self._place = place
@@ -190,7 +191,7 @@ class StoredObject:
         """Reads it again.
 
         Raises:
-          BadInput: if the file has changed.
+          ChangedFile: if the file has changed.
         """
         place = f"{self._list_place}[{self._index}]"
         return JsonObject(self._items[self._index], self.path, place)

@@ -6,6 +6,7 @@ As Python objects, the members of a file of several hundred MB would take ten ti
 from __future__ import annotations
 
 import array
+import contextlib
 import json
 import os
 from collections.abc import Iterator, Sequence
@@ -20,28 +21,36 @@ _BOM = b"\xef\xbb\xbf"
 _SPACE = " \t\n\r"
 
 
+class ChangedFile(BadInput):
+    """A file was changed while it was read; more of it is as useless as what was met."""
+
+
 class StoredList(Sequence[Any]):
     """The members of a JSON list, by their places in its file.
 
     Args:
       path: the file, which must not change while this is used.
+      file: opened.
     """
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, file: _Descriptor):
         self._path = path
-        self._file = _Descriptor(path)
+        self._file = file
         self._starts = array.array("q")  # bytes from the beginning of the file
         self._ends = array.array("q")
 
     def __len__(self) -> int:
         return len(self._starts)
 
+    def __repr__(self) -> str:
+        return f"a list of {len(self)}"
+
     def __getitem__(self, index):
         """A member, or the members of a slice, parsed leniently (see `parse_json`).
 
         Raises:
           IndexError: if there is no such member.
-          BadInput: if the file has changed.
+          ChangedFile: if the file has changed.
         """
         if isinstance(index, slice):
             return [self[number] for number in range(*index.indices(len(self)))]
@@ -50,7 +59,7 @@ class StoredList(Sequence[Any]):
         try:
             return parse_json(data, str(self._path), lenient=True)
         except BadInput as error:
-            raise BadInput(f"{self._path}: has changed while it was read; repeat") from error
+            raise ChangedFile(f"{self._path}: has changed while it was read; repeat") from error
 
     def __iter__(self) -> Iterator[Any]:
         return (self[number] for number in range(len(self)))
@@ -65,7 +74,7 @@ def read_stored(path: str | Path) -> Any:
     """Reads a JSON file leniently, without the members of its lists.
 
     Lists at the top, or of an object at the top, are `StoredList`s; a list further inside is part
-    of a member. A file that is anything else is parsed whole.
+    of a member. A file that is anything else is parsed whole, and so is a pipe.
 
     Args:
       path: the file.
@@ -74,20 +83,20 @@ def read_stored(path: str | Path) -> Any:
       BadInput: if the file is missing or not JSON (with the line).
     """
     path = Path(path)
-    try:
-        with open(path, "rb") as file:
-            return _Scan(path, file).top()
-    except (OSError, ValueError, RecursionError, BadInput):
-        # Says what is wrong, or can read it: a number of thousands of digits.
-        return read_json(path, lenient=True)
+    # What is wrong is said below, where a number of thousands of digits can be read as well.
+    with contextlib.suppress(OSError, ValueError, RecursionError, BadInput):
+        if path.is_file():
+            with open(path, "rb") as file:
+                return _Scan(path, file).top()
+    return read_json(path, lenient=True)
 
 
 class _Descriptor:
-    """An open file; closed when nothing needs it any more."""
+    """An open file, once for all of its lists; closed when nothing needs it any more."""
 
-    def __init__(self, path: Path):
+    def __init__(self, file: BinaryIO):
         self._number = -1
-        self._number = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self._number = os.dup(file.fileno())
 
     def read(self, start: int, end: int) -> bytes:
         return os.pread(self._number, end - start, start)
@@ -106,6 +115,7 @@ class _Scan:
 
     def __init__(self, path: Path, file: BinaryIO):
         self._path, self._file = path, file
+        self._kept_open = _Descriptor(file)
         self._text, self._at = "", 0
         self._before = 0  # bytes before the text
         self._is_last = False  # no text follows
@@ -145,7 +155,7 @@ class _Scan:
         return result
 
     def _list(self) -> StoredList:
-        result = StoredList(self._path)
+        result = StoredList(self._path, self._kept_open)
         for _ in self._members("]"):
             start, end = self._value()
             if not self._text[start:end].isascii():

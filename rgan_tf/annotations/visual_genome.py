@@ -41,6 +41,7 @@ from rgan_tf.annotations.json_object import (
     whole_number,
 )
 from rgan_tf.annotations.left_out import BadImages, LeftOut, Unusable
+from rgan_tf.annotations.stored_lists import ChangedFile
 from rgan_tf.errors import BadInput, CorruptData
 from rgan_tf.storage.files import name_inside
 from rgan_tf.vocabulary import RESERVED_OBJECTS, RESERVED_PREDICATES
@@ -178,7 +179,7 @@ class _Genome:
                 if image is None:
                     raise Unusable("image: not in image_data.json")
                 yield self._annotated(image_id, image, left_out)
-            except TwoClaims:
+            except (TwoClaims, ChangedFile):
                 raise
             except (BadInput, CorruptData) as error:
                 self._bad.add(error)

@@ -174,7 +174,7 @@ class AdversarialModel(GuardedModel):
 
         is_whole = self.compiles_whole_step()
         if compiles(self.config) and not is_whole:
-            work = tf.function(work, jit_compile=True)
+            work = tf.function(work, jit_compile=True, autograph=False)
         gradients, losses, figures = in_parts(work, batch, first_row, parts)
         if self.guard.scales_loss:
             unscale = 1.0 / self.guard.loss_scale

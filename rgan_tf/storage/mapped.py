@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 
 import numpy as np
@@ -29,7 +30,9 @@ def rows_of(array: np.ndarray, ids: np.ndarray) -> np.ndarray:
         for begin, end in row_runs(ids):
             start, stop = (first + row * array.strides[0] for row in (begin, end))
             start -= start % mmap.PAGESIZE
-            mapping.madvise(mmap.MADV_WILLNEED, start, stop - start)
+            # Rows that do not exist, a system that takes no advice: the reading itself tells.
+            with contextlib.suppress(ValueError, OSError):
+                mapping.madvise(mmap.MADV_WILLNEED, start, stop - start)
     return array[ids]
 
 

@@ -7,7 +7,10 @@ import pytest
 
 from rgan_tf.annotations import coco
 from rgan_tf.annotations.coco import CocoFilter, read_coco_dataset
+from rgan_tf.annotations.coco_annotations import CocoAnnotations
+from rgan_tf.annotations.left_out import BadImages
 from rgan_tf.annotations.masks import segmentation_centroid
+from rgan_tf.annotations.stored_lists import ChangedFile
 from rgan_tf.errors import BadInput
 
 # Images are 80 x 40 px: 2 % of the area are 64 px.
@@ -289,3 +292,16 @@ def test_real_coco(coco_root):
                 assert y0 - 0.01 <= item.centre[0] <= y1 + 0.01
                 assert x0 - 0.01 <= item.centre[1] <= x1 + 0.01
     assert len(dataset.categories) == 133
+
+
+def test_a_file_that_changes_is_no_bad_image(coco_writer):
+    writer = coco_writer()
+    fill(writer, "train2017", 100, 2)
+    root = writer.close()
+    path = root / "annotations" / "instances_train2017.json"
+    bad = BadImages(0.9)
+    annotations = CocoAnnotations(path, root / "images" / "train2017", bad)
+    path.write_bytes(b" " * path.stat().st_size)
+    with pytest.raises(ChangedFile, match="instances_train2017.json: has changed"):
+        annotations.annotated(100, CocoFilter(), 0)
+    assert not bad.lines

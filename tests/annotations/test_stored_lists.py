@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import threading
 
 import pytest
 from hypothesis import given
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 
 from rgan_tf.annotations import stored_lists
 from rgan_tf.annotations.json_object import JsonObject, StoredObject, each_object
-from rgan_tf.annotations.stored_lists import StoredList, read_stored
+from rgan_tf.annotations.stored_lists import ChangedFile, StoredList, read_stored
 from rgan_tf.errors import BadInput
 from rgan_tf.storage.files import read_json
 
@@ -139,5 +141,44 @@ def test_a_file_that_changes_is_noticed(tmp_path):
     path.write_text('[{"id": 1}, {"id": 2}]')
     members = read_stored(path)
     path.write_text('["id": 1]. {"id": 2}]')
-    with pytest.raises(BadInput, match="has changed while it was read"):
+    with pytest.raises(ChangedFile, match="has changed while it was read"):
         members[0]
+
+
+def test_many_lists_share_one_open_file(tmp_path):
+    path = tmp_path / "file.json"
+    path.write_text(json.dumps({str(number): [number] for number in range(50)}))
+    before = len(os.listdir("/proc/self/fd"))
+    value = read_stored(path)
+    assert len(os.listdir("/proc/self/fd")) == before + 1
+    assert value["49"][0] == 49
+    del value
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_file_that_is_replaced_is_read_to_its_end(tmp_path):
+    path = tmp_path / "file.json"
+    path.write_text('{"a": [1], "b": [2]}')
+    value = read_stored(path)
+    (tmp_path / "new.json").write_text('{"a": [3], "b": [4]}')
+    (tmp_path / "new.json").replace(path)
+    assert plain(value) == {"a": [1], "b": [2]}
+
+
+def test_a_pipe_is_read_as_a_whole(tmp_path):
+    path = tmp_path / "pipe.json"
+    os.mkfifo(path)
+    writer = threading.Thread(target=path.write_text, args=['[{"id": 1}]'], daemon=True)
+    writer.start()
+    assert read_stored(path) == [{"id": 1}]
+    writer.join()
+
+
+def test_messages_call_a_list_by_its_name(tmp_path):
+    path = tmp_path / "file.json"
+    path.write_text('{"id": [1, 2]}')
+    file = JsonObject(read_stored(path), path)
+    with pytest.raises(BadInput, match="'id' must be an integer, got a list of 2$"):
+        file.number("id")
+    with pytest.raises(BadInput, match="id: expected a JSON object, got list$"):
+        file.child("id")

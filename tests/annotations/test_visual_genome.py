@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from rgan_tf.annotations import visual_genome
+from rgan_tf.annotations.stored_lists import ChangedFile
 from rgan_tf.annotations.visual_genome import (
     GenomeFilter,
     read_visual_genome_dataset,
@@ -442,3 +444,14 @@ def test_it_can_be_prepared(writer, backbone, tmp_path):
     scenes = data.scenes("train", image_size=16, max_objects=2, max_triples=1)
     assert scenes.objects.shape == (3, 2)
     assert (scenes.triples[:, 0, 1] > 0).all()
+
+
+def test_a_file_that_changes_is_no_bad_image(writer, monkeypatch):
+    path = writer.close() / "objects.json"
+    monkeypatch.setattr(
+        visual_genome,
+        "check_count",
+        lambda *words: path.write_bytes(b" " * path.stat().st_size),
+    )
+    with pytest.raises(ChangedFile, match="objects.json: has changed"):
+        read_visual_genome_dataset(writer.root, keep=SMALL, max_bad=0.9)

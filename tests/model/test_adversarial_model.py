@@ -154,7 +154,13 @@ def test_a_condition_on_a_tensor_works_in_a_function_of_tensorflow(toy, monkeypa
     assert float(figures["loss/generator/first"]) == pytest.approx(1.5)
 
 
-def test_and_elsewhere_is_refused_and_not_taken_for_true(toy, monkeypatch):
+@pytest.mark.parametrize(
+    ("parts", "jit_compile"), [(1, False), (2, False), (2, True)], ids=["plain", "parts", "XLA"]
+)
+def test_and_elsewhere_is_refused_and_not_taken_for_true(toy, monkeypatch, parts, jit_compile):
+    settings = {"accumulate_steps": parts, "jit_compile": jit_compile}
+    training = dataclasses.replace(toy.config.training, **settings)
+    toy.config = dataclasses.replace(toy.config, training=training)
     with pytest.raises(
         tf.errors.OperatorNotAllowedInGraphError, match="decorating this function with @tf.function"
     ):

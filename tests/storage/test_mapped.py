@@ -55,3 +55,15 @@ def test_a_small_file_is_left_to_the_system(large, monkeypatch):
     monkeypatch.setattr(mapped, "READ_AHEAD_BYTES", large.nbytes)
     monkeypatch.setattr(large, "_mmap", SimpleNamespace(madvise=pytest.fail))
     rows_of(large, np.array([2, 250, 3]))
+
+
+def test_advice_that_fails_is_no_error(large, monkeypatch):
+    np.testing.assert_array_equal(rows_of(large, np.array([-1])), np.array(large)[[-1]])
+    with pytest.raises(IndexError):
+        rows_of(large, np.array([10**9]))
+
+    def refuse(*_):
+        raise OSError("no advice")
+
+    monkeypatch.setattr(large, "_mmap", SimpleNamespace(madvise=refuse))
+    np.testing.assert_array_equal(rows_of(large, np.array([7])), np.array(large)[[7]])

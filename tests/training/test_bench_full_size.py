@@ -19,7 +19,7 @@ from rgan_tf.annotations.coco import read_coco_dataset
 from rgan_tf.annotations.masks import segmentation_centroid
 from rgan_tf.annotations.visual_genome import GenomeFilter, read_visual_genome_dataset
 from rgan_tf.errors import BadInput
-from training.bench.full_size import numbers, steps
+from training.bench.full_size import command, numbers, steps
 from training.bench.full_size.coco import write_coco
 from training.bench.full_size.genome import minimum_counts, write_genome
 from training.bench.full_size.numbers import COCO, GENOME, counts_with_sum
@@ -207,15 +207,45 @@ def test_what_was_done_stands_and_what_failed_begins_anew(done, tmp_path):
     assert "| vg | first | 1.5 | 0.0 | 1,234 |" in markdown([first])
 
 
+def test_the_table_has_what_earlier_calls_found(done, rgan, tmp_path, monkeypatch):
+    monkeypatch.setattr(command, "_STEPS", tuple(steps.STEPS))
+    words = ["bench", "full-size", "--out", tmp_path, "--steps", "first", "--data-sets"]
+    assert rgan(*words, "coco", "--scale", 0.1).code == 0
+    assert rgan(*words, "vg", "--scale", 0.2).code == 0
+    found = json.loads((tmp_path / "results.json").read_text())
+    assert [result["data"] for result in found["results"]] == ["coco", "vg"]
+    assert {kind: own["scale"] for kind, own in found["settings"].items()} == {
+        "coco": 0.1,
+        "vg": 0.2,
+    }
+    assert len((tmp_path / "results.md").read_text().splitlines()) == 4
+    assert done == ["first", "first"]
+
+
 def test_a_folder_of_other_settings_is_refused(tmp_path):
     Place(tmp_path, "coco", SETTINGS)
     with pytest.raises(BadInput, match="was begun with other options"):
         Place(tmp_path, "coco", Settings(1.0, "tiny.yaml", (), "mobilenet_v2", 64, 2, (), 0))
 
 
-@pytest.mark.parametrize("words", [("--scale", 0), ("--scale", 2), ("--train-steps", 0)])
-def test_options_out_of_range_are_refused(rgan, tmp_path, words):
-    assert rgan("bench", "full-size", "--out", tmp_path, *words).code == 2
+@pytest.mark.parametrize(
+    "words, reason",
+    [
+        (("--scale", 0), "--scale 0: must be in (0, 1]"),
+        (("--scale", 2), "--scale 2: must be in (0, 1]"),
+        (("--train-steps", 0), "--train-steps must be at least 1"),
+        (("--eval-words", "--split 'test"), "--eval-words --split 'test: No closing quotation"),
+        (("--config", "street_46"), "no shipped config has this name"),
+        (("--set", "training.batch_size=0"), "training.batch_size must be above 0"),
+        (("--size", 32), "--size 32: must be in [64, 1024]"),
+        (("--size", 2048), "--size 2048: must be in [64, 1024]"),
+        (("--backbone", "resnet50"), "--backbone resnet50: street_64 has mobilenet_v2"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_anything_is_made(rgan, tmp_path, words, reason):
+    answer = rgan("bench", "full-size", "--out", tmp_path / "out", *words)
+    assert answer.code == 2 and reason in answer.err
+    assert not (tmp_path / "out").exists()
 
 
 def start(out: Path, config: Path) -> subprocess.Popen:

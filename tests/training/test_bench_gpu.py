@@ -240,6 +240,17 @@ def test_the_folder_holds_everything(exported):
     assert changes["step:0"] == 1 and sum(value > 0 for value in changes.values()) > 50
 
 
+@pytest.mark.parametrize("content", [None, "no JSON"])
+def test_a_folder_that_is_no_package_is_one_line(script, tmp_path, monkeypatch, capsys, content):
+    if content:
+        (tmp_path / "manifest.json").write_text(content)
+    monkeypatch.setattr(sys, "argv", ["run_on_jax.py", str(tmp_path)])
+    with pytest.raises(SystemExit) as stop:
+        script.main()
+    assert stop.value.code == 2
+    assert f"error: {tmp_path}: not made by `rgan bench gpu-export`" in capsys.readouterr().err
+
+
 @pytest.mark.thorough
 def test_the_script_compiles_and_names_nothing_of_the_project(exported, tmp_path):
     py_compile.compile(str(exported / package.SCRIPT), str(tmp_path / "x.pyc"), doraise=True)

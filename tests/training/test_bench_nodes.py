@@ -95,3 +95,11 @@ def test_the_command(config_file, tiny_world, rgan):
     assert 0 < result["assignments"] < result["nodes"]
     assert sum(result["most"].values()) < result["nodes"]
     assert "xla_kernels" not in result  # nobody asked for it
+
+
+def test_kernels_of_a_step_that_reads_from_the_host_are_refused(config_file, rgan):
+    words = ["--data", "nowhere", "--set", "retrieval.candidates=64"]
+    reply = rgan("bench", "nodes", config_file, *words, "--kernels")
+    assert reply.code == 2 and "data.bank_on_device" in reply.err
+    reply = rgan("bench", "nodes", config_file, *words)
+    assert reply.code == 2 and "nowhere: has no manifest.json" in reply.err

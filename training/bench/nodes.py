@@ -52,6 +52,9 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
       `nodes` (see `node_counts`), `assignments` (those of them that write a variable), `most` (the
       ten most frequent kinds); with `--kernels` also `xla_kernels` (see `kernel_counts`),
       `xla_custom_calls` and `kernels_to_nodes`.
+
+    Raises:
+      BadInput: if the data does not fit, or `--kernels` meets a step that XLA cannot compile.
     """
     import dataclasses
 
@@ -63,6 +66,8 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
     from training.configuration import named_config
 
     config = named_config(args.config, args.overrides)
+    if args.kernels:  # refuses what XLA cannot compile
+        named_config(args.config, [*args.overrides, "training.jit_compile=true"])
     data = PreparedData.open(args.data)
     check_data_fits(config, data)
 

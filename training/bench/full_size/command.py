@@ -11,6 +11,7 @@ from rgan_tf import registered_names
 from rgan_tf.errors import BadInput
 
 _KINDS = ("coco", "vg")
+_LARGEST_SIDE = 1024  # px, of `rgan prepare`
 _STEPS = (
     "make",
     "prepare",
@@ -74,13 +75,27 @@ def main(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
     from pathlib import Path
 
     from rgan_tf.storage.files import write_bytes_atomic, write_json_atomic
-    from training.bench.full_size.steps import STEPS, Place, Settings
+    from training.bench.full_size.steps import STEPS, Place, Settings, found_in
     from training.bench.full_size.table import markdown
+    from training.configuration import named_config
 
     if not 0 < args.scale <= 1:
         raise BadInput(f"--scale {args.scale:g}: must be in (0, 1]")
     if args.train_steps < 1 or args.seed < 0:
         raise BadInput("rgan bench full-size: --train-steps must be at least 1, --seed at least 0")
+    try:
+        eval_words = tuple(shlex.split(args.eval_words))
+    except ValueError as error:
+        raise BadInput(f"--eval-words {args.eval_words}: {error}") from error
+    # Else training would refuse them, after hours, and the folder is bound to them.
+    config = named_config(args.config, args.overrides)
+    if not config.data.image_size <= args.size <= _LARGEST_SIDE:
+        raise BadInput(
+            f"--size {args.size}: must be in [{config.data.image_size}, {_LARGEST_SIDE}], from "
+            f"data.image_size of {args.config} on"
+        )
+    if config.retrieval.backbone != args.backbone:
+        raise BadInput(f"--backbone {args.backbone}: {args.config} has {config.retrieval.backbone}")
     settings = Settings(
         scale=args.scale,
         config=args.config,
@@ -88,7 +103,7 @@ def main(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
         backbone=args.backbone,
         size=args.size,
         train_steps=args.train_steps,
-        eval_words=tuple(shlex.split(args.eval_words)),
+        eval_words=eval_words,
         seed=args.seed,
     )
     out = Path(args.out)
@@ -98,8 +113,10 @@ def main(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
             if step in args.steps:
                 print(f"{place.kind}: {step}", file=sys.stderr, flush=True)
                 yield place.run(step)
-    found = [place.result(step) for place in places.values() for step in STEPS]
-    results = [result for result in found if result is not None]
-    write_json_atomic(out / "results.json", {"settings": vars(settings), "results": results})
+    # Of both data sets, whichever this call was asked for.
+    found = {kind: found_in(out / kind) for kind in _KINDS if (out / kind).is_dir()}
+    results = [result for _, own in found.values() for result in own]
+    settings_of = {kind: own for kind, (own, _) in found.items()}
+    write_json_atomic(out / "results.json", {"settings": settings_of, "results": results})
     write_bytes_atomic(out / "results.md", markdown(results).encode())
     print(markdown(results), file=sys.stderr)

@@ -24,6 +24,7 @@ _READY = re.compile(r"rgan serve: version \d+ of \S+ at (http://\S+) and \S+ aft
 _START_S = 1800.0  # for a server to load
 _RATES = ("0.5", "1")  # requests per second
 _SENDING_S = "20"  # at each rate
+_SETTINGS = "settings.json"
 _REMOVED = "thing 3"  # a category of both data sets
 
 
@@ -70,7 +71,7 @@ class Place:
         self.folder = root / kind
         for name in ("results", "logs"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
-        path, found = self.folder / "settings.json", json.loads(json.dumps(vars(settings)))
+        path, found = self.folder / _SETTINGS, json.loads(json.dumps(vars(settings)))
         if not path.exists():
             write_json_atomic(path, found)
         elif read_json(path) != found:
@@ -123,12 +124,22 @@ class Place:
         return result
 
     def _result_path(self, step: str) -> Path:
-        return self.folder / "results" / f"{step}.json"
+        return _result_path(self.folder, step)
 
     def _clear(self, names: tuple[str, ...]) -> None:
         """Deletes what an earlier try has left."""
         for path in (*map(self.folder.joinpath, names), *self.folder.glob(".*.partial")):
             shutil.rmtree(path, ignore_errors=True)
+
+
+def found_in(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The settings and the results that the folder of a `Place` holds, in the order of `STEPS`."""
+    paths = [_result_path(folder, step) for step in STEPS]
+    return read_json(folder / _SETTINGS), [read_json(path) for path in paths if path.exists()]
+
+
+def _result_path(folder: Path, step: str) -> Path:
+    return folder / "results" / f"{step}.json"
 
 
 def size_of(path: Path) -> int:

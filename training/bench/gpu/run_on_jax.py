@@ -13,7 +13,7 @@ JAX and NumPy, and nothing else of the project:
 
 Every part runs in a process of its own and has its share of the seconds; what does not fit, in time
 or memory, is skipped with a line. The table goes to stderr, one JSON object to stdout. Exit code 0
-if every check passed, 1 if one failed or was skipped.
+if every check passed, 1 if one failed or was skipped, 2 for wrong options.
 """
 
 from __future__ import annotations
@@ -419,7 +419,10 @@ def main() -> int:
     parser.add_argument("--part", help=argparse.SUPPRESS)
     parser.add_argument("--answer", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
-    manifest = json.loads((args.folder / "manifest.json").read_text())
+    try:
+        manifest = json.loads((args.folder / "manifest.json").read_text())
+    except (OSError, ValueError) as error:
+        parser.error(f"{args.folder}: not made by `rgan bench gpu-export`: {error}")
     if args.part:
         args.answer.write_text(json.dumps(_run_part(args.folder, manifest, args)))
         return 0
