@@ -28,3 +28,5 @@ def test_refusals(rgan, config_file):
     assert reply.code == 2 and "--categories" in reply.err
     reply = rgan("bench", "cost", config_file, "--set", "retrieval.candidates=64")
     assert reply.code == 2 and "exact_candidates" in reply.err
+    reply = rgan("bench", "cost", config_file, "--set", "training.system=sg2im")
+    assert reply.code == 2 and "training.system=sg2im: only RetrieveGAN's step" in reply.err

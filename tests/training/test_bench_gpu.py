@@ -251,6 +251,12 @@ def test_a_folder_that_is_no_package_is_one_line(script, tmp_path, monkeypatch, 
     assert f"error: {tmp_path}: not made by `rgan bench gpu-export`" in capsys.readouterr().err
 
 
+def test_what_is_not_finite_is_null(script):
+    report = {"errors": [float("nan"), 1.0], "part": {"worst": float("inf"), "name": "step"}}
+    expected = {"errors": [None, 1.0], "part": {"worst": None, "name": "step"}}
+    assert script._as_json(report) == expected
+
+
 @pytest.mark.thorough
 def test_the_script_compiles_and_names_nothing_of_the_project(exported, tmp_path):
     py_compile.compile(str(exported / package.SCRIPT), str(tmp_path / "x.pyc"), doraise=True)

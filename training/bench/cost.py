@@ -28,17 +28,20 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
       optimisers).
 
     Raises:
-      BadInput: if the config reads its candidates during the step, or a number is below 1.
+      BadInput: if the config trains a rival or reads its candidates during the step, or a number is
+        below 1.
     """
     import sys
 
     from rgan_tf.errors import BadInput
+    from training.bench.joint_step import check_system
     from training.bench.reckoned import reckoned_cost
     from training.configuration import named_config
 
     if args.categories < 1:
         raise BadInput("rgan bench cost: --categories must be at least 1")
     config = named_config(args.config, args.overrides)
+    check_system(config)
     if config.retrieval.candidates > config.retrieval.exact_candidates:
         raise BadInput(
             f"config {config.name}: reads candidates during the step, which is not counted; set "

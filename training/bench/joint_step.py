@@ -11,6 +11,7 @@ from rgan_tf.backbones import load_backbone
 from rgan_tf.config import Config
 from rgan_tf.data.pipeline import scene_dataset
 from rgan_tf.data.prepared import PreparedData
+from rgan_tf.errors import BadInput
 from rgan_tf.losses.perceptual import PerceptualDistance
 from rgan_tf.model.retrievegan import RetrieveGANModel
 from rgan_tf.retrieval.candidates import CandidateSource, CandidateTable
@@ -22,11 +23,29 @@ Batch = dict[str, tf.Tensor]
 def build_joint_step(
     config: Config, data: PreparedData, table: CandidateSource, *, weights_dir: str | None
 ) -> tuple[RetrieveGANModel, Iterator[Batch], Callable[[Batch], dict[str, tf.Tensor]]]:
-    """The model, its training batches and its compiled step."""
+    """The model, its training batches and its compiled step.
+
+    Raises:
+      BadInput: if the config trains a rival, whose step this is not.
+    """
+    check_system(config)
     perceptual = PerceptualDistance(load_backbone(config.losses.perceptual_backbone, weights_dir))
     reader = patch_reader(config, data.bank, table.cooccurrence)
     model = build_retrievegan(config, data.vocabulary, perceptual, reader)
     return model, iter(training_batches(config, data, table)), tf.function(model.train_step)
+
+
+def check_system(config: Config) -> None:
+    """Refuses a config that trains a rival.
+
+    Raises:
+      BadInput: then.
+    """
+    if config.training.system != "retrievegan":
+        raise BadInput(
+            f"training.system={config.training.system}: only RetrieveGAN's step is measured; leave "
+            "this setting out"
+        )
 
 
 def training_batches(

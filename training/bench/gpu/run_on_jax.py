@@ -23,6 +23,7 @@ import collections
 import dataclasses
 import gzip
 import json
+import math
 import re
 import statistics
 import subprocess
@@ -440,8 +441,17 @@ def main() -> int:
     report = _report(manifest, parts, args.peak_tflops)
     report["seconds"] = round(args.seconds - (ends - time.monotonic()), 1)
     _say(_table(report))
-    sys.stdout.write(json.dumps(report) + "\n")
+    sys.stdout.write(json.dumps(_as_json(report), allow_nan=False) + "\n")
     return 0 if report["checks_passed"] else 1
+
+
+def _as_json(value: Any) -> Any:
+    """The same with null for numbers that are not finite, which JSON does not know."""
+    if isinstance(value, dict):
+        return {key: _as_json(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_as_json(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _report(manifest: dict, parts: dict[str, dict], peak: float | None) -> dict[str, Any]:
