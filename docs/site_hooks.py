@@ -34,8 +34,8 @@ def _settings(root):
     sys.path.pop(0)
     yield "# Settings"
     yield ""
-    yield "Every setting of a config, with its default. A YAML file names those that differ; `--set"
-    yield "section.key=value` and the overrides of `load_config` change single ones. A number has to"
+    yield "Every setting of a config, with its default. A YAML file names those that differ;"
+    yield "`--set section.key=value` and the overrides of `load_config` change single ones. A number has to"
     yield "be above 0 unless its values say otherwise."
     for section in dataclasses.fields(config):
         value = getattr(config, section.name)
