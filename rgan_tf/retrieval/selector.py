@@ -24,8 +24,8 @@ class GroupRetrieval(tf.keras.layers.Layer):
     without, the selection is deterministic and starts from the pre-filter's best candidate. Each
     row draws from its own seed, so its result does not depend on other rows.
 
-    A process that loads a `.keras` file with this layer first uses `rgan_tf.GroupRetrieval` or
-    imports `rgan_tf.retrieval.selector`: Keras has to know the class.
+    A process that loads a `.keras` file with this layer first imports `rgan_tf.retrieval.selector`,
+    so that Keras knows the class; otherwise Keras says "'str' object is not callable".
 
     Example:
       A model that learns to retrieve:
