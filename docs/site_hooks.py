@@ -35,8 +35,8 @@ def _settings(root):
     yield "# Settings"
     yield ""
     yield "Every setting of a config, with its default. A YAML file names those that differ;"
-    yield "`--set section.key=value` and the overrides of `load_config` change single ones. A number"
-    yield "has to be above 0 unless its values say otherwise."
+    yield "`--set section.key=value` and the overrides of `load_config` change single ones. A"
+    yield "number has to be above 0 unless its values say otherwise."
     for section in dataclasses.fields(config):
         value = getattr(config, section.name)
         if not dataclasses.is_dataclass(value):
