@@ -55,9 +55,8 @@ def read_coco_dataset(
 
     Args:
       root: the folder.
-      keep: which objects and images are kept; by default those of the published splits. Photographs
-        without stuff annotations are kept by
-        `rgan_tf.annotations.coco.CocoFilter(require_stuff=False)`.
+      keep: which objects and images are kept; by default those of the published splits.
+        `CocoFilter(require_stuff=False)` also keeps photographs without stuff annotations.
       seed: of the relationships; those of an image depend only on it and the image's id.
       limit: at most this many images per split, the first by id.
       kind: recorded in the result.
