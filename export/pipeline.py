@@ -22,6 +22,7 @@ from rgan_tf.bank.licences import LicenceFilter
 from rgan_tf.bank.patch_bank import PatchBank
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.errors import BadInput
+from rgan_tf.places import open_patches
 from rgan_tf.retrieval.retriever import Retriever
 from rgan_tf.runs import Run, check_bank_fits, check_learns_retrieval, open_run
 from rgan_tf.scene_graph import SceneGraph, load_scene_graphs, parse_scene_graph
@@ -224,8 +225,8 @@ class RetrieveGAN:
             images in it are relative to its file, or to the working folder.
           samples: S; each retrieves anew. 1 where the mode draws nothing.
           seed: of the first sample; sample i has seed + i.
-          mode: "sample", "deterministic" (the best group, without noise) or "nearest" (each
-            object's nearest patch by itself).
+          mode: "sample" (the default), "deterministic" (the best group, without noise) or "nearest"
+            (each object's nearest patch by itself).
           temperature: of the draw, in (0, 100]; higher varies more.
           allow_repeats: let objects of one image get one patch while other candidates are free.
           licences: codes such as "BY", "public-domain"; only patches under these are retrieved.
@@ -274,8 +275,8 @@ class RetrieveGAN:
 
         Args:
           out: model folder; gets a new version in it.
-          name: of the model in the server's files, as clients ask for it.
-          index: "exact", or "scann", which needs a server with ScaNN's operations.
+          name: of the model in the server's files, as clients ask for it ("retrievegan").
+          index: "exact", the default, or "scann", which needs a server with ScaNN's operations.
 
         Returns:
           The folder of the version.
@@ -319,10 +320,7 @@ def _open_bank(
         return bank.bank
     if bank is None and run.data is None:
         raise BadInput(f"run {name}: comes without data; name a bank")
-    folder = Path(run.data if bank is None else bank)
-    if (folder / "records").is_dir():
-        return PreparedData.open(folder).bank
-    return PatchBank.open(folder)
+    return open_patches(run.data if bank is None else bank, "bank ")
 
 
 def _read_graph(graph: Mapping[str, Any] | SceneGraph | str | Path) -> tuple[SceneGraph, Path]:

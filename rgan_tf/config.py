@@ -61,7 +61,7 @@ class DataConfig:
     max_objects: int = 8  # O, without the image node
     max_triples: int = 16  # T, without the triples to the image node
     flip: bool = False  # mirror half of the training images, with their predicates
-    bank_on_device: bool = False  # what a step reads of it, with K above exact_candidates
+    bank_on_device: bool = False  # keep what steps read of it there, if K > exact_candidates
     incomplete_scenes: float = _share(0.0)  # share of training scenes without some of their objects
     redraw_relations: bool = False  # geometric ones, anew for every epoch of training
 
@@ -71,9 +71,9 @@ class GraphConfig:
     """Scene-graph encoder and box predictor."""
 
     width: int = 128  # size of object and predicate vectors
-    hidden: int = 512
-    layers: int = 5
-    box_hidden: int = 512
+    hidden: int = 512  # width inside a graph convolution
+    layers: int = 5  # graph convolutions
+    box_hidden: int = 512  # width inside the box predictor
     instance_codes: bool = False  # boxes of interchangeable objects are ordered left to right
 
 
@@ -81,8 +81,8 @@ class GraphConfig:
 class RetrievalConfig:
     """Pre-filter, patch embedding and group selection."""
 
-    backbone: str = _registered(registered_names.FEATURE_BACKBONES)
-    candidates: int = 10  # K
+    backbone: str = _registered(registered_names.FEATURE_BACKBONES)  # of the patch features
+    candidates: int = 10  # K, per object
     choice: str = _registered(registered_names.RETRIEVERS)  # all but "learned" are baselines
     index: str = _one_of("auto", "exact", "scann")  # auto measures which is faster for a large bank
     redraw_every_steps: int = _from_zero(0)  # redraws half the candidates by the current embedding
@@ -91,13 +91,13 @@ class RetrievalConfig:
     cache_max_age_steps: int = 500  # maximum age of a cached vector
     embedding_sizes: tuple[int, ...] = (512, 256, 128)  # layers of the patch embedding; last is D
     embedding_start: str = _one_of("random", "frozen")  # frozen: whitened features + zero layers
-    straight_through: bool = True
+    straight_through: bool = True  # one-hot weights with a soft gradient, or soft weights
     gradient: str = _one_of("within_group", "expected", "paper")  # of the straight-through weights
     initial_scale: float = 10.0  # multiplies the distances; learned
-    temperature_start: float = 1.0
+    temperature_start: float = 1.0  # of the relaxed selection
     temperature_end: float = 1.0  # does not affect the choice; a low one blurs gradients
     temperature_anneal_fraction: float = _share(1 / 3)  # of the joint stage's steps
-    selection_loss: str = _one_of("one_step", "iterative")
+    selection_loss: str = _one_of("one_step", "iterative")  # one query, or one per choice
     cooccurrence_loss: str = _one_of("expected", "sampled")  # expected: sampled without the noise
     shared_pixels: bool = False  # whether overlapping objects are used to train compatibility
 
@@ -106,8 +106,8 @@ class RetrievalConfig:
 class CooccurrenceConfig:
     """The triplet embedding of stage 2."""
 
-    sizes: tuple[int, ...] = (512, 128)
-    margin: float = _number(0.2, least=0, most=2)
+    sizes: tuple[int, ...] = (512, 128)  # layers of the embedding; last is Dc
+    margin: float = _number(0.2, least=0, most=2)  # of the triplet loss
     same_category_negatives: float = _share(0.5)  # share of the negatives
     shared_pixels: bool = False  # whether overlapping patches of one image are also positives
     triplets_per_step: int = 64

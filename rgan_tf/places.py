@@ -66,3 +66,20 @@ def open_place(name: str, option: str = "") -> Place:
         return Place("data", data.vocabulary, data.backbone, data.bank)
     bank = PatchBank.open(folder)
     return Place("bank", bank.vocabulary, bank.manifest["backbone"], bank)
+
+
+def open_patches(name: str | Path, option: str = "") -> PatchBank:
+    """Opens the bank of a place: a bank, prepared data, or a run by its data.
+
+    Args:
+      name: a folder.
+      option: beginning of messages.
+
+    Raises:
+      BadInput: if it is none of these, or a run without its data.
+      CorruptData: if it is damaged.
+    """
+    place = open_place(str(name), option)
+    if not isinstance(place.patches, PatchBank):
+        raise BadInput(f"{option}{name}: is a {place.kind} without a patch bank; name a bank")
+    return place.patches

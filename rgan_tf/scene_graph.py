@@ -55,7 +55,7 @@ class SceneGraph:
     """One scene graph with valid structure; names are not checked yet.
 
     Attributes:
-      objects: category names, 1 to `MAX_OBJECTS`.
+      objects: category names, 1 to 16.
       relationships: (subject, predicate, object) with positions in `objects`; each once, in the
         order of first mention, and never from an object to itself.
       boxes: per object (x0, y0, x1, y1) with 0 <= x0 < x1 <= 1 and the same for y, or None.

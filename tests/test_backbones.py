@@ -422,6 +422,28 @@ def test_a_registered_backbone_is_one_like_any_other(registered):
     assert backbone.weights_sha256() == load_backbone(registered).weights_sha256()
 
 
+def test_weights_that_build_draws_are_drawn_once(registered):
+    drawn = []
+
+    def build():
+        drawn.append(build_squeezenet())
+        return drawn[-1]
+
+    name = "drawn"
+    register_backbone(name, build=build, feature_layers=("conv1",), perceptual_layers=("conv1",))
+    try:
+        backbone = load_backbone(name)
+    finally:
+        SPECS.pop(name)
+        for listed in (registered_names.FEATURE_BACKBONES, registered_names.PERCEPTUAL_BACKBONES):
+            listed.remove(name)
+    (maps,) = backbone.perceptual(tf.zeros([1, 64, 64, 3]))
+    grey = backbone.features(tf.fill([1, 64, 64, 3], 127.5))
+    np.testing.assert_allclose(grey, tf.reduce_mean(maps, axis=[1, 2]), rtol=1e-5)
+    assert backbone.weights_sha256() == backbone.feature_weights_sha256
+    assert len(drawn) == 1
+
+
 def test_what_cannot_be_registered(registered):
     with pytest.raises(ValueError, match="there is one of this name"):
         register_backbone(registered, build=build_squeezenet, feature_layers=("conv1",))

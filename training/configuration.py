@@ -22,7 +22,7 @@ def named_config(name: str | Path, overrides: Sequence[str] = ()) -> Config:
       overrides: `section.key=value` each.
 
     Raises:
-      BadInput: if there is neither (lists the shipped ones); or see `load_config`.
+      BadInput: if there is neither (lists the shipped ones), or a key or value is not allowed.
 
     Example:
       ```python

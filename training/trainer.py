@@ -90,12 +90,26 @@ class Trainer:
 
 @contextlib.contextmanager
 def _seeded(seed: int) -> Iterator[None]:
-    """Initial weights come from this seed; the caller's `random` and `np.random` then go on."""
+    """Initial weights come from this seed; the caller's generators then go on.
+
+    `random` and `np.random` go on as if nothing had been drawn. TensorFlow and Keras do not tell
+    their state, and go on from a seed drawn from it; where the caller has set none, TensorFlow has
+    none afterwards.
+    """
     python, array = random.getstate(), np.random.get_state()  # noqa: NPY002 - the caller's
+    try:
+        onward = tf.compat.v1.get_seed(None)[1]
+        is_set = onward is not None
+    except RuntimeError:  # deterministic operations cannot do without a seed
+        onward, is_set = None, True
+    onward = random.getrandbits(31) if onward is None else onward
     tf.keras.utils.set_random_seed(seed)
     try:
         yield
     finally:
+        tf.keras.utils.set_random_seed(onward)
+        if not is_set:
+            tf.random.set_seed(None)
         random.setstate(python)
         np.random.set_state(array)  # noqa: NPY002
 

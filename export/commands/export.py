@@ -43,8 +43,8 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
     from export.publishing.serving_files import check_name, check_serving_folder
     from export.saved_model import export_run
     from export.saved_rival import check_bank_options, needs_bank
-    from rgan_tf.bank.patch_bank import PatchBank
     from rgan_tf.data.prepared import PreparedData
+    from rgan_tf.places import open_patches
     from rgan_tf.runs import check_bank_fits, check_learns_retrieval, open_run
 
     started = time.monotonic()
@@ -61,7 +61,7 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
     if not needs_bank(run):
         pass
     elif args.bank is not None:
-        bank = PatchBank.open(args.bank)
+        bank = open_patches(args.bank, "--bank ")
     elif args.data is None and run.data is None:
         raise BadInput(f"--run {args.run}: comes without data; name a bank by --bank or --data")
     else:

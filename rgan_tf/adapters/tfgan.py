@@ -11,6 +11,7 @@ import tensorflow as tf
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # it compares versions with distutils
+    warnings.filterwarnings("ignore", "pkg_resources is deprecated")  # of TensorFlow Hub
     import tensorflow_gan as tfgan
 
 # One number per element, not added to TF1's global collection of losses.

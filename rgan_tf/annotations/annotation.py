@@ -47,7 +47,8 @@ class AnnotatedImage:
       licence: name of the image's licence; empty if unknown.
       url: origin of the image; empty if unknown.
       source: the file relative to the dataset's root, kept for provenance.
-      width, height: px as annotated; 0 if unknown.
+      width: px, as annotated; 0 if unknown.
+      height: likewise.
 
     Example:
       ```python
@@ -87,7 +88,7 @@ class AnnotatedDataset:
     """A dataset as `prepare` reads it, before any image is opened.
 
     Attributes:
-      kind: "coco", "procedural" or "visual_genome".
+      kind: of the data set, such as "coco"; recorded and shown.
       splits: images by split name, "train", "val" and "test".
       categories: every category an object may have.
       predicates: every predicate a relationship may have, in id order.

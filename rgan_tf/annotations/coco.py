@@ -47,11 +47,16 @@ def read_coco_dataset(
     kind: str = "coco",
     max_bad: float = 0.0,
 ) -> AnnotatedDataset:
-    """Reads all three splits.
+    """Reads the three splits of a folder in COCO's layout.
+
+    It holds `annotations/instances_{train,val}2017.json`, `images/{train,val}2017/`, and stuff or
+    panoptic files; val2017 is divided into val and test. docs/your_own_data.md says what is read,
+    and which programs export it.
 
     Args:
-      root: folder in the layout above.
-      keep: the filter; by default the published one.
+      root: the folder.
+      keep: which objects and images are kept; by default those of the published splits.
+        `CocoFilter(require_stuff=False)` also keeps photographs without stuff annotations.
       seed: of the relationships; those of an image depend only on it and the image's id.
       limit: at most this many images per split, the first by id.
       kind: recorded in the result.

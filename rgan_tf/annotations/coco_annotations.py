@@ -46,7 +46,8 @@ class CocoFilter:
 
     Attributes:
       min_box_share: share of the image that an object's box must exceed.
-      min_objects, max_objects: kept objects per image.
+      min_objects: kept objects per image, at least.
+      max_objects: at most.
       require_stuff: leave out images without stuff annotations.
       keep_repeats: keep an object that repeats category and box of an earlier one.
     """

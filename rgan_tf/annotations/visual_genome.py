@@ -71,8 +71,10 @@ class GenomeFilter:
       min_category_count: training objects that a category must have.
       min_predicate_count: training relationships that a predicate must have.
       min_object_size: each side of an object's box in px.
-      min_objects, max_objects: kept objects per image.
-      min_relationships, max_relationships: kept relationships per image.
+      min_objects: kept objects per image, at least.
+      max_objects: at most.
+      min_relationships: kept relationships per image, at least.
+      max_relationships: at most.
     """
 
     min_image_size: int = 200
@@ -105,11 +107,13 @@ def read_visual_genome_dataset(
     limit: int | None = None,
     max_bad: float = 0.0,
 ) -> AnnotatedDataset:
-    """Reads all three splits.
+    """Reads the three splits of a folder in Visual Genome's layout.
+
+    docs/your_own_data.md shows it, and says what is read.
 
     Args:
-      root: folder in the layout above.
-      keep: the filter; by default the published one.
+      root: the folder.
+      keep: which names, objects and images are kept; by default those of the published split.
       limit: at most this many images per split, the first by id.
       max_bad: share of images whose entry may be unusable.
 

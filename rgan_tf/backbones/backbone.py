@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -260,7 +261,7 @@ class Backbone:
         return network
 
     def _frozen(self, layers: tuple[str, ...], partial: bool) -> tf.keras.Model:
-        whole = self._spec.build()
+        whole = self._spec.build() if self._spec.weight_files else self._given
         try:
             outputs = [whole.get_layer(name).output for name in layers]
         except ValueError as error:
@@ -271,6 +272,12 @@ class Backbone:
             load(base, self._path(partial))
         base.trainable = False
         return base
+
+    @functools.cached_property
+    def _given(self) -> tf.keras.Model:
+        """The network whose weights come from `build` itself, which may draw them: made once."""
+        with tf.init_scope():
+            return self._spec.build()
 
     def _build_classifier(self) -> tf.keras.Model | None:
         base = self.final_network
@@ -289,7 +296,7 @@ class Backbone:
         if self._spec.weight_files:
             return sha256_of(self._path(partial))
         digest = hashlib.sha256()
-        for weight in self._spec.build().get_weights():
+        for weight in self._given.get_weights():
             digest.update(weight.tobytes())
         return digest.hexdigest()
 

@@ -217,7 +217,8 @@ def register_backbone(
         (0..255, for a network that does it itself).
       input_size: px; crops are resized to it for the features.
       weight_files: names of h5 files, searched in `--weights-dir` and RGAN_WEIGHTS; the first one
-        found is read. None: `build` provides the weights.
+        found is read. None: `build` provides the weights, the same ones in every process. Banks and
+        evaluations remember their checksum.
 
     Raises:
       ValueError: if the name is taken, the preprocessing unknown, or no layers are named.

@@ -106,7 +106,7 @@ class PatchBank:
         """Opens a bank. Presence and size of all files are always checked.
 
         Args:
-          folder: as written by `PatchBankWriter`.
+          folder: made by `prepare` or `rgan bank`.
           verify: compare every file with its checksum (seconds per GB); None does so for banks up
             to half a GB.
 

@@ -68,7 +68,14 @@ class _UnitNormPerceptron(tf.keras.layers.Layer):
         return tf.reshape(flat, tf.shape(features))  # [..., Dx]
 
     def call(self, features: tf.Tensor) -> tf.Tensor:
-        """Embeds [..., Dx] features to [..., D] float32 vectors of length 1."""
+        """Embeds features of patches.
+
+        Args:
+          features: [..., Dx] float, frozen backbone features.
+
+        Returns:
+          [..., D] float32, vectors of length 1.
+        """
         width = features.shape[-1]
         standard = self.standardise(tf.reshape(features, [-1, width]))  # [M, Dx]
         vectors = standard  # [M, Dx]
@@ -104,12 +111,6 @@ class PatchEmbedding(_UnitNormPerceptron):
       start: "random", or "frozen": the layers start at zero and are added to the half-whitened
         principal components of the frozen features, which `set_statistics` computes. So φ starts at
         the backbone and learns improvements on it.
-
-    Call args:
-      features: [..., Dx] float, frozen backbone features.
-
-    Returns:
-      [..., D] float32, unit norm.
 
     Raises:
       ValueError: if a size is below 1, `initial_scale` is not above 0, or for another `start`.
@@ -162,7 +163,12 @@ class PatchEmbedding(_UnitNormPerceptron):
         super().build(input_shape)
 
     def set_statistics(self, features: np.ndarray) -> None:
-        """See the base class; also computes the principal components if φ starts from them."""
+        """Standardises inputs by these features, and finds the components that φ may start from.
+
+        Args:
+          features: [N, Dx], of the training bank or a sample of it. A constant dimension is centred
+            but not scaled.
+        """
         super().set_statistics(features)
         if self.start == "frozen":
             standard = self.standardise(tf.constant(features, tf.float32)).numpy()

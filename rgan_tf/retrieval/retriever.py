@@ -20,14 +20,10 @@ Batch = dict[str, tf.Tensor]
 
 
 class Patches:
-    """Patches for a retriever to embed; reads only what is accessed.
-
-    Args:
-      features: returns [..., Dx] float32, frozen backbone features.
-      crops: returns [..., h, w, 3] uint8, pixels at the size that the generator reads.
-    """
+    """Patches for a retriever to embed; reads only what is accessed."""
 
     def __init__(self, features: Callable[[], tf.Tensor], crops: Callable[[], tf.Tensor]):
+        """Takes functions that return what the properties give."""
         self._features = features
         self._crops = crops
 
@@ -38,7 +34,7 @@ class Patches:
 
     @property
     def crops(self) -> tf.Tensor:
-        """[..., h, w, 3] uint8, pixels."""
+        """[..., h, w, 3] uint8, pixels at the size that the generator reads."""
         return self._crops()
 
 
@@ -110,28 +106,34 @@ class Retriever:
     Example:
       Patches whose colour is near that of the first object's nearest patch:
 
-      >>> import tensorflow as tf
-      >>> from rgan_tf.retrieval.distance import l2_distance
-      >>> from rgan_tf.retrieval.retriever import Retriever, choose_patches
-      >>> from rgan_tf.retrieval.selection import Candidates, Options, best_in_turn
-      >>>
-      >>> class NearestColour(Retriever):
-      ...     name = "nearest_colour"
-      ...
-      ...     def embed(self, patches):
-      ...         crops = tf.cast(patches.crops, tf.float32)  # [..., h, w, 3]
-      ...         return tf.reduce_mean(crops, axis=[-3, -2])  # [..., 3]
-      ...
-      ...     def choose(self, candidates, options):
-      ...         colours = candidates.embeddings  # [B, O, K, 3]
-      ...         distances = l2_distance(colours, colours[:, :1, :1])  # [B, O, K]
-      ...         return best_in_turn(-distances, candidates, options)
-      >>>
-      >>> colours = tf.constant([[[[9.0, 0, 0], [0, 0, 9]], [[0, 0, 8], [7, 0, 0]]]])
-      >>> ids = tf.constant([[[4, 5], [6, 7]]])
-      >>> candidates = Candidates(ids, valid=ids >= 0, distances=None, embeddings=colours)
-      >>> choose_patches(NearestColour(), candidates, Options()).choice.numpy().tolist()
-      [[0, 1]]
+      ```python
+      import rgan_tf
+      import tensorflow as tf
+      from rgan_tf.retrieval.distance import l2_distance
+      from rgan_tf.retrieval.retriever import choose_patches
+      from rgan_tf.retrieval.selection import Candidates, Options, best_in_turn
+
+
+      class NearestColour(rgan_tf.Retriever):
+          name = "nearest_colour"
+
+          def embed(self, patches):
+              crops = tf.cast(patches.crops, tf.float32)  # [..., h, w, 3]
+              return tf.reduce_mean(crops, axis=[-3, -2])  # [..., 3]
+
+          def choose(self, candidates, options):
+              colours = candidates.embeddings  # [B, O, K, 3]
+              distances = l2_distance(colours, colours[:, :1, :1])  # [B, O, K]
+              return best_in_turn(-distances, candidates, options)
+
+
+      # Red for the first object, so the red one of blue and red for the second.
+      colours = tf.constant([[[[9.0, 0, 0], [0, 0, 9]], [[0, 0, 8], [7, 0, 0]]]])
+      ids = tf.constant([[[4, 5], [6, 7]]])
+      candidates = Candidates(ids, valid=ids >= 0, distances=None, embeddings=colours)
+      selection = choose_patches(NearestColour(), candidates, Options())
+      assert selection.choice.numpy().tolist() == [[0, 1]]
+      ```
 
     Attributes:
       name: as shown in tables.
@@ -197,6 +199,9 @@ class Retriever:
           anchors: [B] int32, the objects whose own patch is the query of the selection loss.
           temperature: scalar, of a relaxed selection.
           step: integer scalar, the training step.
+
+        Returns:
+          The patches, and what the two retrieval losses need.
 
         Raises:
           BadInput: if the batch does not contain the candidates' patches.

@@ -82,10 +82,16 @@ def choose_by_group(
     """Algorithm 1: each choice is conditioned on the earlier ones.
 
     Args:
-      candidates, options: see `Candidates`, `Options`.
-      scale, temperature, straight_through, gradient: see `gumbel_group_select`. This temperature is
-        that of the gradient; that of the options multiplies the noise, which is equivalent to
-        dividing the logits.
+      candidates: of B scenes with O objects of K candidates each.
+      options: seeds, temperature, locks, repeats.
+      scale: scalar above 0, multiplies the distances.
+      temperature: scalar above 0, of the gradient; that of the options multiplies the noise, which
+        is equivalent to dividing the logits.
+      straight_through: see `gumbel_group_select`.
+      gradient: likewise.
+
+    Returns:
+      The weights, the order and the choice.
     """
     gumbel, query = first_draws(candidates, options)
     return gumbel_group_select(
@@ -174,7 +180,11 @@ def best_in_turn(scores: tf.Tensor, candidates: Candidates, options: Options) ->
 
     Args:
       scores: [B, O, K] float.
-      candidates, options: see `Candidates`, `Options`; locks and repeats are respected.
+      candidates: of B scenes with O objects of K candidates each.
+      options: its locks and repeats are respected.
+
+    Returns:
+      The choice, and the order in which objects chose.
     """
 
     def pick(valid: tf.Tensor) -> tf.Tensor:
@@ -189,8 +199,12 @@ def nearest_in_turn(candidates: Candidates, options: Options, *, random_of: int 
     """For each object one of its nearest candidates.
 
     Args:
-      candidates, options: see `Candidates`, `Options`.
+      candidates: of B scenes with O objects of K candidates each.
+      options: its locks and repeats are respected.
       random_of: number of candidates to draw from uniformly, if there are seeds.
+
+    Returns:
+      The choice, and the order in which objects chose.
     """
     scores = None
     if random_of > 1 and options.seeds is not None:

@@ -24,21 +24,27 @@ class GroupRetrieval(tf.keras.layers.Layer):
     without, the selection is deterministic and starts from the pre-filter's best candidate. Each
     row draws from its own seed, so its result does not depend on other rows.
 
+    A process that loads a `.keras` file with this layer first imports `rgan_tf.retrieval.selector`,
+    so that Keras knows the class; otherwise Keras says "'str' object is not callable".
+
     Example:
       A model that learns to retrieve:
 
-      >>> import tensorflow as tf
-      >>> from rgan_tf.retrieval.embedding import PatchEmbedding
-      >>> from rgan_tf.retrieval.selector import GroupRetrieval
-      >>> features = tf.keras.Input([3, 5, 32])  # of 5 candidates of each of 3 objects
-      >>> valid = tf.keras.Input([3, 5], dtype=tf.bool)
-      >>> seeds = tf.keras.Input([2], dtype=tf.int32)
-      >>> retrieval = GroupRetrieval(embedding=PatchEmbedding(sizes=(16, 8)))
-      >>> selection = retrieval(features, valid, seeds)
-      >>> model = tf.keras.Model([features, valid, seeds], selection.weights)
-      >>> inputs = [tf.ones([2, 3, 5, 32]), tf.fill([2, 3, 5], True), tf.constant([[1, 2], [3, 4]])]
-      >>> tf.reduce_sum(model(inputs), axis=-1).numpy().tolist()
-      [[1.0, 1.0, 1.0], [1.0, 1.0, 1.0]]
+      ```python
+      import rgan_tf
+      import tensorflow as tf
+
+      features = tf.keras.Input([3, 5, 32])  # of 5 candidates of each of 3 objects
+      valid = tf.keras.Input([3, 5], dtype=tf.bool)
+      seeds = tf.keras.Input([2], dtype=tf.int32)
+      embedding = rgan_tf.PatchEmbedding(sizes=(16, 8))
+      selection = rgan_tf.GroupRetrieval(embedding=embedding)(features, valid, seeds)
+      model = tf.keras.Model([features, valid, seeds], selection.weights)
+
+      inputs = [tf.ones([2, 3, 5, 32]), tf.fill([2, 3, 5], True), tf.constant([[1, 2], [3, 4]])]
+      sums = tf.reduce_sum(model(inputs), axis=-1)  # exactly one candidate per object
+      assert sums.numpy().tolist() == [[1.0, 1.0, 1.0], [1.0, 1.0, 1.0]]
+      ```
 
     Args:
       embedding: a layer that embeds the candidates, [..., Dx] to [..., D], such as
@@ -46,24 +52,8 @@ class GroupRetrieval(tf.keras.layers.Layer):
         embeddings already.
       temperature: scalar above 0, of the relaxed weights; a call may override it.
       straight_through: exactly one-hot weights with the soft gradient, or soft weights.
-      gradient: of the one-hot weights: "within_group", "expected" or "paper", see
+      gradient: of the one-hot weights: "within_group" (the default), "expected" or "paper", see
         `gumbel_group_select`.
-
-    Call args:
-      candidates: [B, O, K, D] float, their embeddings; or [B, O, K, Dx], features for `embedding`.
-      valid: [B, O, K] bool, False = padding.
-      seeds: [B, 2] int32, or None for the deterministic selection.
-      scale: scalar above 0, multiplies the distances; None takes that of `embedding`, or 1.
-      temperature: scalar above 0; None takes the layer's.
-      locked: [B, O] int32, the candidate fixed for an object, -1 = free; or None.
-      distances: [B, O, K] float, pre-filter distances, from which the deterministic selection finds
-        its first query. Without them the query is the first valid candidate, since candidates come
-        best first.
-      ids: [B, O, K] int32, rows of the bank, to keep patches from repeating within a scene; None
-        lets them repeat.
-
-    Returns:
-      `GroupSelection`, always float32.
 
     Raises:
       ValueError: if the layer's temperature is not above 0, or for another `gradient`.
@@ -103,7 +93,25 @@ class GroupRetrieval(tf.keras.layers.Layer):
         distances: tf.Tensor | None = None,
         ids: tf.Tensor | None = None,
     ) -> GroupSelection:
-        """Runs the selection; see the class for arguments and result."""
+        """Selects one candidate per object.
+
+        Args:
+          candidates: [B, O, K, D] float, their embeddings; or [B, O, K, Dx], features for
+            `embedding`.
+          valid: [B, O, K] bool, False = padding.
+          seeds: [B, 2] int32, or None for the deterministic selection.
+          scale: scalar above 0, multiplies the distances; None takes that of `embedding`, or 1.
+          temperature: scalar above 0; None takes the layer's.
+          locked: [B, O] int32, the candidate fixed for an object, -1 = free; or None.
+          distances: [B, O, K] float, pre-filter distances, from which the deterministic selection
+            finds its first query. Without them the query is the first valid candidate, since
+            candidates come best first.
+          ids: [B, O, K] int32, rows of the bank, to keep patches from repeating within a scene;
+            None lets them repeat.
+
+        Returns:
+          The weights [B, O, K] float32, the order and the chosen candidates.
+        """
         # Keras builds a loaded model by calling it with floats for every input.
         integers = [None if x is None else tf.cast(x, tf.int32) for x in (seeds, locked, ids)]
         seeds, locked, ids = integers
@@ -143,20 +151,20 @@ class GroupRetrieval(tf.keras.layers.Layer):
 
 @tf.keras.utils.register_keras_serializable(package="rgan_tf")
 class PatchMix(tf.keras.layers.Layer):
-    """Mixes the selected pixels: `mix_patches` as a layer.
-
-    Call args:
-      weights: [B, O, K] float, of `GroupRetrieval`.
-      crops: [B, O, K, h, w, 3], uint8 or float in [-1, 1].
-
-    Returns:
-      [B, O, h, w, 3] float32 in [-1, 1]; 0 (mid grey) for objects without weight.
-    """
+    """Mixes the selected pixels: `mix_patches` as a layer."""
 
     def __init__(self, **kwargs: Any) -> None:
         kwargs.setdefault("autocast", False)
         super().__init__(**kwargs)
 
     def call(self, weights: tf.Tensor, crops: tf.Tensor) -> tf.Tensor:
-        """Mixes; see the class for arguments and result."""
+        """Mixes the patches of every object by their weights.
+
+        Args:
+          weights: [B, O, K] float, of `GroupRetrieval`.
+          crops: [B, O, K, h, w, 3], uint8 or float in [-1, 1].
+
+        Returns:
+          [B, O, h, w, 3] float32 in [-1, 1]; 0 (mid grey) for objects without weight.
+        """
         return mix_patches(weights, crops)

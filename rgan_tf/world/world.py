@@ -75,7 +75,7 @@ def draw_world(
       progress: report on standard error.
 
     Returns:
-      Counts: "images", "objects", "categories", "styles", and one per split.
+      The counts "images", "objects", "categories" and "styles", and those of both splits.
 
     Raises:
       BadInput: if a number is out of range.

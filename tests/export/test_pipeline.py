@@ -117,6 +117,10 @@ def test_what_cannot_be_opened(exported, of_model, tmp_path):
         rgan_tf.RetrieveGAN.from_released("nothing", bank=exported.data.bank)
     with pytest.raises(BadInput, match="comes without data; name a bank"):
         rgan_tf.RetrieveGAN.from_run("released:procedural_64")
+    with pytest.raises(BadInput, match="is a model without a patch bank; name a bank"):
+        rgan_tf.RetrieveGAN.from_run(exported.run.folder, bank=exported.folder)
+    with pytest.raises(BadInput, match="bank .*nowhere: is not an exported model, run, prepared"):
+        rgan_tf.RetrieveGAN.from_run(exported.run.folder, bank=tmp_path / "nowhere")
     with pytest.raises(BadInput, match="is an exported model already"):
         of_model.export(tmp_path / "model")
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from rgan_tf.errors import BadInput
 from rgan_tf.retrieval.index import exact as index_module
-from rgan_tf.retrieval.index.exact import Candidates, ExactIndex, exact_search
+from rgan_tf.retrieval.index.exact import ExactIndex, SearchResult, exact_search
 
 
 def brute_force(queries, categories, excluded, bank, k):
@@ -190,7 +190,7 @@ def test_empty_inputs():
 def formula(bank, queries, categories, excluded, k):
     """The search of an exported graph, run for each category on its gathered rows alone."""
     features, bank_categories, images = bank
-    found = Candidates.empty(len(queries), k)
+    found = SearchResult.empty(len(queries), k)
     everything = np.flatnonzero(bank_categories != 0)
     for category in np.unique(categories).tolist():
         asking = np.flatnonzero(categories == category)

@@ -11,7 +11,7 @@ import pytest
 
 from rgan_tf.errors import BadInput, CorruptData
 from rgan_tf.retrieval.index import tuning as index_tuning
-from rgan_tf.retrieval.index.exact import ANY_CATEGORY, Candidates, ExactIndex
+from rgan_tf.retrieval.index.exact import ANY_CATEGORY, ExactIndex, SearchResult
 from rgan_tf.retrieval.index.scann_index import ScannIndex, ScannSettings
 from rgan_tf.retrieval.index.tuning import build_index, recall_of, tune_scann
 from rgan_tf.storage.seal import SEAL, sealed
@@ -44,7 +44,7 @@ def queries_of(bank, count=50, seed=1):
     return tuple(part[rows] for part in bank)
 
 
-def same_candidates(found: Candidates, expected: Candidates):
+def same_candidates(found: SearchResult, expected: SearchResult):
     np.testing.assert_array_equal(found.valid, expected.valid)
     np.testing.assert_allclose(found.distances, expected.distances, rtol=1e-4, atol=1e-5)
     differ = found.ids != expected.ids  # only where distances tie
@@ -288,12 +288,12 @@ def test_scann_that_misses_its_recall_is_refused_when_asked_for_by_name(bank, mo
 
 
 def test_recall_by_hand():
-    truth = Candidates(
+    truth = SearchResult(
         np.array([[1, 2, 3], [4, 5, -1]]),
         np.array([[True, True, True], [True, True, False]]),
         np.array([[0.1, 0.2, 0.3], [0.5, 0.6, np.inf]], np.float32),
     )
-    found = Candidates(
+    found = SearchResult(
         np.array([[1, 3, 9], [4, 8, 7]]),
         np.array([[True, True, True], [True, True, True]]),
         np.array([[0.1, 0.3, 0.9], [0.5, 0.6, 0.7]], np.float32),
@@ -301,7 +301,7 @@ def test_recall_by_hand():
     # 1 and 3 of three; 4, and 8 as near as 5, of two.
     assert recall_of(found, truth) == pytest.approx(4 / 5)
     assert recall_of(truth, truth) == 1
-    nothing = Candidates.empty(2, 3)
+    nothing = SearchResult.empty(2, 3)
     assert recall_of(nothing, nothing) == recall_of(found, nothing) == 1
     assert recall_of(nothing, truth) == 0
 

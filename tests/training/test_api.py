@@ -20,6 +20,7 @@ from training.api import train
 from training.configuration import at_most
 from training.stages import retrievegan
 from training.stages.retrievegan import RetrieveGANTask
+from training.trainer import _seeded
 
 WEIGHTS = {"weights_sha256": "1"}
 
@@ -40,6 +41,22 @@ class Noted(tf.keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         self.steps.append((type(self.model).__name__, int(self.model.step.numpy())))
         self.model.stop_training = self.steps[-1] == self._stop_at
+
+
+@pytest.mark.parametrize("seed", [None, 3])
+def test_a_training_leaves_the_generators_of_its_caller(seed):
+    """Without a stage: what it trains is drawn from its own seed."""
+    followed = []
+    for own in (0, 1):
+        tf.random.set_seed(seed)
+        drawn = _next_draws()
+        with _seeded(own):
+            inside = tf.random.uniform([4]).numpy()
+        assert _next_draws() == drawn
+        followed.append(tf.random.uniform([4]).numpy())
+        assert not np.array_equal(followed[-1], inside)
+    assert np.array_equal(*followed) == (seed is not None)
+    assert (tf.compat.v1.get_seed(None)[0] is None) == (seed is None)
 
 
 def _next_draws() -> tuple:

@@ -77,12 +77,12 @@ def test_objects_of_other_categories_are_counted_by_category(
         assert f"{name} ({count})" in line
 
 
-def test_a_rule_that_takes_repeats_is_not_judged_without_them(tiny_config):
-    retrieval = dataclasses.replace(tiny_config.retrieval, choice="nearest")
+def test_a_stand_in_that_retrieves_nothing_has_no_repeats_to_leave_out(tiny_config):
+    retrieval = dataclasses.replace(tiny_config.retrieval, choice="own")
     run = SimpleNamespace(
         config=dataclasses.replace(tiny_config, retrieval=retrieval), vocabulary=None
     )
-    with pytest.raises(BadInput, match="--without-repeats: a run with retrieval.choice=nearest"):
+    with pytest.raises(BadInput, match="--without-repeats: .*choice=own retrieves no patches"):
         evaluate_split(
             run,
             None,

@@ -51,8 +51,8 @@ def compare(
       configs: YAML files or shipped names.
       data: folder made by `rgan prepare`.
       out: folder of runs, table and picture; resumed.
-      systems: rows per config, of `SYSTEMS`, `ABLATION`, `PARTS` and the names of retrievers that a
-        module in RGAN_PLUGINS registers.
+      systems: rows per config, by the names that `rgan compare --help` lists, and the names of
+        retrievers that a module in RGAN_PLUGINS registers.
       overrides: `section.key=value` of every config.
       split: the split to judge on.
       seed: of the evaluation.

@@ -47,8 +47,9 @@ def evaluate(
       run: run folder or `released:NAME`.
       data: prepared folder; None takes that of the run.
       split: "train", "val", "test" or "all".
-      only: one of `TASKS`; None runs all.
-      systems: whose images are judged, of `SYSTEMS`; None takes all that the run has.
+      only: "images", "diversity", "layout", "retrieval" or "cooccurrence"; None runs all of them.
+      systems: whose images are judged, such as "retrievegan", "pasted_canvas", "first_stage"; None
+        takes all that the run has. Another name is refused with the list of them.
       seed: of the random retrieval and of the intervals.
       resamples: for the intervals of distances, and 50 times as many for means; 0: no intervals.
       out: folder for the results; None takes the run folder, or writes nothing for a released run.

@@ -29,6 +29,7 @@ def rule_metrics(
     *,
     seed: int,
     library: PatchLibrary | None = None,
+    repeats: bool = True,
 ) -> dict[str, float]:
     """Style agreement and co-occurrence distance of the patches given to the generator.
 
@@ -39,6 +40,7 @@ def rule_metrics(
       table: the candidates of the split.
       seed: of the random choice.
       library: by this retriever, for batches without the candidates' features.
+      repeats: whether objects of a scene may get the same patch while others are free.
 
     Returns:
       name -> value; empty if the retriever takes no patch. What is unknown is left out: styles
@@ -48,7 +50,7 @@ def rule_metrics(
     if not (retriever.takes_candidates or is_own):
         return {}
     chosen = [
-        batch["patch_rows"].numpy() if is_own else _chosen(retriever, batch, seed, library)
+        batch["patch_rows"].numpy() if is_own else _chosen(retriever, batch, seed, library, repeats)
         for batch in scenes
     ]
     ids = np.concatenate(chosen)  # [G, O]
@@ -67,10 +69,11 @@ def rule_metrics(
 
 
 def _chosen(
-    retriever: Retriever, batch: Batch, seed: int, library: PatchLibrary | None
+    retriever: Retriever, batch: Batch, seed: int, library: PatchLibrary | None, repeats: bool
 ) -> np.ndarray:
     """[B, O] bank rows, -1 = none, as chosen by `synthesise` for this seed."""
     seeds = derive_row_seeds(row_seeds(batch, seed), Purpose.GUMBEL_NOISE)  # [B, 2]
     candidates = retriever.candidates_of(batch, library)
-    choice = choose_patches(retriever, candidates, Options(seeds=seeds)).choice  # [B, O]
+    options = Options(seeds=seeds, repeats=repeats)
+    choice = choose_patches(retriever, candidates, options).choice  # [B, O]
     return chosen_rows(candidates.ids, choice).numpy()

@@ -84,8 +84,11 @@ def evaluate_split(
             raise BadInput(
                 f"--system {name}: a run with retrieval.choice={rule} has {', '.join(names)}"
             )
-    if not repeats and rule != LEARNED:
-        raise BadInput(f"--without-repeats: a run with retrieval.choice={rule} chooses by its rule")
+    if not (repeats or retriever.takes_candidates):
+        raise BadInput(
+            f"--without-repeats: a run with retrieval.choice={rule} retrieves no patches that "
+            "could repeat; leave the option out"
+        )
     if "images" in tasks and data.record_count(split) < 2:
         raise BadInput(f"--split {split}: has one image, and a distance needs two")
     first_stages = load_first_stages(run)
@@ -147,7 +150,16 @@ def evaluate_split(
             networks, scenes(), data, table, seed=seed, library=library, repeats=repeats
         )
     elif "retrieval" in tasks:
-        metrics |= rule_metrics(retriever, scenes(), data, split, table, seed=seed, library=library)
+        metrics |= rule_metrics(
+            retriever,
+            scenes(),
+            data,
+            split,
+            table,
+            seed=seed,
+            library=library,
+            repeats=repeats,
+        )
     if "cooccurrence" in tasks:
         auc = same_image_auc(first_stages.cooccurrence, data.truth(split))
         metrics["cooccurrence/same_image_auc"] = auc

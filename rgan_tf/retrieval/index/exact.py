@@ -22,8 +22,8 @@ PADDING_CATEGORY = 0  # of padded objects; finds nothing and is never found
 ANY_CATEGORY = -1  # of a query that accepts all categories
 
 
-class Candidates(NamedTuple):
-    """Always k columns; if fewer were found, the last ones are not valid.
+class SearchResult(NamedTuple):
+    """What an index finds: always k columns; if fewer were found, the last ones are not valid.
 
     Attributes:
       ids: [Q, k] int32 rows of the bank, best first; -1 where not valid.
@@ -36,7 +36,7 @@ class Candidates(NamedTuple):
     distances: np.ndarray
 
     @classmethod
-    def empty(cls, queries: int, k: int) -> Candidates:
+    def empty(cls, queries: int, k: int) -> SearchResult:
         """Arrays without results, to be filled."""
         return cls(
             np.full([queries, k], -1, np.int32),
@@ -55,7 +55,7 @@ class CandidateIndex(abc.ABC):
     @abc.abstractmethod
     def search(
         self, queries: np.ndarray, categories: np.ndarray, excluded_images: np.ndarray, k: int
-    ) -> Candidates:
+    ) -> SearchResult:
         """Finds candidates.
 
         Args:
@@ -65,7 +65,7 @@ class CandidateIndex(abc.ABC):
           k: number of columns, at least 1; may exceed the size of the bank.
 
         Returns:
-          `Candidates`.
+          `SearchResult`.
 
         Raises:
           BadInput: if the arrays do not fit the bank or each other, or hold NaN or infinity.
@@ -128,10 +128,10 @@ class ExactIndex(CandidateIndex):
 
     def search(
         self, queries: np.ndarray, categories: np.ndarray, excluded_images: np.ndarray, k: int
-    ) -> Candidates:
+    ) -> SearchResult:
         """See `CandidateIndex.search`."""
         queries, categories, excluded = self.check_queries(queries, categories, excluded_images, k)
-        found = Candidates.empty(len(queries), k)
+        found = SearchResult.empty(len(queries), k)
         asking = np.flatnonzero(categories != PADDING_CATEGORY)
         is_at_once = self._is_at_once(categories[asking])
         together = asking if is_at_once else asking[categories[asking] == ANY_CATEGORY]
@@ -276,7 +276,7 @@ def exact_search(
     bank_categories: tf.Tensor,
     bank_image_ids: tf.Tensor,
     k: int,
-) -> Candidates:
+) -> SearchResult:
     """The search of `ExactIndex` as TensorFlow operations, also for exported graphs.
 
     Ranks by |f|² - 2f·q, one matrix product, and decides close calls by exact distances. The sizes
@@ -292,7 +292,7 @@ def exact_search(
       k: number of columns.
 
     Returns:
-      `Candidates` of tensors.
+      `SearchResult` of tensors.
     """
     # Centred, so that a mean shared by all features does not cost precision.
     centre = tf.reduce_mean(bank_features, axis=0)  # [D]
@@ -317,7 +317,7 @@ def exact_search(
         return tuple(tf.where(has_own, *pair) for pair in zip(own, others, strict=True))
 
     is_without = tf.reduce_any(~has_own[:, 0] & (categories != PADDING_CATEGORY))
-    return Candidates(*tf.cond(is_without, with_others, lambda: own))
+    return SearchResult(*tf.cond(is_without, with_others, lambda: own))
 
 
 def _scores(queries, centre, centred, squares):

@@ -13,7 +13,7 @@ import tensorflow as tf
 from rgan_tf.errors import BadInput
 from rgan_tf.retrieval.bank_variables import BankArrays, ServedBank
 from rgan_tf.retrieval.distance import l2_distance
-from rgan_tf.retrieval.index.exact import PADDING_CATEGORY, Candidates, exact_search
+from rgan_tf.retrieval.index.exact import PADDING_CATEGORY, SearchResult, exact_search
 
 EXACT, SCANN = "exact", "scann"  # kinds of index
 _RECALL = 0.99  # required of ScaNN
@@ -48,7 +48,7 @@ class ServedSearch(tf.Module):
 
     def search(
         self, queries: tf.Tensor, categories: tf.Tensor, licences_refused: tf.Tensor
-    ) -> Candidates:
+    ) -> SearchResult:
         """Finds candidates, row by row.
 
         One row at a time: memory does not grow with the batch, and neither does the rounding of the
@@ -61,7 +61,7 @@ class ServedSearch(tf.Module):
           licences_refused: [B, L] bool; patches under such a licence are never found.
 
         Returns:
-          `Candidates` of tensors [B, O, K].
+          `SearchResult` of tensors [B, O, K].
         """
         row_search = self.row_search()
         shape = [self.objects, self.candidates]
@@ -74,10 +74,10 @@ class ServedSearch(tf.Module):
             (queries, categories, licences_refused),
             fn_output_signature=(tf.int32, tf.bool, tf.float32),
         )
-        return Candidates(*found)
+        return SearchResult(*found)
 
-    def row_search(self) -> Callable[[tf.Tensor, tf.Tensor, tf.Tensor], Candidates]:
-        """The search of one row, [O, W], [O], [L] -> `Candidates` [O, K]; call it while tracing."""
+    def row_search(self) -> Callable[[tf.Tensor, tf.Tensor, tf.Tensor], SearchResult]:
+        """The search of one row, [O, W], [O], [L] -> [O, K]; call it while tracing."""
         raise NotImplementedError
 
     def describe(self) -> dict[str, Any]:
@@ -96,7 +96,7 @@ class ExactServedSearch(ServedSearch):
         """See `ServedSearch`."""
         return {"index": EXACT}
 
-    def _search_row(self, queries, categories, licences_refused) -> Candidates:
+    def _search_row(self, queries, categories, licences_refused) -> SearchResult:
         bank = self.bank
 
         def without_refused():
@@ -158,7 +158,7 @@ class ScannServedSearch(ServedSearch):
         searcher = self.state.searcher()
         exact_row = self.exact.row_search()
 
-        def search_row(queries, categories, licences_refused) -> Candidates:
+        def search_row(queries, categories, licences_refused) -> SearchResult:
             found = self._nearest(searcher, queries, categories, licences_refused)
             is_short = ~found.valid[:, -1] & (categories != PADDING_CATEGORY)  # [O]
 
@@ -169,12 +169,12 @@ class ScannServedSearch(ServedSearch):
                     for exact_column, column in zip(exact, found, strict=True)
                 )
 
-            return Candidates(*tf.cond(tf.reduce_any(is_short), with_exact, lambda: tuple(found)))
+            return SearchResult(*tf.cond(tf.reduce_any(is_short), with_exact, lambda: tuple(found)))
 
         return search_row
 
-    def _nearest(self, searcher, queries, categories, licences_refused) -> Candidates:
-        """The nearest of ScaNN's results by exact distances: `Candidates` [O, K]."""
+    def _nearest(self, searcher, queries, categories, licences_refused) -> SearchResult:
+        """The nearest of ScaNN's results by exact distances: `SearchResult` [O, K]."""
         bank, k = self.bank, self.candidates
         wanted = _NEIGHBOURS_PER_CANDIDATE * k  # M
         total = self.rows.shape[0]
@@ -200,7 +200,7 @@ class ScannServedSearch(ServedSearch):
         ids, valid, distances = (
             tf.gather(part, best, batch_dims=1) for part in (ids, valid, distances)
         )
-        return Candidates(tf.where(valid, ids, -1), valid, distances)
+        return SearchResult(tf.where(valid, ids, -1), valid, distances)
 
 
 def build_served_search(

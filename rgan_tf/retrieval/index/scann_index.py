@@ -22,8 +22,8 @@ from rgan_tf.retrieval.index.exact import (
     PADDING_CATEGORY,
     SEARCH_DEVICE,
     CandidateIndex,
-    Candidates,
     ExactIndex,
+    SearchResult,
     checked_integers,
     checked_matrix,
 )
@@ -118,12 +118,12 @@ class ScannIndex(CandidateIndex):
 
     def search(
         self, queries: np.ndarray, categories: np.ndarray, excluded_images: np.ndarray, k: int
-    ) -> Candidates:
+    ) -> SearchResult:
         """See `CandidateIndex.search`; may rank equal distances differently from `ExactIndex`."""
         queries, categories, excluded = self.exact.check_queries(
             queries, categories, excluded_images, k
         )
-        found = Candidates.empty(len(queries), k)
+        found = SearchResult.empty(len(queries), k)
         queried = np.flatnonzero(categories != PADDING_CATEGORY)
         for start in range(0, len(queried), _QUERIES_AT_ONCE):
             part = queried[start : start + _QUERIES_AT_ONCE]

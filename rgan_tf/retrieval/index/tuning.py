@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from rgan_tf.errors import BadInput
-from rgan_tf.retrieval.index.exact import PADDING_CATEGORY, CandidateIndex, Candidates, ExactIndex
+from rgan_tf.retrieval.index.exact import PADDING_CATEGORY, CandidateIndex, ExactIndex, SearchResult
 from rgan_tf.retrieval.index.scann_index import ScannIndex, ScannSettings, default_leaves
 
 BATCH = 64  # queries per timed search
@@ -189,7 +189,7 @@ def takes_scann(
     return uses_scann
 
 
-def recall_of(found: Candidates, truth: Candidates) -> float:
+def recall_of(found: SearchResult, truth: SearchResult) -> float:
     """Share of the true candidates that were found; one as near as the last true one counts.
 
     1 if there are none.

@@ -10,7 +10,10 @@ import tensorflow as tf
 
 from rgan_tf.retrieval.candidates import CandidateTable
 from rgan_tf.retrieval.embedding import PatchEmbedding
+from rgan_tf.retrieval.retriever import Retriever
+from rgan_tf.retrieval.selection import best_in_turn
 from training.evaluation.retrieval import SELECTIONS, repeated_share, retrieval_metrics
+from training.evaluation.rule_retrieval import rule_metrics
 
 STYLES, SIZE = 2, 8
 APART = np.array([[0, 0.25 * i, 1, 0.25 * i + 0.25] for i in range(4)], np.float32)
@@ -213,3 +216,26 @@ def test_without_repeats_every_selection_but_the_random_one_keeps_objects_apart(
         assert apart[f"retrieval/{name}/style_agreement"] == pytest.approx(1 / 3)
     random = "retrieval/random/repeated_patches"
     assert free[random] == apart[random] > 1 / 3
+
+
+class LastCandidate(Retriever):
+    """A retriever of one's own."""
+
+    name = "last"
+
+    def choose(self, candidates, options):
+        slots = tf.cast(tf.range(tf.shape(candidates.valid)[2]), tf.float32)  # [K]
+        return best_in_turn(slots + tf.zeros(tf.shape(candidates.valid)), candidates, options)
+
+
+def test_a_retriever_of_ones_own_keeps_objects_apart_too():
+    batch, data, table = world()
+    batch = batch | {"candidate_ids": tf.repeat(batch["candidate_ids"][:, :1], 3, axis=1)}
+    repeated = [
+        rule_metrics(LastCandidate(), [batch], data, "val", table, seed=0, repeats=repeats)[
+            "retrieval/last/repeated_patches"
+        ]
+        for repeats in (True, False)
+    ]
+    # Of two candidates the three objects take one; kept apart, both before one comes again.
+    assert repeated == pytest.approx([2 / 3, 1 / 3])
