@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -49,17 +50,17 @@ def check_system(config: Config) -> None:
 
 
 def training_batches(
-    config: Config, data: PreparedData, table: CandidateSource, *, start_step: int = 0
+    config: Config, data: PreparedData, table: CandidateSource, **more: Any
 ) -> tf.data.Dataset:
-    """The batches that training would read from a step on."""
+    """The batches that training would read; `more` as for `scene_dataset`."""
     return scene_dataset(
         data,
         "train",
         config,
         batch_size=config.training.batch_size,
         seed=config.training.seed,
-        start_step=start_step,
         candidates=table,
+        **more,
     )
 
 

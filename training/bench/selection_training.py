@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from rgan_tf.bank.patch_reader import PatchReader
-from rgan_tf.data.pipeline import scene_dataset
+from rgan_tf.data.pipeline import scene_dataset, scenes_once
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.losses.retrieval import draw_anchors, selection_loss
 from rgan_tf.model.networks import build_retrieval_networks
@@ -42,7 +42,9 @@ def compare_variants(args: argparse.Namespace, run: Run, data: PreparedData) -> 
         trained = _train(args, config, networks.embedding, data, tables["train"], forced)
         figures = retrieval_metrics(
             networks,
-            _scenes(data, args.split, config, tables[args.split], args.scenes),
+            scenes_once(
+                data, args.split, config, batch_size=args.scenes, candidates=tables[args.split]
+            ),
             data,
             tables[args.split],
             seed=args.seed,
@@ -70,19 +72,6 @@ def compare_variants(args: argparse.Namespace, run: Run, data: PreparedData) -> 
 def _library(networks, data, table, config):
     reader = PatchReader(data.bank, table.cooccurrence, crop_size=config.data.crop_size)
     return PatchLibrary(LearnedRetriever(config, networks.embedding), reader)
-
-
-def _scenes(data, split, config, table, batch_size):
-    return scene_dataset(
-        data,
-        split,
-        config,
-        batch_size=batch_size,
-        seed=0,
-        repeat=False,
-        augment=False,
-        candidates=table,
-    )
 
 
 def _train(args, config, embedding, data, table, teacher_forcing: bool) -> dict[str, float]:

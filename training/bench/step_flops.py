@@ -8,7 +8,6 @@ import tensorflow as tf
 
 from rgan_tf.backbones import load_backbone
 from rgan_tf.config import Config
-from rgan_tf.data.pipeline import scene_dataset
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.losses.perceptual import PerceptualDistance
 from rgan_tf.model.adversarial_model import AdversarialModel
@@ -16,7 +15,7 @@ from rgan_tf.model.flops import count_flops
 from rgan_tf.registered_names import RIVALS
 from rgan_tf.rivals.pastegan.selector import TRAINING_CANDIDATES
 from rgan_tf.rivals.registry import rival_model
-from training.bench.joint_step import build_joint_step, random_table
+from training.bench.joint_step import build_joint_step, random_table, training_batches
 
 Batch = dict[str, tf.Tensor]
 
@@ -29,14 +28,7 @@ def training_gflop(config: Config, data: PreparedData, *, weights_dir: str | Non
         # A rival that draws from patches takes a few; a batch of many would not hold their pixels.
         retrieval = dataclasses.replace(config.retrieval, candidates=TRAINING_CANDIDATES)
         config = dataclasses.replace(config, retrieval=retrieval)
-        batches = scene_dataset(
-            data,
-            "train",
-            config,
-            batch_size=config.training.batch_size,
-            seed=config.training.seed,
-            candidates=random_table(config, data),
-        )
+        batches = training_batches(config, data, random_table(config, data))
     else:
         model, batches, _ = build_joint_step(
             config, data, random_table(config, data), weights_dir=weights_dir

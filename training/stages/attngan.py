@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from rgan_tf.data.pipeline import Share, batch_image_ids, scene_dataset
+from rgan_tf.data.pipeline import Share, batch_image_ids, scene_dataset, scenes_once
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.errors import BadInput
 from rgan_tf.rivals.attngan.damsm import DamsmModel, build_damsm
@@ -72,15 +72,7 @@ class DamsmTask(Task):
     def _hits(self, split: str) -> tuple[np.ndarray, np.ndarray]:
         """`r_precision` of a split [N], and the scenes' numbers of triples [N]."""
         encoders, texts = self.model.encoders, self.model.texts
-        batches = scene_dataset(
-            self.data,
-            split,
-            self.config,
-            batch_size=self.rows,
-            seed=0,
-            repeat=False,
-            augment=False,
-        )
+        batches = scenes_once(self.data, split, self.config, batch_size=self.rows)
 
         @tf.function(reduce_retracing=True, autograph=False)
         def encode(batch: dict[str, tf.Tensor]) -> tuple[tf.Tensor, ...]:

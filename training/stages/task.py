@@ -113,8 +113,6 @@ class SceneTask(Task):
             batch_size=self.rows,
             seed=seed,
             start_step=step,
-            repeat=True,
-            drop_remainder=True,
             candidates=self.candidates(step),
             share=share,
         )

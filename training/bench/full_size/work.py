@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from rgan_tf.data.pipeline import scene_dataset
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.progress import progress_bar
 from rgan_tf.retrieval.index.bank_search import BankSearch
@@ -20,6 +19,7 @@ from rgan_tf.runs import open_run
 from training.bench.full_size.coco import write_coco
 from training.bench.full_size.genome import write_genome
 from training.bench.full_size.patches import write_patches
+from training.bench.joint_step import training_batches
 from training.first_stages import load_first_stages
 
 _WRITERS = {"coco": write_coco, "vg": write_genome}
@@ -69,16 +69,7 @@ def epoch(run: str, folder: str) -> dict[str, Any]:
     table = load_first_stages(opened).candidates(config, data, {"train"}, progress=_note)["train"]
     found = time.perf_counter() - begun
     begun = time.perf_counter()
-    batches = scene_dataset(
-        data,
-        "train",
-        config,
-        batch_size=config.training.batch_size,
-        seed=config.training.seed,
-        repeat=False,
-        shuffle=True,
-        candidates=table,
-    )
+    batches = training_batches(config, data, table, repeat=False, shuffle=True)
     opening = time.perf_counter() - begun
     scenes = 0
     begun = time.perf_counter()
