@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from training.bench.full_size.list_writer import ListWriter
-from training.bench.full_size.numbers import GENOME, SplitSize, counts_with_sum, names
+from training.bench.full_size.numbers import GENOME, kept_objects, names
 from training.bench.full_size.pictures import Pictures
 
 CATEGORIES, PREDICATES = 178, 45  # that the published filter keeps
@@ -55,7 +55,7 @@ def write_genome(root: Path, scale: float, seed: int) -> dict[str, int]:
         for split, full in GENOME.items():
             size = full.times(scale)
             splits[split] = list(range(image_id + 1, image_id + 1 + size.images))
-            for kept in _kept_objects(rng, size).tolist():
+            for kept in kept_objects(rng, size, *_KEPT).tolist():
                 image_id += 1
                 place = f"{'VG_100K' if image_id % 2 else 'VG_100K_2'}/{image_id}.jpg"
                 pictures.link(root / "images" / place)
@@ -81,13 +81,6 @@ def _list_file(path: Path) -> Iterator[ListWriter]:
         members = ListWriter(file)
         yield members
         members.close()
-
-
-def _kept_objects(rng: np.random.Generator, size: SplitSize) -> np.ndarray:
-    """[images] int64: how many objects of each image the filter keeps."""
-    scenes = counts_with_sum(rng, size.scenes, size.patches, *_KEPT)
-    others = rng.integers(0, _KEPT[0], size.images - size.scenes)
-    return rng.permutation(np.concatenate([scenes, others]))
 
 
 @dataclasses.dataclass(frozen=True)
