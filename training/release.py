@@ -14,6 +14,7 @@ from pathlib import Path
 
 from rgan_tf import released
 from rgan_tf.errors import BadInput, RganError
+from rgan_tf.progress import note
 from rgan_tf.runs import STAGES, open_run
 from rgan_tf.storage.files import atomic_folder, read_json, write_json_atomic
 
@@ -69,6 +70,6 @@ if __name__ == "__main__":
     if len(sys.argv) != 3:
         sys.exit("usage: python -m training.release RUN NAME")
     try:
-        print(release(sys.argv[1], sys.argv[2]), file=sys.stderr)
+        note(release(sys.argv[1], sys.argv[2]))
     except RganError as error:
         sys.exit(f"release: {error}")

@@ -40,9 +40,9 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
       BadInput: if an option is out of range, or the data has no val split.
     """
     import dataclasses
-    import sys
 
     from rgan_tf.data.prepared import PreparedData
+    from rgan_tf.progress import note
     from training.bench.box_training import measure
     from training.configuration import named_config
 
@@ -61,5 +61,5 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
             changed, data, steps=args.steps, rows=args.batch_size, keep=args.keep, seed=args.seed
         )
         iou = result[name]["box_iou"]
-        print(f"{name}: mean overlap {iou:.3f}", file=sys.stderr, flush=True)
+        note(f"{name}: mean overlap {iou:.3f}")
     return result

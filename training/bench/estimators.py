@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from rgan_tf.losses.perceptual import PerceptualDistance
 from rgan_tf.losses.retrieval import draw_anchors
 from rgan_tf.model.networks import RetrievalNetworks, build_retrieval_networks
 from rgan_tf.model.retrieval_losses import retrieval_losses
+from rgan_tf.progress import note
 from rgan_tf.retrieval.gumbel import EXPECTED, PAPER, WITHIN_GROUP
 from rgan_tf.retrieval.learned import LearnedRetriever
 from rgan_tf.runs import load_weights, open_run
@@ -88,7 +88,7 @@ def compare_estimators(
         figures = probe.figures(scenes, draws)
         for objective, values in figures.items():
             result["estimators"][objective][f"{gradient}, temperature {temperature:g}"] = values
-        print(f"{gradient}, temperature {temperature:g}: done", file=sys.stderr, flush=True)
+        note(f"{gradient}, temperature {temperature:g}: done")
     return result
 
 

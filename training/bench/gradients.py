@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from rgan_tf.errors import BadInput
 from rgan_tf.losses.perceptual import PerceptualDistance
 from rgan_tf.losses.total import weighted_sum
 from rgan_tf.model.retrievegan import RetrieveGANModel
+from rgan_tf.progress import note
 from rgan_tf.retrieval.cache import EmbeddingCache
 from rgan_tf.retrieval.cached import CachedRetriever
 from rgan_tf.retrieval.prefilter import embed_rows
@@ -162,7 +162,7 @@ def _cosines(model, config, scenes, cache, reader, temperature, loaded, first_st
         )
         model.retriever = CachedRetriever(truncated, model.networks.embedding, cache, reader)
         cut = _gradients(model, scenes, first_step)
-        print(f"temperature {temperature:g}, m = {number}: done", file=sys.stderr, flush=True)
+        note(f"temperature {temperature:g}, m = {number}: done")
         each[number] = _by_part(cosine(full, cut).mean(axis=0))
         of_mean[number] = _by_part(cosine(full.mean(axis=0), cut.mean(axis=0)))
     model.retriever, model.config = exact, config

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import sys
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from rgan_tf.data.prepared import PreparedData
 from rgan_tf.losses.retrieval import draw_anchors, selection_loss
 from rgan_tf.model.networks import build_retrieval_networks
 from rgan_tf.model.retrieval_losses import sharing_objects
+from rgan_tf.progress import note
 from rgan_tf.retrieval.learned import LearnedRetriever
 from rgan_tf.retrieval.patch_library import PatchLibrary
 from rgan_tf.runs import Run
@@ -57,7 +57,7 @@ def compare_variants(args: argparse.Namespace, run: Run, data: PreparedData) -> 
         }
         others = {key: round(value, 4) for key, value in figures.items() if "/learned/" not in key}
         results[name] = {**trained, **learned}
-        print(f"{name}: {results[name]}", file=sys.stderr, flush=True)
+        note(f"{name}: {results[name]}")
     return {
         "run": args.run,
         "split": args.split,

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from rgan_tf.data.prepared import PreparedData
-from rgan_tf.progress import progress_bar
+from rgan_tf.progress import note, progress_bar
 from rgan_tf.retrieval.index.bank_search import BankSearch
 from rgan_tf.retrieval.index.exact import ExactIndex
 from rgan_tf.runs import open_run
@@ -41,7 +41,7 @@ def search(run: str, folder: str) -> dict[str, Any]:
     stages = load_first_stages(opened)
     bank = data.bank
     begun = time.perf_counter()
-    graphs = BankSearch(bank, stages.sg2im, stages.encoder, opened.config, progress=_note)
+    graphs = BankSearch(bank, stages.sg2im, stages.encoder, opened.config, progress=note)
     features = graphs.features
     embedded = time.perf_counter() - begun
     index = ExactIndex(features, bank.category_ids, bank.image_ids)
@@ -66,7 +66,7 @@ def epoch(run: str, folder: str) -> dict[str, Any]:
     opened, data = open_run(run), PreparedData.open(folder)
     config = opened.config
     begun = time.perf_counter()
-    table = load_first_stages(opened).candidates(config, data, {"train"}, progress=_note)["train"]
+    table = load_first_stages(opened).candidates(config, data, {"train"}, progress=note)["train"]
     found = time.perf_counter() - begun
     begun = time.perf_counter()
     batches = training_batches(config, data, table, repeat=False, shuffle=True)
@@ -86,10 +86,6 @@ def epoch(run: str, folder: str) -> dict[str, Any]:
         "epoch_seconds": round(seconds, 1),
         "scenes_per_second": round(scenes / seconds, 1),
     }
-
-
-def _note(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
 
 
 TASKS: dict[str, Callable[..., dict[str, Any]]] = {"make": make, "search": search, "epoch": epoch}

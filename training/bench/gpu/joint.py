@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -14,6 +13,7 @@ import tensorflow as tf
 from rgan_tf.config import Config
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.model.retrievegan import RetrieveGANModel
+from rgan_tf.progress import note
 from training.bench.gpu.hlo import Program, program_of, with_full_products
 from training.bench.gpu.package import Package
 from training.bench.joint_step import Batch, build_joint_step, random_table, training_batches
@@ -50,7 +50,7 @@ def add_joint_steps(
         training = dataclasses.replace(config.training, batch_size=size)
         sized = dataclasses.replace(config, training=training)
         these = list(training_batches(sized, data, table).take(batches))
-        _say(f"batch {size}: tracing")
+        note(f"batch {size}: tracing")
         program, figures = _program(model, variables, these[0])
         facts: dict[str, Any] = {
             "batch_size": size,
@@ -59,7 +59,7 @@ def add_joint_steps(
             "batches": [[package.keep(batch[name]) for name in sorted(batch)] for batch in these],
         }
         if size == min(sizes):
-            _say(f"batch {size}: TensorFlow's own step")
+            note(f"batch {size}: TensorFlow's own step")
             exact = with_full_products(program.hlo)
             expected = _reference(model, variables, state, these[0], program)
             facts["expected"] = expected
@@ -141,7 +141,3 @@ def _reference(
         "changes": changes,
         "variables": [variable.name for variable in variables],
     }
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
