@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from rgan_tf.backbones import load_backbone
-from rgan_tf.config import Config
+from rgan_tf.config import Config, changed
 from rgan_tf.errors import BadInput
 from rgan_tf.losses.perceptual import PerceptualDistance
 from rgan_tf.losses.retrieval import draw_anchors
@@ -64,10 +64,8 @@ def compare_estimators(
     run = open_run(run_name)
     data = open_data_of(run, run_name, data_folder)
     config = run.config
-    settings = dataclasses.replace(
-        config.retrieval, exact_candidates=config.retrieval.candidates, straight_through=True
-    )
-    config = dataclasses.replace(config, retrieval=settings)
+    exact = {"exact_candidates": config.retrieval.candidates, "straight_through": True}
+    config = changed(config, retrieval=exact)
     networks = build_retrieval_networks(config, run.vocabulary, run.feature_size)
     load_weights(run, "retrievegan", networks)
     if untrained:
@@ -106,12 +104,10 @@ class _Probe:
         self._config, self._networks, self._perceptual = config, networks, perceptual
         self._temperature = temperature
         self._variables = [v for v in networks.embedding.trainable_variables if v.shape.rank > 0]
-        settings = dataclasses.replace(config.retrieval, gradient=gradient)
-        self._retriever = LearnedRetriever(
-            dataclasses.replace(config, retrieval=settings), networks.embedding
-        )
+        estimated = changed(config, retrieval={"gradient": gradient})
+        self._retriever = LearnedRetriever(estimated, networks.embedding)
         self._forms = [
-            dataclasses.replace(settings, cooccurrence_loss=form)
+            dataclasses.replace(estimated.retrieval, cooccurrence_loss=form)
             for form in ("sampled", "expected")
         ]
 

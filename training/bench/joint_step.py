@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -9,11 +10,12 @@ import numpy as np
 import tensorflow as tf
 
 from rgan_tf.backbones import load_backbone
-from rgan_tf.config import Config
+from rgan_tf.config import Config, changed
 from rgan_tf.data.pipeline import scene_dataset
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.errors import BadInput
 from rgan_tf.losses.perceptual import PerceptualDistance
+from rgan_tf.model.adversarial_model import AdversarialModel
 from rgan_tf.model.retrievegan import RetrieveGANModel
 from rgan_tf.retrieval.candidates import CandidateSource, CandidateTable
 from training.stages.retrievegan import build_retrievegan, patch_reader
@@ -47,6 +49,17 @@ def check_system(config: Config) -> None:
             f"training.system={config.training.system}: only RetrieveGAN's step is measured; leave "
             "this setting out"
         )
+
+
+@contextlib.contextmanager
+def padded(model: AdversarialModel) -> Iterator[None]:
+    """Within it the sizes of a step do not depend on its batch, as XLA needs them."""
+    config = model.config
+    model.config = changed(config, training={"jit_compile": True})
+    try:
+        yield
+    finally:
+        model.config = config
 
 
 def training_batches(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from rgan_tf.bank.patch_reader import PatchReader
+from rgan_tf.config import changed
 from rgan_tf.data.pipeline import scene_dataset, scenes_once
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.losses.retrieval import draw_anchors, selection_loss
@@ -33,8 +33,7 @@ def compare_variants(args: argparse.Namespace, run: Run, data: PreparedData) -> 
     for name in args.variants:
         # Batches without pixels and features of the candidates: the bank is in memory.
         changes = {**VARIANTS[name], "exact_candidates": 1}
-        retrieval = dataclasses.replace(run.config.retrieval, **changes)
-        config = dataclasses.replace(run.config, retrieval=retrieval)
+        config = changed(run.config, retrieval=changes)
         tf.keras.utils.set_random_seed(args.seed)  # for the initial weights, as in training
         networks = build_retrieval_networks(config, run.vocabulary, run.feature_size)
         networks.embedding.set_statistics(data.bank.features)

@@ -43,7 +43,7 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
 
     from rgan_tf.data.prepared import PreparedData
     from rgan_tf.errors import BadInput
-    from rgan_tf.model.flops import count_flops
+    from rgan_tf.model.flops import count_flops, count_weights
     from rgan_tf.model.networks import build_cooccurrence_embedding, build_sg2im_networks
     from rgan_tf.progress import note
     from rgan_tf.retrieval.prefilter import prefilter
@@ -126,13 +126,8 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
         "share_of_ceiling": round(gflop / seconds / ceilings["convolution"], 3),
         "generator_gflop_per_image": round(flops / 1e9, 3),
         "parameters": {
-            "generator_side": _size(networks),
-            "discriminators": _size(model.discriminators),
+            "generator_side": count_weights(networks),
+            "discriminators": count_weights(model.discriminators),
         },
         "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
     }
-
-
-def _size(networks) -> int:
-    """Number of weights; Keras only counts models that were called as a whole."""
-    return sum(int(variable.shape.num_elements()) for variable in networks.variables)

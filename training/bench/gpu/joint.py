@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from rgan_tf.config import Config
+from rgan_tf.config import Config, changed
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.model.retrievegan import RetrieveGANModel
 from rgan_tf.progress import note
 from training.bench.gpu.hlo import Program, program_of, with_full_products
 from training.bench.gpu.package import Package
-from training.bench.joint_step import Batch, build_joint_step, random_table, training_batches
+from training.bench.joint_step import (
+    Batch,
+    build_joint_step,
+    padded,
+    random_table,
+    training_batches,
+)
 
 
 def add_joint_steps(
@@ -47,8 +51,7 @@ def add_joint_steps(
     variables = _state(model)
     state = [variable.numpy() for variable in variables]
     for size in sorted(sizes):
-        training = dataclasses.replace(config.training, batch_size=size)
-        sized = dataclasses.replace(config, training=training)
+        sized = changed(config, training={"batch_size": size})
         these = list(training_batches(sized, data, table).take(batches))
         note(f"batch {size}: tracing")
         program, figures = _program(model, variables, these[0])
@@ -92,21 +95,9 @@ def _program(
         return [told[name] for name in figures] + [each.read_value() for each in variables]
 
     arguments = [tf.TensorSpec(variable.shape, variable.dtype) for variable in variables]
-    with _padded(model):
+    with padded(model):
         program = program_of(step, [*arguments, *(batch[name] for name in names)])
     return program, figures
-
-
-@contextlib.contextmanager
-def _padded(model: RetrieveGANModel) -> Iterator[None]:
-    """Sizes that do not depend on the batch, as XLA needs them."""
-    config = model.config
-    training = dataclasses.replace(config.training, jit_compile=True)
-    try:
-        model.config = dataclasses.replace(config, training=training)
-        yield
-    finally:
-        model.config = config
 
 
 def _reference(
