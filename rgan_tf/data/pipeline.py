@@ -212,12 +212,7 @@ class _Batches:
         share: Share = WHOLE,
     ):
         self._share = share
-        self.scenes: SceneStore = data.scenes(
-            split,
-            image_size=config.data.image_size,
-            max_objects=config.data.max_objects,
-            max_triples=config.data.max_triples,
-        )
+        self.scenes: SceneStore = data.scenes(split, config.data)
         self._batch_size = batch_size
         self._seed = seed
         self._wrap = wrap

@@ -99,7 +99,7 @@ def evaluate_rival_split(
     if backbone is not None:
         metrics |= image_task(
             data,
-            {"image_size": config.data.image_size, "max_objects": config.data.max_objects},
+            config.data,
             systems,
             scenes,
             backbone=backbone,

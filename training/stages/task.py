@@ -123,6 +123,11 @@ class SceneTask(Task):
         )
 
 
+def repeated(batches: tf.data.Dataset, share: Share) -> tf.data.Dataset:
+    """Every batch once for each of the share's replicas."""
+    return batches.flat_map(lambda batch: tf.data.Dataset.from_tensors(batch).repeat(share.count))
+
+
 def sample_features(bank: PatchBank) -> np.ndarray:
     """Backbone features of evenly spaced rows of a bank, enough for mean and deviation."""
     return np.asarray(bank.features[:: max(1, len(bank) // _STATISTICS_ROWS)])

@@ -18,7 +18,6 @@ from training.bench.full_size.pictures import Pictures
 CATEGORIES, PREDICATES = 178, 45  # that the published filter keeps
 _RARE_NAMES = 75_000
 _OBJECTS, _RELATIONSHIPS = 35.2, 21.4  # per image: 3.8 and 2.3 million in all
-_ATTRIBUTES = 1.3  # per object in attributes.json
 _KEPT = (3, 30)  # kept objects of a scene
 _WIDTH, _HEIGHT = 800, 600
 _LARGE, _SMALL = (32, 300), (4, 31)  # px of an object's sides; the filter keeps from 32 on
