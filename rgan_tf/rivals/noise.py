@@ -7,24 +7,7 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from rgan_tf.retrieval.noise import stateless_uniform
-
-
-def row_uniforms(seeds: tf.Tensor, shape: Sequence[int]) -> tf.Tensor:
-    """Uniform [0, 1) numbers.
-
-    Args:
-      seeds: [B, 2] int32, one per row; the same seed gives the same numbers in any batch.
-      shape: of one row's numbers. A longer first axis keeps the numbers of the shorter one.
-
-    Returns:
-      [B, *shape] float32.
-    """
-    return tf.map_fn(
-        lambda seed: stateless_uniform(shape, seed),
-        tf.cast(seeds, tf.int32),
-        fn_output_signature=tf.TensorSpec(list(shape), tf.float32),
-    )
+from rgan_tf.retrieval.noise import row_uniforms
 
 
 def row_order(is_there: tf.Tensor, seeds: tf.Tensor) -> tf.Tensor:

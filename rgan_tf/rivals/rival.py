@@ -98,10 +98,6 @@ class RivalModel(AdversarialModel):
     ):
         game = game or self.game
         super().__init__(config, networks, average, discriminators, **game._asdict(), **kwargs)
-        self.declare_metrics(
-            [f"loss/generator/{name}" for name in game.generator_weights]
-            + [f"loss/discriminator/{name}" for name in game.discriminator_weights]
-        )
 
     def synthesise(self, graph: Graph, boxes: tf.Tensor | None, seeds: tf.Tensor) -> Drawing:
         """Draws with the moving average; see `RivalNetworks.synthesise`."""
