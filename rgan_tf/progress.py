@@ -35,7 +35,8 @@ def progress_bar(
 
 def note(line: str) -> None:
     """Writes a line of progress at once."""
-    print(line, file=sys.stderr, flush=True)
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
 
 
 class _Lines:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 from rgan_tf.backbones import Backbone
 from rgan_tf.config import DataConfig
 from rgan_tf.data.prepared import PreparedData
+from rgan_tf.progress import note
 from training.evaluation.crops import fit_crop_judge, training_crops
 from training.evaluation.images import Keep, image_metrics, real_features
 from training.evaluation.protocol import Protocol
@@ -84,10 +84,9 @@ def image_task(
         keep=keep,
     )
     if metrics["frechet_is_biased"]:
-        print(
+        note(
             f"eval: the Fréchet distances of {split} are biased upwards: {metrics['images']} "
             f"images are not more than the {metrics['feature_size']} features; read the kernel "
-            "distance (kd, kid) beside them",
-            file=sys.stderr,
+            "distance (kd, kid) beside them"
         )
     return metrics
