@@ -22,13 +22,12 @@ MAX_MEGABYTES = 20
 CARD = "CARD.md"  # of a release: what it was trained on, and whose terms hold
 
 
-def release(run_folder: str, name: str, target: Path | None = None) -> Path:
+def release(run_folder: str, name: str) -> Path:
     """Copies what inference needs.
 
     Args:
       run_folder: a run with all stages.
       name: of the release.
-      target: folder of the releases; the package's own by default.
 
     Returns:
       The new folder.
@@ -48,7 +47,7 @@ def release(run_folder: str, name: str, target: Path | None = None) -> Path:
         raise BadInput(
             f"run {run_folder}: {megabytes:.1f} MB of weights, a release holds {MAX_MEGABYTES} MB"
         )
-    out = (target or released.FOLDER) / name
+    out = released.FOLDER / name
     new = out.with_name(f"{name}.new")
     with atomic_folder(new) as folder:
         shutil.copy(run.folder / "config.yaml", folder)

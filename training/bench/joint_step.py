@@ -77,12 +77,12 @@ def training_batches(
     )
 
 
-def random_table(config: Config, data: PreparedData, *, seed: int = 0) -> CandidateTable:
+def random_table(config: Config, data: PreparedData) -> CandidateTable:
     """Random candidates of other images, since the cost of a step does not depend on them.
 
     Of other images like the pre-filter's: between equal vectors distances are mostly rounding.
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     own, images = data.truth("train").image_ids, np.asarray(data.bank.image_ids)
     ids = rng.integers(len(images), size=(len(own), config.retrieval.candidates), dtype=np.int32)
     while (images != images[0]).any() and (of_own := images[ids] == own[:, np.newaxis]).any():
