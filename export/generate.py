@@ -67,16 +67,11 @@ def describe_result(out: Path, requests, samples, licences, started: float) -> d
         "contradictions": [
             {"graph": request.index, **one.to_json()}
             for request in requests.rows
-            for one in contradictions_of(request)
+            for one in contradictions(request.graph)
         ],
         "model": str(model.folder),
         "seconds": round(time.monotonic() - started, 1),
     }
-
-
-def contradictions_of(request) -> list[Any]:
-    """The `Contradiction`s of a request's graph as the user wrote it."""
-    return contradictions(request.graph)
 
 
 def read_requests(graph_path: str | Path, model, licences, edit=None):
@@ -118,7 +113,7 @@ def read_requests(graph_path: str | Path, model, licences, edit=None):
         )
         check_can_change(request, model, licences, source)
         rows.append(request)
-        for one in contradictions_of(request):
+        for one in contradictions(request.graph):
             logging.getLogger(__name__).warning(
                 "%s: contradiction: %s", source, one.text(drawn.graph.objects)
             )

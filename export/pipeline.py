@@ -12,7 +12,7 @@ import numpy as np
 
 from export.model_folder import ModelFolder, open_model, shown_row
 from export.requests import Draw, Request, build_request, read_draws
-from export.result_folder import describe_sample, write_overview, write_sample
+from export.result_folder import describe_sample, read_crops, write_overview, write_sample
 from export.saved_model import build_served_model, export_run
 from export.saved_model_loading import answer_of, load_saved_model
 from export.saved_rival import build_served_rival, check_bank_options, is_rival, needs_bank
@@ -260,7 +260,12 @@ class RetrieveGAN:
             boxes=np.stack([reply["boxes"][:count, [1, 0, 3, 2]] for reply in replies])
             if self._model.reads_boxes
             else None,
-            crops=np.stack([self._crops(reply, count) for reply in replies])
+            crops=np.stack(
+                [
+                    read_crops(reply["patch_crops_bytes"][:count], self._model.sizes.crop)
+                    for reply in replies
+                ]
+            )
             if self._model.reads_patches
             else None,
             patches=[[item["patch"] for item in each["objects"]] for each in descriptions]
@@ -287,12 +292,6 @@ class RetrieveGAN:
         if self._export is None:
             raise BadInput(f"{self._model.folder}: is an exported model already; copy the folder")
         return Path(self._export(out, name=name, index=index)["path"])
-
-    def _crops(self, reply: Reply, count: int) -> np.ndarray:
-        """[N, h, w, 3] uint8."""
-        blank = np.zeros([self._model.sizes.crop] * 2 + [3], np.uint8)
-        files = reply["patch_crops_bytes"][:count]
-        return np.stack([decode_image(file, "patch") if file else blank for file in files])
 
 
 @dataclasses.dataclass(frozen=True)

@@ -75,7 +75,7 @@ def write_sample(
         layout = draw_layout(graph.objects, boxes, _LAYOUT_SIDE, graph.relationships, labels)
         (folder / f"{name}-layout.png").write_bytes(encode_png(layout))
     if "patch_crops_bytes" in reply:
-        crops = _read_crops(reply["patch_crops_bytes"][:count], model.sizes.crop)
+        crops = read_crops(reply["patch_crops_bytes"][:count], model.sizes.crop)
         captions = [_caption(item) for item in description["objects"]]
         sheet = patch_sheet(crops, labels, captions, categories=graph.objects)
         (folder / f"{name}-patches.png").write_bytes(encode_png(sheet))
@@ -161,8 +161,8 @@ def write_overview(folder: Path, samples: list[Sample]) -> None:
     (folder / "overview.png").write_bytes(encode_png(picture))
 
 
-def _read_crops(files: Sequence[bytes], side: int) -> list[np.ndarray]:
-    """[side, side, 3] uint8 each; black for an object without a patch."""
+def read_crops(files: Sequence[bytes], side: int) -> list[np.ndarray]:
+    """The patches of a reply, [side, side, 3] uint8 each; black for an object without a patch."""
     blank = np.zeros([side, side, 3], np.uint8)
     return [decode_image(content, "patch_crops_bytes") if content else blank for content in files]
 

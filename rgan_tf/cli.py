@@ -13,19 +13,18 @@ import dataclasses
 import importlib
 import json
 import logging
-import math
 import os
 import signal
 import sys
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 from rgan_tf.errors import BadInput, Interrupted, RganError, one_line
 from rgan_tf.plugins import VARIABLE, load_plugins, place_in_plugins
 from rgan_tf.refusals import refusal_of
+from rgan_tf.storage.files import json_value
 
 EXIT_CODES = (
     "Exit codes: 0 ok, 1 a bug, 2 bad input or config, or a refusal by the machine (disk full, no "
@@ -179,7 +178,7 @@ def main(argv: Sequence[str] | None = None, commands: Sequence[Command] = COMMAN
                     kind = type(line).__name__
                     raise TypeError(f"{command.module}.main returned {kind}, not dict")
                 try:
-                    write(json.dumps(_plain(line), allow_nan=False) + "\n")
+                    write(json.dumps(json_value(line), allow_nan=False) + "\n")
                 except BadInput as error:
                     if answers_many and isinstance(error.__cause__, BrokenPipeError):
                         raise Interrupted("nobody reads standard output any more") from error
@@ -314,21 +313,6 @@ def _open_standard_streams() -> None:
                 os.close(null)
     if sys.stderr is None:
         sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False)
-
-
-def _plain(value: Any) -> Any:
-    """Converts to JSON types: paths to text, NumPy scalars to numbers, NaN and infinity to null."""
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if isinstance(value, Path):
-        return str(value)
-    if not isinstance(value, (str, bool, int, float)) and hasattr(value, "tolist"):
-        return _plain(value.tolist())
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
 
 
 def _report(name: str, message: str, code: int) -> int:

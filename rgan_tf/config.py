@@ -310,6 +310,15 @@ def config_from_dict(raw: dict[str, Any], source: str = "config") -> Config:
     return config
 
 
+def changed(config: Config, **sections: dict[str, Any]) -> Config:
+    """A config with other values: section -> key -> value. They are not checked."""
+    replaced = {
+        name: dataclasses.replace(getattr(config, name), **values)
+        for name, values in sections.items()
+    }
+    return dataclasses.replace(config, **replaced)
+
+
 def parse_augmentation(text: str) -> tuple[str, ...]:
     """Reads names of augmentations from one string.
 

@@ -33,6 +33,12 @@ def progress_bar(
     return tqdm(file=_Lines(), mininterval=_LOG_INTERVAL_S, bar_format=line, **options)
 
 
+def note(line: str) -> None:
+    """Writes a line of progress at once."""
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
+
+
 class _Lines:
     """Standard error, with a line end in place of each carriage return."""
 

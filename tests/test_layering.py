@@ -166,3 +166,4 @@ def _check_calls(path: Path) -> None:
         if called == "print" and _name(path) != "rgan_tf.cli":
             to_stderr = [k for k in node.keywords if k.arg == "file"]
             assert to_stderr and not _name(path).startswith("rgan_tf"), f"{where} prints"
+        assert called != "note" or not _name(path).startswith("rgan_tf"), f"{where} writes a line"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,7 +10,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from rgan_tf.backbones import load_backbone
-from rgan_tf.config import Config, config_from_dict, config_to_dict
+from rgan_tf.config import Config, changed, config_from_dict, config_to_dict
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.errors import BadInput
 from rgan_tf.fixed_order import fix_order_of_process
@@ -128,8 +127,7 @@ def train(
     _check_own(config, retriever, losses)
     if (retriever is not None or losses) and config.training.jit_compile == "auto":
         # Only their author knows whether XLA compiles them.
-        settings = dataclasses.replace(config.training, jit_compile=False)
-        config = dataclasses.replace(config, training=settings)
+        config = changed(config, training={"jit_compile": False})
     source = open_run(str(stages_from)) if stages_from else None
     if source is not None:
         check_stages_fit(source, config, data.fingerprint, as_they_are=as_they_are)

@@ -9,7 +9,6 @@ A batch is a function of its number, so the step also gives the position in the 
 from __future__ import annotations
 
 import shutil
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from typing import Any
 import tensorflow as tf
 
 from rgan_tf.errors import BadInput, CorruptData
+from rgan_tf.progress import note
 from rgan_tf.refusals import is_refused
 from rgan_tf.runs import write_state
 from rgan_tf.storage.files import atomic_folder, replaced_folder
@@ -109,9 +109,9 @@ class CheckpointFolder:
             try:
                 self._read(self._path(step))
             except CorruptData as error:
-                print(f"{error}; trying the one before", file=sys.stderr, flush=True)
+                note(f"{error}; trying the one before")
                 continue
-            print(f"continuing from {self._path(step)}", file=sys.stderr, flush=True)
+            note(f"continuing from {self._path(step)}")
             return step
         if steps:
             raise CorruptData(

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rgan_tf.config import Config, flat_settings, load_config
+from rgan_tf.config import Config, changed, flat_settings, load_config
 from rgan_tf.errors import BadInput
 from rgan_tf.near_names import near_names
 
@@ -54,18 +53,12 @@ def at_most(config: Config, steps: int) -> Config:
     """
     if steps < 1:
         raise BadInput(f"--max-steps {steps}: must be at least 1")
-
-    def shortened(section):
-        return dataclasses.replace(section, steps=min(steps, section.steps))
-
-    return dataclasses.replace(
+    return changed(
         config,
-        sg2im=shortened(config.sg2im),
-        cooccurrence=shortened(config.cooccurrence),
-        attngan=dataclasses.replace(
-            config.attngan, damsm_steps=min(steps, config.attngan.damsm_steps)
-        ),
-        training=shortened(config.training),
+        sg2im={"steps": min(steps, config.sg2im.steps)},
+        cooccurrence={"steps": min(steps, config.cooccurrence.steps)},
+        attngan={"damsm_steps": min(steps, config.attngan.damsm_steps)},
+        training={"steps": min(steps, config.training.steps)},
     )
 
 

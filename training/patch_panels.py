@@ -44,12 +44,7 @@ def _sheet(run: Run, data: PreparedData, rows: np.ndarray, objects: np.ndarray) 
     """One scene: [n] rows of the bank (-1: none) and [n] object ids -> uint8 [H, W, 3]."""
     bank, settings = data.bank, run.config.data
     names = [run.vocabulary.object_name(int(value)) for value in objects]
-    store = data.scenes(
-        "train",
-        image_size=settings.image_size,
-        max_objects=settings.max_objects,
-        max_triples=settings.max_triples,
-    )  # the same as training reads
+    store = data.scenes("train", settings)  # the same as training reads
     images, found, captions = [], [], []
     for row in rows:
         entry = bank.rows[int(row)] if row >= 0 else {"image_id": -1, "category": "none"}

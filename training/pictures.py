@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from rgan_tf.bank.patch_reader import PatchReader
-from rgan_tf.data.pipeline import scene_dataset
+from rgan_tf.data.pipeline import scenes_once
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.model.networks import Sg2imNetworks
 from rgan_tf.model.retrievegan import RetrieveGANModel
@@ -32,17 +32,8 @@ def fixed_scenes(
     run: Run, data: PreparedData, split: str, candidates: CandidateSource | None, scenes: int
 ) -> dict[str, tf.Tensor]:
     """The first batch of a split in its seeded order; the same on every call."""
-    dataset = scene_dataset(
-        data,
-        split,
-        run.config,
-        batch_size=min(scenes, data.record_count(split)),
-        seed=0,
-        repeat=False,
-        augment=False,
-        candidates=candidates,
-    )
-    return next(iter(dataset))
+    rows = min(scenes, data.record_count(split))
+    return next(iter(scenes_once(data, split, run.config, batch_size=rows, candidates=candidates)))
 
 
 def sg2im_pictures(run: Run, data: PreparedData, networks: Sg2imNetworks) -> dict[str, np.ndarray]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import tensorflow as tf
 from rgan_tf.bank.patch_bank import PatchBank
 from rgan_tf.config import Config
 from rgan_tf.errors import CorruptData
+from rgan_tf.progress import note
 from rgan_tf.refusals import is_refused
 from rgan_tf.retrieval.candidates import CandidateSource, IndexedCandidates, MixedCandidates
 from rgan_tf.retrieval.index.tuning import build_index
@@ -79,7 +79,7 @@ class Redraws:
         learned = IndexedCandidates(
             index, embeddings, categories, images, self._source.cooccurrence, k=k
         )
-        print(f"candidates drawn anew with the embedding of step {last}", file=sys.stderr)
+        note(f"candidates drawn anew with the embedding of step {last}")
         return MixedCandidates(self._source, learned, learned=k // 2)
 
     def age(self, step: int) -> int:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from rgan_tf import released
 from rgan_tf.errors import BadInput, RganError
+from rgan_tf.progress import note
 from rgan_tf.runs import STAGES, open_run
 from rgan_tf.storage.files import atomic_folder, read_json, write_json_atomic
 
@@ -21,13 +22,12 @@ MAX_MEGABYTES = 20
 CARD = "CARD.md"  # of a release: what it was trained on, and whose terms hold
 
 
-def release(run_folder: str, name: str, target: Path | None = None) -> Path:
+def release(run_folder: str, name: str) -> Path:
     """Copies what inference needs.
 
     Args:
       run_folder: a run with all stages.
       name: of the release.
-      target: folder of the releases; the package's own by default.
 
     Returns:
       The new folder.
@@ -47,7 +47,7 @@ def release(run_folder: str, name: str, target: Path | None = None) -> Path:
         raise BadInput(
             f"run {run_folder}: {megabytes:.1f} MB of weights, a release holds {MAX_MEGABYTES} MB"
         )
-    out = (target or released.FOLDER) / name
+    out = released.FOLDER / name
     new = out.with_name(f"{name}.new")
     with atomic_folder(new) as folder:
         shutil.copy(run.folder / "config.yaml", folder)
@@ -69,6 +69,6 @@ if __name__ == "__main__":
     if len(sys.argv) != 3:
         sys.exit("usage: python -m training.release RUN NAME")
     try:
-        print(release(sys.argv[1], sys.argv[2]), file=sys.stderr)
+        note(release(sys.argv[1], sys.argv[2]))
     except RganError as error:
         sys.exit(f"release: {error}")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import sys
 
 from rgan_tf.config import Config
+from rgan_tf.progress import note
 
 _FACTORS = {"linear": float, "sqrt": math.sqrt}
 
@@ -34,10 +34,9 @@ def grown_with_replicas(config: Config, replicas: int) -> Config:
         generator_learning_rate=settings.generator_learning_rate * factor,
         discriminator_learning_rate=settings.discriminator_learning_rate * factor,
     )
-    print(
+    note(
         f"{replicas} replicas: training.batch_size is {grown.batch_size}, "
         f"generator_learning_rate {grown.generator_learning_rate:g}, "
-        f"discriminator_learning_rate {grown.discriminator_learning_rate:g}",
-        file=sys.stderr,
+        f"discriminator_learning_rate {grown.discriminator_learning_rate:g}"
     )
     return dataclasses.replace(config, training=grown)

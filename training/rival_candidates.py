@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 
 from rgan_tf.data.prepared import PreparedData
+from rgan_tf.progress import note
 from rgan_tf.rivals.pastegan.candidates import NearestPatches
 from rgan_tf.runs import Run
 from training.first_stages import load_first_stages
@@ -29,7 +29,7 @@ def rival_candidates(
         run.config,
         data,
         counts,
-        progress=lambda line: print(line, file=sys.stderr, flush=True),
+        progress=note,
     )
     return {
         split: NearestPatches(tables[split], data.truth(split), data.bank, count=count)

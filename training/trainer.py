@@ -6,7 +6,6 @@ import contextlib
 import functools
 import random
 import signal
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from rgan_tf.progress import note
 from rgan_tf.runs import STAGES, Run, checkpoint_identity, save_weights
 from training.callbacks.agreeing import AgreeOnEnd
 from training.callbacks.guarding import CollapseWatch, FiniteWatch, TroubleWatch
@@ -147,7 +147,7 @@ class _TaskTraining:
             try:
                 return self._fit_from(first_step, profile_at)
             except Trouble as trouble:
-                print(f"{self._task.name}: {trouble}; rolling back", file=sys.stderr, flush=True)
+                note(f"{self._task.name}: {trouble}; rolling back")
                 self._rollbacks.add(
                     trouble, functools.partial(self._task.scenes_of, seed=self._data_seed())
                 )

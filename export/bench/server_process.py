@@ -9,7 +9,6 @@ import re
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,6 @@ class ServerProcess:
     Attributes:
       rest, grpc: addresses for clients.
       load_s: seconds of loading, as it reports.
-      start_s: seconds from its start until that report.
 
     Args:
       model: folder of the model.
@@ -40,7 +38,6 @@ class ServerProcess:
     """
 
     def __init__(self, model: Path, *options: str):
-        started = time.monotonic()
         self._lines: collections.deque[str] = collections.deque(maxlen=_KEPT_LINES)
         self._ready = threading.Event()
         self._match: re.Match | None = None
@@ -60,7 +57,6 @@ class ServerProcess:
             raise BadInput(f"--model {model}: no server: {' '.join(list(self._lines)[-1:])}")
         self.rest, self.grpc = self._match[1], self._match[2]
         self.load_s = float(self._match[3])
-        self.start_s = time.monotonic() - started
 
     def stop(self) -> dict[str, Any]:
         """Sends SIGTERM and returns the result that the server prints.

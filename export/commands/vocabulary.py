@@ -20,11 +20,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> dict[str, Any]:
     """Returns the names, and prints them as a table."""
-    import sys
 
     import numpy as np
 
     from rgan_tf.places import open_place
+    from rgan_tf.progress import note
     from rgan_tf.vocabulary import IN_IMAGE
 
     place = open_place(args.place)
@@ -38,7 +38,7 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
         }
     relationships = list(vocabulary.predicates[IN_IMAGE + 1 :])
     for line in table(categories, relationships):
-        print(line, file=sys.stderr)
+        note(line)
     return {
         "place": args.place,
         "kind": place.kind,

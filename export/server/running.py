@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import sys
 import time
 from typing import Any
 
@@ -17,6 +16,7 @@ from export.server.loaded_version import LoadedVersion
 from export.server.ports import address_of, listen, refusal
 from export.server.rest import build_rest
 from export.signatures import MAX_BATCH
+from rgan_tf.progress import note
 
 
 def serve(args: argparse.Namespace, started: float) -> dict[str, Any]:
@@ -74,13 +74,11 @@ class _Ports:
     async def ready(self) -> None:
         await self._health.set(is_serving=True)
         host = self._args.host
-        print(
+        note(
             f"rgan serve: version {self._parts.versions.newest} of {self._args.name} at "
             f"http://{address_of(host, self.rest_port)} and "
             f"grpc://{address_of(host, self.grpc_port)} after "
-            f"{time.monotonic() - self._started:.1f} s",
-            file=sys.stderr,
-            flush=True,
+            f"{time.monotonic() - self._started:.1f} s"
         )
 
     async def leave(self) -> None:

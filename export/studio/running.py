@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import sys
 import time
 from typing import Any
 
@@ -17,6 +16,7 @@ from export.studio.app import build_app
 from export.studio.engine import ServedEngine
 from export.studio.guard import Guard, is_loopback
 from export.studio.served_version import StudioVersion
+from rgan_tf.progress import note
 
 
 def serve_studio(args: argparse.Namespace, started: float) -> dict[str, Any]:
@@ -76,13 +76,13 @@ class _Page:
     async def ready(self) -> None:
         args = self._args
         fragment = "" if args.token is None else f"#token={args.token}"
-        _say(
+        note(
             f"rgan studio: version {self._parts.versions.newest} of {args.name} at "
             f"http://{address_of(args.host, self.port)}/{fragment} after "
             f"{time.monotonic() - self._started:.1f} s; open it in a browser, Ctrl-C ends it"
         )
         if not is_loopback(args.host):
-            _say("rgan studio: others on the network can read what is sent: it is not encrypted")
+            note("rgan studio: others on the network can read what is sent: it is not encrypted")
 
     async def leave(self) -> None:
         """Requests are answered as before."""
@@ -93,7 +93,3 @@ class _Page:
     async def close(self, grace_s: float) -> None:
         if self._runner is not None:
             await self._runner.cleanup()
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)

@@ -70,7 +70,7 @@ class ScannSearcher:
         return tf.where(tf.math.is_finite(distances), tf.cast(ids, tf.int32), -1)
 
 
-def build_searcher(features: np.ndarray, *, leaves: int, threads: int = 0) -> ScannSearcher:
+def build_searcher(features: np.ndarray, *, leaves: int) -> ScannSearcher:
     """Partitions the rows; within its partitions a search compares every row exactly.
 
     ScaNN's other method, quantised scores that are corrected afterwards, suits features without
@@ -80,9 +80,8 @@ def build_searcher(features: np.ndarray, *, leaves: int, threads: int = 0) -> Sc
     Args:
       features: [N, D] float32, N at least `leaves`.
       leaves: number of partitions; 1 for none.
-      threads: of the training; 0 takes all cores.
     """
-    builder = scann_ops.builder(features, 1, _SQUARED_L2).set_n_training_threads(threads)
+    builder = scann_ops.builder(features, 1, _SQUARED_L2)
     if leaves > 1:
         sample = min(len(features), _TRAINING_SAMPLE)
         builder = builder.tree(

@@ -25,7 +25,6 @@ from rgan_tf.annotations.left_out import BadImages
 from rgan_tf.errors import BadInput
 from rgan_tf.vocabulary import GEOMETRIC_PREDICATES
 
-SPLITS = ("train", "val", "test")
 VAL_IMAGES = 1024
 TEST_IMAGES = 2048
 

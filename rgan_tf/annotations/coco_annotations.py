@@ -26,13 +26,12 @@ from rgan_tf.annotations.json_object import (
     finite_number,
     is_list,
     is_missing,
-    read_annotations,
     whole_number,
 )
 from rgan_tf.annotations.left_out import BadImages, LeftOut, Unusable
 from rgan_tf.annotations.masks import segmentation_centroid
 from rgan_tf.annotations.relations import geometric_relations
-from rgan_tf.annotations.stored_lists import ChangedFile
+from rgan_tf.annotations.stored_lists import ChangedFile, read_stored
 from rgan_tf.errors import BadInput, CorruptData
 from rgan_tf.storage.files import name_inside
 
@@ -305,7 +304,7 @@ def read_coco_file(path: Path) -> JsonObject:
     Raises:
       BadInput: if it is missing, not JSON, or in another program's format.
     """
-    value = read_annotations(path)
+    value = read_stored(path)
     if is_list(value) or (isinstance(value, dict) and "images" not in value):
         keys = set(value) if isinstance(value, dict) else set()
         if "shapes" in keys:

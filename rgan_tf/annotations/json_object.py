@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from rgan_tf.annotations.stored_lists import StoredList, read_stored
+from rgan_tf.annotations.stored_lists import StoredList
 from rgan_tf.errors import BadInput
 
 _DIGITS = re.compile(r"-?[0-9]{1,30}")  # no real number has more digits
@@ -240,17 +240,6 @@ def each_object(
 def is_list(value: Any) -> bool:
     """Whether a value is a JSON list, in memory or in its file."""
     return isinstance(value, (list, StoredList))
-
-
-def read_annotations(path: Path) -> Any:
-    """Reads an annotation file; tolerates errors in fields that nobody reads.
-
-    The members of its long lists stay in the file: see `read_stored`.
-
-    Raises:
-      BadInput: if the file is missing or not JSON.
-    """
-    return read_stored(path)
 
 
 class TwoClaims(BadInput):

@@ -36,12 +36,11 @@ from rgan_tf.annotations.json_object import (
     each_object,
     is_list,
     is_missing,
-    read_annotations,
     two_claims,
     whole_number,
 )
 from rgan_tf.annotations.left_out import BadImages, LeftOut, Unusable
-from rgan_tf.annotations.stored_lists import ChangedFile
+from rgan_tf.annotations.stored_lists import ChangedFile, read_stored
 from rgan_tf.errors import BadInput, CorruptData
 from rgan_tf.storage.files import name_inside
 from rgan_tf.vocabulary import RESERVED_OBJECTS, RESERVED_PREDICATES
@@ -390,7 +389,7 @@ def _by_image(
     """
     table: dict[int, StoredObject | JsonObject] = {}
     claims = Claims("the image id")
-    for kept, entry in each_object(read_annotations(path), path, on_invalid=bad.add):
+    for kept, entry in each_object(read_stored(path), path, on_invalid=bad.add):
         image_id = _first_number(entry, "image_id", "id")
         if image_id is None:
             bad.add(f"{entry.source}: 'image_id' must be an integer")
@@ -402,7 +401,7 @@ def _by_image(
 
 
 def _read_splits(path: Path, bad: BadImages) -> dict[str, list[int]]:
-    file = read_annotations(path)
+    file = read_stored(path)
     splits: dict[str, list[int]] = {}
     owners: dict[int, str] = {}
     for split in SPLITS:

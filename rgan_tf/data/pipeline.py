@@ -53,7 +53,6 @@ def scene_dataset(
     seed: int,
     start_step: int = 0,
     repeat: bool = True,
-    drop_remainder: bool = False,
     candidates: CandidateSource | None = None,
     shuffle: bool | None = None,
     augment: bool = True,
@@ -71,7 +70,6 @@ def scene_dataset(
       seed: of the order and the augmentation.
       start_step: number of the first batch.
       repeat: loop for ever instead of ending after one epoch.
-      drop_remainder: leave out a smaller last batch of one epoch.
       candidates: adds the retrieval tensors.
       shuffle: a new seeded order for each epoch; by default as `repeat`.
       augment: mirror half of the training scenes if the config says so: predicates, boxes, image
@@ -118,9 +116,8 @@ def scene_dataset(
     if repeat:
         steps = tf.data.Dataset.counter(start_step * share.count)
     else:
-        end = count // batch_size if drop_remainder else -(-count // batch_size)
-        steps = tf.data.Dataset.range(start_step, max(end, start_step))
-    full = repeat or drop_remainder or count % batch_size == 0
+        steps = tf.data.Dataset.range(start_step, max(-(-count // batch_size), start_step))
+    full = repeat or count % batch_size == 0
     signature = batches.signature(batch_size // share.total if full else None)
     names = list(signature)
 
@@ -141,6 +138,33 @@ def scene_dataset(
     # Threads of their own: in TensorFlow's pool they would keep the training step waiting.
     options.threading.private_threadpool_size = workers
     return dataset.prefetch(max(workers, 2 * share.count)).with_options(options)
+
+
+def scenes_once(
+    data: PreparedData,
+    split: str,
+    config: Config,
+    *,
+    batch_size: int,
+    candidates: CandidateSource | None = None,
+    order_seed: int | None = None,
+) -> tf.data.Dataset:
+    """`scene_dataset` of every scene of a split once and unchanged, as evaluation reads them.
+
+    Args:
+      order_seed: of a random order; None keeps that of the records.
+    """
+    return scene_dataset(
+        data,
+        split,
+        config,
+        batch_size=batch_size,
+        seed=order_seed or 0,
+        repeat=False,
+        shuffle=order_seed is not None,
+        augment=False,
+        candidates=candidates,
+    )
 
 
 def worker_count() -> int:
@@ -188,12 +212,7 @@ class _Batches:
         share: Share = WHOLE,
     ):
         self._share = share
-        self.scenes: SceneStore = data.scenes(
-            split,
-            image_size=config.data.image_size,
-            max_objects=config.data.max_objects,
-            max_triples=config.data.max_triples,
-        )
+        self.scenes: SceneStore = data.scenes(split, config.data)
         self._batch_size = batch_size
         self._seed = seed
         self._wrap = wrap

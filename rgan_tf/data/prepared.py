@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from rgan_tf.bank.patch_bank import PatchBank
-from rgan_tf.config import Config
+from rgan_tf.config import Config, DataConfig
 from rgan_tf.data.scenes import IMAGE_CACHE_BYTES, SceneStore
 from rgan_tf.errors import BadInput, CorruptData
 from rgan_tf.storage.manifest import Manifest, ManifestKind
@@ -128,22 +128,20 @@ class PreparedData:
         self._require_split(split)
         return [self.folder / RECORDS / name for name in self.manifest["splits"][split]["shards"]]
 
-    def scenes(
-        self, split: str, *, image_size: int, max_objects: int, max_triples: int
-    ) -> SceneStore:
-        """The padded scenes of a split; read once and kept.
+    def scenes(self, split: str, sizes: DataConfig) -> SceneStore:
+        """The scenes of a split, padded to the sizes of a config; read once and kept.
 
         Raises:
           CorruptData: if a record is damaged or the number of records is wrong.
         """
-        key = (split, image_size, max_objects, max_triples)
+        key = (split, sizes.image_size, sizes.max_objects, sizes.max_triples)
         if key not in self._scenes:
             self._scenes[key] = SceneStore(
                 self.record_paths(split),
                 expected=self.record_count(split),
-                image_size=image_size,
-                max_objects=max_objects,
-                max_triples=max_triples,
+                image_size=sizes.image_size,
+                max_objects=sizes.max_objects,
+                max_triples=sizes.max_triples,
                 cache_bytes=self._image_cache_bytes,
             )
         return self._scenes[key]

@@ -25,10 +25,12 @@ def warp_to_boxes(maps: tf.Tensor, boxes: tf.Tensor, height: int, width: int) ->
     Returns:
       [B, O, H, W, C] float32, exactly 0 outside the boxes.
     """
-    h, w, channels = maps.shape[2:]
-    rows = _box_matrix(boxes[..., 0], boxes[..., 2], height, h)  # [B, O, H, h]
-    columns = _box_matrix(boxes[..., 1], boxes[..., 3], width, w)  # [B, O, W, w]
-    return _resample(maps, rows, columns, (h, w, channels), (height, width))
+    objects, h, w, channels = maps.shape[1:]
+    rows, columns = _box_matrices(maps, boxes, height, width)  # [B, O, H, h], [B, O, W, w]
+    flat = tf.reshape(maps, [-1, objects, h, w * channels])  # [B, O, h, w * C]
+    strips = tf.matmul(rows, flat)  # [B, O, H, w * C]
+    strips = tf.reshape(strips, [-1, objects, height, w, channels])  # [B, O, H, w, C]
+    return tf.matmul(columns[:, :, tf.newaxis], strips)  # [B, O, H, W, C]
 
 
 def warp_planes(maps: tf.Tensor, boxes: tf.Tensor, height: int, width: int) -> tf.Tensor:
@@ -43,10 +45,7 @@ def warp_planes(maps: tf.Tensor, boxes: tf.Tensor, height: int, width: int) -> t
     Returns:
       [B, O, C, H, W] float32, exactly 0 outside the boxes.
     """
-    h, w = maps.shape[2:4]
-    rows = _box_matrix(boxes[..., 0], boxes[..., 2], height, h)  # [B, O, H, h]
-    columns = _box_matrix(boxes[..., 1], boxes[..., 3], width, w)  # [B, O, W, w]
-    rows, columns = tf.cast(rows, maps.dtype), tf.cast(columns, maps.dtype)
+    rows, columns = _box_matrices(maps, boxes, height, width)  # [B, O, H, h], [B, O, W, w]
     planes = tf.transpose(maps, [0, 1, 4, 2, 3])  # [B, O, C, h, w]
     strips = tf.matmul(rows[:, :, tf.newaxis], planes)  # [B, O, C, H, w]
     return tf.matmul(strips, columns[:, :, tf.newaxis], transpose_b=True)  # [B, O, C, H, W]
@@ -91,24 +90,6 @@ def crop_objects(images: tf.Tensor, boxes: tf.Tensor, size: int) -> tf.Tensor:
     return tf.matmul(columns[:, :, tf.newaxis], strips)  # [B, O, size, size, C]
 
 
-def _resample(
-    maps: tf.Tensor,
-    rows: tf.Tensor,
-    columns: tf.Tensor,
-    source: tuple[int, int, int],
-    target: tuple[int, int],
-) -> tf.Tensor:
-    h, w, channels = source
-    height, _ = target
-    # Always float32, whatever the maps are: the matrices decide half pixels.
-    rows, columns = tf.cast(rows, maps.dtype), tf.cast(columns, maps.dtype)
-    objects = maps.shape[1]
-    flat = tf.reshape(maps, [-1, objects, h, w * channels])  # [B, O, h, w * C]
-    strips = tf.matmul(rows, flat)  # [B, O, H, w * C]
-    strips = tf.reshape(strips, [-1, objects, height, w, channels])  # [B, O, H, w, C]
-    return tf.matmul(columns[:, :, tf.newaxis], strips)  # [B, O, H, W, C]
-
-
 def _covered(
     start: tf.Tensor, stop: tf.Tensor, pixels: int
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
@@ -121,6 +102,17 @@ def _covered(
     centres = tf.range(pixels, dtype=tf.float32) + 0.5  # [P]
     inside = (centres >= start[..., tf.newaxis]) & (centres < stop[..., tf.newaxis])  # [.., P]
     return tf.cast(inside, tf.float32), start, stop
+
+
+def _box_matrices(
+    maps: tf.Tensor, boxes: tf.Tensor, height: int, width: int
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """[B, O, H, h] and [B, O, W, w], by which the rows and columns of maps go into their boxes."""
+    h, w = maps.shape[2:4]
+    rows = _box_matrix(boxes[..., 0], boxes[..., 2], height, h)  # [B, O, H, h]
+    columns = _box_matrix(boxes[..., 1], boxes[..., 3], width, w)  # [B, O, W, w]
+    # Made in float32, whatever the maps are: the matrices decide half pixels.
+    return tf.cast(rows, maps.dtype), tf.cast(columns, maps.dtype)
 
 
 def _box_matrix(start: tf.Tensor, stop: tf.Tensor, pixels: int, cells: int) -> tf.Tensor:

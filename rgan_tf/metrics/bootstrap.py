@@ -8,24 +8,22 @@ from __future__ import annotations
 
 import numpy as np
 
-from rgan_tf.metrics.frechet import checked_features, kernel_diagonal, kernel_matrix
+from rgan_tf.metrics.frechet import checked_pair, kernel_diagonal, kernel_matrix
 
 # Streams of random numbers; two purposes never share one.
 _MEAN, _FRECHET, _KERNEL = 101, 102, 103
+_LEVEL = 0.95  # share of the drawn values inside an interval
 _BLOCK_ROWS = 256  # rows of the kernel matrix in memory at a time
 _ROOT_ROWS = 2048  # features added to a covariance's root at a time
 
 
-def mean_interval(
-    values: np.ndarray, seed: int, resamples: int = 1000, level: float = 0.95
-) -> tuple[float, float]:
-    """Percentile interval of a mean.
+def mean_interval(values: np.ndarray, seed: int, resamples: int = 1000) -> tuple[float, float]:
+    """95 % percentile interval of a mean.
 
     Args:
       values: [N], one number per independent unit (a scene, not an object in one), N at least 2.
       seed: integer, at least 0.
       resamples: number of means to draw, at least 2.
-      level: share of the drawn means inside, in (0, 1).
 
     Returns:
       Lower and upper end. For few values too narrow, by about sqrt((N - 1) / N).
@@ -36,20 +34,13 @@ def mean_interval(
     values = np.asarray(values, np.float64)
     if values.ndim != 1 or len(values) < 2 or not np.isfinite(values).all():
         raise ValueError(f"values must be at least 2 finite numbers, got {list(values.shape)}")
-    if not 0.0 < level < 1.0:
-        raise ValueError(f"level must be in (0, 1), got {level}")
-    rng = _generator(seed, _MEAN, resamples)
-    # One resample at a time: all of them at once would be resamples x N indices.
-    means = [values[rng.integers(len(values), size=len(values))].mean() for _ in range(resamples)]
-    tail = (1.0 - level) / 2.0
-    low, high = np.quantile(means, [tail, 1.0 - tail])
-    return float(low), float(high)
+    return ratio_interval(values, np.ones_like(values), seed, resamples)
 
 
 def ratio_interval(
-    parts: np.ndarray, wholes: np.ndarray, seed: int, resamples: int = 1000, level: float = 0.95
+    parts: np.ndarray, wholes: np.ndarray, seed: int, resamples: int = 1000
 ) -> tuple[float, float]:
-    """Percentile interval of sum(parts) / sum(wholes), such as a share of all objects.
+    """95 % percentile interval of sum(parts) / sum(wholes), such as a share of all objects.
 
     Objects of one scene are not independent, so scenes are drawn, not objects.
 
@@ -59,7 +50,6 @@ def ratio_interval(
         objects.
       seed: integer, at least 0.
       resamples: number of ratios to draw, at least 2.
-      level: share of the drawn ratios inside, in (0, 1).
 
     Returns:
       Lower and upper end.
@@ -76,16 +66,14 @@ def ratio_interval(
         raise ValueError("parts and wholes must be finite, and wholes not negative")
     if np.count_nonzero(wholes) < 2:
         raise ValueError("at least two wholes must be above 0")
-    if not 0.0 < level < 1.0:
-        raise ValueError(f"level must be in (0, 1), got {level}")
     rng = _generator(seed, _MEAN, resamples)
     ratios = []
-    for _ in range(resamples):
+    for _ in range(resamples):  # all of them at once would be resamples x N indices
         drawn = rng.integers(len(parts), size=len(parts))  # [N]
         whole = wholes[drawn].sum()
         if whole:  # else no drawn scene has anything to count
             ratios.append(parts[drawn].sum() / whole)
-    tail = (1.0 - level) / 2.0
+    tail = (1.0 - _LEVEL) / 2.0
     low, high = np.quantile(ratios, [tail, 1.0 - tail])
     return float(low), float(high)
 
@@ -136,7 +124,7 @@ def frechet_standard_error(
     Raises:
       ValueError: if the widths differ, a value is not finite or an argument is out of range.
     """
-    first, second = _checked_pair(first, second)
+    first, second = checked_pair(first, second)
     centre = first.mean(axis=0)  # [D]; short vectors lose less to cancellation
     first = first - centre
     second = second - centre  # separately, to free the previous array in between
@@ -173,7 +161,7 @@ def kernel_standard_error(
     Raises:
       ValueError: if the widths differ, a value is not finite or an argument is out of range.
     """
-    first, second = _checked_pair(first, second)
+    first, second = checked_pair(first, second)
     rng = _generator(seed, _KERNEL, resamples)
     draws = [(_draw(rng, len(first)), _draw(rng, len(second))) for _ in range(resamples)]
     weights = np.stack([draw[0] for draw in draws], axis=1)  # [N, R]
@@ -278,11 +266,3 @@ def _generator(seed: int, purpose: int, resamples: int) -> np.random.Generator:
     if resamples < 2:
         raise ValueError(f"resamples must be at least 2, got {resamples}")
     return np.random.default_rng([seed, purpose])
-
-
-def _checked_pair(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    first = checked_features(first, None)
-    second = checked_features(second, first.shape[1])
-    if min(len(first), len(second)) < 2:
-        raise ValueError(f"at least 2 features are needed, got {len(first)} and {len(second)}")
-    return first, second

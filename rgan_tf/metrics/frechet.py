@@ -160,10 +160,7 @@ def kernel_distance(first: np.ndarray, second: np.ndarray) -> float:
     Raises:
       ValueError: if the widths differ, a value is not finite or a set has fewer than 2 features.
     """
-    first = checked_features(first, None)
-    second = checked_features(second, first.shape[1])
-    if min(len(first), len(second)) < 2:
-        raise ValueError(f"at least 2 features are needed, got {len(first)} and {len(second)}")
+    first, second = checked_pair(first, second)
     within = _kernel_sum(first, first) - kernel_diagonal(first).sum()
     within /= len(first) * (len(first) - 1)
     within_second = _kernel_sum(second, second) - kernel_diagonal(second).sum()
@@ -215,6 +212,15 @@ def checked_features(features: np.ndarray, size: int | None) -> np.ndarray:
             f"features must be finite, got {(~np.isfinite(features)).sum()} that are not"
         )
     return features
+
+
+def checked_pair(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Two sets of at least 2 features of one width; see `checked_features`."""
+    first = checked_features(first, None)
+    second = checked_features(second, first.shape[1])
+    if min(len(first), len(second)) < 2:
+        raise ValueError(f"at least 2 features are needed, got {len(first)} and {len(second)}")
+    return first, second
 
 
 def short_count(count: int) -> str:

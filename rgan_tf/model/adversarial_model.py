@@ -76,7 +76,9 @@ class AdversarialModel(GuardedModel):
         self.generator_weights = generator_weights
         self.discriminator_weights = discriminator_weights
         self.betas = betas or (config.training.beta_1, config.training.beta_2)
-        self.declare_metrics(["loss/generator", "loss/discriminator"])
+        sides = {"generator": generator_weights, "discriminator": discriminator_weights}
+        self.declare_metrics([f"loss/{side}" for side in sides])
+        self.declare_metrics([f"loss/{side}/{name}" for side in sides for name in sides[side]])
         for target, source in zip(average.variables, networks.variables, strict=True):
             target.assign(source)
 

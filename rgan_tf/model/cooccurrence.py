@@ -16,6 +16,7 @@ from rgan_tf.retrieval.distance import l2_distance
 from rgan_tf.retrieval.embedding import CooccurrenceEmbedding
 
 _ATTEMPTS = 16  # redraws of a negative from the anchor's own image
+_TRIPLETS = 4096  # drawn for a measurement
 
 
 class PatchFeatures(Protocol):
@@ -233,9 +234,7 @@ def triplet_dataset(
     return steps.map(load).prefetch(2)
 
 
-def same_image_auc(
-    embedding: Any, bank: PatchFeatures, *, triplets: int = 4096, seed: int = 0
-) -> float:
+def same_image_auc(embedding: Any, bank: PatchFeatures, *, seed: int = 0) -> float:
     """How well distances separate same-image pairs: ranking AUC on held-out patches.
 
     Compares pairs of non-overlapping patches of one image with pairs from two images whose second
@@ -244,8 +243,7 @@ def same_image_auc(
     Args:
       embedding: maps [M, Dx] features to [M, Dc] vectors; `lambda x: x` for the raw features.
       bank: the held-out patches.
-      triplets: number to draw; those without a negative of the same category are left out.
-      seed: of the draw.
+      seed: of the draw of triplets; those without a negative of the same category are left out.
 
     Returns:
       Probability that a same-image pair is closer than a different-image pair, ties counting half;
@@ -257,7 +255,7 @@ def same_image_auc(
     sampler = TripletSampler(
         bank.image_ids, bank.category_ids, same_category_share=1.0, boxes=bank.boxes
     )
-    rows = sampler.draw(triplets, np.random.default_rng(seed))
+    rows = sampler.draw(_TRIPLETS, np.random.default_rng(seed))
     rows = rows[sampler.same_category(rows)]
     if not len(rows):
         return float("nan")

@@ -1,4 +1,4 @@
-"""Counts the floating-point operations of a forward pass."""
+"""Counts the floating-point operations of a forward pass, and weights."""
 
 from __future__ import annotations
 
@@ -40,6 +40,11 @@ def count_flops(function: Callable[..., Any], *arguments: Any) -> int:
     with contextlib.redirect_stdout(io.StringIO()), _quiet():
         profile = tf.compat.v1.profiler.profile(graph, cmd="scope", options=options.build())
     return int(profile.total_float_ops)
+
+
+def count_weights(networks: tf.Module) -> int:
+    """Number of weights; Keras only counts models that were called as a whole."""
+    return sum(int(variable.shape.num_elements()) for variable in networks.variables)
 
 
 def _spec(value: Any) -> tf.TensorSpec:

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from rgan_tf.discriminators.augmentation import change_colors
 from rgan_tf.generator.layout import box_coverage
-from rgan_tf.retrieval.noise import stateless_uniform
+from rgan_tf.retrieval.noise import row_uniforms
 
 EXPOSURE = 0.5  # log of the largest factor on the light, up or down
 WHITE_BALANCE = 0.15  # likewise, per channel
@@ -34,7 +34,7 @@ def relit(crops: tf.Tensor, seeds: tf.Tensor) -> tf.Tensor:
       [B, O, h, w, 3] float32 in [-1, 1].
     """
     objects, height, width = crops.shape[1:4]
-    draws = uniform_per_object(seeds, objects, _NUMBERS)  # [B, O, _NUMBERS]
+    draws = row_uniforms(seeds, [objects, _NUMBERS])  # [B, O, _NUMBERS]
     draws = tf.reshape(draws, [-1, _NUMBERS])  # [B*O, _NUMBERS]
     flat = tf.reshape(crops, [-1, height, width, 3])  # [B*O, h, w, 3]
     gains = EXPOSURE * (2 * draws[:, :1] - 1) + WHITE_BALANCE * (2 * draws[:, 1:4] - 1)
@@ -80,15 +80,6 @@ def _blend(images: tf.Tensor, start: tf.Tensor, end: tf.Tensor, *, axis: int) ->
         for index in (before, after)
     )  # [N, h, w, C] twice
     return one + (other - one) * share  # [N, h, w, C]
-
-
-def uniform_per_object(seeds: tf.Tensor, objects: int, numbers: int) -> tf.Tensor:
-    """Uniform numbers from [0, 1), each row from its seed: [B, 2] -> [B, objects, numbers]."""
-    return tf.map_fn(
-        lambda seed: stateless_uniform([objects, numbers], seed),
-        seeds,
-        fn_output_signature=tf.TensorSpec([objects, numbers], tf.float32),
-    )
 
 
 def outside(boxes: tf.Tensor, exchanged: tf.Tensor, size: int) -> tf.Tensor:

@@ -26,10 +26,11 @@ from rgan_tf.model.judgement import (
     generator_terms,
 )
 from rgan_tf.model.networks import Discriminators, RetrievalNetworks
-from rgan_tf.model.own_patches import outside, relit, uniform_per_object
+from rgan_tf.model.own_patches import outside, relit
 from rgan_tf.model.present import PresentObjects
 from rgan_tf.model.recompute import recomputed
 from rgan_tf.model.retrieval_losses import retrieval_losses, sharing_objects
+from rgan_tf.retrieval.noise import row_uniforms
 from rgan_tf.retrieval.patches import own_crops
 from rgan_tf.retrieval.registry import retriever_for
 from rgan_tf.retrieval.retriever import Retrieved, Retriever
@@ -102,9 +103,7 @@ class RetrieveGANModel(AdversarialModel):
         self.retriever = retriever.bound_to(networks.embedding)
         self._retriever_state = self.retriever.state()  # makes Keras track it
         self.declare_metrics(
-            [f"loss/generator/{name}" for name in self.generator_weights]
-            + [f"loss/discriminator/{name}" for name in self.discriminator_weights]
-            + [
+            [
                 "retrieval/scale",
                 "retrieval/temperature",
                 "layout/predicted_share",
@@ -276,7 +275,7 @@ class RetrieveGANModel(AdversarialModel):
         if not settings.exchanged_patches:
             return own, mask
         seeds = row_seeds(Purpose.EXCHANGED_PATCHES)  # [B, 2]
-        some = uniform_per_object(seeds, mask.shape[1], 1)[..., 0] < _EXCHANGED  # [B, O]
+        some = row_uniforms(seeds, [mask.shape[1], 1])[..., 0] < _EXCHANGED  # [B, O]
         exchanged = some & _drawn(seeds, settings.exchanged_patches)[:, tf.newaxis]  # [B, O]
         exchanged &= mask & (retrieved.choice_ids >= 0)  # [B, O]
         own = tf.where(exchanged[:, :, None, None, None], retrieved.crops, own)

@@ -44,10 +44,6 @@ class Sg2imModel(AdversarialModel):
             discriminator_weights=discriminator_weights(config),
             **kwargs,
         )
-        self.declare_metrics(
-            [f"loss/generator/{name}" for name in self.generator_weights]
-            + [f"loss/discriminator/{name}" for name in self.discriminator_weights]
-        )
 
     def compute_terms(self, batch: dict[str, tf.Tensor], first_row: tf.Tensor) -> LossTerms:
         form = self.config.losses.adversarial

@@ -31,6 +31,23 @@ def stateless_uniform(shape: tf.Tensor | Sequence[int], seed: tf.Tensor) -> tf.T
     return tf.cast(tf.bitwise.right_shift(bits, tf.constant(8, tf.uint32)), tf.float32) * 2.0**-24
 
 
+def row_uniforms(seeds: tf.Tensor, shape: Sequence[int]) -> tf.Tensor:
+    """Uniform [0, 1) numbers.
+
+    Args:
+      seeds: [B, 2] int32, one per row; the same seed gives the same numbers in any batch.
+      shape: of one row's numbers. A longer first axis keeps the numbers of the shorter one.
+
+    Returns:
+      [B, *shape] float32.
+    """
+    return tf.map_fn(
+        lambda seed: stateless_uniform(shape, seed),
+        tf.cast(seeds, tf.int32),
+        fn_output_signature=tf.TensorSpec(list(shape), tf.float32),
+    )
+
+
 def draw_noise(seeds: tf.Tensor, shape: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Gumbel noise, and uniform scores whose largest valid entry is the seed patch.
 

@@ -1,4 +1,4 @@
-"""Normal and uniform numbers of one row, which depend on that row's seed alone."""
+"""Random numbers and orders of one row, which depend on that row's seed alone."""
 
 from __future__ import annotations
 
@@ -7,24 +7,21 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from rgan_tf.retrieval.noise import stateless_uniform
+from rgan_tf.retrieval.noise import row_uniforms
 
 
-def row_uniforms(seeds: tf.Tensor, shape: Sequence[int]) -> tf.Tensor:
-    """Uniform [0, 1) numbers.
+def row_order(is_there: tf.Tensor, seeds: tf.Tensor) -> tf.Tensor:
+    """A random order of every row's members, padding last.
 
     Args:
-      seeds: [B, 2] int32, one per row; the same seed gives the same numbers in any batch.
-      shape: of one row's numbers. A longer first axis keeps the numbers of the shorter one.
+      is_there: [B, N] bool.
+      seeds: [B, 2] int32, one per row. Padding does not change the order of the others.
 
     Returns:
-      [B, *shape] float32.
+      [B, N] int32, a permutation.
     """
-    return tf.map_fn(
-        lambda seed: stateless_uniform(shape, seed),
-        tf.cast(seeds, tf.int32),
-        fn_output_signature=tf.TensorSpec(list(shape), tf.float32),
-    )
+    places = row_uniforms(seeds, [is_there.shape[1]])  # [B, N]
+    return tf.argsort(tf.where(is_there, places, 2.0), axis=-1, stable=True)  # [B, N]
 
 
 def row_normals(seeds: tf.Tensor, shape: Sequence[int]) -> tf.Tensor:

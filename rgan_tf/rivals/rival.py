@@ -64,6 +64,14 @@ class RivalNetworks(tf.keras.Model):
         raise NotImplementedError
 
 
+class Game(NamedTuple):
+    """What a rival's training weighs, as published: its terms, and the betas of both Adams."""
+
+    generator_weights: dict[str, float]
+    discriminator_weights: dict[str, float]
+    betas: tuple[float, float]
+
+
 class RivalModel(AdversarialModel):
     """The shared step with a rival's own terms, weights and betas.
 
@@ -71,10 +79,10 @@ class RivalModel(AdversarialModel):
       config: sizes of the batches, rates, moving average, guard. Its `losses` are not read.
       networks, average: see `AdversarialModel`.
       discriminators: of this rival.
-      generator_weights, discriminator_weights: of the terms, as published.
-      betas: of both Adams, as published.
+      game: if it depends on the config; else that of the class.
     """
 
+    game: Game
     networks: RivalNetworks
     average: RivalNetworks
 
@@ -85,25 +93,11 @@ class RivalModel(AdversarialModel):
         average: RivalNetworks,
         discriminators: RivalDiscriminators,
         *,
-        generator_weights: dict[str, float],
-        discriminator_weights: dict[str, float],
-        betas: tuple[float, float],
+        game: Game | None = None,
         **kwargs,
     ):
-        super().__init__(
-            config,
-            networks,
-            average,
-            discriminators,
-            generator_weights=generator_weights,
-            discriminator_weights=discriminator_weights,
-            betas=betas,
-            **kwargs,
-        )
-        self.declare_metrics(
-            [f"loss/generator/{name}" for name in generator_weights]
-            + [f"loss/discriminator/{name}" for name in discriminator_weights]
-        )
+        game = game or self.game
+        super().__init__(config, networks, average, discriminators, **game._asdict(), **kwargs)
 
     def synthesise(self, graph: Graph, boxes: tf.Tensor | None, seeds: tf.Tensor) -> Drawing:
         """Draws with the moving average; see `RivalNetworks.synthesise`."""

@@ -11,6 +11,7 @@ import collections
 import contextlib
 import hashlib
 import json
+import math
 import os
 import shutil
 from collections.abc import Iterable, Iterator
@@ -64,6 +65,21 @@ def write_json_atomic(path: str | Path, value: Any) -> None:
     """Writes `value` as indented JSON, keys in the given order; refuses NaN and infinity."""
     text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False)
     write_bytes_atomic(path, (text + "\n").encode("utf-8"))
+
+
+def json_value(value: Any) -> Any:
+    """Converts to JSON types: paths to text, NumPy scalars to numbers, NaN and infinity to null."""
+    if isinstance(value, dict):
+        return {str(key): json_value(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [json_value(item) for item in value]
+    if isinstance(value, Path):
+        return str(value)
+    if not isinstance(value, (str, bool, int, float)) and hasattr(value, "tolist"):
+        return json_value(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
 
 
 def append_line(path: str | Path, line: str) -> None:

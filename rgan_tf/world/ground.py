@@ -14,13 +14,11 @@ from rgan_tf.world.ambience import Ambience, Colour, mix
 from rgan_tf.world.layer import Point, jitter, noise, pick, to_rgb
 
 
-def _edge(
-    rng: np.random.Generator, width: int, height: int, y: float, swing: float, waves: int = 3
-) -> list[Point]:
+def _edge(rng: np.random.Generator, width: int, height: int, y: float, swing: float) -> list[Point]:
     """A wavy line from left to right around the fraction y of the height, in pixels."""
     points = np.linspace(0.0, 1.0, 25)
     rise = np.zeros_like(points)
-    for wave in range(1, waves + 1):
+    for wave in (1, 2, 3):
         phase = rng.uniform(0, math.tau)
         rise += np.sin(points * math.tau * wave * 0.6 + phase) * (rng.uniform(0.4, 1.0) / wave)
     rise *= swing / 1.4

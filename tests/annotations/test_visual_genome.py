@@ -13,6 +13,7 @@ from rgan_tf.annotations.visual_genome import (
     GenomeFilter,
     read_visual_genome_dataset,
 )
+from rgan_tf.config import DataConfig
 from rgan_tf.data.prepare import prepare_dataset
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.errors import BadInput
@@ -441,7 +442,7 @@ def test_it_can_be_prepared(writer, backbone, tmp_path):
     prepare_dataset(dataset, tmp_path / "data", image_size=16, backbone=backbone, progress=False)
     data = PreparedData.open(tmp_path / "data")
     assert data.vocabulary.predicates == ("__in_image__", "near", "on")
-    scenes = data.scenes("train", image_size=16, max_objects=2, max_triples=1)
+    scenes = data.scenes("train", DataConfig(image_size=16, max_objects=2, max_triples=1))
     assert scenes.objects.shape == (3, 2)
     assert (scenes.triples[:, 0, 1] > 0).all()
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from rgan_tf.bank.patch_queue import cut_patch
-from rgan_tf.config import Config, config_from_dict
+from rgan_tf.config import Config, DataConfig, config_from_dict
 from rgan_tf.data.prepare import prepare_dataset
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.data.records import read_scenes
@@ -308,7 +308,7 @@ def test_images_are_the_same_with_and_without_memory_for_them(prepared):
 @pytest.mark.parametrize("limit, is_kept", [({}, True), ({"image_cache_bytes": 0}, False)])
 def test_who_opens_the_data_says_whether_images_stay_in_memory(prepared, limit, is_kept):
     data = PreparedData.open(prepared.folder, **limit)
-    scenes = data.scenes("train", image_size=16, max_objects=4, max_triples=8)
+    scenes = data.scenes("train", DataConfig(image_size=16, max_objects=4, max_triples=8))
     decoded = []
     reading = scenes._decoded
     scenes._decoded = lambda *place: decoded.append(place) or reading(*place)

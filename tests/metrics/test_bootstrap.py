@@ -33,8 +33,6 @@ def test_interval_of_a_mean_is_that_of_the_normal_limit():
     error = values.std() / np.sqrt(400)
     assert low == pytest.approx(values.mean() - 1.96 * error, abs=0.2 * error)
     assert high == pytest.approx(values.mean() + 1.96 * error, abs=0.2 * error)
-    narrow = mean_interval(values, seed=1, level=0.5)
-    assert narrow[1] - narrow[0] == pytest.approx(2 * 0.6745 * error, rel=0.15)
 
 
 def test_interval_covers_the_truth_as_often_as_it_says():
@@ -49,7 +47,6 @@ def test_interval_covers_the_truth_as_often_as_it_says():
 def test_hand_worked_interval_of_two_values():
     # Two draws of {0, 1}: means 0, 1/2, 1 with the probabilities 1/4, 1/2, 1/4.
     assert mean_interval([0.0, 1.0], seed=0) == (0.0, 1.0)
-    assert mean_interval([0.0, 1.0], seed=0, level=0.4) == (0.5, 0.5)
     assert mean_interval(np.full(9, 3.0), seed=0) == (3.0, 3.0)
 
 
@@ -202,8 +199,6 @@ def test_what_cannot_be_used_is_refused():
         mean_interval([1.0], seed=0)
     with pytest.raises(ValueError, match="at least 2 finite numbers"):
         mean_interval([1.0, np.nan], seed=0)
-    with pytest.raises(ValueError, match=r"level must be in \(0, 1\), got 95"):
-        mean_interval([1.0, 2.0], seed=0, level=95)
 
 
 def test_a_ratio_s_interval_is_that_of_scenes():

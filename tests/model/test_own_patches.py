@@ -9,7 +9,8 @@ import pytest
 import tensorflow as tf
 
 from rgan_tf.model import own_patches
-from rgan_tf.model.own_patches import outside, relit, uniform_per_object
+from rgan_tf.model.own_patches import outside, relit
+from rgan_tf.retrieval.noise import row_uniforms
 
 SEEDS = tf.constant([[1, 2], [3, 4], [1, 2]])
 
@@ -58,7 +59,7 @@ def test_exposure_is_a_factor_on_the_light(crops, monkeypatch):
     factor = (relit(dark, SEEDS) + 1.0) / (dark + 1.0)  # [B, O, h, w, 3]
     by_patch = tf.reduce_mean(factor, axis=[2, 3, 4]).numpy()
     np.testing.assert_allclose(factor, by_patch[..., None, None, None] + 0 * factor, rtol=1e-3)
-    draws = uniform_per_object(SEEDS, 3, 11).numpy()[..., 0]
+    draws = row_uniforms(SEEDS, [3, 11]).numpy()[..., 0]
     np.testing.assert_allclose(by_patch, np.exp(draws - 0.5), rtol=1e-3)
 
 

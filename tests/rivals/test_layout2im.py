@@ -12,9 +12,9 @@ from rgan_tf.model.flops import count_flops
 from rgan_tf.rivals.layout2im.discriminators import build_discriminators
 from rgan_tf.rivals.layout2im.fuser import ConvolutionalLstm, SequenceFuser
 from rgan_tf.rivals.layout2im.model import kl_loss, latent_loss
-from rgan_tf.rivals.layout2im.networks import Layout2imRival, object_order
+from rgan_tf.rivals.layout2im.networks import Layout2imRival
 from rgan_tf.rivals.layout2im.sizes import PUBLIC, SCALED
-from rgan_tf.rivals.noise import row_normals
+from rgan_tf.rivals.noise import row_normals, row_order
 
 FEW = {"adversarial_image", "adversarial_object", "auxiliary"}
 
@@ -167,7 +167,7 @@ def test_the_game_on_the_generation_path_leaves_the_crop_encoder_alone(tiny_riva
     with tf.GradientTape(persistent=True) as tape:
         codes = networks.draw_codes(seeds_of(1, 2, 3, 4), 6)
         tape.watch(codes)
-        order = object_order(objects > 0, seeds_of(1, 2, 3, 4))
+        order = row_order(objects > 0, seeds_of(1, 2, 3, 4))
         images = networks.draw(objects, boxes, codes, order)
         game = -tf.reduce_sum(model.discriminators.image(images))
         found, _ = networks.posterior(model.discriminators.crops(images, boxes), objects)
@@ -299,7 +299,7 @@ def test_padding_changes_no_image(networks, scenes):
     np.testing.assert_allclose(wider, images, atol=1e-6)
     compiled = type(networks).draw  # with padding computed, as under XLA
     codes = networks.draw_codes(seeds_of(1, 2, 3, 4), 6)
-    order = object_order(scenes["objects"] > 0, seeds_of(1, 2, 3, 4))
+    order = row_order(scenes["objects"] > 0, seeds_of(1, 2, 3, 4))
     values = [scenes["objects"], scenes["boxes"], codes, order]
     kept = networks.keeps_padding
     networks.keeps_padding = True
@@ -320,18 +320,18 @@ def test_relations_are_not_read(networks, scenes):
 
 def test_order_is_a_permutation_of_the_seed_with_padding_last(scenes):
     there = scenes["objects"] > 0
-    order = object_order(there, seeds_of(1, 2, 3, 4)).numpy()
+    order = row_order(there, seeds_of(1, 2, 3, 4)).numpy()
     np.testing.assert_array_equal(np.sort(order, axis=1), np.tile(np.arange(6), [4, 1]))
     in_order = np.take_along_axis(there.numpy(), order, axis=1)
     assert all((np.diff(row.astype(int)) <= 0).all() for row in in_order)
-    np.testing.assert_array_equal(order, object_order(there, seeds_of(1, 2, 3, 4)))
+    np.testing.assert_array_equal(order, row_order(there, seeds_of(1, 2, 3, 4)))
     full = tf.ones([50, 6], tf.bool)
-    first = object_order(full, seeds_of(*range(50))).numpy()[:, 0]
+    first = row_order(full, seeds_of(*range(50))).numpy()[:, 0]
     assert set(first) == set(range(6))
 
 
 def test_the_order_and_the_code_are_part_of_the_sample(networks, scenes):
-    order = object_order(scenes["objects"] > 0, seeds_of(1, 2, 3, 4))
+    order = row_order(scenes["objects"] > 0, seeds_of(1, 2, 3, 4))
     codes = networks.draw_codes(seeds_of(1, 2, 3, 4), 6)
     image = networks.draw(scenes["objects"], scenes["boxes"], codes, order)
     other = networks.draw(scenes["objects"], scenes["boxes"], codes, order[:, ::-1])

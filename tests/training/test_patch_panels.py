@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+from rgan_tf.config import DataConfig
 from rgan_tf.model.networks import build_retrieval_networks
 from rgan_tf.model.synthesis import synthesise
 from rgan_tf.retrieval.candidates import CandidateTable
@@ -61,7 +62,7 @@ def test_every_patch_lies_in_its_source_image_where_the_box_is(shown, tiny_world
     patch_panel(shown.run, tiny_world, shown.batch, retrieved(shown))
     objects = shown.batch["objects"].numpy()
     assert len(sheets) == min(4, len(objects))
-    store = tiny_world.scenes("train", image_size=32, max_objects=6, max_triples=8)
+    store = tiny_world.scenes("train", DataConfig(image_size=32, max_objects=6, max_triples=8))
     for row, sheet in enumerate(sheets):
         names = [shown.run.vocabulary.object_name(int(v)) for v in objects[row] if v]
         assert sheet.n == len(names) and sheet.labels[: sheet.n] == names

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from typing import Any
 
 from rgan_tf.bank.patch_bank import PatchBank
 from rgan_tf.errors import BadInput
 from rgan_tf.model.networks import build_sg2im_networks
+from rgan_tf.progress import note
 from rgan_tf.retrieval.index.bank_search import BankSearch
 from rgan_tf.runs import check_bank_fits, load_weights, open_run
 
@@ -32,6 +32,6 @@ def tune(args: argparse.Namespace) -> dict[str, Any]:
         networks,
         run.stage_record("sg2im")["weights_sha256"],
         run.config,
-        progress=lambda line: print(line, file=sys.stderr, flush=True),
+        progress=note,
     )
     return {"bank": str(args.bank), **search.tune(k=k, recall=args.recall)}

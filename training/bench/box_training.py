@@ -53,15 +53,14 @@ def measure(
         gradients = tape.gradient(loss, variables, unconnected_gradients="zero")
         optimizer.apply_gradients(zip(gradients, variables, strict=True))
 
-    sizes = {"max_objects": config.data.max_objects, "max_triples": config.data.max_triples}
-    scenes = data.scenes("train", image_size=config.data.image_size, **sizes)
+    scenes = data.scenes("train", config.data)
     generator = np.random.default_rng(seed)
     for _ in range(steps):
         drawn = generator.integers(len(scenes), size=rows)
         triples = drop_relations(scenes.triples[drawn], keep, generator)
         step(*map(tf.constant, (scenes.objects[drawn], scenes.boxes[drawn], triples)))
 
-    held_out = data.scenes("val", image_size=config.data.image_size, **sizes)
+    held_out = data.scenes("val", config.data)
     triples = drop_relations(held_out.triples, keep, np.random.default_rng(_VAL_SEED))
     batch = {"objects": held_out.objects, "boxes": held_out.boxes, "triples": triples}
     batches = tf.data.Dataset.from_tensor_slices(batch).batch(64)

@@ -8,10 +8,13 @@ from typing import Any
 from rgan_tf.errors import BadInput
 
 VARIANTS = {
-    "plain": {"instance_codes": False, "box_overlap": 0.0},
-    "overlap": {"instance_codes": False, "box_overlap": 1.0},
-    "codes": {"instance_codes": True, "box_overlap": 0.0},
-    "codes_and_overlap": {"instance_codes": True, "box_overlap": 1.0},
+    name: {"graph": {"instance_codes": codes}, "losses": {"box_overlap": overlap}}
+    for name, codes, overlap in (
+        ("plain", False, 0.0),
+        ("overlap", False, 1.0),
+        ("codes", True, 0.0),
+        ("codes_and_overlap", True, 1.0),
+    )
 }
 
 
@@ -39,10 +42,9 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
     Raises:
       BadInput: if an option is out of range, or the data has no val split.
     """
-    import dataclasses
-    import sys
-
+    from rgan_tf.config import changed
     from rgan_tf.data.prepared import PreparedData
+    from rgan_tf.progress import note
     from training.bench.box_training import measure
     from training.configuration import named_config
 
@@ -54,12 +56,14 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
         raise BadInput(f"--data {args.data}: has no val scenes to evaluate on")
     result: dict[str, Any] = {"config": config.name, "keep": args.keep, "steps": args.steps}
     for name, variant in VARIANTS.items():
-        graph = dataclasses.replace(config.graph, instance_codes=variant["instance_codes"])
-        losses = dataclasses.replace(config.losses, box_overlap=variant["box_overlap"])
-        changed = dataclasses.replace(config, graph=graph, losses=losses)
         result[name] = measure(
-            changed, data, steps=args.steps, rows=args.batch_size, keep=args.keep, seed=args.seed
+            changed(config, **variant),
+            data,
+            steps=args.steps,
+            rows=args.batch_size,
+            keep=args.keep,
+            seed=args.seed,
         )
         iou = result[name]["box_iou"]
-        print(f"{name}: mean overlap {iou:.3f}", file=sys.stderr, flush=True)
+        note(f"{name}: mean overlap {iou:.3f}")
     return result

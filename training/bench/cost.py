@@ -31,9 +31,9 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
       BadInput: if the config trains a rival or reads its candidates during the step, or a number is
         below 1.
     """
-    import sys
 
     from rgan_tf.errors import BadInput
+    from rgan_tf.progress import note
     from training.bench.joint_step import check_system
     from training.bench.reckoned import reckoned_cost
     from training.configuration import named_config
@@ -47,5 +47,5 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
             f"config {config.name}: reads candidates during the step, which is not counted; set "
             "retrieval.exact_candidates to retrieval.candidates"
         )
-    print("tracing", file=sys.stderr, flush=True)
+    note("tracing")
     return {"config": config.name, **reckoned_cost(config, args.categories)}

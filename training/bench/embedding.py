@@ -25,7 +25,6 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
     """
     import dataclasses
     import statistics
-    import sys
     import tempfile
     import time
     from pathlib import Path
@@ -37,6 +36,7 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
     from rgan_tf.bank.patch_queue import EMBEDDING_BATCH, embed_patches
     from rgan_tf.bank.sources import coco_source
     from rgan_tf.errors import BadInput
+    from rgan_tf.progress import note
     from rgan_tf.vocabulary import Vocabulary
 
     if args.repetitions < 1 or (args.limit is not None and args.limit < 1):
@@ -68,7 +68,7 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
             building.append(built)
             alone.append(embedded)
             times = f"built in {built:.1f} s, embedded in {embedded:.1f} s"
-            print(f"repetition {repetition + 1}: {times}", file=sys.stderr)
+            note(f"repetition {repetition + 1}: {times}")
     ratios = [one / other for one, other in zip(alone, building, strict=True)]
     return {
         "patches": patches,

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from rgan_tf.backbones import load_backbone
-from rgan_tf.config import Config
+from rgan_tf.config import Config, changed
 from rgan_tf.errors import BadInput
 from rgan_tf.losses.perceptual import PerceptualDistance
 from rgan_tf.losses.retrieval import draw_anchors
 from rgan_tf.model.networks import RetrievalNetworks, build_retrieval_networks
 from rgan_tf.model.retrieval_losses import retrieval_losses
+from rgan_tf.progress import note
 from rgan_tf.retrieval.gumbel import EXPECTED, PAPER, WITHIN_GROUP
 from rgan_tf.retrieval.learned import LearnedRetriever
 from rgan_tf.runs import load_weights, open_run
@@ -64,10 +64,8 @@ def compare_estimators(
     run = open_run(run_name)
     data = open_data_of(run, run_name, data_folder)
     config = run.config
-    settings = dataclasses.replace(
-        config.retrieval, exact_candidates=config.retrieval.candidates, straight_through=True
-    )
-    config = dataclasses.replace(config, retrieval=settings)
+    exact = {"exact_candidates": config.retrieval.candidates, "straight_through": True}
+    config = changed(config, retrieval=exact)
     networks = build_retrieval_networks(config, run.vocabulary, run.feature_size)
     load_weights(run, "retrievegan", networks)
     if untrained:
@@ -88,7 +86,7 @@ def compare_estimators(
         figures = probe.figures(scenes, draws)
         for objective, values in figures.items():
             result["estimators"][objective][f"{gradient}, temperature {temperature:g}"] = values
-        print(f"{gradient}, temperature {temperature:g}: done", file=sys.stderr, flush=True)
+        note(f"{gradient}, temperature {temperature:g}: done")
     return result
 
 
@@ -106,12 +104,10 @@ class _Probe:
         self._config, self._networks, self._perceptual = config, networks, perceptual
         self._temperature = temperature
         self._variables = [v for v in networks.embedding.trainable_variables if v.shape.rank > 0]
-        settings = dataclasses.replace(config.retrieval, gradient=gradient)
-        self._retriever = LearnedRetriever(
-            dataclasses.replace(config, retrieval=settings), networks.embedding
-        )
+        estimated = changed(config, retrieval={"gradient": gradient})
+        self._retriever = LearnedRetriever(estimated, networks.embedding)
         self._forms = [
-            dataclasses.replace(settings, cooccurrence_loss=form)
+            dataclasses.replace(estimated.retrieval, cooccurrence_loss=form)
             for form in ("sampled", "expected")
         ]
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import sys
 from typing import Any
 
 import numpy as np
@@ -11,11 +9,12 @@ import tensorflow as tf
 
 from rgan_tf.backbones import load_backbone
 from rgan_tf.bank.patch_reader import PatchReader
-from rgan_tf.config import Config
+from rgan_tf.config import changed
 from rgan_tf.errors import BadInput
 from rgan_tf.losses.perceptual import PerceptualDistance
 from rgan_tf.losses.total import weighted_sum
 from rgan_tf.model.retrievegan import RetrieveGANModel
+from rgan_tf.progress import note
 from rgan_tf.retrieval.cache import EmbeddingCache
 from rgan_tf.retrieval.cached import CachedRetriever
 from rgan_tf.retrieval.prefilter import embed_rows
@@ -98,7 +97,9 @@ def compare_gradients(
     folder = run.stage_folder("retrievegan") / "checkpoints"
     if not has_checkpoints(run_name):
         raise BadInput(f"--run {run_name}: has no checkpoints of the joint stage in {folder}")
-    config = _with_retrieval(run.config, candidates=candidates, exact_candidates=candidates)
+    config = changed(
+        run.config, retrieval={"candidates": candidates, "exact_candidates": candidates}
+    )
     table = load_first_stages(run).candidates(config, data, ["train"])["train"]
     reader = PatchReader(data.bank, table.cooccurrence, crop_size=config.data.crop_size)
     perceptual = PerceptualDistance(load_backbone(config.losses.perceptual_backbone, weights_dir))
@@ -145,24 +146,19 @@ def compare_gradients(
     return result
 
 
-def _with_retrieval(config: Config, **changes: Any) -> Config:
-    return dataclasses.replace(config, retrieval=dataclasses.replace(config.retrieval, **changes))
-
-
 def _cosines(model, config, scenes, cache, reader, temperature, loaded, first_step, run_exact):
     """Cosines by m, of each batch and of the mean over the batches."""
     fixed = {"temperature_end": temperature, "temperature_anneal_fraction": 0.0}
-    model.config = _with_retrieval(config, **fixed)
+    model.config = changed(config, retrieval=fixed)
     exact = model.retriever
     full = _gradients(model, scenes, first_step)  # [batches, parts, weights of φ]
     each, of_mean = {}, {}
     for number in loaded:
-        truncated = _with_retrieval(
-            model.config, loaded_candidates=number, exact_candidates=run_exact
-        )
+        limits = {"loaded_candidates": number, "exact_candidates": run_exact}
+        truncated = changed(model.config, retrieval=limits)
         model.retriever = CachedRetriever(truncated, model.networks.embedding, cache, reader)
         cut = _gradients(model, scenes, first_step)
-        print(f"temperature {temperature:g}, m = {number}: done", file=sys.stderr, flush=True)
+        note(f"temperature {temperature:g}, m = {number}: done")
         each[number] = _by_part(cosine(full, cut).mean(axis=0))
         of_mean[number] = _by_part(cosine(full.mean(axis=0), cut.mean(axis=0)))
     model.retriever, model.config = exact, config

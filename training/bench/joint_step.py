@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from rgan_tf.backbones import load_backbone
-from rgan_tf.config import Config
+from rgan_tf.config import Config, changed
 from rgan_tf.data.pipeline import scene_dataset
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.errors import BadInput
 from rgan_tf.losses.perceptual import PerceptualDistance
+from rgan_tf.model.adversarial_model import AdversarialModel
 from rgan_tf.model.retrievegan import RetrieveGANModel
 from rgan_tf.retrieval.candidates import CandidateSource, CandidateTable
 from training.stages.retrievegan import build_retrievegan, patch_reader
@@ -48,27 +51,38 @@ def check_system(config: Config) -> None:
         )
 
 
+@contextlib.contextmanager
+def padded(model: AdversarialModel) -> Iterator[None]:
+    """Within it the sizes of a step do not depend on its batch, as XLA needs them."""
+    config = model.config
+    model.config = changed(config, training={"jit_compile": True})
+    try:
+        yield
+    finally:
+        model.config = config
+
+
 def training_batches(
-    config: Config, data: PreparedData, table: CandidateSource, *, start_step: int = 0
+    config: Config, data: PreparedData, table: CandidateSource, **more: Any
 ) -> tf.data.Dataset:
-    """The batches that training would read from a step on."""
+    """The batches that training would read; `more` as for `scene_dataset`."""
     return scene_dataset(
         data,
         "train",
         config,
         batch_size=config.training.batch_size,
         seed=config.training.seed,
-        start_step=start_step,
         candidates=table,
+        **more,
     )
 
 
-def random_table(config: Config, data: PreparedData, *, seed: int = 0) -> CandidateTable:
+def random_table(config: Config, data: PreparedData) -> CandidateTable:
     """Random candidates of other images, since the cost of a step does not depend on them.
 
     Of other images like the pre-filter's: between equal vectors distances are mostly rounding.
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     own, images = data.truth("train").image_ids, np.asarray(data.bank.image_ids)
     ids = rng.integers(len(images), size=(len(own), config.retrieval.candidates), dtype=np.int32)
     while (images != images[0]).any() and (of_own := images[ids] == own[:, np.newaxis]).any():

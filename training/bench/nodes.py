@@ -56,10 +56,9 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
     Raises:
       BadInput: if the data does not fit, or `--kernels` meets a step that XLA cannot compile.
     """
-    import dataclasses
-
     import tensorflow as tf
 
+    from rgan_tf.config import changed
     from rgan_tf.data.prepared import PreparedData
     from training.api import check_data_fits
     from training.bench.joint_step import build_joint_step, random_table
@@ -72,8 +71,7 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
     check_data_fits(config, data)
 
     def step(compiles: bool) -> tuple[tf.types.experimental.GenericFunction, dict]:
-        training = dataclasses.replace(config.training, jit_compile=compiles)
-        ours = dataclasses.replace(config, training=training)
+        ours = changed(config, training={"jit_compile": compiles})
         model, batches, _ = build_joint_step(
             ours, data, random_table(ours, data), weights_dir=args.weights_dir
         )

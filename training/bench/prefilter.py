@@ -39,11 +39,11 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
     Raises:
       BadInput: for an empty bank, or without either --rows or --run.
     """
-    import sys
     import time
 
     import numpy as np
 
+    from rgan_tf.progress import note
     from rgan_tf.retrieval.index.scann_index import ScannIndex
     from rgan_tf.retrieval.index.tuning import recall_of, tune_scann
     from training.bench.memory import resident_mb
@@ -73,7 +73,7 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
         k=k,
         recall=args.recall,
         seed=args.seed,
-        progress=lambda line: print(line, file=sys.stderr, flush=True),
+        progress=note,
     )
     tuning_seconds = time.perf_counter() - start
     settings = tuning.index.settings

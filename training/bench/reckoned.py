@@ -11,6 +11,7 @@ from rgan_tf.backbones.backbone import Backbone
 from rgan_tf.backbones.networks import SPECS
 from rgan_tf.config import Config
 from rgan_tf.losses.perceptual import PerceptualDistance
+from rgan_tf.model.flops import count_weights
 from rgan_tf.model.networks import (
     build_discriminators,
     build_retrieval_networks,
@@ -44,7 +45,7 @@ def reckoned_cost(config: Config, categories: int) -> dict[str, Any]:
         build_discriminators(config, vocabulary),
     )
     batch = _full_scene(config, width)
-    generator, discriminators = _size(model.networks), _size(model.discriminators)
+    generator, discriminators = count_weights(model.networks), count_weights(model.discriminators)
     return {
         "gflop_per_scene": round(step_gflop(model, batch), 2),
         "sg2im_gflop_per_scene": round(step_gflop(first, batch), 2),
@@ -87,7 +88,3 @@ def _full_scene(config: Config, width: int) -> Batch:
         "candidate_features": np.zeros((*each, width), np.float32),
         "candidate_cooccurrence": np.zeros((*each, config.cooccurrence.sizes[-1]), np.float32),
     }
-
-
-def _size(networks) -> int:
-    return sum(int(variable.shape.num_elements()) for variable in networks.variables)

@@ -10,6 +10,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from rgan_tf.progress import note
+
 BATCH, OBJECTS, FEATURES, CROP = 16, 9, 2048, 64
 SIZES = (512, 256, 128)
 
@@ -21,7 +23,7 @@ def run_case(name: str, options: dict[str, Any]) -> dict[str, Any]:
       MemoryError: if the system killed the process.
       RuntimeError: if the process fails; its messages are on stderr.
     """
-    print(f"{name} {json.dumps(options)}", file=sys.stderr, flush=True)
+    note(f"{name} {json.dumps(options)}")
     with tempfile.TemporaryDirectory(prefix="rgan-bench-") as folder:
         result = Path(folder) / "result.json"
         command = [sys.executable, "-m", "training.bench.retrieval_cases", name]

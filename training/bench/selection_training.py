@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
-import sys
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from rgan_tf.bank.patch_reader import PatchReader
-from rgan_tf.data.pipeline import scene_dataset
+from rgan_tf.config import changed
+from rgan_tf.data.pipeline import scene_dataset, scenes_once
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.losses.retrieval import draw_anchors, selection_loss
 from rgan_tf.model.networks import build_retrieval_networks
 from rgan_tf.model.retrieval_losses import sharing_objects
+from rgan_tf.progress import note
 from rgan_tf.retrieval.learned import LearnedRetriever
 from rgan_tf.retrieval.patch_library import PatchLibrary
 from rgan_tf.runs import Run
@@ -33,8 +33,7 @@ def compare_variants(args: argparse.Namespace, run: Run, data: PreparedData) -> 
     for name in args.variants:
         # Batches without pixels and features of the candidates: the bank is in memory.
         changes = {**VARIANTS[name], "exact_candidates": 1}
-        retrieval = dataclasses.replace(run.config.retrieval, **changes)
-        config = dataclasses.replace(run.config, retrieval=retrieval)
+        config = changed(run.config, retrieval=changes)
         tf.keras.utils.set_random_seed(args.seed)  # for the initial weights, as in training
         networks = build_retrieval_networks(config, run.vocabulary, run.feature_size)
         networks.embedding.set_statistics(data.bank.features)
@@ -42,7 +41,9 @@ def compare_variants(args: argparse.Namespace, run: Run, data: PreparedData) -> 
         trained = _train(args, config, networks.embedding, data, tables["train"], forced)
         figures = retrieval_metrics(
             networks,
-            _scenes(data, args.split, config, tables[args.split], args.scenes),
+            scenes_once(
+                data, args.split, config, batch_size=args.scenes, candidates=tables[args.split]
+            ),
             data,
             tables[args.split],
             seed=args.seed,
@@ -55,7 +56,7 @@ def compare_variants(args: argparse.Namespace, run: Run, data: PreparedData) -> 
         }
         others = {key: round(value, 4) for key, value in figures.items() if "/learned/" not in key}
         results[name] = {**trained, **learned}
-        print(f"{name}: {results[name]}", file=sys.stderr, flush=True)
+        note(f"{name}: {results[name]}")
     return {
         "run": args.run,
         "split": args.split,
@@ -70,19 +71,6 @@ def compare_variants(args: argparse.Namespace, run: Run, data: PreparedData) -> 
 def _library(networks, data, table, config):
     reader = PatchReader(data.bank, table.cooccurrence, crop_size=config.data.crop_size)
     return PatchLibrary(LearnedRetriever(config, networks.embedding), reader)
-
-
-def _scenes(data, split, config, table, batch_size):
-    return scene_dataset(
-        data,
-        split,
-        config,
-        batch_size=batch_size,
-        seed=0,
-        repeat=False,
-        augment=False,
-        candidates=table,
-    )
 
 
 def _train(args, config, embedding, data, table, teacher_forcing: bool) -> dict[str, float]:

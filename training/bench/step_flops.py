@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import tensorflow as tf
 
 from rgan_tf.backbones import load_backbone
-from rgan_tf.config import Config
-from rgan_tf.data.pipeline import scene_dataset
+from rgan_tf.config import Config, changed
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.losses.perceptual import PerceptualDistance
 from rgan_tf.model.adversarial_model import AdversarialModel
@@ -16,9 +13,13 @@ from rgan_tf.model.flops import count_flops
 from rgan_tf.registered_names import RIVALS
 from rgan_tf.rivals.pastegan.selector import TRAINING_CANDIDATES
 from rgan_tf.rivals.registry import rival_model
-from training.bench.joint_step import build_joint_step, random_table
-
-Batch = dict[str, tf.Tensor]
+from training.bench.joint_step import (
+    Batch,
+    build_joint_step,
+    padded,
+    random_table,
+    training_batches,
+)
 
 
 def training_gflop(config: Config, data: PreparedData, *, weights_dir: str | None) -> float:
@@ -27,16 +28,8 @@ def training_gflop(config: Config, data: PreparedData, *, weights_dir: str | Non
         backbone = load_backbone(config.losses.perceptual_backbone, weights_dir)
         model = rival_model(config, data.vocabulary, PerceptualDistance(backbone))
         # A rival that draws from patches takes a few; a batch of many would not hold their pixels.
-        retrieval = dataclasses.replace(config.retrieval, candidates=TRAINING_CANDIDATES)
-        config = dataclasses.replace(config, retrieval=retrieval)
-        batches = scene_dataset(
-            data,
-            "train",
-            config,
-            batch_size=config.training.batch_size,
-            seed=config.training.seed,
-            candidates=random_table(config, data),
-        )
+        config = changed(config, retrieval={"candidates": TRAINING_CANDIDATES})
+        batches = training_batches(config, data, random_table(config, data))
     else:
         model, batches, _ = build_joint_step(
             config, data, random_table(config, data), weights_dir=weights_dir
@@ -56,13 +49,8 @@ def step_gflop(model: AdversarialModel, batch: Batch) -> float:
         rows = tf.shape(values["objects"])[0]
         return model._part_gradients(values, tf.constant(0), rows)[0]
 
-    config = model.config
     rest = count_flops(gradients, batch)
-    padded = dataclasses.replace(config.training, jit_compile=True)
-    try:
-        model.config = dataclasses.replace(config, training=padded)
+    with padded(model):
         whole = count_flops(gradients, batch)
-    finally:
-        model.config = config
     share = float(tf.reduce_mean(tf.cast(batch["objects"] > 0, tf.float32)))
     return (rest + share * (whole - rest)) / 1e9

@@ -36,7 +36,6 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
     """
     import resource
     import statistics
-    import sys
     import time
 
     import numpy as np
@@ -44,8 +43,9 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
 
     from rgan_tf.data.prepared import PreparedData
     from rgan_tf.errors import BadInput
-    from rgan_tf.model.flops import count_flops
+    from rgan_tf.model.flops import count_flops, count_weights
     from rgan_tf.model.networks import build_cooccurrence_embedding, build_sg2im_networks
+    from rgan_tf.progress import note
     from rgan_tf.retrieval.prefilter import prefilter
     from training.api import check_data_fits
     from training.bench.ceiling import measured_ceilings
@@ -86,7 +86,7 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
             work()
         return (time.perf_counter() - start) / args.steps
 
-    print("tracing the joint step", file=sys.stderr)
+    note("tracing the joint step")
     for _ in range(3):
         step(next(batches))
     images = config.training.batch_size
@@ -100,8 +100,8 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
         time.sleep(_SETTLING_S)  # let the pipeline finish prefetching
         objects = rng.integers(len(data.bank), size=[images, config.data.max_objects])
         search.append(timed(lambda objects=objects: source.ids_of(objects)))
-        print(f"repetition {repetition + 1}: {joint[-1]:.3f} s per step", file=sys.stderr)
-    print("taking the step apart", file=sys.stderr)
+        note(f"repetition {repetition + 1}: {joint[-1]:.3f} s per step")
+    note("taking the step apart")
     batch = next(batches)
     parts = part_seconds(model, batch, args.repetitions)
     parts["input"] = statistics.median(alone)
@@ -126,13 +126,8 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
         "share_of_ceiling": round(gflop / seconds / ceilings["convolution"], 3),
         "generator_gflop_per_image": round(flops / 1e9, 3),
         "parameters": {
-            "generator_side": _size(networks),
-            "discriminators": _size(model.discriminators),
+            "generator_side": count_weights(networks),
+            "discriminators": count_weights(model.discriminators),
         },
         "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
     }
-
-
-def _size(networks) -> int:
-    """Number of weights; Keras only counts models that were called as a whole."""
-    return sum(int(variable.shape.num_elements()) for variable in networks.variables)

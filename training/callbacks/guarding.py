@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 from rgan_tf.model.guarded_model import SOUND_SHARE, GuardedModel
+from rgan_tf.progress import note
 from training.callbacks.stage import StageCallback, refuse_non_finite
 from training.rollbacks import SKIPPED_IN_ROW, Trouble
 
@@ -98,4 +98,4 @@ class CollapseWatch(StageCallback):
         self._lasted[what] = lasted
         if lasted == _INTERVALS:
             self.warnings.append({"step": self.step, "what": what})
-            print(f"step {self.step}: {what}; see docs/training.md", file=sys.stderr, flush=True)
+            note(f"step {self.step}: {what}; see docs/training.md")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 from pathlib import Path
 
 import tensorflow as tf
 
+from rgan_tf.progress import note
 from training.callbacks.stage import StageCallback
 from training.stop import StopSignals
 
@@ -60,4 +60,4 @@ class Profiling(StageCallback):
     def _finish(self) -> None:
         self._until = None
         tf.profiler.experimental.stop()
-        print(f"profile of {_STEPS} steps in {self._folder}", file=sys.stderr, flush=True)
+        note(f"profile of {_STEPS} steps in {self._folder}")

@@ -31,7 +31,6 @@ class Projector(StageCallback):
       bank: the retrievable patches.
       embeddings: takes n rows of the bank, returns name -> [n, D]; may return none.
       folder: TensorBoard folder of the stage.
-      split: of the bank.
     """
 
     def __init__(
@@ -42,13 +41,11 @@ class Projector(StageCallback):
         bank: PatchBank,
         embeddings: Callable[[np.ndarray], dict[str, np.ndarray]],
         folder: Path,
-        split: str = "train",
     ):
         super().__init__(first_step, total_steps)
         self._bank = bank
         self._embeddings = embeddings
         self._folder = folder
-        self._split = split
 
     def on_train_batch_end(self, batch, logs=None):
         super().on_train_batch_end(batch, logs)
@@ -56,14 +53,14 @@ class Projector(StageCallback):
             rows = sample_rows(len(self._bank))
             vectors = self._embeddings(rows)
             if vectors:
-                write_projection(self._folder, self._bank, rows, vectors, split=self._split)
+                write_projection(self._folder, self._bank, rows, vectors)
 
 
-def sample_rows(count: int, most: int = MOST_PATCHES) -> np.ndarray:
-    """A reproducible sample of rows, ascending; all rows if there are at most `most`."""
-    if count <= most:
+def sample_rows(count: int) -> np.ndarray:
+    """A reproducible sample of rows, ascending; all rows if there are at most `MOST_PATCHES`."""
+    if count <= MOST_PATCHES:
         return np.arange(count)
-    return np.sort(np.random.default_rng([0, _SAMPLE]).choice(count, most, replace=False))
+    return np.sort(np.random.default_rng([0, _SAMPLE]).choice(count, MOST_PATCHES, replace=False))
 
 
 def write_projection(
@@ -71,8 +68,6 @@ def write_projection(
     bank: PatchBank,
     rows: np.ndarray,
     embeddings: dict[str, np.ndarray],
-    *,
-    split: str = "train",
 ) -> None:
     """Writes the projector's files; last the config, which names the others.
 
@@ -81,7 +76,6 @@ def write_projection(
       bank: the patches.
       rows: [n] int, n at least 1; rows of the bank.
       embeddings: name -> [n, D]; the names become file names.
-      split: of the bank, for the table of labels.
     """
     crops, side = sprite(bank, rows)
     config = ProjectorConfig()
@@ -94,7 +88,7 @@ def write_projection(
         entry.metadata_path = _METADATA
         entry.sprite.image_path = _SPRITE
         entry.sprite.single_image_dim.extend([side, side])
-    write_bytes_atomic(folder / _METADATA, metadata(bank, rows, split).encode("utf-8"))
+    write_bytes_atomic(folder / _METADATA, metadata(bank, rows).encode("utf-8"))
     write_bytes_atomic(folder / _SPRITE, encode_png(crops))
     write_bytes_atomic(folder / CONFIG, text_format.MessageToString(config).encode())
 
@@ -114,12 +108,12 @@ def sprite(bank: PatchBank, rows: np.ndarray) -> tuple[np.ndarray, int]:
     return sheet.reshape(lines * side, columns * side, 3), side
 
 
-def metadata(bank: PatchBank, rows: np.ndarray, split: str) -> str:
+def metadata(bank: PatchBank, rows: np.ndarray) -> str:
     """A line of labels per patch under a line of titles; includes the style if known."""
     lines = ["category\timage_id\tstyle\tsplit"]
     for row in rows:
         entry = bank.rows[int(row)]
-        cells = (entry.get("category"), entry.get("image_id"), entry.get("style"), split)
+        cells = (entry.get("category"), entry.get("image_id"), entry.get("style"), "train")
         lines.append("\t".join(_label(cell) for cell in cells))
     return "\n".join(lines) + "\n"
 

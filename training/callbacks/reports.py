@@ -12,6 +12,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from rgan_tf.model.guarded_model import SOUND_SHARE
+from rgan_tf.progress import note
 from rgan_tf.storage.files import write_bytes_atomic
 from rgan_tf.storage.image import encode_png
 from training.callbacks.stage import StageCallback, refuse_non_finite
@@ -54,7 +55,7 @@ class ProgressLine(StageCallback):
                 "seconds_left": round(left),
                 **logs,
             }
-            print(json.dumps(record), file=sys.stderr, flush=True)
+            note(json.dumps(record))
             return
         losses = [f"{key.split('/')[-1]} {value:.3g}" for key, value in logs.items()]
         speed = f"{steps_per_second * self.batch_size:.1f} images/s"

@@ -36,13 +36,7 @@ def comparison_picture(
     Returns:
       uint8 [H, W, 3].
     """
-    sizes = config.data
-    store = data.scenes(
-        split,
-        image_size=sizes.image_size,
-        max_objects=sizes.max_objects,
-        max_triples=sizes.max_triples,
-    )
+    store = data.scenes(split, config.data)
     rows = np.arange(min(SCENES, len(store.image_ids)))
     graphs = {"objects": store.objects[rows], "triples": store.triples[rows]}
     drawn = layouts(data.vocabulary, graphs, store.boxes[rows])

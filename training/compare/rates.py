@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from rgan_tf.config import Config
 from rgan_tf.errors import BadInput
+from rgan_tf.progress import note
 from training.compare.entries import Entry
 
 _RATES = ("generator_learning_rate", "discriminator_learning_rate")
@@ -78,7 +78,7 @@ def search(
             raise BadInput(f"{entry.name}: diverged at every learning rate; search lower ones")
         settings[entry.run] = tries[entry.name][best].settings[-_ADDED:-1]
         tried = ", ".join(f"{factor:g}: {value:.3f}" for factor, value in distances.items())
-        print(f"compare: {entry.name}: learning rates times {best:g} ({tried})", file=sys.stderr)
+        note(f"compare: {entry.name}: learning rates times {best:g} ({tried})")
     chosen = [
         dataclasses.replace(entry, settings=(*entry.settings, *settings.get(entry.run, ())))
         for entry in entries

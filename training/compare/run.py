@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from rgan_tf.backbones import load_backbone
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.errors import BadInput
 from rgan_tf.plugins import VARIABLE
+from rgan_tf.progress import note
 from rgan_tf.storage.files import write_bytes_atomic, write_json_atomic
 from rgan_tf.storage.image import encode_png
 from training.api import check_data_fits
@@ -217,9 +217,9 @@ def _planned(
     short = [entry for runs in tries.values() for entry in runs.values()]
     runs = plan([*short, *entries], overrides, out / "runs")
     for line in plan_lines(runs):
-        print(line, file=sys.stderr)
+        note(line)
     if joint_steps and any(entry.system == "attngan" for entry in entries):
-        print(UNCOUNTED, file=sys.stderr)
+        note(UNCOUNTED)
     seconds = [run["seconds"] for run in runs]
     return {
         "out": str(out),

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rgan_tf.errors import BadInput, CorruptData, Diverged, Interrupted, RganError
+from rgan_tf.progress import note
 from rgan_tf.runs import STAGES, open_run
 from rgan_tf.storage.files import atomic_folder, read_json, write_json_atomic
 from training.compare.entries import Entry
@@ -52,7 +53,7 @@ class _Progress:
         if real:
             minutes = sum(real) / len(real) * self._left / 60
             rest = f", about {minutes:.0f} min left if nothing of it is done yet"
-        print(f"compare: {text}{rest}", file=sys.stderr, flush=True)
+        note(f"compare: {text}{rest}")
         started = time.monotonic()
         yield
         self._seconds.append(time.monotonic() - started)
@@ -113,15 +114,15 @@ class Steps:
         """
         self._train_base(entry)
         folder = self.run_folder(entry.run)
-        note = folder.with_name(f"{folder.name}.diverged.json")
+        diverged = folder.with_name(f"{folder.name}.diverged.json")
         settings = [*self._overrides, *entry.settings]
-        if note.exists() and read_json(note) == settings:
+        if diverged.exists() and read_json(diverged) == settings:
             return False
         try:
             self.train(entry)
         except Diverged as error:
-            print(f"compare: {error}", file=sys.stderr)
-            write_json_atomic(note, settings)
+            note(f"compare: {error}")
+            write_json_atomic(diverged, settings)
             return False
         return True
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 
 from rgan_tf.backbones import Backbone
+from rgan_tf.config import DataConfig
 from rgan_tf.data.prepared import PreparedData
+from rgan_tf.progress import note
 from training.evaluation.crops import fit_crop_judge, training_crops
 from training.evaluation.images import Keep, image_metrics, real_features
 from training.evaluation.protocol import Protocol
@@ -21,7 +22,7 @@ _JUDGE_CROPS = 4000  # real crops to fit the judge of objects
 
 def image_task(
     data: PreparedData,
-    sizes: dict[str, int],
+    sizes: DataConfig,
     systems: list[System],
     scenes: Callable[..., Iterable[Batch]],
     *,
@@ -33,7 +34,7 @@ def image_task(
 
     Args:
       data: the prepared folder.
-      sizes: of the scenes, part of the cache's keys.
+      sizes: of the scenes; parts of the cache's keys.
       systems: whose images are judged.
       scenes: (split, candidates) -> batches from the start; without arguments those of the
         protocol's split with all that the systems need.
@@ -48,7 +49,8 @@ def image_task(
         data.folder,
         {
             "data": data.fingerprint,
-            **sizes,
+            "image_size": sizes.image_size,
+            "max_objects": sizes.max_objects,
             "backbone": backbone.name,
             "weights": backbone.weights_sha256(),
         },
@@ -82,10 +84,9 @@ def image_task(
         keep=keep,
     )
     if metrics["frechet_is_biased"]:
-        print(
+        note(
             f"eval: the Fréchet distances of {split} are biased upwards: {metrics['images']} "
             f"images are not more than the {metrics['feature_size']} features; read the kernel "
-            "distance (kd, kid) beside them",
-            file=sys.stderr,
+            "distance (kd, kid) beside them"
         )
     return metrics

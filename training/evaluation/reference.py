@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import sys
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -21,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from rgan_tf.errors import BadInput
+from rgan_tf.progress import note
 from rgan_tf.storage.files import write_bytes_atomic
 
 _FOLDER = "evaluation"
@@ -63,12 +63,12 @@ class ReferenceCache:
                 zipfile.BadZipFile,
                 zlib.error,
             ) as error:
-                print(f"{path}: cannot be read ({error}); computing it again", file=sys.stderr)
+                note(f"{path}: cannot be read ({error}); computing it again")
         arrays = compute()
         content = io.BytesIO()
         np.savez(content, **arrays)
         try:
             write_bytes_atomic(path, content.getvalue())
         except (OSError, BadInput) as error:
-            print(f"{path}: cannot be kept for the next evaluation ({error})", file=sys.stderr)
+            note(f"{path}: cannot be kept for the next evaluation ({error})")
         return arrays

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from rgan_tf.errors import BadInput
-from rgan_tf.storage.files import append_line, write_bytes_atomic
+from rgan_tf.storage.files import append_line, json_value, write_bytes_atomic
 from rgan_tf.storage.image import encode_png
 
 
@@ -29,8 +28,7 @@ def write_report(
       step: training step of the weights.
     """
     out.mkdir(parents=True, exist_ok=True)
-    # JSON has no NaN: what could not be measured becomes null.
-    metrics = {name: _plain(value) for name, value in metrics.items()}
+    metrics = json_value(metrics)  # what could not be measured becomes null
     line = json.dumps({"split": split, "step": step, **metrics}, allow_nan=False) + "\n"
     append_line(out / "metrics.jsonl", line)
     pictures = out / "pictures"
@@ -67,11 +65,3 @@ def image_keeper(folder: str | Path, split: str) -> Callable[[str, np.ndarray, n
             write_bytes_atomic(place / title / f"{image_id}.png", encode_png(image))
 
     return keep
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_plain(part) for part in value]
-    if isinstance(value, dict):
-        return {key: _plain(part) for key, part in value.items()}
-    return value if value is not None and math.isfinite(value) else None

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from rgan_tf.data.pipeline import scene_dataset
+from rgan_tf.data.pipeline import scenes_once
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.errors import BadInput
 from rgan_tf.model.networks import build_sg2im_networks
@@ -85,16 +85,7 @@ def evaluate_rival_split(
         without = foreign_objects(data.truth(split), data.bank)
 
     def scenes(of: str = split, candidates: CandidateSource | None = table) -> Iterable[Batch]:
-        return scene_dataset(
-            data,
-            of,
-            config,
-            batch_size=batch_size,
-            seed=0,
-            repeat=False,
-            augment=False,
-            candidates=candidates,
-        )
+        return scenes_once(data, of, config, batch_size=batch_size, candidates=candidates)
 
     def draw(layout: str, batch: Batch) -> Drawn:
         boxes = batch["boxes"] if layout == "true" else None
@@ -108,7 +99,7 @@ def evaluate_rival_split(
     if backbone is not None:
         metrics |= image_task(
             data,
-            {"image_size": config.data.image_size, "max_objects": config.data.max_objects},
+            config.data,
             systems,
             scenes,
             backbone=backbone,

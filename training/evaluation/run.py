@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from rgan_tf.bank.patch_reader import PatchReader
-from rgan_tf.data.pipeline import scene_dataset
+from rgan_tf.data.pipeline import scenes_once
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.errors import BadInput
 from rgan_tf.model.cooccurrence import same_image_auc
@@ -106,17 +106,7 @@ def evaluate_split(
     )
 
     def scenes(name: str = split, candidates=table):
-        return scene_dataset(
-            data,
-            name,
-            config,
-            batch_size=scenes_per_batch,
-            seed=0,
-            repeat=False,
-            drop_remainder=False,
-            augment=False,
-            candidates=candidates,
-        )
+        return scenes_once(data, name, config, batch_size=scenes_per_batch, candidates=candidates)
 
     reader = PatchReader(data.bank, table.cooccurrence, crop_size=config.data.crop_size)
     library = library_for(config, retriever, reader)
@@ -131,7 +121,7 @@ def evaluate_split(
     if backbone is not None:
         metrics |= image_task(
             data,
-            {"image_size": config.data.image_size, "max_objects": config.data.max_objects},
+            config.data,
             systems,
             scenes,
             backbone=backbone,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+from rgan_tf.progress import note
 
 
 class Notes:
@@ -19,4 +19,4 @@ class Notes:
         """Adds a line; line ends in it become spaces."""
         line = " ".join(line.split())
         self.lines.append(line)
-        print(f"report: {line}", file=sys.stderr, flush=True)
+        note(f"report: {line}")

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from rgan_tf.data.pipeline import Share, batch_image_ids, scene_dataset
+from rgan_tf.data.pipeline import WHOLE, Share, scenes_once
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.errors import BadInput
 from rgan_tf.rivals.attngan.damsm import DamsmModel, build_damsm
@@ -16,12 +16,12 @@ from rgan_tf.rivals.attngan.precision import by_number_of_triples, r_precision
 from rgan_tf.rivals.attngan.tokens import told
 from rgan_tf.runs import DAMSM, STAGES, Run, load_weights
 from training.stages.rival import RivalTask
-from training.stages.task import Task
+from training.stages.task import SceneTask, repeated
 
 _POOL = 100  # texts among which an image's own has to rank first
 
 
-class DamsmTask(Task):
+class DamsmTask(SceneTask):
     """Trains text and image encoder until a text fits its own image best.
 
     Its record has the R-precision of the held-out split, and that per number of triples.
@@ -31,8 +31,8 @@ class DamsmTask(Task):
     model: DamsmModel
 
     def __init__(self, run: Run, data: PreparedData):
-        settings = run.config.attngan
-        super().__init__(run, data, steps=settings.damsm_steps, rows=settings.damsm_batch_size)
+        super().__init__(run, data, steps=run.config.attngan.damsm_steps)
+        self.rows = run.config.attngan.damsm_batch_size
 
     @property
     def place(self) -> int:
@@ -43,18 +43,8 @@ class DamsmTask(Task):
         return build_damsm(self.config, self.run.vocabulary, epoch_steps=epoch_steps)
 
     def batches(self, step: int, share: Share, seed: int) -> tf.data.Dataset:
-        scenes = scene_dataset(
-            self.data, "train", self.config, batch_size=self.rows, seed=seed, start_step=step
-        )
         # Every replica gets the whole batch, see `DamsmModel`.
-        return scenes.flat_map(
-            lambda batch: tf.data.Dataset.from_tensors(batch).repeat(share.count)
-        )
-
-    def scenes_of(self, step: int, seed: int) -> list[int]:
-        return batch_image_ids(
-            self.data, "train", self.config, batch_size=self.rows, seed=seed, step=step
-        )
+        return repeated(super().batches(step, WHOLE, seed), share)
 
     def record(self, step: int) -> dict[str, Any]:
         if step < self.steps or not self.data.record_count("val"):
@@ -72,15 +62,7 @@ class DamsmTask(Task):
     def _hits(self, split: str) -> tuple[np.ndarray, np.ndarray]:
         """`r_precision` of a split [N], and the scenes' numbers of triples [N]."""
         encoders, texts = self.model.encoders, self.model.texts
-        batches = scene_dataset(
-            self.data,
-            split,
-            self.config,
-            batch_size=self.rows,
-            seed=0,
-            repeat=False,
-            augment=False,
-        )
+        batches = scenes_once(self.data, split, self.config, batch_size=self.rows)
 
         @tf.function(reduce_retracing=True, autograph=False)
         def encode(batch: dict[str, tf.Tensor]) -> tuple[tf.Tensor, ...]:

@@ -12,7 +12,7 @@ from rgan_tf.model.gated_adam import GatedAdam
 from rgan_tf.model.networks import build_cooccurrence_embedding
 from rgan_tf.retrieval.prefilter import embed_rows
 from rgan_tf.runs import Run
-from training.stages.task import Task, sample_features
+from training.stages.task import Task, repeated, sample_features
 
 
 class CooccurrenceTask(Task):
@@ -51,9 +51,7 @@ class CooccurrenceTask(Task):
             shared_pixels=settings.shared_pixels,
         )
         # Every replica gets the whole batch, see `CooccurrenceModel`.
-        return triplets.flat_map(
-            lambda batch: tf.data.Dataset.from_tensors(batch).repeat(share.count)
-        )
+        return repeated(triplets, share)
 
     def embeddings(self, rows: np.ndarray) -> dict[str, np.ndarray]:
         return {"cooccurrence": embed_rows(self.model.embedding, self.data.bank.features[rows])}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,6 +18,7 @@ from rgan_tf.losses.own import Loss
 from rgan_tf.losses.perceptual import PerceptualDistance
 from rgan_tf.model.networks import build_discriminators, build_retrieval_networks
 from rgan_tf.model.retrievegan import RetrieveGANModel
+from rgan_tf.progress import note
 from rgan_tf.retrieval.candidates import CandidateSource
 from rgan_tf.retrieval.prefilter import embed_rows, foreign_objects
 from rgan_tf.retrieval.retriever import Retriever
@@ -92,7 +92,7 @@ class RetrieveGANTask(SceneTask):
             self.config,
             self.data,
             {"train", shown},
-            progress=lambda line: print(line, file=sys.stderr, flush=True),
+            progress=note,
         )
         self.table, self.shown = tables["train"], tables[shown]
         self.foreign = foreign_objects(self.data.bank, self.data.bank)

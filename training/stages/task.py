@@ -113,8 +113,6 @@ class SceneTask(Task):
             batch_size=self.rows,
             seed=seed,
             start_step=step,
-            repeat=True,
-            drop_remainder=True,
             candidates=self.candidates(step),
             share=share,
         )
@@ -123,6 +121,11 @@ class SceneTask(Task):
         return batch_image_ids(
             self.data, "train", self.config, batch_size=self.rows, seed=seed, step=step
         )
+
+
+def repeated(batches: tf.data.Dataset, share: Share) -> tf.data.Dataset:
+    """Every batch once for each of the share's replicas."""
+    return batches.flat_map(lambda batch: tf.data.Dataset.from_tensors(batch).repeat(share.count))
 
 
 def sample_features(bank: PatchBank) -> np.ndarray:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from rgan_tf.bank.patch_reader import PatchReader
-from rgan_tf.data.pipeline import scene_dataset
+from rgan_tf.data.pipeline import scenes_once
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.errors import BadInput
 from rgan_tf.model.networks import build_retrieval_networks
@@ -120,16 +120,6 @@ def _drawn(
         reader = PatchReader(data.bank, table.cooccurrence, crop_size=config.data.crop_size)
         library = library_for(config, retriever, reader)
         drawing = drawing_with(networks, retriever=retriever, library=library, repeats=False)
-    batches = scene_dataset(
-        data,
-        split,
-        config,
-        batch_size=_BATCH,
-        seed=seed,
-        repeat=False,
-        shuffle=True,
-        augment=False,
-        candidates=table,
-    )
+    batches = scenes_once(data, split, config, batch_size=_BATCH, candidates=table, order_seed=seed)
     for batch in batches:
         yield batch, float_to_uint8(drawing(batch, None, row_seeds(batch, seed)).images)

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from rgan_tf.bank.patch_reader import PatchReader
-from rgan_tf.data.pipeline import scene_dataset
+from rgan_tf.data.pipeline import scenes_once
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.metrics.retrieval import cooccurrence_distance, style_agreement
 from rgan_tf.model.networks import build_retrieval_networks
@@ -68,16 +68,8 @@ def scenes_of(
             side.run.config, side.run.vocabulary, side.run.feature_size
         )
         load_weights(side.run, "retrievegan", networks)
-        batches = scene_dataset(
-            data,
-            split,
-            config,
-            batch_size=batch_size,
-            seed=seed,
-            repeat=False,
-            shuffle=True,
-            augment=False,
-            candidates=table,
+        batches = scenes_once(
+            data, split, config, batch_size=batch_size, candidates=table, order_seed=seed
         )
         retriever = LearnedRetriever(config, networks.embedding)
         library = library_for(config, retriever, reader)

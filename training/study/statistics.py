@@ -51,9 +51,7 @@ def binomial_p_value(successes: int, trials: int) -> float | None:
     return min(1.0, 2 * tail / 2**trials)
 
 
-def cluster_interval(
-    successes: Sequence[int], trials: Sequence[int], *, seed: int = 0
-) -> tuple[float, float] | None:
+def cluster_interval(successes: Sequence[int], trials: Sequence[int]) -> tuple[float, float] | None:
     """Percentile bootstrap of a share over clusters: resamples participants with their answers.
 
     It allows for differences between people, whereas the score interval takes every answer as
@@ -61,7 +59,6 @@ def cluster_interval(
 
     Args:
       successes, trials: [N] of every cluster, trials at least 1.
-      seed: of the draws.
 
     Returns:
       Percentiles 2.5 and 97.5 of the share over all answers of a draw; None for one cluster.
@@ -69,7 +66,7 @@ def cluster_interval(
     if len(trials) < 2:
         return None
     counts = np.stack([successes, trials], axis=1)  # [N, 2]
-    generator = np.random.default_rng([seed, 1])
+    generator = np.random.default_rng([0, 1])
     draws = generator.multinomial(len(trials), np.full(len(trials), 1 / len(trials)), _RESAMPLES)
     hits, total = (draws @ counts).T  # [R] each
     low, high = np.percentile(hits / total, [2.5, 97.5])

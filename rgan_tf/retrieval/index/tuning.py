@@ -66,7 +66,6 @@ def tune_scann(
     k: int,
     recall: float = 0.99,
     queries: int = 512,
-    leaves: int | None = None,
     seed: int = 0,
     progress: Callable[[str], None] | None = None,
 ) -> Tuning:
@@ -81,7 +80,6 @@ def tune_scann(
       k: candidates per query.
       recall: required share of the true candidates, above 0, at most 1.
       queries: number of test queries.
-      leaves: partitions; None takes `default_leaves`.
       seed: of the choice of queries.
       progress: called with a line after each trial.
 
@@ -102,7 +100,7 @@ def tune_scann(
     chosen = np.random.default_rng(seed).permutation(searchable)[:queries]
     test_queries = (exact.features[chosen], exact.categories[chosen], exact.image_ids[chosen])
     truth = exact.search(*test_queries, k)
-    leaves = leaves or default_leaves(len(searchable))
+    leaves = default_leaves(len(searchable))
     index = ScannIndex(features, categories, image_ids, ScannSettings(leaves, leaves))
     trials: list[dict[str, Any]] = []
     for searched in sorted({max(1, round(share * leaves)) for share in _SHARES_OF_LEAVES}):

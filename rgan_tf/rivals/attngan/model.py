@@ -18,11 +18,9 @@ from rgan_tf.rivals.attngan.rows import across_replicas, of_replica
 from rgan_tf.rivals.attngan.sizes import Sizes, scaled
 from rgan_tf.rivals.attngan.text_encoder import Text
 from rgan_tf.rivals.attngan.tokens import same_text, triple_order
-from rgan_tf.rivals.rival import RivalModel
+from rgan_tf.rivals.rival import Game, RivalModel
 from rgan_tf.seeds import Purpose, derive_seed
 from rgan_tf.vocabulary import Vocabulary
-
-BETAS = (0.5, 0.999)
 
 
 class AttnganRivalModel(RivalModel):
@@ -53,21 +51,13 @@ class AttnganRivalModel(RivalModel):
         **kwargs,
     ):
         terms = [_term(side, discriminators.sides) for side in discriminators.sides]
-        weight = config.attngan.matching_weight
-        super().__init__(
-            config,
-            networks,
-            average,
-            discriminators,
-            generator_weights={
-                **dict.fromkeys(terms, 1.0),
-                **dict.fromkeys(TERMS, weight),
-                "kl": 1.0,
-            },
-            discriminator_weights=dict.fromkeys(terms, 1.0),
-            betas=BETAS,
-            **kwargs,
-        )
+        generator_weights = {
+            **dict.fromkeys(terms, 1.0),
+            **dict.fromkeys(TERMS, config.attngan.matching_weight),
+            "kl": 1.0,
+        }
+        game = Game(generator_weights, dict.fromkeys(terms, 1.0), betas=(0.5, 0.999))
+        super().__init__(config, networks, average, discriminators, game=game, **kwargs)
         encoders.trainable = False
         self.encoders = encoders
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import re
-from collections.abc import Iterable, Sequence
 
 from rgan_tf.errors import BadInput
 from rgan_tf.vocabulary import RESERVED_PREDICATES, Vocabulary
@@ -24,41 +23,6 @@ _ROUNDED_TO = 8  # of the length of all texts
 def words_of(text: str) -> list[str]:
     """Lower-case runs of word characters; everything else separates, and non-ASCII is dropped."""
     return re.findall(r"\w+", text.encode("ascii", "ignore").decode().lower())
-
-
-def text_of(
-    objects: Sequence[str],
-    triples: Iterable[tuple[int, str, int]],
-    *,
-    most_words: int | None = None,
-) -> str:
-    """The text of a scene graph.
-
-    Args:
-      objects: names of the objects.
-      triples: subject, predicate and object; those to the image node are left out.
-      most_words: a longer text loses whole sentences from its end, never single words.
-
-    Returns:
-      The text, in the order of the triples. Without a triple, the names linked by "and".
-
-    Example:
-      ```python
-      assert (
-          text_of(["sky", "grass", "tree"], [(0, "above", 1), (2, "left of", 0)])
-          == "sky above grass and tree left of sky"
-      )
-      ```
-    """
-    sentences = [
-        f"{objects[subject]} {predicate} {objects[target]}"
-        for subject, predicate, target in triples
-        if predicate not in RESERVED_PREDICATES
-    ] or list(objects)
-    sentences = [" ".join(sentence.lower().split()) for sentence in sentences]
-    while most_words is not None and len(words_of(f" {LINK} ".join(sentences))) > most_words:
-        sentences.pop()
-    return f" {LINK} ".join(sentences)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from rgan_tf.retrieval.noise import row_uniforms
 from rgan_tf.rivals.attngan.sentences import PADDING_WORD
-from rgan_tf.rivals.noise import row_uniforms
 
 _DROPOUT = 0.5  # of a word's numbers, in training
 _START = 0.1  # the embedding starts uniform in [-0.1, 0.1]

@@ -8,13 +8,13 @@ import numpy as np
 import tensorflow as tf
 
 from rgan_tf.rivals.attngan.sentences import LINK, PADDING_WORD, Dictionary
-from rgan_tf.rivals.noise import row_uniforms
+from rgan_tf.rivals.noise import row_order
 from rgan_tf.rivals.rival import Graph
 from rgan_tf.vocabulary import IN_IMAGE, RESERVED_OBJECTS, RESERVED_PREDICATES, Vocabulary
 
 
 class SceneTexts:
-    """Writes graphs as texts; equals `text_of` and `Dictionary.ids_of` word for word.
+    """Writes graphs as texts, in the numbers of `Dictionary.ids_of`.
 
     A plain object: it has no variables, and a model that holds it saves nothing of it.
 
@@ -122,17 +122,8 @@ def told(triples: tf.Tensor) -> tf.Tensor:
 
 
 def triple_order(triples: tf.Tensor, seeds: tf.Tensor) -> tf.Tensor:
-    """A random order of every row's triples; it stands for several captions of one image.
-
-    Args:
-      triples: [B, T, 3] int32.
-      seeds: [B, 2] int32, one per row.
-
-    Returns:
-      [B, T] int32, a permutation.
-    """
-    places = row_uniforms(seeds, [triples.shape[1]])  # [B, T]
-    return tf.argsort(tf.where(told(triples), places, 2.0), axis=-1, stable=True)  # [B, T]
+    """A random order [B, T] of triples [B, T, 3]; it stands for several captions of one image."""
+    return row_order(told(triples), seeds)
 
 
 def same_text(keys: tf.Tensor) -> tf.Tensor:

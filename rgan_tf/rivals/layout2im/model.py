@@ -10,31 +10,13 @@ from rgan_tf.generator.layout import crop_objects
 from rgan_tf.losses.basic import mean_over_objects, reconstruction_loss
 from rgan_tf.model.adversarial_model import LossTerms
 from rgan_tf.model.judgement import Judge, discriminator_terms, generator_terms
-from rgan_tf.rivals.discriminators import RivalDiscriminators
 from rgan_tf.rivals.layout2im.discriminators import build_discriminators
-from rgan_tf.rivals.layout2im.networks import Layout2imRival, object_order
+from rgan_tf.rivals.layout2im.networks import Layout2imRival
 from rgan_tf.rivals.layout2im.sizes import SCALED, Sizes
-from rgan_tf.rivals.noise import row_normals
-from rgan_tf.rivals.rival import FORM, RivalModel
+from rgan_tf.rivals.noise import row_normals, row_order
+from rgan_tf.rivals.rival import FORM, Game, RivalModel
 from rgan_tf.seeds import Purpose
 from rgan_tf.vocabulary import PADDING, Vocabulary
-
-BETAS = (0.5, 0.999)
-
-GENERATOR_WEIGHTS = {
-    "reconstruction": 1.0,
-    "latent": 10.0,
-    # Published: 0.01 of the sum over a batch of 8, beside terms that are means over the batch.
-    "kl": 0.08,
-    "adversarial_image": 1.0,
-    "adversarial_object": 1.0,
-    "auxiliary": 1.0,
-}
-DISCRIMINATOR_WEIGHTS = {
-    "adversarial_image": 1.0,
-    "adversarial_object": 1.0,
-    "auxiliary": 1.0,
-}
 
 
 class Layout2imRivalModel(RivalModel):
@@ -48,25 +30,19 @@ class Layout2imRivalModel(RivalModel):
     """
 
     networks: Layout2imRival
-
-    def __init__(
-        self,
-        config: Config,
-        networks: Layout2imRival,
-        average: Layout2imRival,
-        discriminators: RivalDiscriminators,
-        **kwargs,
-    ):
-        super().__init__(
-            config,
-            networks,
-            average,
-            discriminators,
-            generator_weights=GENERATOR_WEIGHTS,
-            discriminator_weights=DISCRIMINATOR_WEIGHTS,
-            betas=BETAS,
-            **kwargs,
-        )
+    game = Game(
+        {
+            "reconstruction": 1.0,
+            "latent": 10.0,
+            # Published: 0.01 of the sum over a batch of 8, beside terms that are means over it.
+            "kl": 0.08,
+            "adversarial_image": 1.0,
+            "adversarial_object": 1.0,
+            "auxiliary": 1.0,
+        },
+        {"adversarial_image": 1.0, "adversarial_object": 1.0, "auxiliary": 1.0},
+        betas=(0.5, 0.999),
+    )
 
     def compute_terms(self, batch: dict[str, tf.Tensor], first_row: tf.Tensor) -> LossTerms:
         objects, boxes, real = batch["objects"], batch["boxes"], batch["image"]
@@ -80,7 +56,7 @@ class Layout2imRivalModel(RivalModel):
         noise = row_normals(row_seeds(Purpose.POSTERIOR_CODE), mean.shape[1:])  # [B, O, Z]
         posterior = mean + tf.exp(log_variance / 2) * noise  # [B, O, Z]
         prior = self.networks.draw_codes(row_seeds(Purpose.PRIOR_CODE), count)  # [B, O, Z]
-        order = object_order(mask, row_seeds(Purpose.OBJECT_ORDER))  # [B, O]
+        order = row_order(mask, row_seeds(Purpose.OBJECT_ORDER))  # [B, O]
         twice = [tf.concat([values] * 2, axis=0) for values in (objects, boxes, order)]
         images = self.networks.draw(
             twice[0], twice[1], tf.concat([posterior, prior], axis=0), twice[2]

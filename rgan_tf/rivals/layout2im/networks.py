@@ -9,7 +9,7 @@ from rgan_tf.rivals.layout2im.decoder import CanvasDecoder
 from rgan_tf.rivals.layout2im.encoders import CropEncoder, LayoutEncoder
 from rgan_tf.rivals.layout2im.fuser import SequenceFuser
 from rgan_tf.rivals.layout2im.sizes import SCALED, Sizes
-from rgan_tf.rivals.noise import row_normals, row_uniforms
+from rgan_tf.rivals.noise import row_normals, row_order
 from rgan_tf.rivals.rival import Drawing, Graph, RivalNetworks
 from rgan_tf.seeds import Purpose, derive_row_seeds
 from rgan_tf.vocabulary import PADDING, Vocabulary
@@ -89,7 +89,7 @@ class Layout2imRival(RivalNetworks):
           objects: [B, O] int32, 0 = padding.
           boxes: [B, O, 4] float32 in [0, 1].
           codes: [B, O, Z] float32.
-          order: [B, O] int32, see `object_order`.
+          order: [B, O] int32, see `row_order`.
 
         Returns:
           [B, H, W, 3] float32 in [-1, 1].
@@ -113,22 +113,8 @@ class Layout2imRival(RivalNetworks):
         codes = self.draw_codes(
             derive_row_seeds(seeds, Purpose.PRIOR_CODE), objects.shape[1]
         )  # [B, O, Z]
-        order = object_order(is_there, derive_row_seeds(seeds, Purpose.OBJECT_ORDER))  # [B, O]
+        order = row_order(is_there, derive_row_seeds(seeds, Purpose.OBJECT_ORDER))  # [B, O]
         return Drawing(self.draw(objects, boxes, codes, order), boxes)
 
     def _present(self, objects: tf.Tensor) -> PresentObjects:
         return PresentObjects(objects != PADDING, keeps_padding=self.keeps_padding)
-
-
-def object_order(is_there: tf.Tensor, seeds: tf.Tensor) -> tf.Tensor:
-    """A random order of every row's objects, padding last.
-
-    Args:
-      is_there: [B, O] bool.
-      seeds: [B, 2] int32, one per row. Padding does not change the order of the others.
-
-    Returns:
-      [B, O] int32, a permutation.
-    """
-    places = row_uniforms(seeds, [is_there.shape[1]])  # [B, O]
-    return tf.argsort(tf.where(is_there, places, 2.0), axis=-1, stable=True)  # [B, O]

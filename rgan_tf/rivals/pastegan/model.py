@@ -19,35 +19,32 @@ from rgan_tf.rivals.pastegan.matching import crop_matching_loss
 from rgan_tf.rivals.pastegan.networks import PasteganRival
 from rgan_tf.rivals.pastegan.selector import pick_in_training
 from rgan_tf.rivals.pastegan.sizes import SCALED, Sizes
-from rgan_tf.rivals.rival import FORM, RivalModel
+from rgan_tf.rivals.rival import FORM, Game, RivalModel
 from rgan_tf.rivals.sg2im.discriminators import build_discriminators
 from rgan_tf.rivals.sg2im.model import squared_box_loss
 from rgan_tf.seeds import Purpose
 from rgan_tf.vocabulary import Vocabulary
 
-BETAS = (0.9, 0.999)
-
 BRANCHES = ("selected", "own")
 """The patches of the generation and of the reconstruction branch."""
 
-GENERATOR_WEIGHTS = {
-    "reconstruction": 1.0,
-    "box": 10.0,
-    # The published loss adds the game of both branches.
-    **{f"adversarial_image_{branch}": 0.01 for branch in BRANCHES},
-    **{f"adversarial_object_{branch}": 0.01 for branch in BRANCHES},
-    **{f"auxiliary_{branch}": 0.1 for branch in BRANCHES},
-    "perceptual_image": 1.0,
-    "perceptual_object": 0.5,
-    "perceptual_selected": 0.5,
-    "crop_matching": 10.0,
-}
-DISCRIMINATOR_WEIGHTS = {
+GAME = Game(
+    {
+        "reconstruction": 1.0,
+        "box": 10.0,
+        # The published loss adds the game of both branches.
+        **{f"adversarial_image_{branch}": 0.01 for branch in BRANCHES},
+        **{f"adversarial_object_{branch}": 0.01 for branch in BRANCHES},
+        **{f"auxiliary_{branch}": 0.1 for branch in BRANCHES},
+        "perceptual_image": 1.0,
+        "perceptual_object": 0.5,
+        "perceptual_selected": 0.5,
+        "crop_matching": 10.0,
+    },
     # Two pairs of real and generated with a weight of 1 each; the term is their mean.
-    "adversarial_image": 2.0,
-    "adversarial_object": 2.0,
-    "auxiliary": 1.0,
-}
+    {"adversarial_image": 2.0, "adversarial_object": 2.0, "auxiliary": 1.0},
+    betas=(0.9, 0.999),
+)
 
 
 class PasteganRivalModel(RivalModel):
@@ -62,6 +59,7 @@ class PasteganRivalModel(RivalModel):
     """
 
     networks: PasteganRival
+    game = GAME
 
     def __init__(
         self,
@@ -72,16 +70,7 @@ class PasteganRivalModel(RivalModel):
         perceptual: PerceptualDistance,
         **kwargs,
     ):
-        super().__init__(
-            config,
-            networks,
-            average,
-            discriminators,
-            generator_weights=GENERATOR_WEIGHTS,
-            discriminator_weights=DISCRIMINATOR_WEIGHTS,
-            betas=BETAS,
-            **kwargs,
-        )
+        super().__init__(config, networks, average, discriminators, **kwargs)
         self.perceptual = perceptual
 
     def compute_terms(self, batch: dict[str, tf.Tensor], first_row: tf.Tensor) -> LossTerms:

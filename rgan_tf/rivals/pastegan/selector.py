@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from rgan_tf.retrieval.noise import row_uniforms
 from rgan_tf.retrieval.patches import own_crops, pixels_of
-from rgan_tf.rivals.noise import row_uniforms
 
 TRAINING_CANDIDATES = 2
 """The nearest of other images that training draws from, beside the object's own patch."""

@@ -9,28 +9,29 @@ from rgan_tf.losses.basic import auxiliary_loss, mean_over_objects, reconstructi
 from rgan_tf.model.adversarial_model import LossTerms
 from rgan_tf.model.judgement import Judge, discriminator_terms, generator_terms
 from rgan_tf.rivals.discriminators import RivalDiscriminators
-from rgan_tf.rivals.rival import FORM, RivalModel
+from rgan_tf.rivals.rival import FORM, Game, RivalModel
 from rgan_tf.rivals.sg2im.discriminators import build_discriminators
 from rgan_tf.rivals.sg2im.networks import Sg2imRival
 from rgan_tf.rivals.sg2im.sizes import SCALED, Sizes
 from rgan_tf.seeds import Purpose
 from rgan_tf.vocabulary import Vocabulary
 
-BETAS = (0.9, 0.999)
-
-GENERATOR_WEIGHTS = {
-    "reconstruction": 1.0,
-    "box": 10.0,
-    "adversarial_image": 0.01,
-    "adversarial_object": 0.01,
-    "auxiliary": 0.1,
-}
-DISCRIMINATOR_WEIGHTS = {
-    "adversarial_image": 1.0,
-    "adversarial_object": 1.0,
-    "auxiliary": 1.0,
-    "auxiliary_generated": 1.0,
-}
+GAME = Game(
+    {
+        "reconstruction": 1.0,
+        "box": 10.0,
+        "adversarial_image": 0.01,
+        "adversarial_object": 0.01,
+        "auxiliary": 0.1,
+    },
+    {
+        "adversarial_image": 1.0,
+        "adversarial_object": 1.0,
+        "auxiliary": 1.0,
+        "auxiliary_generated": 1.0,
+    },
+    betas=(0.9, 0.999),
+)
 
 
 class Sg2imRivalModel(RivalModel):
@@ -60,17 +61,11 @@ class Sg2imRivalModel(RivalModel):
     ):
         if relation_weight and networks.relation_head is None:
             raise ValueError("relation_weight is above 0, but the networks have no relation head")
-        relation = {"relation": relation_weight} if relation_weight else {}
-        super().__init__(
-            config,
-            networks,
-            average,
-            discriminators,
-            generator_weights={**GENERATOR_WEIGHTS, **relation},
-            discriminator_weights=DISCRIMINATOR_WEIGHTS,
-            betas=BETAS,
-            **kwargs,
-        )
+        game = GAME
+        if relation_weight:
+            weights = {**GAME.generator_weights, "relation": relation_weight}
+            game = GAME._replace(generator_weights=weights)
+        super().__init__(config, networks, average, discriminators, game=game, **kwargs)
 
     def compute_terms(self, batch: dict[str, tf.Tensor], first_row: tf.Tensor) -> LossTerms:
         objects, boxes, real = batch["objects"], batch["boxes"], batch["image"]

@@ -58,7 +58,7 @@ def test_no_sheet_is_larger_than_a_texture(monkeypatch):
 
 def test_labels_cannot_break_their_table(tmp_path):
     bank = bank_of(2, category="a\tb\nc", style="")
-    write_projection(tmp_path, bank, np.arange(2), {"phi": np.eye(2)}, split="train")
+    write_projection(tmp_path, bank, np.arange(2), {"phi": np.eye(2)})
     lines = (tmp_path / "metadata.tsv").read_text().split("\n")
     assert lines == [
         "category\timage_id\tstyle\tsplit",

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from rgan_tf.config import DataConfig
 from rgan_tf.model.networks import build_retrieval_networks
 from rgan_tf.runs import open_run, save_weights
 from rgan_tf.vocabulary import IMAGE
@@ -56,7 +57,7 @@ def test_from_run_to_report(make, rgan, tiny_world, tmp_path, trained_folder):
     assert [pair["id"] for pair in page["pairs"]] == [pair["id"] for pair in key["pairs"]]
     assert (key["a"]["name"], key["b"]["name"]) == ("learned", "random")
     bank, vocabulary = tiny_world.bank, tiny_world.vocabulary
-    stored = tiny_world.scenes("train", image_size=32, max_objects=6, max_triples=8)
+    stored = tiny_world.scenes("train", DataConfig(image_size=32, max_objects=6, max_triples=8))
     styles, fitting = bank.styles, []
     for shown, known in zip(page["pairs"], key["pairs"], strict=True):
         (place,) = np.flatnonzero(stored.image_ids == known["image_id"])

@@ -12,7 +12,7 @@ from typing import TextIO
 import numpy as np
 
 from training.bench.full_size.list_writer import ListWriter
-from training.bench.full_size.numbers import COCO, SplitSize, counts_with_sum, names
+from training.bench.full_size.numbers import COCO, SplitSize, kept_objects, names
 from training.bench.full_size.pictures import Pictures
 from training.bench.full_size.run_lengths import draw_mask
 
@@ -31,15 +31,8 @@ _POINTS = (8, 40)  # of an outline: 24 on average give instances_train2017.json 
 def write_coco(root: Path, scale: float, seed: int) -> dict[str, int]:
     """Writes annotations and images in COCO's layout; objects are never held together.
 
-    The published filter keeps exactly the scenes and patches of `numbers.COCO`.
-
-    Args:
-      root: must not exist.
-      scale: 1 for the real size.
-      seed: of everything.
-
-    Returns:
-      Bytes of the annotation files by name.
+    The published filter keeps exactly the scenes and patches of `numbers.COCO`. Arguments and
+    result as of `write_genome`.
     """
     rng = np.random.default_rng(seed)
     (root / "annotations").mkdir(parents=True)
@@ -48,7 +41,7 @@ def write_coco(root: Path, scale: float, seed: int) -> dict[str, int]:
     first_id = 1
     for part, full in COCO.items():
         size = full.times(scale)
-        kept = _kept_objects(rng, size)
+        kept = kept_objects(rng, size, *_KEPT)
         folder = root / "images" / part
         folder.mkdir(parents=True)
         for image_id in range(first_id, first_id + size.images):
@@ -63,13 +56,6 @@ def write_coco(root: Path, scale: float, seed: int) -> dict[str, int]:
                 stuff.add(drawing.stuff(image_id, kept_stuff))
         first_id += size.images
     return {path.name: path.stat().st_size for path in sorted((root / "annotations").iterdir())}
-
-
-def _kept_objects(rng: np.random.Generator, size: SplitSize) -> np.ndarray:
-    """[images] int64: how many objects of each image the filter keeps."""
-    scenes = counts_with_sum(rng, size.scenes, size.patches, *_KEPT)
-    others = rng.integers(0, _KEPT[0], size.images - size.scenes)
-    return rng.permutation(np.concatenate([scenes, others]))
 
 
 @contextlib.contextmanager

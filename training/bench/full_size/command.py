@@ -71,9 +71,9 @@ def main(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
     Raises:
       BadInput: if a command fails, an option is out of range, or --out was begun with others.
     """
-    import sys
     from pathlib import Path
 
+    from rgan_tf.progress import note
     from rgan_tf.storage.files import write_bytes_atomic, write_json_atomic
     from training.bench.full_size.steps import STEPS, Place, Settings, found_in
     from training.bench.full_size.table import markdown
@@ -111,7 +111,7 @@ def main(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
     for place in places.values():
         for step in STEPS:
             if step in args.steps:
-                print(f"{place.kind}: {step}", file=sys.stderr, flush=True)
+                note(f"{place.kind}: {step}")
                 yield place.run(step)
     # Of both data sets, whichever this call was asked for.
     found = {kind: found_in(out / kind) for kind in _KINDS if (out / kind).is_dir()}
@@ -119,4 +119,4 @@ def main(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
     settings_of = {kind: own for kind, (own, _) in found.items()}
     write_json_atomic(out / "results.json", {"settings": settings_of, "results": results})
     write_bytes_atomic(out / "results.md", markdown(results).encode())
-    print(markdown(results), file=sys.stderr)
+    note(markdown(results))

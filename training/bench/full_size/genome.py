@@ -12,13 +12,12 @@ from pathlib import Path
 import numpy as np
 
 from training.bench.full_size.list_writer import ListWriter
-from training.bench.full_size.numbers import GENOME, SplitSize, counts_with_sum, names
+from training.bench.full_size.numbers import GENOME, kept_objects, names
 from training.bench.full_size.pictures import Pictures
 
 CATEGORIES, PREDICATES = 178, 45  # that the published filter keeps
 _RARE_NAMES = 75_000
 _OBJECTS, _RELATIONSHIPS = 35.2, 21.4  # per image: 3.8 and 2.3 million in all
-_ATTRIBUTES = 1.3  # per object in attributes.json
 _KEPT = (3, 30)  # kept objects of a scene
 _WIDTH, _HEIGHT = 800, 600
 _LARGE, _SMALL = (32, 300), (4, 31)  # px of an object's sides; the filter keeps from 32 on
@@ -55,7 +54,7 @@ def write_genome(root: Path, scale: float, seed: int) -> dict[str, int]:
         for split, full in GENOME.items():
             size = full.times(scale)
             splits[split] = list(range(image_id + 1, image_id + 1 + size.images))
-            for kept in _kept_objects(rng, size).tolist():
+            for kept in kept_objects(rng, size, *_KEPT).tolist():
                 image_id += 1
                 place = f"{'VG_100K' if image_id % 2 else 'VG_100K_2'}/{image_id}.jpg"
                 pictures.link(root / "images" / place)
@@ -81,13 +80,6 @@ def _list_file(path: Path) -> Iterator[ListWriter]:
         members = ListWriter(file)
         yield members
         members.close()
-
-
-def _kept_objects(rng: np.random.Generator, size: SplitSize) -> np.ndarray:
-    """[images] int64: how many objects of each image the filter keeps."""
-    scenes = counts_with_sum(rng, size.scenes, size.patches, *_KEPT)
-    others = rng.integers(0, _KEPT[0], size.images - size.scenes)
-    return rng.permutation(np.concatenate([scenes, others]))
 
 
 @dataclasses.dataclass(frozen=True)

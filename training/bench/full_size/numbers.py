@@ -55,6 +55,13 @@ def names(word: str, count: int, scale: float) -> list[str]:
     return [f"{word} {number}" for number in range(1, kept + 1)]
 
 
+def kept_objects(rng: np.random.Generator, size: SplitSize, least: int, most: int) -> np.ndarray:
+    """[images] int64: how many objects of each image the filter keeps, `least` in a scene."""
+    scenes = counts_with_sum(rng, size.scenes, size.patches, least, most)
+    others = rng.integers(0, least, size.images - size.scenes)
+    return rng.permutation(np.concatenate([scenes, others]))
+
+
 def counts_with_sum(
     rng: np.random.Generator, size: int, total: int, least: int, most: int
 ) -> np.ndarray:

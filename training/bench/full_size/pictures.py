@@ -14,7 +14,7 @@ _MOST_LINKS = 30_000  # of one file; file systems allow 65,000
 
 
 class Pictures:
-    """Hard links to a dozen pictures of smooth noise, upright or lying.
+    """Hard links to a dozen pictures of smooth noise.
 
     Args:
       folder: where the pictures themselves are kept; on the disk of all links.
@@ -27,21 +27,12 @@ class Pictures:
         self._pixels = [_smooth_noise(rng) for _ in range(_DIFFERENT)]
         self._links = 0
 
-    def link(self, path: Path, *, upright: bool = False) -> None:
-        """Makes `path` one of the pictures; its folder exists.
-
-        Args:
-          path: ends in .jpg.
-          upright: 3:4 in the place of 4:3.
-        """
+    def link(self, path: Path) -> None:
+        """Makes `path`, which ends in .jpg, one of the pictures; its folder exists."""
         number = self._links % _DIFFERENT
-        name = f"{self._links // (_DIFFERENT * _MOST_LINKS)}-{number}{'-up' * upright}.jpg"
-        source = self._folder / name
+        source = self._folder / f"{self._links // (_DIFFERENT * _MOST_LINKS)}-{number}.jpg"
         if not source.exists():
-            picture = Image.fromarray(self._pixels[number])
-            if upright:
-                picture = picture.transpose(Image.Transpose.ROTATE_90)
-            picture.save(source, quality=90)
+            Image.fromarray(self._pixels[number]).save(source, quality=90)
         os.link(source, path)
         self._links += 1
 

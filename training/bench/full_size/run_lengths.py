@@ -17,12 +17,10 @@ class Mask:
     Attributes:
       counts: COCO's compressed text.
       box: [x, y, width, height] in px.
-      area: px.
     """
 
     counts: str
     box: list[float]
-    area: int
 
 
 def draw_mask(rng: np.random.Generator, width: int, height: int, least: float, most: float) -> Mask:
@@ -43,9 +41,7 @@ def draw_mask(rng: np.random.Generator, width: int, height: int, least: float, m
     inside[0, 0] = inside[-1, -1] = True  # the box is that of the region
     mask = np.zeros([height, width], bool)
     mask[y : y + h, x : x + w] = inside
-    return Mask(
-        compress(run_lengths(mask)), [float(x), float(y), float(w), float(h)], int(mask.sum())
-    )
+    return Mask(compress(run_lengths(mask)), [float(x), float(y), float(w), float(h)])
 
 
 def run_lengths(mask: np.ndarray) -> list[int]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,10 @@ _RGAN = "import sys; from rgan_tf.cli import console; sys.argv[0] = 'rgan'; cons
 _WORK = "training.bench.full_size.work"
 _READY = re.compile(r"rgan serve: version \d+ of \S+ at (http://\S+) and \S+ after (\S+) s")
 _START_S = 1800.0  # for a server to load
-_RATES = ("0.5", "1")  # requests per second
-_SENDING_S = "20"  # at each rate
+# Rates in requests per second, for so many seconds each.
+_SEND = "bench serve --model {model} --rates 0.5 1 --seconds 20 --timeout-s 60"
 _SETTINGS = "settings.json"
-_REMOVED = "thing 3"  # a category of both data sets
+_FOLDERS = ("source", "added", "data", "run", "bank", "model")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,8 +80,11 @@ class Place:
                 f"{path}: was begun with other options; repeat them, or name another --out"
             )
 
-    def __truediv__(self, name: str) -> str:
-        return str(self.folder / name)
+    def words(self, template: str) -> list[str]:
+        """A command line in which {NAME} stands for a setting, `kind`, `root` or a folder."""
+        folders = {name: self.folder / name for name in _FOLDERS}
+        values = {**vars(self.settings), "kind": self.kind, "root": self.folder, **folders}
+        return [word.format_map(values) for word in shlex.split(template)]
 
     def log(self, step: str) -> Path:
         """Where the errors and the progress of a step go."""
@@ -88,7 +92,7 @@ class Place:
 
     def result(self, step: str) -> dict[str, Any] | None:
         """What a step has come to; None if it has not."""
-        path = self._result_path(step)
+        path = _result_path(self.folder, step)
         return read_json(path) if path.exists() else None
 
     def run(self, step: str) -> dict[str, Any]:
@@ -120,11 +124,8 @@ class Place:
             "folder_mb": sum(map(size_of, made)) // 2**20,
             "answer": answer,
         }
-        write_json_atomic(self._result_path(step), result)
+        write_json_atomic(_result_path(self.folder, step), result)
         return result
-
-    def _result_path(self, step: str) -> Path:
-        return _result_path(self.folder, step)
 
     def _clear(self, names: tuple[str, ...]) -> None:
         """Deletes what an earlier try has left."""
@@ -172,20 +173,21 @@ class Step:
     changes: tuple[str, ...] = ()
 
 
-def _command(words: Callable[[Place], list[str]]) -> Act:
-    """Runs `rgan` with these words."""
+def _command(template: str, more: Callable[[Settings, str], Sequence[str]] | None = None) -> Act:
+    """Runs `rgan` with the words of a template, and with what `more` has for settings and kind."""
 
     def act(place: Place, step: str) -> tuple[Usage, Any]:
-        return _run(place, step, ["-c", _RGAN, *words(place)])
+        others = more(place.settings, place.kind) if more else ()
+        return _run(place, step, ["-c", _RGAN, *place.words(template), *others])
 
     return act
 
 
-def _work(words: Callable[[Place], list[str]]) -> Act:
+def _work(template: str) -> Act:
     """Runs a task of `training.bench.full_size.work`."""
 
     def act(place: Place, step: str) -> tuple[Usage, Any]:
-        return _run(place, step, ["-m", _WORK, *words(place)])
+        return _run(place, step, ["-m", _WORK, *place.words(template)])
 
     return act
 
@@ -196,36 +198,25 @@ def _run(place: Place, step: str, words: list[str]) -> tuple[Usage, Any]:
     return usage, json.loads(line)
 
 
-def _prepare(place: Place) -> list[str]:
-    settings = place.settings
-    words = ["prepare", place.kind, "--root", place / "source", "--out", place / "data"]
-    words += ["--size", str(settings.size), "--backbone", settings.backbone]
-    if place.kind == "vg":
-        for option, value in minimum_counts(settings.scale).items():
-            words += [option, str(value)]
-    return words
+def _least_counts(settings: Settings, kind: str) -> list[str]:
+    counts = minimum_counts(settings.scale) if kind == "vg" else {}
+    return [word for option, value in counts.items() for word in (option, str(value))]
 
 
-def _train(place: Place) -> list[str]:
-    settings = place.settings
-    words = ["train", settings.config, "--data", place / "data", "--run", place / "run"]
-    words += ["--max-steps", str(settings.train_steps)]
-    for override in settings.overrides:
-        words += ["--set", override]
-    return words
+def _overrides(settings: Settings, kind: str) -> list[str]:
+    return [word for override in settings.overrides for word in ("--set", override)]
 
 
 def _serve(place: Place, step: str) -> tuple[Usage, Any]:
     """Starts `rgan serve` and sends it requests; the sender is not measured."""
     log = place.log(step)
     log.unlink(missing_ok=True)  # of an earlier server
-    words = ["serve", "--model", place / "model", "--rest-port", "0", "--grpc-port", "0"]
+    words = place.words("serve --model {model} --rest-port 0 --grpc-port 0")
     command = [sys.executable, "-c", _RGAN, *words]
     answer = log.with_suffix(".out")
     with watched(command, folder=place.folder, log=log, answer=answer) as (server, usage):
         ready = _wait_until_ready(server, log)
-        words = ["bench", "serve", "--server", ready[1], "--model", place / "model"]
-        words += ["--rates", *_RATES, "--seconds", _SENDING_S, "--timeout-s", "60"]
+        words = [*place.words(_SEND), "--server", ready[1]]
         sender = subprocess.Popen(
             [sys.executable, "-c", _RGAN, *words], stdout=subprocess.PIPE, text=True
         )
@@ -252,60 +243,42 @@ def _wait_until_ready(server: WatchedProcess, log: Path) -> re.Match:
 
 
 STEPS = {
-    "make": Step(
-        _work(
-            lambda place: [
-                "make",
-                place.kind,
-                str(place.folder),
-                str(place.settings.scale),
-                str(place.settings.seed),
-            ]
-        ),
-        makes=("source", "added"),
-    ),
-    "prepare": Step(_command(_prepare), needs=("make",), makes=("data",)),
-    "train": Step(_command(_train), needs=("prepare",), changes=("run",)),
-    "search": Step(
-        _work(lambda place: ["search", place / "run", place / "data"]), needs=("train",)
-    ),
-    "epoch": Step(_work(lambda place: ["epoch", place / "run", place / "data"]), needs=("train",)),
-    "bank-build": Step(
+    "make": Step(_work("make {kind} {root} {scale} {seed}"), makes=("source", "added")),
+    "prepare": Step(
         _command(
-            lambda place: ["bank", "build", "--data", place / "data", "--out", place / "bank"]
+            "prepare {kind} --root {source} --out {data} --size {size} --backbone {backbone}",
+            _least_counts,
         ),
+        needs=("make",),
+        makes=("data",),
+    ),
+    "train": Step(
+        _command("train {config} --data {data} --run {run} --max-steps {train_steps}", _overrides),
         needs=("prepare",),
-        makes=("bank",),
+        changes=("run",),
+    ),
+    "search": Step(_work("search {run} {data}"), needs=("train",)),
+    "epoch": Step(_work("epoch {run} {data}"), needs=("train",)),
+    "bank-build": Step(
+        _command("bank build --data {data} --out {bank}"), needs=("prepare",), makes=("bank",)
     ),
     "bank-add": Step(
-        _command(
-            lambda place: [
-                *("bank", "add", place / "bank", "--folders", place / "added"),
-                *("--source-licence", "CC0", "--skip-duplicates"),
-            ]
-        ),
+        _command("bank add {bank} --folders {added} --source-licence CC0 --skip-duplicates"),
         needs=("bank-build",),
         changes=("bank",),
     ),
     "bank-remove": Step(
-        _command(lambda place: ["bank", "remove", place / "bank", "--category", _REMOVED]),
+        _command("bank remove {bank} --category 'thing 3'"),  # both data sets have it
         needs=("bank-add",),
         changes=("bank",),
     ),
-    "bank-verify": Step(
-        _command(lambda place: ["bank", "verify", place / "bank"]),
-        needs=("bank-remove",),
-        changes=("bank",),
-    ),
+    "bank-verify": Step(_command("bank verify {bank}"), needs=("bank-remove",), changes=("bank",)),
     "export": Step(
-        _command(lambda place: ["export", "--run", place / "run", "--out", place / "model"]),
-        needs=("train",),
-        makes=("model",),
+        _command("export --run {run} --out {model}"), needs=("train",), makes=("model",)
     ),
     "serve": Step(_serve, needs=("export",)),
     "eval": Step(
-        _command(lambda place: ["eval", "--run", place / "run", *place.settings.eval_words]),
-        needs=("train",),
+        _command("eval --run {run}", lambda settings, _: settings.eval_words), needs=("train",)
     ),
 }
 """By name, in their order."""

@@ -11,15 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from rgan_tf.data.pipeline import scene_dataset
 from rgan_tf.data.prepared import PreparedData
-from rgan_tf.progress import progress_bar
+from rgan_tf.progress import note, progress_bar
 from rgan_tf.retrieval.index.bank_search import BankSearch
 from rgan_tf.retrieval.index.exact import ExactIndex
 from rgan_tf.runs import open_run
 from training.bench.full_size.coco import write_coco
 from training.bench.full_size.genome import write_genome
 from training.bench.full_size.patches import write_patches
+from training.bench.joint_step import training_batches
 from training.first_stages import load_first_stages
 
 _WRITERS = {"coco": write_coco, "vg": write_genome}
@@ -41,7 +41,7 @@ def search(run: str, folder: str) -> dict[str, Any]:
     stages = load_first_stages(opened)
     bank = data.bank
     begun = time.perf_counter()
-    graphs = BankSearch(bank, stages.sg2im, stages.encoder, opened.config, progress=_note)
+    graphs = BankSearch(bank, stages.sg2im, stages.encoder, opened.config, progress=note)
     features = graphs.features
     embedded = time.perf_counter() - begun
     index = ExactIndex(features, bank.category_ids, bank.image_ids)
@@ -66,19 +66,10 @@ def epoch(run: str, folder: str) -> dict[str, Any]:
     opened, data = open_run(run), PreparedData.open(folder)
     config = opened.config
     begun = time.perf_counter()
-    table = load_first_stages(opened).candidates(config, data, {"train"}, progress=_note)["train"]
+    table = load_first_stages(opened).candidates(config, data, {"train"}, progress=note)["train"]
     found = time.perf_counter() - begun
     begun = time.perf_counter()
-    batches = scene_dataset(
-        data,
-        "train",
-        config,
-        batch_size=config.training.batch_size,
-        seed=config.training.seed,
-        repeat=False,
-        shuffle=True,
-        candidates=table,
-    )
+    batches = training_batches(config, data, table, repeat=False, shuffle=True)
     opening = time.perf_counter() - begun
     scenes = 0
     begun = time.perf_counter()
@@ -95,10 +86,6 @@ def epoch(run: str, folder: str) -> dict[str, Any]:
         "epoch_seconds": round(seconds, 1),
         "scenes_per_second": round(scenes / seconds, 1),
     }
-
-
-def _note(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
 
 
 TASKS: dict[str, Callable[..., dict[str, Any]]] = {"make": make, "search": search, "epoch": epoch}

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from rgan_tf.config import Config
+from rgan_tf.config import Config, changed
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.model.retrievegan import RetrieveGANModel
+from rgan_tf.progress import note
 from training.bench.gpu.hlo import Program, program_of, with_full_products
 from training.bench.gpu.package import Package
-from training.bench.joint_step import Batch, build_joint_step, random_table, training_batches
+from training.bench.joint_step import (
+    Batch,
+    build_joint_step,
+    padded,
+    random_table,
+    training_batches,
+)
 
 
 def add_joint_steps(
@@ -47,10 +51,9 @@ def add_joint_steps(
     variables = _state(model)
     state = [variable.numpy() for variable in variables]
     for size in sorted(sizes):
-        training = dataclasses.replace(config.training, batch_size=size)
-        sized = dataclasses.replace(config, training=training)
+        sized = changed(config, training={"batch_size": size})
         these = list(training_batches(sized, data, table).take(batches))
-        _say(f"batch {size}: tracing")
+        note(f"batch {size}: tracing")
         program, figures = _program(model, variables, these[0])
         facts: dict[str, Any] = {
             "batch_size": size,
@@ -59,7 +62,7 @@ def add_joint_steps(
             "batches": [[package.keep(batch[name]) for name in sorted(batch)] for batch in these],
         }
         if size == min(sizes):
-            _say(f"batch {size}: TensorFlow's own step")
+            note(f"batch {size}: TensorFlow's own step")
             exact = with_full_products(program.hlo)
             expected = _reference(model, variables, state, these[0], program)
             facts["expected"] = expected
@@ -92,21 +95,9 @@ def _program(
         return [told[name] for name in figures] + [each.read_value() for each in variables]
 
     arguments = [tf.TensorSpec(variable.shape, variable.dtype) for variable in variables]
-    with _padded(model):
+    with padded(model):
         program = program_of(step, [*arguments, *(batch[name] for name in names)])
     return program, figures
-
-
-@contextlib.contextmanager
-def _padded(model: RetrieveGANModel) -> Iterator[None]:
-    """Sizes that do not depend on the batch, as XLA needs them."""
-    config = model.config
-    training = dataclasses.replace(config.training, jit_compile=True)
-    try:
-        model.config = dataclasses.replace(config, training=training)
-        yield
-    finally:
-        model.config = config
 
 
 def _reference(
@@ -141,7 +132,3 @@ def _reference(
         "changes": changes,
         "variables": [variable.name for variable in variables],
     }
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
