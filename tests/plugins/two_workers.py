@@ -17,7 +17,6 @@ import pytest
 SERVER_TESTS = (
     "tests/export/server/",
     "tests/export/served/test_model.py",
-    "tests/export/test_earlier_contract.py",
     "tests/export/test_saved_model.py",
 )
 LAST_OF_SERVER = "tests/export/server/test_lifecycle.py"  # changes its model and ends it
