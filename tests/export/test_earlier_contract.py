@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
 
 from export import saved_model_loading
 from export.client import Client, connect
@@ -34,6 +35,7 @@ from export.signatures import (
     example_request,
 )
 from rgan_tf.errors import BadInput
+from rgan_tf.exported import SAVED_MODEL_FILE
 from rgan_tf.storage.manifest import describe_files
 from tests.export.arguments import generate_arguments
 
@@ -67,16 +69,23 @@ def earlier(exported, tmp_path, request):
 
 @pytest.fixture(scope="module")
 def of_version_4(exported, tmp_path_factory):
-    """A whole model of contract 4: its SavedModel has the four endpoints of that time."""
+    """A whole model of contract 4: its SavedModel has the four signatures of that time."""
     folder = tmp_path_factory.mktemp("of_version_4") / "1"
-    archive = tf.keras.export.ExportArchive()
-    for name in endpoints_of(4).inputs:
-        archive.add_endpoint(name, getattr(exported.archive, name))  # traced already
-    archive.write_out(str(folder))
-    shutil.copytree(exported.version / EXTRA, folder / EXTRA)
+    shutil.copytree(exported.version, folder)
+    content = saved_model_pb2.SavedModel()
+    content.ParseFromString((folder / SAVED_MODEL_FILE).read_bytes())
+    (graph,) = content.meta_graphs
+    nodes = graph.object_graph_def.nodes
+    (place,) = (child.node_id for child in nodes[0].children if child.local_name == "signatures")
+    kept = [child for child in nodes[place].children if child.local_name not in NEW]
+    assert len(kept) == 4 == len(nodes[place].children) - len(NEW)
+    del nodes[place].children[:]
+    nodes[place].children.extend(kept)
+    for name in NEW:
+        del graph.signature_def[name]
+    (folder / SAVED_MODEL_FILE).write_bytes(content.SerializeToString())
     manifest = json.loads((folder / EXTRA / "manifest.json").read_text())
-    written = [name for name in manifest["files"] if not name.startswith(EXTRA)]
-    manifest["files"] |= describe_files(folder, written)
+    manifest["files"] |= describe_files(folder, [SAVED_MODEL_FILE])
     (folder / EXTRA / "manifest.json").write_text(json.dumps(manifest))
     describe_as(folder, 4)
     return folder
