@@ -157,12 +157,16 @@ def test_bad_graphs_are_refused_before_anything_is_written(run, tmp_path, graph,
     assert [path.name for path in tmp_path.iterdir()] == ["graph.json"]
 
 
-def test_damaged_files_are_corrupt_data(run, tmp_path, exported):
+def test_a_damaged_picture_is_corrupt_data(run, tmp_path):
     whole = encode_png(np.zeros([32, 32, 3], np.uint8))
     (tmp_path / "half.png").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(CorruptData, match="half.png"):
         run({**GRAPH, "patches": ["half.png", None, None]})
+    assert not (tmp_path / "out").exists()
 
+
+@pytest.mark.thorough
+def test_a_damaged_model_is_corrupt_data(run, tmp_path, exported):
     model = tmp_path / "model"
     shutil.copytree(exported.folder, model)
     data = model / "1" / "variables" / "variables.data-00000-of-00001"

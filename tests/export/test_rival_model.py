@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import functools
 import json
 
 import numpy as np
@@ -79,8 +80,31 @@ def small(monkeypatch):
 
 
 @pytest.fixture(scope="session")
+def served_of(rival_run, licensed_world):
+    """Builds what is served of a rival: system -> model, licences, function; each once."""
+    made = {}
+
+    def make(system: str):
+        if system not in made:
+            bank = licensed_world.bank if system in DRAWS_FROM_PATCHES else None
+            served, licences = build_served_rival(rival_run(system), bank)
+            made[system] = served, licences, served.function(GENERATE)
+        return made[system]
+
+    return make
+
+
+@pytest.fixture(scope="module", autouse=True)
+def each_loaded_once():
+    """Commands and servers get a written model as it is loaded already: that takes seconds."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tf.saved_model, "load", functools.cache(tf.saved_model.load))
+        yield
+
+
+@pytest.fixture(scope="session")
 def model_of(rival_run, licensed_world, tmp_path_factory):
-    """Exports a rival by the command, each once: system -> model folder."""
+    """Exports a rival by the command, each once and not checked: system -> model folder."""
     made = {}
 
     def make(system: str):
@@ -89,6 +113,7 @@ def model_of(rival_run, licensed_world, tmp_path_factory):
             run = rival_run(system)
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr("export.saved_rival.rival_networks", tiny_networks)
+                patch.setattr(saved_model, "check_fresh", lambda *_: None)
                 result = export.main(arguments(run.folder, folder))
             assert (result["version"], result["system"]) == (1, system)
             made[system] = folder
@@ -111,9 +136,8 @@ def names_of(fields) -> set[str]:
 
 
 @pytest.mark.parametrize("system", RIVALS)
-def test_a_rival_has_the_fields_of_its_system(system, rival_run, licensed_world):
-    bank = licensed_world.bank if system in DRAWS_FROM_PATCHES else None
-    served, licences = build_served_rival(rival_run(system), bank)
+def test_a_rival_has_the_fields_of_its_system(system, served_of):
+    served, licences, ask = served_of(system)
     endpoints = served.endpoints
     assert list(endpoints.inputs) == list(endpoints.outputs) == [GENERATE]
     has, answers = names_of(endpoints.inputs[GENERATE]), names_of(endpoints.outputs[GENERATE])
@@ -124,7 +148,6 @@ def test_a_rival_has_the_fields_of_its_system(system, rival_run, licensed_world)
         assert ("patch_ids" in names) == (system in DRAWS_FROM_PATCHES)
     assert bool(licences) == ("licences_refused" in has) == (system in DRAWS_FROM_PATCHES)
 
-    ask = served.function(GENERATE)
     request = example_request(GENERATE, served.sizes, 3, endpoints.inputs[GENERATE])
     request["objects"][1, 2:] = 0  # another number of objects in every row
     whole = ask(**request)
@@ -144,14 +167,16 @@ def test_a_rival_has_the_fields_of_its_system(system, rival_run, licensed_world)
 
 
 @pytest.mark.parametrize("system", RIVALS)
-def test_the_served_picture_is_that_of_the_rival_itself(system, rival_run, licensed_world):
+def test_the_served_picture_is_that_of_the_rival_itself(
+    system, rival_run, served_of, licensed_world
+):
     """Against `synthesise` on the first stage's layout and the bank's nearest patches."""
     run, bank = rival_run(system), licensed_world.bank
-    served, _ = build_served_rival(run, bank if system in DRAWS_FROM_PATCHES else None)
+    served, _, ask = served_of(system)
     request = example_request(GENERATE, served.sizes, 1, served.endpoints.inputs[GENERATE])
     if "boxes_given" in request:
         request["boxes_given"][:] = False
-    reply = served.function(GENERATE)(**request)
+    reply = ask(**request)
 
     networks = tiny_networks(run.config, run.vocabulary)
     load_weights(run, "retrievegan", networks, system=system)
@@ -310,7 +335,9 @@ def test_options_of_patches_are_refused_before_anything_is_built(rival_run, tmp_
     assert not (tmp_path / "model").exists()
 
 
-@pytest.mark.parametrize("system", ["attngan", "pastegan"])
+@pytest.mark.parametrize(
+    "system", ["attngan", pytest.param("pastegan", marks=pytest.mark.thorough)]
+)
 def test_from_python(system, rival_run):
     model = RetrieveGAN.from_run(rival_run(system).folder)
     made = model.generate(GRAPH, samples=2, seed=3)
@@ -322,8 +349,17 @@ def test_from_python(system, rival_run):
 
 
 @pytest.mark.thorough
-def test_a_rival_that_answers_otherwise_is_not_published(rival_run, model_of):
-    served, _ = build_served_rival(rival_run("attngan"), None)
+@pytest.mark.parametrize("system", RIVALS)
+def test_another_process_answers_alike(system, model_of, served_of):
+    """The check that exporting makes; that of the folder's own model stands for it."""
+    served, *_ = served_of(system)
+    folder = model_of(system) / "1"
+    saved_model.check_fresh(folder, served.archive(), served.sizes, (), served.endpoints)
+
+
+@pytest.mark.thorough
+def test_a_rival_that_answers_otherwise_is_not_published(served_of, model_of):
+    served, *_ = served_of("attngan")
     other = dataclasses.make_dataclass("Archive", [GENERATE])(
         lambda *fields: {
             name: tf.map_fn(lambda file: tf.io.encode_png(255 - tf.io.decode_png(file)), value)

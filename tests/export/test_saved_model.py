@@ -80,7 +80,7 @@ def test_a_model_that_needs_another_package_is_not_published(exported, tmp_path)
         publish(
             tmp_path / "model",
             write,
-            lambda folder: saved_model.check_fresh(folder, exported.archive, exported.served.sizes),
+            lambda folder: saved_model.check_fresh(folder, None, exported.model.sizes),
         )
     assert list(tmp_path.iterdir()) == []
 
@@ -114,18 +114,23 @@ def test_the_checking_process_shares_a_gpu_unless_told_otherwise(
         monkeypatch.setenv("TF_FORCE_GPU_ALLOW_GROWTH", said)
     monkeypatch.setattr(saved_model.subprocess, "run", run)
     with pytest.raises(saved_model.CheckFailed):
-        saved_model.check_fresh(exported.version, exported.archive, exported.served.sizes)
+        saved_model.check_fresh(exported.version, None, exported.model.sizes)
     assert seen["TF_FORCE_GPU_ALLOW_GROWTH"] == grows
     assert seen["PATH"]  # the rest is passed on
 
 
 def test_the_next_export_is_version_2(exported, monkeypatch, tmp_path):
-    # Building and checking have tests of their own, and take their time.
+    # Building, writing and checking have tests of their own, and take their time.
+    written = shutil.ignore_patterns(EXTRA)
+
+    def write(folder):
+        shutil.copytree(exported.version, folder, ignore=written, dirs_exist_ok=True)
+
     served = SimpleNamespace(
-        sizes=exported.served.sizes,
-        scale=exported.served.scale,
-        search=exported.served.search,
-        archive=lambda: exported.archive,
+        sizes=exported.model.sizes,
+        scale=exported.model.scale,
+        search=SimpleNamespace(packages=(), describe=lambda: {"index": "exact"}),
+        archive=lambda: SimpleNamespace(write_out=write),
     )
     monkeypatch.setattr(saved_model, "build_served_model", lambda *_: (served, exported.codes))
     monkeypatch.setattr(saved_model, "check_fresh", lambda *_, **__: None)

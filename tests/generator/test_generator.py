@@ -114,6 +114,7 @@ def test_gradient_reaches_patches_and_boxes(generator, encoding):
     assert not np.any(to_crops.numpy()[~present])
 
 
+@pytest.mark.thorough
 def test_runs_in_a_graph_with_unknown_batch_size(generator, encoder, encoding):
     @tf.function(
         input_signature=[

@@ -241,6 +241,7 @@ def test_compiled_by_xla_values_and_gradients_are_the_same(encoding):
         np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.thorough
 def test_recomputed_values_and_gradients_are_the_same(trained, encoding):
     crops, variables = _crops(), trained.trainable_variables
 
@@ -287,6 +288,7 @@ def test_serialisation_round_trip(trained, encoding):
     )
 
 
+@pytest.mark.thorough
 def test_all_switches_together_stay_within_a_tenth_of_the_operations():
     encoder = SceneGraphEncoder(num_objects=10, num_predicates=7)
     encoding = encoder({"objects": tf.fill([1, 8], 2), "triples": tf.fill([1, 16, 3], -1)})
@@ -300,6 +302,7 @@ def test_all_switches_together_stay_within_a_tenth_of_the_operations():
     assert 1.0 < flops(**_ALL) / flops() < 1.1
 
 
+@pytest.mark.thorough
 def test_a_batch_is_learned_better_with_its_pixels(encoder):
     """Texture that no decoder of this size can draw, under other light than in the image."""
     rng = np.random.default_rng(7)

@@ -116,7 +116,10 @@ def reached(tape, loss, variables) -> list[bool]:
     return [float(tf.norm(tf.convert_to_tensor(gradient))) > 0 for gradient in gradients]
 
 
-@pytest.mark.parametrize("augmentation", ["none", "color,translation,cutout"])
+@pytest.mark.parametrize(
+    "augmentation",
+    [pytest.param("none", marks=pytest.mark.thorough), "color,translation,cutout"],
+)
 def test_the_gradient_reaches_generator_and_phi(config, make_joint, batch, augmentation):
     model = make_joint(changed(config, augmentation=augmentation))
     with tf.GradientTape(persistent=True) as tape:

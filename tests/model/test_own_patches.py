@@ -77,11 +77,11 @@ def with_training(config, **settings):
 
 
 def test_exchanged_patches_leave_the_losses_of_their_boxes(
-    tiny_config, make_batch, make_joint, perceptual, monkeypatch
+    tiny_config, make_batch, make_joint, monkeypatch
 ):
     config = with_training(tiny_config, exchanged_patches=1.0)
     batch = make_batch(config)
-    model = make_joint(config, perceptual=perceptual)
+    model = make_joint(config)
     seen = {}
     before = model._altered_patches
 
@@ -99,7 +99,7 @@ def test_exchanged_patches_leave_the_losses_of_their_boxes(
     np.testing.assert_array_equal(crops[exchanged], seen["retrieved"].crops[exchanged])
     np.testing.assert_array_equal(crops[kept], seen["own"][kept])
     # The own patches alone give another reconstruction loss; both are finite.
-    plain = make_joint(tiny_config, perceptual=perceptual).compute_terms(batch, tf.constant(0))
+    plain = make_joint(tiny_config).compute_terms(batch, tf.constant(0))
     assert np.isfinite(terms.generator["reconstruction"]).all()
     gap = terms.generator["reconstruction"] - plain.generator["reconstruction"]
     assert np.abs(gap).max() > 1e-4
@@ -107,7 +107,7 @@ def test_exchanged_patches_leave_the_losses_of_their_boxes(
     assert (terms.generator["reconstruction"].numpy()[whole] < 2).all()
 
 
-def test_relit_rows_are_a_share(tiny_config, make_batch, make_joint, perceptual):
+def test_relit_rows_are_a_share(tiny_config, make_batch, make_joint):
     batch = make_batch(tiny_config)
     mask = batch["objects"] > 0
     seeds = tf.constant(np.random.default_rng(0).integers(0, 2**31, (4, 2)), tf.int32)
@@ -115,7 +115,7 @@ def test_relit_rows_are_a_share(tiny_config, make_batch, make_joint, perceptual)
     own *= tf.cast(mask, tf.float32)[..., None, None, None]
     for share, expected in ((1.0, 4), (0.0, 0)):
         config = with_training(tiny_config, relit_patches=share)
-        model = make_joint(config, perceptual=perceptual)
+        model = make_joint(config)
         result, kept = model._altered_patches(own, None, mask, lambda purpose: seeds)
         changed = np.abs(result - own).max(axis=(1, 2, 3, 4)) > 0
         assert changed.sum() == expected

@@ -85,16 +85,24 @@ def test_a_row_draws_the_same_noise_in_every_batch():
 
 
 @pytest.mark.parametrize(
-    "rule", [pytest.param(rules.NEAREST_RANDOM, marks=pytest.mark.thorough), rules.NOISE]
+    ("rule", "in_graph"),
+    [
+        (rules.NOISE, False),
+        *(
+            pytest.param(rule, True, marks=pytest.mark.thorough)
+            for rule in (rules.NEAREST_RANDOM, rules.NOISE)
+        ),
+    ],
 )
 def test_a_joint_step_trains_the_generator_and_not_the_embedding(
-    rule, tiny_config, make_joint, make_batch, fit_once
+    rule, in_graph, tiny_config, make_joint, make_batch, fit_once
 ):
     config = with_rule(tiny_config, rule)
-    model = make_joint(config)
+    model, batch = make_joint(config), make_batch(config)
     before = [v.numpy() for v in model.networks.embedding.trainable_variables]
     generator = [v.numpy() for v in model.networks.generator.trainable_variables]
-    figures = fit_once(model, make_batch(config))
+    figures = fit_once(model, batch) if in_graph else model.train_step(batch)
+    figures = {name: float(value) for name, value in figures.items()}
     assert all(np.isfinite(value) for value in figures.values())
     assert figures["loss/generator/selection"] == figures["loss/generator/cooccurrence"] == 0
     for old, new in zip(before, model.networks.embedding.trainable_variables, strict=True):

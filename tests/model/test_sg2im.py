@@ -73,6 +73,7 @@ def test_a_row_costs_the_same_beside_other_rows(tiny_config, make_sg2im, batch):
         np.testing.assert_allclose(term[2:3], alone.generator[name], rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.thorough
 def test_two_replicas_equal_one(
     tiny_config, make_sg2im, batch, two_replicas, fit_once, assert_same_step
 ):
@@ -93,6 +94,7 @@ def test_two_replicas_equal_one(
     assert max(moved) > 1e-3  # the comparison was not between two models that stood still
 
 
+@pytest.mark.thorough
 def test_learns_one_batch_by_heart(tiny_config, make_sg2im, batch, fit_once):
     losses = dataclasses.replace(
         tiny_config.losses, adversarial_image=0.0, adversarial_object=0.0, auxiliary=0.0

@@ -21,6 +21,13 @@ def changed(config, **training):
 
 
 @pytest.fixture(scope="module")
+def tiny_config(tiny_config):
+    """With fewer objects, as patches are chosen for one after another, and each is traced."""
+    data = dataclasses.replace(tiny_config.data, max_objects=4, max_triples=5)
+    return dataclasses.replace(tiny_config, data=data)
+
+
+@pytest.fixture(scope="module")
 def batch(tiny_config, make_batch):
     return make_batch(tiny_config)
 

@@ -14,6 +14,12 @@ from tests.sums import widest_sum
 WITHOUT_READER = ("candidate_crops", "candidate_features", "candidate_cooccurrence")
 
 
+@pytest.fixture(scope="module")
+def tiny_config(tiny_config):
+    """With fewer objects: patches are chosen for one after another, and each is traced."""
+    return replaced(tiny_config, "data", max_objects=4, max_triples=5)
+
+
 def widest_of_step(model, batch) -> int:
     return widest_sum(tf.function(model.train_step).get_concrete_function(batch))
 

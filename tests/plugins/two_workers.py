@@ -13,8 +13,26 @@ from pathlib import Path
 import pytest
 
 # These tests ask one server, which counts its requests and has one queue: one worker runs them all.
-SERVER_TESTS = "tests/export/server/"
-LONGEST_FIRST = (SERVER_TESTS, "tests/training/", "tests/export/", "tests/model/")
+# It has traced the model's endpoints for that, and so runs the tests that call them untraced too.
+SERVER_TESTS = (
+    "tests/export/server/",
+    "tests/export/served/test_model.py",
+    "tests/export/test_saved_model.py",
+)
+LAST_OF_SERVER = "tests/export/server/test_lifecycle.py"  # changes its model and ends it
+# And these ask one process of `rgan studio`; the last of them end it.
+STUDIO_TESTS = ("tests/export/studio/test_page_real.py", "tests/export/studio/test_real_model.py")
+TOGETHER = (SERVER_TESTS, STUDIO_TESTS)
+LONGEST_FIRST = (
+    SERVER_TESTS,
+    ("tests/training/",),
+    STUDIO_TESTS,
+    ("tests/export/",),
+    ("tests/rivals/",),
+    ("tests/model/",),
+    ("tests/test_backbones.py", "tests/test_notebooks.py", "tests/test_fixed_order.py"),
+    ("tests/retrieval/", "tests/generator/", "tests/world/"),
+)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -24,15 +42,19 @@ def pytest_xdist_make_scheduler(config, log):
 
     class ByRoom(LoadFileScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            return SERVER_TESTS if nodeid.startswith(SERVER_TESTS) else super()._split_scope(nodeid)
+            together = [tests for tests in TOGETHER if nodeid.startswith(tests)]
+            return together[0][0] if together else super()._split_scope(nodeid)
 
     return ByRoom(config, log)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    def place(item: pytest.Item) -> int:
-        rooms = [number for number, room in enumerate(LONGEST_FIRST) if room in item.nodeid]
-        return rooms[0] if rooms else len(LONGEST_FIRST)
+    def place(item: pytest.Item) -> tuple[int, bool]:
+        rooms = [
+            number for number, tests in enumerate(LONGEST_FIRST) if item.nodeid.startswith(tests)
+        ]
+        room = rooms[0] if rooms else len(LONGEST_FIRST)
+        return room, item.nodeid.startswith(LAST_OF_SERVER)
 
     items.sort(key=place)
 

@@ -84,7 +84,16 @@ def test_it_trains_every_variable_the_scale_among_them(trained):
     assert not related
 
 
-@pytest.mark.parametrize("file", ["model.keras", "model"])
+@pytest.mark.parametrize(
+    ("trained", "file"),
+    [
+        (functional, "model"),
+        (Subclassed, "model.keras"),
+        pytest.param(functional, "model.keras", marks=pytest.mark.thorough),
+        pytest.param(Subclassed, "model", marks=pytest.mark.thorough),
+    ],
+    indirect=["trained"],
+)
 def test_it_is_saved_and_loaded_and_says_the_same_to_the_bit(trained, scenes, tmp_path, file):
     model, _ = trained
     model.save(tmp_path / file)

@@ -62,12 +62,13 @@ def text_spec(width: int) -> Text:
 @pytest.mark.parametrize(
     ("sizes", "first", "later", "totals", "critics"),
     [
-        (
+        pytest.param(
             BIRDS,
             6_444_928,
             267_136,
             (6_548_592, 6_816_592, 7_084_592),
             (6_313_730, 19_424_002, 71_858_946),
+            marks=pytest.mark.thorough,
         ),
         (
             PUBLIC,
@@ -103,9 +104,13 @@ def test_public_size_has_the_public_counts(sizes, first, later, totals, critics,
                 assert sum(map(counted, joint)) == 3_548_161
 
 
-def test_our_size_keeps_to_the_operations_of_an_image(ours, counted):
+def test_our_size_has_its_count(ours, counted):
     assert counted(ours.generator) == counted(ours) == 2_257_880
     assert len(ours.text_encoder.variables) == 7  # which are frozen
+
+
+@pytest.mark.thorough
+def test_our_size_keeps_to_the_operations_of_an_image(ours):
     objects, triples = tf.TensorSpec([1, 8], tf.int32), tf.TensorSpec([1, 16, 3], tf.int32)
 
     def draw(objects, triples):

@@ -19,6 +19,13 @@ SEEDS = tf.constant([5, 6, 7, 8])
 
 rivals = pytest.mark.parametrize("name", RIVALS)
 
+
+def stands_for_all(one: str) -> pytest.MarkDecorator:
+    """For what all rivals have from the class above them: the others are left to `test-all`."""
+    others = [pytest.param(name, marks=pytest.mark.thorough) for name in RIVALS if name != one]
+    return pytest.mark.parametrize("name", [one, *others])
+
+
 COMPARING = {
     ("attngan", "generator"): set(TERMS),
     ("attngan", "discriminator"): {f"adversarial_image{side}" for side in ("", "_8", "_16")},
@@ -82,7 +89,7 @@ def test_a_step_moves_both_sides_and_the_average(tiny_rival, scenes, name):
     assert float(figures["loss/generator"]) == pytest.approx(expected, rel=1e-4)
 
 
-@rivals
+@stands_for_all("sg2im")
 def test_the_guard_skips_a_broken_batch(tiny_rival, scenes, name):
     model = tiny_rival(name)
     start = [variable.numpy() for variable in model.networks.variables]
@@ -93,7 +100,7 @@ def test_the_guard_skips_a_broken_batch(tiny_rival, scenes, name):
         np.testing.assert_array_equal(value, variable)
 
 
-@rivals
+@stands_for_all("attngan")  # which adds its encoders to the state
 def test_resumed_equals_uninterrupted(tiny_rival, scenes, tmp_path, name):
     straight = tiny_rival(name)
     straight.train_step(scenes)

@@ -8,11 +8,13 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import tensorflow as tf
 import yaml
+
+from rgan_tf.runs import STAGES
 
 _COMMAND = """
 import sys
@@ -23,6 +25,15 @@ tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfigur
 from rgan_tf import cli
 sys.exit(cli.main(sys.argv[2:]))
 """
+
+
+FIRST_STAGE = f"""
+import itertools
+from training import api
+tasks = api._tasks
+api._tasks = lambda *parts: itertools.islice(tasks(*parts), 1)
+{_COMMAND}"""
+"""As `rgan train`, for `start_training`: it ends after the first stage."""
 
 
 def start_training(
@@ -88,12 +99,12 @@ def write_settings(path: Path, settings: dict, **sections: dict) -> Path:
     return path
 
 
-def weights_of(run: Path) -> dict[str, str]:
+def weights_of(run: Path, stages: Sequence[str] = STAGES) -> dict[str, str]:
     """A checksum of the weights of each stage, of the numbers alone.
 
     The files hold names beside them, and Keras numbers layers by what a process made before.
     """
-    return {stage: _checksum(run / stage) for stage in ("sg2im", "cooccurrence", "retrievegan")}
+    return {stage: _checksum(run / stage) for stage in stages}
 
 
 def _checksum(folder: Path) -> str:

@@ -69,17 +69,18 @@ def test_a_callback_sees_every_step_and_may_end_training(tiny_config, tiny_world
     """`joint`: steps of the third stage."""
     config, folder = at_most(tiny_config, 3), tmp_path / "run"
     config = dataclasses.replace(config, training=dataclasses.replace(config.training, steps=joint))
-    first = Noted(stop_at=("Sg2imModel", 1))
+    first = Noted(stop_at=("CooccurrenceModel", 1))
     drawn = _next_draws()
     trained = train(config, tiny_world, folder, callbacks=[first])
     assert _next_draws() == drawn
-    assert first.steps == [("Sg2imModel", 1)]
-    assert trained.stages["sg2im"]["steps"] == 1
-    assert trained.stages["cooccurrence"] == trained.stages["retrievegan"] == {}
+    done = [*(("Sg2imModel", step) for step in (1, 2, 3)), ("CooccurrenceModel", 1)]
+    assert first.steps == done
+    assert trained.stages["sg2im"]["steps"] == 3
+    assert trained.stages["cooccurrence"]["steps"] == 1 and trained.stages["retrievegan"] == {}
     # In a thread of its own, where Python has no signals.
-    second, done = Noted(), []
+    second, results = Noted(), []
     thread = threading.Thread(
-        target=lambda: done.append(
+        target=lambda: results.append(
             train(config, str(tiny_world.folder), str(folder), callbacks=[second])
         )
     )
@@ -87,9 +88,10 @@ def test_a_callback_sees_every_step_and_may_end_training(tiny_config, tiny_world
     thread.join()
     names = {"Sg2imModel": 3, "CooccurrenceModel": 3, "RetrieveGANModel": joint}
     every = [(name, step) for name, steps in names.items() for step in range(1, steps + 1)]
-    assert second.steps == every[1:]
-    assert [done[0].stages[stage]["steps"] for stage in done[0].stages] == [3, 3, joint]
-    assert done[0].run.config.training.steps == joint
+    assert done + second.steps == every
+    (result,) = results
+    assert [result.stages[stage]["steps"] for stage in result.stages] == [3, 3, joint]
+    assert result.run.config.training.steps == joint
 
 
 def test_a_config_by_hand_is_checked_as_a_file_is(tiny_config, tiny_world, tmp_path):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -33,26 +35,47 @@ from training.workers import Workers
 TINY = Sizes(embedding=8, hidden=4)
 
 
-@pytest.fixture
-def make_run(tmp_path, tiny_config, tiny_world, pooled_backbone, monkeypatch):
-    """A run of AttnGAN with tiny encoders: (folder, steps of DAMSM) -> run."""
+@pytest.fixture(scope="module", autouse=True)
+def tiny_encoders(pooled_backbone):
+    """Encoders of AttnGAN are tiny."""
 
     def build(config, vocabulary, **options):
         features = ImageFeatures(pooled_backbone, side=32)
         return build_damsm(config, vocabulary, TINY, features=features, **options)
 
-    monkeypatch.setattr(attngan, "build_damsm", build)
-    monkeypatch.setattr(attngan, "_POOL", 2)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(attngan, "build_damsm", build)
+        patch.setattr(attngan, "_POOL", 2)
+        yield
 
-    def make(name: str, steps: int):
+
+@pytest.fixture(scope="module")
+def make_run_in(tiny_config, tiny_world):
+    """A run of AttnGAN: (folder, steps of DAMSM) -> run."""
+
+    def make(folder: Path, steps: int):
         config = dataclasses.replace(
             tiny_config,
             attngan=dataclasses.replace(tiny_config.attngan, damsm_steps=steps, damsm_batch_size=6),
             training=dataclasses.replace(tiny_config.training, system="attngan"),
         )
-        return create_run(tmp_path / name, config, tiny_world)
+        return create_run(folder, config, tiny_world)
 
     return make
+
+
+@pytest.fixture
+def make_run(make_run_in, tmp_path):
+    """As `make_run_in`, with the name of a folder."""
+    return lambda name, steps: make_run_in(tmp_path / name, steps)
+
+
+@pytest.fixture(scope="module")
+def one_step(make_run_in, tiny_world, tmp_path_factory):
+    """A run with encoders of one step; not to be changed."""
+    run = make_run_in(tmp_path_factory.mktemp("one_step") / "run", 1)
+    train(run, tiny_world)
+    return run
 
 
 def train(run, data) -> None:
@@ -66,12 +89,13 @@ def weights_of(run, data) -> list[np.ndarray]:
     return [variable.numpy() for variable in model.encoders.variables]
 
 
-def test_a_run_takes_encoders_that_would_be_its_own_and_no_others(make_run, tiny_world):
-    source = make_run("source", 1)
-    train(source, tiny_world)
+def test_a_run_takes_encoders_that_would_be_its_own_and_no_others(
+    make_run, one_step, tiny_world, tmp_path
+):
+    source = one_step
     training = dataclasses.replace(source.config.training, system="sg2im")
     other = dataclasses.replace(source.config, training=training)
-    of_sg2im = create_run(source.folder.with_name("sg2im"), other, tiny_world)
+    of_sg2im = create_run(tmp_path / "sg2im", other, tiny_world)
     for run, taken in (
         (make_run("same", 1), True),
         (make_run("longer", 2), False),
@@ -86,20 +110,25 @@ def test_a_run_takes_encoders_that_would_be_its_own_and_no_others(make_run, tiny
         np.testing.assert_array_equal(a, b)
 
 
-def test_encoders_resume_where_they_stopped_and_are_judged_at_the_end(make_run, tiny_world):
+def test_encoders_are_judged_at_the_end(one_step, tiny_world):
+    record = one_step.stage_record("damsm")
+    assert record["steps"] == 1
+    assert 0 <= record["r_precision_val"] <= 1
+    assert record["r_precision_val_scenes"] <= tiny_world.record_count("val")
+    assert all(0 <= share <= 1 for share in record["r_precision_val_by_triples"].values())
+
+
+@pytest.mark.thorough
+def test_encoders_resume_where_they_stopped(make_run, one_step, tiny_world, tmp_path):
     straight = make_run("straight", 3)
     train(straight, tiny_world)
-    train(make_run("stopped", 1), tiny_world)
+    shutil.copytree(one_step.folder, tmp_path / "stopped")
     stopped = make_run("stopped", 3)
     assert stopped.stage_record("damsm")["steps"] == 1
     train(stopped, tiny_world)
     for a, b in zip(weights_of(straight, tiny_world), weights_of(stopped, tiny_world), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
-    record = straight.stage_record("damsm")
-    assert record["steps"] == 3
-    assert 0 <= record["r_precision_val"] <= 1
-    assert record["r_precision_val_scenes"] <= tiny_world.record_count("val")
-    assert all(0 <= share <= 1 for share in record["r_precision_val_by_triples"].values())
+    assert straight.stage_record("damsm")["steps"] == 3
 
 
 def test_every_replica_gets_the_whole_batch(make_run, tiny_world):

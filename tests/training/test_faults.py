@@ -70,6 +70,7 @@ def finite(folder) -> bool:
     )
 
 
+@pytest.mark.thorough
 def test_a_nan_pixel_costs_one_step(train, poisoned):
     poisoned([5])
     reply, folder = train()

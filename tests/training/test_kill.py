@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from rgan_tf.runs import STAGES
 from tests.training.processes import (
+    FIRST_STAGE,
     busy_machine,
     finish,
     start_training,
@@ -68,7 +70,7 @@ def writes(run: Path) -> bool:
     return any(run.glob("*/checkpoints/.*.partial"))
 
 
-def kill_until_done(config, data, run, kills, seed) -> int:
+def kill_until_done(config, data, run, kills, seed, **options) -> int:
     """Starts the command again and again, kills it, and lets it end after the last kill.
 
     Every second kill strikes while a checkpoint is written, and so does a single one; the last
@@ -77,7 +79,7 @@ def kill_until_done(config, data, run, kills, seed) -> int:
     chance, struck = random.Random(seed), 0
     first = 1 if kills == 1 else 0
     while True:
-        process = start_training(config, data, run)
+        process = start_training(config, data, run, **options)
         moment = time.monotonic() + chance.uniform(4.0, 20.0)
         while process.poll() is None and struck < kills:
             time.sleep(0.001)
@@ -111,18 +113,19 @@ def is_running(number: int) -> bool:
         return False
 
 
-def check_kills(config, data, folder, kills, seed):
+def check_kills(config, data, folder, kills, seed, stages=STAGES, **options):
     straight, killed = folder / "straight", folder / "killed"
-    finish(start_training(config, data, straight), straight)
-    assert kill_until_done(config, data, killed, kills, seed) == kills
-    assert weights_of(killed) == weights_of(straight)
+    finish(start_training(config, data, straight, **options), straight)
+    assert kill_until_done(config, data, killed, kills, seed, **options) == kills
+    assert weights_of(killed, stages) == weights_of(straight, stages)
     assert "continuing from" in Path(f"{killed}.stderr").read_text()
     assert not writes(killed)  # nothing half-written stays
 
 
 def test_a_kill_in_the_first_stage_ends_bit_identical(config, tiny_world, tmp_path):
-    """The small share of the next one."""
-    check_kills(config(16, later=0), tiny_world.folder, tmp_path, kills=1, seed=1)
+    """The small share of the next one: the other stages are not begun."""
+    program = ["-c", FIRST_STAGE]
+    check_kills(config(16, later=0), tiny_world.folder, tmp_path, 1, 1, STAGES[:1], program=program)
 
 
 @pytest.mark.thorough

@@ -65,17 +65,17 @@ def diversity_metrics(
       distance: between images; part of the metric's name.
       protocol: has the seed of the first sample; the second has seed + 1.
     """
-    seed = protocol.seed
+    # A number in Python would be traced anew.
+    seeds = [tf.constant(protocol.seed + number, tf.int64) for number in range(2)]
 
     @tf.function(reduce_retracing=True, autograph=False)
-    def two_samples(batch: Batch, boxes: tf.Tensor | None) -> tf.Tensor:
-        images = [draw(batch, boxes, row_seeds(batch, s)).images for s in (seed, seed + 1)]
-        return tf.stack(images, axis=1)  # [B, 2, H, W, 3]
+    def sample(batch: Batch, boxes: tf.Tensor | None, seed: tf.Tensor) -> tf.Tensor:
+        return draw(batch, boxes, row_seeds(batch, seed)).images  # [B, H, W, 3]
 
     values: dict[str, list[np.ndarray]] = {"predicted": [], "true": []}
     for batch in scenes:
         for layout, boxes in (("predicted", None), ("true", batch["boxes"])):
-            samples = two_samples(batch, boxes).numpy()
+            samples = np.stack([sample(batch, boxes, seed) for seed in seeds], axis=1)
             values[layout].append(sample_diversity(samples, distance.measure))
     metrics: dict[str, Any] = {}
     for layout, parts in values.items():

@@ -132,7 +132,7 @@ def systems_of(
     return systems
 
 
-def row_seeds(batch: Batch, seed: int) -> tf.Tensor:
+def row_seeds(batch: Batch, seed: int | tf.Tensor) -> tf.Tensor:
     """[B] int32, a function of the seed and of each row's image."""
     return tf.cast((batch["image_id"] * 1_000_003 + seed) % (2**31 - 1), tf.int32)
 

@@ -153,7 +153,7 @@ def test_the_health_check_looks_for_an_available_version(state, code):
 
     server = http.server.HTTPServer(("127.0.0.1", 0), Answer)
     port = server.server_port
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, args=[0.01])
     if state is None:  # nothing listens
         server.server_close()
     else:

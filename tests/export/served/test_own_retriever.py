@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -36,19 +38,35 @@ def batch(exported):
     return next(iter(dataset))
 
 
+COLOUR = NearestColour()
+
+
+@pytest.fixture(scope="module")
+def build(exported):
+    """The model with another retriever, each once."""
+
+    @functools.cache
+    def make(retriever):
+        return saved_model.build_served_model(
+            exported.run, exported.data.bank, None, "exact", retriever
+        )[0]
+
+    return make
+
+
 # The second knows nothing of a patch: its vectors have no width.
 @pytest.mark.parametrize(
     "retriever, is_written",
     [
-        (NearestColour(), False),
-        pytest.param(NearestColour(), True, marks=pytest.mark.thorough),
+        (COLOUR, False),
+        pytest.param(COLOUR, True, marks=pytest.mark.thorough),
         pytest.param(NearestRetriever(), True, marks=pytest.mark.thorough),
     ],
 )
-def test_it_chooses_what_the_library_chooses(exported, batch, tmp_path, retriever, is_written):
-    served, _ = saved_model.build_served_model(
-        exported.run, exported.data.bank, None, "exact", retriever
-    )
+def test_it_chooses_what_the_library_chooses(
+    exported, build, batch, tmp_path, retriever, is_written
+):
+    served = build(retriever)
     ask = served.function(RETRIEVE_ONLY)
     if is_written:
         served.archive().write_out(str(tmp_path / "model"))
@@ -75,25 +93,13 @@ def test_it_chooses_what_the_library_chooses(exported, batch, tmp_path, retrieve
     np.testing.assert_array_equal(found["patch_ids"], nearest["patch_ids"])
 
 
-@pytest.fixture(scope="module")
-def build(exported):
-    """The model with another retriever."""
-
-    def make(retriever):
-        return saved_model.build_served_model(
-            exported.run, exported.data.bank, None, "exact", retriever
-        )[0]
-
-    return make
-
-
 def ask(served, endpoint, request):
     tensors = {name: tf.constant(value) for name, value in request.items()}
     return {name: value.numpy() for name, value in served.function(endpoint)(**tensors).items()}
 
 
 def test_alternatives_are_told_by_its_own_vectors(exported, build):
-    served = build(NearestColour())
+    served = build(COLOUR)
     crops = served.bank.crops.numpy().astype(np.float64)
     colours = crops.mean(axis=(1, 2))  # [N, 3], in 0..255
     request = example_request(CANDIDATES, served.sizes, 2)

@@ -11,6 +11,7 @@ import io
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -106,6 +107,7 @@ class Server:
             env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
         )
         self.pid = self.process.pid
+        self.model = model
         self.rest_port, self.grpc_port = rest_port, grpc_port
         self.is_ready = False
         self._lines: list[str] = []
@@ -392,7 +394,12 @@ def start_for_module() -> Iterator[Callable[..., Server]]:
 
 
 @pytest.fixture(scope="session")
-def server(exported) -> Iterator[Server]:
-    """A server of the tiny model, one for all tests that do not change it."""
+def server(exported, tmp_path_factory) -> Iterator[Server]:
+    """A server of a copy of the tiny model, which it looks at five times a second.
+
+    One for all tests: those of `test_lifecycle.py`, which change and end it, are the last.
+    """
+    model = tmp_path_factory.mktemp("served") / "model"
+    shutil.copytree(exported.folder, model)
     with _servers() as start:
-        yield start(exported.folder, "--queue-rows", "16")
+        yield start(model, "--queue-rows", "16", "--poll-s", "0.2")

@@ -64,9 +64,8 @@ def test_a_port_in_use_is_one_clear_line(refused, option):
     assert f"{option} {port}: Address already in use on 127.0.0.1; name another" in line
 
 
-def test_two_servers_never_share_a_port(refused, growing):
+def test_two_servers_never_share_a_port(refused, server):
     """gRPC would let them, and each would get half of the requests."""
-    server, _ = growing
     assert refused("--grpc-port", str(server.grpc_port))[0] == 2
     assert refused("--rest-port", str(server.rest_port))[0] == 2
 
@@ -297,18 +296,10 @@ def _state(server, number: int):
     return None, ""
 
 
-@pytest.fixture(scope="module")
-def growing(start_for_module, exported, tmp_path_factory):
-    """A server of a model folder of its own, looked at five times a second."""
-    model = tmp_path_factory.mktemp("growing") / "model"
-    shutil.copytree(exported.folder, model)
-    return start_for_module(model, "--poll-s", "0.2"), model
-
-
-def test_a_new_version_takes_over_without_a_failure_and_not_before_it_is_whole(growing, tools):
-    server, model = growing
+def test_a_new_version_takes_over_without_a_failure_and_not_before_it_is_whole(server, tools):
+    model = server.model
     with Load(server, tools) as load:
-        _copy_slowly(model / "1", model / "2", pause_s=0.2)
+        _copy_slowly(model / "1", model / "2", pause_s=0.1)
         whole = time.monotonic()
         state, error = _state(server, 2)
         assert state in ("END", "LOADING") and (state == "LOADING" or "/2/" in error), error
@@ -324,8 +315,8 @@ def test_a_new_version_takes_over_without_a_failure_and_not_before_it_is_whole(g
 
 
 @pytest.mark.thorough
-def test_a_truncated_version_is_never_served_and_the_log_says_why(growing, tools):
-    server, model = growing
+def test_a_truncated_version_is_never_served_and_the_log_says_why(server, tools):
+    model = server.model
     before = server.get("/readyz").json["version"]
     partial = model / ".3.partial"
     shutil.copytree(model / "1", partial)
@@ -375,13 +366,13 @@ def test_many_swaps_under_load_fail_nothing_and_keep_nothing(
     assert growth < 60, memory
 
 
-# The end of the server of this module
+# The end of the server of all tests
 
 
 @pytest.fixture(scope="module")
-def restarted(start_for_module, growing, tools):
+def restarted(start_for_module, server, tools):
     """A server that was killed while it answered, and started again at the same ports."""
-    first, model = growing
+    first = server
     body = {"signature_name": GENERATE, "inputs": tools.columns(tools.example(GENERATE, 2))}
     expected = first.post(body).body
     connections = [first.connect() for _ in range(8)]
@@ -389,7 +380,7 @@ def restarted(start_for_module, growing, tools):
         connection.request("POST", PREDICT, json.dumps(body))
     first.kill()
     ports = {"rest_port": first.rest_port, "grpc_port": first.grpc_port}
-    second = start_for_module(model, "--queue-rows", "64", "--grace-s", "60", **ports)
+    second = start_for_module(first.model, "--queue-rows", "64", "--grace-s", "60", **ports)
     assert (second.rest_port, second.grpc_port) == (first.rest_port, first.grpc_port)
     return second, body, expected
 

@@ -8,12 +8,14 @@ import dataclasses
 import http.client
 import io
 import json
+import shutil
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from PIL import Image
 
+from tests.export.studio.process import StudioProcess
 from tests.export.studio.stub_engine import Serving, StubEngine, serving_stub, stub_version
 
 JSON = "application/json"
@@ -87,6 +89,18 @@ GRAPH = {
     "boxes": [None, None, [0.3, 0.4, 0.7, 0.9], None],
     "patches": [None, None, None, None],
 }
+
+
+@pytest.fixture(scope="session")
+def studio_process(exported, tmp_path_factory) -> Iterator[StudioProcess]:
+    """`rgan studio` over the tiny model; `test_real_model.py` changes it in its last tests."""
+    folder = tmp_path_factory.mktemp("studio")
+    shutil.copytree(exported.version, folder / "model" / "1")
+    (folder / "work").mkdir()
+    process = StudioProcess(folder / "model", folder / "work")
+    yield process
+    process.process.kill()
+    process.process.wait(30)
 
 
 @pytest.fixture

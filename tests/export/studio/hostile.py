@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import copy
+import functools
 import gzip
 import io
 import json
@@ -476,6 +477,7 @@ def _places(value: Any):
             yield from _places(item)
 
 
+@functools.cache
 def _picture(width: int, height: int, kind: str = "PNG") -> bytes:
     buffer = io.BytesIO()
     Image.new("RGB", (width, height), (9, 9, 9)).save(buffer, kind)

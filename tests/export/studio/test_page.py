@@ -207,6 +207,7 @@ def test_by_touch_on_a_phone(browser):
             assert page.evaluate("document.documentElement.scrollWidth") <= 320
 
 
+@pytest.mark.thorough
 def test_twenty_draws_of_one_object_give_twenty_patches(browser):
     with opened(browser) as studio:
         studio.add("sky", "boat", "house")
@@ -232,8 +233,8 @@ def test_a_drag_has_one_request_in_flight_and_ends_with_the_image_of_its_end(bro
         mouse = page.mouse
         mouse.move(*studio.place(*studio.middle("house")))
         mouse.down()
-        for step in range(150):
-            angle = step / 12
+        for step in range(50):
+            angle = step / 4
             mouse.move(*studio.place(0.5 + 0.3 * np.cos(angle), 0.5 + 0.3 * np.sin(angle)))
             page.wait_for_timeout(15)
         mouse.move(*studio.place(0.25, 0.7))
@@ -290,6 +291,7 @@ def test_boxes_against_a_relation_are_marked_and_mended(browser):
         assert page.input_value(".relation .predicate >> nth=0") == "right of"
 
 
+@pytest.mark.thorough
 def test_relations_that_cannot_all_be_true_are_marked(browser):
     with opened(browser) as studio:
         studio.add("tree", "house")
@@ -349,6 +351,7 @@ def test_eight_samples_and_using_one(browser):
         assert studio.composed[-1]["graph"]["patches"][2] is not None
 
 
+@pytest.mark.thorough
 def test_the_same_seed_gives_the_same_image(browser):
     with opened(browser) as studio:
         page = studio.page
@@ -362,6 +365,7 @@ def test_the_same_seed_gives_the_same_image(browser):
         assert images[0] == images[2] != images[1]
 
 
+@pytest.mark.thorough
 def test_an_own_picture_takes_the_place_of_a_patch(browser, tmp_path):
     red = tmp_path / "boat.png"
     Image.new("RGB", (80, 60), (250, 10, 20)).save(red)

@@ -31,7 +31,13 @@ def _violations(page, axe) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("scheme", "viewport"), [("light", DESKTOP), ("dark", DESKTOP), ("light", PHONE)]
+    ("scheme", "viewport"),
+    [
+        ("light", DESKTOP),
+        ("dark", PHONE),
+        pytest.param("dark", DESKTOP, marks=pytest.mark.thorough),
+        pytest.param("light", PHONE, marks=pytest.mark.thorough),
+    ],
 )
 def test_axe_finds_nothing(browser, axe, scheme, viewport):
     with opened(browser, color_scheme=scheme, viewport=viewport) as studio:

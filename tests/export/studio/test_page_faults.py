@@ -121,11 +121,11 @@ def test_a_link_made_with_this_bank_keeps_them(browser):
     ("fragment", "words"),
     [
         ("#g=AAAA", "damaged or cut"),
-        ("#g=%3Cscript%3E", "damaged or cut"),
+        pytest.param("#g=%3Cscript%3E", "damaged or cut", marks=pytest.mark.thorough),
         (_fragment({"objects": ["sky", "dragon"]}), "dragon"),
         (_fragment({"objects": ["sky"], "patches": ["/etc/passwd"]}), None),
-        (_fragment([1, 2]), None),
-        (_fragment({"objects": ["sky"] * 5000}), None),
+        pytest.param(_fragment([1, 2]), None, marks=pytest.mark.thorough),
+        pytest.param(_fragment({"objects": ["sky"] * 5000}), None, marks=pytest.mark.thorough),
     ],
 )
 def test_a_damaged_or_hostile_link_changes_nothing(browser, fragment, words):
@@ -143,6 +143,7 @@ def test_a_damaged_or_hostile_link_changes_nothing(browser, fragment, words):
         context.close()
 
 
+@pytest.mark.thorough
 def test_a_server_that_restarts_in_the_middle_of_a_drag(browser):
     engine = StubEngine(delay_s=0.02)
     context = browser.new_context(viewport=DESKTOP)

@@ -4,28 +4,14 @@ from __future__ import annotations
 
 import io
 import json
-import shutil
 import zipfile
-from types import SimpleNamespace
 
 import pytest
 
 from rgan_tf import cli
 from tests.export.studio.page import DESKTOP, Studio, launched
-from tests.export.studio.test_real_model import Studio as Process
 
 pytestmark = pytest.mark.browser
-
-
-@pytest.fixture(scope="module")
-def served(exported, tmp_path_factory):
-    """A process of `rgan studio`."""
-    folder = tmp_path_factory.mktemp("studio")
-    shutil.copytree(exported.version, folder / "model" / "1")
-    process = Process(folder / "model", folder)
-    yield SimpleNamespace(url=f"http://127.0.0.1:{process.port}")
-    process.process.kill()
-    process.process.wait(30)
 
 
 @pytest.fixture(scope="module")
@@ -35,10 +21,10 @@ def browser():
 
 
 @pytest.fixture
-def studio(browser, served):
+def studio(browser, studio_process):
     """The page in a new profile; the test fails on any message of the console."""
     context = browser.new_context(viewport=DESKTOP, accept_downloads=True)
-    opened = Studio(context, served)
+    opened = Studio(context, studio_process)
     opened.page.set_default_timeout(30_000)
     yield opened.open()
     context.close()
@@ -76,7 +62,7 @@ def _open(studio, path):
 
 
 def test_a_scene_made_by_hand_is_drawn_again_by_rgan_generate(
-    studio, generate, picture, tmp_path, served, browser
+    studio, generate, picture, tmp_path, studio_process, browser
 ):
     page = studio.page
     studio.add("sky", "grass", "tree", "house")
@@ -105,7 +91,7 @@ def test_a_scene_made_by_hand_is_drawn_again_by_rgan_generate(
     out = generate(folder / "graph.json", "--samples", 1, "--seed", 77)
     assert (out / "sample-0001.png").read_bytes() == image
 
-    other = Studio(browser.new_context(viewport=DESKTOP), served).open()
+    other = Studio(browser.new_context(viewport=DESKTOP), studio_process).open()
     _open(other, folder / "project.json")
     assert other.image() == image and other.page.locator(".notice").count() == 0
     other.page.context.close()

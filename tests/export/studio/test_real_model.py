@@ -1,17 +1,15 @@
-"""`rgan studio` over a real, small model: the pictures of `rgan generate`, and its versions."""
+"""`rgan studio` over a real, small model: the pictures of `rgan generate`, and its versions.
+
+The last tests change the model of the process and end it, after those of `test_page_real.py`.
+"""
 
 from __future__ import annotations
 
 import base64
 import io
 import json
-import os
-import re
 import shutil
 import signal
-import subprocess
-import sys
-import threading
 import time
 import zipfile
 from pathlib import Path
@@ -25,6 +23,7 @@ from export.signatures import CANDIDATES, NEIGHBOURS, PATCHES, RETRIEVE, empty_r
 from rgan_tf import cli
 from rgan_tf.scene_graph import encode_scene_graph, parse_scene_graph
 from rgan_tf.storage.manifest import describe_files
+from tests.export.studio.process import StudioProcess
 
 GRAPH = {
     "objects": ["sky", "grass", "tree", "house"],
@@ -32,59 +31,12 @@ GRAPH = {
     "boxes": [None, None, [0.1, 0.2, 0.4, 0.9], None],
     "patches": [None, None, None, None],
 }
-_COMMAND = "import sys; from rgan_tf.cli import console; sys.argv[0] = 'rgan'; console()"
-_READY = re.compile(r"rgan studio: version (\d+) of \S+ at http://127\.0\.0\.1:(\d+)/ after")
-_START_S = 240.0  # a loaded machine is slow, not wrong
-
-
-class Studio:
-    """A process of `rgan studio`."""
-
-    def __init__(self, model: Path, folder: Path):
-        self.model = model
-        self.folder = folder
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", _COMMAND, "studio", "--model", str(model), "--port", "0"]
-            + ["--poll-s", "0.2", "--grace-s", "5"],
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
-        )
-        self.port = 0
-        self.log: list[str] = []
-        self._ready = threading.Event()
-        threading.Thread(target=self._read, daemon=True).start()
-        if not self._ready.wait(_START_S) or not self.port:
-            self.process.kill()
-            pytest.fail(f"rgan studio did not start:\n{''.join(self.log)}")
-
-    def _read(self) -> None:
-        for line in self.process.stderr:
-            self.log.append(line)
-            if match := _READY.match(line):
-                self.port = int(match[2])
-                self._ready.set()
-        self._ready.set()
-
-
-@pytest.fixture(scope="module")
-def studio(exported, tmp_path_factory):
-    """One process for all tests; the last ones change its model."""
-    folder = tmp_path_factory.mktemp("studio")
-    shutil.copytree(exported.version, folder / "model" / "1")
-    (folder / "work").mkdir()
-    process = Studio(folder / "model", folder / "work")
-    yield process
-    process.process.kill()
-    process.process.wait(30)
+_SWAP_S = 240.0  # a loaded machine is slow, not wrong
 
 
 @pytest.fixture
-def client(studio, connect):
-    return connect(studio.port)
+def client(studio_process, connect):
+    return connect(studio_process.port)
 
 
 @pytest.fixture
@@ -230,13 +182,13 @@ def test_what_the_model_refuses_is_the_callers_fault(client, exported):
 
 
 def _eventually(condition) -> None:
-    end = time.monotonic() + _START_S
+    end = time.monotonic() + _SWAP_S
     while not condition():
         assert time.monotonic() < end, "it did not come about"
         time.sleep(0.2)
 
 
-def _publish(studio: Studio, number: int, contract: int | None = None) -> None:
+def _publish(studio: StudioProcess, number: int, contract: int | None = None) -> None:
     """A copy of version 1, perhaps as an earlier contract describes it."""
     hidden = studio.model / f".{number}"
     shutil.copytree(studio.model / "1", hidden)
@@ -254,10 +206,11 @@ def _publish(studio: Studio, number: int, contract: int | None = None) -> None:
     hidden.rename(studio.model / str(number))
 
 
-def test_versions_are_swapped_and_the_page_is_told(client, studio):
+@pytest.mark.thorough
+def test_versions_are_swapped_and_the_page_is_told(client, studio_process):
     body = {"graph": GRAPH, "draws": [{"seed": 1}]}
     first = client.post("/api/compose", body).json
-    _publish(studio, 2)
+    _publish(studio_process, 2)
     replies = []
 
     def is_swapped() -> bool:
@@ -272,8 +225,9 @@ def test_versions_are_swapped_and_the_page_is_told(client, studio):
     assert client.get("/api/versions/2/patches/0.png").status == 200
 
 
-def test_contract_4_works_without_alternatives(client, studio):
-    _publish(studio, 4, contract=4)
+@pytest.mark.thorough
+def test_contract_4_works_without_alternatives(client, studio_process):
+    _publish(studio_process, 4, contract=4)
     _eventually(lambda: client.get("/api/model").json["version"] == 4)
     model = client.get("/api/model").json
     assert (model["contract"], model["has_candidates"], model["scale"]) == (4, False, None)
@@ -285,11 +239,14 @@ def test_contract_4_works_without_alternatives(client, studio):
     assert client.post("/api/layout", {"graph": GRAPH}).status == 200
 
 
-def test_it_stops_when_asked_and_has_written_nothing(client, studio):
-    assert client.get("/api/model").status == 200
+def test_it_stops_when_asked_and_has_written_nothing(client, studio_process):
+    studio = studio_process
+    version = client.get("/api/model").json["version"]
     studio.process.send_signal(signal.SIGTERM)
     out, _ = studio.process.communicate(timeout=60)
     assert studio.process.returncode == 0
     result = json.loads(out)
-    assert result["version"] == 4 and result["port"] == studio.port and result["answered"] > 10
+    assert (
+        result["version"] == version and result["port"] == studio.port and result["answered"] > 10
+    )
     assert list(studio.folder.iterdir()) == []

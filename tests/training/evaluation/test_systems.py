@@ -33,14 +33,20 @@ def parts(tiny_world, trained_folder):
     return networks, sg2im, batch
 
 
+@pytest.fixture(scope="module")
+def drawn(parts):
+    """The images of every system."""
+    return images(parts)
+
+
 def images(parts, seed=0, batch=None) -> dict[tuple[str, str], np.ndarray]:
     networks, sg2im, whole = parts
     systems = systems_of(drawing_with(networks), networks, sg2im, image_size=32, seed=seed)
     return {(s.name, s.boxes): s.draw(batch or whole).images.numpy() for s in systems}
 
 
-def test_three_systems_in_both_layouts_and_the_oracle(parts):
-    found = images(parts)
+def test_three_systems_in_both_layouts_and_the_oracle(drawn):
+    found = drawn
     names = ("retrievegan", "first_stage", "pasted_canvas")
     expected = {(name, boxes) for name in names for boxes in ("predicted", "true")}
     assert set(found) == expected | {("own_patches", "true")}
@@ -50,16 +56,16 @@ def test_three_systems_in_both_layouts_and_the_oracle(parts):
         assert np.abs(found[name, "predicted"] - found[name, "true"]).max() > 1e-4
 
 
-def test_only_retrieval_depends_on_the_seed(parts):
-    zero, again, one = images(parts), images(parts), images(parts, seed=1)
+def test_only_retrieval_depends_on_the_seed(parts, drawn):
+    zero, again, one = drawn, images(parts), images(parts, seed=1)
     for key, image in zero.items():
         np.testing.assert_array_equal(image, again[key])
         is_random = key[0] in ("retrievegan", "pasted_canvas")
         assert (np.abs(image - one[key]).max() > 1e-5) == is_random, key
 
 
-def test_a_scene_looks_the_same_in_another_batch(parts):
-    whole = images(parts)
+def test_a_scene_looks_the_same_in_another_batch(parts, drawn):
+    whole = drawn
     alone = images(parts, batch={name: value[2:3] for name, value in parts[2].items()})
     for key, image in whole.items():
         np.testing.assert_allclose(alone[key][0], image[2], atol=1e-5, err_msg=str(key))

@@ -79,14 +79,11 @@ def test_a_whole_run(report, copied, tiny_world):
 
 def test_the_same_run_gives_the_same_bytes(rgan, copied, tmp_path):
     evaluate(copied)
-    outs = [tmp_path / "a.html", tmp_path / "b.html"]
-    for out in outs:
-        assert rgan("report", copied, "--out", out).code == 0
-    assert outs[0].read_bytes() == outs[1].read_bytes()
-    # Neither does the report itself, once it lies in the run.
-    assert rgan("report", copied).code == 0
-    assert rgan("report", copied).code == 0
-    assert (copied / "report.html").read_bytes() == outs[0].read_bytes()
+    out, inside = tmp_path / "a.html", copied / "report.html"
+    assert rgan("report", copied, "--out", out).code == 0
+    for _ in range(2):  # neither does the report itself, once it lies in the run
+        assert rgan("report", copied).code == 0
+        assert inside.read_bytes() == out.read_bytes()
 
 
 def test_what_is_no_report_is_never_overwritten(rgan, copied, tmp_path):
