@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
-import importlib
 from types import SimpleNamespace
 
 import numpy as np
@@ -18,13 +16,6 @@ from rgan_tf.retrieval.learned import LearnedRetriever
 from rgan_tf.retrieval.retriever import Retriever, choose_patches
 from rgan_tf.retrieval.rules import NearestRetriever
 from rgan_tf.retrieval.selection import Candidates, Options, Selection, best_in_turn
-
-
-@pytest.mark.parametrize("name", ["retriever", "selector"])
-def test_the_examples_run(name):
-    tested = doctest.testmod(importlib.import_module(f"rgan_tf.retrieval.{name}"))
-    assert tested.attempted and not tested.failed
-
 
 # One scene of three objects; the first patch is black, and brighter ones are farther from it.
 IDS = tf.constant([[[5, 6, 7], [6, 5, 8], [9, -1, -1]]])
