@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from rgan_tf.fixed_order import FixedOrderTape, fix_order_of_process, sum_of
 
-TERMS, TURNS = 5, 6
+TERMS, TURNS = 5, 12
 
 
 def main(mode: str) -> None:

@@ -20,7 +20,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> dict[str, Any]:
     """Returns the names, and prints them as a table."""
-
     import numpy as np
 
     from rgan_tf.places import open_place

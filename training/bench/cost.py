@@ -31,7 +31,6 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
       BadInput: if the config trains a rival or reads its candidates during the step, or a number is
         below 1.
     """
-
     from rgan_tf.errors import BadInput
     from rgan_tf.progress import note
     from training.bench.joint_step import check_system

@@ -233,8 +233,8 @@ def test_a_drag_has_one_request_in_flight_and_ends_with_the_image_of_its_end(bro
         mouse = page.mouse
         mouse.move(*studio.place(*studio.middle("house")))
         mouse.down()
-        for step in range(50):
-            angle = step / 4
+        for step in range(150):
+            angle = step / 12
             mouse.move(*studio.place(0.5 + 0.3 * np.cos(angle), 0.5 + 0.3 * np.sin(angle)))
             page.wait_for_timeout(15)
         mouse.move(*studio.place(0.25, 0.7))
