@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from rgan_tf.config import changed
 from rgan_tf.losses.perceptual import PerceptualDistance
 from rgan_tf.model.networks import build_discriminators, build_retrieval_networks
 from rgan_tf.model.retrievegan import RetrieveGANModel
@@ -16,15 +15,10 @@ from tests.sums import widest_sum
 FEATURES = 12
 
 
-def changed(config, **training):
-    return dataclasses.replace(config, training=dataclasses.replace(config.training, **training))
-
-
 @pytest.fixture(scope="module")
 def tiny_config(tiny_config):
     """With fewer objects, as patches are chosen for one after another, and each is traced."""
-    data = dataclasses.replace(tiny_config.data, max_objects=4, max_triples=5)
-    return dataclasses.replace(tiny_config, data=data)
+    return changed(tiny_config, data={"max_objects": 4, "max_triples": 5})
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +67,7 @@ def plain(after_a_step, tiny_config):
     ids=str,
 )
 def test_the_step_is_the_same(after_a_step, plain, tiny_config, settings):
-    weights, figures = after_a_step(changed(tiny_config, **settings))
+    weights, figures = after_a_step(changed(tiny_config, training=settings))
     for ours, theirs in zip(weights, plain[0], strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=2e-5)
     for name, value in plain[1].items():
@@ -84,7 +78,7 @@ def test_the_step_is_the_same(after_a_step, plain, tiny_config, settings):
 @pytest.mark.thorough
 def test_the_comparison_can_fail(after_a_step, plain, tiny_config):
     """A step with another seed of the noise, compared like the others."""
-    weights, _ = after_a_step(changed(tiny_config, seed=7))
+    weights, _ = after_a_step(changed(tiny_config, training={"seed": 7}))
     assert any(
         not np.allclose(ours, theirs, rtol=1e-4, atol=2e-5)
         for ours, theirs in zip(weights, plain[0], strict=True)
@@ -93,9 +87,8 @@ def test_the_comparison_can_fail(after_a_step, plain, tiny_config):
 
 @pytest.mark.thorough
 def test_with_many_candidates_parts_are_the_same_too(tiny_config, make_joint, reader, make_batch):
-    retrieval = dataclasses.replace(tiny_config.retrieval, candidates=6, exact_candidates=3)
-    retrieval = dataclasses.replace(retrieval, loaded_candidates=3)
-    config = dataclasses.replace(tiny_config, retrieval=retrieval)
+    many = {"candidates": 6, "exact_candidates": 3, "loaded_candidates": 3}
+    config = changed(tiny_config, retrieval=many)
     batch = make_batch(config)
     ids = tf.where(batch["candidate_valid"], batch["candidate_ids"] % 60, -1)
     batch = {
@@ -105,7 +98,7 @@ def test_with_many_candidates_parts_are_the_same_too(tiny_config, make_joint, re
     }
     weights = []
     for parts in (1, 2):
-        model = make_joint(changed(config, accumulate_steps=parts), reader=reader)
+        model = make_joint(changed(config, training={"accumulate_steps": parts}), reader=reader)
         model.train_step(batch)
         weights.append([variable.numpy() for variable in model.networks.variables])
     for whole, split in zip(*weights, strict=True):
@@ -117,7 +110,7 @@ def half(tiny_config, vocabulary, pooled_backbone):
     """A compiled joint model in one of the half precisions."""
 
     def make(precision):
-        config = changed(tiny_config, precision=precision)
+        config = changed(tiny_config, training={"precision": precision})
         tf.keras.utils.set_random_seed(1)
         model = RetrieveGANModel(
             config,

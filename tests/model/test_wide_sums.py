@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import pytest
 import tensorflow as tf
 
+from rgan_tf.config import changed
 from rgan_tf.model.cooccurrence import CooccurrenceModel
 from rgan_tf.retrieval.embedding import CooccurrenceEmbedding
 from tests.sums import widest_sum
@@ -17,16 +16,11 @@ WITHOUT_READER = ("candidate_crops", "candidate_features", "candidate_cooccurren
 @pytest.fixture(scope="module")
 def tiny_config(tiny_config):
     """With fewer objects: patches are chosen for one after another, and each is traced."""
-    return replaced(tiny_config, "data", max_objects=4, max_triples=5)
+    return changed(tiny_config, data={"max_objects": 4, "max_triples": 5})
 
 
 def widest_of_step(model, batch) -> int:
     return widest_sum(tf.function(model.train_step).get_concrete_function(batch))
-
-
-def replaced(config, section, **settings):
-    part = dataclasses.replace(getattr(config, section), **settings)
-    return dataclasses.replace(config, **{section: part})
 
 
 def test_first_stage(tiny_config, make_sg2im, make_batch):
@@ -47,8 +41,9 @@ def test_second_stage():
 
 # The plain joint step, and those with less memory, are looked at in `test_speed_switches.py`.
 def test_joint_stage_with_gradient_penalty(tiny_config, make_joint, make_batch):
-    config = replaced(tiny_config, "discriminators", gradient_penalty=1.0)
-    config = replaced(config, "training", deterministic=True)
+    config = changed(
+        tiny_config, discriminators={"gradient_penalty": 1.0}, training={"deterministic": True}
+    )
     assert widest_of_step(make_joint(config), make_batch(config)) == 2
 
 
@@ -56,15 +51,14 @@ def test_joint_stage_with_gradient_penalty(tiny_config, make_joint, make_batch):
     "form", [pytest.param("one_step", marks=pytest.mark.thorough), "iterative"]
 )
 def test_joint_stage_with_many_candidates(tiny_config, make_joint, reader, make_batch, form):
-    config = replaced(
-        tiny_config,
-        "retrieval",
-        candidates=6,
-        exact_candidates=3,
-        loaded_candidates=3,
-        selection_loss=form,
-        straight_through=form == "one_step",
-    )
+    retrieval = {
+        "candidates": 6,
+        "exact_candidates": 3,
+        "loaded_candidates": 3,
+        "selection_loss": form,
+        "straight_through": form == "one_step",
+    }
+    config = changed(tiny_config, retrieval=retrieval)
     batch = make_batch(config)
     ids = tf.where(batch["candidate_valid"], batch["candidate_ids"] % 60, -1)
     batch = {**batch, "candidate_ids": ids}
