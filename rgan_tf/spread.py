@@ -27,6 +27,10 @@ from rgan_tf.storage.files import read_json, write_bytes_atomic
 
 _LOOK_S = 1.0  # between two looks at what has appeared
 _SHOWN = 300  # characters of a runner's own error
+_LOST = (
+    "a worker process was killed or has crashed; if the memory was short, use fewer "
+    "(--runner-option direct_num_workers=N)"
+)
 _KINDS = {kind.__name__: kind for kind in (BadInput, CorruptData)}
 
 
@@ -96,7 +100,8 @@ class Engine:
         Raises:
           BadInput: if the runner or an option is not known, the runner fails, or workers write to
             another disk.
-          RganError: what a job raised; with a runner, that of the first job that failed.
+          RganError: what a job raised; with a runner, that of the first job that failed, after the
+            jobs that were at work then.
         """
         self.check()
         left = [job for job in jobs if not job.out.exists()]
@@ -112,21 +117,29 @@ class Engine:
                     self._run_on_beam(work, left)
 
     def _run_on_beam(self, work: Callable[[Any], None], jobs: list[Job]) -> None:
-        for job in jobs:
-            _note_of(job).unlink(missing_ok=True)
+        note = jobs[0].out.with_name(f"{jobs[0].out.name}.error")
+        note.unlink(missing_ok=True)  # of a call that was killed
+        failure = None
         try:
-            _beam().run_pipeline(_Noting(work), jobs, self.runner, self.options)
+            _beam().run_pipeline(
+                _Noting(work, note),
+                jobs,
+                self.runner,
+                self.options,
+                note,
+                _noted(BadInput.__name__, f"--runner {self.runner}: {_LOST}"),
+            )
         except RganError:
             raise
         except Exception as error:
-            notes = [_note_of(job) for job in jobs if _note_of(job).exists()]
-            if not notes:  # no job failed: the runner did
-                text = one_line(f"{type(error).__name__}: {error}", _SHOWN)
-                raise BadInput(f"--runner {self.runner}: {text}") from error
-            kind, text = read_json(notes[0])
-            if kind in _KINDS:
-                raise _KINDS[kind](text) from error
-            raise
+            failure = error
+        if note.exists():
+            kind, text = read_json(note)
+            note.unlink()
+            raise _KINDS.get(kind, RuntimeError)(text) from failure
+        if failure is not None:  # no job failed: the runner did
+            text = one_line(f"{type(failure).__name__}: {failure}", _SHOWN)
+            raise BadInput(f"--runner {self.runner}: {text}") from failure
         missing = [job.out for job in jobs if not job.out.exists()]
         if missing:
             raise BadInput(
@@ -144,26 +157,36 @@ def _beam() -> ModuleType:
         return importlib.import_module("rgan_tf.adapters.beam")  # takes seconds
 
 
+@dataclasses.dataclass(frozen=True)
 class _Noting:
-    """Writes what a job raises beside its output: runners hand on errors as they please."""
+    """Notes what a job raises in a file: runners hand on errors as they please, after many lines.
 
-    def __init__(self, work: Callable[[Any], None]):
-        self._work = work
+    Once there is a note, no further job begins: some runners only report a failure when all other
+    workers have done their share.
+    """
+
+    work: Callable[[Any], None]
+    note: Path
 
     def __call__(self, job: Job) -> None:
-        if job.out.exists():
-            return  # a runner's second try
+        if job.out.exists() or self.note.exists():
+            return  # a runner's second try, or another job has failed
         try:
-            self._work(job)
+            self.work(job)
         except Exception as error:
             refusal = refusal_of(error)
             kind = type(error).__name__ if refusal is None else BadInput.__name__
-            write_bytes_atomic(_note_of(job), json.dumps([kind, refusal or str(error)]).encode())
-            raise
+            text = refusal or (str(error) if kind in _KINDS else f"{kind}: {error}")
+            try:
+                write_bytes_atomic(self.note, _noted(kind, text))
+            except OSError:  # a full disk, of which the error itself tells
+                raise error from None
+            if kind not in _KINDS:  # a bug
+                raise
 
 
-def _note_of(job: Job) -> Path:
-    return job.out.with_name(f"{job.out.name}.error")
+def _noted(kind: str, text: str) -> bytes:
+    return json.dumps([kind, text]).encode()
 
 
 @contextlib.contextmanager

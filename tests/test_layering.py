@@ -28,7 +28,7 @@ ONLY_IN = {
     "tensorflow_addons": ("rgan_tf.adapters.addons",),
     "tensorflow_gan": ("rgan_tf.adapters.tfgan",),
     "tensorflow_probability": ("rgan_tf.adapters.tfgan",),
-    "apache_beam": ("rgan_tf.adapters.beam",),
+    "apache_beam": ("rgan_tf.adapters.beam", "rgan_tf.adapters.beam_processes"),
     "scann": ("rgan_tf.retrieval.index.scann_index", "rgan_tf.adapters.scann"),
     "tensorflow_gnn": ("rgan_tf.graph", "rgan_tf.generator.refiner", "rgan_tf.data.records"),
     "tensorflow_serving": ("export",),

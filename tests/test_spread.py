@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -30,6 +33,19 @@ def write(job: Line) -> None:
 def fail_at_two(job: Line) -> None:
     if job.text == "2":
         raise CorruptData("image 2: is damaged")
+    write(job)
+
+
+def fail_at_one_slowly(job: Line) -> None:
+    if job.text == "1":
+        raise CorruptData("image 1: is damaged")
+    time.sleep(0.1)
+    write(job)
+
+
+def be_killed_at_two(job: Line) -> None:
+    if job.text == "2":
+        os.kill(os.getpid(), signal.SIGKILL)
     write(job)
 
 
@@ -65,11 +81,35 @@ def test_every_job_leaves_its_file_and_a_second_run_nothing_new(engine, lines, c
 
 
 @BOTH
-def test_what_a_job_raises_ends_the_run_with_its_own_line(engine, lines):
+def test_what_a_job_raises_ends_the_run_with_its_own_line(engine, lines, capfd, caplog):
     with pytest.raises(CorruptData, match="^image 2: is damaged$"):
         engine.run(fail_at_two, lines, "lines", shown=False)
+    assert capfd.readouterr().err == "" and not caplog.records  # Beam would tell it in 200 lines
     assert content_of(lines)[2] is None
+    assert all(path.suffix == ".txt" for path in lines[0].out.parent.iterdir())
     engine.run(write, lines, "lines", shown=False)  # the note of the failure does not stay in force
+    assert content_of(lines) == ["0", "1", "2", "3", "4"]
+
+
+def test_after_a_failure_no_worker_begins_another_job(tmp_path):
+    """Beam waits for the shares of all workers before it reports the failure of one."""
+    lines = [Line(tmp_path / f"{number}.txt", str(number)) for number in range(40)]
+    with pytest.raises(CorruptData, match="image 1"):
+        THREADS.run(fail_at_one_slowly, lines, "lines", shown=False)
+    assert sum(text is not None for text in content_of(lines)) < 15
+
+
+@pytest.mark.thorough
+@pytest.mark.timeout(300)
+def test_a_worker_that_is_killed_ends_the_run(lines, monkeypatch, capfd):
+    """As the system does when the memory is full; Beam by itself would wait for ever."""
+    here = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+    monkeypatch.setenv("PYTHONPATH", here)
+    engine = Engine("DirectRunner", ("direct_num_workers=2",))
+    with pytest.raises(BadInput, match="--runner DirectRunner: a worker process was killed"):
+        engine.run(be_killed_at_two, lines, "lines", shown=False)
+    assert capfd.readouterr().err == ""
+    engine.run(write, lines, "lines", shown=False)
     assert content_of(lines) == ["0", "1", "2", "3", "4"]
 
 
@@ -91,6 +131,11 @@ def test_workers_that_write_to_another_disk_are_told_of(lines):
     [
         ("Nope", (), "--runner Nope: Unexpected pipeline runner: Nope"),
         ("my.Runner", (), "--runner my.Runner: No module named 'my'"),
+        ("os.path", (), "--runner os.path: os.path is no runner of Apache Beam"),
+        ("sys.exit", (), "--runner sys.exit: sys.exit is no runner of Apache Beam"),
+        ("..Runner", (), "--runner ..Runner: "),
+        ("DirectRunner", ("direct_num_workers=-1",), "num_workers: must be at least 1"),
+        ("DirectRunner", ("runner=FlinkRunner",), "--runner-option runner: name the runner by --r"),
         ("DirectRunner", ("nope=3",), "--runner-option nope: Apache Beam has no such option"),
         ("DirectRunner", ("direct_num_workers=all",), "direct_num_workers: invalid int value"),
         ("", ("direct_num_workers=2",), "--runner-option: without --runner"),

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib
 import logging
 import shlex
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
-from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.runners.runner import PipelineRunner, create_runner
-from apache_beam.transforms.environments import SubprocessSDKEnvironment
 from apache_beam.utils.shared import Shared
 
+from rgan_tf.adapters.beam_processes import WatchedProcesses
 from rgan_tf.errors import BadInput, one_line
 
 _FULL_NAMES = {"daskrunner": "apache_beam.runners.dask.dask_runner.DaskRunner"}
@@ -25,10 +28,17 @@ _FULL_NAMES = {"daskrunner": "apache_beam.runners.dask.dask_runner.DaskRunner"}
 _WORKER = "apache_beam.runners.worker.sdk_worker_main"
 _MODE = "direct_running_mode"
 _LOGGERS = ("apache_beam", "distributed")
+_THREADS = ("run_worker", "beam_control_read", "read_grpc_client_inputs")
+"""Of Beam, which fail when a worker is lost."""
 
 
 def run_pipeline(
-    work: Callable[[Any], None], jobs: Sequence[Any], runner: str, options: Sequence[str]
+    work: Callable[[Any], None],
+    jobs: Sequence[Any],
+    runner: str,
+    options: Sequence[str],
+    note: Path,
+    lost: bytes,
 ) -> None:
     """Runs `work` of every job on some worker, and waits for all.
 
@@ -38,12 +48,17 @@ def run_pipeline(
       runner: a name that Beam knows, or the full name of a class. "DirectRunner" means processes of
         this machine, as many as cores.
       options: NAME=VALUE or NAME, without dashes.
+      note: a file that gets the text `lost` if a process of "DirectRunner" ends too early.
+      lost: its content.
 
     Raises:
       BadInput: if the runner or an option is not known, or a value is wrong.
       Exception: whatever the runner makes of an error of a job, or raises by itself.
     """
     chosen, flags = check_runner(runner, options)
+    if chosen is None:
+        chosen = FnApiRunner(WatchedProcesses(_command(flags), note, lost))
+        flags = [flag for flag in flags if not flag.startswith(f"--{_MODE}")]
     with _quiet():
         pipeline = beam.Pipeline(runner=chosen, options=PipelineOptions(flags))
         _ = pipeline | beam.Create(jobs) | beam.ParDo(_Working(work))
@@ -56,27 +71,41 @@ def run_pipeline(
                 client.close()
 
 
-def check_runner(runner: str, options: Sequence[str]) -> tuple[PipelineRunner, list[str]]:
+def check_runner(runner: str, options: Sequence[str]) -> tuple[PipelineRunner | None, list[str]]:
     """The runner of that name, and the flags of its pipeline; starts nothing.
 
     Args:
       runner, options: see `run_pipeline`.
 
+    Returns:
+      None in the place of the runner for processes of this machine.
+
     Raises:
       BadInput: if one of them is not known, or a value is wrong.
     """
     flags = ["--direct_num_workers=0", *(f"--{option}" for option in options)]
-    if runner.lower() not in ("directrunner", "direct"):
-        chosen = _named(runner)
-    # Beam's own choice under this name would first download a program.
-    elif any(option.startswith(_MODE) for option in options):
-        chosen = FnApiRunner()
-    else:
-        # Processes, whose many lines of log and of TensorFlow's end nobody needs.
-        command = f"{shlex.quote(sys.executable)} -m {_WORKER} 2>/dev/null"
-        chosen = FnApiRunner(SubprocessSDKEnvironment.from_command_string(command))
+    # Beam's own choice under the name of DirectRunner would first download a program.
+    is_direct = runner.lower() in ("directrunner", "direct")
+    chosen = FnApiRunner() if is_direct else _named(runner)
     _check(flags)
-    return chosen, flags
+    direct = PipelineOptions(flags).view_as(DirectOptions)
+    if direct.direct_num_workers < 0:
+        raise BadInput(
+            "--runner-option direct_num_workers: must be at least 1, or 0 for one per core, got "
+            f"{direct.direct_num_workers}"
+        )
+    in_processes = not _is_given(_MODE, flags) or direct.direct_running_mode == "multi_processing"
+    return (None if is_direct and in_processes else chosen), flags
+
+
+def _command(flags: list[str]) -> str:
+    """What starts a worker; unless the mode is given, nobody needs its many lines of log."""
+    command = f"{shlex.quote(sys.executable)} -m {_WORKER}"
+    return command if _is_given(_MODE, flags) else f"{command} 2>/dev/null"
+
+
+def _is_given(name: str, flags: list[str]) -> bool:
+    return any(flag.partition("=")[0] == f"--{name}" for flag in flags)
 
 
 class _Working(beam.DoFn):
@@ -92,9 +121,15 @@ class _Working(beam.DoFn):
 
 
 def _named(name: str) -> PipelineRunner:
+    full_name = _FULL_NAMES.get(name.lower(), name)
     try:
-        return create_runner(_FULL_NAMES.get(name.lower(), name))
-    except (ImportError, AttributeError, ValueError) as error:
+        if "." in full_name:
+            module, _, attribute = full_name.rpartition(".")
+            chosen = getattr(importlib.import_module(module), attribute)
+            if not isinstance(chosen, type) or not issubclass(chosen, PipelineRunner):
+                raise ValueError(f"{full_name} is no runner of Apache Beam")
+        return create_runner(full_name)
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
         raise BadInput(f"--runner {name}: {one_line(str(error))}") from error
 
 
@@ -108,6 +143,8 @@ def _check(flags: list[str]) -> None:
     parser = _Parser(add_help=False, allow_abbrev=False, conflict_handler="resolve")
     for options in PipelineOptions.__subclasses__():
         options._add_argparse_args(parser)
+    if _is_given("runner", flags):
+        raise BadInput("--runner-option runner: name the runner by --runner")
     unknown = parser.parse_known_args(flags)[1]
     if unknown:
         name = unknown[0].removeprefix("--").partition("=")[0]
@@ -116,13 +153,21 @@ def _check(flags: list[str]) -> None:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Only errors are logged."""
+    """Logs nothing, with errors of jobs and of runners: whoever called reports those, in a line."""
     loggers = [logging.getLogger(name) for name in _LOGGERS]
     levels = [logger.level for logger in loggers]
+    hook = threading.excepthook
+
+    def others(failed: threading.ExceptHookArgs) -> None:
+        if failed.thread is None or failed.thread.name not in _THREADS:
+            hook(failed)
+
     for logger in loggers:
-        logger.setLevel(logging.ERROR)
+        logger.setLevel(logging.CRITICAL)
+    threading.excepthook = others
     try:
         yield
     finally:
+        threading.excepthook = hook
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
