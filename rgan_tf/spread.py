@@ -100,8 +100,8 @@ class Engine:
         Raises:
           BadInput: if the runner or an option is not known, the runner fails, or workers write to
             another disk.
-          RganError: what a job raised; with a runner, that of the first job that failed, after the
-            jobs that were at work then.
+          RganError: what a job raised; with a runner, that of one job that failed, after the jobs
+            that were at work then.
         """
         self.check()
         left = [job for job in jobs if not job.out.exists()]

@@ -114,7 +114,7 @@ def test_a_worker_that_is_killed_ends_the_run(lines, monkeypatch, capfd):
 
 
 def test_a_full_disk_of_a_worker_is_no_bug_and_a_bug_is_one(lines):
-    with pytest.raises(BadInput, match="0.txt: No space left on device; free some space"):
+    with pytest.raises(BadInput, match=r"[01]\.txt: No space left on device; free some space"):
         THREADS.run(fill_the_disk, lines, "lines", shown=False)
     with pytest.raises(Exception, match="one by nought") as caught:
         THREADS.run(divide, lines, "lines", shown=False)
@@ -146,6 +146,14 @@ def test_wrong_runners_and_options_are_one_line(lines, runner, options, reason):
         Engine(runner, options).run(write, lines, "lines", shown=False)
     assert "\n" not in str(caught.value)
     assert content_of(lines) == [None] * 5
+
+
+def test_a_runner_that_is_not_installed_says_how(lines, monkeypatch):
+    for name in ("apache_beam.runners.dask.dask_runner", "dask", "dask.bag"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.setitem(sys.modules, "dask", None)
+    with pytest.raises(BadInput, match=r"--runner DaskRunner: .*dask.*; install it: pip install"):
+        Engine("DaskRunner").check()
 
 
 def test_beam_is_imported_only_when_it_is_used():

@@ -25,6 +25,8 @@ from rgan_tf.errors import BadInput, one_line
 _FULL_NAMES = {"daskrunner": "apache_beam.runners.dask.dask_runner.DaskRunner"}
 """Of runners that Beam does not know by a short name."""
 
+_NEEDS = "; install it: pip install -c constraints.txt -e '.[dask]'"
+
 _WORKER = "apache_beam.runners.worker.sdk_worker_main"
 _MODE = "direct_running_mode"
 _LOGGERS = ("apache_beam", "distributed")
@@ -130,7 +132,8 @@ def _named(name: str) -> PipelineRunner:
                 raise ValueError(f"{full_name} is no runner of Apache Beam")
         return create_runner(full_name)
     except (ImportError, AttributeError, TypeError, ValueError) as error:
-        raise BadInput(f"--runner {name}: {one_line(str(error))}") from error
+        advice = _NEEDS if "dask" in str(error) and name.lower() in _FULL_NAMES else ""
+        raise BadInput(f"--runner {name}: {one_line(str(error))}{advice}") from error
 
 
 class _Parser(argparse.ArgumentParser):

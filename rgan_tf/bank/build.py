@@ -13,7 +13,14 @@ from rgan_tf.bank.contexts import Contexts
 from rgan_tf.bank.licences import LicenceFilter
 from rgan_tf.bank.patch_bank import PatchBank
 from rgan_tf.bank.patch_queue import PATCH_SIZE
-from rgan_tf.bank.pieces import PIECE_PATCHES, PieceMaker, bank_writer, cut_pieces, join_pieces
+from rgan_tf.bank.pieces import (
+    PIECE_PATCHES,
+    PieceMaker,
+    bank_writer,
+    cut_pieces,
+    has_repaired_image,
+    join_pieces,
+)
 from rgan_tf.bank.sources import BankSource
 from rgan_tf.errors import BadInput, CorruptData
 from rgan_tf.spread import HERE, Engine
@@ -43,8 +50,9 @@ def build_rows(
 ) -> dict[str, Any]:
     """Cuts, embeds and writes every patch of a source as a bank.
 
-    A repeated call with the same arguments, on any engine, resumes from the pieces in `working`.
-    The caller keeps other processes out (`bank_lock`).
+    A repeated call with the same arguments, on any engine, resumes from the pieces in `working`;
+    those that left out an image which can be read by now are made again. The caller keeps other
+    processes out (`bank_lock`).
 
     Args:
       source: the images.
@@ -95,6 +103,9 @@ def build_rows(
     }
     _begin(working, begun_with)
     pieces = cut_pieces(wanted, working / _PIECES)
+    for piece in pieces:
+        if has_repaired_image(piece, turn=source.turns):
+            discard(piece.out)
     done = sum(piece.count for piece in pieces if piece.out.exists())
     lender = Contexts(contexts) if contexts is not None else None
     maker = PieceMaker(backbone, vocabulary, max_bad, total, lender, source.turns)
@@ -147,7 +158,7 @@ def put_in_place(working: Path, out: Path) -> None:
 
 
 def discard(working: Path) -> None:
-    """Deletes a working folder; it vanishes under its name at once."""
+    """Deletes a working folder or a piece; it vanishes under its name at once."""
     aside = partial_sibling(working)
     os.rename(working, aside)
     shutil.rmtree(aside, ignore_errors=True)

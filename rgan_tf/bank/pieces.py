@@ -29,6 +29,7 @@ from rgan_tf.vocabulary import Vocabulary
 
 PIECE_PATCHES = 1024  # 16 whole batches, a few seconds on one core
 _COUNTS = "counts.json"
+_KINDS = {kind.__name__: kind for kind in (BadInput, CorruptData)}
 
 Sink = Callable[[AnnotatedImage, np.ndarray, int], None]
 """Takes an image, its pixels and the number of its first patch in the piece."""
@@ -97,7 +98,8 @@ class PieceMaker:
         """Makes the folder of a piece.
 
         Raises:
-          BadInput, CorruptData: if this piece alone has more bad images than are allowed in all.
+          BadInput, CorruptData: if this piece and all that are finished have more bad images than
+            are allowed.
         """
         bad = BadImages(self.max_bad)
         faults: list[tuple[str, str, str]] = []
@@ -113,6 +115,8 @@ class PieceMaker:
                     try:
                         pixels = read_annotated(image, turn=self.turns)
                     except (BadInput, CorruptData) as error:
+                        if not faults:
+                            _add_finished(piece.out.parent, bad)
                         faults.append((type(error).__name__, str(error), image.source))
                         bad.add(error, image.source)
                         bad.check(self.total)
@@ -166,15 +170,41 @@ def join_pieces(
       CorruptData: if a piece is damaged, or more images than are allowed.
       BadInput: likewise.
     """
-    kinds = {kind.__name__: kind for kind in (BadInput, CorruptData)}
     for piece in pieces:
         part, counts = _opened(piece)
         for kind, text, source in counts["faults"]:
-            bad.add(kinds[kind](text), source)
+            bad.add(_KINDS[kind](text), source)
             bad.check(total)
         first_row = bank.rows
         bank.extend(part)
         yield piece, first_row, counts
+
+
+def has_repaired_image(piece: Piece, *, turn: bool) -> bool:
+    """Whether a finished piece has left out an image that can be read by now.
+
+    Args:
+      piece: finished or not.
+      turn: as it was made with.
+    """
+    try:
+        faults = read_json(piece.out / _COUNTS)["faults"]
+    except BadInput:  # not finished; or damaged, which is told when it is joined
+        return False
+    sources = {source for _, _, source in faults}
+    for image in piece.images:
+        if image.source in sources:
+            with contextlib.suppress(BadInput, CorruptData):
+                read_annotated(image, turn=turn)
+                return True
+    return False
+
+
+def _add_finished(folder: Path, bad: BadImages) -> None:
+    """Adds the bad images of all finished pieces: else too many are noticed only at the end."""
+    for path in folder.glob(f"[!.]*/{_COUNTS}"):
+        for kind, text, source in read_json(path)["faults"]:
+            bad.add(_KINDS[kind](text), source)
 
 
 def _opened(piece: Piece) -> tuple[PatchBank, dict[str, Any]]:

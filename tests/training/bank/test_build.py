@@ -207,6 +207,34 @@ def test_fewer_bad_images_may_be_allowed_than_before(folders, refused, backbone,
     assert "--max-bad allows 0 such images, 1 were found" in refused(*words, code=4)
 
 
+def test_an_image_that_was_repaired_is_no_longer_left_out(
+    folders, rgan, refused, backbone, tmp_path, draw, often
+):
+    """What was finished before, with the image left out, does not stand."""
+    for path in (folders / "house" / "0.png", folders / "tree" / "0.png"):
+        path.write_bytes(b"")
+    words = ("bank", "build", "--folders", folders, "--out", tmp_path / "new")
+    assert "2 were found" in refused(*words, "--max-bad", 0.2, code=4)  # at the fourth picture
+    draw(folders / "house" / "0.png", 0)
+    done = rgan(*words, "--max-bad", 0.2)
+    assert done.code == 0 and '"patches": 4' in done.out, done.err
+    assert '"resumed_at": 2' in done.out and backbone.calls == 4
+    draw(folders / "tree" / "0.png", 10)
+    straight = rgan("bank", "build", "--folders", folders, "--out", tmp_path / "straight")
+    assert straight.code == 0 and '"patches": 5' in straight.out
+
+
+def test_too_many_bad_images_end_a_build_when_they_are_met(
+    folders, refused, backbone, tmp_path, often
+):
+    """However few of them are in one piece."""
+    for number in range(2):
+        (folders / "house" / f"{number}.png").write_bytes(b"")
+    words = ("bank", "build", "--folders", folders, "--out", tmp_path / "new", "--max-bad", 0.2)
+    assert "--max-bad allows 1 such images, 2 were found" in refused(*words, code=4)
+    assert backbone.calls == 0
+
+
 def test_duplicates_are_found_before_anything_is_embedded(
     bank, folders, rgan, refused, backbone, content_of, draw, tmp_path
 ):
