@@ -6,7 +6,6 @@ As Python objects, the members of a file of several hundred MB would take ten ti
 from __future__ import annotations
 
 import array
-import contextlib
 import json
 import os
 from collections.abc import Iterator, Sequence
@@ -19,6 +18,8 @@ from rgan_tf.storage.files import parse_json, read_json
 _BLOCK = 1 << 20  # bytes read at a time; most members are far smaller
 _BOM = b"\xef\xbb\xbf"
 _SPACE = " \t\n\r"
+_MOST_WHOLE = 1 << 26  # bytes; a larger file is not parsed again only to say more of its fault
+_CUT = 16  # characters before the end of a text where its end can be the fault
 
 
 class ChangedFile(BadInput):
@@ -83,12 +84,22 @@ def read_stored(path: str | Path) -> Any:
       BadInput: if the file is missing or not JSON (with the line).
     """
     path = Path(path)
-    # What is wrong is said below, where a number of thousands of digits can be read as well.
-    with contextlib.suppress(OSError, ValueError, RecursionError, BadInput):
+    try:
         if path.is_file():
             with open(path, "rb") as file:
                 return _Scan(path, file).top()
+    except _NotJson as error:
+        if path.stat().st_size > _MOST_WHOLE:
+            raise BadInput(
+                f"{path}: not JSON ({error}); fetch or export it again if it is cut off"
+            ) from error
+    except (OSError, ValueError, RecursionError, BadInput):
+        pass  # said below, where a number of thousands of digits can be read as well
     return read_json(path, lenient=True)
+
+
+class _NotJson(ValueError):
+    """What is wrong with a file, and at which byte."""
 
 
 class _Descriptor:
@@ -128,8 +139,8 @@ class _Scan:
         """The value of the whole file.
 
         Raises:
-          ValueError: if it is not JSON, not UTF-8, or neither a list nor an object with every key
-            once.
+          _NotJson: if it is not JSON or not UTF-8.
+          ValueError: if it is neither a list nor an object with every key once.
         """
         first = self._peek()
         if first == "[":
@@ -139,14 +150,14 @@ class _Scan:
         else:
             raise ValueError("neither a list nor an object")
         if self._peek():
-            raise ValueError("something follows")
+            raise self._fault("something follows")
         return result
 
     def _object(self) -> dict[str, Any]:
         result: dict[str, Any] = {}
         for _ in self._members("}"):
             if self._peek() != '"':
-                raise ValueError("no key")
+                raise self._fault("no key")
             key = self._kept(*self._value())
             self._skip(":")
             if key in result:
@@ -159,7 +170,7 @@ class _Scan:
         for _ in self._members("]"):
             start, end = self._value()
             if not self._text[start:end].isascii():
-                self._kept(start, end)  # is it UTF-8?
+                self._check_utf8(start, end)
             result.add(self._before + start, self._before + end)
         return result
 
@@ -182,6 +193,13 @@ class _Scan:
         while True:
             try:
                 end = self._parse(self._text, self._at)[1]
+            except json.JSONDecodeError as error:
+                # An open string is told of at its beginning.
+                may_be_cut = error.msg.startswith("Unterminated") or (
+                    error.pos >= len(self._text) - _CUT
+                )
+                if self._is_last or not may_be_cut:
+                    raise self._fault(error.msg, error.pos) from error
             except ValueError:
                 if self._is_last:
                     raise
@@ -195,10 +213,20 @@ class _Scan:
         data = self._text[start:end].encode("latin-1")
         return parse_json(data, str(self._path), lenient=True)
 
+    def _check_utf8(self, start: int, end: int) -> None:
+        try:
+            self._text[start:end].encode("latin-1").decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise self._fault("no UTF-8", start + error.start) from error
+
     def _skip(self, character: str) -> None:
         if self._peek() != character:
-            raise ValueError(f"no {character}")
+            raise self._fault(f"no {character}")
         self._at += 1
+
+    def _fault(self, what: str, at: int | None = None) -> _NotJson:
+        place = self._before + (self._at if at is None else at)
+        return _NotJson(f"{what.removesuffix(' at')} at byte {place}")
 
     def _peek(self) -> str:
         """The next character that is no space; empty at the end."""

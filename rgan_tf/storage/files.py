@@ -294,7 +294,8 @@ def parse_json(
         return json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=hook)
     except json.JSONDecodeError as error:
         where = f"line {error.lineno} column {error.colno}"
-        raise BadInput(f"{source}: not JSON ({error.msg} at {where})") from error
+        reason = error.msg.removesuffix(" at")  # "Unterminated string starting at"
+        raise BadInput(f"{source}: not JSON ({reason} at {where})") from error
     except UnicodeDecodeError as error:
         raise BadInput(f"{source}: not JSON (byte {error.start} is not UTF-8)") from error
     except RecursionError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import threading
+import tracemalloc
 
 import pytest
 from hypothesis import given
@@ -111,6 +112,46 @@ def test_what_is_no_json_is_refused_in_the_same_words(tmp_path, text):
     with pytest.raises(BadInput) as raised:
         read_stored(path)
     assert str(raised.value) == str(expected.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (b'[{"a": 1}, {"b": "ccc', "Unterminated string starting at byte 17"),
+        (b'[{"a": 1}, {"b": 2}', "no , at byte 19"),
+        (b'[{"a": 1} {"b": 2}]', "no , at byte 10"),
+        (b'{"a": [1], 2: 3}', "no key at byte 11"),
+        (b'[{"a": 1}, {"b": 2 "c": 3}, "ddd"]', "Expecting ',' delimiter at byte 19"),
+        (b'[{"a": "\xc3\xbc\xff"}]', "no UTF-8 at byte 10"),
+        (b"[1] 2", "something follows at byte 4"),
+    ],
+)
+@pytest.mark.parametrize("block", [3, 1 << 20])
+def test_a_large_file_is_not_parsed_again_to_be_refused(tmp_path, monkeypatch, text, reason, block):
+    path = tmp_path / "file.json"
+    path.write_bytes(text)
+    monkeypatch.setattr(stored_lists, "_MOST_WHOLE", 4)
+    monkeypatch.setattr(stored_lists, "_BLOCK", block)
+    monkeypatch.delattr(stored_lists, "read_json")
+    with pytest.raises(BadInput, match="fetch or export it again if it is cut off$") as raised:
+        read_stored(path)
+    assert f"{path}: not JSON ({reason})" in str(raised.value)
+
+
+def test_a_fault_in_the_middle_of_a_large_file_is_found_without_the_rest(tmp_path, monkeypatch):
+    path = tmp_path / "file.json"
+    members = [json.dumps({"id": number, "text": "x" * 100}) for number in range(40_000)]
+    members[1000] = members[1000].replace(":", "", 1)
+    path.write_text(f"[{','.join(members)}]")
+    monkeypatch.setattr(stored_lists, "_MOST_WHOLE", 1 << 20)
+    monkeypatch.setattr(stored_lists, "_BLOCK", 1 << 16)
+    tracemalloc.start()
+    try:
+        with pytest.raises(BadInput, match="Expecting ':' delimiter at byte"):
+            read_stored(path)
+        assert tracemalloc.get_traced_memory()[1] < path.stat().st_size / 4
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_missing_file_is_refused_in_the_same_words(tmp_path):
