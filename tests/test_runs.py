@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import shutil
 from types import SimpleNamespace
 
@@ -52,6 +53,16 @@ def data(tmp_path):
 @pytest.fixture
 def run(tmp_path, tiny_config, data):
     return create_run(tmp_path / "run", tiny_config, data)
+
+
+def test_a_name_that_is_no_text_is_refused(tmp_path, tiny_config, data):
+    """TensorFlow writes no checkpoint there; data may lie in such a folder."""
+    data.folder = tmp_path / os.fsdecode(b"a\xff")
+    with pytest.raises(BadInput, match="--run .*: its name is not UTF-8; choose another folder"):
+        create_run(data.folder, tiny_config, data)
+    assert not data.folder.exists()
+    run = create_run(tmp_path / "run", tiny_config, data)
+    assert os.fsencode(json.loads((run.folder / "run.json").read_text())["data"]).endswith(b"\xff")
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import os
 import struct
 from collections.abc import Iterator, Sequence
 from importlib import resources
@@ -138,7 +139,8 @@ class RecordWriter:
         if self._written % self._per_shard == 0:
             self._open.close()
             self._paths.append(self._folder / f"{self._split}.{len(self._paths)}.partial")
-            self._writer = self._open.enter_context(tf.io.TFRecordWriter(str(self._paths[-1])))
+            name = os.fsencode(self._paths[-1])
+            self._writer = self._open.enter_context(tf.io.TFRecordWriter(name))
         self._writer.write(record)
         self._written += 1
 
@@ -179,7 +181,7 @@ def read_records(path: Path) -> Iterator[bytes]:
     read = 0
     try:
         # One by one, so that an error can name the record.
-        for raw in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
+        for raw in tf.data.TFRecordDataset(os.fsencode(path)).as_numpy_iterator():
             read += 1
             yield raw
     except tf.errors.DataLossError as error:

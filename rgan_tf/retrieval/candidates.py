@@ -122,7 +122,9 @@ class IndexedCandidates:
             return result
         missing = np.unique(rows[self._memo[rows, 0] == _UNKNOWN])
         if len(missing):
-            self._memo[missing] = self._search(missing)
+            found = self._search(missing)
+            self._memo[missing, 1:] = found[:, 1:]
+            self._memo[missing, 0] = found[:, 0]  # last: it tells other threads that the row stands
         result[present] = self._memo[rows]
         return result
 

@@ -87,6 +87,10 @@ def check_run_folder(folder: str | Path, config: Config, data) -> None:
     if str(folder).startswith(released.PREFIX):
         raise BadInput(f"--run {folder}: a released run cannot be trained on; name a folder")
     folder = Path(folder)
+    try:
+        str(folder).encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise BadInput(f"--run {folder}: its name is not UTF-8; choose another folder") from error
     if folder.exists() and not folder.is_dir():
         raise BadInput(f"--run {folder}: is a file; name a folder")
     if (folder / "run.json").exists():

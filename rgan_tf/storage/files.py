@@ -64,7 +64,11 @@ def write_bytes_atomic(path: str | Path, data: bytes) -> None:
 def write_json_atomic(path: str | Path, value: Any) -> None:
     """Writes `value` as indented JSON, keys in the given order; refuses NaN and infinity."""
     text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False)
-    write_bytes_atomic(path, (text + "\n").encode("utf-8"))
+    try:
+        data = text.encode("utf-8")
+    except UnicodeEncodeError:  # a path may hold what is no text; escaped, it is read as it was
+        data = json.dumps(value, indent=1, allow_nan=False).encode("ascii")
+    write_bytes_atomic(path, data + b"\n")
 
 
 def json_value(value: Any) -> Any:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 
 import numpy as np
 import pytest
@@ -49,6 +50,13 @@ def assert_same(found: Scene, expected: Scene):
         left, right = getattr(found, name), getattr(expected, name)
         assert (left.shape, left.dtype) == (right.shape, right.dtype), name
         np.testing.assert_array_equal(left, right)
+
+
+def test_a_folder_whose_name_is_no_text(tmp_path):
+    folder = tmp_path / os.fsdecode(b"a\xff")
+    folder.mkdir()
+    paths = write_records(folder, "val", [make_scene(1)])
+    assert_same(next(read_scenes(paths)), make_scene(1))
 
 
 @pytest.mark.parametrize("count", [1, 3, 64, 70])
