@@ -164,6 +164,32 @@ def test_a_command_that_fails_is_named_with_its_last_lines(tmp_path):
         run_watched(command, folder=tmp_path, log=tmp_path / "log")
 
 
+WATCHES = """
+import sys
+from pathlib import Path
+from training.bench.full_size.process import run_watched
+folder = Path(sys.argv[1])
+code = "import os, time; print(os.getpid(), flush=True); time.sleep(60)"
+run_watched([sys.executable, "-S", "-c", code], folder=folder, log=folder / "log")
+"""
+
+
+def test_a_command_ends_when_its_watcher_is_killed(tmp_path):
+    """Else it would go on for hours beside the next call's."""
+    watcher = subprocess.Popen([sys.executable, "-c", WATCHES, str(tmp_path)])
+    answer = tmp_path / "log.out"
+    deadline = time.monotonic() + 60
+    while not (answer.exists() and answer.read_text()):
+        assert watcher.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    watcher.kill()
+    watcher.wait()
+    place = Path("/proc") / answer.read_text().strip() / "stat"
+    while place.exists() and place.read_text().rpartition(")")[2].split()[0] != "Z":
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
 SETTINGS = Settings(0.5, "tiny.yaml", (), "mobilenet_v2", 64, 2, (), 0)
 
 
@@ -233,7 +259,7 @@ def test_a_folder_of_other_settings_is_refused(tmp_path):
     [
         (("--scale", 0), "--scale 0: must be in (0, 1]"),
         (("--scale", 2), "--scale 2: must be in (0, 1]"),
-        (("--train-steps", 0), "--train-steps must be at least 1"),
+        (("--train-steps", 0), "--train-steps 0: must be at least 1"),
         (("--eval-words", "--split 'test"), "--eval-words --split 'test: No closing quotation"),
         (("--config", "street_46"), "no shipped config has this name"),
         (("--set", "training.batch_size=0"), "training.batch_size must be above 0"),

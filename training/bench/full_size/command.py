@@ -81,8 +81,9 @@ def main(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
 
     if not 0 < args.scale <= 1:
         raise BadInput(f"--scale {args.scale:g}: must be in (0, 1]")
-    if args.train_steps < 1 or args.seed < 0:
-        raise BadInput("rgan bench full-size: --train-steps must be at least 1, --seed at least 0")
+    for option, value, least in (("train-steps", args.train_steps, 1), ("seed", args.seed, 0)):
+        if value < least:
+            raise BadInput(f"--{option} {value}: must be at least {least}")
     try:
         eval_words = tuple(shlex.split(args.eval_words))
     except ValueError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import dataclasses
 import os
 import resource
@@ -18,6 +19,7 @@ from rgan_tf.errors import BadInput
 _LOOK_S = 0.2  # between two looks
 _GRACE_S = 120.0  # for a process that is asked to end
 _SHOWN_LINES = 3  # of a failed command's log
+_SET_DEATH_SIGNAL = 1  # of the system call prctl
 
 
 @dataclasses.dataclass
@@ -114,7 +116,7 @@ class WatchedProcess:
 def watched(
     command: Sequence[str], *, folder: Path, log: Path, answer: Path
 ) -> Iterator[tuple[WatchedProcess, Usage]]:
-    """Starts a command; it has ended when the block ends.
+    """Starts a command; it has ended when the block ends. It is asked to end if we are killed.
 
     Args:
       command: the program with its arguments.
@@ -127,9 +129,15 @@ def watched(
     """
     usage = Usage()
     started, before = time.monotonic(), _processor_seconds()
+    library = ctypes.CDLL(None)
     with open(log, "ab") as errors, open(answer, "wb") as out:
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=out, stderr=errors, start_new_session=True
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=errors,
+            start_new_session=True,
+            preexec_fn=lambda: library.prctl(_SET_DEATH_SIGNAL, signal.SIGTERM),
         )
     running = WatchedProcess(process, usage, folder)
     try:
