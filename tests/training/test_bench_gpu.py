@@ -240,7 +240,7 @@ def test_the_folder_holds_everything(exported):
     assert changes["step:0"] == 1 and sum(value > 0 for value in changes.values()) > 50
 
 
-@pytest.mark.parametrize("content", [None, "no JSON"])
+@pytest.mark.parametrize("content", [None, "no JSON", "[]", '{"kind": "rgan_data"}'])
 def test_a_folder_that_is_no_package_is_one_line(script, tmp_path, monkeypatch, capsys, content):
     if content:
         (tmp_path / "manifest.json").write_text(content)
@@ -249,6 +249,17 @@ def test_a_folder_that_is_no_package_is_one_line(script, tmp_path, monkeypatch, 
         script.main()
     assert stop.value.code == 2
     assert f"error: {tmp_path}: not made by `rgan bench gpu-export`" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words", [("--seconds", "0"), ("--seconds", "nan"), ("--steps", "0"), ("--peak-tflops", "-1")]
+)
+def test_options_that_cannot_be(script, tmp_path, monkeypatch, capsys, words):
+    (tmp_path / "manifest.json").write_text('{"parts": []}')
+    monkeypatch.setattr(sys, "argv", ["run_on_jax.py", str(tmp_path), *words])
+    with pytest.raises(SystemExit) as stop:
+        script.main()
+    assert stop.value.code == 2 and f"error: {words[0]}: must be" in capsys.readouterr().err
 
 
 def test_what_is_not_finite_is_null(script):

@@ -422,15 +422,18 @@ def main() -> int:
     args = parser.parse_args()
     try:
         manifest = json.loads((args.folder / "manifest.json").read_text())
-    except (OSError, ValueError) as error:
+        names = [part["name"] for part in manifest["parts"]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
         parser.error(f"{args.folder}: not made by `rgan bench gpu-export`: {error}")
     if args.part:
         args.answer.write_text(json.dumps(_run_part(args.folder, manifest, args)))
         return 0
-    names = [part["name"] for part in manifest["parts"]]
-    unknown = sorted(set(args.only or ()) - set(names))
-    if unknown or args.steps < 1:
-        parser.error(f"--only: parts are {', '.join(names)}" if unknown else "--steps: at least 1")
+    if set(args.only or ()) - set(names):
+        parser.error(f"--only: parts are {', '.join(names)}")
+    for option in ("seconds", "steps", "peak_tflops"):
+        value = getattr(args, option)
+        if value is not None and not 0 < value < math.inf:
+            parser.error(f"--{option.replace('_', '-')}: must be above 0")
     names = [name for name in names if name in (args.only or names)]
     ends = time.monotonic() + args.seconds
     parts: dict[str, dict[str, Any]] = {}
