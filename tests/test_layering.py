@@ -13,7 +13,16 @@ SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob
 
 # The rooms of the library, in the order in which data flows: each imports only those before it.
 ROOMS = (
-    ("errors", "plugins", "near_names", "registered_names", "refusals", "vocabulary", "storage"),
+    (
+        "errors",
+        "plugins",
+        "near_names",
+        "registered_names",
+        "refusals",
+        "cores",
+        "vocabulary",
+        "storage",
+    ),
     ("seeds", "fixed_order"),
     ("progress", "pictures", "scene_graph", "contradictions", "config", "released", "adapters"),
     ("devices", "spread"),

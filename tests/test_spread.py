@@ -11,7 +11,9 @@ import time
 from pathlib import Path
 
 import pytest
+from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
 
+from rgan_tf.adapters import beam
 from rgan_tf.errors import BadInput, CorruptData
 from rgan_tf.spread import Engine
 
@@ -154,6 +156,14 @@ def test_a_runner_that_is_not_installed_says_how(lines, monkeypatch):
     monkeypatch.setitem(sys.modules, "dask", None)
     with pytest.raises(BadInput, match=r"--runner DaskRunner: .*dask.*; install it: pip install"):
         Engine("DaskRunner").check()
+
+
+def test_there_are_as_many_workers_as_cores_that_were_given(monkeypatch):
+    """Of 128 cores of a shared machine a job may have 2; 128 processes would fill its memory."""
+    monkeypatch.setattr("rgan_tf.adapters.beam.usable_cores", lambda: 2)
+    assert beam.check_runner("DirectRunner", ())[1] == ["--direct_num_workers=2"]
+    flags = beam.check_runner("DirectRunner", ("direct_num_workers=5",))[1]
+    assert PipelineOptions(flags).view_as(DirectOptions).direct_num_workers == 5
 
 
 def test_beam_is_imported_only_when_it_is_used():

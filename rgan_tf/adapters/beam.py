@@ -20,6 +20,7 @@ from apache_beam.runners.runner import PipelineRunner, create_runner
 from apache_beam.utils.shared import Shared
 
 from rgan_tf.adapters.beam_processes import WatchedProcesses
+from rgan_tf.cores import usable_cores
 from rgan_tf.errors import BadInput, one_line
 
 _FULL_NAMES = {"daskrunner": "apache_beam.runners.dask.dask_runner.DaskRunner"}
@@ -48,7 +49,7 @@ def run_pipeline(
       work: pickled once per process of a worker.
       jobs: pickled.
       runner: a name that Beam knows, or the full name of a class. "DirectRunner" means processes of
-        this machine, as many as cores.
+        this machine, as many as cores that this one may use.
       options: NAME=VALUE or NAME, without dashes.
       note: a file that gets the text `lost` if a process of "DirectRunner" ends too early.
       lost: its content.
@@ -85,7 +86,7 @@ def check_runner(runner: str, options: Sequence[str]) -> tuple[PipelineRunner | 
     Raises:
       BadInput: if one of them is not known, or a value is wrong.
     """
-    flags = ["--direct_num_workers=0", *(f"--{option}" for option in options)]
+    flags = [f"--direct_num_workers={usable_cores()}", *(f"--{option}" for option in options)]
     # Beam's own choice under the name of DirectRunner would first download a program.
     is_direct = runner.lower() in ("directrunner", "direct")
     chosen = FnApiRunner() if is_direct else _named(runner)

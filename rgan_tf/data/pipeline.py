@@ -6,7 +6,6 @@ batches as one that never stopped, without reading what comes before.
 
 from __future__ import annotations
 
-import os
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +13,7 @@ import tensorflow as tf
 
 from rgan_tf.bank.patch_bank import PatchBank
 from rgan_tf.config import Config
+from rgan_tf.cores import usable_cores
 from rgan_tf.data.incomplete import objects_to_keep, without_objects
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.data.relations import GeometricTriples
@@ -169,7 +169,7 @@ def scenes_once(
 
 def worker_count() -> int:
     """Batches that are made at the same time: one per core, up to `_MOST_WORKERS`."""
-    return min(os.cpu_count() or 1, _MOST_WORKERS)
+    return min(usable_cores(), _MOST_WORKERS)
 
 
 def batch_image_ids(

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import threading
 
 import numpy as np
@@ -271,21 +270,21 @@ def test_any_number_of_workers_makes_the_same_batches(prepared, flipping, cores,
 
     plain = scene_dataset(prepared, "train", flipping, **settings)
     expected = take(plain, 7)
-    monkeypatch.setattr(os, "cpu_count", lambda: cores)
+    monkeypatch.setattr(pipeline, "usable_cores", lambda: cores)
     monkeypatch.setattr(batches, "arrays", all_at_once)
     assert_same(take(scene_dataset(prepared, "train", flipping, **settings), 7), expected)
 
 
-@pytest.mark.parametrize(("cores", "workers"), [(None, 1), (1, 1), (5, 5), (500, 16)])
+@pytest.mark.parametrize(("cores", "workers"), [(1, 1), (5, 5), (500, 16)])
 def test_workers_follow_the_cores(cores, workers, monkeypatch):
-    monkeypatch.setattr(os, "cpu_count", lambda: cores)
+    monkeypatch.setattr(pipeline, "usable_cores", lambda: cores)
     assert pipeline.worker_count() == workers
 
 
 def test_more_workers_than_cores_do_not_meet(prepared, config, monkeypatch):
     """The control of the barrier above: two workers never reach a third."""
     waiting = threading.Barrier(3)
-    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(pipeline, "usable_cores", lambda: 2)
     monkeypatch.setattr(
         pipeline._Batches, "arrays", lambda self, number: waiting.wait(timeout=1) and None
     )

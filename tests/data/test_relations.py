@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import shutil
 from types import SimpleNamespace
 
@@ -12,7 +11,7 @@ import numpy as np
 import pytest
 
 from rgan_tf.config import Config
-from rgan_tf.data import relations
+from rgan_tf.data import pipeline, relations
 from rgan_tf.data.pipeline import Share, scene_dataset
 from rgan_tf.data.prepare import prepare_dataset
 from rgan_tf.data.prepared import PreparedData
@@ -149,7 +148,7 @@ def test_resuming_sharing_and_workers_change_nothing(prepared, config, monkeypat
     ]
     np.testing.assert_array_equal(np.concatenate(parts, axis=1), whole)
     for cores in (1, 5):
-        monkeypatch.setattr(os, "cpu_count", lambda cores=cores: cores)
+        monkeypatch.setattr(pipeline, "usable_cores", lambda cores=cores: cores)
         found = [batch["triples"] for batch in take(prepared, changing, 9)]
         np.testing.assert_array_equal(found, whole)
 
