@@ -25,7 +25,7 @@ from rgan_tf.bank.patch_bank import PatchBank
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.errors import BadInput
 from rgan_tf.places import open_patches
-from rgan_tf.retrieval.retriever import Retriever
+from rgan_tf.retrieval.retriever import Retriever, check_retriever
 from rgan_tf.runs import Run, check_bank_fits, check_learns_retrieval, open_run
 from rgan_tf.scene_graph import SceneGraph, load_scene_graphs
 from rgan_tf.storage.files import atomic_folder
@@ -142,6 +142,7 @@ class RetrieveGAN:
           BadInput: if there is no such run or bank, or they do not go together.
           CorruptData: if a file is damaged.
         """
+        check_retriever(retriever)
         name = str(run)
         opened = open_run(name)
         check_learns_retrieval(opened, name)

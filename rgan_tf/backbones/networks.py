@@ -244,7 +244,7 @@ def register_backbone(
     if preprocessing not in PREPROCESSINGS:
         known = ", ".join(PREPROCESSINGS)
         raise ValueError(f"backbone {name!r}: preprocessing must be one of {known}")
-    if not callable(build):
+    if not callable(build) or isinstance(build, tf.keras.Model):
         raise ValueError(f"backbone {name!r}: build must be a function that makes the Keras model")
     if any(isinstance(names, str) for names in (feature_layers, perceptual_layers, weight_files)):
         raise ValueError(f"backbone {name!r}: layers and files are sequences, such as ('block3',)")

@@ -166,8 +166,16 @@ def test_what_cannot_be_opened(exported, of_model, tmp_path):
         rgan_tf.RetrieveGAN.from_run(exported.run.folder, bank=exported.folder)
     with pytest.raises(BadInput, match="bank .*nowhere: is not an exported model, run, prepared"):
         rgan_tf.RetrieveGAN.from_run(exported.run.folder, bank=tmp_path / "nowhere")
+    with pytest.raises(BadInput, match="must be an instance of rgan_tf.Retriever"):
+        rgan_tf.RetrieveGAN.from_run(exported.run.folder, retriever=rgan_tf.Retriever)
     with pytest.raises(BadInput, match="is an exported model already"):
         of_model.export(tmp_path / "model")
+
+
+def test_an_index_that_is_not_known(of_run, tmp_path):
+    with pytest.raises(BadInput, match="--index fast: must be one of exact, scann"):
+        of_run.export(tmp_path / "model", index="fast")
+    assert not (tmp_path / "model").exists()
 
 
 @pytest.mark.thorough
