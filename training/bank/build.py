@@ -180,10 +180,18 @@ def add(
 
     Args:
       bank: bank folder.
-      data: refused: prepared data has a bank, which `merge_banks` takes once it is built.
-      coco, images, folders, licences, source_licence, source_url, min_box_share, max_bad,
-        weights_dir, engine: see `build_bank`.
+      data: is refused; `build_bank` copies the bank of prepared data, and `merge_banks` adds it.
+      coco: annotations in COCO's format.
+      images: folder of the images of `coco`.
+      folders: holds one folder per category, with one image per patch.
       skip_duplicates: leave out patches that are already there, instead of refusing them.
+      licences: codes such as "BY"; only patches under these are taken. None: all.
+      source_licence: licence where the source names none.
+      source_url: where `folders` are from.
+      min_box_share: for `coco`, share of the image that a box must exceed.
+      max_bad: share of images that may be missing, damaged or not as annotated.
+      weights_dir: folder with backbone weight files.
+      engine: where the patches are cut out and embedded.
 
     Returns:
       `bank`, `patches`, `added`, `first_new_id`, and counts of what was left out and why.
