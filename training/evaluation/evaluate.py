@@ -86,7 +86,8 @@ def evaluate(
     """
     check_seed(seed)
     check_resamples(resamples)
-    check_retriever(retriever)
+    if not isinstance(retriever, str):
+        check_retriever(retriever)
     if batch_size < 1:
         raise BadInput(f"--batch-size {batch_size}: must be at least 1")
     if only is not None and only not in TASKS:
