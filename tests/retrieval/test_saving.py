@@ -133,7 +133,8 @@ def test_within_a_model_in_half_precision_it_is_copied_and_loaded(scenes, tmp_pa
     for name in ("outer.keras", "outer"):
         outer.save(tmp_path / name)
         loaded = tf.keras.models.load_model(tmp_path / name)
-        np.testing.assert_array_equal(loaded.predict(scenes[0], verbose=0), expected)
+        # Another graph may round to bfloat16 in other places: by one unit of its last place.
+        np.testing.assert_allclose(loaded.predict(scenes[0], verbose=0), expected, rtol=2**-7)
 
 
 @pytest.mark.thorough
