@@ -36,7 +36,7 @@ def _settings(root):
     yield ""
     yield "Every setting of a config, with its default. A YAML file names those that differ;"
     yield "`--set section.key=value` and the overrides of `load_config` change single ones. A"
-    yield "number has to be above 0 unless its values say otherwise."
+    yield "number has to be above 0 unless its values say otherwise, and fit into 32 bits."
     for section in dataclasses.fields(config):
         value = getattr(config, section.name)
         if not dataclasses.is_dataclass(value):

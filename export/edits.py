@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from export.model_folder import ModelFolder
-from export.requests import Draw, Request
+from export.requests import Draw, Request, build_request
 from export.sample_graph import DrawnGraph, object_labels
 from export.signatures import MAX_SEED
 from rgan_tf.bank.licences import LicenceFilter
@@ -19,6 +20,34 @@ MOST_DRAWS = 64
 _PATIENCE = 6  # draws in which no further object changes
 
 Answer = Callable[[Request, Draw], dict[str, Any]]
+
+
+def build_edited_request(
+    drawn: DrawnGraph,
+    model: ModelFolder,
+    folder: Path,
+    index: int,
+    source: str,
+    licences: LicenceFilter,
+) -> Request:
+    """Encodes a graph, or a sample with what stays of its picture; see `build_request`.
+
+    Raises:
+      BadInput: as `build_request`, and if the model is not the sample's or the edit is impossible.
+      CorruptData: if an image is damaged.
+    """
+    if (drawn.kept or drawn.replaced) and not model.reads_patches:
+        raise BadInput(
+            f"{source}: --keep and --redraw change patches, and this model is of {model.system}, "
+            "which draws from none; draw with another --seed"
+        )
+    check_same_patches(drawn, model, source)
+    request = build_request(drawn.fixed, model, folder, index, source, licences)
+    request = dataclasses.replace(
+        request, graph=drawn.graph, kept=drawn.kept, replaced=drawn.replaced
+    )
+    check_can_change(request, model, licences, source)
+    return request
 
 
 def check_same_patches(drawn: DrawnGraph, model: ModelFolder, source: str) -> None:

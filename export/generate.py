@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import time
 from pathlib import Path
 from typing import Any
 
-from export.edits import answer_edit, check_can_change, check_same_patches
+from export.edits import answer_edit, build_edited_request
 from export.notices import PatchNotices
-from export.requests import Requests, build_request
+from export.requests import Requests
 from export.result_folder import write_overview, write_sample
 from export.sample_graph import Edit, parse_drawn_graph
 from rgan_tf.contradictions import contradictions
-from rgan_tf.errors import BadInput
 from rgan_tf.scene_graph import load_scene_graphs
 
 
@@ -101,17 +99,7 @@ def read_requests(graph_path: str | Path, model, licences, edit=None):
     rows = []
     for index, drawn in enumerate(graphs):
         source = str(graph_path) if len(graphs) == 1 else f"{graph_path}: graph {index}"
-        if (drawn.kept or drawn.replaced) and not model.reads_patches:
-            raise BadInput(
-                f"{source}: --keep and --redraw change patches, and this model is of "
-                f"{model.system}, which draws from none; draw with another --seed"
-            )
-        check_same_patches(drawn, model, source)
-        request = build_request(drawn.fixed, model, folder, index, source, licences)
-        request = dataclasses.replace(
-            request, graph=drawn.graph, kept=drawn.kept, replaced=drawn.replaced
-        )
-        check_can_change(request, model, licences, source)
+        request = build_edited_request(drawn, model, folder, index, source, licences)
         rows.append(request)
         for one in contradictions(request.graph):
             logging.getLogger(__name__).warning(

@@ -10,9 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from export.edits import answer_edit, build_edited_request
 from export.model_folder import ModelFolder, open_model, shown_row
-from export.requests import Draw, Request, build_request, read_draws
+from export.requests import Draw, Request, read_draws
 from export.result_folder import describe_sample, read_crops, write_overview, write_sample
+from export.sample_graph import DrawnGraph, Edit, parse_drawn_graph
 from export.saved_model import build_served_model, export_run
 from export.saved_model_loading import answer_of, load_saved_model
 from export.saved_rival import build_served_rival, check_bank_options, is_rival, needs_bank
@@ -23,9 +25,9 @@ from rgan_tf.bank.patch_bank import PatchBank
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.errors import BadInput
 from rgan_tf.places import open_patches
-from rgan_tf.retrieval.retriever import Retriever
+from rgan_tf.retrieval.retriever import Retriever, check_retriever
 from rgan_tf.runs import Run, check_bank_fits, check_learns_retrieval, open_run
-from rgan_tf.scene_graph import SceneGraph, load_scene_graphs, parse_scene_graph
+from rgan_tf.scene_graph import SceneGraph, load_scene_graphs
 from rgan_tf.storage.files import atomic_folder
 from rgan_tf.storage.image import decode_image
 from rgan_tf.vocabulary import Vocabulary
@@ -48,8 +50,9 @@ class Generation:
       patches: per sample and object a dict: `id` (row of the bank, None for an image of one's
         own), `category`, `source`, `image_id`, `box`, `licence`, `url`, `chosen_by` ("model" or
         "user"), `step` (when it was chosen), `distance`.
-      descriptions: per sample what `rgan generate` writes beside a picture, as JSON values; a scene
-        graph that gives the same picture again.
+      descriptions: per sample what `rgan generate` writes beside a picture, as JSON values. It is a
+        scene graph too: `RetrieveGAN.generate` draws the same picture of it by the same seed, or
+        changes some of its objects.
     """
 
     graph: SceneGraph
@@ -139,6 +142,7 @@ class RetrieveGAN:
           BadInput: if there is no such run or bank, or they do not go together.
           CorruptData: if a file is damaged.
         """
+        check_retriever(retriever)
         name = str(run)
         opened = open_run(name)
         check_learns_retrieval(opened, name)
@@ -217,12 +221,15 @@ class RetrieveGAN:
         temperature: float = 1.0,
         allow_repeats: bool = False,
         licences: Sequence[str] | None = None,
+        keep: Sequence[str] = (),
+        redraw: Sequence[str] = (),
     ) -> Generation:
-        """Draws images of one scene graph.
+        """Draws images of one scene graph, or changes objects of an earlier picture.
 
         Args:
           graph: scene-graph JSON as a dict, or the path of such a file, or a `SceneGraph`. Paths of
-            images in it are relative to its file, or to the working folder.
+            images in it are relative to its file, or to the working folder. To change a picture: an
+            item of `Generation.descriptions`, or the path of a sample's JSON.
           samples: S; each retrieves anew. 1 where the mode draws nothing.
           seed: of the first sample; sample i has seed + i.
           mode: "sample" (the default), "deterministic" (the best group, without noise) or "nearest"
@@ -231,31 +238,39 @@ class RetrieveGAN:
           allow_repeats: let objects of one image get one patch while other candidates are free.
           licences: codes such as "BY", "public-domain"; only patches under these are retrieved.
             None: all.
+          keep: objects of the picture that keep box and patch, while all others are drawn anew. An
+            object is named by its category ("house"), its number in it ("tree:2") or its position
+            in the graph ("3").
+          redraw: objects that get other patches, while all others keep theirs; instead of `keep`.
 
         Returns:
           A `Generation`.
 
         Raises:
-          BadInput: if the graph does not fit the model, or an argument is out of range.
+          BadInput: if the graph does not fit the model, an argument is out of range, or an object
+            to redraw got its old patch every time.
           CorruptData: if an image that the graph names is damaged.
         """
         draws = read_draws(
             mode, samples, seed, temperature, usual=1, repeats=allow_repeats, prefix=""
         )
         draws = [draw.for_model(self._model) for draw in draws]
-        if licences is not None and not licences:
-            raise BadInput("licences []: name at least one, or None for all")
-        allowed = LicenceFilter.parse([licences] if isinstance(licences, str) else licences)
-        parsed, folder = _read_graph(graph)
-        request = build_request(parsed, self._model, folder, 0, "scene graph", allowed)
-        replies = [self._answer(request, draw) for draw in draws]
+        allowed = LicenceFilter.parse(licences, "licences")
+        if redraw and mode != MODES[SAMPLE]:
+            raise BadInput(f"redraw: redraws patches, which mode {mode} does not; use one of them")
+        edit = Edit(
+            *((names,) if isinstance(names, str) else tuple(names) for names in (keep, redraw))
+        )
+        drawn, folder = _read_graph(graph, edit)
+        request = build_edited_request(drawn, self._model, folder, 0, "scene graph", allowed)
+        replies = [answer_edit(self._answer, request, draw, len(draws)) for draw in draws]
         descriptions = [
             describe_sample(request, reply, draw, self._model)
             for draw, reply in zip(draws, replies, strict=True)
         ]
-        count = len(parsed.objects)
+        count = len(drawn.graph.objects)
         return Generation(
-            graph=parsed,
+            graph=drawn.graph,
             images=np.stack([decode_image(reply["image_bytes"], "image") for reply in replies]),
             boxes=np.stack([reply["boxes"][:count, [1, 0, 3, 2]] for reply in replies])
             if self._model.reads_boxes
@@ -322,13 +337,19 @@ def _open_bank(
     return open_patches(run.data if bank is None else bank, "bank ")
 
 
-def _read_graph(graph: Mapping[str, Any] | SceneGraph | str | Path) -> tuple[SceneGraph, Path]:
-    """The graph, and the folder that its paths are relative to."""
+def _read_graph(
+    graph: Mapping[str, Any] | SceneGraph | str | Path, edit: Edit
+) -> tuple[DrawnGraph, Path]:
+    """The graph with what stays of its picture, and the folder that its paths are relative to."""
     if isinstance(graph, SceneGraph):
-        return graph, Path()
-    if isinstance(graph, (str, Path)):
-        graphs = load_scene_graphs(graph)
-        if len(graphs) != 1:
-            raise BadInput(f"{graph}: holds {len(graphs)} scene graphs, one is drawn at a time")
-        return graphs[0], Path(graph).parent
-    return parse_scene_graph(dict(graph) if isinstance(graph, Mapping) else graph), Path()
+        graph = graph.to_json()
+    if not isinstance(graph, (str, Path)):
+        value = dict(graph) if isinstance(graph, Mapping) else graph
+        return parse_drawn_graph(value, "scene graph", edit, Path()), Path()
+    folder = Path(graph).parent
+    graphs = load_scene_graphs(
+        graph, lambda value, source: parse_drawn_graph(value, source, edit, folder)
+    )
+    if len(graphs) != 1:
+        raise BadInput(f"{graph}: holds {len(graphs)} scene graphs, one is drawn at a time")
+    return graphs[0], folder

@@ -31,6 +31,7 @@ from export.served.rival import ServedRival
 from export.signatures import (
     DEFAULT_NAME,
     EXACT,
+    INDICES,
     PATCHES,
     VERSION,
     Endpoints,
@@ -86,8 +87,10 @@ def export_run(
       `version`, `path`, `index`, `serving`, `patches`, `megabytes`.
 
     Raises:
-      BadInput: if the folder is taken, or the index is not available.
+      BadInput: if the folder is taken, or the index is not known or not available.
     """
+    if index not in INDICES:
+        raise BadInput(f"--index {index}: must be one of {', '.join(INDICES)}")
     check_name(name)
     check_destination(out)
     check_serving_folder(out)

@@ -365,7 +365,7 @@ def endpoints_from_description(description: Any, source: str) -> tuple[str, Endp
     """Reads the system and its endpoints from the result of `describe`.
 
     Raises:
-      CorruptData: if they are missing where they must be told.
+      CorruptData: if they are missing where they must be given.
     """
     try:
         version = description["version"]
@@ -405,7 +405,7 @@ def scale_from_description(description: Any, source: str) -> float | None:
     """Reads the scale from the result of `describe`; None if the model tells none.
 
     Raises:
-      CorruptData: if it is no scale, or is missing where it must be told.
+      CorruptData: if it is no scale, or is missing where it must be given.
     """
     try:
         if description["version"] != VERSION:

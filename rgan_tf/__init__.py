@@ -6,10 +6,11 @@ What the library offers, by task; every name is imported when it is first used, 
 * draw: `RetrieveGAN`, `SceneGraph`
 * retrieve: `GroupRetrieval`, `gumbel_group_select`, `PatchEmbedding`, `Retriever`,
   `register_retriever`
-* patches and data: `PatchBank`, `read_coco`, `read_visual_genome`, `AnnotatedDataset`,
-  `AnnotatedImage`, `AnnotatedObject`, `draw_world`, `prepare`, `PreparedData`, `Engine`
+* patches and data: `PatchBank`, `build_bank`, `add_to_bank`, `remove_from_bank`, `merge_banks`,
+  `read_coco`, `read_visual_genome`, `AnnotatedDataset`, `AnnotatedImage`, `AnnotatedObject`,
+  `draw_world`, `prepare`, `PreparedData`, `Engine`
 * train and measure: `Config`, `load_config`, `Loss`, `register_backbone`, `train`, `evaluate`,
-  `compare`
+  `compare`, `write_report`
 
 Example:
   ```python
@@ -48,9 +49,14 @@ if TYPE_CHECKING:  # what `_PUBLIC` says, for editors and documentation
     from rgan_tf.spread import Engine as Engine
     from rgan_tf.world import draw_world as draw_world
     from training.api import train as train
+    from training.bank.build import add as add_to_bank
+    from training.bank.build import build as build_bank
+    from training.bank.change import merge as merge_banks
+    from training.bank.change import remove as remove_from_bank
     from training.compare.run import compare as compare
     from training.configuration import named_config as load_config
     from training.evaluation.evaluate import evaluate as evaluate
+    from training.report.write import write_report as write_report
 
 # Public name -> module, and the name there. Alone among the modules of this package, this one may
 # name training and export: it is the door of the house and no room of it.
@@ -74,6 +80,11 @@ _PUBLIC = {
     "train": ("training.api", "train"),
     "evaluate": ("training.evaluation.evaluate", "evaluate"),
     "compare": ("training.compare.run", "compare"),
+    "write_report": ("training.report.write", "write_report"),
+    "build_bank": ("training.bank.build", "build"),
+    "add_to_bank": ("training.bank.build", "add"),
+    "remove_from_bank": ("training.bank.change", "remove"),
+    "merge_banks": ("training.bank.change", "merge"),
     "register_retriever": ("rgan_tf.retrieval.registry", "register_retriever"),
     "prepare": ("rgan_tf.data.prepare", "prepare_dataset"),
     "register_backbone": ("rgan_tf.backbones.networks", "register_backbone"),
@@ -95,17 +106,22 @@ __all__ = [
     "RetrieveGAN",
     "Retriever",
     "SceneGraph",
+    "add_to_bank",
+    "build_bank",
     "compare",
     "draw_world",
     "evaluate",
     "gumbel_group_select",
     "load_config",
+    "merge_banks",
     "prepare",
     "read_coco",
     "read_visual_genome",
     "register_backbone",
     "register_retriever",
+    "remove_from_bank",
     "train",
+    "write_report",
 ]
 
 

@@ -23,6 +23,8 @@ AUGMENTATIONS = ("color", "translation", "cutout")
 """Values of `discriminators.augmentation`, in the order of application."""
 
 _SMALLEST_IMAGE = 32  # px; below it the perceptual networks' maps are empty
+_LARGEST = {int: 2**31 - 1, float: 3.4e38}  # what TensorFlow holds in 32 bits
+_SHOWN = 80  # characters of a wrong value
 _PASTEGAN_PATCHES = 3  # that its batches load per object
 _Switch = bool | typing.Literal["auto"]
 # YAML 1.1 reads a number with an exponent but no point as text.
@@ -30,7 +32,7 @@ _EXPONENT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
 
 
 def _number(default: float, **bounds: float) -> Any:
-    """A number within `least`, `above`, `below` and `most`; others must be above 0."""
+    """A number within `least`, `above`, `below` and `most`; others are above 0, in 32 bits."""
     return dataclasses.field(default=default, metadata=bounds)
 
 
@@ -493,7 +495,7 @@ def _checked(kind, value, bounds: typing.Mapping[str, Any], key: str, source: st
     if kind == _Switch:
         if value == "auto":
             return value
-        raise BadInput(f"{source}: {key} must be true, false or auto, got {value!r}")
+        raise BadInput(f"{source}: {key} must be true, false or auto, got {_shown(value)}")
     if kind is str and isinstance(value, str):
         allowed = bounds.get("choices", (value,))
         if value not in allowed:
@@ -502,7 +504,7 @@ def _checked(kind, value, bounds: typing.Mapping[str, Any], key: str, source: st
             if isinstance(allowed, list):  # open to additions
                 advice += "; a name of your own has to be registered, see RGAN_PLUGINS"
             raise BadInput(
-                f"{source}: {key} must be one of {', '.join(allowed)}, got {value!r}{advice}"
+                f"{source}: {key} must be one of {', '.join(allowed)}, got {_shown(value)}{advice}"
             )
         return value
     if kind is int and is_number and isinstance(value, int):
@@ -516,17 +518,26 @@ def _checked(kind, value, bounds: typing.Mapping[str, Any], key: str, source: st
             raise BadInput(f"{source}: {key} is too large") from error
     if kind == tuple[int, ...] and isinstance(value, (list, tuple)) and value:
         return tuple(_checked(int, item, bounds, key, source) for item in value)
-    expected = getattr(kind, "__name__", "list of integers") if kind != tuple[int, ...] else "list"
-    raise BadInput(f"{source}: {key} must be {expected}, got {value!r}")
+    expected = "list of integers" if kind == tuple[int, ...] else kind.__name__
+    raise BadInput(f"{source}: {key} must be {expected}, got {_shown(value)}")
 
 
 def _in_range(value, bounds: typing.Mapping[str, float], key: str, source: str):
-    limits = {"above": 0, **bounds} if "least" not in bounds else bounds
+    lowest = {} if "least" in bounds else {"above": 0}
+    limits = {**lowest, **bounds, "most": bounds.get("most", _LARGEST[type(value)])}
     for name, limit in limits.items():
         words, is_kept = _LIMITS[name]
-        if not is_kept(value, limit) or value == float("inf"):
-            raise BadInput(f"{source}: {key} must be {words} {limit}, got {value}")
+        if not is_kept(value, limit):
+            raise BadInput(f"{source}: {key} must be {words} {limit}, got {_shown(value)}")
     return value
+
+
+def _shown(value: Any) -> str:
+    try:
+        text = repr(value)
+    except ValueError:
+        return "an integer of thousands of digits"
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
 _LIMITS = {

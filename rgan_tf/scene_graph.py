@@ -52,20 +52,23 @@ _SHOWN = 40  # characters of a text in a message
 
 @dataclasses.dataclass(frozen=True)
 class SceneGraph:
-    """One scene graph with valid structure; names are not checked yet.
+    """One scene graph; made by `parse_scene_graph` it has valid structure, with names unchecked.
 
     Attributes:
       objects: category names, 1 to 16.
       relationships: (subject, predicate, object) with positions in `objects`; each once, in the
         order of first mention, and never from an object to itself.
-      boxes: per object (x0, y0, x1, y1) with 0 <= x0 < x1 <= 1 and the same for y, or None.
-      patches: per object the user's choice: a bank id, the path of an image, or None.
+      boxes: per object (x0, y0, x1, y1) with 0 <= x0 < x1 <= 1 and the same for y, or None; empty:
+        None for all.
+      patches: per object the user's choice: a bank id, the path of an image, or None; empty: None
+        for all.
 
     Example:
       ```python
       import rgan_tf
 
-      graph = rgan_tf.SceneGraph(("sky", "tree"), ((0, "above", 1),), (None, None), (None, None))
+      graph = rgan_tf.SceneGraph(("sky", "tree"), ((0, "above", 1),))
+      assert graph.to_json()["relationships"] == [[0, "above", 1]]
       ```
     """
 
@@ -73,6 +76,15 @@ class SceneGraph:
     relationships: tuple[tuple[int, str, int], ...] = ()
     boxes: tuple[Box | None, ...] = ()
     patches: tuple[int | str | None, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """The graph as JSON values, which `parse_scene_graph` reads."""
+        return {
+            "objects": list(self.objects),
+            "relationships": [list(row) for row in self.relationships],
+            "boxes": [box and list(box) for box in self.boxes] or None,
+            "patches": list(self.patches) or None,
+        }
 
 
 def parse_scene_graph(value: Any, source: str = "scene graph") -> SceneGraph:

@@ -467,6 +467,12 @@ def test_what_cannot_be_registered(registered):
         register_backbone(registered, build=build_squeezenet, feature_layers=("conv1",))
     with pytest.raises(ValueError, match="preprocessing must be"):
         register_backbone("x", build=build_squeezenet, feature_layers=("a",), preprocessing="no")
+    with pytest.raises(ValueError, match="name it by a text"):
+        register_backbone(None, build=build_squeezenet, feature_layers=("conv1",))
+    with pytest.raises(ValueError, match="build must be a function"):
+        register_backbone("x", build=build_squeezenet(), feature_layers="conv1")
+    with pytest.raises(ValueError, match="are sequences"):
+        register_backbone("x", build=build_squeezenet, feature_layers="conv1")
     with pytest.raises(ValueError, match="name its feature_layers"):
         register_backbone("x", build=build_squeezenet)
 

@@ -118,6 +118,28 @@ def test_refuses(key, value, says):
     assert all(part in message for part in says), message
 
 
+NUMERIC = {
+    f"{section.name}.{name}": kind
+    for section in dataclasses.fields(Config)
+    if dataclasses.is_dataclass(section.default)
+    for name, kind in typing.get_type_hints(type(section.default)).items()
+    if kind in (int, float, tuple[int, ...])
+}
+NO_NUMBERS = [float("nan"), float("inf"), float("-inf"), -1, True, "x", None, {}, [], -(16**5000)]
+
+
+@pytest.mark.parametrize("key", NUMERIC)
+def test_every_numeric_key_refuses_what_is_no_number_for_it(key):
+    kind = NUMERIC[key]
+    wrong = [*NO_NUMBERS, 1e39 if kind is float else 2**31]
+    if kind not in (int, float):
+        wrong += [[8, value] for value in wrong]
+    for value in wrong:
+        message = refusal(nested(key, value))
+        assert message.startswith(f"my.yaml: {key} "), message
+        assert len(message) < 200
+
+
 def test_smallest_crop_is_what_the_perceptual_networks_need():
     config_from_dict(nested("discriminators.object_crop_size", MIN_PERCEPTUAL_SIDE))
     refusal(nested("discriminators.object_crop_size", MIN_PERCEPTUAL_SIDE - 1))

@@ -53,7 +53,15 @@ def test_an_unknown_name_is_an_attribute_error():
 
 
 # Their examples take minutes, or files that are not at hand; tests of their own run them.
-LONG = {"RetrieveGAN", "compare", "evaluate", "read_visual_genome", "register_backbone", "train"}
+LONG = {
+    "RetrieveGAN",
+    "add_to_bank",
+    "compare",
+    "evaluate",
+    "read_visual_genome",
+    "register_backbone",
+    "train",
+}
 
 
 @pytest.mark.parametrize("name", rgan_tf.__all__)

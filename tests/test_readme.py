@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
 import shlex
@@ -15,6 +16,7 @@ from export.commands import demo
 from rgan_tf import cli
 from rgan_tf.annotations.coco import read_coco_dataset
 from rgan_tf.cli import COMMANDS, _build_parser
+from rgan_tf.config import Config, flat_settings
 from rgan_tf.data.prepare import prepare_dataset
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.errors import BadInput
@@ -29,6 +31,7 @@ DOCUMENTS = [
     *sorted((ROOT / "docs").glob("*.md")),
     *sorted((ROOT / "examples").glob("*.md")),
     *ROOT.glob("CONTRIBUTING.md"),
+    *sorted((ROOT / "rgan_tf" / "released").rglob("*.md")),
     *sorted((ROOT / "training" / "configs").glob("*.yaml")),
 ]
 EXAMPLE = ROOT / "examples" / "scene.json"
@@ -87,6 +90,55 @@ def test_documented_commands_have_these_options():
 def test_an_option_that_does_not_exist_would_be_noticed():
     with pytest.raises(BadInput, match="--colour"):
         parse("rgan generate GRAPH.json --model MODEL --out OUT --colour red")
+
+
+def parser_of(command: str) -> argparse.ArgumentParser:
+    """The parser of the command, task and data set that are named, however far that goes."""
+    words = command.split()[1:]
+    parser = _build_parser(words, COMMANDS)
+    for word in words:
+        tasks = [a for a in parser._actions if isinstance(a, argparse._SubParsersAction)]
+        if not tasks or word not in tasks[0].choices:
+            break
+        parser = tasks[0].choices[word]
+    return parser
+
+
+def unknown_words(text: str) -> list[str]:
+    """What a text names in backticks and is not there: commands, options, settings, targets."""
+    settings = flat_settings(Config())
+    sections = {key.split(".")[0] for key in settings if "." in key}
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
+    unknown = []
+    for command in re.findall(r"`(rgan [a-z][^`]*)`", text.replace("\n", " ")):
+        if command.split()[1] not in {one.name for one in COMMANDS}:
+            unknown.append(command)
+            continue
+        known = {word for action in parser_of(command)._actions for word in action.option_strings}
+        unknown += [
+            f"{command}: {o}" for o in re.findall(r"--[a-z][\w-]*", command) if o not in known
+        ]
+    for section, key in re.findall(r"`([a-z_0-9]+)\.([a-z_]+)(?:[=:][^`]*)?`", text):
+        if section in sections and key not in FILES and f"{section}.{key}" not in settings:
+            unknown.append(f"{section}.{key}")
+    return unknown + [t for t in re.findall(r"`make ([a-z-]+)", text) if t not in targets]
+
+
+FILES = {"json", "py", "md"}  # `graph.json` is no setting
+
+
+def test_commands_settings_and_targets_within_sentences_exist():
+    wrong = {path.name: unknown_words(path.read_text("utf-8")) for path in DOCUMENTS}
+    assert {name: words for name, words in wrong.items() if words} == {}
+    assert unknown_words("`rgan eval --run RUN --colour`") == [
+        "rgan eval --run RUN --colour: --colour"
+    ]
+    assert unknown_words("`rgan prepare coco --root R`, `graph.width`, `make demo`") == []
+    assert unknown_words("`rgan sing`, `graph.wdth=3`, `make tea`") == [
+        "rgan sing",
+        "graph.wdth",
+        "tea",
+    ]
 
 
 def test_files_and_folders_that_are_named_exist():

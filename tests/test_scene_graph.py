@@ -48,6 +48,13 @@ def test_only_objects_are_required():
     assert parse_scene_graph({"objects": ["sky"], "boxes": None, "patches": None}) == graph
 
 
+def test_a_graph_as_json_is_read_as_itself():
+    graph = parse_scene_graph(MEADOW)
+    assert parse_scene_graph(json.loads(json.dumps(graph.to_json()))) == graph
+    short = SceneGraph(("sky", "grass"))  # by hand: nothing is said of boxes and patches
+    assert parse_scene_graph(short.to_json()) == parse_scene_graph({"objects": ["sky", "grass"]})
+
+
 def test_a_repeated_relation_counts_once():
     rows = [[0, "above", 1], [1, "below", 0], [0, "above", 1]]
     graph = parse_scene_graph({"objects": ["sky", "grass"], "relationships": rows})

@@ -18,7 +18,7 @@ from rgan_tf.losses.own import Loss, check_names
 from rgan_tf.losses.perceptual import PerceptualDistance
 from rgan_tf.model.retrievegan import generator_losses
 from rgan_tf.registered_names import RIVALS
-from rgan_tf.retrieval.retriever import Retriever
+from rgan_tf.retrieval.retriever import Retriever, check_retriever
 from rgan_tf.rivals.attngan.sentences import Dictionary
 from rgan_tf.runs import (
     Run,
@@ -184,8 +184,7 @@ def _check_own(config: Config, retriever: Retriever | None, losses: Sequence[Los
         )
     if retriever is None:
         return
-    if not isinstance(retriever, Retriever):
-        raise BadInput(f"retriever {retriever!r:.80}: must be an instance of rgan_tf.Retriever")
+    check_retriever(retriever)
     settings = config.retrieval
     is_learning = type(retriever).retrieve is not Retriever.retrieve
     if not is_learning and (

@@ -60,7 +60,7 @@ from export.studio.reading import (
     read_scene,
     read_version,
 )
-from export.studio.refused import GRAPH, Refused, told
+from export.studio.refused import GRAPH, Refused, as_refused
 from rgan_tf.contradictions import contradictions
 from rgan_tf.scene_graph import MAX_FILE_BYTES
 
@@ -217,7 +217,7 @@ class _Studio:
         check_type(request, PICTURE_TYPES)
         side = self._engine.find(None).model.sizes.own_patch
         data = await read_body(request, MAX_UPLOAD_BYTES, self._body_timeout_s)
-        with told("body"):
+        with as_refused("body"):
             png = await self._beside(self._decoding, own_png, data, "of yours", side)
         return web.json_response(
             {

@@ -28,7 +28,7 @@ from export.studio.reading import (
     read_licences,
     read_positions,
 )
-from export.studio.refused import GRAPH, Refused, told
+from export.studio.refused import GRAPH, Refused, as_refused
 from rgan_tf.errors import one_line
 from rgan_tf.scene_graph import SceneGraph, parse_scene_graph
 
@@ -158,7 +158,7 @@ def own_json(own: Mapping[int, bytes]) -> dict[str, str]:
 
 
 def _open_graph(value: Any) -> Opened:
-    with told("document"):
+    with as_refused("document"):
         graph = parse_scene_graph(value, GRAPH)
     kept = {i: patch for i, patch in enumerate(graph.patches) if isinstance(patch, int)}
     return Opened(graph, kept, sorted(kept), messages=_lost_files(graph))
@@ -171,7 +171,7 @@ def _open_sample(value: dict[str, Any], model: ModelFolder) -> Opened:
         messages.append("keep and redraw are not carried out here; the picture opens as it was")
     plain = {key: item for key, item in value.items() if key not in _EDITS}
     plain["objects"] = [_without_file(item) for item in value["objects"]]
-    with told("document"):
+    with as_refused("document"):
         drawn = parse_drawn_graph(plain, GRAPH, Edit(), Path())
     described = {
         i: patch
@@ -207,7 +207,7 @@ def _open_project(value: dict[str, Any], model: ModelFolder) -> Opened:
             "document.version",
         )
     check_graph_size(value.get("graph"))
-    with told("document.graph"):
+    with as_refused("document.graph"):
         graph = parse_scene_graph(value.get("graph"), GRAPH)
         places = _places(value["graph"])
     studio, made_by = value.get("studio"), value.get("model")

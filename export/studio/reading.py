@@ -18,7 +18,7 @@ import numpy as np
 from export.model_folder import ModelFolder
 from export.requests import Draw, Request, build_request, own_fields, read_draws, with_own_patches
 from export.signatures import MAX_BATCH, MODES
-from export.studio.refused import GRAPH, Refused, told
+from export.studio.refused import GRAPH, Refused, as_refused
 from rgan_tf.bank.licences import LicenceFilter
 from rgan_tf.scene_graph import MAX_FILE_BYTES, SceneGraph, encode_scene_graph, parse_scene_graph
 from rgan_tf.storage.files import parse_json
@@ -58,7 +58,7 @@ def read_object(body: bytes, needed: Collection[str], optional: Collection[str])
     Raises:
       Refused: if it is anything else.
     """
-    with told():
+    with as_refused():
         value = parse_json(body, "request", unique_keys=True)
     if not isinstance(value, dict):
         raise Refused("request: must be a JSON object")
@@ -95,7 +95,7 @@ def read_graph(value: Any, model: ModelFolder) -> SceneGraph:
                 'not read here, send a picture in "own"',
                 field,
             )
-    with told():
+    with as_refused():
         graph = parse_scene_graph(value, GRAPH)
     if len(graph.objects) != len(value["objects"]):  # positions elsewhere would be ambiguous
         raise Refused(
@@ -119,7 +119,7 @@ def check_graph_size(value: Any) -> None:
 def check_fits(graph: SceneGraph, model: ModelFolder) -> None:
     """Refuses names that the model does not know, and more than it takes."""
     sizes = model.sizes
-    with told():
+    with as_refused():
         encode_scene_graph(graph, model.vocabulary, sizes.objects, sizes.triples, GRAPH, None)
 
 
@@ -138,7 +138,7 @@ def read_scene(body: Mapping[str, Any], model: ModelFolder) -> Scene:
                 f"own.{position}",
             )
     licences = read_licences(body.get("licences"), model)
-    with told():
+    with as_refused():
         request = build_request(graph, model, Path(), 0, GRAPH, licences, "licences")
     named = tuple(
         own_name(position) if position in own else patch
@@ -189,7 +189,7 @@ def read_own(value: Any, count: int, side: int) -> dict[int, np.ndarray]:
     """
     own = {}
     for position, where, data in _own_files(value, count):
-        with told(where):
+        with as_refused(where):
             width, height = size_of(data, where)
             if (width, height) != (side, side):  # before pixels
                 raise Refused(
@@ -209,7 +209,7 @@ def read_foreign_own(value: Any, count: int, side: int) -> dict[int, bytes]:
     """
     own = {}
     for position, where, data in _own_files(value, count):
-        with told(where):
+        with as_refused(where):
             width, height = size_of(data, where)
             if max(width, height) > MAX_SIDE:
                 raise Refused(
@@ -289,7 +289,7 @@ def read_draw(value: Any, where: str, model: ModelFolder) -> Draw:
         if not is_right:
             field = f"{where}.{key}"
             raise Refused(f"{field}: must be {kind}, got {_shown(item)}", field)
-    with told():
+    with as_refused():
         (draw,) = read_draws(
             mode[:80], None, seed, temperature, 1, repeats=repeats, prefix=f"{where}."
         )
@@ -309,7 +309,7 @@ def read_licences(value: Any, model: ModelFolder) -> LicenceFilter:
         raise Refused(f"{field}: must be a list of codes, or null for all", field)
     if not value:
         raise Refused(f"{field}: name at least one, or null for all", field)
-    with told(field):
+    with as_refused(field):
         licences = LicenceFilter.parse([code[:80] for code in value[:80]], field)
     if all(licences.refused(model.licences)):
         raise Refused(

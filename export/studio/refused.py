@@ -34,7 +34,7 @@ class Refused(InvalidRequest):
 
 
 @contextlib.contextmanager
-def told(field: str | None = None) -> Iterator[None]:
+def as_refused(field: str | None = None) -> Iterator[None]:
     """Turns the errors of the project's parsers into `Refused`.
 
     Args:

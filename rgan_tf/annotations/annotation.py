@@ -8,7 +8,18 @@ from pathlib import Path
 
 from rgan_tf.annotations.json_object import JsonObject
 from rgan_tf.annotations.left_out import Unusable
+from rgan_tf.errors import BadInput
 from rgan_tf.storage.image import image_size
+
+
+def check_limit(limit: int | None) -> None:
+    """Refuses what is no number of images per split.
+
+    Raises:
+      BadInput: if it is below 1; None is no limit.
+    """
+    if limit is not None and limit < 1:
+        raise BadInput(f"--limit must be at least 1, got {limit}")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

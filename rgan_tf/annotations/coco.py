@@ -18,7 +18,7 @@ import filecmp
 from collections.abc import Sequence
 from pathlib import Path
 
-from rgan_tf.annotations.annotation import AnnotatedDataset, AnnotatedImage
+from rgan_tf.annotations.annotation import AnnotatedDataset, AnnotatedImage, check_limit
 from rgan_tf.annotations.coco_annotations import CocoAnnotations, CocoFilter, read_coco_file
 from rgan_tf.annotations.json_object import Claims, JsonObject, whole_number
 from rgan_tf.annotations.left_out import BadImages
@@ -63,7 +63,7 @@ def read_coco_dataset(
 
     Raises:
       BadInput: if a file is missing, not JSON or not in COCO's format, if two entries claim one id
-        or name, or if an image is in both parts.
+        or name, if an image is in both parts, or for a limit below 1.
       CorruptData: if an image whose size is only in its file is damaged.
 
     Example:
@@ -75,6 +75,7 @@ def read_coco_dataset(
       print({split: len(images) for split, images in dataset.splits.items()})
       ```
     """
+    check_limit(limit)
     keep = keep or CocoFilter()
     bad = BadImages(max_bad)
     parts = {part: _Folder(Path(root), part, bad) for part in ("train2017", "val2017")}

@@ -27,6 +27,7 @@ from rgan_tf.annotations.annotation import (
     box_in_image,
     centre_of,
     check_count,
+    check_limit,
 )
 from rgan_tf.annotations.json_object import (
     Claims,
@@ -118,7 +119,7 @@ def read_visual_genome_dataset(
 
     Raises:
       BadInput: if a file is missing, not JSON or not in Visual Genome's format, two entries claim
-        one id, or an image is in two splits.
+        one id, an image is in two splits, or the limit is below 1.
       CorruptData: if an image whose size is only in its file is damaged.
 
     Example:
@@ -128,6 +129,7 @@ def read_visual_genome_dataset(
       rgan_tf.prepare(rgan_tf.read_visual_genome("VG"), "DATA_OF_VG")
       ```
     """
+    check_limit(limit)
     bad = BadImages(max_bad)
     genome = _Genome(Path(root), keep or GenomeFilter(), bad)
     splits = {split: tuple(genome.images(split)) for split in SPLITS}

@@ -221,7 +221,8 @@ def register_backbone(
         evaluations remember their checksum.
 
     Raises:
-      ValueError: if the name is taken, the preprocessing unknown, or no layers are named.
+      ValueError: if the name is taken or no text, `build` is no function, the preprocessing is
+        unknown, no layers are named, or layers or files are one text instead of a sequence.
 
     Example:
       ```python
@@ -236,11 +237,17 @@ def register_backbone(
       )
       ```
     """
+    if not (isinstance(name, str) and name.strip()):
+        raise ValueError(f"backbone {name!r}: name it by a text")
     if name in SPECS:
         raise ValueError(f"backbone {name!r}: there is one of this name; choose another name")
     if preprocessing not in PREPROCESSINGS:
         known = ", ".join(PREPROCESSINGS)
         raise ValueError(f"backbone {name!r}: preprocessing must be one of {known}")
+    if not callable(build) or isinstance(build, tf.keras.Model):
+        raise ValueError(f"backbone {name!r}: build must be a function that makes the Keras model")
+    if any(isinstance(names, str) for names in (feature_layers, perceptual_layers, weight_files)):
+        raise ValueError(f"backbone {name!r}: layers and files are sequences, such as ('block3',)")
     if not feature_layers and not perceptual_layers:
         raise ValueError(f"backbone {name!r}: name its feature_layers or perceptual_layers")
     layers = tuple(feature_layers) or tuple(perceptual_layers)

@@ -84,18 +84,23 @@ class LicenceFilter:
 
     @classmethod
     def parse(cls, values: Sequence[str] | None, option: str = "--licence") -> LicenceFilter:
-        """Reads the values of `--licence`: codes in any case, separated by commas; none allows all.
+        """Reads the values of `--licence`: codes in any case, separated by commas.
 
         Args:
-          values: what the user wrote.
+          values: what the user wrote, one text or several; None allows all.
           option: its name in messages.
 
         Raises:
-          BadInput: if one is not a code; lists the codes.
+          BadInput: if there is none, or one is not a code; lists the codes.
         """
-        names = [part.strip() for value in values or () for part in value.split(",")]
-        if not names:
+        if values is None:
             return cls()
+        values = [values] if isinstance(values, str) else values
+        names = [part.strip() for value in values for part in value.split(",")]
+        if not names:
+            raise BadInput(
+                f"{option}: names no code; choose from {', '.join(CODES)}, or leave it out"
+            )
         known = {code.lower(): code for code in CODES}
         for name in names:
             if name.lower() not in known:

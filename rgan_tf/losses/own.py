@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Collection, Iterable
 from typing import NamedTuple
 
@@ -42,10 +43,11 @@ class Loss:
       compute: takes `StepOutputs`, returns [B] float32, one number per scene; owns no variables.
         Steps are traced without AutoGraph: Python's `if` and `for` over tensors need `@tf.function`
         above the function.
-      weight: above 0.
+      weight: above 0 and finite.
 
     Raises:
-      ValueError: if the name has other characters or the weight is not above 0.
+      ValueError: if the name has other characters, `compute` is no function, or the weight is not
+        above 0 and finite.
 
     Example:
       ```python
@@ -64,10 +66,14 @@ class Loss:
     weight: float = 1.0
 
     def __post_init__(self) -> None:
-        if not self.name.isidentifier():
+        if not (isinstance(self.name, str) and self.name.isidentifier()):
             raise ValueError(f"loss {self.name!r}: name it by letters, digits and underscores")
-        if not self.weight > 0.0:
-            raise ValueError(f"loss {self.name}: its weight must be above 0, got {self.weight}")
+        if not callable(self.compute):
+            raise ValueError(f"loss {self.name}: compute must be a function of StepOutputs")
+        if not 0.0 < self.weight < math.inf:
+            raise ValueError(
+                f"loss {self.name}: its weight must be above 0 and finite, got {self.weight}"
+            )
 
 
 def check_names(losses: Iterable[Loss], taken: Collection[str]) -> None:

@@ -21,7 +21,7 @@ class _UnitNormPerceptron(tf.keras.layers.Layer):
         self, *, sizes: Sequence[int], last_kernel: str = "glorot_uniform", **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
-        if not sizes or min(sizes) < 1:
+        if not sizes or not all(size == int(size) >= 1 for size in sizes):
             raise ValueError(f"sizes must be positive integers, got {tuple(sizes)}")
         self.sizes = tuple(int(size) for size in sizes)
         self._normalisation = tf.keras.layers.LayerNormalization(center=False, scale=False)
@@ -107,13 +107,14 @@ class PatchEmbedding(_UnitNormPerceptron):
 
     Args:
       sizes: widths of the fully-connected layers, the last one D. Each at least 1.
-      initial_scale: initial α, above 0.
+      initial_scale: initial α, above 0 and finite.
       start: "random", or "frozen": the layers start at zero and are added to the half-whitened
         principal components of the frozen features, which `set_statistics` computes. So φ starts at
         the backbone and learns improvements on it.
 
     Raises:
-      ValueError: if a size is below 1, `initial_scale` is not above 0, or for another `start`.
+      ValueError: if a size is no integer from 1 on, `initial_scale` is not above 0 and finite, or
+        for another `start`.
 
     Example:
       ```python
@@ -137,8 +138,8 @@ class PatchEmbedding(_UnitNormPerceptron):
             raise ValueError(f"start must be random or frozen, got {start!r}")
         last_kernel = "zeros" if start == "frozen" else "glorot_uniform"
         super().__init__(sizes=sizes, last_kernel=last_kernel, **kwargs)
-        if initial_scale <= 0:
-            raise ValueError(f"initial_scale must be above 0, got {initial_scale}")
+        if not 0.0 < initial_scale < math.inf:
+            raise ValueError(f"initial_scale must be above 0 and finite, got {initial_scale}")
         self.initial_scale = float(initial_scale)
         self.start = start
 
@@ -219,7 +220,7 @@ class CooccurrenceEmbedding(_UnitNormPerceptron):
       [..., Dc] float32, unit norm.
 
     Raises:
-      ValueError: if a size is below 1.
+      ValueError: if a size is no integer from 1 on.
     """
 
     def __init__(self, *, sizes: Sequence[int] = (512, 128), **kwargs: Any) -> None:

@@ -80,7 +80,7 @@ def register_retriever(name: str, make: Callable[[], Retriever]) -> None:
       rgan_tf.register_retriever("my_nearest", Nearest)
       ```
     """
-    if not name.isidentifier():
+    if not (isinstance(name, str) and name.isidentifier()):
         raise ValueError(f"retriever {name!r}: name it by letters, digits and underscores")
     if not callable(make):
         raise ValueError(f"retriever {name!r}: hand over the class itself, or a function")

@@ -255,6 +255,16 @@ class Retriever:
         return {}
 
 
+def check_retriever(retriever: Any) -> None:
+    """Refuses what a caller passes as its own retriever and is none, such as a class.
+
+    Raises:
+      BadInput: if it is neither a `Retriever` nor None.
+    """
+    if retriever is not None and not isinstance(retriever, Retriever):
+        raise BadInput(f"retriever {retriever!r:.80}: must be an instance of rgan_tf.Retriever")
+
+
 def choose_patches(
     retriever: Retriever,
     candidates: Candidates,

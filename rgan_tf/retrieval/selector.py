@@ -7,6 +7,7 @@ Keras cannot load a functional model that calls `tf.einsum` on its tensors or sl
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import tensorflow as tf
@@ -24,8 +25,10 @@ class GroupRetrieval(tf.keras.layers.Layer):
     without, the selection is deterministic and starts from the pre-filter's best candidate. Each
     row draws from its own seed, so its result does not depend on other rows.
 
-    A process that loads a `.keras` file with this layer first imports `rgan_tf.retrieval.selector`,
-    so that Keras knows the class; otherwise Keras says "'str' object is not callable".
+    A process that loads a `.keras` file with this layer first mentions `rgan_tf.GroupRetrieval`,
+    because `import rgan_tf` alone imports no layer; otherwise Keras says "'str' object is not
+    callable". With an embedding, save as `.keras` or SavedModel: Keras cannot load a layer within a
+    layer of one's own from HDF5.
 
     Example:
       A model that learns to retrieve:
@@ -50,13 +53,14 @@ class GroupRetrieval(tf.keras.layers.Layer):
       embedding: a layer that embeds the candidates, [..., Dx] to [..., D], such as
         `PatchEmbedding`; its attribute `scale`, if any, multiplies the distances. None: inputs are
         embeddings already.
-      temperature: scalar above 0, of the relaxed weights; a call may override it.
+      temperature: number above 0, of the relaxed weights; a call may override it.
       straight_through: exactly one-hot weights with the soft gradient, or soft weights.
       gradient: of the one-hot weights: "within_group" (the default), "expected" or "paper", see
         `gumbel_group_select`.
 
     Raises:
-      ValueError: if the layer's temperature is not above 0, or for another `gradient`.
+      ValueError: if the layer's temperature is not above 0 and finite, the embedding is no layer,
+        or for another `gradient`.
     """
 
     def __init__(
@@ -72,8 +76,8 @@ class GroupRetrieval(tf.keras.layers.Layer):
         super().__init__(**kwargs)
         if gradient not in GRADIENTS:
             raise ValueError(f"gradient must be one of {', '.join(GRADIENTS)}, got {gradient!r}")
-        if not temperature > 0.0:
-            raise ValueError(f"temperature must be above 0, got {temperature}")
+        if not 0.0 < temperature < math.inf:
+            raise ValueError(f"temperature must be above 0 and finite, got {temperature}")
         if embedding is not None and not callable(embedding):
             raise ValueError(f"embedding must be a layer, got {type(embedding).__name__}")
         self.embedding = embedding

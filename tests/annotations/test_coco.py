@@ -135,6 +135,9 @@ def test_limit_keeps_the_first_and_changes_nothing_else(coco_writer):
     fill(writer, "val2017", 10, 8)
     root = writer.close()
     whole, few = read_coco_dataset(root, seed=3), read_coco_dataset(root, seed=3, limit=2)
+    for none in (0, -1):  # -1 would leave out the last image of each split
+        with pytest.raises(BadInput, match=f"--limit must be at least 1, got {none}"):
+            read_coco_dataset(root, limit=none)
     for split, images in few.splits.items():
         assert images == whole.splits[split][:2]
     other = read_coco_dataset(root, seed=4)

@@ -66,11 +66,55 @@ def test_a_sample_depends_on_its_seed_alone(of_run):
     np.testing.assert_array_equal(many.images[2], last.images[0])
 
 
-def test_a_description_draws_its_picture_again(of_run):
+def test_what_a_picture_shows_draws_it_again(of_run):
     result = of_run.generate(GRAPH, seed=9)
     chosen = [patch["id"] for patch in result.patches[0]]
     again = of_run.generate({**GRAPH, "patches": chosen, "boxes": result.boxes[0].tolist()})
     np.testing.assert_array_equal(again.images, result.images)
+
+
+def test_a_description_draws_its_picture_again(of_run, tmp_path):
+    result = of_run.generate(GRAPH, samples=2, seed=9)
+    of_dict = of_run.generate(result.descriptions[1], seed=10)
+    of_file = of_run.generate(result.save(tmp_path / "out") / "sample-0002.json", seed=10)
+    for again in (of_dict, of_file):
+        np.testing.assert_array_equal(again.images[0], result.images[1])
+        assert again.graph == result.graph
+
+
+def test_objects_of_a_picture_are_kept_or_redrawn(of_run, of_model, exported, tmp_path):
+    of_model.generate(GRAPH, seed=9).save(tmp_path / "first")
+    sample = tmp_path / "first" / "sample-0001.json"
+    result = of_run.generate(json.loads(sample.read_text()), redraw=["grass"], seed=3)
+    (old,) = of_run.generate(GRAPH, seed=9).patches
+    (new,) = result.patches
+    assert new[0]["id"] == old[0]["id"] and new[1]["id"] != old[1]["id"]
+    assert result.descriptions[0]["edit"] == {"kept": [0], "redrawn": [1]}
+    kept = of_run.generate(json.loads(sample.read_text()), keep="sky", seed=3)
+    assert kept.patches[0][0]["id"] == old[0]["id"]
+
+    arguments = [str(sample), "--model", str(exported.folder), "--redraw", "grass"]
+    drawn = ["--samples", "1", "--seed", "3", "--out", str(tmp_path / "command")]
+    assert main(["generate", *arguments, *drawn]) == 0
+    of_model.generate(sample, redraw=["grass"], seed=3).save(tmp_path / "python")
+    of_command = {path.name: path.read_bytes() for path in (tmp_path / "command").iterdir()}
+    assert of_command == {p.name: p.read_bytes() for p in (tmp_path / "python").iterdir()}
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"redraw": ["house"]}, "no such object"),
+        ({"redraw": ["sky"], "keep": ["grass"]}, "name the objects of one of them"),
+        ({"redraw": ["sky"], "mode": "nearest"}, "redraw: redraws patches, which mode nearest"),
+    ],
+)
+def test_an_edit_that_cannot_be(of_run, options, message):
+    description = of_run.generate(GRAPH, seed=9).descriptions[0]
+    with pytest.raises(BadInput, match=message):
+        of_run.generate(description, **options)
+    with pytest.raises(BadInput, match="change an existing picture"):
+        of_run.generate(GRAPH, redraw=["sky"])
 
 
 def test_only_licences_that_are_asked_for(of_run):
@@ -89,7 +133,7 @@ def test_only_licences_that_are_asked_for(of_run):
         ({"seed": -1}, "seed -1: must be in"),
         ({"temperature": float("nan")}, "temperature nan: must be in"),
         ({"licences": ["NOPE"]}, "NOPE"),
-        ({"licences": []}, "licences \\[\\]: name at least one"),
+        ({"licences": []}, "licences: names no code"),
     ],
 )
 def test_what_is_out_of_range(of_run, options, message):
@@ -105,6 +149,7 @@ def test_what_is_out_of_range(of_run, options, message):
         ({"objects": ["sky"], "patches": [10**6]}, "must be in"),
         ([], "expected an object"),
         ("nowhere.json", "nowhere.json"),
+        (rgan_tf.SceneGraph(("sky",), ((0, "above", 5),)), "relationships\\[0\\]"),
     ],
 )
 def test_graphs_that_do_not_fit(of_run, graph, message):
@@ -121,8 +166,16 @@ def test_what_cannot_be_opened(exported, of_model, tmp_path):
         rgan_tf.RetrieveGAN.from_run(exported.run.folder, bank=exported.folder)
     with pytest.raises(BadInput, match="bank .*nowhere: is not an exported model, run, prepared"):
         rgan_tf.RetrieveGAN.from_run(exported.run.folder, bank=tmp_path / "nowhere")
+    with pytest.raises(BadInput, match="must be an instance of rgan_tf.Retriever"):
+        rgan_tf.RetrieveGAN.from_run(exported.run.folder, retriever=rgan_tf.Retriever)
     with pytest.raises(BadInput, match="is an exported model already"):
         of_model.export(tmp_path / "model")
+
+
+def test_an_index_that_is_not_known(of_run, tmp_path):
+    with pytest.raises(BadInput, match="--index fast: must be one of exact, scann"):
+        of_run.export(tmp_path / "model", index="fast")
+    assert not (tmp_path / "model").exists()
 
 
 @pytest.mark.thorough

@@ -38,10 +38,21 @@ def test_a_loss_is_one_number_per_scene():
     assert own_terms([doubles], OUTPUTS)["doubles"].dtype == tf.float32
 
 
-@pytest.mark.parametrize("name, weight", [("a b", 1.0), ("", 1.0), ("good", 0.0), ("good", -1.0)])
-def test_names_and_weights_are_checked(name, weight):
-    with pytest.raises(ValueError, match="loss"):
-        Loss(name, brightness, weight)
+@pytest.mark.parametrize("name", ["a b", "", 3])
+def test_names_are_checked(name):
+    with pytest.raises(ValueError, match="name it by letters, digits and underscores"):
+        Loss(name, brightness)
+
+
+@pytest.mark.parametrize("weight", [0.0, -1.0, float("inf"), float("nan")])
+def test_weights_are_checked(weight):
+    with pytest.raises(ValueError, match="loss good: its weight must be above 0 and finite"):
+        Loss("good", brightness, weight)
+
+
+def test_a_loss_is_a_function():
+    with pytest.raises(ValueError, match="loss good: compute must be a function"):
+        Loss("good", 3.0)
 
 
 def test_two_losses_of_one_name_are_refused():

@@ -92,7 +92,16 @@ def test_frozen_start_with_fewer_features_than_dimensions():
 
 
 @pytest.mark.parametrize(
-    "options", [{"sizes": ()}, {"sizes": (4, 0)}, {"initial_scale": 0.0}, {"start": "cold"}]
+    "options",
+    [
+        {"sizes": ()},
+        {"sizes": (4, 0)},
+        {"sizes": (4, 2.5)},
+        {"initial_scale": 0.0},
+        {"initial_scale": float("inf")},
+        {"initial_scale": float("nan")},
+        {"start": "cold"},
+    ],
 )
 def test_arguments_out_of_range_are_refused(options):
     with pytest.raises(ValueError, match="got"):

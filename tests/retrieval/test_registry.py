@@ -48,6 +48,8 @@ def test_the_reserved_names_are_those_of_the_tables():
 
 
 def test_what_is_no_retriever():
+    with pytest.raises(ValueError, match="retriever 3: name it by letters"):
+        register_retriever(3, Mine)
     with pytest.raises(ValueError, match="hand over the class itself"):
         register_retriever("mine", Mine())
     with pytest.raises(ValueError, match="letters, digits and underscores"):
@@ -87,7 +89,9 @@ def test_a_plugin_that_cannot_be_imported(named):
     ("options", "message"),
     [
         ({"gradient": "within"}, "gradient must be one of within_group, expected, paper"),
-        ({"temperature": 0.0}, "temperature must be above 0, got 0.0"),
+        ({"temperature": 0.0}, "temperature must be above 0 and finite, got 0.0"),
+        ({"temperature": float("inf")}, "temperature must be above 0 and finite, got inf"),
+        ({"temperature": float("nan")}, "temperature must be above 0 and finite, got nan"),
         ({"embedding": [16, 8]}, "embedding must be a layer, got list"),
     ],
 )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -102,6 +105,50 @@ def test_it_is_saved_and_loaded_and_says_the_same_to_the_bit(trained, scenes, tm
     np.testing.assert_array_equal(loaded.predict(scenes[0], verbose=0), expected)
     loaded.fit(*scenes, batch_size=8, epochs=1, verbose=0)  # and goes on
     assert np.abs(loaded.predict(scenes[0], verbose=0) - expected).max() > 0
+
+
+@pytest.mark.thorough
+def test_within_a_model_in_half_precision_it_is_copied_and_loaded(scenes, tmp_path):
+    tf.keras.utils.set_random_seed(3)
+    before = tf.keras.mixed_precision.global_policy()
+    tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
+    try:
+        inner = functional()
+        inputs = [
+            tf.keras.Input(each.shape[1:], dtype=each.dtype, name=name)
+            for name, each in zip(inner.input_names, inner.inputs, strict=True)
+        ]
+        result = tf.keras.layers.Activation("tanh", dtype=tf.float32)(inner(inputs))
+        outer = tf.keras.Model(inputs, result)
+        copies = [type(outer).from_config(outer.get_config()), tf.keras.models.clone_model(outer)]
+        outer.compile("sgd", "mse")
+        outer.fit(*scenes, batch_size=8, epochs=1, verbose=0)
+    finally:
+        tf.keras.mixed_precision.set_global_policy(before)
+    expected = outer.predict(scenes[0], verbose=0)
+    for copy in copies:
+        assert not {id(w) for w in copy.weights} & {id(w) for w in outer.weights}
+        copy.set_weights(outer.get_weights())
+        np.testing.assert_array_equal(copy.predict(scenes[0], verbose=0), expected)
+    for name in ("outer.keras", "outer"):
+        outer.save(tmp_path / name)
+        loaded = tf.keras.models.load_model(tmp_path / name)
+        # Another graph may round to bfloat16 in other places: by one unit of its last place.
+        np.testing.assert_allclose(loaded.predict(scenes[0], verbose=0), expected, rtol=2**-7)
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("trained", [functional], indirect=True)
+def test_another_process_loads_it_once_the_layer_is_mentioned(trained, tmp_path):
+    model, _ = trained
+    model.save(tmp_path / "model.keras")
+    program = (
+        "import sys, tensorflow as tf, rgan_tf; rgan_tf.GroupRetrieval; "
+        "print(len(tf.keras.models.load_model(sys.argv[1]).weights))"
+    )
+    words = [sys.executable, "-c", program, str(tmp_path / "model.keras")]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert done.stdout.split() == [str(len(model.weights))], done.stderr
 
 
 def test_with_an_embedding_it_is_embedding_and_selection_in_turn(scenes):

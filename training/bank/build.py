@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import logging
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,49 +22,107 @@ from rgan_tf.bank.summary import patches_without_graph
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.errors import BadInput
 from rgan_tf.places import open_place
-from rgan_tf.spread import Engine
+from rgan_tf.spread import HERE, Engine
 from rgan_tf.storage.files import atomic_folder, replaced_folder
 from rgan_tf.vocabulary import Vocabulary
 from training.bank.places import free_place, new_bank, own_bank
-from training.engine import engine_of
 
 _NONE_IN_BANK = "the bank has no patch of these categories whose graph it could lend"
 _SHOWN_CATEGORIES = 5
 
 
-def build(args: argparse.Namespace) -> dict[str, Any]:
-    """Builds a new bank."""
-    licences = LicenceFilter.parse(args.licence)
-    free_place(args.out)
-    engine = engine_of(args)  # before anything is read
-    source = _source(args)
+def build(
+    out: str | Path,
+    *,
+    data: str | Path | None = None,
+    coco: str | Path | None = None,
+    images: str | Path | None = None,
+    folders: str | Path | None = None,
+    like: str | Path | None = None,
+    backbone: str | None = None,
+    licences: Sequence[str] | None = None,
+    source_licence: str = "",
+    source_url: str = "",
+    min_box_share: float = 0.0,
+    max_bad: float = 0.0,
+    weights_dir: str | Path | None = None,
+    engine: Engine = HERE,
+) -> dict[str, Any]:
+    """Builds a new bank from one source: prepared data, a COCO file, or folders of images.
+
+    Args:
+      out: bank folder to make.
+      data: folder made by `prepare`, whose bank is copied.
+      coco: annotations in COCO's format.
+      images: folder of the images of `coco`.
+      folders: holds one folder per category, with one image per patch.
+      like: bank, data folder or run whose names and backbone are taken, and whose graphs patches
+        without one borrow; None: the names are those of the source.
+      backbone: network of the patch features; None takes that of `like`, or "mobilenet_v2".
+      licences: codes such as "BY"; only patches under these are taken. None: all.
+      source_licence: licence where the source names none.
+      source_url: where `folders` are from.
+      min_box_share: for `coco`, share of the image that a box must exceed.
+      max_bad: share of images that may be missing, damaged or not as annotated.
+      weights_dir: folder with backbone weight files.
+      engine: where the patches are cut out and embedded.
+
+    Returns:
+      `bank`, `patches`, and counts of what was left out and why.
+
+    Raises:
+      BadInput: if the source is not one of these, the place is taken, or nothing is left.
+      CorruptData: if a file is damaged.
+
+    Example:
+      ```python
+      import rgan_tf
+
+      counts = rgan_tf.build_bank("BANK", data="DATA")
+      assert counts["patches"] == len(rgan_tf.PatchBank.open("BANK"))
+      ```
+    """
+    allowed = LicenceFilter.parse(licences)
+    free_place(str(out))
+    engine.check()  # before anything is read
+    source = _source(
+        data, coco, images, folders, source_licence, source_url, min_box_share, max_bad
+    )
     if source is None:
-        return _copy_of_data(args, licences)
-    vocabulary = backbone = contexts = None
-    if args.like:
-        vocabulary, backbone, contexts = _like(args.like)
-    if backbone and args.backbone and backbone != args.backbone:
-        raise BadInput(f"--backbone {args.backbone}: {args.like} has features of {backbone}")
+        if backbone or like:
+            raise BadInput(
+                "--data: keeps the backbone and the names of the data; leave the option out"
+            )
+        if engine.runner:
+            raise BadInput(
+                "--data: the bank of the data is copied in this process; leave out --runner"
+            )
+        return _copy_of_data(data, out, allowed)
+    vocabulary = of_like = contexts = None
+    if like:
+        vocabulary, of_like, contexts = _like(str(like))
+    if of_like and backbone and of_like != backbone:
+        raise BadInput(f"--backbone {backbone}: {like} has features of {of_like}")
     vocabulary = vocabulary or Vocabulary.from_categories(source.categories)
-    with new_bank(args.out) as out, _without_leftovers(building_folder(out)) as working:
+    with new_bank(str(out)) as place, _without_leftovers(building_folder(place)) as working:
         counts = build_rows(
             source,
             working,
-            backbone=load_backbone(args.backbone or backbone or "mobilenet_v2", args.weights_dir),
+            backbone=load_backbone(backbone or of_like or "mobilenet_v2", weights_dir),
             vocabulary=vocabulary,
-            licences=licences,
+            licences=allowed,
             contexts=contexts,
-            max_bad=args.max_bad,
+            max_bad=max_bad,
             engine=engine,
         )
-        put_in_place(working, out)
+        put_in_place(working, place)
         alone = _warn_of_patches_without_graph(
-            PatchBank.open(out), _why_none_lent(args.like, contexts)
+            PatchBank.open(place), _why_none_lent(like, contexts)
         )
-    return {"bank": str(args.out), **counts, **alone, **_left_out(source)}
+    return {"bank": str(out), **counts, **alone, **_left_out(source)}
 
 
-def _why_none_lent(like: str | None, contexts: PatchBank | None) -> str:
+def _why_none_lent(like: str | Path | None, contexts: PatchBank | None) -> str:
     """Why `--like` lent no graph to a patch without one."""
     if like is None:
         return "no --like names a bank or data that could lend it one"
@@ -94,52 +151,104 @@ def _warn_of_patches_without_graph(bank: PatchBank, reason: str, first: int = 0)
     return {"patches_without_graph": sum(alone.values())}
 
 
-def _copy_of_data(args: argparse.Namespace, licences: LicenceFilter) -> dict[str, Any]:
-    if args.backbone or args.like:
-        raise BadInput("--data: keeps the backbone and the names of the data; leave the option out")
-    if args.runner or args.runner_option:
-        raise BadInput("--data: the bank of the data is copied in this process; leave out --runner")
-    data = PreparedData.open(args.data)
-    with new_bank(args.out) as out, atomic_folder(out) as partial:
+def _copy_of_data(data: str | Path, out: str | Path, licences: LicenceFilter) -> dict[str, Any]:
+    bank = PreparedData.open(data).bank
+    with new_bank(str(out)) as place, atomic_folder(place) as partial:
         copied = copy_banks(
-            [data.bank], partial, keep=lambda row, entry: licences.allows(entry.get("licence", ""))
+            [bank], partial, keep=lambda row, entry: licences.allows(entry.get("licence", ""))
         )
-    return {
-        "bank": str(args.out),
-        **copied._asdict(),
-        "refused": len(data.bank) - copied.patches,
-    }
+    return {"bank": str(out), **copied._asdict(), "refused": len(bank) - copied.patches}
 
 
-def add(args: argparse.Namespace) -> dict[str, Any]:
-    """Adds patches to a bank; existing patches keep their rows."""
-    licences = LicenceFilter.parse(args.licence)
-    engine = engine_of(args)  # before anything is read
-    with own_bank(args.bank) as bank:
-        source = _source(args)
+def add(
+    bank: str | Path,
+    *,
+    data: str | Path | None = None,
+    coco: str | Path | None = None,
+    images: str | Path | None = None,
+    folders: str | Path | None = None,
+    skip_duplicates: bool = False,
+    licences: Sequence[str] | None = None,
+    source_licence: str = "",
+    source_url: str = "",
+    min_box_share: float = 0.0,
+    max_bad: float = 0.0,
+    weights_dir: str | Path | None = None,
+    engine: Engine = HERE,
+) -> dict[str, Any]:
+    """Adds the patches of a COCO file or folders of images to a bank; old patches keep their rows.
+
+    Args:
+      bank: bank folder.
+      data: is refused; `build_bank` copies the bank of prepared data, and `merge_banks` adds it.
+      coco: annotations in COCO's format.
+      images: folder of the images of `coco`.
+      folders: holds one folder per category, with one image per patch.
+      skip_duplicates: leave out patches that are already there, instead of refusing them.
+      licences: codes such as "BY"; only patches under these are taken. None: all.
+      source_licence: licence where the source names none.
+      source_url: where `folders` are from.
+      min_box_share: for `coco`, share of the image that a box must exceed.
+      max_bad: share of images that may be missing, damaged or not as annotated.
+      weights_dir: folder with backbone weight files.
+      engine: where the patches are cut out and embedded.
+
+    Returns:
+      `bank`, `patches`, `added`, `first_new_id`, and counts of what was left out and why.
+
+    Raises:
+      BadInput: if bank and source do not go together, or a patch is there already.
+      CorruptData: if a file is damaged.
+
+    Example:
+      ```python
+      import rgan_tf
+
+      rgan_tf.build_bank("BANK", data="DATA")
+      added = rgan_tf.add_to_bank("BANK", folders="MY_PATCHES", source_licence="CC BY 4.0")
+      print(added["added"], "patches, from row", added["first_new_id"])
+      ```
+    """
+    allowed = LicenceFilter.parse(licences)
+    engine.check()  # before anything is read
+    with own_bank(str(bank)) as opened:
+        source = _source(
+            data, coco, images, folders, source_licence, source_url, min_box_share, max_bad
+        )
         if source is None:
             raise BadInput("--data: prepared data has a bank; build it and use rgan bank merge")
-        fresh, known = leave_out_known(source, bank, licences, skip=args.skip_duplicates)
-        if known and not any(licences.allows(image.licence) for image in fresh.images):
-            counts = _nothing_added(bank, refused=len(fresh.images))
+        fresh, known = leave_out_known(source, opened, allowed, skip=skip_duplicates)
+        if known and not any(allowed.allows(image.licence) for image in fresh.images):
+            counts = _nothing_added(opened, refused=len(fresh.images))
         else:
-            counts = _add_rows(args, bank, fresh, licences, engine)
-            added = PatchBank.open(bank.folder)
-            counts |= _warn_of_patches_without_graph(added, _NONE_IN_BANK, first=len(bank))
+            counts = _add_rows(
+                opened,
+                fresh,
+                allowed,
+                skip_duplicates=skip_duplicates,
+                max_bad=max_bad,
+                weights_dir=weights_dir,
+                engine=engine,
+            )
+            added = PatchBank.open(opened.folder)
+            counts |= _warn_of_patches_without_graph(added, _NONE_IN_BANK, first=len(opened))
         return {
-            "bank": str(args.bank),
+            "bank": str(bank),
             **counts,
             **_left_out(source),
             "duplicates": counts["duplicates"] + known,
-            "first_new_id": len(bank),
+            "first_new_id": len(opened),
         }
 
 
 def _add_rows(
-    args: argparse.Namespace,
     bank: PatchBank,
     source: BankSource,
     licences: LicenceFilter,
+    *,
+    skip_duplicates: bool,
+    max_bad: float,
+    weights_dir: str | Path | None,
     engine: Engine,
 ) -> dict[str, Any]:
     """Embeds the patches in a working folder, then replaces the bank by one with both."""
@@ -147,17 +256,17 @@ def _add_rows(
         counts = build_rows(
             source,
             working,
-            backbone=load_backbone(bank.manifest["backbone"], args.weights_dir),
+            backbone=load_backbone(bank.manifest["backbone"], weights_dir),
             vocabulary=bank.vocabulary,
             licences=licences,
             contexts=bank,
             crop_size=bank.crop_size,
-            max_bad=args.max_bad,
+            max_bad=max_bad,
             engine=engine,
         )
         new = finished_bank(working)
         with replaced_folder(bank.folder) as partial:
-            copied = copy_banks([bank, new], partial, skip_duplicates=args.skip_duplicates)
+            copied = copy_banks([bank, new], partial, skip_duplicates=skip_duplicates)
         discard(working)
     return {**counts, **copied._asdict(), "added": copied.patches - len(bank)}
 
@@ -175,29 +284,29 @@ def _nothing_added(bank: PatchBank, refused: int) -> dict[str, Any]:
     }
 
 
-def _source(args: argparse.Namespace) -> BankSource | None:
-    """The source that the options name; None for prepared data."""
-    named = [bool(args.data), bool(args.coco), bool(args.folders)]
-    if sum(named) != 1 or bool(args.coco) != bool(args.images):
+def _source(
+    data: str | Path | None,
+    coco: str | Path | None,
+    images: str | Path | None,
+    folders: str | Path | None,
+    licence: str,
+    url: str,
+    min_box_share: float,
+    max_bad: float,
+) -> BankSource | None:
+    """The one source that is named; None for prepared data."""
+    named = [bool(data), bool(coco), bool(folders)]
+    if sum(named) != 1 or bool(coco) != bool(images):
         raise BadInput("name one source: --data, --coco with --images, or --folders")
-    for option, text in (("licence", args.source_licence), ("url", args.source_url)):
+    for option, text in (("licence", licence), ("url", url)):
         if not is_text(text):
             raise BadInput(f"--source-{option} {text!r}: is not UTF-8; write it in UTF-8")
-    if args.coco:
+    if coco:
         return coco_source(
-            args.coco,
-            args.images,
-            min_box_share=args.min_box_share,
-            licence=args.source_licence,
-            max_bad=args.max_bad,
+            coco, images, min_box_share=min_box_share, licence=licence, max_bad=max_bad
         )
-    if args.folders:
-        return folder_source(
-            args.folders,
-            licence=args.source_licence,
-            url=args.source_url,
-            max_bad=args.max_bad,
-        )
+    if folders:
+        return folder_source(folders, licence=licence, url=url, max_bad=max_bad)
     return None
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import argparse
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from rgan_tf.bank.edit import copy_banks
@@ -15,57 +16,120 @@ from training.bank.places import free_place, new_bank, own_bank
 _DIGITS = 18  # of a row number; Python refuses to parse thousands of digits
 
 
-def remove(args: argparse.Namespace) -> dict[str, Any]:
-    """Removes patches; later rows move up."""
-    if not (args.ids or args.category or args.source or args.licence):
+def remove(
+    bank: str | Path,
+    *,
+    ids: str | Iterable[int] | None = None,
+    categories: Sequence[str] = (),
+    sources: Sequence[str] = (),
+    licences: Sequence[str] | None = None,
+) -> dict[str, Any]:
+    """Takes patches out of a bank: all that any of the arguments names. Later rows move up.
+
+    Args:
+      bank: bank folder.
+      ids: rows, or a text such as "3,17,100-199".
+      categories: names.
+      sources: source images, as the bank's table names them.
+      licences: codes such as "BY-NC".
+
+    Returns:
+      `bank`, `removed`, and `patches` that are left.
+
+    Raises:
+      BadInput: if nothing is named, what is named is not there, or no patch would be left.
+      CorruptData: if a file is damaged.
+
+    Example:
+      ```python
+      import rgan_tf
+
+      built = rgan_tf.build_bank("BANK", data="DATA")
+      left = rgan_tf.remove_from_bank("BANK", ids=[0, 1])
+      assert left["patches"] == built["patches"] - 2
+      ```
+    """
+    ids = ids if isinstance(ids, str) else ",".join(map(str, ids or ()))
+    if not (ids or categories or sources or licences):
         raise BadInput(
             "rgan bank remove: choose patches by --ids, --category, --source or --licence"
         )
-    licences = LicenceFilter.parse(args.licence) if args.licence else None
-    sources = set(args.source)
+    chosen = LicenceFilter.parse(licences) if licences else None
+    named = set(sources)
     unseen = set(sources)
-    with own_bank(args.bank) as bank:
-        ids = parse_ids(args.ids, len(bank)) if args.ids else set()
-        for category in args.category:
+    with own_bank(str(bank)) as opened:
+        rows = parse_ids(ids, len(opened)) if ids else set()
+        for category in categories:
             try:
-                bank.vocabulary.object_id(category)
+                opened.vocabulary.object_id(category)
             except BadInput as error:
-                advice = f"rgan vocabulary {args.bank} lists all"
+                advice = f"rgan vocabulary {bank} lists all"
                 raise BadInput(f"--category: {error}; {advice}") from error
 
         def keep(row: int, entry: dict[str, Any]) -> bool:
             unseen.discard(entry.get("source"))
             return not (
-                row in ids
-                or entry["category"] in args.category
-                or entry.get("source") in sources
-                or (licences is not None and licences.allows(entry.get("licence", "")))
+                row in rows
+                or entry["category"] in categories
+                or entry.get("source") in named
+                or (chosen is not None and chosen.allows(entry.get("licence", "")))
             )
 
-        with replaced_folder(bank.folder) as partial:
-            copied = copy_banks([bank], partial, keep=keep)
+        with replaced_folder(opened.folder) as partial:
+            copied = copy_banks([opened], partial, keep=keep)
             if unseen:
-                raise BadInput(f"--source {sorted(unseen)[0]}: no patch of {args.bank} is from it")
+                raise BadInput(f"--source {sorted(unseen)[0]}: no patch of {bank} is from it")
     return {
-        "bank": str(args.bank),
-        "removed": len(bank) - copied.patches,
+        "bank": str(bank),
+        "removed": len(opened) - copied.patches,
         "patches": copied.patches,
     }
 
 
-def merge(args: argparse.Namespace) -> dict[str, Any]:
-    """Merges banks in the given order."""
-    licences = LicenceFilter.parse(args.licence)
-    free_place(args.out)
-    banks = [PatchBank.open(folder) for folder in args.banks]
-    with new_bank(args.out) as out, atomic_folder(out) as partial:
+def merge(
+    banks: Sequence[str | Path],
+    out: str | Path,
+    *,
+    licences: Sequence[str] | None = None,
+    skip_duplicates: bool = False,
+) -> dict[str, Any]:
+    """Puts banks of one vocabulary and backbone into a new one, in the given order.
+
+    Args:
+      banks: bank folders.
+      out: bank folder to make.
+      licences: codes such as "BY"; only patches under these are taken. None: all.
+      skip_duplicates: leave out the later one of two equal patches, instead of refusing it.
+
+    Returns:
+      `bank`, `patches`, `duplicates`, and `renumbered_images` whose ids were taken.
+
+    Raises:
+      BadInput: if the banks do not go together, the place is taken, or a patch occurs twice.
+      CorruptData: if a file is damaged.
+
+    Example:
+      ```python
+      import rgan_tf
+
+      rgan_tf.build_bank("BANK", data="DATA")
+      both = rgan_tf.merge_banks(["BANK", "BANK"], "BOTH", skip_duplicates=True)
+      assert both["duplicates"] == both["patches"]
+      ```
+    """
+    allowed = LicenceFilter.parse(licences)
+    free_place(str(out))
+    if not banks:
+        raise BadInput("rgan bank merge: name at least one bank")
+    opened = [PatchBank.open(folder) for folder in banks]
+    with new_bank(str(out)) as place, atomic_folder(place) as partial:
         copied = copy_banks(
-            banks,
+            opened,
             partial,
-            keep=lambda row, entry: licences.allows(entry.get("licence", "")),
-            skip_duplicates=args.skip_duplicates,
+            keep=lambda row, entry: allowed.allows(entry.get("licence", "")),
+            skip_duplicates=skip_duplicates,
         )
-    return {"bank": str(args.out), **copied._asdict()}
+    return {"bank": str(out), **copied._asdict()}
 
 
 def parse_ids(text: str, rows: int) -> set[int]:

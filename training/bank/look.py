@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
 import logging
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,57 +18,67 @@ from rgan_tf.storage.image import encode_png
 from rgan_tf.storage.renames import real_place
 
 
-def verify(args: argparse.Namespace) -> dict[str, Any]:
+def verify(bank: str | Path) -> dict[str, Any]:
     """Compares every byte with the checksums, and the files with each other."""
-    bank = PatchBank.open(args.bank, verify=False)
-    bank.verify()
-    return {"bank": str(args.bank), "patches": len(bank), "damaged": 0}
+    opened = PatchBank.open(bank, verify=False)
+    opened.verify()
+    return {"bank": str(bank), "patches": len(opened), "damaged": 0}
 
 
-def info(args: argparse.Namespace) -> dict[str, Any]:
-    """Counts, and optionally draws a sample or all patches of a category."""
-    bank: PatchBank | ExportedPatches
-    if is_exported(args.bank):
-        bank = ExportedPatches.open(args.bank)
-        counted = {"patches": len(bank), **count_rows(bank.rows, bank.vocabulary.categories)}
-        result = {"model": str(bank.folder), **counted}
+def info(
+    bank: str | Path, *, picture: str | None = None, categories: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Counts, and optionally draws a sample or all patches of some categories.
+
+    Args:
+      bank: bank folder, or an exported model.
+      picture: PNG file to write.
+      categories: names, whose patches are listed by id.
+    """
+    opened: PatchBank | ExportedPatches
+    if is_exported(bank):
+        opened = ExportedPatches.open(bank)
+        counted = {"patches": len(opened), **count_rows(opened.rows, opened.vocabulary.categories)}
+        result = {"model": str(opened.folder), **counted}
     else:
-        bank = PatchBank.open(args.bank)
-        result = {"bank": str(args.bank), **summarise(bank)}
-    if args.picture and real_place(args.picture).is_relative_to(real_place(bank.folder)):
-        raise BadInput(f"--picture {args.picture}: lies in the bank; name a place outside of it")
-    if args.category:
-        return {**result, **_of_categories(args, bank)}
-    if args.picture:
-        sample = draw_sample(bank)
-        write_bytes_atomic(args.picture, encode_png(sample.picture))
+        opened = PatchBank.open(bank)
+        result = {"bank": str(bank), **summarise(opened)}
+    if picture and real_place(picture).is_relative_to(real_place(opened.folder)):
+        raise BadInput(f"--picture {picture}: lies in the bank; name a place outside of it")
+    if categories:
+        return {**result, **_of_categories(opened, str(bank), categories, picture)}
+    if picture:
+        sample = draw_sample(opened)
+        write_bytes_atomic(picture, encode_png(sample.picture))
         shown = {"shown_categories": sample.shown, "present_categories": sample.present}
-        result |= {"picture": args.picture, **shown}
+        result |= {"picture": picture, **shown}
     return result
 
 
-def _of_categories(args: argparse.Namespace, bank) -> dict[str, Any]:
+def _of_categories(
+    bank: PatchBank | ExportedPatches, name: str, categories: Sequence[str], picture: str | None
+) -> dict[str, Any]:
     """The ids of all patches of some categories, and optionally a picture of them."""
     ids: dict[str, list[int]] = {}
-    for name in args.category:
+    for category in categories:
         try:
-            number = bank.vocabulary.object_id(name)
+            number = bank.vocabulary.object_id(category)
         except BadInput as error:
-            raise BadInput(f"--category: {error}; rgan vocabulary {args.bank} lists all") from error
-        ids[name] = np.flatnonzero(bank.category_ids == number).tolist()
+            raise BadInput(f"--category: {error}; rgan vocabulary {name} lists all") from error
+        ids[category] = np.flatnonzero(bank.category_ids == number).tolist()
     result: dict[str, Any] = {"ids": ids}
-    if args.picture:
+    if picture:
         rows = [row for found in ids.values() for row in found]
         if not rows:
             raise BadInput(
-                f"--category {', '.join(ids)}: {args.bank} has no such patch, so there is nothing "
+                f"--category {', '.join(ids)}: {name} has no such patch, so there is nothing "
                 "to draw"
             )
         drawn = rows[:MOST_DRAWN]
-        write_bytes_atomic(args.picture, encode_png(draw_patches(bank, drawn)))
+        write_bytes_atomic(picture, encode_png(draw_patches(bank, drawn)))
         if len(drawn) < len(rows):
             logging.getLogger(__name__).warning(
-                "%s: shows the first %d of %d patches", args.picture, len(drawn), len(rows)
+                "%s: shows the first %d of %d patches", picture, len(drawn), len(rows)
             )
-        result |= {"picture": args.picture, "shown_patches": len(drawn)}
+        result |= {"picture": picture, "shown_patches": len(drawn)}
     return result

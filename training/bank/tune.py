@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import argparse
+from pathlib import Path
 from typing import Any
 
 from rgan_tf.bank.patch_bank import PatchBank
@@ -13,25 +13,34 @@ from rgan_tf.retrieval.index.bank_search import BankSearch
 from rgan_tf.runs import check_bank_fits, load_weights, open_run
 
 
-def tune(args: argparse.Namespace) -> dict[str, Any]:
-    """Tunes the ScaNN index of the bank for a run, and stores it with the bank."""
-    run = open_run(args.run)
-    bank = PatchBank.open(args.bank)
-    check_bank_fits(run, args.run, bank)
-    k = run.config.retrieval.candidates if args.candidates is None else args.candidates
-    if not 0 < args.recall <= 1 or k < 1:
+def tune(
+    bank: str | Path, *, run: str, recall: float = 0.99, candidates: int | None = None
+) -> dict[str, Any]:
+    """Tunes the ScaNN index of the bank for a run, and stores it with the bank.
+
+    Args:
+      bank: bank folder.
+      run: whose graph features are compared.
+      recall: share of the nearest patches to be found, in (0, 1].
+      candidates: K; None takes that of the run's config.
+    """
+    trained = open_run(run)
+    opened = PatchBank.open(bank)
+    check_bank_fits(trained, run, opened)
+    k = trained.config.retrieval.candidates if candidates is None else candidates
+    if not 0 < recall <= 1 or k < 1:
         raise BadInput(
-            f"rgan bank tune: need 0 < --recall <= 1 and --candidates >= 1: {args.recall}, {k}"
+            f"rgan bank tune: need 0 < --recall <= 1 and --candidates >= 1: {recall}, {k}"
         )
-    if args.candidates is not None and k > len(bank):
-        raise BadInput(f"--candidates {k}: {args.bank} has {len(bank)} patches; name at most those")
-    networks = build_sg2im_networks(run.config, run.vocabulary)
-    load_weights(run, "sg2im", networks)
+    if candidates is not None and k > len(opened):
+        raise BadInput(f"--candidates {k}: {bank} has {len(opened)} patches; name at most those")
+    networks = build_sg2im_networks(trained.config, trained.vocabulary)
+    load_weights(trained, "sg2im", networks)
     search = BankSearch(
-        bank,
+        opened,
         networks,
-        run.stage_record("sg2im")["weights_sha256"],
-        run.config,
+        trained.stage_record("sg2im")["weights_sha256"],
+        trained.config,
         progress=note,
     )
-    return {"bank": str(args.bank), **search.tune(k=k, recall=args.recall)}
+    return {"bank": str(bank), **search.tune(k=k, recall=recall)}

@@ -9,7 +9,7 @@ import time
 from typing import Any
 
 from rgan_tf import registered_names
-from training.engine import add_engine_arguments
+from training.engine import add_engine_arguments, engine_of
 
 _MODULES = {
     "build": "build",
@@ -20,7 +20,9 @@ _MODULES = {
     "info": "look",
     "tune": "tune",
 }
-"""Task -> module of `training.bank` that has a function of the same name."""
+"""Task -> module of `training.bank` that has a function of the same name, with the options as
+arguments."""
+_OTHERS = ("command", "task", "version", "runner", "runner_option")  # of the parsed options
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -53,14 +55,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     remove = task("remove", "take patches out of a bank")
     remove.add_argument("bank", help="bank folder")
     remove.add_argument("--ids", help="rows, such as 3,17,100-199; later rows move up")
-    remove.add_argument("--category", action="append", default=[], help="all of a category")
-    remove.add_argument("--source", action="append", default=[], help="all of a source image")
-    remove.add_argument("--licence", action="append", help="all under these licences, by code")
+    remove.add_argument(
+        "--category", action="append", default=[], dest="categories", help="all of a category"
+    )
+    remove.add_argument(
+        "--source", action="append", default=[], dest="sources", help="all of a source image"
+    )
+    _add_licences(remove, "all under these licences, by code")
 
     merge = task("merge", "put banks of one vocabulary and backbone into one")
     merge.add_argument("banks", nargs="+", help="bank folders")
     merge.add_argument("--out", required=True, help="bank folder to make")
-    merge.add_argument("--licence", action="append", help="only these licences, by code")
+    _add_licences(merge)
     _add_duplicates(merge)
 
     verify = task("verify", "read every byte of a bank and compare")
@@ -80,6 +86,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--category",
         action="append",
         default=[],
+        dest="categories",
         metavar="NAME",
         help="list the ids of all patches of a category; may be repeated",
     )
@@ -96,7 +103,10 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
     started = time.monotonic()
     module = importlib.import_module(f"training.bank.{_MODULES[args.task]}")
     try:
-        result = getattr(module, args.task)(args)
+        options = {name: value for name, value in vars(args).items() if name not in _OTHERS}
+        if hasattr(args, "runner"):
+            options["engine"] = engine_of(args)
+        result = getattr(module, args.task)(**options)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT) and error.filename is None:
             # The error of a full disk does not name the disk, nor does that of a write name a file.
@@ -118,7 +128,7 @@ def _add_sources(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--folders", metavar="FOLDER", help="one folder per category, one image per patch"
     )
-    parser.add_argument("--licence", action="append", help="only these licences, by code")
+    _add_licences(parser)
     parser.add_argument(
         "--source-licence", default="", metavar="NAME", help="licence where the source names none"
     )
@@ -134,6 +144,12 @@ def _add_sources(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--weights-dir", help="folder with backbone weight files")
     add_engine_arguments(parser)
+
+
+def _add_licences(
+    parser: argparse.ArgumentParser, text: str = "only these licences, by code"
+) -> None:
+    parser.add_argument("--licence", action="append", dest="licences", metavar="LICENCE", help=text)
 
 
 def _add_duplicates(parser: argparse.ArgumentParser) -> None:

@@ -13,7 +13,7 @@ from rgan_tf.devices import grow_gpu_memory
 from rgan_tf.errors import BadInput
 from rgan_tf.registered_names import RETRIEVERS, RIVALS
 from rgan_tf.retrieval.registry import retriever_for
-from rgan_tf.retrieval.retriever import Retriever
+from rgan_tf.retrieval.retriever import Retriever, check_retriever
 from rgan_tf.runs import open_run
 from training.evaluation.inputs import check_resamples, check_seed, check_split, open_data_of
 from training.evaluation.names import TASKS
@@ -86,6 +86,8 @@ def evaluate(
     """
     check_seed(seed)
     check_resamples(resamples)
+    if not isinstance(retriever, str):
+        check_retriever(retriever)
     if batch_size < 1:
         raise BadInput(f"--batch-size {batch_size}: must be at least 1")
     if only is not None and only not in TASKS:

@@ -1,0 +1,61 @@
+"""What `rgan bank` does, by the public names: the same files, the same refusals."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+import rgan_tf
+from rgan_tf.errors import BadInput
+
+
+def test_every_change_writes_what_the_command_writes(rgan, folders, more, tmp_path, content_of):
+    ours, theirs = tmp_path / "ours", tmp_path / "theirs"
+    steps = [
+        (
+            lambda: rgan_tf.build_bank(ours, folders=folders, source_licence="CC BY 4.0"),
+            ("build", "--folders", folders, "--source-licence", "CC BY 4.0", "--out", theirs),
+        ),
+        (lambda: rgan_tf.add_to_bank(ours, folders=more), ("add", theirs, "--folders", more)),
+        (
+            lambda: rgan_tf.remove_from_bank(ours, ids=[0, 2], categories=["house"]),
+            ("remove", theirs, "--ids", "0,2", "--category", "house"),
+        ),
+    ]
+    for change, words in steps:
+        result = change()
+        done = rgan("bank", *words)
+        told = json.loads(done.out)
+        assert {**result, "bank": str(theirs)} == {k: told[k] for k in told if k != "seconds"}
+        assert content_of(ours) == content_of(theirs)
+    assert len(rgan_tf.PatchBank.open(ours)) == 4
+
+    both = rgan_tf.merge_banks([ours, theirs], tmp_path / "both", skip_duplicates=True)
+    assert both["patches"] == both["duplicates"] == 4
+    only = rgan_tf.build_bank(tmp_path / "by", folders=folders, source_licence="MIT", licences=None)
+    assert only["refused_licence"] == 0
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda bank, new: rgan_tf.build_bank(new), "name one source"),
+        (lambda bank, new: rgan_tf.build_bank(bank, folders=bank), "or use rgan bank add"),
+        (lambda bank, new: rgan_tf.build_bank(new, data=bank, like=bank), "--data: keeps"),
+        (lambda bank, new: rgan_tf.build_bank(new, folders=bank, licences=[]), "names no code"),
+        (lambda bank, new: rgan_tf.add_to_bank(bank, data=bank), "use rgan bank merge"),
+        (lambda bank, new: rgan_tf.remove_from_bank(bank), "choose patches by"),
+        (lambda bank, new: rgan_tf.remove_from_bank(bank, ids=[-1]), "write rows as 3,17"),
+        (lambda bank, new: rgan_tf.remove_from_bank(bank, ids=[5]), r"rows must be in \[0, 5\)"),
+        (lambda bank, new: rgan_tf.remove_from_bank(bank, categories=["hous"]), "hous"),
+        (lambda bank, new: rgan_tf.merge_banks([], new), "name at least one bank"),
+        (lambda bank, new: rgan_tf.merge_banks([new], new), "new"),
+    ],
+)
+def test_what_is_refused(bank, tmp_path, content_of, call, message):
+    before = content_of(bank)
+    with pytest.raises(BadInput, match=message):
+        call(bank, tmp_path / "new")
+    assert content_of(bank) == before
+    assert not (tmp_path / "new").exists()
