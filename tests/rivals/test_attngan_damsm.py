@@ -81,6 +81,15 @@ def test_public_size_has_the_public_counts(counted):
     assert counted(image) == 721_152
 
 
+def test_embedding_and_projections_start_within_a_tenth():
+    text = TextEncoder(num_words=29, embedding=300, hidden=4)
+    image = ImageEncoder(joint=64)
+    text(tf.ones([1, 2], tf.int32)), image(tf.zeros([1, 2, 2, 512]))
+    for start in (text.embedding.embeddings, image.of_regions.kernel, image.of_image.kernel):
+        assert 0.099 < np.abs(start).max() <= 0.1 and abs(np.mean(start)) < 0.005
+        assert 0.055 < np.std(start) < 0.060  # uniform: 0.1 / sqrt 3
+
+
 def test_neither_padding_nor_batch_mates_change_a_text(encoder):
     tokens = tf.constant([[3, 1, 4, 0], [5, 9, 2, 6], [0, 0, 0, 0]])
     together = encoder(tokens)
