@@ -96,7 +96,12 @@ def evaluate(
     for each in splits:
         check_split(prepared, each)
     if opened.config.training.system in RIVALS:
-        if retriever is not None or not repeats:
+        if not repeats:
+            raise BadInput(
+                f"--without-repeats: --run {name} is of {opened.config.training.system}, whose "
+                "choice of patches, if any, knows no such option; leave it out"
+            )
+        if retriever is not None:
             raise BadInput(f"--run {name}: is of a rival, which takes no retriever")
         judge = evaluate_rival_split
     else:
