@@ -115,6 +115,14 @@ def test_a_sentence_is_more_than_the_mean_of_its_words(encoder):
     np.testing.assert_allclose(text.sentence[:, 4:], text.words[:, 0, 4:], atol=1e-6)
 
 
+def test_the_size_of_a_sentence_is_known_in_a_graph(encoder):
+    """What reads it would be missing where operations are counted."""
+    traced = tf.function(lambda tokens: encoder(tokens).sentence)
+    found = traced.get_concrete_function(tf.TensorSpec([3, 4], tf.int32)).output_shapes
+    assert found.as_list() == [3, 8]
+    assert traced.get_concrete_function(tf.TensorSpec([None, 4], tf.int32)).output_shapes[1] == 8
+
+
 def test_dropout_is_a_row_s_own_and_keeps_the_mean():
     encoder = TextEncoder(num_words=4, embedding=2000, hidden=2)
     tokens, seeds = tf.constant([[1, 2], [1, 2]]), tf.constant([[1, 2], [3, 4]])
