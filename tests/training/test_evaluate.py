@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
+import rgan_tf
 from rgan_tf import released
 from rgan_tf.errors import BadInput
 from training.evaluation.protocol import Protocol
@@ -92,7 +93,7 @@ def test_a_stand_in_that_retrieves_nothing_has_no_repeats_to_leave_out(tiny_conf
     run = SimpleNamespace(
         config=dataclasses.replace(tiny_config, retrieval=retrieval), vocabulary=None
     )
-    with pytest.raises(BadInput, match="--without-repeats: .*choice=own retrieves no patches"):
+    with pytest.raises(BadInput, match="--without-repeats: the choice own retrieves no patches"):
         evaluate_split(
             run,
             None,
@@ -106,6 +107,35 @@ def test_a_stand_in_that_retrieves_nothing_has_no_repeats_to_leave_out(tiny_conf
             picture_scenes=1,
             repeats=False,
         )
+
+
+def test_another_choice_and_no_noise_stay_out_of_the_run(
+    copied, rgan, tiny_world, no_outside_weights
+):
+    words = ("eval", "--run", copied, "--data", tiny_world.folder, "--only", "images")
+
+    def distance(system: str, *more: str) -> float:
+        reply = rgan(*words, "--system", system, "--resamples", "0", *more)
+        assert reply.code == 0, reply.err
+        (value,) = (
+            value
+            for name, value in json.loads(reply.out)["val"].items()
+            if name.startswith(f"{system}/true_boxes/fd_") and name.endswith("_val")
+        )
+        return value
+
+    nearest = distance("graph_nearest", "--choice", "nearest")
+    quiet = distance("retrievegan", "--without-noise")
+    assert quiet == distance("retrievegan", "--without-noise", "--seed", "9")
+    assert not (copied / "metrics.jsonl").exists()
+    learned = distance("retrievegan", "--choice", "learned")
+    assert (copied / "metrics.jsonl").exists()  # the run's own choice is the run's own result
+    assert len({nearest, quiet, learned}) == 3
+
+
+def test_a_choice_that_nobody_registered_is_refused(copied, tiny_world):
+    with pytest.raises(BadInput, match="--choice nearset: must be one of learned, nearest"):
+        rgan_tf.evaluate(copied, tiny_world.folder, retriever="nearset")
 
 
 def test_one_task_of_every_split(copied, rgan, tiny_world):

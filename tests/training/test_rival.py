@@ -13,6 +13,7 @@ from rgan_tf.rivals.registry import rival_networks
 from rgan_tf.runs import create_run, load_weights, open_run, save_weights
 from tests.conftest import TINY
 from training.api import train
+from training.compare.systems import trainable_weights
 
 
 def weights_of(folder) -> list[np.ndarray]:
@@ -45,10 +46,13 @@ def rival_folder(tiny_settings, tiny_world, tmp_path):
 @pytest.mark.timeout(300)
 def test_what_a_rival_is_not_judged_by_is_refused(rival_folder, rgan):
     folder = rival_folder("attngan")
+    assert trainable_weights(open_run(str(folder))) > 2_000_000  # of its generators
     for words, reason in (
         (("--only", "layout"), "has diversity, images"),
         (("--only", "retrieval"), "has diversity, images"),
         (("--without-repeats",), "--without-repeats: --run"),
+        (("--without-noise",), "--without-noise: --run"),
+        (("--choice", "nearest"), "--choice: --run"),
         (("--system", "sg2im"), "--system sg2im: a run with training.system=attngan has attngan"),
     ):
         before = sorted(folder.rglob("*"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from rgan_tf.registered_names import RETRIEVERS
 from training.evaluation.names import SYSTEMS, TASKS, own_retrievers
 
 
@@ -61,6 +62,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="retrieve as rgan generate does: no patch twice in a scene while others are free",
     )
+    parser.add_argument(
+        "--choice",
+        choices=RETRIEVERS,
+        help="choose patches in this way for the run's generator; results go only to --out",
+    )
+    parser.add_argument(
+        "--without-noise",
+        action="store_true",
+        help="choose the most probable patches; results go only to --out",
+    )
     parser.add_argument("--batch-size", type=int, default=16, help="scenes at once (16)")
     parser.add_argument("--weights-dir", help="folder with backbone weight files")
 
@@ -82,6 +93,8 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
         metric_backbone=args.metric_backbone,
         diversity_network=args.diversity_network,
         repeats=not args.without_repeats,
+        retriever=args.choice,
+        noise=not args.without_noise,
         batch_size=args.batch_size,
         weights_dir=args.weights_dir,
     )

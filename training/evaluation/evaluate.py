@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from rgan_tf import released
+from rgan_tf.config import Config, changed
 from rgan_tf.devices import grow_gpu_memory
 from rgan_tf.errors import BadInput
-from rgan_tf.registered_names import RIVALS
+from rgan_tf.registered_names import RETRIEVERS, RIVALS
+from rgan_tf.retrieval.registry import retriever_for
 from rgan_tf.retrieval.retriever import Retriever
 from rgan_tf.runs import open_run
 from training.evaluation.inputs import check_resamples, check_seed, check_split, open_data_of
@@ -38,7 +40,8 @@ def evaluate(
     diversity_network: str = "mobilenet_v2",
     repeats: bool = True,
     batch_size: int = 16,
-    retriever: Retriever | None = None,
+    retriever: Retriever | str | None = None,
+    noise: bool = True,
     weights_dir: str | Path | None = None,
 ) -> dict[str, Any]:
     """Evaluates a run on one or all splits; writes metrics, TensorBoard summaries and pictures.
@@ -52,14 +55,18 @@ def evaluate(
         takes all that the run has. Another name is refused with the list of them.
       seed: of the random retrieval and of the intervals.
       resamples: for the intervals of distances, and 50 times as many for means; 0: no intervals.
-      out: folder for the results; None takes the run folder, or writes nothing for a released run.
+      out: folder for the results; None takes the run folder, or writes nothing for a released run
+        and for images that are not the run's own: by another registered choice, or without noise.
       save_images: folder for every judged image as PNG, or None.
       metric_backbone: network of the distances and scores.
       diversity_network: network of the distance between two samples of a graph.
       repeats: whether objects of a scene may get the same patch while others are free.
       batch_size: scenes per batch.
-      retriever: chooses the patches; None takes that of the run's config. A run trained with
-        `train(..., retriever=...)` needs it again; its results bear its `name`.
+      retriever: chooses the patches, itself or by its name in the registry; None takes that of the
+        run's config. A run trained with `train(..., retriever=...)` needs it again; its results
+        bear its `name`.
+      noise: whether patches are drawn with it, as a user's are; without, every graph has one image,
+        and `first_stage` and `own_patches` are the same.
       weights_dir: folder with backbone weight files.
 
     Returns:
@@ -89,23 +96,32 @@ def evaluate(
     name = str(run)
     opened = open_run(name)
     prepared = open_data_of(opened, name, data)
-    if not out and not name.startswith(released.PREFIX):
+    choice = opened.config.retrieval.choice
+    is_own = noise and (not isinstance(retriever, str) or retriever == choice)
+    if not out and is_own and not name.startswith(released.PREFIX):
         out = opened.folder
     result: dict[str, Any] = {"run": name, "data": str(data or opened.data), "seed": seed}
     splits = ("train", "val", "test") if split == "all" else (split,)
     for each in splits:
         check_split(prepared, each)
     if opened.config.training.system in RIVALS:
-        if not repeats:
-            raise BadInput(
-                f"--without-repeats: --run {name} is of {opened.config.training.system}, whose "
-                "choice of patches, if any, knows no such option; leave it out"
-            )
+        for option, is_given in (
+            ("--choice", isinstance(retriever, str)),
+            ("--without-noise", not noise),
+            ("--without-repeats", not repeats),
+        ):
+            if is_given:
+                raise BadInput(
+                    f"{option}: --run {name} is of {opened.config.training.system}, which takes no "
+                    "retriever and knows no such option; leave it out"
+                )
         if retriever is not None:
             raise BadInput(f"--run {name}: is of a rival, which takes no retriever")
         judge = evaluate_rival_split
     else:
-        judge = functools.partial(evaluate_split, repeats=repeats, retriever=retriever)
+        if isinstance(retriever, str):
+            retriever = _registered(retriever, opened.config)
+        judge = functools.partial(evaluate_split, repeats=repeats, retriever=retriever, noise=noise)
     for each in splits:
         metrics, picture = judge(
             opened,
@@ -125,3 +141,9 @@ def evaluate(
             write_report(Path(out), each, metrics, picture, step=step)
         result[each] = metrics
     return result
+
+
+def _registered(choice: str, config: Config) -> Retriever:
+    if choice not in RETRIEVERS:
+        raise BadInput(f"--choice {choice}: must be one of {', '.join(RETRIEVERS)}")
+    return retriever_for(changed(config, retrieval={"choice": choice}))

@@ -51,6 +51,7 @@ def evaluate_split(
     keep: Keep | None = None,
     repeats: bool = True,
     retriever: Retriever | None = None,
+    noise: bool = True,
 ) -> tuple[dict[str, Any], np.ndarray]:
     """Runs the tasks on one split.
 
@@ -67,6 +68,7 @@ def evaluate_split(
       keep: called with all images of the task "images".
       repeats: whether objects of a scene may get the same patch while others are free.
       retriever: chooses the patches; None takes that of the run.
+      noise: whether the images of the tasks "images" and "diversity" are drawn with it.
 
     Returns:
       metric name -> value, and a picture of the first scenes under every system.
@@ -81,13 +83,11 @@ def evaluate_split(
     names = system_names(rule)
     for name in compared or ():
         if name not in names:
-            raise BadInput(
-                f"--system {name}: a run with retrieval.choice={rule} has {', '.join(names)}"
-            )
+            raise BadInput(f"--system {name}: with the choice {rule} there are {', '.join(names)}")
     if not (repeats or retriever.takes_candidates):
         raise BadInput(
-            f"--without-repeats: a run with retrieval.choice={rule} retrieves no patches that "
-            "could repeat; leave the option out"
+            f"--without-repeats: the choice {rule} retrieves no patches that could repeat; leave "
+            "the option out"
         )
     if "images" in tasks and data.record_count(split) < 2:
         raise BadInput(f"--split {split}: has one image, and a distance needs two")
@@ -110,7 +110,9 @@ def evaluate_split(
 
     reader = PatchReader(data.bank, table.cooccurrence, crop_size=config.data.crop_size)
     library = library_for(config, retriever, reader)
-    drawing = drawing_with(networks, retriever=retriever, library=library, repeats=repeats)
+    drawing = drawing_with(
+        networks, retriever=retriever, library=library, repeats=repeats, noise=noise
+    )
     systems = systems_of(
         drawing, networks, sg2im, image_size=config.data.image_size, seed=seed, rule=rule
     )

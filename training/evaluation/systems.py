@@ -57,14 +57,18 @@ def drawing_with(
     retriever: Retriever | None = None,
     library: PatchLibrary | None = None,
     repeats: bool = True,
+    noise: bool = True,
 ) -> Drawing:
-    """(batch, boxes [B, O, 4] or None, seeds [B] int32) -> what `synthesise` makes of it."""
+    """(batch, boxes [B, O, 4] or None, seeds [B] int32) -> what `synthesise` makes of it.
+
+    Without noise the seeds are ignored.
+    """
 
     def draw(batch: Batch, boxes: tf.Tensor | None, seeds: tf.Tensor) -> Synthesis:
         return synthesise(
             networks,
             batch,
-            row_seeds=seeds,
+            row_seeds=seeds if noise else None,
             boxes=boxes,
             retriever=retriever,
             library=library,
