@@ -186,6 +186,8 @@ class AttnganConfig:
     damsm_learning_rate: float = 2e-3
     matching_weight: float = _from_zero(50.0)  # lambda, of DAMSM's losses for the generator
     averages_words: bool = False  # in the matching; published: their sum, which favours long texts
+    # Of the tree; 0: three up to 64 px, else two. One is the published first stage, without words.
+    stages: int = _number(0, least=0, most=4)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -360,6 +362,7 @@ def _rules(config: Config) -> list[tuple[str, bool]]:
     crop = data.crop_size
     loaded, exact = config.retrieval.loaded_candidates, config.retrieval.exact_candidates
     refused = _augmentation_refused(config.discriminators.augmentation)
+    tree = 8 << max(config.attngan.stages - 1, 0)  # px
     return [
         (f"discriminators.{refused}", not refused),
         (
@@ -427,9 +430,16 @@ def _rules(config: Config) -> list[tuple[str, bool]]:
             config.training.system != "attngan" or config.training.accumulate_steps == 1,
         ),
         (
+            f"attngan.stages={config.attngan.stages} needs data.image_size of at least {tree}, as "
+            f"the first stage has 8 px, got {data.image_size}",
+            config.training.system != "attngan" or data.image_size >= tree,
+        ),
+        (
             f"training.system=pastegan draws from {_PASTEGAN_PATCHES} candidates, so "
-            f"retrieval.exact_candidates must be at least that, got {exact}",
-            config.training.system != "pastegan" or exact >= _PASTEGAN_PATCHES,
+            "retrieval.candidates and retrieval.exact_candidates must be at least that, got "
+            f"{config.retrieval.candidates} and {exact}",
+            config.training.system != "pastegan"
+            or min(config.retrieval.candidates, exact) >= _PASTEGAN_PATCHES,
         ),
         (
             "discriminators.feature with losses.perceptual_backbone=mobilenet_v2: that network "

@@ -18,6 +18,7 @@ from rgan_tf.config import config_from_dict
 from rgan_tf.errors import BadInput, CorruptData
 from rgan_tf.runs import (
     STAGES,
+    check_learns_retrieval,
     checkpoint_identity,
     continuing,
     create_run,
@@ -307,3 +308,13 @@ def test_a_released_run_needs_no_data(run):
     path.write_text(json.dumps({**json.loads(path.read_text()), "data": None}))
     assert open_run(str(run.folder)).data is None
     assert dataclasses.replace(run, data=None) == open_run(str(run.folder))
+
+
+def test_a_baseline_that_chose_patches_is_refused_and_a_rival_reads_no_choice(tiny_settings):
+    """What a rival draws does not depend on `retrieval.choice`, so it is none of a baseline's."""
+    tiny_settings["retrieval"]["choice"] = "nearest"
+    baseline = SimpleNamespace(config=config_from_dict(tiny_settings))
+    with pytest.raises(BadInput, match="--run R: was trained with retrieval.choice=nearest"):
+        check_learns_retrieval(baseline, "R")
+    tiny_settings["training"]["system"] = "sg2im"
+    check_learns_retrieval(SimpleNamespace(config=config_from_dict(tiny_settings)), "R")

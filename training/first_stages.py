@@ -38,6 +38,7 @@ class FirstStages(NamedTuple):
         splits: Iterable[str],
         *,
         progress: Callable[[str], None] | None = None,
+        masks_others: bool = False,
     ) -> dict[str, IndexedCandidates]:
         """Candidates of every object of the splits, see `prefilter`."""
         return prefilter(
@@ -48,6 +49,7 @@ class FirstStages(NamedTuple):
             self.cooccurrence,
             encoder=self.encoder,
             progress=progress,
+            masks_others=masks_others,
         )
 
 

@@ -30,6 +30,7 @@ def rival_candidates(
         data,
         counts,
         progress=note,
+        masks_others=True,
     )
     return {
         split: NearestPatches(tables[split], data.truth(split), data.bank, count=count)

@@ -53,6 +53,7 @@ def prefilter(
     encoder: str | None = None,
     remembers: bool = True,
     progress: Callable[[str], None] | None = None,
+    masks_others: bool = False,
 ) -> dict[str, IndexedCandidates]:
     """Candidates of every object of the splits, by the stage-1 graph feature (method §2.3).
 
@@ -68,6 +69,7 @@ def prefilter(
       encoder: sha256 of the weights of `sg2im`; features and index are then kept with the banks.
       remembers: whether to cache search results.
       progress: called with lines about the index and missing categories; None logs them.
+      masks_others: whether the caller leaves out patches of other categories; for those lines.
 
     Returns:
       split -> candidates, row-aligned with the split's own patches.
@@ -92,20 +94,21 @@ def prefilter(
             k=k,
             remembers=remembers,
         )
-        _report_missing(split, own, bank, progress)
+        outcome = "have no candidates" if masks_others else "get patches of other categories"
+        _report_missing(split, own, bank, outcome, progress)
     return found
 
 
 def _report_missing(
-    split: str, own: PatchBank, bank: PatchBank, progress: Callable[[str], None]
+    split: str, own: PatchBank, bank: PatchBank, outcome: str, progress: Callable[[str], None]
 ) -> None:
     missing = foreign_objects(own, bank)
     if missing:
         shown = ", ".join(f"{name} ({n})" for name, n in list(missing.items())[:_SHOWN])
         more = f" and {len(missing) - _SHOWN} more categories" if len(missing) > _SHOWN else ""
         progress(
-            f"{split}: {sum(missing.values())} objects get patches of other categories, because "
-            f"the bank has none of theirs from another image: {shown}{more}"
+            f"{split}: {sum(missing.values())} objects {outcome}, because the bank has none of "
+            f"theirs from another image: {shown}{more}"
         )
 
 

@@ -6,6 +6,7 @@ from rgan_tf.config import Config
 from rgan_tf.losses.perceptual import PerceptualDistance
 from rgan_tf.rivals.attngan.model import build_attngan
 from rgan_tf.rivals.attngan.networks import AttnganRival
+from rgan_tf.rivals.attngan.sizes import scaled
 from rgan_tf.rivals.layout2im.model import build_layout2im
 from rgan_tf.rivals.layout2im.networks import Layout2imRival
 from rgan_tf.rivals.pastegan.model import build_pastegan
@@ -34,6 +35,8 @@ def rival_networks(config: Config, vocabulary: Vocabulary) -> RivalNetworks:
     """The networks of `training.system` at our size, with all variables created."""
     networks = _NETWORKS[config.training.system]
     options = {"crop_size": config.data.crop_size} if networks.reads_patches else {}
+    if config.training.system == "attngan":
+        options["sizes"] = scaled(config.data.image_size, config.attngan.stages)
     return networks(vocabulary, image_size=config.data.image_size, **options)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rgan_tf.bank.patch_bank import PatchBank
 from rgan_tf.errors import BadInput
-from rgan_tf.registered_names import RULES
+from rgan_tf.registered_names import RIVALS, RULES
 from rgan_tf.runs.folder import Run
 
 
@@ -42,7 +42,9 @@ def check_bank_fits(run: Run, name: str, bank: PatchBank) -> None:
 
 
 def check_learns_retrieval(run: Run, name: str) -> None:
-    """Refuses a run with a baseline retriever, whose φ was never trained.
+    """Refuses a run of RetrieveGAN with a baseline retriever, whose φ was never trained.
+
+    A rival has no φ and does not read `retrieval.choice`.
 
     Args:
       run: an opened run.
@@ -52,7 +54,7 @@ def check_learns_retrieval(run: Run, name: str) -> None:
       BadInput: if `retrieval.choice` is one of `registered_names.RULES`.
     """
     rule = run.config.retrieval.choice
-    if rule in RULES:
+    if rule in RULES and run.config.training.system not in RIVALS:
         raise BadInput(
             f"--run {name}: was trained with retrieval.choice={rule}, a baseline; name a "
             "run that learned to retrieve"

@@ -19,7 +19,7 @@ from rgan_tf.runs.settings import (
 from rgan_tf.storage.files import atomic_folder, write_json_atomic
 
 # Settings on which AttnGAN's encoders depend.
-_OF_ENCODERS = ("attngan.damsm_", "data.", "training.seed")
+_OF_ENCODERS = ("attngan.damsm_", "attngan.averages_words", "data.", "training.seed")
 
 
 def check_stages_fit(

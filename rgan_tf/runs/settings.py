@@ -57,6 +57,7 @@ ADDED_LATER = {
     "attngan.damsm_learning_rate": 2e-3,
     "attngan.matching_weight": 50.0,
     "attngan.averages_words": False,
+    "attngan.stages": 0,
     "training.scale_with_replicas": "none",
     "training.relit_patches": 0.0,
     "training.exchanged_patches": 0.0,

@@ -164,7 +164,8 @@ def test_objects_of_a_category_that_ran_out_are_counted_and_named(
         category_ids=np.where(bank.category_ids == gone, 3 if gone != 3 else 4, bank.category_ids),
         image_ids=bank.image_ids,
     )
-    bank_features._report_missing("val", own, emptied, lines.append)
+    bank_features._report_missing("val", own, emptied, "have no candidates", lines.append)
     count = int((own.category_ids == gone).sum())
     assert len(lines) == 1 and lines[0].startswith("val: ")
+    assert "objects have no candidates, because the bank has none of theirs" in lines[0]
     assert f"{own.vocabulary.object_name(gone)} ({count})" in lines[0]

@@ -22,6 +22,7 @@ from rgan_tf.rivals.attngan.model import build_attngan, kl_loss, stage_losses, w
 from rgan_tf.rivals.attngan.networks import AttnganRival
 from rgan_tf.rivals.attngan.sizes import BIRDS, PUBLIC, SCALED, SCALED_LARGE, scaled
 from rgan_tf.rivals.attngan.text_encoder import Text
+from rgan_tf.rivals.registry import rival_networks
 
 SEEDS = tf.constant([5, 6, 7, 8])
 GAMES = ("adversarial_image_8", "adversarial_image_16", "adversarial_image")
@@ -104,6 +105,24 @@ def test_public_size_has_the_public_counts(sizes, first, later, totals, critics,
                 assert sum(map(counted, joint)) == 3_548_161
 
 
+def test_kernels_start_orthogonal_and_scales_near_one(tiny_rival):
+    model = tiny_rival("attngan")
+    kernels = scales = 0
+    for variable in (*model.networks.trainable_variables, *model.discriminators.variables):
+        values, name = variable.numpy(), variable.name.split("/")[-1]
+        if name.startswith("kernel"):
+            flat = values.reshape([-1, values.shape[-1]])
+            product = flat.T @ flat if len(flat) >= flat.shape[1] else flat @ flat.T
+            np.testing.assert_allclose(product, np.eye(len(product)), atol=1e-4)
+            kernels += 1
+        elif name.startswith("gamma"):
+            assert np.abs(values - 1).max() < 0.12 and values.std() > 0  # N(1, 0.02)
+            scales += 1
+        else:
+            assert not values.any()
+    assert kernels > 20 and scales > 10
+
+
 def test_our_size_has_its_count(ours, counted):
     assert counted(ours.generator) == counted(ours) == 2_257_880
     assert len(ours.text_encoder.variables) == 7  # which are frozen
@@ -118,6 +137,39 @@ def test_our_size_keeps_to_the_operations_of_an_image(ours):
         return ours.synthesise(graph, None, tf.zeros([1], tf.int32)).images
 
     assert 1.5e9 < count_flops(draw, objects, triples) <= 1.6e9
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize(
+    ("image_size", "stages", "weights", "gflop"),
+    [(64, 1, 6_548_592, (1.15, 1.3)), (128, 0, 6_816_592, (4.2, 4.4))],
+)
+def test_the_first_stage_alone_and_the_large_tree(image_size, stages, weights, gflop, counted):
+    sizes = scaled(image_size, stages)
+    tree = AttentionalGenerator(sizes, image_size=image_size)
+
+    def draw(words, sentence):
+        text = Text(words, sentence, tf.ones([1, 80], tf.bool))
+        return tree(text, tf.zeros([1, 100]), tf.zeros([1, 100])).images[-1]
+
+    text = tf.TensorSpec([1, 80, 256]), tf.TensorSpec([1, 256])
+    assert gflop[0] < count_flops(draw, *text) / 1e9 < gflop[1]
+    assert counted(tree) == weights
+
+
+def test_the_number_of_stages_is_a_setting(tiny_settings, vocabulary, scenes):
+    """One stage at 64 px is literally the published first one, which reads no words."""
+    tiny_settings["training"]["system"], tiny_settings["attngan"]["stages"] = "attngan", 1
+    networks = rival_networks(config_from_dict(tiny_settings), vocabulary)
+    assert len(networks.generator.stages) == 1
+    assert networks.synthesise(scenes, None, SEEDS).images.shape == (4, 32, 32, 3)
+    assert scaled(64, 1).sides(64) == (64,) and scaled(64, 1).width == 32
+    assert scaled(64, 3) is SCALED and scaled(128, 2) is SCALED_LARGE
+    tiny_settings["attngan"]["stages"] = 4
+    with pytest.raises(BadInput, match="attngan.stages=4 needs data.image_size of at least 64"):
+        config_from_dict(tiny_settings)
+    tiny_settings["training"]["system"] = "sg2im"  # which has no such tree
+    config_from_dict(tiny_settings)
 
 
 def test_shapes_at_our_size(ours):

@@ -81,6 +81,15 @@ def test_public_size_has_the_public_counts(counted):
     assert counted(image) == 721_152
 
 
+def test_embedding_and_projections_start_within_a_tenth():
+    text = TextEncoder(num_words=29, embedding=300, hidden=4)
+    image = ImageEncoder(joint=64)
+    text(tf.ones([1, 2], tf.int32)), image(tf.zeros([1, 2, 2, 512]))
+    for start in (text.embedding.embeddings, image.of_regions.kernel, image.of_image.kernel):
+        assert 0.099 < np.abs(start).max() <= 0.1 and abs(np.mean(start)) < 0.005
+        assert 0.055 < np.std(start) < 0.060  # uniform: 0.1 / sqrt 3
+
+
 def test_neither_padding_nor_batch_mates_change_a_text(encoder):
     tokens = tf.constant([[3, 1, 4, 0], [5, 9, 2, 6], [0, 0, 0, 0]])
     together = encoder(tokens)
@@ -104,6 +113,14 @@ def test_a_sentence_is_more_than_the_mean_of_its_words(encoder):
     # The backward direction has read everything at the first word, the forward one at the last.
     np.testing.assert_allclose(text.sentence[:, :4], text.words[:, -1, :4], atol=1e-6)
     np.testing.assert_allclose(text.sentence[:, 4:], text.words[:, 0, 4:], atol=1e-6)
+
+
+def test_the_size_of_a_sentence_is_known_in_a_graph(encoder):
+    """What reads it would be missing where operations are counted."""
+    traced = tf.function(lambda tokens: encoder(tokens).sentence)
+    found = traced.get_concrete_function(tf.TensorSpec([3, 4], tf.int32)).output_shapes
+    assert found.as_list() == [3, 8]
+    assert traced.get_concrete_function(tf.TensorSpec([None, 4], tf.int32)).output_shapes[1] == 8
 
 
 def test_dropout_is_a_row_s_own_and_keeps_the_mean():

@@ -7,12 +7,15 @@ import dataclasses
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from rgan_tf.data.pipeline import scene_dataset
+from rgan_tf.devices import compiles
 from rgan_tf.retrieval.candidates import CandidateTable
 from rgan_tf.rivals.attngan.matching import TERMS
 from rgan_tf.rivals.noise import row_normals
 from rgan_tf.rivals.rival import PATCHES
+from training.bench.joint_step import padded
 
 RIVALS = ("sg2im", "layout2im", "pastegan", "attngan")
 SEEDS = tf.constant([5, 6, 7, 8])
@@ -50,6 +53,28 @@ def test_two_seeds_differ_and_one_repeats(tiny_rival, scenes, name):
     np.testing.assert_array_equal(images, model.synthesise(scenes, scenes["boxes"], SEEDS).images)
     other = model.synthesise(scenes, scenes["boxes"], SEEDS + 10).images
     assert (np.abs(images - other).max(axis=(1, 2, 3)) > 1e-5).all()
+
+
+@rivals
+def test_the_smallest_and_the_largest_graph_are_drawn_and_learnt_from(tiny_rival, scenes, name):
+    """One object; every place filled and no relationship; objects that all have one category."""
+    objects = np.zeros([4, 6], np.int32)
+    objects[0, 0], objects[1], objects[2], objects[3, :2] = 2, (2, 3, 4, 5, 2, 3), 3, (4, 5)
+    triples = np.full([4, *scenes["triples"].shape[1:]], -1, np.int32)
+    triples[2, :] = 0, 1, 1  # as many relationships as there is room for
+    triples[3, 0] = 1, 2, 0
+    scenes = {**scenes, "objects": tf.constant(objects), "triples": tf.constant(triples)}
+    scenes["boxes"] = tf.tile(tf.constant([[[0.0, 0.2, 0.5, 1.0]]]), [4, 6, 1])
+    model = tiny_rival(name)
+    drawings = [model.synthesise(scenes, scenes["boxes"], SEEDS)]
+    if model.networks.predicts_boxes:
+        drawings.append(model.synthesise(scenes, None, SEEDS))
+    for drawing in drawings:
+        assert np.isfinite(drawing.images).all() and np.abs(drawing.images).max() <= 1
+    terms = model.compute_terms(scenes, tf.constant(0))
+    for term, values in (*terms.generator.items(), *terms.discriminator.items()):
+        assert np.isfinite(values).all(), term
+    assert float(model.train_step(scenes)["guard/skipped"]) == 0
 
 
 @rivals
@@ -174,6 +199,33 @@ def test_learns_one_batch_by_heart(builders, tiny_config, tiny_world, name):
         model.reset_metrics()
         figures.append(float(step(batch)["loss/generator/reconstruction"]))
     assert min(figures) < 0.5 * figures[0]
+
+
+def test_the_count_of_operations_sees_every_object(tiny_rival):
+    """layout2im's networks have a switch of their own for it, beside that of the step."""
+    model = tiny_rival("layout2im")
+    with padded(model):
+        assert model.networks.keeps_padding and compiles(model.config)
+    assert not model.networks.keeps_padding and not compiles(model.config)
+
+
+@pytest.mark.thorough
+@rivals
+def test_no_product_of_a_step_has_an_unknown_size(tiny_rival, scenes, name):
+    """The profiler that counts operations skips such; of an LSTM's loop it counts the body once."""
+    model = tiny_rival(name)
+
+    def gradients(batch):
+        return model._part_gradients(batch, tf.constant(0), tf.shape(batch["objects"])[0])[0]
+
+    with padded(model):
+        traced = tf.function(gradients, autograph=False).get_concrete_function(scenes)
+    operations = convert_variables_to_constants_v2(traced).graph.get_operations()
+    products = [op for op in operations if op.type.startswith(("Conv2D", "MatMul", "BatchMatMul"))]
+    assert len(products) > 50
+    for op in products:
+        for tensor in (*op.inputs, *op.outputs):
+            assert tensor.shape.is_fully_defined() or "lstm" in op.name, op.name
 
 
 def test_normal_numbers_of_a_row_are_its_own():

@@ -81,6 +81,14 @@ def test_our_size_keeps_to_the_operations_of_an_image(scaled, tables, counted):
     assert 1.5e9 < count_flops(draw, objects, boxes) <= 1.6e9
 
 
+def test_scales_start_near_one_and_shifts_at_zero(scaled):
+    for layer in (*scaled.crop_encoder.normalizations, *scaled.layout_encoder.normalizations):
+        scales = layer.scale.embeddings.numpy()
+        assert abs(scales.mean() - 1) < 0.005 and 0.015 < scales.std() < 0.025
+        assert not layer.shift.embeddings.numpy().any()
+        assert not layer.normalization.trainable_variables  # it has no scale of its own
+
+
 def test_shapes(scaled, tables):
     objects = tf.constant([[2, 5, 9, 0, 0, 0, 0, 0], [3, 3, 4, 8, 21, 0, 0, 0]])
     boxes = tf.tile(tf.constant([[[0.1, 0.2, 0.6, 0.9]]]), [2, 8, 1])

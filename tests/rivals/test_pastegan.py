@@ -179,6 +179,8 @@ def test_flow_starts_as_the_identity_and_learns(side, channels, hidden, reached)
     assert 0 < change < 0.01
     variables = flow.trainable_variables
     assert len(variables) == 10
+    for convolution, _ in flow.hidden:
+        assert 0.009 < np.std(convolution.kernel) < 0.011 and not np.any(convolution.bias)
     assert reached(tape, loss, variables) == {variable.name for variable in variables}
 
 

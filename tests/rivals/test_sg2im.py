@@ -54,6 +54,7 @@ def test_public_size_has_the_public_counts(tables, counted):
     discriminators = build_discriminators(tables(185, 7), PUBLIC)
     assert counted(discriminators.image) == 659_521
     assert counted(discriminators.image.classifier) == 257
+    assert counted(build_discriminators(tables(184, 7), PUBLIC).object) == 1_112_057  # "1.11 M"
 
 
 @pytest.mark.thorough
@@ -64,6 +65,8 @@ def test_public_size_for_visual_genome(tables, counted):
 
 
 def test_our_size_has_its_counts(scaled, counted):
+    assert sum(map(counted, scaled.encoder.convolutions)) == 5_582_080
+    assert counted(scaled.box_network) == 68_100
     assert counted(scaled.decoder) == 3_733_587
     assert counted(scaled.mask_network) == 148_289 + 128 * 64 + 64  # and the narrowing
 

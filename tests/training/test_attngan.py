@@ -96,8 +96,14 @@ def test_a_run_takes_encoders_that_would_be_its_own_and_no_others(
     training = dataclasses.replace(source.config.training, system="sg2im")
     other = dataclasses.replace(source.config, training=training)
     of_sg2im = create_run(tmp_path / "sg2im", other, tiny_world)
+    means = dataclasses.replace(source.config.attngan, averages_words=True)
+    by_means = dataclasses.replace(source.config, attngan=means)
+    stages = dataclasses.replace(source.config.attngan, stages=1, matching_weight=5.0)
+    of_stages = dataclasses.replace(source.config, attngan=stages)
     for run, taken in (
         (make_run("same", 1), True),
+        (create_run(tmp_path / "means", by_means, tiny_world), False),  # another matching loss
+        (create_run(tmp_path / "stages", of_stages, tiny_world), True),
         (make_run("longer", 2), False),
         (of_sg2im, False),
     ):

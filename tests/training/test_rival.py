@@ -10,8 +10,10 @@ import pytest
 from rgan_tf.config import config_from_dict
 from rgan_tf.errors import BadInput
 from rgan_tf.rivals.registry import rival_networks
-from rgan_tf.runs import load_weights, open_run
+from rgan_tf.runs import create_run, load_weights, open_run, save_weights
+from tests.conftest import TINY
 from training.api import train
+from training.compare.systems import trainable_weights
 
 
 def weights_of(folder) -> list[np.ndarray]:
@@ -19,6 +21,44 @@ def weights_of(folder) -> list[np.ndarray]:
     networks = rival_networks(run.config, run.vocabulary)
     load_weights(run, "retrievegan", networks, system=run.config.training.system)
     return [variable.numpy() for variable in networks.variables]
+
+
+def told_by_names(data, split: str) -> int:
+    """How many scenes of the tiny config's size have no relationship, one after another."""
+    triples = data.scenes(split, config_from_dict(TINY).data).triples
+    return sum(not any(subject >= 0 for subject, _, _ in scene) for scene in triples)
+
+
+@pytest.fixture
+def rival_folder(tiny_settings, tiny_world, tmp_path):
+    """Makes a run of a rival with random weights."""
+
+    def make(system: str):
+        tiny_settings["training"]["system"] = system
+        config = config_from_dict(tiny_settings)
+        run = create_run(tmp_path / system, config, tiny_world)
+        save_weights(run, "retrievegan", rival_networks(config, run.vocabulary), steps=0)
+        return run.folder
+
+    return make
+
+
+@pytest.mark.timeout(300)
+def test_what_a_rival_is_not_judged_by_is_refused(rival_folder, rgan):
+    folder = rival_folder("attngan")
+    assert trainable_weights(open_run(str(folder))) == 1_510_040  # of its generators, 8 to 32 px
+    for words, reason in (
+        (("--only", "layout"), "has diversity, images"),
+        (("--only", "retrieval"), "has diversity, images"),
+        (("--without-repeats",), "--without-repeats: --run"),
+        (("--without-noise",), "--without-noise: --run"),
+        (("--choice", "nearest"), "--choice: --run"),
+        (("--system", "sg2im"), "--system sg2im: a run with training.system=attngan has attngan"),
+    ):
+        before = sorted(folder.rglob("*"))
+        reply = rgan("eval", "--run", folder, "--split", "val", *words)
+        assert reply.code == 2 and reason in reply.err and reply.err.count("\n") == 1, reply.err
+        assert sorted(folder.rglob("*")) == before
 
 
 @pytest.mark.thorough
@@ -62,9 +102,16 @@ def test_a_rival_trains_resumes_and_is_judged(
         assert first == second
     reply = rgan("eval", "--run", straight, "--only", "retrieval", "--split", "val")
     assert reply.code == 2 and "a run with training.system" in reply.err
+    assert metrics.get("scenes_told_by_names") == (
+        told_by_names(tiny_world, "val") if system == "attngan" else None
+    )
     reply = rgan("eval", "--run", straight, "--only", "layout", "--split", "val")
-    boxes = json.loads(reply.out)["val"]
-    assert ("layout/box_iou" in boxes) == (system in ("sg2im", "pastegan"))
+    if system in ("sg2im", "pastegan"):
+        assert "layout/box_iou" in json.loads(reply.out)["val"]
+    else:  # which predict no boxes
+        assert (
+            reply.code == 2 and f"--only layout: a run with training.system={system}" in reply.err
+        )
 
 
 def test_weights_of_another_system_are_refused(trained):
@@ -87,8 +134,11 @@ def test_what_a_rival_cannot_use_is_refused(tiny_settings, tiny_world, tmp_path)
         config_from_dict(tiny_settings)
     tiny_settings["training"]["system"] = "pastegan"
     tiny_settings["data"]["image_size"] = 32
-    tiny_settings["retrieval"] |= {"candidates": 2, "exact_candidates": 2, "loaded_candidates": 2}
-    with pytest.raises(BadInput, match="pastegan draws from 3 candidates"):
+    tiny_settings["retrieval"] |= {"candidates": 2}
+    with pytest.raises(BadInput, match="pastegan draws from 3 candidates.* got 2 and 32"):
+        config_from_dict(tiny_settings)
+    tiny_settings["retrieval"] |= {"candidates": 3, "exact_candidates": 2, "loaded_candidates": 2}
+    with pytest.raises(BadInput, match="pastegan draws from 3 candidates.* got 3 and 2"):
         config_from_dict(tiny_settings)
     tiny_settings["training"]["system"] = "layout2im_style"
     with pytest.raises(BadInput, match="must be one of retrievegan, sg2im, layout2im"):

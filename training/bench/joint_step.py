@@ -54,12 +54,18 @@ def check_system(config: Config) -> None:
 @contextlib.contextmanager
 def padded(model: AdversarialModel) -> Iterator[None]:
     """Within it the sizes of a step do not depend on its batch, as XLA needs them."""
-    config = model.config
+    config, networks = model.config, model.networks
     model.config = changed(config, training={"jit_compile": True})
+    has_own = hasattr(networks, "keeps_padding")  # layout2im encodes object by object
+    kept = networks.keeps_padding if has_own else None
+    if has_own:
+        networks.keeps_padding = True
     try:
         yield
     finally:
         model.config = config
+        if has_own:
+            networks.keeps_padding = kept
 
 
 def training_batches(

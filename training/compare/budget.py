@@ -20,6 +20,10 @@ UNCOUNTED = (
 """What a reader has to know of the budget in operations."""
 
 
+_OURS = "retrievegan"
+_VERSION = 2  # of the count; a new one discards those that are kept
+
+
 def steps_of_equal_cost(
     name: str,
     overrides: list[str],
@@ -34,6 +38,30 @@ def steps_of_equal_cost(
     Systems with RetrieveGAN's own networks have its number of steps.
 
     Args:
+      name, overrides, systems, data, remembered, weights_dir: see `step_gflops`.
+
+    Returns:
+      System -> steps, of the rivals among them.
+    """
+    gflops = step_gflops(name, overrides, systems, data, remembered, weights_dir=weights_dir)
+    if not gflops:
+        return {}
+    whole = gflops.pop(_OURS) * named_config(name, overrides).training.steps
+    return {system: max(1, round(whole / each)) for system, each in gflops.items()}
+
+
+def step_gflops(
+    name: str,
+    overrides: list[str],
+    systems: list[str],
+    data: PreparedData,
+    remembered: Path,
+    *,
+    weights_dir: str | None,
+) -> dict[str, float]:
+    """GFLOP of one joint step of RetrieveGAN and of the rivals.
+
+    Args:
       name: of the config.
       overrides: of every config.
       systems: the rows.
@@ -42,9 +70,8 @@ def steps_of_equal_cost(
       weights_dir: folder with backbone weight files.
 
     Returns:
-      System -> steps, of the rivals among them.
+      System -> GFLOP, of `retrievegan` and the rivals among the systems; {} if there are none.
     """
-    ours = named_config(name, overrides)
     rivals = [system for system in systems if system in RIVALS]
     if not rivals:
         return {}
@@ -53,14 +80,13 @@ def steps_of_equal_cost(
     def gflop(config: Config) -> float:
         # What is counted does not depend on the length of the training.
         settings = {k: v for k, v in flat_settings(config).items() if not k.endswith(".steps")}
-        key = json.dumps([data.fingerprint, settings], sort_keys=True)
+        key = json.dumps([data.fingerprint, settings, _VERSION], sort_keys=True)
         if key not in counts:
             counts[key] = step_flops.training_gflop(config, data, weights_dir=weights_dir)
             write_json_atomic(remembered, counts)
         return counts[key]
 
-    whole = gflop(ours) * ours.training.steps
     return {
-        system: max(1, round(whole / gflop(named_config(name, [*overrides, *settings_of(system)]))))
-        for system in rivals
+        system: gflop(named_config(name, [*overrides, *settings_of(system)]))
+        for system in (_OURS, *rivals)
     }

@@ -92,6 +92,11 @@ class Entry:
         """Whether the run is trained for this row; else it is a part of another row's."""
         return self.system not in _WITHIN_A_RUN
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether the row is the system itself, not RetrieveGAN without some part."""
+        return self.name.endswith(self.system)
+
 
 def entries_of(
     configs: Mapping[str, Config],

@@ -12,16 +12,18 @@ from rgan_tf.data.prepared import PreparedData
 from rgan_tf.errors import BadInput
 from rgan_tf.plugins import VARIABLE
 from rgan_tf.progress import note
+from rgan_tf.runs import open_run
 from rgan_tf.storage.files import write_bytes_atomic, write_json_atomic
 from rgan_tf.storage.image import encode_png
 from training.api import check_data_fits
-from training.compare.budget import UNCOUNTED, steps_of_equal_cost
+from training.compare.budget import UNCOUNTED, step_gflops, steps_of_equal_cost
 from training.compare.entries import BUDGETS, SYSTEMS, Entry, entries_of
 from training.compare.group_table import group_tables
 from training.compare.picture import comparison_picture
 from training.compare.plan import plan, plan_lines
 from training.compare.rates import check_factors, rates_table, search, short_runs
 from training.compare.steps import Steps
+from training.compare.systems import Facts, deviations, systems_table, trainable_weights
 from training.compare.table import markdown, rows_of
 from training.configuration import named_config
 from training.evaluation.inputs import check_resamples, check_seed, check_split
@@ -140,6 +142,17 @@ def compare(
     if dry_run:
         return _planned(entries, tries, data, out, overrides, joint_steps)
     backbone_weights = load_backbone(metric_backbone, weights_dir).weights_sha256()
+    gflops = {
+        name: step_gflops(
+            name,
+            list(overrides),
+            systems,
+            opened,
+            out / "step_gflop.json",
+            weights_dir=weights_dir,
+        )
+        for name in configs
+    }
 
     count = len(entries) + sum(map(len, tries.values()))
     steps = Steps(out, data, list(overrides), weights_dir=weights_dir, count=count)
@@ -175,8 +188,23 @@ def compare(
     text = markdown(rows, split=split, steps={entry.name: steps.steps(entry) for entry in entries})
     if factors:
         text += f"\n{rates_table(factors, search_steps)}\n"
-    if budget == "flops" and "attngan" in systems:
-        text += f"\n{UNCOUNTED}\n"
+    facts: dict[str, Facts] = {}
+    if any(gflops.values()):  # there are rivals
+        facts = {
+            entry.name: Facts(
+                entry.steps,
+                # A row of RetrieveGAN without some part costs less, and is not counted.
+                gflops[entry.config].get(entry.system) if entry.is_whole else None,
+                trainable_weights(open_run(str(steps.run_folder(entry.run)))),
+            )
+            for entry in entries
+            if entry.own_run
+        }
+        text += f"\n{systems_table(facts, budget=budget)}\n"
+        if "attngan" in systems:
+            text += f"\n{UNCOUNTED}\n"
+        differ = deviations(entries, opened_configs, metrics, judge=metric_backbone)
+        text += f"\n{differ}\n"
     if by_group := group_tables(entries, metrics):
         text += f"\n{by_group}\n"
     first = next(iter(opened_configs.values()))
@@ -188,7 +216,8 @@ def compare(
         "picture": str(out / "comparison.png"),
         "rows": rows,
     }
-    write_json_atomic(out / "comparison.json", {**result, "metrics": metrics})
+    sizes = {name: fact._asdict() for name, fact in facts.items()}
+    write_json_atomic(out / "comparison.json", {**result, "systems": sizes, "metrics": metrics})
     return result
 
 

@@ -107,7 +107,17 @@ def evaluate(
     for each in splits:
         check_split(prepared, each)
     if opened.config.training.system in RIVALS:
-        if retriever is not None or not repeats or not noise:
+        for option, is_given in (
+            ("--choice", isinstance(retriever, str)),
+            ("--without-noise", not noise),
+            ("--without-repeats", not repeats),
+        ):
+            if is_given:
+                raise BadInput(
+                    f"{option}: --run {name} is of {opened.config.training.system}, which takes no "
+                    "retriever and knows no such option; leave it out"
+                )
+        if retriever is not None:
             raise BadInput(f"--run {name}: is of a rival, which takes no retriever")
         judge = evaluate_rival_split
     else:

@@ -16,6 +16,7 @@ from rgan_tf.model.networks import build_sg2im_networks
 from rgan_tf.pictures import comparison_grid
 from rgan_tf.retrieval.candidates import CandidateSource
 from rgan_tf.retrieval.prefilter import foreign_objects
+from rgan_tf.rivals.attngan.tokens import told
 from rgan_tf.rivals.pastegan.selector import TEST_CANDIDATES
 from rgan_tf.rivals.registry import rival_networks
 from rgan_tf.rivals.rival import PATCHES, Drawing, RivalNetworks
@@ -30,6 +31,9 @@ from training.evaluation.protocol import Protocol
 from training.evaluation.systems import Batch, Drawn, System, row_seeds
 from training.pictures import CELL, layouts
 from training.rival_candidates import rival_candidates
+
+TOLD_BY_NAMES = "scenes_told_by_names"
+"""Of AttnGAN: how many scenes have no relationship, so that their text lists objects."""
 
 _TASKS = {"images", "diversity", "layout"}  # a rival learns no retrieval
 
@@ -68,14 +72,15 @@ def evaluate_rival_split(
     for asked in compared or ():
         if asked != name:
             raise BadInput(f"--system {asked}: a run with training.system={name} has {name}")
-    if _TASKS.isdisjoint(tasks):
+    networks = rival_networks(config, run.vocabulary)
+    has = _TASKS if networks.predicts_boxes else _TASKS - {"layout"}
+    if has.isdisjoint(tasks):
         raise BadInput(
             f"--only {', '.join(tasks)}: a run with training.system={name} has "
-            f"{', '.join(sorted(_TASKS))}"
+            f"{', '.join(sorted(has))}"
         )
     if "images" in tasks and data.record_count(split) < 2:
         raise BadInput(f"--split {split}: has one image, and a distance needs two")
-    networks = rival_networks(config, run.vocabulary)
     load_weights(run, STAGES[-1], networks, system=name)
     drawing = drawing_of(run, networks)
     backbone, distance = load_judges(tasks, metric_backbone, diversity_network, weights_dir)
@@ -96,6 +101,9 @@ def evaluate_rival_split(
         System(name, layout, functools.partial(draw, layout)) for layout in ("predicted", "true")
     ]
     metrics: dict[str, Any] = {"objects_without_patches": without} if without else {}
+    if name == "attngan":
+        triples = data.scenes(split, config.data).triples  # [N, T, 3]
+        metrics[TOLD_BY_NAMES] = int((~np.asarray(told(triples)).any(axis=1)).sum())
     if backbone is not None:
         metrics |= image_task(
             data,

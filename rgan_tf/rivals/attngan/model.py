@@ -252,7 +252,7 @@ def build_attngan(
     """
     check_devices(config.training, tf.distribute.get_strategy().num_replicas_in_sync)
     size = config.data.image_size
-    sizes = sizes or scaled(size)
+    sizes = sizes or scaled(size, config.attngan.stages)
     networks = AttnganRival(vocabulary, sizes, image_size=size)
     encoders = DamsmEncoders(
         networks.text_encoder, ImageEncoder(joint=sizes.joint), features or frozen_features()

@@ -52,6 +52,14 @@ SCALED_LARGE = Sizes(width=32, residuals=2, discriminator_width=64, stages=2)
 """For 128 px, of which the stages 64 and 128 are the public ones."""
 
 
-def scaled(image_size: int) -> Sizes:
-    """Our widths for images of this side, in px."""
-    return SCALED if image_size <= 64 else SCALED_LARGE
+def scaled(image_size: int, stages: int = 0) -> Sizes:
+    """Our widths for images of this side, in px.
+
+    Args:
+      image_size: H = W.
+      stages: of the tree; 0 for as many as the side is made for. Another number has the published
+        settings for birds: one stage at 64 px is literally the first one of that system, which has
+        no attention.
+    """
+    usual = SCALED if image_size <= 64 else SCALED_LARGE
+    return usual if stages in (0, usual.stages) else dataclasses.replace(BIRDS, stages=stages)

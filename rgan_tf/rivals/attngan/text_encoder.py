@@ -47,6 +47,7 @@ class TextEncoder(tf.keras.layers.Layer):
 
     def __init__(self, *, num_words: int, embedding: int, hidden: int, **kwargs: Any):
         super().__init__(**kwargs)
+        self.hidden = hidden
         self.embedding = tf.keras.layers.Embedding(
             num_words,
             embedding,
@@ -72,4 +73,6 @@ class TextEncoder(tf.keras.layers.Layer):
             vectors, mask = vectors[:, :longest], mask[:, :longest]
         words, forward, _, backward, _ = self.recurrent(vectors, mask=mask)  # [B, W, D], [B, D/2]
         words = tf.where(mask[..., tf.newaxis], words, 0.0)  # [B, W, D]
-        return Text(words, tf.concat([forward, backward], axis=-1), mask)
+        sentence = tf.concat([forward, backward], axis=-1)  # [B, D]
+        # Static again: an operation of unknown size would be missing where operations are counted.
+        return Text(words, tf.ensure_shape(sentence, [tokens.shape[0], 2 * self.hidden]), mask)
