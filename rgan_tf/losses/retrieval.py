@@ -4,8 +4,16 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from rgan_tf.retrieval.distance import l2_distance, pairwise_distance, unit_distance
+from rgan_tf.retrieval.distance import (
+    distances_to_queries,
+    l2_distance,
+    pairwise_distance,
+    unit_distance,
+)
 from rgan_tf.retrieval.noise import stateless_uniform
+
+SELECTION_FORMS = ONE_STEP, ITERATIVE, EVERY_OBJECT = "one_step", "iterative", "every_object"
+"""Forms of `selection_loss`."""
 
 _LOWEST = -1e9  # logit of an entry that must not be chosen
 
@@ -68,18 +76,20 @@ def selection_loss(
     that count, of the cross-entropy of the true patch within its group, scored by the scaled
     distance to the query. `one_step`: the query is always the anchor's true patch. `iterative`:
     objects are visited in the order of Algorithm 1 without noise, and the query is the mean of the
-    earlier selections (of the true patches, with `teacher_forcing`).
+    earlier selections (of the true patches, with `teacher_forcing`). `every_object`: each object is
+    the anchor once, and the loss is the mean over all ordered pairs that count. If all do, that is
+    the expectation of `one_step` over its anchor, without the noise of drawing it.
 
-    The paper gives the loss in words only; both forms have the same optimum.
+    The paper gives the loss in words only; all forms have the same optimum.
 
     Args:
       ground_truth: [B, O, D] float, embeddings of the objects' own patches.
       candidates: [B, O, K, D] float, embeddings of the candidates (without the true patch).
       valid: [B, O, K] bool.
       object_mask: [B, O] bool; O must be static.
-      anchors: [B] int32, from `draw_anchors`.
+      anchors: [B] int32, from `draw_anchors`; `every_object` ignores them.
       scale: scalar above 0, multiplies the distances.
-      form: "one_step" or "iterative".
+      form: one of `SELECTION_FORMS`; for "every_object" embeddings have length 1.
       teacher_forcing: only for "iterative".
       left_out: further candidates, [B, O, K', D] of length 1 and [B, O, K'] bool, which count in
         the cross-entropy but get no gradient themselves. In the iterative form they affect neither
@@ -91,8 +101,8 @@ def selection_loss(
     Raises:
       ValueError: if `form` is unknown.
     """
-    if form not in ("one_step", "iterative"):
-        raise ValueError(f"form must be one_step or iterative, got {form!r}")
+    if form not in SELECTION_FORMS:
+        raise ValueError(f"form must be one of {', '.join(SELECTION_FORMS)}, got {form!r}")
     ground_truth = tf.cast(ground_truth, tf.float32)  # [B, O, D]
     candidates = tf.cast(candidates, tf.float32)  # [B, O, K, D]
     scale = tf.cast(scale, tf.float32)
@@ -107,9 +117,13 @@ def selection_loss(
     if sharing is None:
         sharing = tf.zeros([1, num_objects, num_objects], tf.bool)  # [1, O, O]
     sharing = tf.broadcast_to(sharing, [tf.shape(anchors)[0], num_objects, num_objects])
-    if form == "one_step":
+    if form == EVERY_OBJECT:
+        apart = ~(sharing | tf.eye(num_objects, dtype=tf.bool))  # [B, O, O]
+        pairs = object_mask[:, :, tf.newaxis] & object_mask[:, tf.newaxis] & apart  # [B, O, O]
+        return _mean_of_pairs(ground_truth, features, is_entry, pairs, scale, left_out)
+    if form == ONE_STEP:
         logits = _logits(features, is_entry, anchor_feature, scale)  # [B, O, 1+K]
-        losses = _cross_entropy(logits, left_out, anchor_feature, scale)  # [B, O]
+        losses = _cross_entropy(logits, _others(left_out, anchor_feature, scale))  # [B, O]
         counted = tf.cast(is_other & ~_touched(sharing, is_anchor), tf.float32)  # [B, O]
     else:
         losses, counted = _iterative_losses(
@@ -197,15 +211,35 @@ def _logits(features, is_entry, query, scale):
     return tf.where(is_entry, -scale * distance, _LOWEST)  # [B, O, 1+K]
 
 
-def _cross_entropy(logits, left_out, query, scale):
-    """Of the first entry of [B, O, 1+K] among all entries and those left out: [B, O]."""
+def _mean_of_pairs(queries, features, is_entry, pairs, scale, left_out):
+    """Mean cross-entropy over pairs [B, O, O] bool of a query [B, O, D] and a group: [B]."""
+    distances = distances_to_queries(features, queries)  # [B, O, O, 1+K]
+    logits = tf.where(is_entry[:, tf.newaxis], -scale * distances, _LOWEST)  # [B, O, O, 1+K]
+    others = None
+    if left_out is not None:
+        embeddings, is_left_out = left_out  # [B, O, K', D], [B, O, K']
+        others = -scale * distances_to_queries(tf.stop_gradient(embeddings), queries)
+        others = tf.where(is_left_out[:, tf.newaxis], others, _LOWEST)  # [B, O, O, K']
+    counted = tf.cast(pairs, tf.float32)  # [B, O, O]
+    total = tf.reduce_sum(_cross_entropy(logits, others) * counted, axis=[1, 2])  # [B]
+    return total / tf.maximum(tf.reduce_sum(counted, axis=[1, 2]), 1.0)  # [B]
+
+
+def _others(left_out, query, scale):
+    """Logits of the candidates that are left out for a query [B, D]: [B, O, K'], or None."""
     if left_out is None:
-        return -tf.nn.log_softmax(logits)[:, :, 0]  # [B, O]
+        return None
     embeddings, is_left_out = left_out  # [B, O, K', D], [B, O, K']
     others = -scale * unit_distance(tf.stop_gradient(embeddings), query)  # [B, O, K']
-    others = tf.reduce_logsumexp(tf.where(is_left_out, others, _LOWEST), axis=-1)  # [B, O]
-    logits = tf.concat([logits, others[:, :, tf.newaxis]], axis=-1)  # [B, O, 1+K+1]
-    return -tf.nn.log_softmax(logits)[:, :, 0]  # [B, O]
+    return tf.where(is_left_out, others, _LOWEST)  # [B, O, K']
+
+
+def _cross_entropy(logits, others):
+    """Of the first entry of [..., 1+K] among all and the others [..., K'] or None: [...]."""
+    if others is not None:
+        together = tf.reduce_logsumexp(others, axis=-1, keepdims=True)  # [..., 1]
+        logits = tf.concat([logits, together], axis=-1)  # [..., 1+K+1]
+    return -tf.nn.log_softmax(logits)[..., 0]  # [...]
 
 
 def _touched(sharing, members):
@@ -230,7 +264,7 @@ def _iterative_losses(
         best = tf.where(is_open, tf.reduce_max(logits, axis=-1), 2 * _LOWEST)  # [B, O]
         visited = tf.one_hot(tf.argmax(best, axis=-1), num_objects)  # [B, O]
         visited *= tf.cast(is_open, tf.float32)  # [B, O]; nothing once all are visited
-        losses += _cross_entropy(logits, left_out, mean, scale) * visited  # [B, O]
+        losses += _cross_entropy(logits, _others(left_out, mean, scale)) * visited  # [B, O]
         counted += visited * tf.cast(~_touched(sharing, members), tf.float32)  # [B, O]
         if teacher_forcing:
             patches = features[:, :, 0]  # [B, O, D]

@@ -62,6 +62,25 @@ def unit_distance(vectors: tf.Tensor, queries: tf.Tensor) -> tf.Tensor:
     return tf.reshape(distances, [batch, objects, candidates])  # [B, O, K]
 
 
+def distances_to_queries(vectors: tf.Tensor, queries: tf.Tensor) -> tf.Tensor:
+    """l2 distances of many vectors to several queries, by inner products; see `unit_distance`.
+
+    Args:
+      vectors: [B, O, K, D] float, of length about 1.
+      queries: [B, Q, D] float, of length about 1.
+
+    Returns:
+      [B, Q, O, K], of the same float type; gradient 0 where the vectors are equal.
+    """
+    batch, objects, candidates = (tf.shape(vectors)[axis] for axis in range(3))
+    flat = tf.reshape(vectors, [batch, objects * candidates, vectors.shape[-1]])  # [B, O*K, D]
+    products = tf.matmul(queries, flat, transpose_b=True)  # [B, Q, O*K]
+    lengths = tf.reduce_sum(queries**2, axis=-1)[:, :, tf.newaxis]  # [B, Q, 1]
+    lengths += tf.reduce_sum(flat**2, axis=-1)[:, tf.newaxis]  # [B, Q, O*K]
+    distances = safe_sqrt(tf.maximum(lengths - 2.0 * products, 0.0))  # [B, Q, O*K]
+    return tf.reshape(distances, [batch, tf.shape(queries)[1], objects, candidates])
+
+
 def pairwise_distance(vectors: tf.Tensor) -> tf.Tensor:
     """All distances within each set of vectors.
 

@@ -32,6 +32,60 @@ def test_one_step_by_hand():
     np.testing.assert_allclose(loss, [expected], rtol=1e-6)
 
 
+def random_scene(seed):
+    """Two scenes of unit vectors: three objects, the second scene with one of them padded."""
+    rng = np.random.default_rng(seed)
+    vectors = tf.math.l2_normalize(tf.constant(rng.normal(size=(2, 3, 6, 5)), tf.float32), axis=-1)
+    mask = tf.constant([[True, True, True], [True, True, False]])
+    valid = tf.constant(rng.random((2, 3, 5)) < 0.8) & mask[:, :, tf.newaxis]
+    return vectors[:, :, 0], vectors[:, :, 1:], valid, mask
+
+
+def test_every_object_is_the_mean_over_the_anchors_of_one_step():
+    own, candidates, valid, mask = random_scene(2)
+
+    def loss_and_gradient(form, anchors):
+        with tf.GradientTape() as tape:
+            tape.watch(candidates)
+            loss = selection_loss(own, candidates, valid, mask, anchors, scale=4.0, form=form)
+        return loss.numpy(), tape.gradient(loss, candidates).numpy()
+
+    of_anchors = [loss_and_gradient("one_step", tf.fill([2], anchor)) for anchor in range(3)]
+    for anchors in ([0, 1], [2, 0]):
+        loss, gradient = loss_and_gradient("every_object", tf.constant(anchors))
+        for row, objects in enumerate((3, 2)):
+            mean = np.mean([each[0][row] for each in of_anchors[:objects]])
+            np.testing.assert_allclose(loss[row], mean, rtol=1e-5)
+            mean = np.mean([each[1][row] for each in of_anchors[:objects]], axis=0)
+            np.testing.assert_allclose(gradient[row], mean, atol=1e-5)
+
+
+def test_every_object_leaves_out_pairs_that_share_pixels_and_counts_what_is_left_out():
+    own, candidates, valid, mask = random_scene(3)
+    sharing = np.eye(3, dtype=bool)[None].repeat(2, axis=0)
+    sharing[0, 0, 1] = sharing[0, 1, 0] = True
+
+    def loss(used, is_used, **more):
+        options = dict(scale=4.0, form="every_object", **more)
+        return selection_loss(own, used, is_used, mask, tf.zeros(2, tf.int32), **options).numpy()
+
+    far = loss(candidates, valid, sharing=tf.constant(sharing))
+    pairs = [(0, 2), (1, 2), (2, 0), (2, 1)]
+    groups = np.concatenate([own[0, :, None], candidates[0]], axis=1)  # [O, 1+K, D]
+    expected = [
+        softmax_loss(
+            np.linalg.norm(groups[other] - own[0, query], axis=1)[np.r_[True, valid[0, other]]],
+            0,
+            4.0,
+        )
+        for query, other in pairs
+    ]
+    np.testing.assert_allclose(far[0], np.mean(expected), rtol=1e-5)
+    from_third = valid & (np.arange(5) >= 2)
+    cut = loss(candidates[:, :, :2], valid[:, :, :2], left_out=(candidates, from_third))
+    np.testing.assert_allclose(cut, loss(candidates, valid), rtol=1e-5)
+
+
 def test_what_is_left_out_counts_in_the_loss_and_receives_no_gradient():
     rng = np.random.default_rng(1)
     vectors = tf.math.l2_normalize(tf.constant(rng.normal(size=(2, 3, 6, 5)), tf.float32), axis=-1)
@@ -144,7 +198,7 @@ def batch():
     return own, candidates, valid, tf.constant(mask)
 
 
-@pytest.mark.parametrize("form", ["one_step", "iterative"])
+@pytest.mark.parametrize("form", ["one_step", "iterative", "every_object"])
 def test_padding_changes_nothing_and_lone_objects_cost_nothing(batch, form):
     own, candidates, valid, mask = batch
     anchors = tf.constant([3, 0, 1, 0, 0])
@@ -168,6 +222,7 @@ def test_padding_changes_nothing_and_lone_objects_cost_nothing(batch, form):
     [
         ("one_step", False),
         ("iterative", True),
+        ("every_object", True),
         pytest.param("one_step", True, marks=pytest.mark.thorough),
         pytest.param("iterative", False, marks=pytest.mark.thorough),
     ],
@@ -188,7 +243,8 @@ def test_selection_loss_has_finite_gradients_for_equal_patches(batch, form, jit_
 
     loss, gradients = gradient(own, candidates)
     assert all(np.isfinite(part).all() for part in (loss, *gradients))
-    entries = 1 + valid.numpy()[0, 1:].sum(axis=1)
+    chosen = slice(0 if form == "every_object" else 1, None)  # the anchor is another's object too
+    entries = 1 + valid.numpy()[0, chosen].sum(axis=1)
     np.testing.assert_allclose(loss[0], np.log(entries).mean(), rtol=1e-5)
 
 

@@ -115,6 +115,7 @@ def test_a_fresh_cache_chooses_what_the_exact_retrieval_chooses(batch, embedding
     [
         ("one_step", True),
         ("iterative", False),
+        ("every_object", True),
         pytest.param("one_step", False, marks=pytest.mark.thorough),
         pytest.param("iterative", True, marks=pytest.mark.thorough),
     ],

@@ -9,6 +9,7 @@ from rgan_tf.errors import BadInput
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "one_step": {"selection_loss": "one_step"},
+    "every_object": {"selection_loss": "every_object"},
     "iterative": {"selection_loss": "iterative"},
     "iterative_without_teacher_forcing": {"selection_loss": "iterative"},
     "scale_starts_at_5": {"initial_scale": 5.0},
