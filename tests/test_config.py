@@ -221,6 +221,7 @@ BY_KIND = {
     tuple[int, ...]: st.lists(st.integers(1, 300), min_size=1, max_size=4),
 }
 NARROWER = {
+    "attngan.stages": st.integers(0, 4),
     "data.image_size": st.sampled_from([32, 64, 96, 128, 256]),
     "data.crop_size": st.sampled_from([8, 16, 32, 64]),
     "discriminators.object_crop_size": st.integers(32, 128),
