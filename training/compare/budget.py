@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 from rgan_tf.config import Config, flat_settings
@@ -19,35 +20,27 @@ UNCOUNTED = (
 )
 """What a reader has to know of the budget in operations."""
 
-
 _OURS = "retrievegan"
 _VERSION = 2  # of the count; a new one discards those that are kept
 
 
-def steps_of_equal_cost(
-    name: str,
-    overrides: list[str],
-    systems: list[str],
-    data: PreparedData,
-    remembered: Path,
-    *,
-    weights_dir: str | None,
-) -> dict[str, int]:
+def steps_of_equal_cost(gflops: Mapping[str, float], steps: int) -> dict[str, int]:
     """Joint steps of each system that cost what those of RetrieveGAN cost, by counted operations.
 
     Systems with RetrieveGAN's own networks have its number of steps.
 
     Args:
-      name, overrides, systems, data, remembered, weights_dir: see `step_gflops`.
+      gflops: of one step by system, from `step_gflops`.
+      steps: RetrieveGAN's joint steps.
 
     Returns:
-      System -> steps, of the rivals among them.
+      System -> steps, of the rivals; {} if there are none.
     """
-    gflops = step_gflops(name, overrides, systems, data, remembered, weights_dir=weights_dir)
-    if not gflops:
-        return {}
-    whole = gflops.pop(_OURS) * named_config(name, overrides).training.steps
-    return {system: max(1, round(whole / each)) for system, each in gflops.items()}
+    return {
+        system: max(1, round(steps * gflops[_OURS] / each))
+        for system, each in gflops.items()
+        if system != _OURS
+    }
 
 
 def step_gflops(

@@ -120,10 +120,10 @@ def compare(
                     f"{name}: has {setting}={found}; the systems that are compared decide that, so "
                     "leave it out"
                 )
-    joint_steps = {}
-    if budget == "flops":
+    gflops: dict[str, dict[str, float]] = {}
+    if budget == "flops" or not dry_run:  # the table says them with either budget
         for name in configs:
-            joint_steps[name] = steps_of_equal_cost(
+            gflops[name] = step_gflops(
                 name,
                 list(overrides),
                 systems,
@@ -131,6 +131,12 @@ def compare(
                 out / "step_gflop.json",
                 weights_dir=weights_dir,
             )
+    joint_steps = {}
+    if budget == "flops":
+        joint_steps = {
+            name: steps_of_equal_cost(gflops[name], config.training.steps)
+            for name, config in opened_configs.items()
+        }
     entries = entries_of(
         opened_configs, systems, joint_steps=joint_steps, shares_a_base=bool(search_rates)
     )
@@ -142,17 +148,6 @@ def compare(
     if dry_run:
         return _planned(entries, tries, data, out, overrides, joint_steps)
     backbone_weights = load_backbone(metric_backbone, weights_dir).weights_sha256()
-    gflops = {
-        name: step_gflops(
-            name,
-            list(overrides),
-            systems,
-            opened,
-            out / "step_gflop.json",
-            weights_dir=weights_dir,
-        )
-        for name in configs
-    }
 
     count = len(entries) + sum(map(len, tries.values()))
     steps = Steps(out, data, list(overrides), weights_dir=weights_dir, count=count)

@@ -10,7 +10,7 @@ import pytest
 from rgan_tf.config import Config, config_from_dict
 from rgan_tf.registered_names import RIVALS
 from training.bench import step_flops
-from training.compare.budget import steps_of_equal_cost
+from training.compare.budget import step_gflops, steps_of_equal_cost
 from training.compare.entries import entries_of
 
 
@@ -24,19 +24,20 @@ def test_a_rival_of_half_the_cost_has_twice_the_steps(monkeypatch, tmp_path):
     monkeypatch.setattr(step_flops, "training_gflop", gflop)
     data, path = SimpleNamespace(fingerprint="f"), tmp_path / "out" / "counts.json"
 
-    def steps(*overrides):
+    def steps(count, *overrides):
         systems = ["retrievegan", "sg2im", "layout2im", "graph_nearest", "pasted_canvas"]
-        return steps_of_equal_cost(
-            "procedural_64", list(overrides), systems, data, path, weights_dir=None
-        )
+        settings = [f"training.steps={count}", *overrides]
+        found = step_gflops("procedural_64", settings, systems, data, path, weights_dir=None)
+        assert steps_of_equal_cost({}, count) == {}
+        return steps_of_equal_cost(found, count)
 
-    assert steps("training.steps=200") == {"sg2im": 400, "layout2im": 250}
+    assert steps(200) == {"sg2im": 400, "layout2im": 250}
     assert counted == ["retrievegan", "sg2im", "layout2im"]
     # Another length costs as much a step, and what is counted stays counted.
-    assert steps("training.steps=1") == {"sg2im": 2, "layout2im": 1}
-    assert steps("training.steps=300") == {"sg2im": 600, "layout2im": 375}
+    assert steps(1) == {"sg2im": 2, "layout2im": 1}
+    assert steps(300) == {"sg2im": 600, "layout2im": 375}
     assert len(counted) == 3 and len(json.loads(path.read_text())) == 3
-    steps("training.batch_size=4")
+    steps(200, "training.batch_size=4")
     assert len(counted) == 6
 
 
