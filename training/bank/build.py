@@ -163,7 +163,6 @@ def _copy_of_data(data: str | Path, out: str | Path, licences: LicenceFilter) ->
 def add(
     bank: str | Path,
     *,
-    data: str | Path | None = None,
     coco: str | Path | None = None,
     images: str | Path | None = None,
     folders: str | Path | None = None,
@@ -180,7 +179,6 @@ def add(
 
     Args:
       bank: bank folder.
-      data: is refused; `build_bank` copies the bank of prepared data, and `merge_banks` adds it.
       coco: annotations in COCO's format.
       images: folder of the images of `coco`.
       folders: holds one folder per category, with one image per patch.
@@ -213,10 +211,8 @@ def add(
     engine.check()  # before anything is read
     with own_bank(str(bank)) as opened:
         source = _source(
-            data, coco, images, folders, source_licence, source_url, min_box_share, max_bad
+            None, coco, images, folders, source_licence, source_url, min_box_share, max_bad
         )
-        if source is None:
-            raise BadInput("--data: prepared data has a bank; build it and use rgan bank merge")
         fresh, known = leave_out_known(source, opened, allowed, skip=skip_duplicates)
         if known and not any(allowed.allows(image.licence) for image in fresh.images):
             counts = _nothing_added(opened, refused=len(fresh.images))

@@ -9,6 +9,7 @@ import time
 from typing import Any
 
 from rgan_tf import registered_names
+from rgan_tf.errors import BadInput
 from training.engine import add_engine_arguments, engine_of
 
 _MODULES = {
@@ -104,6 +105,8 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
     module = importlib.import_module(f"training.bank.{_MODULES[args.task]}")
     try:
         options = {name: value for name, value in vars(args).items() if name not in _OTHERS}
+        if args.task == "add" and options.pop("data"):
+            raise BadInput("--data: prepared data has a bank; build it and use rgan bank merge")
         if hasattr(args, "runner"):
             options["engine"] = engine_of(args)
         result = getattr(module, args.task)(**options)

@@ -235,6 +235,12 @@ def test_too_many_bad_images_end_a_build_when_they_are_met(
     assert backbone.calls == 0
 
 
+def test_the_bank_of_prepared_data_is_merged_and_not_added(bank, refused, content_of):
+    before = content_of(bank)
+    assert "build it and use rgan bank merge" in refused("bank", "add", bank, "--data", bank)
+    assert content_of(bank) == before
+
+
 def test_duplicates_are_found_before_anything_is_embedded(
     bank, folders, rgan, refused, backbone, content_of, draw, tmp_path
 ):

@@ -44,7 +44,7 @@ def test_every_change_writes_what_the_command_writes(rgan, folders, more, tmp_pa
         (lambda bank, new: rgan_tf.build_bank(bank, folders=bank), "or use rgan bank add"),
         (lambda bank, new: rgan_tf.build_bank(new, data=bank, like=bank), "--data: keeps"),
         (lambda bank, new: rgan_tf.build_bank(new, folders=bank, licences=[]), "names no code"),
-        (lambda bank, new: rgan_tf.add_to_bank(bank, data=bank), "use rgan bank merge"),
+        (lambda bank, new: rgan_tf.add_to_bank(bank), "name one source"),
         (lambda bank, new: rgan_tf.remove_from_bank(bank), "choose patches by"),
         (lambda bank, new: rgan_tf.remove_from_bank(bank, ids=[-1]), "write rows as 3,17"),
         (lambda bank, new: rgan_tf.remove_from_bank(bank, ids=[5]), r"rows must be in \[0, 5\)"),
