@@ -99,7 +99,7 @@ class RetrievalConfig:
     temperature_start: float = 1.0  # of the relaxed selection
     temperature_end: float = 1.0  # does not affect the choice; a low one blurs gradients
     temperature_anneal_fraction: float = _share(1 / 3)  # of the joint stage's steps
-    selection_loss: str = _one_of("one_step", "iterative", "every_object")  # the queries
+    selection_loss: str = _one_of("one_step", "iterative", "every_object")  # method §4.1
     cooccurrence_loss: str = _one_of("expected", "sampled")  # expected: sampled without the noise
     shared_pixels: bool = False  # whether overlapping objects are used to train compatibility
 
