@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Collection, Iterator
+from typing import TypeVar
 
 from tqdm import tqdm
 
+_Item = TypeVar("_Item")
+
 _LOG_INTERVAL_S = 5.0
+_MANY = 20_000  # items whose reading is worth a bar
 _LOG_LINE = "{desc}: {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}]"
 
 
 def progress_bar(
-    label: str, total: int | None = None, *, done: int = 0, shown: bool = True
+    label: str,
+    total: int | None = None,
+    *,
+    done: int = 0,
+    shown: bool = True,
+    unit: str = "it",
 ) -> tqdm:
     """A bar on a terminal; elsewhere a line every five seconds, and one at the end.
 
@@ -20,6 +30,7 @@ def progress_bar(
       total: number of items, or None if unknown.
       done: items finished earlier; they do not count for the rate.
       shown: False for a bar that writes nothing.
+      unit: of the items; bytes, "B", are counted by thousands and millions.
 
     Returns:
       A bar; call `update(count)` for finished items. Use it in a `with`, which closes it before an
@@ -27,10 +38,27 @@ def progress_bar(
     """
     # Check the time on every update: the last of many quick items may be slow.
     options = {"desc": label, "total": total, "initial": done, "miniters": 1, "disable": not shown}
+    options |= {"unit": unit, "unit_scale": unit == "B"}
     if sys.stderr.isatty():
         return tqdm(file=sys.stderr, **options)
     line = _LOG_LINE if total is not None else None
     return tqdm(file=_Lines(), mininterval=_LOG_INTERVAL_S, bar_format=line, **options)
+
+
+def followed(items: Collection[_Item], label: str) -> Iterator[_Item]:
+    """The items one after the other; of many, a bar says how far they are.
+
+    Args:
+      items: what takes a while each.
+      label: the task.
+    """
+    if len(items) < _MANY:
+        yield from items
+        return
+    with progress_bar(label, len(items)) as bar:
+        for item in items:
+            yield item
+            bar.update()
 
 
 def note(line: str) -> None:

@@ -4,7 +4,7 @@ import io
 
 import pytest
 
-from rgan_tf.progress import progress_bar
+from rgan_tf.progress import followed, progress_bar
 
 
 class Terminal(io.StringIO):
@@ -66,3 +66,19 @@ def test_a_bar_that_is_not_shown_writes_nothing(monkeypatch):
         with progress_bar("images", 1, shown=False) as bar:
             bar.update()
         assert stream.getvalue() == ""
+
+
+def test_bytes_are_counted_by_millions(monkeypatch):
+    stream = io.StringIO()
+    monkeypatch.setattr("sys.stderr", stream)
+    with progress_bar("read", 5_000_000, unit="B") as bar:
+        bar.update(5_000_000)
+    assert stream.getvalue().splitlines()[-1].startswith("read: 5.00M/5.00M [00:00<00:00, ")
+
+
+@pytest.mark.parametrize("count, lines", [(19_999, 0), (20_000, 2)])
+def test_only_the_reading_of_many_items_is_followed(monkeypatch, count, lines):
+    stream = io.StringIO()
+    monkeypatch.setattr("sys.stderr", stream)
+    assert list(followed(range(count), "images")) == list(range(count))
+    assert len(stream.getvalue().splitlines()) == lines

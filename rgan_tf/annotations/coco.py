@@ -23,6 +23,7 @@ from rgan_tf.annotations.coco_annotations import CocoAnnotations, CocoFilter, re
 from rgan_tf.annotations.json_object import Claims, JsonObject, whole_number
 from rgan_tf.annotations.left_out import BadImages
 from rgan_tf.errors import BadInput
+from rgan_tf.progress import followed
 from rgan_tf.vocabulary import GEOMETRIC_PREDICATES
 
 VAL_IMAGES = 1024
@@ -174,7 +175,8 @@ class _Folder(CocoAnnotations):
                 "are missing or empty; add one or use --allow-missing-stuff"
             )
         kept = []
-        for image_id, image in self.listed.items():
+        for image_id in followed(self.listed, f"images of {self._part}"):
+            image = self.listed[image_id]
             if keep.require_stuff and image_id not in self._with_stuff:
                 name = image.text_or_empty("file_name")
                 self.left_out.add("image: no stuff annotations", image, name)

@@ -10,6 +10,7 @@ from typing import Any
 
 from rgan_tf.annotations.stored_lists import StoredList
 from rgan_tf.errors import BadInput
+from rgan_tf.progress import followed
 
 _DIGITS = re.compile(r"-?[0-9]{1,30}")  # no real number has more digits
 _MAX_SIDE = 10**6  # px; far beyond any readable image
@@ -225,7 +226,7 @@ def each_object(
     """
     if not is_list(items):
         raise BadInput(f"{path}{place}: expected a JSON list, got {type(items).__name__}")
-    for index, item in enumerate(items):
+    for index, item in enumerate(followed(items, f"{path.name}{place}")):
         try:
             entry = JsonObject(item, path, f"{place}[{index}]")
         except BadInput as error:

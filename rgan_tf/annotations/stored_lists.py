@@ -8,11 +8,12 @@ from __future__ import annotations
 import array
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from rgan_tf.errors import BadInput
+from rgan_tf.progress import progress_bar
 from rgan_tf.storage.files import parse_json, read_json
 
 _BLOCK = 1 << 20  # bytes read at a time; most members are far smaller
@@ -86,8 +87,10 @@ def read_stored(path: str | Path) -> Any:
     path = Path(path)
     try:
         if path.is_file():
-            with open(path, "rb") as file:
-                return _Scan(path, file).top()
+            size = path.stat().st_size
+            bar = progress_bar(f"read {path.name}", size, shown=size > _MOST_WHOLE, unit="B")
+            with open(path, "rb") as file, bar:
+                return _Scan(path, file, bar.update).top()
     except _NotJson as error:
         if path.stat().st_size > _MOST_WHOLE:
             raise BadInput(
@@ -124,8 +127,9 @@ class _Scan:
     ASCII in UTF-8 too. Of values, only those that are no members are kept.
     """
 
-    def __init__(self, path: Path, file: BinaryIO):
+    def __init__(self, path: Path, file: BinaryIO, on_read: Callable[[int], Any]):
         self._path, self._file = path, file
+        self._on_read = on_read  # is told how many bytes
         self._kept_open = _Descriptor(file)
         self._text, self._at = "", 0
         self._before = 0  # bytes before the text
@@ -247,3 +251,4 @@ class _Scan:
         self._before += self._at
         self._at = 0
         self._is_last = not data
+        self._on_read(len(data))

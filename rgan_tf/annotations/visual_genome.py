@@ -43,6 +43,7 @@ from rgan_tf.annotations.json_object import (
 from rgan_tf.annotations.left_out import BadImages, LeftOut, Unusable
 from rgan_tf.annotations.stored_lists import ChangedFile, read_stored
 from rgan_tf.errors import BadInput, CorruptData
+from rgan_tf.progress import followed
 from rgan_tf.storage.files import name_inside
 from rgan_tf.vocabulary import RESERVED_OBJECTS, RESERVED_PREDICATES
 
@@ -176,7 +177,7 @@ class _Genome:
     def images(self, split: str) -> Iterator[AnnotatedImage]:
         """The kept images of a split, sorted by id."""
         left_out = self.left_out[split]
-        for image_id in sorted(self._splits[split]):
+        for image_id in followed(sorted(self._splits[split]), f"images of {split}"):
             if image_id in self._dropped:
                 continue
             image = self._images.get(image_id)
@@ -265,7 +266,7 @@ class _Genome:
 
     def _count_categories(self, image_ids: list[int]) -> set[str]:
         counts: collections.Counter[str] = collections.Counter()
-        for image_id in image_ids:
+        for image_id in followed(image_ids, "count categories"):
             for item in self._members(self._objects, image_id, "objects"):
                 with contextlib.suppress(BadInput):
                     counts.update({_canonical(name, self._object_names) for name in _names(item)})
@@ -273,7 +274,7 @@ class _Genome:
 
     def _count_predicates(self, image_ids: list[int]) -> set[str]:
         counts: collections.Counter[str] = collections.Counter()
-        for image_id in image_ids:
+        for image_id in followed(image_ids, "count predicates"):
             for item in self._members(self._relationships, image_id, "relationships"):
                 counts[_canonical(item.text_or_empty("predicate"), self._predicate_names)] += 1
         return _frequent(counts, self._keep.min_predicate_count, "predicate", self._root)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import threading
@@ -189,6 +190,7 @@ def test_a_file_that_changes_is_noticed(tmp_path):
 def test_many_lists_share_one_open_file(tmp_path):
     path = tmp_path / "file.json"
     path.write_text(json.dumps({str(number): [number] for number in range(50)}))
+    gc.collect()  # files of earlier tests
     before = len(os.listdir("/proc/self/fd"))
     value = read_stored(path)
     assert len(os.listdir("/proc/self/fd")) == before + 1
@@ -223,3 +225,15 @@ def test_messages_call_a_list_by_its_name(tmp_path):
         file.number("id")
     with pytest.raises(BadInput, match="id: expected a JSON object, got list$"):
         file.child("id")
+
+
+def test_the_reading_of_a_large_file_is_followed(tmp_path, monkeypatch, capsys):
+    path = tmp_path / "large.json"
+    path.write_text('{"annotations": [' + ",".join(['"0123456789"'] * 1000) + "]}")
+    read_stored(path)
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr("rgan_tf.annotations.stored_lists._MOST_WHOLE", 1000)
+    assert len(read_stored(path)["annotations"]) == 1000
+    first, last = capsys.readouterr().err.splitlines()
+    assert first.startswith("read large.json: 0.00/13.0k [")
+    assert last.startswith("read large.json: 13.0k/13.0k [")
