@@ -100,6 +100,7 @@ class RetrievalConfig:
     temperature_end: float = 1.0  # does not affect the choice; a low one blurs gradients
     temperature_anneal_fraction: float = _share(1 / 3)  # of the joint stage's steps
     selection_loss: str = _one_of("one_step", "iterative", "every_object")  # method §4.1
+    random_negatives: int = _from_zero(0)  # of its category, drawn for each object and step
     cooccurrence_loss: str = _one_of("expected", "sampled")  # expected: sampled without the noise
     shared_pixels: bool = False  # whether overlapping objects are used to train compatibility
 
@@ -403,6 +404,11 @@ def _rules(config: Config) -> list[tuple[str, bool]]:
             f"retrieval.exact_candidates ({exact}) and no retrieval.redraw_every_steps",
             config.retrieval.choice == "learned"
             or (config.retrieval.candidates <= exact and not config.retrieval.redraw_every_steps),
+        ),
+        (
+            "retrieval.random_negatives needs retrieval.candidates of at most "
+            f"retrieval.exact_candidates ({exact}); above, more candidates do the same",
+            not config.retrieval.random_negatives or config.retrieval.candidates <= exact,
         ),
         (
             f"retrieval.loaded_candidates must be at most retrieval.exact_candidates ({exact}), "
