@@ -42,7 +42,7 @@ from export.signatures import (
 from rgan_tf.backbones import load_backbone
 from rgan_tf.bank.patch_bank import PatchBank
 from rgan_tf.bank.patch_reader import PatchReader
-from rgan_tf.config import config_to_yaml
+from rgan_tf.config_files import config_to_yaml
 from rgan_tf.devices import grow_gpu_memory
 from rgan_tf.errors import BadInput
 from rgan_tf.model.networks import build_retrieval_networks, build_sg2im_networks

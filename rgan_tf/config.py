@@ -1,34 +1,24 @@
-"""All settings of a run, as frozen dataclasses read from YAML.
+"""All settings of a run, as frozen dataclasses; `rgan_tf.config_files` reads them.
 
-An unknown key, a wrong type or a value out of range is a `BadInput` that names the key. Comments
-give units and, where the paper leaves a value open, the reason for the default.
+Comments give units and, where the paper leaves a value open, the reason for the default.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import operator
-import re
 import typing
-from pathlib import Path
 from typing import Any
 
-import yaml
-
 from rgan_tf import registered_names
-from rgan_tf.errors import BadInput, one_line
-from rgan_tf.near_names import near_names
 
 AUGMENTATIONS = ("color", "translation", "cutout")
 """Values of `discriminators.augmentation`, in the order of application."""
 
-_SMALLEST_IMAGE = 32  # px; below it the perceptual networks' maps are empty
-_LARGEST = {int: 2**31 - 1, float: 3.4e38}  # what TensorFlow holds in 32 bits
-_SHOWN = 80  # characters of a wrong value
-_PASTEGAN_PATCHES = 3  # that its batches load per object
-_Switch = bool | typing.Literal["auto"]
-# YAML 1.1 reads a number with an exponent but no point as text.
-_EXPONENT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
+SMALLEST_IMAGE = 32
+"""Side of an image in px; below it the perceptual networks' maps are empty."""
+
+Switch = bool | typing.Literal["auto"]
+"""On, off, or as the machine allows."""
 
 
 def _number(default: float, **bounds: float) -> Any:
@@ -149,7 +139,7 @@ class DiscriminatorConfig:
 
     image_channels: tuple[int, ...] = (64, 128, 256)
     object_channels: tuple[int, ...] = (64, 128, 256)
-    object_crop_size: int = _number(32, least=_SMALLEST_IMAGE)  # px
+    object_crop_size: int = _number(32, least=SMALLEST_IMAGE)  # px
     spectral_normalization: bool = True
     augmentation: str = "none"  # of real and generated images: color,translation,cutout or some
     gradient_penalty: float = _from_zero(0.0)  # gamma of R1, on real images and crops; 0: off
@@ -200,7 +190,7 @@ class TrainingConfig:
     scale_with_replicas: str = _one_of("none", "linear", "sqrt")  # batch and rates, at the start
     accumulate_steps: int = 1  # parts that a replica computes one after another, to save memory
     precision: str = _one_of("float32", "bfloat16", "float16")  # of generators and discriminators
-    jit_compile: _Switch = "auto"  # XLA for the step; auto: see `rgan_tf.devices.compiles`
+    jit_compile: Switch = "auto"  # XLA for the step; auto: see `rgan_tf.devices.compiles`
     recompute: bool = False  # of generator and discriminators for the gradient, to save memory
     steps: int = _from_zero(400_000)  # of the joint stage
     generator_learning_rate: float = 2.5e-4
@@ -248,73 +238,6 @@ class Config:
     training: TrainingConfig = TrainingConfig()
 
 
-def load_config(
-    path: str | Path,
-    overrides: typing.Sequence[str] = (),
-    *,
-    where_missing: typing.Mapping[str, Any] | None = None,
-) -> Config:
-    """Reads a YAML config and applies `section.key=value` overrides.
-
-    Args:
-      path: a YAML file.
-      overrides: strings as given to `--set`; values are parsed as YAML.
-      where_missing: `section.key` -> value that replaces the default of keys missing in the file.
-
-    Returns:
-      The resolved, validated config.
-
-    Raises:
-      BadInput: if the file is missing or not YAML, or a key or value is not allowed.
-    """
-    path = Path(path)
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise BadInput(f"config {path}: {error.strerror}; name a YAML file") from error
-    except (yaml.YAMLError, ValueError) as error:  # an impossible date is a ValueError
-        raise BadInput(f"config {path}: not YAML ({one_line(str(error))})") from error
-    if not isinstance(raw, dict):
-        raise BadInput(f"config {path}: expected sections of keys, got {type(raw).__name__}")
-    for key, value in (where_missing or {}).items():
-        section, leaf = key.split(".")
-        if raw.get(section) is None:
-            raw[section] = {}
-        if isinstance(raw[section], dict):  # anything else is refused below
-            raw[section].setdefault(leaf, value)
-    for override in overrides:
-        key, separator, text = override.partition("=")
-        if not separator:
-            raise BadInput(f"--set {override}: write section.key=value")
-        try:
-            value = yaml.safe_load(text)
-        except (yaml.YAMLError, ValueError) as error:
-            raise BadInput(f"--set {override}: value is not YAML") from error
-        section = raw
-        *parents, leaf = key.strip().split(".")
-        for parent in parents:
-            if section.get(parent) is None:
-                section[parent] = {}
-            section = section[parent]
-            if not isinstance(section, dict):
-                raise BadInput(f"--set {override}: {parent} is not a section")
-        section[leaf] = value
-    return config_from_dict(raw, str(path))
-
-
-def config_from_dict(raw: dict[str, Any], source: str = "config") -> Config:
-    """Builds a validated config; inverse of `config_to_dict`.
-
-    Raises:
-      BadInput: for an unknown key, a wrong type or a value out of range.
-    """
-    config = _build(Config, raw, "", source)
-    for rule, is_kept in _rules(config):
-        if not is_kept:
-            raise BadInput(f"{source}: {rule}")
-    return config
-
-
 def changed(config: Config, **sections: dict[str, Any]) -> Config:
     """A config with other values: section -> key -> value. They are not checked."""
     replaced = {
@@ -346,219 +269,3 @@ def parse_augmentation(text: str) -> tuple[str, ...]:
         if names.count(name) > 1:
             raise ValueError(f"augmentation names {name} twice: {text!r}")
     return tuple(name for name in AUGMENTATIONS if name in names)
-
-
-def _augmentation_refused(text: str) -> str:
-    try:
-        parse_augmentation(text)
-    except ValueError as error:
-        return str(error)
-    return ""
-
-
-def _rules(config: Config) -> list[tuple[str, bool]]:
-    """Conditions on several values: the message, and whether it holds."""
-    data, modules = config.data, len(config.sg2im.decoder_channels)
-    entries = len(config.generator.decoder_channels)
-    crop = data.crop_size
-    loaded, exact = config.retrieval.loaded_candidates, config.retrieval.exact_candidates
-    refused = _augmentation_refused(config.discriminators.augmentation)
-    tree = 8 << max(config.attngan.stages - 1, 0)  # px
-    return [
-        (f"discriminators.{refused}", not refused),
-        (
-            f"data.image_size must be a multiple of 16 and at least {_SMALLEST_IMAGE}, "
-            f"got {data.image_size}",
-            data.image_size % 16 == 0 and data.image_size >= _SMALLEST_IMAGE,
-        ),
-        (
-            f"data.crop_size must be 8 times a power of two, got {crop}",
-            crop % 8 == 0 and crop & (crop - 1) == 0,
-        ),
-        (
-            "generator.decoder_channels needs 2 entries (canvas at a quarter of the resolution), "
-            f"got {entries}",
-            entries == 2,
-        ),
-        (
-            f"sg2im.decoder_channels has {modules} entries, so data.image_size must be a multiple "
-            f"of {2**modules}, got {data.image_size}",
-            data.image_size % 2**modules == 0,
-        ),
-        (
-            "training.jit_compile needs retrieval.candidates of at most retrieval.exact_candidates "
-            f"({exact}) or data.bank_on_device: patches that are read from the host during a step "
-            "cannot be compiled",
-            config.training.jit_compile in (False, "auto")
-            or config.retrieval.candidates <= exact
-            or data.bank_on_device,
-        ),
-        (
-            f"training.scale_with_replicas={config.training.scale_with_replicas}: batch and rates "
-            "would follow the machine, and training.deterministic promises the same result; set "
-            "one of the two",
-            config.training.scale_with_replicas == "none" or not config.training.deterministic,
-        ),
-        (
-            f"retrieval.choice={config.retrieval.choice} needs retrieval.candidates of at most "
-            f"retrieval.exact_candidates ({exact}) and no retrieval.redraw_every_steps",
-            config.retrieval.choice == "learned"
-            or (config.retrieval.candidates <= exact and not config.retrieval.redraw_every_steps),
-        ),
-        (
-            "retrieval.random_negatives needs retrieval.candidates of at most "
-            f"retrieval.exact_candidates ({exact}); above, more candidates do the same",
-            not config.retrieval.random_negatives or config.retrieval.candidates <= exact,
-        ),
-        (
-            f"retrieval.loaded_candidates must be at most retrieval.exact_candidates ({exact}), "
-            f"got {loaded}",
-            loaded <= exact,
-        ),
-        (
-            f"training.system={config.training.system} is computed in float32, got "
-            f"training.precision={config.training.precision}",
-            config.training.system == "retrievegan" or config.training.precision == "float32",
-        ),
-        (
-            "training.system=sg2im needs data.image_size to be a multiple of 32, "
-            f"got {data.image_size}",
-            config.training.system != "sg2im" or data.image_size % 32 == 0,
-        ),
-        (
-            "training.system=attngan needs data.image_size to be a power of two, "
-            f"got {data.image_size}",
-            config.training.system != "attngan" or not data.image_size & (data.image_size - 1),
-        ),
-        (
-            "training.system=attngan needs training.accumulate_steps=1, as it tells every text of "
-            f"a batch apart from all others, got {config.training.accumulate_steps}",
-            config.training.system != "attngan" or config.training.accumulate_steps == 1,
-        ),
-        (
-            f"attngan.stages={config.attngan.stages} needs data.image_size of at least {tree}, as "
-            f"the first stage has 8 px, got {data.image_size}",
-            config.training.system != "attngan" or data.image_size >= tree,
-        ),
-        (
-            f"training.system=pastegan draws from {_PASTEGAN_PATCHES} candidates, so "
-            "retrieval.candidates and retrieval.exact_candidates must be at least that, got "
-            f"{config.retrieval.candidates} and {exact}",
-            config.training.system != "pastegan"
-            or min(config.retrieval.candidates, exact) >= _PASTEGAN_PATCHES,
-        ),
-        (
-            "discriminators.feature with losses.perceptual_backbone=mobilenet_v2: that network "
-            "judges the images; choose squeezenet or vgg19",
-            not config.discriminators.feature
-            or config.losses.perceptual_backbone != "mobilenet_v2",
-        ),
-    ]
-
-
-def config_to_dict(config: Config) -> dict[str, Any]:
-    """The config as plain dicts, lists, numbers and strings, for YAML and JSON."""
-
-    def plain(value):
-        if isinstance(value, dict):
-            return {key: plain(item) for key, item in value.items()}
-        return list(value) if isinstance(value, tuple) else value
-
-    return plain(dataclasses.asdict(config))
-
-
-def flat_settings(config: Config) -> dict[str, Any]:
-    """`section.key` -> plain value, in the order of the config."""
-    flat: dict[str, Any] = {}
-    for key, value in config_to_dict(config).items():
-        if isinstance(value, dict):
-            flat |= {f"{key}.{name}": item for name, item in value.items()}
-        else:
-            flat[key] = value
-    return flat
-
-
-def config_to_yaml(config: Config) -> str:
-    """The resolved config as YAML text that `load_config` reads back unchanged."""
-    return yaml.safe_dump(config_to_dict(config), sort_keys=False)
-
-
-def _build(cls, raw, prefix: str, source: str):
-    if not isinstance(raw, dict):
-        raise BadInput(f"{source}: {prefix.rstrip('.')} must be a section of keys")
-    hints = typing.get_type_hints(cls)
-    unknown = sorted(set(map(str, raw)) - set(hints))
-    if unknown:
-        raise BadInput(
-            f"{source}: unknown key {prefix}{unknown[0]}; known here: {', '.join(sorted(hints))}"
-        )
-    bounds = {field.name: field.metadata for field in dataclasses.fields(cls)}
-    values = {}
-    for name, value in raw.items():
-        key = f"{prefix}{name}"
-        kind = hints[name]
-        if dataclasses.is_dataclass(kind):
-            values[name] = _build(kind, {} if value is None else value, f"{key}.", source)
-        else:
-            values[name] = _checked(kind, value, bounds[name], key, source)
-    return cls(**values)
-
-
-def _checked(kind, value, bounds: typing.Mapping[str, Any], key: str, source: str):
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if kind in (bool, _Switch) and isinstance(value, bool):
-        return value
-    if kind == _Switch:
-        if value == "auto":
-            return value
-        raise BadInput(f"{source}: {key} must be true, false or auto, got {_shown(value)}")
-    if kind is str and isinstance(value, str):
-        allowed = bounds.get("choices", (value,))
-        if value not in allowed:
-            near = near_names(value, allowed)
-            advice = f"; {near}" if near.startswith("did") else ""
-            if isinstance(allowed, list):  # open to additions
-                advice += "; a name of your own has to be registered, see RGAN_PLUGINS"
-            raise BadInput(
-                f"{source}: {key} must be one of {', '.join(allowed)}, got {_shown(value)}{advice}"
-            )
-        return value
-    if kind is int and is_number and isinstance(value, int):
-        return _in_range(value, bounds, key, source)
-    if kind is float and isinstance(value, str) and _EXPONENT.fullmatch(value):
-        return _in_range(float(value), bounds, key, source)
-    if kind is float and is_number:
-        try:
-            return _in_range(float(value), bounds, key, source)
-        except OverflowError as error:  # an integer of more than 308 digits
-            raise BadInput(f"{source}: {key} is too large") from error
-    if kind == tuple[int, ...] and isinstance(value, (list, tuple)) and value:
-        return tuple(_checked(int, item, bounds, key, source) for item in value)
-    expected = "list of integers" if kind == tuple[int, ...] else kind.__name__
-    raise BadInput(f"{source}: {key} must be {expected}, got {_shown(value)}")
-
-
-def _in_range(value, bounds: typing.Mapping[str, float], key: str, source: str):
-    lowest = {} if "least" in bounds else {"above": 0}
-    limits = {**lowest, **bounds, "most": bounds.get("most", _LARGEST[type(value)])}
-    for name, limit in limits.items():
-        words, is_kept = _LIMITS[name]
-        if not is_kept(value, limit):
-            raise BadInput(f"{source}: {key} must be {words} {limit}, got {_shown(value)}")
-    return value
-
-
-def _shown(value: Any) -> str:
-    try:
-        text = repr(value)
-    except ValueError:
-        return "an integer of thousands of digits"
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
-
-
-_LIMITS = {
-    "least": ("at least", operator.ge),
-    "above": ("above", operator.gt),
-    "below": ("below", operator.lt),
-    "most": ("at most", operator.le),
-}

@@ -128,7 +128,7 @@ def tiny_settings() -> dict:
 @pytest.fixture(scope="session")
 def tiny_config():
     """A config of very small networks."""
-    from rgan_tf.config import config_from_dict
+    from rgan_tf.config_files import config_from_dict
 
     return config_from_dict(copy.deepcopy(TINY))
 

@@ -26,7 +26,7 @@ from rgan_tf.backbones.weights import (
     load_layers_in_order,
     save_layers,
 )
-from rgan_tf.config import config_from_dict
+from rgan_tf.config_files import config_from_dict
 from rgan_tf.errors import BadInput, CorruptData
 
 SQUEEZENET_FILE = "squeezenet_v1.1_keras_notop.h5"

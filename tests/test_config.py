@@ -13,13 +13,8 @@ from hypothesis import strategies as st
 
 from rgan_tf import registered_names
 from rgan_tf.backbones.backbone import MIN_PERCEPTUAL_SIDE
-from rgan_tf.config import (
-    Config,
-    config_from_dict,
-    config_to_dict,
-    config_to_yaml,
-    load_config,
-)
+from rgan_tf.config import Config
+from rgan_tf.config_files import config_from_dict, config_to_dict, config_to_yaml, load_config
 from rgan_tf.errors import BadInput
 from training.configuration import CONFIG_FOLDER
 

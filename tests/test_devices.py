@@ -11,7 +11,7 @@ import tensorflow as tf
 import rgan_tf
 from export import saved_model, saved_model_loading
 from rgan_tf.backbones import load_backbone
-from rgan_tf.config import config_from_dict
+from rgan_tf.config_files import config_from_dict
 from rgan_tf.devices import compiles, grow_gpu_memory
 from training import workers
 

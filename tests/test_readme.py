@@ -16,7 +16,8 @@ from export.commands import demo
 from rgan_tf import cli
 from rgan_tf.annotations.coco import read_coco_dataset
 from rgan_tf.cli import COMMANDS, _build_parser
-from rgan_tf.config import Config, flat_settings
+from rgan_tf.config import Config
+from rgan_tf.config_files import flat_settings
 from rgan_tf.data.prepare import prepare_dataset
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.errors import BadInput

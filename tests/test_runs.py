@@ -14,7 +14,7 @@ import tensorflow as tf
 import yaml
 
 from rgan_tf import released
-from rgan_tf.config import config_from_dict
+from rgan_tf.config_files import config_from_dict
 from rgan_tf.errors import BadInput, CorruptData
 from rgan_tf.runs import (
     STAGES,

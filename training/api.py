@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from rgan_tf.backbones import load_backbone
-from rgan_tf.config import Config, changed, config_from_dict, config_to_dict
+from rgan_tf.config import Config, changed
+from rgan_tf.config_files import config_from_dict, config_to_dict
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.errors import BadInput
 from rgan_tf.fixed_order import fix_order_of_process

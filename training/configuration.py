@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rgan_tf.config import Config, changed, flat_settings, load_config
+from rgan_tf.config import Config, changed
+from rgan_tf.config_files import flat_settings, load_config
 from rgan_tf.errors import BadInput
 from rgan_tf.near_names import near_names
 

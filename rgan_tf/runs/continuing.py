@@ -6,7 +6,8 @@ import hashlib
 import json
 import shutil
 
-from rgan_tf.config import Config, flat_settings
+from rgan_tf.config import Config
+from rgan_tf.config_files import flat_settings
 from rgan_tf.errors import BadInput
 from rgan_tf.runs.folder import DAMSM, STAGES, Run
 from rgan_tf.runs.settings import (

@@ -9,7 +9,8 @@ from typing import Any
 import tensorflow as tf
 
 from rgan_tf import released
-from rgan_tf.config import Config, config_to_yaml, load_config
+from rgan_tf.config import Config
+from rgan_tf.config_files import config_to_yaml, load_config
 from rgan_tf.errors import BadInput, CorruptData
 from rgan_tf.runs import settings
 from rgan_tf.storage.files import read_json, write_bytes_atomic, write_json_atomic

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from rgan_tf.config import Config, flat_settings
+from rgan_tf.config import Config
+from rgan_tf.config_files import flat_settings
 
 MAY_DIFFER = {
     "name",

@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from rgan_tf.bank.patch_queue import cut_patch
-from rgan_tf.config import Config, DataConfig, config_from_dict
+from rgan_tf.config import Config, DataConfig
+from rgan_tf.config_files import config_from_dict
 from rgan_tf.data.prepare import prepare_dataset
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.data.records import read_scenes

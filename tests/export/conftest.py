@@ -17,7 +17,8 @@ from export import saved_model
 from export.model_folder import ModelFolder, open_model
 from export.publishing.publish import publish
 from export.served.model import ServedModel
-from rgan_tf.config import Config, config_from_dict
+from rgan_tf.config import Config
+from rgan_tf.config_files import config_from_dict
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.model.networks import build_retrieval_networks, build_sg2im_networks
 from rgan_tf.runs import Run, create_run, open_run, save_weights

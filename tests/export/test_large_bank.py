@@ -17,7 +17,7 @@ from rgan_tf.annotations.annotation import (
     AnnotatedObject,
     centre_of,
 )
-from rgan_tf.config import config_from_dict
+from rgan_tf.config_files import config_from_dict
 from rgan_tf.data.prepare import prepare_dataset
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.retrieval.index.tuning import LARGE_BANK

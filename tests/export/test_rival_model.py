@@ -55,7 +55,7 @@ def tiny_networks(config, vocabulary) -> RivalNetworks:
 @pytest.fixture(scope="session")
 def rival_run(licensed_world, tmp_path_factory):
     """Makes runs of tiny rivals with random weights: system -> run, each once."""
-    from rgan_tf.config import config_from_dict
+    from rgan_tf.config_files import config_from_dict
 
     made: dict[str, Run] = {}
 

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from rgan_tf.bank.patch_reader import PatchReader
 from rgan_tf.bank.resident_reader import ResidentReader
-from rgan_tf.config import config_from_dict
+from rgan_tf.config_files import config_from_dict
 
 # XLA takes about half a minute for each on a quiet machine, and many times that on a busy one.
 pytestmark = [pytest.mark.thorough, pytest.mark.timeout(1200)]

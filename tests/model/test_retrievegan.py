@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from rgan_tf.config import load_config
+from rgan_tf.config_files import load_config
 from rgan_tf.losses import GENERATOR_LOSSES
 from rgan_tf.losses.own import Loss
 from rgan_tf.losses.perceptual import PerceptualDistance

@@ -10,7 +10,8 @@ import tensorflow as tf
 from nearest_colour import NearestColour
 
 from rgan_tf import registered_names
-from rgan_tf.config import Config, config_from_dict
+from rgan_tf.config import Config
+from rgan_tf.config_files import config_from_dict
 from rgan_tf.errors import BadInput
 from rgan_tf.model.synthesis import reconstruct, synthesise
 from rgan_tf.retrieval import rules

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from rgan_tf import registered_names
-from rgan_tf.config import Config, config_from_dict
+from rgan_tf.config import Config
+from rgan_tf.config_files import config_from_dict
 from rgan_tf.errors import BadInput
 from rgan_tf.plugins import load_plugins
 from rgan_tf.retrieval import registry

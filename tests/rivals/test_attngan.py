@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from rgan_tf.config import config_from_dict
+from rgan_tf.config_files import config_from_dict
 from rgan_tf.data.pipeline import scene_dataset
 from rgan_tf.errors import BadInput
 from rgan_tf.model.flops import count_flops

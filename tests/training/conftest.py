@@ -59,7 +59,7 @@ def rgan(capfd):
 @pytest.fixture(scope="package")
 def trained_folder(one_replica, tiny_world, tiny_config, made_once) -> Path:
     """3 steps of every stage by `rgan train`; not to be changed."""
-    from rgan_tf.config import config_to_dict
+    from rgan_tf.config_files import config_to_dict
 
     def fill(folder: Path) -> None:
         config = write_config(folder / "tiny.yaml", config_to_dict(tiny_config))

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from rgan_tf.config import Config, TrainingConfig, config_from_dict
+from rgan_tf.config import Config, TrainingConfig
+from rgan_tf.config_files import config_from_dict
 from rgan_tf.data.pipeline import Share
 from rgan_tf.errors import BadInput
 from rgan_tf.rivals.attngan.damsm import build_damsm

@@ -19,7 +19,7 @@ import tensorflow as tf
 from tensorflow.compiler.xla.service import hlo_pb2
 
 from rgan_tf import cli
-from rgan_tf.config import config_to_dict
+from rgan_tf.config_files import config_to_dict
 from rgan_tf.errors import BadInput
 from tests.training.conftest import write_config
 from training.bench.gpu import package

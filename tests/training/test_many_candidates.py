@@ -33,7 +33,7 @@ def quick_backbone(pooled_backbone):
 def settings_file(tmp_path_factory, tiny_config):
     import yaml
 
-    from rgan_tf.config import config_to_dict
+    from rgan_tf.config_files import config_to_dict
 
     settings = config_to_dict(tiny_config)
     settings["retrieval"] |= SETTINGS

@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 import tensorflow as tf
 
-from rgan_tf.config import config_from_dict, load_config
+from rgan_tf.config_files import config_from_dict, load_config
 from rgan_tf.errors import BadInput
 from training.api import train
 from training.configuration import at_most

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from rgan_tf.config import config_from_dict
+from rgan_tf.config_files import config_from_dict
 from rgan_tf.errors import BadInput
 from rgan_tf.rivals.registry import rival_networks
 from rgan_tf.runs import create_run, load_weights, open_run, save_weights

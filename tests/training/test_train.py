@@ -15,7 +15,7 @@ import tensorflow as tf
 import yaml
 
 from rgan_tf.backbones import load_backbone
-from rgan_tf.config import config_from_dict, config_to_dict, load_config
+from rgan_tf.config_files import config_from_dict, config_to_dict, load_config
 from rgan_tf.data.pipeline import WHOLE
 from rgan_tf.losses.perceptual import PerceptualDistance
 from rgan_tf.model.networks import build_retrieval_networks

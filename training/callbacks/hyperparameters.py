@@ -9,7 +9,8 @@ from typing import Any
 import tensorflow as tf
 from tensorboard.plugins.hparams import api_pb2, summary, summary_v2
 
-from rgan_tf.config import Config, flat_settings
+from rgan_tf.config import Config
+from rgan_tf.config_files import flat_settings
 from training.callbacks.stage import StageCallback
 from training.configuration import changed_settings
 

@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> dict[str, Any]:
     """Trains what is missing and returns the stages' records."""
-    from rgan_tf.config import config_to_dict
+    from rgan_tf.config_files import config_to_dict
     from rgan_tf.errors import BadInput
     from training.configuration import at_most, named_config
 

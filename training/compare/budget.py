@@ -6,7 +6,8 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from rgan_tf.config import Config, flat_settings
+from rgan_tf.config import Config
+from rgan_tf.config_files import flat_settings
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.registered_names import RIVALS
 from rgan_tf.storage.files import read_json, write_json_atomic

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rgan_tf.bank.licences import licence_code
-from rgan_tf.config import config_to_dict, flat_settings
+from rgan_tf.config_files import config_to_dict, flat_settings
 from rgan_tf.errors import BadInput
 from rgan_tf.runs import STAGES, Run
 from training.configuration import changed_settings

@@ -7,7 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from rgan_tf.config import Config, config_from_dict
+from rgan_tf.config import Config
+from rgan_tf.config_files import config_from_dict
 from rgan_tf.registered_names import RIVALS
 from training.bench import step_flops
 from training.compare.budget import step_gflops, steps_of_equal_cost

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from rgan_tf import cli, registered_names
-from rgan_tf.config import load_config
+from rgan_tf.config_files import load_config
 from rgan_tf.errors import BadInput, Interrupted
 from training.compare import steps as steps_module
 from training.compare.entries import SYSTEMS, entries_of

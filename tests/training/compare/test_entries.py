@@ -7,7 +7,8 @@ import dataclasses
 import yaml
 
 from rgan_tf import registered_names
-from rgan_tf.config import Config, config_from_dict, config_to_dict
+from rgan_tf.config import Config
+from rgan_tf.config_files import config_from_dict, config_to_dict
 from training.compare.entries import _SETTINGS, ABLATION, PARTS, SYSTEMS, entries_of
 from training.configuration import named_config
 from training.evaluation.names import NAMES

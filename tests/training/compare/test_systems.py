@@ -9,7 +9,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from rgan_tf.config import Config, changed, config_to_yaml
+from rgan_tf.config import Config, changed
+from rgan_tf.config_files import config_to_yaml
 from rgan_tf.registered_names import RIVALS
 from training.compare.entries import entries_of
 from training.compare.run import compare

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from rgan_tf.config import config_from_dict, config_to_dict
+from rgan_tf.config_files import config_from_dict, config_to_dict
 from rgan_tf.errors import BadInput
 from rgan_tf.model.networks import build_cooccurrence_embedding, build_sg2im_networks
 from rgan_tf.rivals.registry import rival_networks
