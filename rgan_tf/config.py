@@ -90,7 +90,6 @@ class RetrievalConfig:
     temperature_end: float = 1.0  # does not affect the choice; a low one blurs gradients
     temperature_anneal_fraction: float = _share(1 / 3)  # of the joint stage's steps
     selection_loss: str = _one_of("one_step", "iterative", "every_object")  # method §4.1
-    random_negatives: int = _from_zero(0)  # of its category, drawn for each object and step
     cooccurrence_loss: str = _one_of("expected", "sampled")  # expected: sampled without the noise
     shared_pixels: bool = False  # whether overlapping objects are used to train compatibility
 

@@ -177,11 +177,6 @@ def _rules(config: Config) -> list[tuple[str, bool]]:
             or (config.retrieval.candidates <= exact and not config.retrieval.redraw_every_steps),
         ),
         (
-            "retrieval.random_negatives needs retrieval.candidates of at most "
-            f"retrieval.exact_candidates ({exact}); above, more candidates do the same",
-            not config.retrieval.random_negatives or config.retrieval.candidates <= exact,
-        ),
-        (
             f"retrieval.loaded_candidates must be at most retrieval.exact_candidates ({exact}), "
             f"got {loaded}",
             loaded <= exact,

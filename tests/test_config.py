@@ -224,7 +224,6 @@ NARROWER = {
     "cooccurrence.margin": st.floats(0, 2),
     "retrieval.exact_candidates": st.integers(8, 10**6),
     "retrieval.loaded_candidates": st.integers(1, 32),
-    "retrieval.random_negatives": st.just(0),
     "retrieval.selection_loss": st.sampled_from(["one_step", "iterative", "every_object"]),
     "retrieval.cooccurrence_loss": st.sampled_from(["expected", "sampled"]),
     "retrieval.embedding_start": st.sampled_from(["random", "frozen"]),

@@ -15,7 +15,6 @@ from rgan_tf.bank.patch_bank import PatchBank
 from rgan_tf.config import Config
 from rgan_tf.cores import usable_cores
 from rgan_tf.data.incomplete import objects_to_keep, without_objects
-from rgan_tf.data.negatives import RandomNegatives
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.data.relations import GeometricTriples
 from rgan_tf.data.scenes import SceneStore
@@ -76,8 +75,7 @@ def scene_dataset(
       augment: mirror half of the training scenes if the config says so: predicates, boxes, image
         and the objects' own patches. Backbone features stay, as they hardly change. Also leave
         objects out of a share `data.incomplete_scenes` of the training scenes; the image stays.
-        And draw geometric relationships anew for every epoch if `data.redraw_relations`, and
-        `retrieval.random_negatives` for every object.
+        And draw geometric relationships anew for every epoch if `data.redraw_relations`.
       share: the parts of every batch to make; needs `repeat`. A part has B / total rows; only those
         rows are read.
 
@@ -89,8 +87,7 @@ def scene_dataset(
       candidate_crops [B, O, K, h, w, 3] uint8, candidate_features [B, O, K, Dx] float32 and
       candidate_cooccurrence [B, O, K, Dc] float32. With more than
       `config.retrieval.exact_candidates` candidates the last three are absent: `PatchReader` reads
-      the rows that are needed later. With N random negatives also negative_features [B, O, N, Dx]
-      float32 and negative_valid [B, O, N] bool.
+      the rows that are needed later.
 
     Raises:
       BadInput: if the candidates belong to another split or bank, sizes are not positive, the
@@ -112,7 +109,6 @@ def scene_dataset(
         flip=augment and config.data.flip and split == "train",
         incomplete=config.data.incomplete_scenes if augment and split == "train" else 0.0,
         redraw=augment and config.data.redraw_relations and split == "train",
-        negatives=config.retrieval.random_negatives if augment and split == "train" else 0,
         candidates=candidates,
         share=share,
     )
@@ -191,7 +187,6 @@ def batch_image_ids(
         flip=False,
         incomplete=0.0,
         redraw=False,
-        negatives=0,
         candidates=None,
     )
     return batches.scenes.image_ids[batches.positions(step)].tolist()
@@ -213,7 +208,6 @@ class _Batches:
         flip: bool,
         incomplete: float,
         redraw: bool,
-        negatives: int,
         candidates: CandidateSource | None,
         share: Share = WHOLE,
     ):
@@ -238,9 +232,6 @@ class _Batches:
             self._own: PatchBank = data.truth(split)
             self._bank: PatchBank = data.bank
             _check_candidates(candidates, self._own, self._bank)
-        self._negatives: RandomNegatives | None = None
-        if negatives and candidates is not None:
-            self._negatives = RandomNegatives(self._bank, negatives)
 
     def signature(self, batch: int | None) -> dict[str, tf.TensorSpec]:
         """Names, shapes and types of the values of `arrays`, in order."""
@@ -265,19 +256,13 @@ class _Batches:
             "candidate_ids": tf.TensorSpec(each, tf.int32),
             "candidate_valid": tf.TensorSpec(each, tf.bool),
         }
-        if not self._ids_only:
-            specs |= {
-                "candidate_crops": tf.TensorSpec([*each, crop, crop, 3], tf.uint8),
-                "candidate_features": tf.TensorSpec([*each, features], tf.float32),
-                "candidate_cooccurrence": tf.TensorSpec([*each, related], tf.float32),
-            }
-        if self._negatives is not None:
-            each = [*rows, self._negatives.count]
-            specs |= {
-                "negative_features": tf.TensorSpec([*each, features], tf.float32),
-                "negative_valid": tf.TensorSpec(each, tf.bool),
-            }
-        return specs
+        if self._ids_only:
+            return specs
+        return specs | {
+            "candidate_crops": tf.TensorSpec([*each, crop, crop, 3], tf.uint8),
+            "candidate_features": tf.TensorSpec([*each, features], tf.float32),
+            "candidate_cooccurrence": tf.TensorSpec([*each, related], tf.float32),
+        }
 
     def arrays(self, number: np.int64) -> list[np.ndarray]:
         """The part of that number."""
@@ -310,16 +295,15 @@ class _Batches:
         ids = self._candidates.ids_of(patch_rows)  # [B, O, K]
         valid = ids >= 0
         batch += [crops, self._own.features_at(patch_rows), ids, valid]
-        if not self._ids_only:
-            related = np.zeros((*ids.shape, self._candidates.cooccurrence.shape[1]), np.float32)
-            related[valid] = self._candidates.cooccurrence[ids[valid]]
-            crops = self._bank.crops_at(ids, self._crop_size)  # [B, O, K, h, w, 3]
-            batch += [crops, self._bank.features_at(ids), related]
-        if self._negatives is not None:
-            uniform = self._negative_places(step)[rows][: len(chosen)]  # [B, O, N]
-            drawn = self._negatives.rows_at(uniform, objects, scenes.image_ids[chosen])
-            batch += [self._bank.features_at(drawn), drawn >= 0]
-        return batch
+        if self._ids_only:
+            return batch
+        related = np.zeros((*ids.shape, self._candidates.cooccurrence.shape[1]), np.float32)
+        related[valid] = self._candidates.cooccurrence[ids[valid]]
+        return batch + [
+            self._bank.crops_at(ids, self._crop_size),
+            self._bank.features_at(ids),
+            related,
+        ]
 
     def positions(self, step: int) -> np.ndarray:
         """Indices of the scenes in the batch of that number."""
@@ -354,10 +338,6 @@ class _Batches:
     def _kept(self, step: int) -> np.ndarray:
         rng = np.random.default_rng([self._seed, int(Purpose.INCOMPLETE_SCENES), step])
         return objects_to_keep(rng, self.scenes.objects[self.positions(step)], self._incomplete)
-
-    def _negative_places(self, step: int) -> np.ndarray:
-        rng = np.random.default_rng([self._seed, int(Purpose.NEGATIVES), step])
-        return rng.random((self._batch_size, self.scenes.objects.shape[1], self._negatives.count))
 
 
 def mirrored_predicates(vocabulary: Vocabulary) -> np.ndarray:

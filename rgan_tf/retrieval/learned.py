@@ -95,21 +95,9 @@ class LearnedRetriever(Retriever):
         return Retrieved(
             mix_patches(selection.weights, batch["candidate_crops"]),
             chosen_rows(candidates.ids, selection.choice),
-            Compared(own, *self._with_negatives(batch, embeddings, valid), scale),
+            Compared(own, embeddings, valid, scale),
             Related(selection.weights, chances, batch["candidate_cooccurrence"]),
             {"retrieval/signal_to_noise": signal_to_noise(embeddings, valid, anchor, scale)},
-        )
-
-    def _with_negatives(
-        self, batch: Batch, embeddings: tf.Tensor, valid: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Candidates [B, O, K, D] and [B, O, K] bool, and the batch's random negatives if any."""
-        if "negative_features" not in batch:
-            return embeddings, valid
-        negatives = self.embedding(batch["negative_features"])  # [B, O, N, D]
-        return (
-            tf.concat([embeddings, negatives], axis=2),  # [B, O, K+N, D]
-            tf.concat([valid, batch["negative_valid"]], axis=2),  # [B, O, K+N]
         )
 
 

@@ -189,51 +189,6 @@ def test_many_candidates_come_as_ids_only(prepared, config):
             np.testing.assert_array_equal(value, one[key], err_msg=key)
 
 
-@pytest.fixture
-def with_negatives(config):
-    changes = {"random_negatives": 5, "exact_candidates": K}
-    data = dataclasses.replace(config.data, incomplete_scenes=0.5)
-    retrieval = dataclasses.replace(config.retrieval, **changes)
-    return dataclasses.replace(config, retrieval=retrieval, data=data)
-
-
-def test_random_negatives_are_of_the_category_and_of_other_images(prepared, with_negatives):
-    options = dict(batch_size=4, seed=0, candidates=table(prepared, "train"))
-    bank, met = prepared.bank, 0
-    features = np.asarray(bank.features_at(np.arange(len(bank))))
-    for batch in take(scene_dataset(prepared, "train", with_negatives, **options), 6):
-        valid = batch["negative_valid"]
-        assert not batch["negative_features"][~valid].any()
-        assert not valid[batch["objects"] == 0].any()
-        for row, column, n in np.argwhere(valid):
-            found = (features == batch["negative_features"][row, column, n]).all(axis=1)
-            is_other = bank.image_ids != batch["image_id"][row]
-            fits = bank.category_ids == batch["objects"][row, column]
-            assert (found & is_other & fits).any()
-            met += 1
-    assert met > 50
-
-
-def test_random_negatives_depend_on_seed_and_step_alone(prepared, with_negatives):
-    options = dict(batch_size=4, seed=3, candidates=table(prepared, "train"))
-    whole = take(scene_dataset(prepared, "train", with_negatives, **options), 5)
-    late = scene_dataset(prepared, "train", with_negatives, start_step=3, **options)
-    assert_same(whole[3:], take(late, 2))
-    share = pipeline.Share(1, 1, 2)
-    half = take(scene_dataset(prepared, "train", with_negatives, share=share, **options), 5)
-    assert_same([{key: value[2:] for key, value in batch.items()} for batch in whole], half)
-    drawn = [batch["negative_features"].tobytes() for batch in whole]
-    assert len(set(drawn)) == 5
-
-
-def test_only_training_draws_negatives(prepared, with_negatives):
-    options = dict(batch_size=4, candidates=table(prepared, "val"))
-    once = scenes_once(prepared, "val", with_negatives, **options)
-    assert "negative_valid" not in once.element_spec
-    without = scene_dataset(prepared, "train", with_negatives, batch_size=4, seed=0)
-    assert "negative_valid" not in without.element_spec
-
-
 def test_mirrored_scenes_are_mirrored_in_everything(prepared, config, flipping):
     settings = {"batch_size": 11, "seed": 3, "candidates": table(prepared, "train")}
     plain = take(scene_dataset(prepared, "train", config, **settings), 4)

@@ -132,25 +132,6 @@ def test_with_all_candidates_loaded_the_gradient_is_the_exact_one(
         np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4 * np.abs(other).max())
 
 
-def test_random_negatives_count_as_candidates_of_the_selection_loss_alone(batch, embedding):
-    """Candidates 8 to 20 given as negatives: the same loss, a choice among the first 8."""
-    parts = {}
-    for name, slots in (("candidate", slice(0, 8)), ("negative", slice(8, None))):
-        parts[f"{name}_features"] = batch["candidate_features"][:, :, slots]
-        parts[f"{name}_valid"] = batch["candidate_valid"][:, :, slots]
-    few = batch | {key: value[:, :, :8] for key, value in batch.items() if "candidate" in key}
-    for form in ("one_step", "every_object"):
-        learned = LearnedRetriever(config(), embedding)
-        _, whole, _ = run(learned, batch, embedding, selection_loss=form)
-        plain, without, _ = run(learned, few, embedding, selection_loss=form)
-        ours, losses, gradients = run(learned, few | parts, embedding, selection_loss=form)
-        np.testing.assert_allclose(losses["selection"], whole["selection"], rtol=1e-5, atol=1e-6)
-        assert (losses["selection"] > without["selection"] + 1e-3).numpy().sum() > 5
-        np.testing.assert_array_equal(ours.choice_ids, plain.choice_ids)
-        np.testing.assert_array_equal(losses["cooccurrence"], without["cooccurrence"])
-        assert all(np.abs(part).max() > 1e-4 for part in gradients)
-
-
 def test_truncation_keeps_most_of_the_gradient_and_not_all(batch, embedding, reader):
     def flat(gradients):
         return np.concatenate([np.ravel(part) for part in gradients])

@@ -72,12 +72,8 @@ def _full_scene(config: Config, width: int) -> Batch:
     data, k = config.data, config.retrieval.candidates
     side, crop = (data.image_size, data.image_size, 3), (data.crop_size, data.crop_size, 3)
     objects = (1, data.max_objects)
-    each, drawn = (*objects, k), (*objects, config.retrieval.random_negatives)
-    negatives = {
-        "negative_features": np.zeros((*drawn, width), np.float32),
-        "negative_valid": np.ones(drawn, bool),
-    }
-    return (negatives if config.retrieval.random_negatives else {}) | {
+    each = (*objects, k)
+    return {
         "image": np.zeros((1, *side), np.float32),
         "image_id": np.zeros(1, np.int64),
         "objects": np.ones(objects, np.int32),
