@@ -45,6 +45,7 @@ from rgan_tf.vocabulary import Vocabulary
 _TOLERANCE = 1e-6  # of a box that was rounded
 _PIECES = "pieces"  # in the unfinished folder
 _SCENES = "scenes"  # first part of a name in a piece
+_LEVEL = 1  # of compression: half of 6's time, and 4 % more bytes of photographs
 
 
 def prepare_dataset(
@@ -215,7 +216,7 @@ class _SceneMaker(PieceMaker):
         graph = graph_of(image, self.vocabulary)
         return Scene(
             image_id=image.image_id,
-            image=encode_png(resize_image(pixels, self.image_size)),
+            image=encode_png(resize_image(pixels, self.image_size), level=_LEVEL),
             categories=graph.objects,
             boxes=np.array([item.box for item in image.objects], np.float32).reshape(count, 4),
             patch_rows=np.arange(first_row, first_row + count, dtype=np.int32),

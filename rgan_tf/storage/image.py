@@ -168,10 +168,15 @@ def resize_image(image: np.ndarray, size: int) -> np.ndarray:
     return np.asarray(resized)
 
 
-def encode_png(image: np.ndarray) -> bytes:
-    """Encodes uint8 [H, W, 3] as PNG; equal pixels give equal bytes."""
+def encode_png(image: np.ndarray, *, level: int = 6) -> bytes:
+    """Encodes uint8 [H, W, 3] as PNG; equal pixels give equal bytes.
+
+    Args:
+      image: the pixels.
+      level: 0 to 9, of the compression.
+    """
     buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, format="PNG", optimize=False, compress_level=6)
+    Image.fromarray(image).save(buffer, format="PNG", optimize=False, compress_level=level)
     return buffer.getvalue()
 
 
