@@ -51,6 +51,7 @@ ADDED_LATER = {
     "retrieval.gradient": "paper",
     "retrieval.cooccurrence_loss": "sampled",
     "retrieval.shared_pixels": True,
+    "retrieval.random_negatives": 0,
     "cooccurrence.shared_pixels": True,
     "training.system": "retrievegan",
     "attngan.damsm_steps": 2000,
