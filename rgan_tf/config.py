@@ -87,7 +87,7 @@ class RetrievalConfig:
     gradient: str = _one_of("within_group", "expected", "paper")  # of the straight-through weights
     initial_scale: float = 10.0  # multiplies the distances; learned
     temperature_start: float = 1.0  # of the relaxed selection
-    temperature_end: float = 1.0  # does not affect the choice; a low one blurs gradients
+    temperature_end: float = 1.0  # does not affect the choice; a low one makes gradients noisier
     temperature_anneal_fraction: float = _share(1 / 3)  # of the joint stage's steps
     selection_loss: str = _one_of("one_step", "iterative", "every_object")  # method §4.1
     cooccurrence_loss: str = _one_of("expected", "sampled")  # expected: sampled without the noise
@@ -176,8 +176,7 @@ class AttnganConfig:
     damsm_learning_rate: float = 2e-3
     matching_weight: float = _from_zero(50.0)  # lambda, of DAMSM's losses for the generator
     averages_words: bool = False  # in the matching; published: their sum, which favours long texts
-    # Of the tree; 0: three up to 64 px, else two. One is the published first stage, without words.
-    stages: int = _number(0, least=0, most=4)
+    stages: int = _number(0, least=0, most=4)  # of the tree; 1: no words; 0: 3 up to 64 px, else 2
 
 
 @dataclasses.dataclass(frozen=True)

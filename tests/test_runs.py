@@ -14,6 +14,7 @@ import tensorflow as tf
 import yaml
 
 from rgan_tf import released
+from rgan_tf.config import Config
 from rgan_tf.config_files import config_from_dict
 from rgan_tf.errors import BadInput, CorruptData
 from rgan_tf.runs import (
@@ -132,6 +133,23 @@ def test_a_run_from_before_a_setting_keeps_what_it_did(early_run, tiny_settings,
     # What fills the gap is that table and not the default.
     monkeypatch.setattr(settings, "ADDED_LATER", {"generator.masks": True})
     assert open_run(str(run.folder)).config.generator.masks
+
+
+def _unknown_to(raw: dict) -> set[str]:
+    """Settings that a run's file lacks, and for which nothing says what the run did."""
+    known = {f"{section}.{key}" for section, keys in raw.items() for key in keys}
+    now = {key for key in settings.flat_settings(Config()) if "." in key}
+    return now - known - set(settings.ADDED_LATER) - settings.MAY_DIFFER
+
+
+@pytest.mark.parametrize("name", ["procedural_64", "street_64"])
+def test_a_new_setting_is_entered_in_the_table(name):
+    """Else no checkpoint from before it would be gone on from: its hash has no such setting."""
+    raw = yaml.safe_load((released.FOLDER / name / "config.yaml").read_text())
+    raw = {section: keys for section, keys in raw.items() if isinstance(keys, dict)}
+    assert _unknown_to(raw) == set()
+    del raw["retrieval"]["candidates"]
+    assert _unknown_to(raw) == {"retrieval.candidates"}
 
 
 def test_continues_with_more_steps(run, tiny_settings, data):
