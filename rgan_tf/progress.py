@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
 from tqdm import tqdm
@@ -45,17 +45,19 @@ def progress_bar(
     return tqdm(file=_Lines(), mininterval=_LOG_INTERVAL_S, bar_format=line, **options)
 
 
-def followed(items: Collection[_Item], label: str) -> Iterator[_Item]:
+def followed(items: Iterable[_Item], label: str, count: int | None = None) -> Iterator[_Item]:
     """The items one after the other; of many, a bar says how far they are.
 
     Args:
       items: what takes a while each.
       label: the task.
+      count: of the items; None asks them.
     """
-    if len(items) < _MANY:
+    count = len(items) if count is None else count
+    if count < _MANY:
         yield from items
         return
-    with progress_bar(label, len(items)) as bar:
+    with progress_bar(label, count) as bar:
         for item in items:
             yield item
             bar.update()

@@ -10,6 +10,7 @@ import numpy as np
 from rgan_tf.data.records import Scene, read_image_bytes, read_scenes, record_offsets
 from rgan_tf.errors import CorruptData
 from rgan_tf.graph.fit import fit_graph
+from rgan_tf.progress import followed
 from rgan_tf.storage.image import decode_image, resize_image
 
 IMAGE_CACHE_BYTES = 2**30  # a split's images are kept in memory if not larger together
@@ -65,7 +66,7 @@ class SceneStore:
         else:
             self._places = [(path, *place) for path in paths for place in record_offsets(path)]
         count = 0
-        for scene in read_scenes(paths):
+        for scene in followed(read_scenes(paths), "read scenes", expected):
             if count < expected:
                 self._add(count, scene)
             count += 1
