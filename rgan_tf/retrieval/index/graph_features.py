@@ -14,6 +14,7 @@ from rgan_tf.config import Config
 from rgan_tf.errors import BadInput
 from rgan_tf.graph.encoder import SceneGraphEncoder
 from rgan_tf.graph.fit import fit_graph
+from rgan_tf.progress import followed
 
 _GRAPHS_PER_BATCH = 64
 
@@ -55,7 +56,7 @@ def graph_features(networks: ReadsGraphs, bank: PatchBank, config: Config) -> np
     batch: list[_Part] = []
     parts = (
         part
-        for number, graph in enumerate(bank.graphs)
+        for number, graph in enumerate(followed(bank.graphs, "encode graphs"))
         for part in _parts(graph, int(starts[number]), int(graph_images[number]), config)
     )
     for part in parts:
