@@ -14,6 +14,7 @@ import tensorflow as tf
 import yaml
 
 from rgan_tf import released
+from rgan_tf.config import Config
 from rgan_tf.config_files import config_from_dict
 from rgan_tf.errors import BadInput, CorruptData
 from rgan_tf.runs import (
@@ -100,6 +101,23 @@ def test_settings_added_later_do_not_end_a_run_that_began_without_them(
     assert identities[0] != identities[1]
     on = config_from_dict(tiny_settings)
     assert not settings.difference(run.config, on, also=settings.OF_JOINT_STAGE)
+
+
+@pytest.mark.parametrize(
+    "name", sorted(path.parent.name for path in released.FOLDER.glob("*/run.json"))
+)
+def test_no_setting_was_added_without_a_value_for_the_runs_before_it(name):
+    """A setting that is missing there would make every earlier checkpoint one of another config."""
+    raw = yaml.safe_load((released.FOLDER / name / "config.yaml").read_text())
+    had = {
+        f"{section}.{leaf}"
+        for section, part in raw.items()
+        for leaf in (part if isinstance(part, dict) else ())
+    }
+    now = {key for key in settings.flat_settings(Config()) if "." in key}
+    assert now - had <= settings.ADDED_LATER.keys() | settings.MAY_DIFFER
+    missing = now - had - settings.MAY_DIFFER
+    assert missing  # the file is older than some of them, so that the line above says something
 
 
 def test_opens_what_was_created(run, tiny_config, data):
