@@ -27,8 +27,10 @@ from rgan_tf.runs import (
     open_run,
     save_weights,
     settings,
+    training_lock,
     weights,
 )
+from rgan_tf.runs import folder as folder_module
 from rgan_tf.vocabulary import Vocabulary
 
 
@@ -188,6 +190,28 @@ def test_refuses_a_folder_that_holds_something_else(tmp_path, tiny_config, data)
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
 
 
+def test_a_process_that_is_killed_while_it_makes_a_run_leaves_the_name_usable(
+    tmp_path, tiny_config, data, monkeypatch
+):
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, training_lock(tmp_path / "run"):
+        patch.setattr(folder_module, "write_json_atomic", killed)
+        with pytest.raises(KeyboardInterrupt):
+            create_run(tmp_path / "run", tiny_config, data)
+    (tmp_path / "run" / ".run.json.0123abcd.partial").touch()
+    assert create_run(tmp_path / "run", tiny_config, data).config == tiny_config
+    # A config of the user's own is not taken for ours, nor is anything beside ours.
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "config.yaml").write_text("name: mine")
+    (tmp_path / "run" / "run.json").unlink()
+    (tmp_path / "run" / "thesis.txt").touch()
+    for name in ("mine", "run"):
+        with pytest.raises(BadInput, match="not empty and not a run"):
+            create_run(tmp_path / name, tiny_config, data)
+
+
 def test_refuses_what_is_no_run(tmp_path):
     for name in (str(tmp_path / "none"), str(tmp_path)):
         with pytest.raises(BadInput, match="not a run folder"):
@@ -259,6 +283,29 @@ def test_interrupted_saving_leaves_the_old_pair(run, monkeypatch):
     networks = Weights(0.0)
     load_weights(run, "sg2im", networks)
     np.testing.assert_array_equal(networks.vector, [1.0] * 3)
+
+
+@pytest.mark.parametrize("read", ["sha256_of", "read"])
+def test_weights_are_read_while_training_saves_newer_ones(run, monkeypatch, read):
+    """Saving deletes the old files, maybe just when somebody reads them."""
+    owner = weights if read == "sha256_of" else tf.train.Checkpoint
+    known, networks, left = getattr(owner, read), Weights(0.0), [2.5]
+
+    def saved_meanwhile(*words):
+        if left:
+            save_weights(run, "sg2im", Weights(left.pop()), steps=2)
+        return known(*words)
+
+    save_weights(run, "sg2im", Weights(1.5), steps=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, read, saved_meanwhile)
+        load_weights(run, "sg2im", networks)
+    np.testing.assert_array_equal(networks.vector, [2.5] * 3)
+    # What nobody has replaced is damaged.
+    for path in run.stage_folder("sg2im").glob("weights-*"):
+        path.unlink()
+    with pytest.raises(CorruptData, match="missing or damaged"):
+        load_weights(run, "sg2im", networks)
 
 
 def test_a_stage_without_weights(run):

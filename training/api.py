@@ -139,8 +139,8 @@ def train(
     with StopSignals() as stop, contextlib.ExitStack() as stack:
         with workers.together():
             if workers.is_chief:
+                stack.enter_context(training_lock(run))  # before the config of a run in training
                 created = create_run(run, config, data)
-                stack.enter_context(training_lock(created))
                 if source is not None:
                     take_stages(created, source, as_they_are=as_they_are)
         opened = open_run(str(run))
