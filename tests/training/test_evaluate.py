@@ -51,7 +51,8 @@ def test_everything(trained, tmp_path, evaluate, tiny_world):
         assert 0 <= metrics[name] <= 1
     assert "cooccurrence/same_image_auc" in metrics
     lines = (tmp_path / "out" / "metrics.jsonl").read_text().splitlines()
-    assert json.loads(lines[0]) == {"split": "val", "step": 3, **metrics}
+    judged = {"weights": trained.fingerprint(), "data": tiny_world.fingerprint}
+    assert json.loads(lines[0]) == {"split": "val", "step": 3, **judged, **metrics}
     assert (tmp_path / "out" / "pictures" / "eval-val-0000003.png").exists()
     assert not (trained.folder / "metrics.jsonl").exists()
 

@@ -125,6 +125,8 @@ def evaluate(
             retriever = _registered(retriever, opened.config)
         judge = functools.partial(evaluate_split, repeats=repeats, retriever=retriever, noise=noise)
     for each in splits:
+        # Before they are read: a run in training has others by the time the figures are there.
+        step, weights = opened.stage_record("retrievegan").get("steps"), opened.fingerprint()
         metrics, picture = judge(
             opened,
             prepared,
@@ -139,8 +141,15 @@ def evaluate(
             keep=image_keeper(save_images, each) if save_images else None,
         )
         if out:
-            step = opened.stage_record("retrievegan")["steps"]
-            write_report(Path(out), each, metrics, picture, step=step)
+            write_report(
+                Path(out),
+                each,
+                metrics,
+                picture,
+                step=step,
+                weights=weights,
+                data=prepared.fingerprint,
+            )
         result[each] = metrics
     return result
 
