@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import numbers
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from export.saved_model_loading import answer_of, load_saved_model
 from export.saved_rival import build_served_rival, check_bank_options, is_rival, needs_bank
 from export.signatures import DEFAULT_NAME, EXACT, MODES, SAMPLE
 from rgan_tf import released
+from rgan_tf.arguments import text_list
 from rgan_tf.bank.licences import LicenceFilter
 from rgan_tf.bank.patch_bank import PatchBank
 from rgan_tf.data.prepared import PreparedData
@@ -221,8 +223,8 @@ class RetrieveGAN:
         temperature: float = 1.0,
         allow_repeats: bool = False,
         licences: Sequence[str] | None = None,
-        keep: Sequence[str] = (),
-        redraw: Sequence[str] = (),
+        keep: Sequence[str | int] = (),
+        redraw: Sequence[str | int] = (),
     ) -> Generation:
         """Draws images of one scene graph, or changes objects of an earlier picture.
 
@@ -240,7 +242,7 @@ class RetrieveGAN:
             None: all.
           keep: objects of the picture that keep box and patch, while all others are drawn anew. An
             object is named by its category ("house"), its number in it ("tree:2") or its position
-            in the graph ("3").
+            in the graph (3 or "3").
           redraw: objects that get other patches, while all others keep theirs; instead of `keep`.
 
         Returns:
@@ -256,11 +258,12 @@ class RetrieveGAN:
         )
         draws = [draw.for_model(self._model) for draw in draws]
         allowed = LicenceFilter.parse(licences, "licences")
-        if redraw and mode != MODES[SAMPLE]:
-            raise BadInput(f"redraw: redraws patches, which mode {mode} does not; use one of them")
         edit = Edit(
-            *((names,) if isinstance(names, str) else tuple(names) for names in (keep, redraw))
+            text_list(keep, "keep", also=(numbers.Integral,)),
+            text_list(redraw, "redraw", also=(numbers.Integral,)),
         )
+        if edit.redraw and mode != MODES[SAMPLE]:
+            raise BadInput(f"redraw: redraws patches, which mode {mode} does not; use one of them")
         drawn, folder = _read_graph(graph, edit)
         request = build_edited_request(drawn, self._model, folder, 0, "scene graph", allowed)
         replies = [answer_edit(self._answer, request, draw, len(draws)) for draw in draws]
