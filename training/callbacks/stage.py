@@ -41,6 +41,6 @@ def refuse_non_finite(step: int, logs: dict | None, broken: str = "") -> None:
     names += [broken] if broken else []
     if names:
         raise Diverged(
-            f"step {step}: {', '.join(names)} not finite; the last checkpoint is intact; "
-            "before; lower the learning rates or the adversarial weights"
+            f"step {step}: {', '.join(names)} not finite; the last checkpoint is intact; lower the "
+            "learning rates or the adversarial weights, and name another run for that"
         )
