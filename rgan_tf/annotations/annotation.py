@@ -52,7 +52,7 @@ class AnnotatedImage:
     """One image with its scene graph.
 
     Attributes:
-      image_id: the dataset's own number.
+      image_id: the dataset's own number; no other image of any split may have it.
       path: the image file.
       objects: in the order of the dataset.
       relationships: (subject, predicate name, object) with positions in `objects`.
