@@ -27,6 +27,7 @@ from rgan_tf.runs import (
     open_run,
     save_weights,
     settings,
+    take_stages,
     training_lock,
     weights,
 )
@@ -249,6 +250,20 @@ def test_missing_description(run):
     (run.folder / "config.yaml").unlink()
     with pytest.raises(BadInput, match="config.yaml"):
         open_run(str(run.folder))
+
+
+def test_stages_that_were_taken_are_not_silently_kept_for_others(run, tmp_path, tiny_config, data):
+    """As they are, they may be of other settings: that run would not be the one asked for."""
+    first, second = (create_run(tmp_path / name, tiny_config, data) for name in ("a", "b"))
+    for number, source in enumerate((first, second)):
+        for stage in STAGES[:2]:
+            save_weights(source, stage, Weights(float(number)), steps=3)
+    for _ in range(2):  # the same call goes on
+        take_stages(run, first, as_they_are=True)
+    with pytest.raises(BadInput, match="--stages-from .*b: .* has another stage sg2im already"):
+        take_stages(run, second, as_they_are=True)
+    take_stages(run, second)  # trained with the same settings: as good as those
+    assert run.stage_record("sg2im")["taken_from"] == str(first.folder)
 
 
 def test_weights_come_back(run):
