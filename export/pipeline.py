@@ -28,7 +28,13 @@ from rgan_tf.data.prepared import PreparedData
 from rgan_tf.errors import BadInput
 from rgan_tf.places import open_patches
 from rgan_tf.retrieval.retriever import Retriever, check_retriever
-from rgan_tf.runs import Run, check_bank_fits, check_learns_retrieval, open_run
+from rgan_tf.runs import (
+    Run,
+    check_bank_fits,
+    check_learns_retrieval,
+    check_own_retriever,
+    open_run,
+)
 from rgan_tf.scene_graph import SceneGraph, load_scene_graphs
 from rgan_tf.storage.files import atomic_folder
 from rgan_tf.storage.image import decode_image
@@ -141,13 +147,15 @@ class RetrieveGAN:
           weights_dir: folder with backbone weight files.
 
         Raises:
-          BadInput: if there is no such run or bank, or they do not go together.
+          BadInput: if there is no such run or bank, they do not go together, or the run was trained
+            with a retriever that is not given.
           CorruptData: if a file is damaged.
         """
         check_retriever(retriever)
         name = str(run)
         opened = open_run(name)
         check_learns_retrieval(opened, name)
+        check_own_retriever(opened, name, is_given=retriever is not None)
         check_bank_options(opened, name, {"bank": bank})
         patches = None
         if needs_bank(opened):

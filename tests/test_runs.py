@@ -20,6 +20,7 @@ from rgan_tf.errors import BadInput, CorruptData
 from rgan_tf.runs import (
     STAGES,
     check_learns_retrieval,
+    check_own_retriever,
     checkpoint_identity,
     continuing,
     create_run,
@@ -264,6 +265,19 @@ def test_stages_that_were_taken_are_not_silently_kept_for_others(run, tmp_path, 
         take_stages(run, second, as_they_are=True)
     take_stages(run, second)  # trained with the same settings: as good as those
     assert run.stage_record("sg2im")["taken_from"] == str(first.folder)
+
+
+def test_a_run_of_a_retriever_that_was_handed_in_is_not_drawn_with_another(run):
+    """The config names "learned", whose embedding such a training may never have touched."""
+    check_own_retriever(run, "R", is_given=False)  # not trained yet
+    save_weights(run, STAGES[-1], Weights(1.0), steps=3)
+    check_own_retriever(run, "R", is_given=False)
+    save_weights(run, STAGES[-1], Weights(1.0), steps=4, own_retriever="mine")
+    check_own_retriever(run, "R", is_given=True)
+    with pytest.raises(
+        BadInput, match=r"run R: was trained with the retriever mine .*\(retriever="
+    ):
+        check_own_retriever(run, "R", is_given=False)
 
 
 def test_weights_come_back(run):

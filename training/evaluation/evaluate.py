@@ -16,7 +16,7 @@ from rgan_tf.errors import BadInput
 from rgan_tf.registered_names import RETRIEVERS, RIVALS
 from rgan_tf.retrieval.registry import retriever_for
 from rgan_tf.retrieval.retriever import Retriever, check_retriever
-from rgan_tf.runs import open_run
+from rgan_tf.runs import check_own_retriever, open_run
 from training.evaluation.inputs import (
     check_choices,
     check_resamples,
@@ -82,7 +82,8 @@ def evaluate(
       `run`, `data`, `seed`, and for each split its metrics: name -> value.
 
     Raises:
-      BadInput: if run, data and options do not fit together.
+      BadInput: if run, data and options do not fit together, or the run was trained with a
+        retriever that is not given.
       CorruptData: if a file is damaged.
 
     Example:
@@ -133,6 +134,7 @@ def evaluate(
             raise BadInput(f"--run {name}: is of a rival, which takes no retriever")
         judge = evaluate_rival_split
     else:
+        check_own_retriever(opened, name, is_given=retriever is not None)
         if isinstance(retriever, str):
             retriever = _registered(retriever, opened.config)
         judge = functools.partial(evaluate_split, repeats=repeats, retriever=retriever, noise=noise)
