@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from rgan_tf.config_files import flat_settings
 from rgan_tf.errors import BadInput, CorruptData, Diverged, Interrupted, RganError
 from rgan_tf.progress import note
 from rgan_tf.runs import STAGES, open_run
@@ -117,7 +118,8 @@ class Steps:
         self._train_base(entry)
         folder = self.run_folder(entry.run)
         diverged = folder.with_name(f"{folder.name}.diverged.json")
-        settings = [*self._overrides, *entry.settings]
+        # All of them: the file of the config may have been edited since.
+        settings = flat_settings(named_config(entry.config, [*self._overrides, *entry.settings]))
         if diverged.exists() and read_json(diverged) == settings:
             return False
         try:

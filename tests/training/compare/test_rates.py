@@ -109,7 +109,9 @@ def test_factors_that_are_no_search_are_refused(factors):
 
 def test_a_run_that_diverged_is_not_tried_again(monkeypatch, tmp_path, tries):
     """It would be tried with other random numbers, and another factor might win."""
-    steps, trained = Steps(tmp_path, "data", ["a=b"], weights_dir=None, count=1), []
+    (config := tmp_path / "c.yaml").write_text("name: c")
+    overrides = ["losses.box=2"]
+    steps, trained = Steps(tmp_path, "data", overrides, weights_dir=None, count=1), []
     diverges = {"layout2im-rate_2.5"}
 
     def train(entry):
@@ -119,13 +121,18 @@ def test_a_run_that_diverged_is_not_tried_again(monkeypatch, tmp_path, tries):
 
     monkeypatch.setattr(steps, "train", train)
     monkeypatch.setattr(steps, "_train_base", lambda entry: None)
-    slow, fast = tries["layout2im"].values()
+    slow, fast = (
+        dataclasses.replace(each, config=str(config)) for each in tries["layout2im"].values()
+    )
     (tmp_path / "runs" / "search").mkdir(parents=True)
     assert [steps.survives(each) for each in (slow, fast, fast, slow)] == [True, False, False, True]
     assert trained == [slow.name, fast.name, slow.name]
     diverges.clear()  # with other settings it is another run
     other = dataclasses.replace(fast, settings=(*fast.settings, "training.seed=1"))
     assert steps.survives(other)
+    assert not steps.survives(fast)
+    config.write_text("name: c\ndiscriminators:\n  spectral_normalization: false\n")
+    assert steps.survives(fast)  # likewise with an edited file of the same name
 
 
 def test_first_stages_of_other_settings_are_not_searched_on(monkeypatch, tmp_path, tries):
