@@ -12,7 +12,7 @@ import numpy as np
 from export.model_folder import ModelFolder
 from export.requests import Draw, Request, build_request
 from export.sample_graph import DrawnGraph, object_labels
-from export.signatures import MAX_SEED
+from export.signatures import MAX_SEED, MODES, SAMPLE
 from rgan_tf.bank.licences import LicenceFilter
 from rgan_tf.errors import BadInput
 
@@ -112,10 +112,15 @@ def answer_edit(answer: Answer, request: Request, draw: Draw, step: int) -> dict
       step: number of samples, so that no two of them use the same seeds.
 
     Raises:
-      BadInput: if every draw gives an old patch again.
+      BadInput: if every draw gives an old patch again, or the mode draws nothing.
     """
     if not request.replaced:
         return answer(request, draw)
+    if draw.mode not in (SAMPLE, None):  # every draw would be the same
+        raise BadInput(
+            f"redraw: redraws patches, which mode {MODES[draw.mode]} does not; take the list out "
+            f"of the picture's JSON, or draw with mode {MODES[SAMPLE]}"
+        )
     stubborn, start, since = request.replaced, request, 0
     for number in range(MOST_DRAWS):
         seed = (draw.seed + number * step) % (MAX_SEED + 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import numbers
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,13 +21,20 @@ from export.saved_model_loading import answer_of, load_saved_model
 from export.saved_rival import build_served_rival, check_bank_options, is_rival, needs_bank
 from export.signatures import DEFAULT_NAME, EXACT, MODES, SAMPLE
 from rgan_tf import released
+from rgan_tf.arguments import text_list
 from rgan_tf.bank.licences import LicenceFilter
 from rgan_tf.bank.patch_bank import PatchBank
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.errors import BadInput
 from rgan_tf.places import open_patches
 from rgan_tf.retrieval.retriever import Retriever, check_retriever
-from rgan_tf.runs import Run, check_bank_fits, check_learns_retrieval, open_run
+from rgan_tf.runs import (
+    Run,
+    check_bank_fits,
+    check_learns_retrieval,
+    check_own_retriever,
+    open_run,
+)
 from rgan_tf.scene_graph import SceneGraph, load_scene_graphs
 from rgan_tf.storage.files import atomic_folder
 from rgan_tf.storage.image import decode_image
@@ -139,13 +147,15 @@ class RetrieveGAN:
           weights_dir: folder with backbone weight files.
 
         Raises:
-          BadInput: if there is no such run or bank, or they do not go together.
+          BadInput: if there is no such run or bank, they do not go together, or the run was trained
+            with a retriever that is not given.
           CorruptData: if a file is damaged.
         """
         check_retriever(retriever)
         name = str(run)
         opened = open_run(name)
         check_learns_retrieval(opened, name)
+        check_own_retriever(opened, name, is_given=retriever is not None)
         check_bank_options(opened, name, {"bank": bank})
         patches = None
         if needs_bank(opened):
@@ -221,8 +231,8 @@ class RetrieveGAN:
         temperature: float = 1.0,
         allow_repeats: bool = False,
         licences: Sequence[str] | None = None,
-        keep: Sequence[str] = (),
-        redraw: Sequence[str] = (),
+        keep: Sequence[str | int] = (),
+        redraw: Sequence[str | int] = (),
     ) -> Generation:
         """Draws images of one scene graph, or changes objects of an earlier picture.
 
@@ -240,7 +250,7 @@ class RetrieveGAN:
             None: all.
           keep: objects of the picture that keep box and patch, while all others are drawn anew. An
             object is named by its category ("house"), its number in it ("tree:2") or its position
-            in the graph ("3").
+            in the graph (3 or "3").
           redraw: objects that get other patches, while all others keep theirs; instead of `keep`.
 
         Returns:
@@ -256,11 +266,12 @@ class RetrieveGAN:
         )
         draws = [draw.for_model(self._model) for draw in draws]
         allowed = LicenceFilter.parse(licences, "licences")
-        if redraw and mode != MODES[SAMPLE]:
-            raise BadInput(f"redraw: redraws patches, which mode {mode} does not; use one of them")
         edit = Edit(
-            *((names,) if isinstance(names, str) else tuple(names) for names in (keep, redraw))
+            text_list(keep, "keep", also=(numbers.Integral,)),
+            text_list(redraw, "redraw", also=(numbers.Integral,)),
         )
+        if edit.redraw and mode != MODES[SAMPLE]:
+            raise BadInput(f"redraw: redraws patches, which mode {mode} does not; use one of them")
         drawn, folder = _read_graph(graph, edit)
         request = build_edited_request(drawn, self._model, folder, 0, "scene graph", allowed)
         replies = [answer_edit(self._answer, request, draw, len(draws)) for draw in draws]

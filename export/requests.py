@@ -19,6 +19,7 @@ from export.signatures import (
     SAMPLE,
     WITH_REPEATS,
 )
+from rgan_tf.arguments import real_number, whole_number
 from rgan_tf.bank.licences import LicenceFilter, licence_code
 from rgan_tf.errors import BadInput
 from rgan_tf.scene_graph import SceneGraph, encode_scene_graph
@@ -107,11 +108,14 @@ def read_draws(
       prefix: of the arguments' names in messages, "--" for options.
 
     Raises:
-      BadInput: if a number is out of range or does not suit the mode.
+      BadInput: if a number is none, out of range or does not suit the mode.
     """
     if mode not in MODES:
         raise BadInput(f"{prefix}mode {mode!r}: must be one of {', '.join(MODES)}")
     number = MODES.index(mode)
+    first = whole_number(first, f"{prefix}seed")
+    samples = None if samples is None else whole_number(samples, f"{prefix}samples")
+    temperature = real_number(temperature, f"{prefix}temperature")
     if not 0.0 < temperature <= MAX_TEMPERATURE:  # also refuses NaN
         raise BadInput(f"{prefix}temperature {temperature:g}: must be in (0, {MAX_TEMPERATURE:g}]")
     if number != SAMPLE:

@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from rgan_tf.arguments import text_list
 from rgan_tf.config import SMALLEST_IMAGE, Config, Switch, parse_augmentation
 from rgan_tf.errors import BadInput, one_line
 from rgan_tf.near_names import near_names
@@ -35,7 +36,7 @@ def load_config(
 
     Args:
       path: a YAML file.
-      overrides: strings as given to `--set`; values are parsed as YAML.
+      overrides: one or several, as given to `--set`; values are parsed as YAML.
       where_missing: `section.key` -> value that replaces the default of keys missing in the file.
 
     Returns:
@@ -59,7 +60,7 @@ def load_config(
             raw[section] = {}
         if isinstance(raw[section], dict):  # anything else is refused below
             raw[section].setdefault(leaf, value)
-    for override in overrides:
+    for override in text_list(overrides, "overrides"):
         key, separator, text = override.partition("=")
         if not separator:
             raise BadInput(f"--set {override}: write section.key=value")

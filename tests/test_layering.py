@@ -15,6 +15,7 @@ SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob
 ROOMS = (
     (
         "errors",
+        "arguments",
         "plugins",
         "near_names",
         "registered_names",

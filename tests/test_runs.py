@@ -20,6 +20,7 @@ from rgan_tf.errors import BadInput, CorruptData
 from rgan_tf.runs import (
     STAGES,
     check_learns_retrieval,
+    check_own_retriever,
     checkpoint_identity,
     continuing,
     create_run,
@@ -27,8 +28,11 @@ from rgan_tf.runs import (
     open_run,
     save_weights,
     settings,
+    take_stages,
+    training_lock,
     weights,
 )
+from rgan_tf.runs import folder as folder_module
 from rgan_tf.vocabulary import Vocabulary
 
 
@@ -101,6 +105,23 @@ def test_settings_added_later_do_not_end_a_run_that_began_without_them(
     assert identities[0] != identities[1]
     on = config_from_dict(tiny_settings)
     assert not settings.difference(run.config, on, also=settings.OF_JOINT_STAGE)
+
+
+@pytest.mark.parametrize(
+    "name", sorted(path.parent.name for path in released.FOLDER.glob("*/run.json"))
+)
+def test_no_setting_was_added_without_a_value_for_the_runs_before_it(name):
+    """A setting that is missing there would make every earlier checkpoint one of another config."""
+    raw = yaml.safe_load((released.FOLDER / name / "config.yaml").read_text())
+    had = {
+        f"{section}.{leaf}"
+        for section, part in raw.items()
+        for leaf in (part if isinstance(part, dict) else ())
+    }
+    now = {key for key in settings.flat_settings(Config()) if "." in key}
+    assert now - had <= settings.ADDED_LATER.keys() | settings.MAY_DIFFER
+    missing = now - had - settings.MAY_DIFFER
+    assert missing  # the file is older than some of them, so that the line above says something
 
 
 def test_opens_what_was_created(run, tiny_config, data):
@@ -188,6 +209,28 @@ def test_refuses_a_folder_that_holds_something_else(tmp_path, tiny_config, data)
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
 
 
+def test_a_process_that_is_killed_while_it_makes_a_run_leaves_the_name_usable(
+    tmp_path, tiny_config, data, monkeypatch
+):
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, training_lock(tmp_path / "run"):
+        patch.setattr(folder_module, "write_json_atomic", killed)
+        with pytest.raises(KeyboardInterrupt):
+            create_run(tmp_path / "run", tiny_config, data)
+    (tmp_path / "run" / ".run.json.0123abcd.partial").touch()
+    assert create_run(tmp_path / "run", tiny_config, data).config == tiny_config
+    # A config of the user's own is not taken for ours, nor is anything beside ours.
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "config.yaml").write_text("name: mine")
+    (tmp_path / "run" / "run.json").unlink()
+    (tmp_path / "run" / "thesis.txt").touch()
+    for name in ("mine", "run"):
+        with pytest.raises(BadInput, match="not empty and not a run"):
+            create_run(tmp_path / name, tiny_config, data)
+
+
 def test_refuses_what_is_no_run(tmp_path):
     for name in (str(tmp_path / "none"), str(tmp_path)):
         with pytest.raises(BadInput, match="not a run folder"):
@@ -227,6 +270,33 @@ def test_missing_description(run):
         open_run(str(run.folder))
 
 
+def test_stages_that_were_taken_are_not_silently_kept_for_others(run, tmp_path, tiny_config, data):
+    """As they are, they may be of other settings: that run would not be the one asked for."""
+    first, second = (create_run(tmp_path / name, tiny_config, data) for name in ("a", "b"))
+    for number, source in enumerate((first, second)):
+        for stage in STAGES[:2]:
+            save_weights(source, stage, Weights(float(number)), steps=3)
+    for _ in range(2):  # the same call goes on
+        take_stages(run, first, as_they_are=True)
+    with pytest.raises(BadInput, match="--stages-from .*b: .* has another stage sg2im already"):
+        take_stages(run, second, as_they_are=True)
+    take_stages(run, second)  # trained with the same settings: as good as those
+    assert run.stage_record("sg2im")["taken_from"] == str(first.folder)
+
+
+def test_a_run_of_a_retriever_that_was_handed_in_is_not_drawn_with_another(run):
+    """The config names "learned", whose embedding such a training may never have touched."""
+    check_own_retriever(run, "R", is_given=False)  # not trained yet
+    save_weights(run, STAGES[-1], Weights(1.0), steps=3)
+    check_own_retriever(run, "R", is_given=False)
+    save_weights(run, STAGES[-1], Weights(1.0), steps=4, own_retriever="mine")
+    check_own_retriever(run, "R", is_given=True)
+    with pytest.raises(
+        BadInput, match=r"run R: was trained with the retriever mine .*\(retriever="
+    ):
+        check_own_retriever(run, "R", is_given=False)
+
+
 def test_weights_come_back(run):
     save_weights(run, "sg2im", Weights(1.5), steps=3, seconds=2.5)
     networks = Weights(0.0)
@@ -259,6 +329,29 @@ def test_interrupted_saving_leaves_the_old_pair(run, monkeypatch):
     networks = Weights(0.0)
     load_weights(run, "sg2im", networks)
     np.testing.assert_array_equal(networks.vector, [1.0] * 3)
+
+
+@pytest.mark.parametrize("read", ["sha256_of", "read"])
+def test_weights_are_read_while_training_saves_newer_ones(run, monkeypatch, read):
+    """Saving deletes the old files, maybe just when somebody reads them."""
+    owner = weights if read == "sha256_of" else tf.train.Checkpoint
+    known, networks, left = getattr(owner, read), Weights(0.0), [2.5]
+
+    def saved_meanwhile(*words):
+        if left:
+            save_weights(run, "sg2im", Weights(left.pop()), steps=2)
+        return known(*words)
+
+    save_weights(run, "sg2im", Weights(1.5), steps=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, read, saved_meanwhile)
+        load_weights(run, "sg2im", networks)
+    np.testing.assert_array_equal(networks.vector, [2.5] * 3)
+    # What nobody has replaced is damaged.
+    for path in run.stage_folder("sg2im").glob("weights-*"):
+        path.unlink()
+    with pytest.raises(CorruptData, match="missing or damaged"):
+        load_weights(run, "sg2im", networks)
 
 
 def test_a_stage_without_weights(run):

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from rgan_tf.arguments import list_of, whole_number
 from rgan_tf.backbones import load_backbone
 from rgan_tf.config import Config, changed
 from rgan_tf.config_files import config_from_dict, config_to_dict
@@ -116,6 +117,12 @@ def train(
         config = named_config(config)
     if max_steps is not None:
         config = at_most(config, max_steps)
+    losses = list_of(losses, "losses", Loss, "rgan_tf.Loss")
+    callbacks = list_of(callbacks, "callbacks", tf.keras.callbacks.Callback, "Keras callbacks")
+    if profile_at is not None and whole_number(profile_at, "--profile") < 0:
+        raise BadInput(f"--profile {profile_at}: must be a step, at least 0")
+    if as_they_are and not stages_from:
+        raise BadInput("--as-they-are: only applies to --stages-from; name a run there")
     if config.training.deterministic:
         fix_order_of_process()
     workers = start_workers()  # first, because a cluster can only be formed at the start
@@ -139,8 +146,8 @@ def train(
     with StopSignals() as stop, contextlib.ExitStack() as stack:
         with workers.together():
             if workers.is_chief:
+                stack.enter_context(training_lock(run))  # before the config of a run in training
                 created = create_run(run, config, data)
-                stack.enter_context(training_lock(created))
                 if source is not None:
                     take_stages(created, source, as_they_are=as_they_are)
         opened = open_run(str(run))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from rgan_tf.arguments import shown, whole_number
 from rgan_tf.config import Config, changed
 from rgan_tf.config_files import flat_settings, load_config
 from rgan_tf.errors import BadInput
@@ -19,7 +21,7 @@ def named_config(name: str | Path, overrides: Sequence[str] = ()) -> Config:
 
     Args:
       name: a path or a name.
-      overrides: `section.key=value` each.
+      overrides: `section.key=value`, one or several.
 
     Raises:
       BadInput: if there is neither (lists the shipped ones), or a key or value is not allowed.
@@ -31,6 +33,8 @@ def named_config(name: str | Path, overrides: Sequence[str] = ()) -> Config:
       config = rgan_tf.load_config("street_64", ["training.steps=5000"])
       ```
     """
+    if not isinstance(name, (str, os.PathLike)):
+        raise BadInput(f"config {shown(name)}: must be a YAML file or the name of a shipped config")
     path = Path(name)
     shipped = {file.stem: file for file in sorted(CONFIG_FOLDER.glob("*.yaml"))}
     # A folder of that name is a run or data, not a config.
@@ -52,6 +56,7 @@ def at_most(config: Config, steps: int) -> Config:
     Raises:
       BadInput: if it is below 1.
     """
+    steps = whole_number(steps, "--max-steps")
     if steps < 1:
         raise BadInput(f"--max-steps {steps}: must be at least 1")
     return changed(

@@ -45,7 +45,12 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
     from export.saved_rival import check_bank_options, needs_bank
     from rgan_tf.data.prepared import PreparedData
     from rgan_tf.places import open_patches
-    from rgan_tf.runs import check_bank_fits, check_learns_retrieval, open_run
+    from rgan_tf.runs import (
+        check_bank_fits,
+        check_learns_retrieval,
+        check_own_retriever,
+        open_run,
+    )
 
     started = time.monotonic()
     check_name(args.name)  # before reading anything
@@ -53,6 +58,7 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
     check_serving_folder(args.out)
     run = open_run(args.run)
     check_learns_retrieval(run, args.run)
+    check_own_retriever(run, args.run, is_given=False)
     options = {"--bank": args.bank, "--data": args.data, "--index": args.index}
     check_bank_options(run, args.run, options)
     if args.bank is not None and args.data is not None:

@@ -54,7 +54,8 @@ def read_newest_metrics(run_folder: Path) -> dict[str, Any] | None:
       run_folder: may hold `metrics.jsonl`.
 
     Returns:
-      `split`, `step` and the metrics by name; None if none is readable.
+      `split`, `step`, the fingerprints `weights` and `data` (which earlier versions did not write)
+      and the metrics by name; None if none is readable.
     """
     path = run_folder / METRICS_FILE
     if not path.is_file():
@@ -142,7 +143,7 @@ def model_card(
         "",
         "## Evaluation",
         "",
-        *_evaluation(metrics, steps.get("retrievegan"), system),
+        *_evaluation(metrics, steps.get("retrievegan"), system, weights, data_fingerprint),
         "",
         *(_licences(counts) if has_bank else []),
         "## Categories",
@@ -219,7 +220,9 @@ def _licences(counts: Mapping[str, int]) -> list[str]:
     ]
 
 
-def _evaluation(metrics: Mapping[str, Any] | None, step: int | None, system: str) -> list[str]:
+def _evaluation(
+    metrics: Mapping[str, Any] | None, step: int | None, system: str, weights: str, data: str
+) -> list[str]:
     if metrics is None:
         return ["No evaluation is recorded with the run that this model was made from."]
     shown = [
@@ -232,10 +235,15 @@ def _evaluation(metrics: Mapping[str, Any] | None, step: int | None, system: str
     ]
     of_step = metrics.get("step")
     lines = [f"The newest that is recorded with the run: split {_plain(metrics['split'])}, "]
-    if of_step == step:
+    if of_step == step and metrics.get("weights", weights) != weights:
+        lines[0] += f"weights of step {of_step} from before a stage was trained again. This model "
+        lines[0] += "has those that came after."
+    elif of_step == step:
         lines[0] += f"the weights of step {of_step}, which are those of this model."
     else:
         lines[0] += f"the weights of step {of_step}. This model has those of step {step}."
+    if metrics.get("data", data) != data:
+        lines[0] += " It was made on other data than the training."
     if not shown:
         return [*lines, "It measured none of the headline figures."]
     return [

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rgan_tf.annotations.json_object import JsonObject
 from rgan_tf.annotations.left_out import Unusable
+from rgan_tf.arguments import whole_number
 from rgan_tf.errors import BadInput
 from rgan_tf.storage.image import image_size
 
@@ -18,7 +19,7 @@ def check_limit(limit: int | None) -> None:
     Raises:
       BadInput: if it is below 1; None is no limit.
     """
-    if limit is not None and limit < 1:
+    if limit is not None and whole_number(limit, "--limit") < 1:
         raise BadInput(f"--limit must be at least 1, got {limit}")
 
 
@@ -51,7 +52,7 @@ class AnnotatedImage:
     """One image with its scene graph.
 
     Attributes:
-      image_id: the dataset's own number.
+      image_id: the dataset's own number; no other image of any split may have it.
       path: the image file.
       objects: in the order of the dataset.
       relationships: (subject, predicate name, object) with positions in `objects`.

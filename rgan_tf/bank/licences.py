@@ -6,6 +6,7 @@ import dataclasses
 import re
 from collections.abc import Iterable, Sequence
 
+from rgan_tf.arguments import text_list
 from rgan_tf.errors import BadInput
 
 UNKNOWN = "unknown"
@@ -95,8 +96,7 @@ class LicenceFilter:
         """
         if values is None:
             return cls()
-        values = [values] if isinstance(values, str) else values
-        names = [part.strip() for value in values for part in value.split(",")]
+        names = [part.strip() for value in text_list(values, option) for part in value.split(",")]
         if not names:
             raise BadInput(
                 f"{option}: names no code; choose from {', '.join(CODES)}, or leave it out"

@@ -13,6 +13,7 @@ import numpy as np
 
 from rgan_tf.annotations.annotation import AnnotatedDataset, AnnotatedImage
 from rgan_tf.annotations.left_out import BadImages
+from rgan_tf.arguments import shown, whole_number
 from rgan_tf.backbones import Backbone, load_backbone
 from rgan_tf.bank.graphs import graph_of
 from rgan_tf.bank.patch_queue import PATCH_SIZE
@@ -43,6 +44,7 @@ from rgan_tf.storage.manifest import describe_files
 from rgan_tf.vocabulary import Vocabulary
 
 _TOLERANCE = 1e-6  # of a box that was rounded
+_LARGEST_ID = 2**63 - 1  # of an image, in the columns of a bank
 _PIECES = "pieces"  # in the unfinished folder
 _SCENES = "scenes"  # first part of a name in a piece
 _LEVEL = 1  # of compression: half of 6's time, and 4 % more bytes of photographs
@@ -78,7 +80,8 @@ def prepare_dataset(
       The manifest, plus `skipped_first` and `renumbered_images` of the dataset (not stored).
 
     Raises:
-      BadInput: if `out` is taken, an input is missing or unusable, or weights are missing.
+      BadInput: if `out` is taken, an input is missing or unusable, two images of all splits have
+        one number, or weights are missing.
       CorruptData: if more images are damaged than `max_bad` allows.
 
     Example:
@@ -89,7 +92,7 @@ def prepare_dataset(
       rgan_tf.prepare(rgan_tf.read_coco("WORLD"), "DATA_OF_WORLD", image_size=64, progress=False)
       ```
     """
-    if not 16 <= image_size <= 1024:
+    if not 16 <= whole_number(image_size, "--size") <= 1024:
         raise BadInput(f"--size must be in [16, 1024], got {image_size}")
     bad = BadImages(max_bad)
     with atomic_folder(out) as folder:
@@ -229,13 +232,30 @@ def _check(dataset: AnnotatedDataset) -> None:
     """Refuses what a reader of one's own may get wrong.
 
     Raises:
-      BadInput: for a missing split, a box in px or without area, or a relationship of no object.
+      BadInput: if it is no data set; for a missing split, an image whose number is none or that of
+        another image, a box in px or without area, or a relationship of no two objects.
     """
+    if not isinstance(dataset, AnnotatedDataset):
+        raise BadInput(
+            f"data set {shown(dataset)}: must be an rgan_tf.AnnotatedDataset; read a folder with "
+            "read_coco or read_visual_genome first"
+        )
+    places: dict[int, str] = {}
     for split in SPLITS:
         if split not in dataset.splits:
             raise BadInput(f"data set {dataset.kind}: has no split {split}; give all of {SPLITS}")
         for image in dataset.splits[split]:
             where = f"data set {dataset.kind}: image {image.image_id} of {split}"
+            own_id = whole_number(image.image_id, f"{where}: image_id")
+            if not 0 <= own_id <= _LARGEST_ID:
+                raise BadInput(f"{where}: image_id must be in [0, 2^63)")
+            if own_id in places:
+                # No object is drawn from patches of its own image, which the number tells.
+                raise BadInput(
+                    f"{where}: an image of {places[own_id]} has this image_id; every image of all "
+                    "splits needs one of its own"
+                )
+            places[own_id] = split
             for number, item in enumerate(image.objects):
                 y0, x0, y1, x1 = item.box
                 if not (-_TOLERANCE <= y0 < y1 <= 1 + _TOLERANCE) or not (
@@ -250,6 +270,11 @@ def _check(dataset: AnnotatedDataset) -> None:
                     raise BadInput(
                         f"{where}: relationship {(subject, predicate, target)} must be of two of "
                         f"its {len(image.objects)} objects, counted from 0"
+                    )
+                if subject == target:
+                    raise BadInput(
+                        f"{where}: relationship {(subject, predicate, target)} is of an object to "
+                        "itself; leave it out"
                     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import numbers
 from collections.abc import Callable, Collection, Iterable
 from typing import NamedTuple
 
@@ -70,9 +71,9 @@ class Loss:
             raise ValueError(f"loss {self.name!r}: name it by letters, digits and underscores")
         if not callable(self.compute):
             raise ValueError(f"loss {self.name}: compute must be a function of StepOutputs")
-        if not 0.0 < self.weight < math.inf:
+        if not isinstance(self.weight, numbers.Real) or not 0.0 < self.weight < math.inf:
             raise ValueError(
-                f"loss {self.name}: its weight must be above 0 and finite, got {self.weight}"
+                f"loss {self.name}: its weight must be above 0 and finite, got {self.weight!r}"
             )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,8 +21,9 @@ class _UnitNormPerceptron(tf.keras.layers.Layer):
         self, *, sizes: Sequence[int], last_kernel: str = "glorot_uniform", **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
+        sizes = tuple(sizes) if isinstance(sizes, Iterable) else ()
         if not sizes or not all(size == int(size) >= 1 for size in sizes):
-            raise ValueError(f"sizes must be positive integers, got {tuple(sizes)}")
+            raise ValueError(f"sizes must be a list of positive integers, got {sizes}")
         self.sizes = tuple(int(size) for size in sizes)
         self._normalisation = tf.keras.layers.LayerNormalization(center=False, scale=False)
         self._hidden = [

@@ -6,6 +6,7 @@ choosing a candidate closes its whole group (equation 4 in place of equation 3, 
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -95,7 +96,8 @@ def gumbel_group_select(
       The selection. In soft mode `order` and `choice` are the hard decisions of the soft path.
 
     Raises:
-      ValueError: if the number of objects is not static, or `gradient` is unknown.
+      ValueError: if the number of objects is not static, `gradient` is unknown, or scale or
+        temperature is known to be no number above 0.
 
     Example:
       ```python
@@ -188,6 +190,8 @@ def relaxed_group_select(
     """
     if gradient not in GRADIENTS:
         raise ValueError(f"gradient must be one of {', '.join(GRADIENTS)}, got {gradient!r}")
+    check_above_zero("scale", scale)
+    check_above_zero("temperature", temperature)
     # On the soft path each step divides the rounding of the step before by the temperature; at
     # scale 10 and temperature 0.1 float32 leaves errors above 1e-5 after five steps.
     kind = tf.float32 if straight_through else tf.float64
@@ -200,9 +204,12 @@ def relaxed_group_select(
     if num_objects is None:
         raise ValueError("features must have a static number of objects, got [B, None, K, D]")
     num_candidates = features.shape[2] or tf.shape(features)[2]
+    valid = tf.cast(valid, tf.bool)  # [B, O, K]
+    ids = None if ids is None else tf.cast(ids, tf.int32)  # [B, O, K]
 
     if locked is None:
         locked = tf.fill(tf.shape(valid)[:2], -1)
+    locked = tf.cast(locked, tf.int32)  # [B, O]; NumPy's integers have 64 bits
     lock_weights = tf.one_hot(locked, num_candidates, dtype=kind)  # [B, O, K]
     lock_weights *= tf.cast(valid, kind)  # [B, O, K]
     is_locked = tf.reduce_any(lock_weights > 0, axis=-1)  # [B, O]
@@ -288,6 +295,17 @@ def relaxed_group_select(
         relaxed_sum = weights  # [B, O, K]
     weights, relaxed = tf.cast(weights, tf.float32), tf.cast(relaxed_sum, tf.float32)
     return GroupSelection(weights, tf.stack(order, axis=-1), choice), relaxed
+
+
+def check_above_zero(name: str, value: tf.Tensor | float) -> None:
+    """Refuses a number at which the selection would be of no sense: 0 gives NaN, and no choice.
+
+    Raises:
+      ValueError: if its value is known and not above 0 and finite; in a graph it may not be known.
+    """
+    known = tf.get_static_value(value) if tf.is_tensor(value) else value
+    if known is not None and not 0.0 < known < math.inf:
+        raise ValueError(f"{name} must be above 0 and finite, got {known}")
 
 
 def _lowest(values: tf.Tensor, mask: tf.Tensor, axes: tuple[int, ...] = (1, 2)) -> tf.Tensor:

@@ -7,12 +7,16 @@ Keras cannot load a functional model that calls `tf.einsum` on its tensors or sl
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import tensorflow as tf
 
-from rgan_tf.retrieval.gumbel import GRADIENTS, WITHIN_GROUP, GroupSelection
+from rgan_tf.retrieval.gumbel import (
+    GRADIENTS,
+    WITHIN_GROUP,
+    GroupSelection,
+    check_above_zero,
+)
 from rgan_tf.retrieval.patches import mix_patches
 from rgan_tf.retrieval.selection import Candidates, Options, choose_by_group
 
@@ -76,10 +80,11 @@ class GroupRetrieval(tf.keras.layers.Layer):
         super().__init__(**kwargs)
         if gradient not in GRADIENTS:
             raise ValueError(f"gradient must be one of {', '.join(GRADIENTS)}, got {gradient!r}")
-        if not 0.0 < temperature < math.inf:
-            raise ValueError(f"temperature must be above 0 and finite, got {temperature}")
-        if embedding is not None and not callable(embedding):
-            raise ValueError(f"embedding must be a layer, got {type(embedding).__name__}")
+        check_above_zero("temperature", temperature)
+        if embedding is not None and (not callable(embedding) or isinstance(embedding, type)):
+            is_class = isinstance(embedding, type)
+            got = f"the class {embedding.__name__}" if is_class else type(embedding).__name__
+            raise ValueError(f"embedding must be a layer, got {got}")
         self.embedding = embedding
         self.temperature = temperature
         self.straight_through = straight_through
@@ -115,6 +120,9 @@ class GroupRetrieval(tf.keras.layers.Layer):
 
         Returns:
           The weights [B, O, K] float32, the order and the chosen candidates.
+
+        Raises:
+          ValueError: if scale or temperature is known to be no number above 0.
         """
         # Keras builds a loaded model by calling it with floats for every input.
         integers = [None if x is None else tf.cast(x, tf.int32) for x in (seeds, locked, ids)]

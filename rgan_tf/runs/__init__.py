@@ -16,7 +16,11 @@
 A run that ships with the project is named `released:NAME` and holds no checkpoints and no data.
 """
 
-from rgan_tf.runs.bank_fit import check_bank_fits, check_learns_retrieval
+from rgan_tf.runs.bank_fit import (
+    check_bank_fits,
+    check_learns_retrieval,
+    check_own_retriever,
+)
 from rgan_tf.runs.continuing import check_stages_fit, checkpoint_identity, take_stages
 from rgan_tf.runs.folder import (
     DAMSM,
@@ -36,6 +40,7 @@ __all__ = [
     "Run",
     "check_bank_fits",
     "check_learns_retrieval",
+    "check_own_retriever",
     "check_run_folder",
     "check_stages_fit",
     "checkpoint_identity",

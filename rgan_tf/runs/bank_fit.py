@@ -5,7 +5,7 @@ from __future__ import annotations
 from rgan_tf.bank.patch_bank import PatchBank
 from rgan_tf.errors import BadInput
 from rgan_tf.registered_names import RIVALS, RULES
-from rgan_tf.runs.folder import Run
+from rgan_tf.runs.folder import STAGES, Run
 
 
 def check_bank_fits(run: Run, name: str, bank: PatchBank) -> None:
@@ -58,4 +58,26 @@ def check_learns_retrieval(run: Run, name: str) -> None:
         raise BadInput(
             f"--run {name}: was trained with retrieval.choice={rule}, a baseline; name a "
             "run that learned to retrieve"
+        )
+
+
+def check_own_retriever(run: Run, name: str, *, is_given: bool) -> None:
+    """Refuses to draw with the config's retriever where the run was trained with one handed in.
+
+    The run does not hold that retriever, and what the config names may never have been trained.
+
+    Args:
+      run: an opened run.
+      name: the run as the user named it.
+      is_given: whether the caller names a retriever.
+
+    Raises:
+      BadInput: if none is named and the run began with one of the user's own.
+    """
+    own = run.stage_record(STAGES[-1]).get("own_retriever")
+    if own is not None and not is_given:
+        raise BadInput(
+            f"run {name}: was trained with the retriever {own} that was handed to train; hand it "
+            "over again in Python (retriever=...), or train with a registered one "
+            "(register_retriever), which every command finds"
         )

@@ -73,7 +73,17 @@ def take_stages(run: Run, source: Run, *, as_they_are: bool = False) -> None:
       run: the destination.
       source: a run that passed `check_stages_fit`.
       as_they_are: as given to `check_stages_fit`; kept in the stages' records.
+
+    Raises:
+      BadInput: if the run has other stages already, and they may differ in their settings.
     """
+    for stage in STAGES[:2] if as_they_are else ():
+        own = run.stage_record(stage).get("weights_sha256")
+        if own not in (None, source.stage_record(stage)["weights_sha256"]):
+            raise BadInput(
+                f"--stages-from {source.folder}: run {run.folder} has another stage {stage} "
+                "already; leave the option out to go on with that, or name another run"
+            )
     encoders = (DAMSM,) if _same_encoders(run, source) else ()
     for stage in (*STAGES[:2], *encoders):
         if run.stage_folder(stage).exists():

@@ -14,11 +14,17 @@ from rgan_tf.config_files import config_to_yaml, load_config
 from rgan_tf.errors import BadInput, CorruptData
 from rgan_tf.runs import settings
 from rgan_tf.storage.files import read_json, write_bytes_atomic, write_json_atomic
+from rgan_tf.storage.renames import partial_siblings
 from rgan_tf.vocabulary import Vocabulary
 
 STAGES = ("sg2im", "cooccurrence", "retrievegan")
 DAMSM = "damsm"
 """AttnGAN's stage of its own, before the last one."""
+
+LOCK = "lock"
+"""The file that the training process locks; the first that a run gets."""
+
+_DESCRIPTIONS = ("config.yaml", "vocabulary.json", "run.json")  # the last makes it a run
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,12 +107,20 @@ def check_run_folder(folder: str | Path, config: Config, data) -> None:
             raise BadInput(f"--run {folder}: was started with {difference}; choose another folder")
         if run.data_fingerprint != data.fingerprint:
             raise BadInput(f"--run {folder}: was started on other data; choose another folder")
-    elif folder.exists() and any(folder.iterdir()):
+    elif folder.exists() and not _can_begin(folder):
         raise BadInput(f"--run {folder}: is not empty and not a run; choose another folder")
 
 
+def _can_begin(folder: Path) -> bool:
+    """Whether a run can be made in a folder: it is empty, or a process was killed making one."""
+    names = {path.name for path in folder.iterdir()}
+    begun = {LOCK, *_DESCRIPTIONS}
+    begun |= {path.name for name in _DESCRIPTIONS for path in partial_siblings(folder / name)}
+    return not names or (LOCK in names and names <= begun)
+
+
 def create_run(folder: str | Path, config: Config, data) -> Run:
-    """Creates a run folder, or opens the existing one to continue it.
+    """Creates a run folder, or opens the existing one to continue it; hold its `training_lock`.
 
     Args:
       folder: the run folder; may exist.

@@ -38,7 +38,7 @@ OF_JOINT_STAGE = (
     "training.exchanged_patches",
 )
 # Settings added later, with the values that reproduce older runs. The defaults of new runs are in
-# `config`.
+# `config`. A new setting needs a line here, or no checkpoint from before it can be resumed.
 ADDED_LATER = {
     "retrieval.choice": "learned",
     "discriminators.feature": False,

@@ -74,11 +74,28 @@ def load_weights(
             f"{system}; name another run"
         )
     record = run.stage_record(stage)
+    while True:
+        try:
+            _read_weights(run, stage, networks, record)
+            return
+        except CorruptData:
+            newer = run.stage_record(stage)
+            if newer == record:
+                raise
+            record = newer  # training has saved meanwhile and deleted what was being read
+
+
+def _read_weights(run: Run, stage: str, networks: tf.keras.Model, record: dict[str, Any]) -> None:
+    """Fills `networks` with the weights that a record names; see `load_weights`."""
     if "weights" not in record:
         raise BadInput(f"run {run.folder}: stage {stage} has no weights; continue `rgan train`")
     prefix = run.stage_folder(stage) / record["weights"]
     data_file = Path(f"{prefix}.data-00000-of-00001")
-    if not data_file.exists() or sha256_of(data_file) != record["weights_sha256"]:
+    try:
+        is_intact = sha256_of(data_file) == record["weights_sha256"]
+    except FileNotFoundError:
+        is_intact = False
+    if not is_intact:
         raise CorruptData(f"{data_file}: missing or damaged; restore it or train again")
     try:
         status = tf.train.Checkpoint(networks=networks).read(str(prefix))

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from rgan_tf.arguments import whole_number
 from rgan_tf.errors import BadInput
 from rgan_tf.spread import HERE, Engine
 from rgan_tf.storage.files import read_json, write_bytes_atomic
@@ -92,7 +93,7 @@ def draw_world(
         ("size", size, MIN_SIZE, MAX_SIZE),
         ("seed", seed, 0, 2**63 - 1),
     ):
-        if not low <= value <= high:
+        if not low <= whole_number(value, f"procedural world: {name}") <= high:
             raise BadInput(f"procedural world: {name} is {value}; give {low} to {high}")
     folder = Path(folder)
     for split in SPLITS:

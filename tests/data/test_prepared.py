@@ -284,6 +284,11 @@ def test_what_a_reader_of_ones_own_may_get_wrong(small_dataset, backbone, tmp_pa
         ({"train": (), "test": ()}, "has no split val"),
         (with_first(objects=(in_px, *first.objects[1:])), "object 0: box .* as fractions"),
         (with_first(relationships=((0, "above", 99),)), "relationship .* counted from 0"),
+        (with_first(relationships=((0, "above", 0),)), "relationship .* to itself"),
+        (with_first(image_id="0017"), "image_id '0017': must be a whole number"),
+        (with_first(image_id=-1), "image_id must be in"),
+        (with_first(image_id=others[0].image_id), "an image of train has this image_id"),
+        (with_first(image_id=small_dataset.splits["val"][0].image_id), "of train has this"),
     )
     for splits, message in cases:
         with pytest.raises(BadInput, match=message):
@@ -293,6 +298,8 @@ def test_what_a_reader_of_ones_own_may_get_wrong(small_dataset, backbone, tmp_pa
                 backbone=backbone,
                 progress=False,
             )
+    with pytest.raises(BadInput, match="data set 'COCO': must be an rgan_tf.AnnotatedDataset"):
+        prepare_dataset("COCO", tmp_path / "data", backbone=backbone, progress=False)
     assert not (tmp_path / "data").exists()
 
 

@@ -12,7 +12,7 @@ from export.commands import generate
 from export.edits import MOST_DRAWS, answer_edit
 from export.requests import Draw, Request
 from export.sample_graph import object_labels, positions_of
-from export.signatures import GENERATE, MAX_SEED
+from export.signatures import GENERATE, MAX_SEED, NEAREST
 from rgan_tf.errors import BadInput
 from rgan_tf.scene_graph import SceneGraph
 from rgan_tf.storage.image import encode_png
@@ -283,6 +283,12 @@ def test_drawing_ends_where_the_old_patch_comes_every_time():
     assert [seed for seed, _ in asked[:3]] == [MAX_SEED - 1, 1, 4]
     assert asked[1][1] == [-1, -1] and asked[2][1] == [8, -1]  # what has changed stays
     assert fields["patch_ids"].tolist() == [-1, -1]
+    # A mode that draws nothing is not asked 64 times; a rival has a seed and no mode.
+    with pytest.raises(BadInput, match="redraw: redraws patches, which mode nearest does not"):
+        answer_edit(answer, request, Draw(mode=NEAREST), 1)
+    assert len(asked) == MOST_DRAWS
+    with pytest.raises(BadInput, match="64 draws"):
+        answer_edit(answer, request, Draw(mode=None), 1)
 
 
 def test_contradictions_are_told_and_drawn_all_the_same(draw, caplog):

@@ -134,11 +134,29 @@ def test_only_licences_that_are_asked_for(of_run):
         ({"temperature": float("nan")}, "temperature nan: must be in"),
         ({"licences": ["NOPE"]}, "NOPE"),
         ({"licences": []}, "licences: names no code"),
+        ({"licences": 5}, "licences: must be a list of texts, got 5"),
+        ({"seed": 1.5}, "seed 1.5: must be a whole number"),
+        ({"seed": True}, "seed True: must be a whole number"),
+        ({"samples": "2"}, "samples '2': must be a whole number"),
+        ({"temperature": "1"}, "temperature '1': must be a number"),
+        ({"temperature": None}, "temperature None: must be a number"),
+        ({"keep": None}, "keep: must be a list of texts, got None"),
     ],
 )
 def test_what_is_out_of_range(of_run, options, message):
     with pytest.raises(BadInput, match=message):
         of_run.generate(GRAPH, **options)
+
+
+def test_numbers_of_numpy_are_numbers(of_run):
+    plain = of_run.generate(GRAPH, samples=2, seed=7, temperature=0.5)
+    numbers = {"samples": np.int64(2), "seed": np.uint8(7), "temperature": np.float64(0.5)}
+    assert np.array_equal(of_run.generate(GRAPH, **numbers).images, plain.images)
+    # Objects are named by a text, a position, or a list of these.
+    picture = plain.descriptions[0]
+    by_text = of_run.generate(picture, keep=["0", "1"], seed=3)
+    for keep in ([0, 1], np.array([0, 1]), ("0", 1)):
+        assert of_run.generate(picture, keep=keep, seed=3).descriptions == by_text.descriptions
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,7 @@ def test_names_are_checked(name):
         Loss(name, brightness)
 
 
-@pytest.mark.parametrize("weight", [0.0, -1.0, float("inf"), float("nan")])
+@pytest.mark.parametrize("weight", [0.0, -1.0, float("inf"), float("nan"), "1", None])
 def test_weights_are_checked(weight):
     with pytest.raises(ValueError, match="loss good: its weight must be above 0 and finite"):
         Loss("good", brightness, weight)

@@ -95,6 +95,8 @@ def test_frozen_start_with_fewer_features_than_dimensions():
     "options",
     [
         {"sizes": ()},
+        {"sizes": 4},
+        {"sizes": np.array([4, 0])},
         {"sizes": (4, 0)},
         {"sizes": (4, 2.5)},
         {"initial_scale": 0.0},

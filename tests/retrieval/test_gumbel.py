@@ -24,6 +24,30 @@ def random_locks(valid, seed=0, share=0.4):
     return np.where(rng.random(valid.shape[:2]) < share, candidates, -1).astype(np.int32)
 
 
+def test_arrays_of_numpy_do_as_tensors_do(make_graphs):
+    """Its integers have 64 bits, and a mask may be of numbers."""
+    graphs = make_graphs(1, batch=4)
+    locked, ids = random_locks(graphs[1]), np.arange(graphs[1].size).reshape(graphs[1].shape)
+    ours = select(*graphs, locked=tf.constant(locked), ids=tf.constant(ids, tf.int32))
+    features, valid, query, gumbel = graphs
+    given = {"locked": locked.astype(np.int64), "ids": ids.tolist(), "scale": np.float64(1)}
+    found = gumbel_group_select(features, valid.astype(int), query, gumbel, **given)
+    for mine, theirs in zip(ours, found, strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+
+
+@pytest.mark.parametrize("name", ["scale", "temperature"])
+@pytest.mark.parametrize("value", [0.0, -1.0, float("nan"), float("inf")])
+@pytest.mark.parametrize("kind", [float, np.float32, tf.constant])
+def test_numbers_that_give_no_selection_are_refused(make_graphs, name, value, kind):
+    """At temperature 0 every object but the first got none, and every weight was NaN."""
+    graphs = make_graphs(1, batch=2)
+    with pytest.raises(ValueError, match=f"{name} must be above 0 and finite, got"):
+        select(*graphs, **{name: kind(value)})
+    for sound in (kind(0.5), tf.Variable(0.5)):
+        assert select(*graphs, **{name: sound}).choice.shape == graphs[1].shape[:2]
+
+
 @pytest.mark.parametrize("with_locks", [False, True])
 @pytest.mark.parametrize("straight_through", [True, False])
 @pytest.mark.parametrize(("scale", "temperature"), [(1.0, 1.0), (10.0, 0.5), (10.0, 0.1)])

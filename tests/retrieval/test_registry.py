@@ -10,6 +10,7 @@ from rgan_tf.config_files import config_from_dict
 from rgan_tf.errors import BadInput
 from rgan_tf.plugins import load_plugins
 from rgan_tf.retrieval import registry
+from rgan_tf.retrieval.embedding import PatchEmbedding
 from rgan_tf.retrieval.registry import register_retriever, retriever_for
 from rgan_tf.retrieval.retriever import Retriever
 from rgan_tf.retrieval.selector import GroupRetrieval
@@ -94,6 +95,7 @@ def test_a_plugin_that_cannot_be_imported(named):
         ({"temperature": float("inf")}, "temperature must be above 0 and finite, got inf"),
         ({"temperature": float("nan")}, "temperature must be above 0 and finite, got nan"),
         ({"embedding": [16, 8]}, "embedding must be a layer, got list"),
+        ({"embedding": PatchEmbedding}, "embedding must be a layer, got the class PatchEmbedding"),
     ],
 )
 def test_a_layer_that_cannot_be(options, message):

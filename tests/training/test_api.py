@@ -113,7 +113,10 @@ class Handed(Exception):
 
 @pytest.mark.parametrize(
     "given, expected",
-    [({}, {"retriever": None, "losses": ()}), *[({"retriever": MINE, "losses": [LOSS]},) * 2]],
+    [
+        ({}, {"retriever": None, "losses": ()}),
+        ({"retriever": MINE, "losses": [LOSS]}, {"retriever": MINE, "losses": (LOSS,)}),
+    ],
 )
 def test_a_retriever_and_losses_reach_the_model(
     tiny_config, tiny_world, tmp_path, monkeypatch, given, expected
@@ -143,6 +146,15 @@ def test_a_retriever_and_losses_reach_the_model(
         ({"redraw_every_steps": 2}, {"retriever": MINE}, "no retrieval.redraw_every_steps"),
         ({}, {"losses": [LOSS, LOSS]}, "loss dark: another loss has this name"),
         ({}, {"losses": [dataclasses.replace(LOSS, name="box")]}, "loss box: another loss has"),
+        ({}, {"losses": LOSS}, "losses: must be a list of rgan_tf.Loss, got one"),
+        ({}, {"losses": [LOSS.compute]}, "losses: must be a list of rgan_tf.Loss, and holds <func"),
+        ({}, {"callbacks": tf.keras.callbacks.Callback()}, "callbacks: .* got one; put it into a"),
+        ({}, {"callbacks": [tf.keras.callbacks.Callback]}, "callbacks: .* and holds <class"),
+        ({}, {"callbacks": None}, "callbacks: must be a list of Keras callbacks, got None"),
+        ({}, {"max_steps": 2.5}, "--max-steps 2.5: must be a whole number"),
+        ({}, {"max_steps": "2"}, "--max-steps '2': must be a whole number"),
+        ({}, {"profile_at": -1}, "--profile -1: must be a step, at least 0"),
+        ({}, {"as_they_are": True}, "--as-they-are: only applies to --stages-from"),
     ],
 )
 def test_what_the_joint_stage_would_refuse_is_refused_before_the_first(

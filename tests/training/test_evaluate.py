@@ -8,6 +8,7 @@ import shutil
 from collections import Counter
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 import rgan_tf
@@ -51,7 +52,8 @@ def test_everything(trained, tmp_path, evaluate, tiny_world):
         assert 0 <= metrics[name] <= 1
     assert "cooccurrence/same_image_auc" in metrics
     lines = (tmp_path / "out" / "metrics.jsonl").read_text().splitlines()
-    assert json.loads(lines[0]) == {"split": "val", "step": 3, **metrics}
+    judged = {"weights": trained.fingerprint(), "data": tiny_world.fingerprint}
+    assert json.loads(lines[0]) == {"split": "val", "step": 3, **judged, **metrics}
     assert (tmp_path / "out" / "pictures" / "eval-val-0000003.png").exists()
     assert not (trained.folder / "metrics.jsonl").exists()
 
@@ -133,16 +135,35 @@ def test_another_choice_and_no_noise_stay_out_of_the_run(
     assert len({nearest, quiet, learned}) == 3
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"systems": []}, "systems: names nothing; name one at least"),
+        ({"systems": 5}, "systems: must be a list of texts, got 5"),
+        ({"seed": 1.5}, "--seed 1.5: must be a whole number"),
+        ({"resamples": "20"}, "--resamples '20': must be a whole number"),
+        ({"batch_size": 2.0}, "--batch-size 2.0: must be a whole number"),
+        ({"systems": "retrievegan", "seed": np.int64(3)}, "not a run folder"),  # nothing else
+    ],
+)
+def test_arguments_that_are_none_are_refused_before_the_run_is_opened(tmp_path, options, message):
+    with pytest.raises(BadInput, match=message):
+        rgan_tf.evaluate(tmp_path, **options)
+
+
 def test_a_choice_that_nobody_registered_is_refused(copied, tiny_world):
     with pytest.raises(BadInput, match="--choice nearset: must be one of learned, nearest"):
         rgan_tf.evaluate(copied, tiny_world.folder, retriever="nearset")
 
 
-def test_one_task_of_every_split(copied, rgan, tiny_world):
+def test_one_task_of_every_split(copied, rgan, tiny_world, tmp_path):
     words = ("--split", "all", "--only", "cooccurrence", "--data", tiny_world.folder)
     reply = rgan("eval", "--run", copied, *words)
     assert reply.code == 0
     result = json.loads(reply.out)
+    # By its opened data and from Python it is the same.
+    options = {"split": "all", "only": "cooccurrence", "out": tmp_path / "out"}
+    assert rgan_tf.evaluate(copied, tiny_world, **options) == result
     for split in ("train", "val", "test"):
         assert result[split]
         assert all(name.startswith("cooccurrence/") for name in result[split])

@@ -328,9 +328,14 @@ def test_stages_that_would_not_be_the_same_are_not_taken(
 
 
 def test_two_processes_never_train_on_one_run(copied, config_file, tiny_world, rgan):
-    words = ("train", config_file, "--data", tiny_world.folder, "--run", copied, "--max-steps", 3)
-    with training_lock(open_run(str(copied))):
-        refused = rgan(*words)
+    words = ("train", config_file, "--data", tiny_world.folder, "--run", copied, "--max-steps")
+    before = (copied / "config.yaml").read_bytes()
+    with training_lock(copied):
+        refused = rgan(*words, 2)
     assert refused.code == 2
     assert "another process" in refused.err
-    assert rgan(*words).code == 0  # free again
+    # Nor does the second process change what the first one trains.
+    assert (copied / "config.yaml").read_bytes() == before
+    assert rgan(*words, 3).code == 0  # free again
+    assert rgan(*words, 2).code == 0
+    assert (copied / "config.yaml").read_bytes() != before  # it would have been changed

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from rgan_tf.arguments import path_list, text_list
 from rgan_tf.bank.edit import copy_banks
 from rgan_tf.bank.licences import LicenceFilter
 from rgan_tf.bank.patch_bank import PatchBank
@@ -20,16 +22,16 @@ def remove(
     bank: str | Path,
     *,
     ids: str | Iterable[int] | None = None,
-    categories: Sequence[str] = (),
-    sources: Sequence[str] = (),
+    categories: Iterable[str] = (),
+    sources: Iterable[str] = (),
     licences: Sequence[str] | None = None,
 ) -> dict[str, Any]:
     """Takes patches out of a bank: all that any of the arguments names. Later rows move up.
 
     Args:
       bank: bank folder.
-      ids: rows, or a text such as "3,17,100-199".
-      categories: names.
+      ids: rows, also as an array, or a text such as "3,17,100-199".
+      categories: names; one text is one name.
       sources: source images, as the bank's table names them.
       licences: codes such as "BY-NC".
 
@@ -49,7 +51,11 @@ def remove(
       assert left["patches"] == built["patches"] - 2
       ```
     """
-    ids = ids if isinstance(ids, str) else ",".join(map(str, ids or ()))
+    if not isinstance(ids, str):
+        ids = () if ids is None else text_list(ids, "ids", also=(numbers.Integral,))
+        ids = ",".join(ids)
+    categories, sources = text_list(categories, "categories"), text_list(sources, "sources")
+    licences = None if licences is None else text_list(licences, "licences")
     if not (ids or categories or sources or licences):
         raise BadInput(
             "rgan bank remove: choose patches by --ids, --category, --source or --licence"
@@ -119,6 +125,7 @@ def merge(
     """
     allowed = LicenceFilter.parse(licences)
     free_place(str(out))
+    banks = path_list(banks, "banks")
     if not banks:
         raise BadInput("rgan bank merge: name at least one bank")
     opened = [PatchBank.open(folder) for folder in banks]

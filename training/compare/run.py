@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rgan_tf.arguments import path_list, text_list
 from rgan_tf.backbones import load_backbone
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.errors import BadInput
@@ -26,13 +27,13 @@ from training.compare.steps import Steps
 from training.compare.systems import Facts, deviations, systems_table, trainable_weights
 from training.compare.table import markdown, rows_of
 from training.configuration import named_config
-from training.evaluation.inputs import check_resamples, check_seed, check_split
+from training.evaluation.inputs import check_choices, check_resamples, check_seed, check_split
 from training.evaluation.names import own_retrievers
 
 
 def compare(
-    configs: Sequence[str],
-    data: str,
+    configs: Sequence[str | Path],
+    data: PreparedData | str | Path,
     out: str | Path,
     *,
     systems: Sequence[str] = SYSTEMS,
@@ -50,8 +51,8 @@ def compare(
     """Trains and evaluates what is missing; writes table.md, comparison.json, comparison.png.
 
     Args:
-      configs: YAML files or shipped names.
-      data: folder made by `rgan prepare`.
+      configs: YAML files or shipped names, one or several.
+      data: folder made by `prepare`, or an opened one.
       out: folder of runs, table and picture; resumed.
       systems: rows per config, by the names that `rgan compare --help` lists, and the names of
         retrievers that a module in RGAN_PLUGINS registers.
@@ -85,6 +86,12 @@ def compare(
     """
     check_seed(seed)
     check_resamples(resamples)
+    configs = tuple(map(str, path_list(configs, "configs")))
+    systems, overrides = text_list(systems, "systems"), text_list(overrides, "overrides")
+    check_choices(configs, "configs")
+    check_choices(systems, "systems")
+    search_rates = tuple(search_rates)
+    data = str(data.folder if isinstance(data, PreparedData) else data)
     opened_configs = {name: named_config(name, overrides) for name in configs}
     if budget not in BUDGETS:
         raise BadInput(f"--budget {budget}: must be one of {', '.join(BUDGETS)}")

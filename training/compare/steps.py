@@ -13,11 +13,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from rgan_tf.config_files import flat_settings
 from rgan_tf.errors import BadInput, CorruptData, Diverged, Interrupted, RganError
 from rgan_tf.progress import note
 from rgan_tf.runs import STAGES, open_run
+from rgan_tf.runs.settings import OF_JOINT_STAGE, difference
 from rgan_tf.storage.files import atomic_folder, read_json, write_json_atomic
 from training.compare.entries import Entry
+from training.configuration import named_config
 from training.evaluation.names import FIRST_STAGE
 
 _ERRORS = {kind.exit_code: kind for kind in (BadInput, Diverged, CorruptData, Interrupted)}
@@ -115,7 +118,8 @@ class Steps:
         self._train_base(entry)
         folder = self.run_folder(entry.run)
         diverged = folder.with_name(f"{folder.name}.diverged.json")
-        settings = [*self._overrides, *entry.settings]
+        # All of them: the file of the config may have been edited since.
+        settings = flat_settings(named_config(entry.config, [*self._overrides, *entry.settings]))
         if diverged.exists() and read_json(diverged) == settings:
             return False
         try:
@@ -127,9 +131,13 @@ class Steps:
         return True
 
     def _train_base(self, entry: Entry) -> None:
-        if entry.base is not None and not self._has_first_stages(entry):
-            base = dataclasses.replace(entry, run=entry.base, settings=("training.steps=0",))
-            self._train(dataclasses.replace(base, base=None))
+        if entry.base is None:
+            return
+        if self._has_first_stages(entry):
+            self._check_first_stages(entry)
+            return
+        base = dataclasses.replace(entry, run=entry.base, settings=("training.steps=0",))
+        self._train(dataclasses.replace(base, base=None))
 
     def steps(self, entry: Entry) -> int | None:
         """How many steps the entry's own stage was trained; None if it has none."""
@@ -147,6 +155,23 @@ class Steps:
             run.stage_record(stage).get("steps") == steps
             for stage, steps in zip(STAGES, entry.first_steps, strict=False)
         )
+
+    def _check_first_stages(self, entry: Entry) -> None:
+        """Checks that the shared stages are those of the config that is compared now.
+
+        Runs that search learning rates take them as they are, so nobody else would notice.
+
+        Raises:
+          BadInput: if an earlier comparison trained them with other settings.
+        """
+        folder = self.run_folder(entry.base)
+        wanted = named_config(entry.config, self._overrides)
+        changed = difference(open_run(str(folder)).config, wanted, also=OF_JOINT_STAGE)
+        if changed:
+            raise BadInput(
+                f"{folder}: was started with {changed}; name another --out, or remove it to train "
+                "it again"
+            )
 
     def _check(self, entry: Entry) -> None:
         """Checks that the run matches its row."""

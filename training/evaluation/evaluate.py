@@ -8,14 +8,22 @@ from pathlib import Path
 from typing import Any
 
 from rgan_tf import released
+from rgan_tf.arguments import text_list, whole_number
 from rgan_tf.config import Config, changed
+from rgan_tf.data.prepared import PreparedData
 from rgan_tf.devices import grow_gpu_memory
 from rgan_tf.errors import BadInput
 from rgan_tf.registered_names import RETRIEVERS, RIVALS
 from rgan_tf.retrieval.registry import retriever_for
 from rgan_tf.retrieval.retriever import Retriever, check_retriever
-from rgan_tf.runs import open_run
-from training.evaluation.inputs import check_resamples, check_seed, check_split, open_data_of
+from rgan_tf.runs import check_own_retriever, open_run
+from training.evaluation.inputs import (
+    check_choices,
+    check_resamples,
+    check_seed,
+    check_split,
+    open_data_of,
+)
 from training.evaluation.names import TASKS
 from training.evaluation.protocol import Protocol
 from training.evaluation.report import image_keeper, write_report
@@ -27,7 +35,7 @@ _PICTURE_SCENES = 12
 
 def evaluate(
     run: str | Path,
-    data: str | Path | None = None,
+    data: PreparedData | str | Path | None = None,
     *,
     split: str = "val",
     only: str | None = None,
@@ -48,11 +56,12 @@ def evaluate(
 
     Args:
       run: run folder or `released:NAME`.
-      data: prepared folder; None takes that of the run.
+      data: prepared folder, or an opened one; None takes that of the run.
       split: "train", "val", "test" or "all".
       only: "images", "diversity", "layout", "retrieval" or "cooccurrence"; None runs all of them.
-      systems: whose images are judged, such as "retrievegan", "pasted_canvas", "first_stage"; None
-        takes all that the run has. Another name is refused with the list of them.
+      systems: whose images are judged, one or several, such as "retrievegan", "pasted_canvas",
+        "first_stage"; None takes all that the run has. Another name is refused with the list of
+        them.
       seed: of the random retrieval and of the intervals.
       resamples: for the intervals of distances, and 50 times as many for means; 0: no intervals.
       out: folder for the results; None takes the run folder, or writes nothing for a released run
@@ -73,7 +82,8 @@ def evaluate(
       `run`, `data`, `seed`, and for each split its metrics: name -> value.
 
     Raises:
-      BadInput: if run, data and options do not fit together.
+      BadInput: if run, data and options do not fit together, or the run was trained with a
+        retriever that is not given.
       CorruptData: if a file is damaged.
 
     Example:
@@ -88,7 +98,10 @@ def evaluate(
     check_resamples(resamples)
     if not isinstance(retriever, str):
         check_retriever(retriever)
-    if batch_size < 1:
+    if systems is not None:
+        systems = text_list(systems, "systems")
+        check_choices(systems, "systems")
+    if whole_number(batch_size, "--batch-size") < 1:
         raise BadInput(f"--batch-size {batch_size}: must be at least 1")
     if only is not None and only not in TASKS:
         raise BadInput(f"--only {only}: must be one of {', '.join(TASKS)}")
@@ -102,7 +115,7 @@ def evaluate(
     is_own = noise and (not isinstance(retriever, str) or retriever == choice)
     if not out and is_own and not name.startswith(released.PREFIX):
         out = opened.folder
-    result: dict[str, Any] = {"run": name, "data": str(data or opened.data), "seed": seed}
+    result: dict[str, Any] = {"run": name, "data": str(prepared.folder), "seed": int(seed)}
     splits = ("train", "val", "test") if split == "all" else (split,)
     for each in splits:
         check_split(prepared, each)
@@ -121,10 +134,13 @@ def evaluate(
             raise BadInput(f"--run {name}: is of a rival, which takes no retriever")
         judge = evaluate_rival_split
     else:
+        check_own_retriever(opened, name, is_given=retriever is not None)
         if isinstance(retriever, str):
             retriever = _registered(retriever, opened.config)
         judge = functools.partial(evaluate_split, repeats=repeats, retriever=retriever, noise=noise)
     for each in splits:
+        # Before they are read: a run in training has others by the time the figures are there.
+        step, weights = opened.stage_record("retrievegan").get("steps"), opened.fingerprint()
         metrics, picture = judge(
             opened,
             prepared,
@@ -139,8 +155,15 @@ def evaluate(
             keep=image_keeper(save_images, each) if save_images else None,
         )
         if out:
-            step = opened.stage_record("retrievegan")["steps"]
-            write_report(Path(out), each, metrics, picture, step=step)
+            write_report(
+                Path(out),
+                each,
+                metrics,
+                picture,
+                step=step,
+                weights=weights,
+                data=prepared.fingerprint,
+            )
         result[each] = metrics
     return result
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from rgan_tf.arguments import whole_number
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.errors import BadInput
 from rgan_tf.runs import Run
@@ -13,7 +16,7 @@ def check_seed(seed: int) -> None:
     Raises:
       BadInput: names the option.
     """
-    if not 0 <= seed < 2**31:
+    if not 0 <= whole_number(seed, "--seed") < 2**31:
         raise BadInput(f"--seed {seed}: must be at least 0 and below 2^31")
 
 
@@ -23,23 +26,33 @@ def check_resamples(resamples: int) -> None:
     Raises:
       BadInput: names the option.
     """
-    if resamples < 0 or resamples == 1:
+    if whole_number(resamples, "--resamples") < 0 or resamples == 1:
         raise BadInput(f"--resamples {resamples}: must be 0 or at least 2")
 
 
-def open_data_of(run: Run, name: str, folder: str | None) -> PreparedData:
+def check_choices(values: tuple, name: str) -> None:
+    """Refuses an empty choice, of which nothing would be made.
+
+    Raises:
+      BadInput: names the argument.
+    """
+    if not values:
+        raise BadInput(f"{name}: names nothing; name one at least, or leave it out")
+
+
+def open_data_of(run: Run, name: str, folder: str | Path | PreparedData | None) -> PreparedData:
     """Opens the data on which a run is evaluated.
 
     Args:
       run: an opened run.
       name: the run as the user named it.
-      folder: from --data; None takes that of the run.
+      folder: from --data, maybe opened; None takes that of the run.
 
     Raises:
       BadInput: if there is none, or it does not fit the run.
       CorruptData: if it is damaged.
     """
-    place = folder or run.data
+    place = (folder.folder if isinstance(folder, PreparedData) else folder) or run.data
     if place is None:
         raise BadInput(f"--run {name}: holds no data; name a prepared folder with --data")
     data = PreparedData.open(place, image_cache_bytes=0)

@@ -16,9 +16,19 @@ from rgan_tf.storage.image import encode_png
 
 
 def write_report(
-    out: Path, split: str, metrics: dict[str, Any], picture: np.ndarray, *, step: int
+    out: Path,
+    split: str,
+    metrics: dict[str, Any],
+    picture: np.ndarray,
+    *,
+    step: int,
+    weights: str,
+    data: str,
 ) -> None:
     """Appends one line to `metrics.jsonl` and writes TensorBoard summaries and a PNG.
+
+    The line names weights and data: a stage that is trained again ends at the same step, and a run
+    can be judged on other data, so the step alone does not say which lines belong together.
 
     Args:
       out: output folder, created if missing.
@@ -26,10 +36,13 @@ def write_report(
       metrics: name -> value.
       picture: uint8 [H, W, 3].
       step: training step of the weights.
+      weights: their `Run.fingerprint`.
+      data: fingerprint of the data that they were judged on.
     """
     out.mkdir(parents=True, exist_ok=True)
     metrics = json_value(metrics)  # what could not be measured becomes null
-    line = json.dumps({"split": split, "step": step, **metrics}, allow_nan=False) + "\n"
+    judged = {"split": split, "step": step, "weights": weights, "data": data}
+    line = json.dumps({**judged, **metrics}, allow_nan=False) + "\n"
     append_line(out / "metrics.jsonl", line)
     pictures = out / "pictures"
     pictures.mkdir(exist_ok=True)

@@ -33,12 +33,16 @@ class Evaluation(NamedTuple):
     Attributes:
       split: of the data.
       step: training step of the weights.
+      weights: fingerprint of the run's weights; None in lines of earlier versions.
+      data: fingerprint of the data that they were judged on; None likewise.
       figures: name -> number, text, truth value or None if it could not be measured.
       earlier: steps of earlier evaluations, each once.
     """
 
     split: str
     step: int
+    weights: str | None
+    data: str | None
     figures: dict[str, Any]
     earlier: list[int]
 
@@ -63,8 +67,8 @@ class _Place(NamedTuple):
 def read_evaluations(folder: Path, notes: Notes) -> list[Evaluation]:
     """The latest evaluation of every split; train, val and test first.
 
-    An evaluation may cover only one task, so all lines with the latest line's step are used; of a
-    metric measured twice, the later value is used.
+    An evaluation may cover only one task, so all lines with the latest line's step, weights and
+    data are used; of a metric measured twice, the later value is used.
 
     Args:
       folder: may hold `metrics.jsonl`.
@@ -73,7 +77,7 @@ def read_evaluations(folder: Path, notes: Notes) -> list[Evaluation]:
     path = folder / "metrics.jsonl"
     if not path.is_file():
         return []
-    lines: dict[str, list[tuple[int, dict[str, Any]]]] = {}
+    lines: dict[str, list[tuple[_Judged, dict[str, Any]]]] = {}
     for count, line in enumerate(path.read_bytes().split(b"\n"), 1):
         if not line.strip():
             continue
@@ -82,29 +86,38 @@ def read_evaluations(folder: Path, notes: Notes) -> list[Evaluation]:
         except BadInput as error:
             notes.add(f"{error}; the line is left out")
             continue
-        split, step = (record.get(key) if isinstance(record, dict) else None for key in _KEYS)
-        if not isinstance(split, str) or not isinstance(step, int):
+        split, *judged = (record.get(key) if isinstance(record, dict) else None for key in _KEYS)
+        if not isinstance(split, str) or not isinstance(judged[0], int):
             notes.add(
                 f"{path.name} line {count}: not an evaluation of a split; the line is left out"
             )
             continue
         figures = {key: value for key, value in record.items() if key not in _KEYS}
-        lines.setdefault(split, []).append((step, figures))
+        lines.setdefault(split, []).append((_Judged(*judged), figures))
     order = ("train", "val", "test")
     splits = sorted(lines, key=lambda s: (order.index(s) if s in order else len(order), s))
     return [_latest(split, lines[split]) for split in splits]
 
 
-_KEYS = ("split", "step")
+_KEYS = ("split", "step", "weights", "data")
 
 
-def _latest(split: str, lines: list[tuple[int, dict[str, Any]]]) -> Evaluation:
+class _Judged(NamedTuple):
+    """What a line is of, besides its split."""
+
+    step: int
+    weights: str | None
+    data: str | None
+
+
+def _latest(split: str, lines: list[tuple[_Judged, dict[str, Any]]]) -> Evaluation:
     latest = lines[-1][0]
     figures: dict[str, Any] = {}
-    for step, found in lines:
-        if step == latest:
+    for judged, found in lines:
+        if judged == latest:
             figures |= found
-    return Evaluation(split, latest, figures, sorted({step for step, _ in lines} - {latest}))
+    earlier = sorted({judged.step for judged, _ in lines} - {latest.step})
+    return Evaluation(split, *latest, figures, earlier)
 
 
 def evaluation_tasks(figures: dict[str, Any]) -> list[dict[str, Any]]:

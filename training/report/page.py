@@ -72,6 +72,7 @@ def build_page(
         # Like `Run.fingerprint`, but tolerates a damaged record.
         fingerprint="-".join(record.get("weights_sha256", "")[:8] for record in records.values()),
         stages=stage_entries(run, records, notes),
+        judged_weights="-".join(records[stage].get("weights_sha256", "")[:8] for stage in STAGES),
         steps=records[STAGES[-1]].get("steps"),
         evaluations=[(found, evaluation_tasks(found.figures)) for found in evaluations],
         eval_command=_eval_command(name, data),

@@ -9,7 +9,13 @@ from typing import Any
 from rgan_tf.errors import BadInput
 from rgan_tf.progress import progress_bar
 from rgan_tf.registered_names import RIVALS
-from rgan_tf.runs import Run, check_bank_fits, check_learns_retrieval, open_run
+from rgan_tf.runs import (
+    Run,
+    check_bank_fits,
+    check_learns_retrieval,
+    check_own_retriever,
+    open_run,
+)
 from rgan_tf.storage.files import atomic_folder, write_bytes_atomic
 from rgan_tf.storage.renames import require_free
 from training.evaluation.inputs import check_seed, check_split, open_data_of
@@ -134,6 +140,7 @@ def _check_chooses(run: Run, name: str) -> None:
             "draws: --pictures --other RUN"
         )
     check_learns_retrieval(run, name)
+    check_own_retriever(run, name, is_given=False)
 
 
 def _names(args: argparse.Namespace) -> list[str]:

@@ -113,6 +113,13 @@ def test_an_evaluation_of_other_weights_is_called_so():
     text = section(card(metrics={**METRICS, "step": 20}), "Evaluation")
     assert "the weights of step 20. This model has those of step 30." in text
     assert "which are those of this model" not in text
+    again = {"weights": "aaaa-bbbb-dddd", "data": "e" * 64}
+    text = section(card(metrics={**METRICS, **again}), "Evaluation")
+    assert "weights of step 30 from before a stage was trained again." in text
+    assert "which are those of this model" not in text and "on other data" in text
+    same = {"weights": "aaaa-bbbb-cccc", "data": "d" * 64}
+    text = section(card(metrics={**METRICS, **same}), "Evaluation")
+    assert "which are those of this model" in text and "other data" not in text
     few = section(card(metrics={"split": "val", "step": 30}), "Evaluation")
     assert "none of the headline figures" in few
 

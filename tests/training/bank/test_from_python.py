@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 
+import numpy as np
 import pytest
 
 import rgan_tf
@@ -31,6 +33,12 @@ def test_every_change_writes_what_the_command_writes(rgan, folders, more, tmp_pa
         assert content_of(ours) == content_of(theirs)
     assert len(rgan_tf.PatchBank.open(ours)) == 4
 
+    for ids in (np.array([0]), np.array([1, 0]), (row for row in [2])):  # rows of one's own search
+        rgan_tf.build_bank(tmp_path / "again", folders=folders)
+        before = len(rgan_tf.PatchBank.open(tmp_path / "again"))
+        removed = rgan_tf.remove_from_bank(tmp_path / "again", ids=ids)["removed"]
+        assert removed == len(np.atleast_1d(ids)) and before > 2
+        shutil.rmtree(tmp_path / "again")
     both = rgan_tf.merge_banks([ours, theirs], tmp_path / "both", skip_duplicates=True)
     assert both["patches"] == both["duplicates"] == 4
     only = rgan_tf.build_bank(tmp_path / "by", folders=folders, source_licence="MIT", licences=None)
@@ -49,7 +57,15 @@ def test_every_change_writes_what_the_command_writes(rgan, folders, more, tmp_pa
         (lambda bank, new: rgan_tf.remove_from_bank(bank, ids=[-1]), "write rows as 3,17"),
         (lambda bank, new: rgan_tf.remove_from_bank(bank, ids=[5]), r"rows must be in \[0, 5\)"),
         (lambda bank, new: rgan_tf.remove_from_bank(bank, categories=["hous"]), "hous"),
+        (lambda bank, new: rgan_tf.remove_from_bank(bank, categories="hous"), "'hous'"),
+        (lambda bank, new: rgan_tf.remove_from_bank(bank, sources="no.png"), "--source no.png"),
+        (lambda bank, new: rgan_tf.remove_from_bank(bank, ids=3), "ids: must be a list of"),
+        (lambda bank, new: rgan_tf.remove_from_bank(bank, ids=[0.0]), "and holds 0.0"),
+        (lambda bank, new: rgan_tf.remove_from_bank(bank, ids=np.array([])), "choose patches by"),
+        (lambda bank, new: rgan_tf.build_bank(new, folders=bank, licences=[None]), "holds None"),
         (lambda bank, new: rgan_tf.merge_banks([], new), "name at least one bank"),
+        (lambda bank, new: rgan_tf.merge_banks(5, new), "banks: must be a list of paths, got 5"),
+        (lambda bank, new: rgan_tf.merge_banks(new, new), "new"),
         (lambda bank, new: rgan_tf.merge_banks([new], new), "new"),
     ],
 )

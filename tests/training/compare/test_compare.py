@@ -159,6 +159,24 @@ def test_wrong_input_is_refused_before_anything_is_trained(
     assert not calls
 
 
+@pytest.mark.parametrize(
+    ("configs", "options", "message"),
+    [
+        ([], {}, "configs: names nothing; name one at least"),
+        (5, {}, "configs: must be a list of paths, got 5"),
+        ("procedural_65", {}, "config procedural_65: .* did you mean 'procedural_64'"),
+        (["procedural_64"], {"systems": []}, "systems: names nothing"),
+        (["procedural_64"], {"systems": "graph_nearer"}, "system graph_nearer: unknown"),
+        (["procedural_64"], {"overrides": "training.steps=many"}, "training.steps must be int"),
+        (["procedural_64"], {"search_rates": np.array([1.0])}, "needs at least two different"),
+    ],
+)
+def test_calls_from_python_that_name_nothing_or_no_list(tmp_path, configs, options, message):
+    with pytest.raises(BadInput, match=message):
+        compare(configs, tmp_path / "data", tmp_path / "out", **options)
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_retriever_that_other_processes_lack_is_refused(tiny_world, tmp_path, monkeypatch):
     monkeypatch.setattr(registered_names, "RETRIEVERS", [*registered_names.RETRIEVERS, "mine"])
     monkeypatch.delenv("RGAN_PLUGINS", raising=False)

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from rgan_tf.config import Config
 from rgan_tf.errors import BadInput, Diverged
+from rgan_tf.runs import STAGES, create_run
+from rgan_tf.storage.files import write_json_atomic
+from rgan_tf.vocabulary import Vocabulary
 from training.compare.entries import entries_of
 from training.compare.rates import check_factors, rates_table, search, short_runs
 from training.compare.steps import Steps
@@ -104,7 +109,9 @@ def test_factors_that_are_no_search_are_refused(factors):
 
 def test_a_run_that_diverged_is_not_tried_again(monkeypatch, tmp_path, tries):
     """It would be tried with other random numbers, and another factor might win."""
-    steps, trained = Steps(tmp_path, "data", ["a=b"], weights_dir=None, count=1), []
+    (config := tmp_path / "c.yaml").write_text("name: c")
+    overrides = ["losses.box=2"]
+    steps, trained = Steps(tmp_path, "data", overrides, weights_dir=None, count=1), []
     diverges = {"layout2im-rate_2.5"}
 
     def train(entry):
@@ -114,13 +121,49 @@ def test_a_run_that_diverged_is_not_tried_again(monkeypatch, tmp_path, tries):
 
     monkeypatch.setattr(steps, "train", train)
     monkeypatch.setattr(steps, "_train_base", lambda entry: None)
-    slow, fast = tries["layout2im"].values()
+    slow, fast = (
+        dataclasses.replace(each, config=str(config)) for each in tries["layout2im"].values()
+    )
     (tmp_path / "runs" / "search").mkdir(parents=True)
     assert [steps.survives(each) for each in (slow, fast, fast, slow)] == [True, False, False, True]
     assert trained == [slow.name, fast.name, slow.name]
     diverges.clear()  # with other settings it is another run
     other = dataclasses.replace(fast, settings=(*fast.settings, "training.seed=1"))
     assert steps.survives(other)
+    assert not steps.survives(fast)
+    config.write_text("name: c\ndiscriminators:\n  spectral_normalization: false\n")
+    assert steps.survives(fast)  # likewise with an edited file of the same name
+
+
+def test_first_stages_of_other_settings_are_not_searched_on(monkeypatch, tmp_path, tries):
+    """Such runs take them as they are, so that nobody else asks what they were trained with."""
+    (config := tmp_path / "c.yaml").write_text("name: c")
+    data = SimpleNamespace(
+        folder=tmp_path / "data",
+        vocabulary=Vocabulary.from_categories(("sky", "tree")),
+        fingerprint="f1",
+        bank=SimpleNamespace(features=np.zeros([2, 7], np.float16)),
+    )
+    entry = dataclasses.replace(tries["layout2im"][1.0], config=str(config))
+    base = create_run(tmp_path / "runs" / entry.base, Config(), data)
+    for stage, count in zip(STAGES, entry.first_steps, strict=False):
+        write_json_atomic(
+            base.stage_folder(stage) / "stage.json",
+            {"weights": "w", "weights_sha256": "0", "steps": count},
+        )
+    trained = []
+    monkeypatch.setattr(Steps, "_train", lambda self, entry: trained.append(entry.run))
+    monkeypatch.setattr(Steps, "_check", lambda self, entry: None)
+
+    def survives(*overrides):
+        return Steps(tmp_path, "d", list(overrides), weights_dir=None, count=1).survives(entry)
+
+    assert survives("retrieval.candidates=7")  # of the joint stage alone
+    assert trained == [entry.run]
+    for setting in ("training.batch_size=8", "losses.box=2.0", "graph.width=64"):
+        with pytest.raises(BadInput, match=f"first_stages: was started with {setting[:8]}.* --out"):
+            survives(setting)
+    assert trained == [entry.run]
 
 
 def test_first_stages_that_diverge_are_no_try(monkeypatch, tmp_path, tries):

@@ -22,14 +22,18 @@ def test_lines_are_appended_and_pictures_written(tmp_path):
         {"a/b": 0.5, "images": 3, "flag": False, "a/b/interval_95": [0.4, float("inf")]},
         picture,
         step=70,
+        weights="w-w-w",
+        data="d",
     )
-    write_report(out, "test", {"a/b": float("nan"), "c": 2.0}, picture, step=70)
+    figures = {"a/b": float("nan"), "c": 2.0}
+    write_report(out, "test", figures, picture, step=70, weights="w-w-w", data="d")
     lines = (out / "metrics.jsonl").read_text().splitlines()
     first, second = (json.loads(line, parse_constant=lambda name: 1 / 0) for line in lines)
-    assert first == {"split": "val", "step": 70, "a/b": 0.5, "images": 3, "flag": False} | {
+    judged = {"step": 70, "weights": "w-w-w", "data": "d"}
+    assert first == {"split": "val", **judged, "a/b": 0.5, "images": 3, "flag": False} | {
         "a/b/interval_95": [0.4, None]
     }
-    assert second == {"split": "test", "step": 70, "a/b": None, "c": 2.0}
+    assert second == {"split": "test", **judged, "a/b": None, "c": 2.0}
     with Image.open(out / "pictures" / "eval-val-0000070.png") as image:
         assert image.size == (12, 8)
     (path,) = (out / "logs" / "eval-val").glob("events*")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 
+import pytest
+
 from tests.training.report.reading import Page
 from training.report.evaluation import Evaluation, evaluation_tasks, read_evaluations
 from training.report.notes import Notes
@@ -36,8 +38,20 @@ def test_all_lines_of_the_latest_step_count_and_the_later_wins(tmp_path):
         {"split": "val", "step": 9, "layout/box_iou": 0.3, "c": None},
     )
     val, test = read_evaluations(tmp_path, Notes())
-    assert val == Evaluation("val", 9, {"layout/box_iou": 0.3, "images": 3, "c": None}, [5])
-    assert test == Evaluation("test", 5, {"a/b": 9.0}, [])
+    figures = {"layout/box_iou": 0.3, "images": 3, "c": None}
+    assert val == Evaluation("val", 9, None, None, figures, [5])
+    assert test == Evaluation("test", 5, None, None, {"a/b": 9.0}, [])
+
+
+@pytest.mark.parametrize("key", ["weights", "data"])
+def test_lines_of_other_weights_or_data_do_not_count_at_the_same_step(tmp_path, key):
+    """A stage that is trained again ends at the same step as before."""
+    new = {"split": "val", "step": 9, "weights": "new", "data": "own"}
+    before, unknown = {**new, key: "other"}, {"split": "val", "step": 9}
+    write(tmp_path, {**before, "a": 1.0}, {**unknown, "b": 1.0}, {**new, "c": 2.0}, {**new, "d": 3})
+    assert read_evaluations(tmp_path, Notes()) == [
+        Evaluation("val", 9, "new", "own", {"c": 2.0, "d": 3}, [])
+    ]
 
 
 def test_damaged_lines_are_named_and_left_out(tmp_path, capsys):
@@ -53,7 +67,7 @@ def test_damaged_lines_are_named_and_left_out(tmp_path, capsys):
     with open(tmp_path / "metrics.jsonl", "ab") as file:
         file.write(b"\xff\xfe\n")
     notes = Notes()
-    assert read_evaluations(tmp_path, notes) == [Evaluation("val", 5, {"x": 1.0}, [])]
+    assert read_evaluations(tmp_path, notes) == [Evaluation("val", 5, None, None, {"x": 1.0}, [])]
     numbers = [int(re.search(r"line (\d+)", line)[1]) for line in notes.lines]
     assert numbers == [2, 3, 4, 5, 7]
     assert capsys.readouterr().err.count("\n") == 5

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from rgan_tf.bank.summary import summarise
+from rgan_tf.runs import open_run
 from rgan_tf.storage.files import write_bytes_atomic
 from rgan_tf.storage.image import encode_png
 from tests.training.report.reading import read_page, write_scalars
@@ -75,6 +76,21 @@ def test_a_whole_run(report, copied, tiny_world):
     assert "rgan eval" not in page.text and "present weights" not in page.text
     # 20 training scenes
     assert f"train20{tiny_world.manifest['splits']['train']['objects']}" in page.text
+
+
+def test_figures_of_a_stage_that_was_trained_again_since_are_called_so(report, copied, tiny_world):
+    evaluate(copied)
+    path, marks = copied / "metrics.jsonl", ("present weights", "Measured on other data")
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    own = {"weights": open_run(str(copied)).fingerprint(), "data": tiny_world.fingerprint}
+    for change, is_marked in (
+        ({}, [False, False]),
+        ({"weights": "1-2-3"}, [True, False]),  # of the same step
+        ({"data": "f2"}, [False, True]),
+    ):
+        path.write_text("".join(json.dumps({**x, **own, **change}) + "\n" for x in lines))
+        page, _, _ = report(copied)
+        assert [mark in page.text for mark in marks] == is_marked
 
 
 def test_the_same_run_gives_the_same_bytes(rgan, copied, tmp_path):

@@ -1,0 +1,102 @@
+"""Arguments of calls from Python, which no parser of a command has read before.
+
+A number may be NumPy's, one text may stand for a list of one, and whatever else is handed over is
+refused by its name before anything is read or written.
+"""
+
+from __future__ import annotations
+
+import numbers
+import operator
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from rgan_tf.errors import BadInput
+
+_SHOWN = 60  # characters of a value in a message
+
+
+def whole_number(value: Any, name: str) -> int:
+    """An integer, also one of NumPy; its range is checked by the caller.
+
+    Raises:
+      BadInput: for anything else, such as 2.0 or "2".
+    """
+    if not isinstance(value, bool):
+        try:
+            return operator.index(value)
+        except TypeError:
+            pass
+    raise BadInput(f"{name} {shown(value)}: must be a whole number")
+
+
+def real_number(value: Any, name: str) -> float:
+    """A number, also one of NumPy; its range is checked by the caller.
+
+    Raises:
+      BadInput: for anything else, such as "1".
+    """
+    if isinstance(value, numbers.Real) and not isinstance(value, bool):
+        return float(value)
+    raise BadInput(f"{name} {shown(value)}: must be a number")
+
+
+def text_list(values: Any, name: str, *, also: tuple[type, ...] = ()) -> tuple[str, ...]:
+    """Several texts; one text stands for itself alone, not for its letters.
+
+    Args:
+      values: a text, or any iterable of texts.
+      name: of the argument in messages.
+      also: types that are taken as their text, such as `int` for positions.
+
+    Raises:
+      BadInput: if it is neither.
+    """
+    return tuple(map(str, _items(values, name, (str, *also), "a list of texts")))
+
+
+def path_list(values: Any, name: str) -> tuple[str | Path, ...]:
+    """Several paths; one path stands for itself alone.
+
+    Raises:
+      BadInput: if it is neither a path nor an iterable of paths.
+    """
+    return _items(values, name, (str, Path), "a list of paths")
+
+
+def list_of(values: Any, name: str, kind: type, called: str) -> tuple:
+    """Several values of one type.
+
+    Args:
+      values: any iterable of them.
+      name: of the argument in messages.
+      kind: of each.
+      called: the type in messages.
+
+    Raises:
+      BadInput: if it is no iterable, or one of the values is of another type.
+    """
+    wanted = f"a list of {called}"
+    if isinstance(values, kind):
+        raise BadInput(f"{name}: must be {wanted}, got one; put it into a list")
+    return _items(values, name, (kind,), wanted)
+
+
+def shown(value: Any) -> str:
+    """A value in a message."""
+    text = repr(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+
+
+def _items(values: Any, name: str, kinds: tuple[type, ...], wanted: str) -> tuple:
+    if isinstance(values, (str, os.PathLike)):
+        values = (values,)
+    if not isinstance(values, Iterable) or isinstance(values, (bytes, dict)):
+        raise BadInput(f"{name}: must be {wanted}, got {shown(values)}")
+    items = tuple(values)
+    for item in items:
+        if not isinstance(item, kinds) or isinstance(item, bool):
+            raise BadInput(f"{name}: must be {wanted}, and holds {shown(item)}")
+    return items
