@@ -81,7 +81,7 @@ def gumbel_group_select(
       valid: [B, O, K] bool, False for padding; an object without a valid candidate is skipped.
       query: [B, D] float, the initial query; unused in rows with a locked object.
       gumbel: [B, O, K] float, Gumbel(0, 1) noise; zeros make the selection deterministic.
-      scale: scalar above 0, multiplies the distances.
+      scale: scalar, at least 0, multiplies the distances; at 0 noise alone chooses.
       temperature: scalar above 0, divides the logits of the softmax.
       straight_through: one-hot weights with the soft gradient, or the soft weights themselves.
       locked: [B, O] int32, the candidate to which an object is locked; -1 (or an invalid candidate)
@@ -96,8 +96,8 @@ def gumbel_group_select(
       The selection. In soft mode `order` and `choice` are the hard decisions of the soft path.
 
     Raises:
-      ValueError: if the number of objects is not static, `gradient` is unknown, or scale or
-        temperature is known to be no number above 0.
+      ValueError: if the number of objects is not static, `gradient` is unknown, the temperature is
+        known to be no number above 0, or the scale to be none from 0 on.
 
     Example:
       ```python
@@ -190,7 +190,7 @@ def relaxed_group_select(
     """
     if gradient not in GRADIENTS:
         raise ValueError(f"gradient must be one of {', '.join(GRADIENTS)}, got {gradient!r}")
-    check_above_zero("scale", scale)
+    check_above_zero("scale", scale, or_zero=True)
     check_above_zero("temperature", temperature)
     # On the soft path each step divides the rounding of the step before by the temperature; at
     # scale 10 and temperature 0.1 float32 leaves errors above 1e-5 after five steps.
@@ -297,15 +297,16 @@ def relaxed_group_select(
     return GroupSelection(weights, tf.stack(order, axis=-1), choice), relaxed
 
 
-def check_above_zero(name: str, value: tf.Tensor | float) -> None:
-    """Refuses a number at which the selection would be of no sense: 0 gives NaN, and no choice.
+def check_above_zero(name: str, value: tf.Tensor | float, *, or_zero: bool = False) -> None:
+    """Refuses a number at which a selection makes no sense: a temperature of 0 gives NaN.
 
     Raises:
       ValueError: if its value is known and not above 0 and finite; in a graph it may not be known.
     """
     known = tf.get_static_value(value) if tf.is_tensor(value) else value
-    if known is not None and not 0.0 < known < math.inf:
-        raise ValueError(f"{name} must be above 0 and finite, got {known}")
+    if known is not None and not (0.0 < known < math.inf or (or_zero and known == 0)):
+        least = "at least" if or_zero else "above"
+        raise ValueError(f"{name} must be {least} 0 and finite, got {known}")
 
 
 def _lowest(values: tf.Tensor, mask: tf.Tensor, axes: tuple[int, ...] = (1, 2)) -> tf.Tensor:

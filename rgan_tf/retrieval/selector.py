@@ -122,7 +122,8 @@ class GroupRetrieval(tf.keras.layers.Layer):
           The weights [B, O, K] float32, the order and the chosen candidates.
 
         Raises:
-          ValueError: if scale or temperature is known to be no number above 0.
+          ValueError: if the temperature is known to be no number above 0, or the scale to be none
+            from 0 on.
         """
         # Keras builds a loaded model by calling it with floats for every input.
         integers = [None if x is None else tf.cast(x, tf.int32) for x in (seeds, locked, ids)]

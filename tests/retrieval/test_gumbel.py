@@ -36,16 +36,27 @@ def test_arrays_of_numpy_do_as_tensors_do(make_graphs):
         np.testing.assert_array_equal(mine, theirs)
 
 
-@pytest.mark.parametrize("name", ["scale", "temperature"])
-@pytest.mark.parametrize("value", [0.0, -1.0, float("nan"), float("inf")])
+NO_NUMBERS = (-1.0, float("nan"), float("inf"))
+WRONG = [("temperature", "above", value) for value in (0.0, *NO_NUMBERS)]
+WRONG += [("scale", "at least", value) for value in NO_NUMBERS]
+
+
+@pytest.mark.parametrize(("name", "least", "value"), WRONG)
 @pytest.mark.parametrize("kind", [float, np.float32, tf.constant])
-def test_numbers_that_give_no_selection_are_refused(make_graphs, name, value, kind):
+def test_numbers_that_give_no_selection_are_refused(make_graphs, name, least, value, kind):
     """At temperature 0 every object but the first got none, and every weight was NaN."""
     graphs = make_graphs(1, batch=2)
-    with pytest.raises(ValueError, match=f"{name} must be above 0 and finite, got"):
+    with pytest.raises(ValueError, match=f"{name} must be {least} 0 and finite, got"):
         select(*graphs, **{name: kind(value)})
     for sound in (kind(0.5), tf.Variable(0.5)):
         assert select(*graphs, **{name: sound}).choice.shape == graphs[1].shape[:2]
+
+
+def test_at_a_scale_of_zero_the_noise_alone_chooses(make_graphs):
+    features, valid, query, gumbel = make_graphs(1, batch=8)
+    chosen = select(features, valid, query, gumbel, scale=0.0).choice  # [B, O]
+    loudest = np.argmax(np.where(valid, gumbel, -np.inf), axis=2)  # [B, O]
+    np.testing.assert_array_equal(chosen, np.where(valid.any(axis=2), loudest, -1))
 
 
 @pytest.mark.parametrize("with_locks", [False, True])
