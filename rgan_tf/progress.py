@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import sys
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
@@ -11,7 +12,7 @@ from tqdm import tqdm
 _Item = TypeVar("_Item")
 
 _LOG_INTERVAL_S = 5.0
-_MANY = 20_000  # items whose reading is worth a bar
+_LONG_S = 5.0  # work that takes longer is worth a bar
 _LOG_LINE = "{desc}: {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}]"
 
 
@@ -22,6 +23,7 @@ def progress_bar(
     done: int = 0,
     shown: bool = True,
     unit: str = "it",
+    delay_s: float = 0.0,
 ) -> tqdm:
     """A bar on a terminal; elsewhere a line every five seconds, and one at the end.
 
@@ -31,6 +33,7 @@ def progress_bar(
       done: items finished earlier; they do not count for the rate.
       shown: False for a bar that writes nothing.
       unit: of the items; bytes, "B", are counted by thousands and millions.
+      delay_s: what is finished by then writes nothing.
 
     Returns:
       A bar; call `update(count)` for finished items. Use it in a `with`, which closes it before an
@@ -38,7 +41,7 @@ def progress_bar(
     """
     # Check the time on every update: the last of many quick items may be slow.
     options = {"desc": label, "total": total, "initial": done, "miniters": 1, "disable": not shown}
-    options |= {"unit": unit, "unit_scale": unit == "B"}
+    options |= {"unit": unit, "unit_scale": unit == "B", "delay": delay_s}
     if sys.stderr.isatty():
         return tqdm(file=sys.stderr, **options)
     line = _LOG_LINE if total is not None else None
@@ -46,18 +49,15 @@ def progress_bar(
 
 
 def followed(items: Iterable[_Item], label: str, count: int | None = None) -> Iterator[_Item]:
-    """The items one after the other; of many, a bar says how far they are.
+    """The items one after the other; if they take some seconds, a bar says how far they are.
 
     Args:
-      items: what takes a while each.
+      items: any.
       label: the task.
-      count: of the items; None asks them.
+      count: of the items; None asks them, who may not know.
     """
-    count = len(items) if count is None else count
-    if count < _MANY:
-        yield from items
-        return
-    with progress_bar(label, count) as bar:
+    count = operator.length_hint(items) or None if count is None else count
+    with progress_bar(label, count, delay_s=_LONG_S) as bar:
         for item in items:
             yield item
             bar.update()

@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 
 import pytest
+import tensorflow as tf
 
 from rgan_tf.progress import followed, progress_bar
 
@@ -76,9 +77,24 @@ def test_bytes_are_counted_by_millions(monkeypatch):
     assert stream.getvalue().splitlines()[-1].startswith("read: 5.00M/5.00M [00:00<00:00, ")
 
 
-@pytest.mark.parametrize("count, lines", [(19_999, 0), (20_000, 2)])
-def test_only_the_reading_of_many_items_is_followed(monkeypatch, count, lines):
-    stream = io.StringIO()
+@pytest.mark.parametrize(
+    ("seconds", "lines"), [(0.4, []), (2.0, ["3/10", "6/10", "9/10", "10/10"])]
+)
+def test_only_what_takes_some_seconds_is_followed(monkeypatch, seconds, lines):
+    now, stream = [100.0], io.StringIO()
     monkeypatch.setattr("sys.stderr", stream)
-    assert list(followed(range(count), "images")) == list(range(count))
-    assert len(stream.getvalue().splitlines()) == lines
+    monkeypatch.setattr("tqdm.std.time", lambda: now[0])
+    for number, item in enumerate(followed(range(10), "images")):
+        assert item == number
+        now[0] += seconds
+    assert [line.split()[1] for line in stream.getvalue().splitlines()] == lines
+
+
+def test_what_does_not_know_its_length_is_followed_too(monkeypatch, capsys):
+    monkeypatch.setattr("rgan_tf.progress._LONG_S", 0.0)
+    batches = tf.data.Dataset.range(2)
+    assert list(followed((name for name in "ab"), "names")) == ["a", "b"]
+    assert len(list(followed(batches, "batches"))) == 2
+    assert next(followed(batches.repeat(), "endless")) == 0
+    written = capsys.readouterr().err
+    assert "names: 2it" in written and "batches: 2/2" in written and "endless: 0it" in written

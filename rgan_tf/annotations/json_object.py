@@ -226,7 +226,9 @@ def each_object(
     """
     if not is_list(items):
         raise BadInput(f"{path}{place}: expected a JSON list, got {type(items).__name__}")
-    for index, item in enumerate(followed(items, f"{path.name}{place}")):
+    is_stored = isinstance(items, StoredList)
+    # Lists inside of a member are short, and there are hundreds of thousands of them.
+    for index, item in enumerate(followed(items, f"{path.name}{place}") if is_stored else items):
         try:
             entry = JsonObject(item, path, f"{place}[{index}]")
         except BadInput as error:
@@ -234,7 +236,6 @@ def each_object(
                 raise
             on_invalid(str(error))
             continue
-        is_stored = isinstance(items, StoredList)
         yield (StoredObject(items, index, path, place) if is_stored else entry), entry
 
 

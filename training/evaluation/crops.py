@@ -16,6 +16,7 @@ from rgan_tf.backbones import Backbone
 from rgan_tf.generator.layout import crop_objects
 from rgan_tf.metrics.bootstrap import ratio_interval
 from rgan_tf.metrics.crop_classifier import LinearDiscriminant, crop_accuracy, fit_discriminant
+from rgan_tf.progress import followed
 from rgan_tf.storage.image import float_to_uint8
 from training.evaluation.protocol import INTERVAL, Protocol
 from training.evaluation.systems import Batch
@@ -35,7 +36,7 @@ def training_crops(
     """
     features: list[np.ndarray] = []
     categories: list[np.ndarray] = []
-    for batch in scenes:
+    for batch in followed(scenes, "crops of real images"):
         found, mask = _features(
             backbone, float_to_uint8(batch["image"].numpy()), batch["boxes"], batch["objects"]
         )

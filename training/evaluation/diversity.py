@@ -13,6 +13,7 @@ from rgan_tf.losses.perceptual import PerceptualDistance
 from rgan_tf.metrics.bootstrap import mean_interval
 from rgan_tf.metrics.diversity import diversity_name, sample_diversity
 from rgan_tf.metrics.lpips import load_lpips
+from rgan_tf.progress import followed
 from training.evaluation.protocol import INTERVAL, Protocol
 from training.evaluation.systems import Batch, row_seeds
 
@@ -73,7 +74,7 @@ def diversity_metrics(
         return draw(batch, boxes, row_seeds(batch, seed)).images  # [B, H, W, 3]
 
     values: dict[str, list[np.ndarray]] = {"predicted": [], "true": []}
-    for batch in scenes:
+    for batch in followed(scenes, "two samples of each graph"):
         for layout, boxes in (("predicted", None), ("true", batch["boxes"])):
             samples = np.stack([sample(batch, boxes, seed) for seed in seeds], axis=1)
             values[layout].append(sample_diversity(samples, distance.measure))

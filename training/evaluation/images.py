@@ -23,6 +23,7 @@ from rgan_tf.metrics.frechet import (
 )
 from rgan_tf.metrics.inception_score import ScoreStatistics, score_name
 from rgan_tf.metrics.precision_recall import precision_name, precision_recall, recall_name
+from rgan_tf.progress import followed
 from rgan_tf.storage.image import float_to_uint8
 from training.evaluation.crops import CropJudge, CropTally
 from training.evaluation.groups import object_groups, scene_groups
@@ -75,7 +76,7 @@ def image_metrics(
         )
     if crop_judge is not None:
         judged = CropTally(crop_judge, backbone)
-        for batch in scenes():
+        for batch in followed(scenes(), "objects of real images"):
             judged.add(float_to_uint8(batch["image"].numpy()), batch["boxes"], batch["objects"])
         metrics |= judged.metrics("real", backbone.name, protocol)
     for system in systems:
@@ -86,7 +87,7 @@ def image_metrics(
 def real_features(backbone: Backbone, scenes: Iterable[Batch], count: int) -> np.ndarray:
     """[count, D] float32, the final features of the first real images; fewer if there are fewer."""
     blocks, found = [], 0
-    for batch in scenes:
+    for batch in followed(scenes, "features of real images"):
         images = float_to_uint8(batch["image"].numpy())[: count - found]  # [B, H, W, 3]
         blocks.append(backbone.final_features(images).numpy())
         found += len(images)
@@ -115,7 +116,7 @@ def _judge(
     score: ScoreStatistics | None = None
     crops = CropTally(crop_judge, backbone) if crop_judge is not None else None
     groups: dict[str, list[np.ndarray]] = {}
-    for batch in scenes:
+    for batch in followed(scenes, system.title):
         drawn = draw(batch)
         images = float_to_uint8(drawn.images.numpy())  # [B, H, W, 3]
         if keep is not None:

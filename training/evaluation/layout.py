@@ -20,6 +20,7 @@ from rgan_tf.metrics.boxes import (
     relation_score,
 )
 from rgan_tf.model.networks import RetrievalNetworks
+from rgan_tf.progress import followed
 from rgan_tf.vocabulary import Vocabulary
 from training.evaluation.protocol import INTERVAL, Protocol
 from training.evaluation.systems import Batch
@@ -48,7 +49,7 @@ def layout_metrics(
         )  # [B, O, 4] each
 
     parts: dict[str, list[np.ndarray]] = {key: [] for key in ("predicted", "boxes", "triples", "o")}
-    for batch in scenes:
+    for batch in followed(scenes, "boxes"):
         predicted, boxes = predict(batch)
         parts["predicted"].append(predicted.numpy())
         parts["boxes"].append(boxes.numpy())

@@ -23,6 +23,7 @@ from rgan_tf.metrics.retrieval import (
     style_agreement,
 )
 from rgan_tf.model.networks import RetrievalNetworks
+from rgan_tf.progress import followed
 from rgan_tf.retrieval.candidates import CandidateSource
 from rgan_tf.retrieval.patch_library import PatchLibrary
 from rgan_tf.retrieval.patches import chosen_rows
@@ -73,7 +74,9 @@ def retrieval_metrics(
     """
     generator = np.random.default_rng([seed, 1])
     select = _Selector(networks, library, seed, repeats)
-    blocks = [_select_all(select, batch, seed, generator) for batch in scenes]
+    blocks = [
+        _select_all(select, batch, seed, generator) for batch in followed(scenes, "retrieval")
+    ]
     parts = {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
 
     styles = np.asarray(data.bank.styles)
@@ -152,7 +155,7 @@ def chosen_patches(
     """
     generator = np.random.default_rng([seed, 1])
     select = _Selector(networks, library, seed, repeats=True)
-    for batch in scenes:
+    for batch in followed(scenes, "retrieval"):
         parts = _select_all(select, batch, seed, generator)
         yield batch, {name: parts[f"{name}/ids"] for name in SELECTIONS}
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.metrics.retrieval import cooccurrence_distance, style_agreement
+from rgan_tf.progress import followed
 from rgan_tf.retrieval.candidates import CandidateSource
 from rgan_tf.retrieval.patch_library import PatchLibrary
 from rgan_tf.retrieval.patches import chosen_rows
@@ -51,7 +52,7 @@ def rule_metrics(
         return {}
     chosen = [
         batch["patch_rows"].numpy() if is_own else _chosen(retriever, batch, seed, library, repeats)
-        for batch in scenes
+        for batch in followed(scenes, "retrieval")
     ]
     ids = np.concatenate(chosen)  # [G, O]
     mask = ids >= 0  # [G, O]

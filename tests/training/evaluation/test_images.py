@@ -213,3 +213,11 @@ def test_only_so_many_real_images_are_read(color_backbone):
             yield scenes()[0]
 
     assert real_features(color_backbone, endless(), 6).shape == (6, 6)
+
+
+def test_long_work_shows_how_far_it_is(color_backbone, monkeypatch, capsys):
+    monkeypatch.setattr("rgan_tf.progress._LONG_S", 0.0)
+    same = system("same", "predicted", lambda images: images)
+    judged([same], scenes(), scenes(1), color_backbone)
+    written = capsys.readouterr().err
+    assert "features of real images: 0/3" in written and f"{same.title}: 3/3" in written
