@@ -228,7 +228,10 @@ def test_rows_with_and_without_repeats_equal_their_single_results(exported, asks
     for row in range(8):
         alone = ask({name: value[row : row + 1] for name, value in request.items()})
         for name, value in alone.items():
-            np.testing.assert_array_equal(batch[name][row], value[0], err_msg=name)
+            if value.dtype.kind == "f":  # on some processors the last bit depends on the batch
+                np.testing.assert_allclose(batch[name][row], value[0], atol=1e-6, err_msg=name)
+            else:
+                np.testing.assert_array_equal(batch[name][row], value[0], err_msg=name)
 
 
 @pytest.mark.parametrize("kind", ["exact", "scann"])
