@@ -42,7 +42,9 @@ def agree(reply, expected) -> bool:
     """
     if isinstance(expected, bytes):
         return agree(json.loads(reply), json.loads(expected))
-    if isinstance(expected, dict) and "b64" in expected:
+    if isinstance(expected, dict) and "b64" in expected and expected != reply:
+        if not (reply["b64"] and expected["b64"]):
+            return False  # one of them is no image
         pair = [decode_image(base64.b64decode(each["b64"]), "reply") for each in (reply, expected)]
         one, other = (image.astype(int) for image in pair)
         return one.shape == other.shape and np.abs(one - other).max() <= 1
@@ -58,7 +60,7 @@ def agree(reply, expected) -> bool:
 
 def test_agreement_is_not_given_to_other_replies():
     def reply(box=0.5, patch=3, grey=7):
-        image = encode_png(np.full([9, 9, 3], grey, np.uint8))
+        image = encode_png(np.full([16, 16, 3], grey, np.uint8))
         pixels = [{"b64": base64.b64encode(image).decode()}]
         return json.dumps({"boxes": [[box, 1.0]], "ids": [patch], "images": pixels}).encode()
 
@@ -66,6 +68,8 @@ def test_agreement_is_not_given_to_other_replies():
     for other in (reply(box=0.5001), reply(patch=4), reply(grey=9)):
         assert not agree(other, reply())
     assert not agree(b'{"boxes": [[0.5, 1.0]], "ids": [3]}', reply())
+    none, image = [{"b64": text} for text in ("", json.loads(reply())["images"][0]["b64"])]
+    assert agree(none, none) and not agree(none, image) and not agree(image, none)
 
 
 # How it does not start
