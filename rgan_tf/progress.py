@@ -70,11 +70,18 @@ def note(line: str) -> None:
 
 
 class _Lines:
-    """Standard error, with a line end in place of each carriage return."""
+    """Standard error, with a line end in place of each carriage return.
+
+    A count that was just written is not repeated, as a bar does when it closes.
+    """
+
+    _count = ""
 
     def write(self, text: str) -> None:
-        if text.strip():
+        count = text.strip().partition(" [")[0]
+        if count and count != self._count:
             sys.stderr.write(text.strip() + "\n")
+            self._count = count
 
     def flush(self) -> None:
         sys.stderr.flush()

@@ -40,6 +40,11 @@ def test_a_log_gets_a_line_every_five_seconds_with_the_time_left(run):
     ]
 
 
+def test_slow_items_have_a_line_each_and_the_last_one_no_second(run):
+    counts = [line.split(" [")[0] for line in run(io.StringIO(), 6.0).splitlines()]
+    assert counts == [f"images: {number}/10" for number in range(11)]
+
+
 def test_quick_work_leaves_its_beginning_and_its_end(run):
     first, last = run(io.StringIO(), 0.125).splitlines()
     assert first.startswith("images: 0/10") and last == "images: 10/10 [00:01<00:00,  8.00it/s]"
