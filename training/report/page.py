@@ -70,9 +70,8 @@ def build_page(
     page = environment.get_template("report.html").render(
         title=f"{run.config.name} – {run.folder.name}",
         # Like `Run.fingerprint`, but tolerates a damaged record.
-        fingerprint="-".join(record.get("weights_sha256", "")[:8] for record in records.values()),
+        fingerprint="-".join(records[stage].get("weights_sha256", "")[:8] for stage in STAGES),
         stages=stage_entries(run, records, notes),
-        judged_weights="-".join(records[stage].get("weights_sha256", "")[:8] for stage in STAGES),
         steps=records[STAGES[-1]].get("steps"),
         evaluations=[(found, evaluation_tasks(found.figures)) for found in evaluations],
         eval_command=_eval_command(name, data),
