@@ -48,6 +48,11 @@ def progress_bar(
     return tqdm(file=_Lines(), mininterval=_LOG_INTERVAL_S, bar_format=line, **options)
 
 
+def late_bar(label: str, total: int | None = None, *, unit: str = "it") -> tqdm:
+    """A `progress_bar` that writes nothing of work that takes only some seconds."""
+    return progress_bar(label, total, unit=unit, delay_s=_LONG_S)
+
+
 def followed(items: Iterable[_Item], label: str, count: int | None = None) -> Iterator[_Item]:
     """The items one after the other; if they take some seconds, a bar says how far they are.
 
@@ -56,8 +61,9 @@ def followed(items: Iterable[_Item], label: str, count: int | None = None) -> It
       label: the task.
       count: of the items; None asks them, who may not know.
     """
-    count = operator.length_hint(items) or None if count is None else count
-    with progress_bar(label, count, delay_s=_LONG_S) as bar:
+    if count is None:
+        count = operator.length_hint(items) or None
+    with late_bar(label, count) as bar:
         for item in items:
             yield item
             bar.update()

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from rgan_tf.errors import BadInput
-from rgan_tf.progress import progress_bar
+from rgan_tf.progress import late_bar
 from rgan_tf.storage.files import parse_json, read_json
 
 _BLOCK = 1 << 20  # bytes read at a time; most members are far smaller
@@ -87,8 +87,7 @@ def read_stored(path: str | Path) -> Any:
     path = Path(path)
     try:
         if path.is_file():
-            size = path.stat().st_size
-            bar = progress_bar(f"read {path.name}", size, shown=size > _MOST_WHOLE, unit="B")
+            bar = late_bar(f"read {path.name}", path.stat().st_size, unit="B")
             with open(path, "rb") as file, bar:
                 return _Scan(path, file, bar.update).top()
     except _NotJson as error:

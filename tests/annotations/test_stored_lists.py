@@ -232,7 +232,7 @@ def test_the_reading_of_a_large_file_is_followed(tmp_path, monkeypatch, capsys):
     path.write_text('{"annotations": [' + ",".join(['"0123456789"'] * 1000) + "]}")
     read_stored(path)
     assert capsys.readouterr().err == ""
-    monkeypatch.setattr("rgan_tf.annotations.stored_lists._MOST_WHOLE", 1000)
+    monkeypatch.setattr("rgan_tf.progress._LONG_S", 0.0)
     assert len(read_stored(path)["annotations"]) == 1000
     first, last = capsys.readouterr().err.splitlines()
     assert first.startswith("read large.json: 0.00/13.0k [")

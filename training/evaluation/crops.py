@@ -16,7 +16,7 @@ from rgan_tf.backbones import Backbone
 from rgan_tf.generator.layout import crop_objects
 from rgan_tf.metrics.bootstrap import ratio_interval
 from rgan_tf.metrics.crop_classifier import LinearDiscriminant, crop_accuracy, fit_discriminant
-from rgan_tf.progress import followed
+from rgan_tf.progress import late_bar
 from rgan_tf.storage.image import float_to_uint8
 from training.evaluation.protocol import INTERVAL, Protocol
 from training.evaluation.systems import Batch
@@ -36,14 +36,16 @@ def training_crops(
     """
     features: list[np.ndarray] = []
     categories: list[np.ndarray] = []
-    for batch in followed(scenes, "crops of real images"):
-        found, mask = _features(
-            backbone, float_to_uint8(batch["image"].numpy()), batch["boxes"], batch["objects"]
-        )
-        features.append(found)
-        categories.append(batch["objects"].numpy()[mask])
-        if sum(map(len, categories)) >= count:
-            break
+    with late_bar("crops of real images", count) as bar:
+        for batch in scenes:
+            found, mask = _features(
+                backbone, float_to_uint8(batch["image"].numpy()), batch["boxes"], batch["objects"]
+            )
+            features.append(found)
+            categories.append(batch["objects"].numpy()[mask])
+            bar.update(len(found))
+            if sum(map(len, categories)) >= count:
+                break
     return np.concatenate(features)[:count], np.concatenate(categories)[:count]
 
 

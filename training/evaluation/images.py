@@ -23,7 +23,7 @@ from rgan_tf.metrics.frechet import (
 )
 from rgan_tf.metrics.inception_score import ScoreStatistics, score_name
 from rgan_tf.metrics.precision_recall import precision_name, precision_recall, recall_name
-from rgan_tf.progress import followed
+from rgan_tf.progress import followed, late_bar
 from rgan_tf.storage.image import float_to_uint8
 from training.evaluation.crops import CropJudge, CropTally
 from training.evaluation.groups import object_groups, scene_groups
@@ -87,12 +87,14 @@ def image_metrics(
 def real_features(backbone: Backbone, scenes: Iterable[Batch], count: int) -> np.ndarray:
     """[count, D] float32, the final features of the first real images; fewer if there are fewer."""
     blocks, found = [], 0
-    for batch in followed(scenes, "features of real images"):
-        images = float_to_uint8(batch["image"].numpy())[: count - found]  # [B, H, W, 3]
-        blocks.append(backbone.final_features(images).numpy())
-        found += len(images)
-        if found == count:
-            break
+    with late_bar("features of real images", count) as bar:
+        for batch in scenes:
+            images = float_to_uint8(batch["image"].numpy())[: count - found]  # [B, H, W, 3]
+            blocks.append(backbone.final_features(images).numpy())
+            found += len(images)
+            bar.update(len(images))
+            if found == count:
+                break
     return np.concatenate(blocks)
 
 

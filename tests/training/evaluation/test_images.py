@@ -220,4 +220,4 @@ def test_long_work_shows_how_far_it_is(color_backbone, monkeypatch, capsys):
     same = system("same", "predicted", lambda images: images)
     judged([same], scenes(), scenes(1), color_backbone)
     written = capsys.readouterr().err
-    assert "features of real images: 0/3" in written and f"{same.title}: 3/3" in written
+    assert "features of real images: 12/12" in written and f"{same.title}: 3/3" in written
