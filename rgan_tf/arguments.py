@@ -15,7 +15,7 @@ from typing import Any
 
 from rgan_tf.errors import BadInput
 
-_SHOWN = 60  # characters of a value in a message
+_SHOWN = 80  # characters of a value in a message
 
 
 def whole_number(value: Any, name: str) -> int:
@@ -86,7 +86,10 @@ def list_of(values: Any, name: str, kind: type, called: str) -> tuple:
 
 def shown(value: Any) -> str:
     """A value in a message."""
-    text = repr(value)
+    try:
+        text = repr(value)
+    except ValueError:
+        return "an integer of thousands of digits"
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 

@@ -14,13 +14,12 @@ from typing import Any
 
 import yaml
 
-from rgan_tf.arguments import text_list
+from rgan_tf.arguments import shown, text_list
 from rgan_tf.config import SMALLEST_IMAGE, Config, Switch, parse_augmentation
 from rgan_tf.errors import BadInput, one_line
 from rgan_tf.near_names import near_names
 
 _LARGEST = {int: 2**31 - 1, float: 3.4e38}  # what TensorFlow holds in 32 bits
-_SHOWN = 80  # characters of a wrong value
 _PASTEGAN_PATCHES = 3  # that its batches load per object
 # YAML 1.1 reads a number with an exponent but no point as text.
 _EXPONENT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
@@ -251,7 +250,7 @@ def _checked(kind, value, bounds: typing.Mapping[str, Any], key: str, source: st
     if kind == Switch:
         if value == "auto":
             return value
-        raise BadInput(f"{source}: {key} must be true, false or auto, got {_shown(value)}")
+        raise BadInput(f"{source}: {key} must be true, false or auto, got {shown(value)}")
     if kind is str and isinstance(value, str):
         allowed = bounds.get("choices", (value,))
         if value not in allowed:
@@ -260,7 +259,7 @@ def _checked(kind, value, bounds: typing.Mapping[str, Any], key: str, source: st
             if isinstance(allowed, list):  # open to additions
                 advice += "; a name of your own has to be registered, see RGAN_PLUGINS"
             raise BadInput(
-                f"{source}: {key} must be one of {', '.join(allowed)}, got {_shown(value)}{advice}"
+                f"{source}: {key} must be one of {', '.join(allowed)}, got {shown(value)}{advice}"
             )
         return value
     if kind is int and is_number and isinstance(value, int):
@@ -275,7 +274,7 @@ def _checked(kind, value, bounds: typing.Mapping[str, Any], key: str, source: st
     if kind == tuple[int, ...] and isinstance(value, (list, tuple)) and value:
         return tuple(_checked(int, item, bounds, key, source) for item in value)
     expected = "list of integers" if kind == tuple[int, ...] else kind.__name__
-    raise BadInput(f"{source}: {key} must be {expected}, got {_shown(value)}")
+    raise BadInput(f"{source}: {key} must be {expected}, got {shown(value)}")
 
 
 def _in_range(value, bounds: typing.Mapping[str, float], key: str, source: str):
@@ -284,16 +283,8 @@ def _in_range(value, bounds: typing.Mapping[str, float], key: str, source: str):
     for name, limit in limits.items():
         words, is_kept = _LIMITS[name]
         if not is_kept(value, limit):
-            raise BadInput(f"{source}: {key} must be {words} {limit}, got {_shown(value)}")
+            raise BadInput(f"{source}: {key} must be {words} {limit}, got {shown(value)}")
     return value
-
-
-def _shown(value: Any) -> str:
-    try:
-        text = repr(value)
-    except ValueError:
-        return "an integer of thousands of digits"
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
 _LIMITS = {
