@@ -12,6 +12,8 @@ from rgan_tf.arguments import whole_number
 from rgan_tf.errors import BadInput
 from rgan_tf.storage.image import image_size
 
+MAX_IMAGE_ID = 2**63 - 1  # the columns of records and patch banks are int64
+
 
 def check_limit(limit: int | None) -> None:
     """Refuses what is no number of images per split.
@@ -52,7 +54,8 @@ class AnnotatedImage:
     """One image with its scene graph.
 
     Attributes:
-      image_id: the dataset's own number; no other image of any split may have it.
+      image_id: the dataset's own number, in [0, `MAX_IMAGE_ID`]; no other image of any split may
+        have it.
       path: the image file.
       objects: in the order of the dataset.
       relationships: (subject, predicate name, object) with positions in `objects`.

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from rgan_tf.annotations.annotation import (
+    MAX_IMAGE_ID,
     AnnotatedImage,
     AnnotatedObject,
     annotated_size,
@@ -35,7 +36,6 @@ from rgan_tf.annotations.stored_lists import ChangedFile, read_stored
 from rgan_tf.errors import BadInput, CorruptData
 from rgan_tf.storage.files import name_inside
 
-_LARGEST_ID = 2**63 - 1  # the columns of a bank are int64
 _COCO_OTHER = (183, "other")  # covers every thing in COCO's stuff files
 
 
@@ -233,9 +233,9 @@ class CocoAnnotations:
         for entry in entries:
             try:
                 image_id = entry.number("id")
-                if not 0 <= image_id <= _LARGEST_ID:
+                if not 0 <= image_id <= MAX_IMAGE_ID:
                     raise BadInput(
-                        f"{entry.source}: id {image_id!r:.40} is not in [0, {_LARGEST_ID}]"
+                        f"{entry.source}: id {image_id!r:.40} is not in [0, {MAX_IMAGE_ID}]"
                     )
             except BadInput as error:
                 self._bad.add(error)

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from rgan_tf.annotations.annotation import (
+    MAX_IMAGE_ID,
     AnnotatedDataset,
     AnnotatedImage,
     AnnotatedObject,
@@ -50,7 +51,6 @@ from rgan_tf.vocabulary import RESERVED_OBJECTS, RESERVED_PREDICATES
 SPLITS = ("train", "val", "test")
 
 _FOLDERS = ("VG_100K", "VG_100K_2", ".")  # of the images
-_LARGEST_ID = 2**63 - 1  # the columns of a bank are int64
 
 # Options that keep more images or objects, by the beginning of the reason for leaving them out.
 _OPTIONS = {
@@ -415,7 +415,7 @@ def _read_splits(path: Path, bad: BadImages) -> dict[str, list[int]]:
         for index, value in enumerate(ids):
             place = f"{split}[{index}]"
             image_id = whole_number(value)
-            if image_id is None or not 0 <= image_id <= _LARGEST_ID:
+            if image_id is None or not 0 <= image_id <= MAX_IMAGE_ID:
                 bad.add(f"{path}: {place} must be an image id, got {value!r:.40}")
                 continue
             if image_id in owners:

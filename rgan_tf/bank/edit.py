@@ -8,13 +8,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from rgan_tf.annotations.annotation import MAX_IMAGE_ID
 from rgan_tf.bank.duplicates import SKIP_ADVICE, row_key
 from rgan_tf.bank.patch_bank import PatchBank
 from rgan_tf.bank.writer import PatchBankWriter
 from rgan_tf.errors import BadInput
 
 _BLOCK = 4096  # rows copied at a time
-_LARGEST_ID = 2**63 - 1  # of an image, in the columns of a bank
 
 
 class Copied(NamedTuple):
@@ -157,7 +157,7 @@ class _ImageIds:
         return self._new_ids[key]
 
     def _free(self) -> int:
-        if self._next > _LARGEST_ID:
+        if self._next > MAX_IMAGE_ID:
             self._next = 0
         while self._next in self._owner:
             self._next += 1

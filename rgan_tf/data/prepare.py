@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from rgan_tf.annotations.annotation import AnnotatedDataset, AnnotatedImage
+from rgan_tf.annotations.annotation import MAX_IMAGE_ID, AnnotatedDataset, AnnotatedImage
 from rgan_tf.annotations.left_out import BadImages
 from rgan_tf.arguments import shown, whole_number
 from rgan_tf.backbones import Backbone, load_backbone
@@ -44,7 +44,6 @@ from rgan_tf.storage.manifest import describe_files
 from rgan_tf.vocabulary import Vocabulary
 
 _TOLERANCE = 1e-6  # of a box that was rounded
-_LARGEST_ID = 2**63 - 1  # of an image, in the columns of a bank
 _PIECES = "pieces"  # in the unfinished folder
 _SCENES = "scenes"  # first part of a name in a piece
 _LEVEL = 1  # of compression: half of 6's time, and 4 % more bytes of photographs
@@ -247,7 +246,7 @@ def _check(dataset: AnnotatedDataset) -> None:
         for image in dataset.splits[split]:
             where = f"data set {dataset.kind}: image {image.image_id} of {split}"
             own_id = whole_number(image.image_id, f"{where}: image_id")
-            if not 0 <= own_id <= _LARGEST_ID:
+            if not 0 <= own_id <= MAX_IMAGE_ID:
                 raise BadInput(f"{where}: image_id must be in [0, 2^63)")
             if own_id in places:
                 # No object is drawn from patches of its own image, which the number tells.
