@@ -111,7 +111,7 @@ def test_a_stand_in_that_retrieves_nothing_has_no_repeats_to_leave_out(tiny_conf
         )
 
 
-def test_another_choice_and_no_noise_stay_out_of_the_run(
+def test_another_choice_rule_or_noise_stay_out_of_the_run(
     copied, rgan, tiny_world, no_outside_weights
 ):
     words = ("eval", "--run", copied, "--data", tiny_world.folder, "--only", "images")
@@ -129,6 +129,8 @@ def test_another_choice_and_no_noise_stay_out_of_the_run(
     nearest = distance("graph_nearest", "--choice", "nearest")
     quiet = distance("retrievegan", "--without-noise")
     assert quiet == distance("retrievegan", "--without-noise", "--seed", "9")
+    retrieval = (*words[:-1], "retrieval")
+    assert rgan(*retrieval, "--without-repeats").code == 0
     assert not (copied / "metrics.jsonl").exists()
     learned = distance("retrievegan", "--choice", "learned")
     assert (copied / "metrics.jsonl").exists()  # the run's own choice is the run's own result

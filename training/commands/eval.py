@@ -60,7 +60,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--without-repeats",
         action="store_true",
-        help="retrieve as rgan generate does: no patch twice in a scene while others are free",
+        help="retrieve as rgan generate does: no patch twice in a scene while others are free; "
+        "results go only to --out",
     )
     parser.add_argument(
         "--choice",
