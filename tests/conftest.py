@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is imported
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as `rgan` does: one process, the same bits
 # Tests wait for XLA's compiler, hardly for what it makes; this is LLVM's part alone.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 

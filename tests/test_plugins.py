@@ -77,3 +77,19 @@ def test_our_own_error_stays_a_bug(plugin, run):
 
     code, lines = run(main)
     assert code == 1 and lines[-1] == "rgan fake: this is a bug; see the lines above"
+
+
+@pytest.mark.parametrize("own", [None, "0"])
+def test_tensorflow_is_configured_before_a_plugin_imports_it(own, tmp_path, monkeypatch, run):
+    variables = ("TF_ENABLE_ONEDNN_OPTS", "TF_CPP_MIN_LOG_LEVEL")
+    for variable in variables:
+        monkeypatch.setenv(variable, "any")  # so that the end of the test restores it
+        monkeypatch.delenv(variable) if own is None else monkeypatch.setenv(variable, own)
+    seen = f"seen = [os.environ[name] for name in {variables}]\n"
+    (tmp_path / "plugin_that_looks.py").write_text(f"import os\n\n{seen}")
+    monkeypatch.setenv("RGAN_PLUGINS", "plugin_that_looks")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    importlib.invalidate_caches()
+    code, _ = run(lambda arguments: {})
+    assert code == 0
+    assert sys.modules.pop("plugin_that_looks").seen == ([own, own] if own else ["1", "3"])
