@@ -133,6 +133,7 @@ def test_another_choice_rule_or_noise_stay_out_of_the_run(
     assert rgan(*retrieval, "--without-repeats").code == 0
     assert not (copied / "metrics.jsonl").exists()
     learned = distance("retrievegan", "--choice", "learned")
+    assert list((copied / "pictures").glob("eval-val-*"))
     assert (copied / "metrics.jsonl").exists()  # the run's own choice is the run's own result
     assert len({nearest, quiet, learned}) == 3
 
@@ -171,6 +172,7 @@ def test_one_task_of_every_split(copied, rgan, tiny_world, tmp_path):
         assert all(name.startswith("cooccurrence/") for name in result[split])
     lines = (copied / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line)["split"] for line in lines] == ["train", "val", "test"]
+    assert not list(copied.glob("pictures/eval-*"))  # nothing was drawn
 
 
 @pytest.mark.thorough

@@ -18,6 +18,9 @@ FIRST_STAGE = "first_stage"
 
 TASKS = ("images", "diversity", "layout", "retrieval", "cooccurrence")
 
+DRAWING = frozenset({"images", "diversity"})
+"""The tasks that draw images."""
+
 SYSTEMS = registered_names.SYSTEMS
 
 

@@ -19,7 +19,7 @@ def write_report(
     out: Path,
     split: str,
     metrics: dict[str, Any],
-    picture: np.ndarray,
+    picture: np.ndarray | None,
     *,
     step: int,
     weights: str,
@@ -34,7 +34,7 @@ def write_report(
       out: output folder, created if missing.
       split: the evaluated split.
       metrics: name -> value.
-      picture: uint8 [H, W, 3].
+      picture: uint8 [H, W, 3], or None.
       step: training step of the weights.
       weights: their `Run.fingerprint`.
       data: fingerprint of the data that they were judged on.
@@ -44,15 +44,17 @@ def write_report(
     judged = {"split": split, "step": step, "weights": weights, "data": data}
     line = json.dumps({**judged, **metrics}, allow_nan=False) + "\n"
     append_line(out / "metrics.jsonl", line)
-    pictures = out / "pictures"
-    pictures.mkdir(exist_ok=True)
-    write_bytes_atomic(pictures / f"eval-{split}-{step:07d}.png", encode_png(picture))
+    if picture is not None:
+        pictures = out / "pictures"
+        pictures.mkdir(exist_ok=True)
+        write_bytes_atomic(pictures / f"eval-{split}-{step:07d}.png", encode_png(picture))
     writer = tf.summary.create_file_writer(str(out / "logs" / f"eval-{split}"))
     with writer.as_default(step=step):
         for name, value in metrics.items():
             if value is not None and not isinstance(value, (list, dict)):
                 tf.summary.scalar(name, float(value))
-        tf.summary.image(f"eval-{split}", picture[None])
+        if picture is not None:
+            tf.summary.image(f"eval-{split}", picture[None])
     writer.close()
 
 

@@ -27,6 +27,7 @@ from training.evaluation.image_task import image_task
 from training.evaluation.images import Keep
 from training.evaluation.judges import load_judges
 from training.evaluation.layout import layout_metrics
+from training.evaluation.names import DRAWING
 from training.evaluation.protocol import Protocol
 from training.evaluation.systems import Batch, Drawn, System, row_seeds
 from training.pictures import CELL, layouts
@@ -51,7 +52,7 @@ def evaluate_rival_split(
     batch_size: int,
     picture_scenes: int,
     keep: Keep | None = None,
-) -> tuple[dict[str, Any], np.ndarray]:
+) -> tuple[dict[str, Any], np.ndarray | None]:
     """Runs the tasks that a rival has on one split, by the protocol of all systems.
 
     A rival without a layout of its own is drawn in two: the true boxes, and those that the run's
@@ -63,7 +64,8 @@ def evaluate_rival_split(
         batch_size, picture_scenes, keep: see `evaluate_split`.
 
     Returns:
-      metric name -> value, and a picture of the first scenes in both layouts.
+      metric name -> value, and a picture of the first scenes in both layouts, or None if no task
+      draws images.
 
     Raises:
       BadInput: if the run does not have a requested system or task.
@@ -118,6 +120,8 @@ def evaluate_rival_split(
         metrics |= diversity_metrics(name, drawing, scenes(), distance, protocol)
     if "layout" in tasks and networks.predicts_boxes:
         metrics |= layout_metrics(networks, scenes(candidates=None), run.vocabulary, protocol)
+    if DRAWING.isdisjoint(tasks):
+        return metrics, None
     first = next(iter(scenes().unbatch().batch(picture_scenes)))
     drawn = [(system, system.draw(first)) for system in systems]
     boxes = drawn[0][1].boxes

@@ -24,7 +24,7 @@ from training.evaluation.image_task import image_task
 from training.evaluation.images import Keep
 from training.evaluation.judges import load_judges
 from training.evaluation.layout import layout_metrics
-from training.evaluation.names import FIRST_STAGE, system_name, system_names
+from training.evaluation.names import DRAWING, FIRST_STAGE, system_name, system_names
 from training.evaluation.pictures import comparison
 from training.evaluation.protocol import Protocol
 from training.evaluation.retrieval import retrieval_metrics
@@ -32,7 +32,7 @@ from training.evaluation.rule_retrieval import rule_metrics
 from training.evaluation.systems import drawing_with, row_seeds, systems_of
 from training.first_stages import load_first_stages
 
-_RETRIEVING = {"images", "diversity", "retrieval"}  # tasks whose metrics depend on patches
+_RETRIEVING = DRAWING | {"retrieval"}  # tasks whose metrics depend on patches
 _CANDIDATES_AT_ONCE = 128  # per object, at the full batch size
 
 
@@ -52,7 +52,7 @@ def evaluate_split(
     repeats: bool = True,
     retriever: Retriever | None = None,
     noise: bool = True,
-) -> tuple[dict[str, Any], np.ndarray]:
+) -> tuple[dict[str, Any], np.ndarray | None]:
     """Runs the tasks on one split.
 
     Args:
@@ -71,7 +71,8 @@ def evaluate_split(
       noise: whether the images of the tasks "images" and "diversity" are drawn with it.
 
     Returns:
-      metric name -> value, and a picture of the first scenes under every system.
+      metric name -> value, and a picture of the first scenes under every system, or None if no
+      task draws images.
 
     Raises:
       BadInput: if the run does not have a requested system.
@@ -155,6 +156,8 @@ def evaluate_split(
     if "cooccurrence" in tasks:
         auc = same_image_auc(first_stages.cooccurrence, data.truth(split))
         metrics["cooccurrence/same_image_auc"] = auc
+    if DRAWING.isdisjoint(tasks):
+        return metrics, None
     first = next(iter(scenes().unbatch().batch(picture_scenes)))
     made = drawing(first, None, row_seeds(first, seed))
     return metrics, comparison(run, systems, first, made)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -26,7 +27,7 @@ def test_lines_are_appended_and_pictures_written(tmp_path):
         data="d",
     )
     figures = {"a/b": float("nan"), "c": 2.0}
-    write_report(out, "test", figures, picture, step=70, weights="w-w-w", data="d")
+    write_report(out, "test", figures, None, step=70, weights="w-w-w", data="d")
     lines = (out / "metrics.jsonl").read_text().splitlines()
     first, second = (json.loads(line, parse_constant=lambda name: 1 / 0) for line in lines)
     judged = {"step": 70, "weights": "w-w-w", "data": "d"}
@@ -36,13 +37,23 @@ def test_lines_are_appended_and_pictures_written(tmp_path):
     assert second == {"split": "test", **judged, "a/b": None, "c": 2.0}
     with Image.open(out / "pictures" / "eval-val-0000070.png") as image:
         assert image.size == (12, 8)
-    (path,) = (out / "logs" / "eval-val").glob("events*")
-    found = {
+    assert len(list((out / "pictures").iterdir())) == 1
+    assert _summaries(out / "logs" / "eval-val") == {
+        "a/b": 70,
+        "images": 70,
+        "flag": 70,
+        "eval-val": 70,
+    }
+    assert _summaries(out / "logs" / "eval-test") == {"c": 70}
+
+
+def _summaries(folder: Path) -> dict[str, int]:
+    (path,) = folder.glob("events*")
+    return {
         value.tag: event.step
         for event in tf.compat.v1.train.summary_iterator(str(path))
         for value in event.summary.value
     }
-    assert found == {"a/b": 70, "images": 70, "flag": 70, "eval-val": 70}
 
 
 def test_images_are_kept_by_system_and_never_mixed(tmp_path):
