@@ -30,7 +30,8 @@ _HEADLINES = (
     "retrieval/learned/gt_recall@1",
     "cooccurrence/same_image_auc",
 )
-_SPREADS = ("/interval_95", "/deviation")  # suffixes of values that belong to another metric
+# Suffixes of values that belong to another metric.
+_SPREADS = ("/interval_95", "/deviation", "/resampled")
 _PARAGRAPH = (
     "RetrieveGAN: takes a scene graph (objects and their relationships), retrieves a real image "
     "patch for every object from a bank inside the model, and makes one image of them."

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from rgan_tf.metrics import bootstrap as module
 from rgan_tf.metrics.bootstrap import (
-    frechet_standard_error,
-    kernel_standard_error,
+    frechet_resamples,
+    kernel_resamples,
     mean_interval,
     normal_interval,
     ratio_interval,
@@ -21,6 +21,10 @@ def _distance(first, second):
     for one, features in zip(statistics, (first, second), strict=True):
         one.add(features)
     return frechet_distance(*statistics)
+
+
+def _error(resample, *arguments, paired=False, **options):
+    return np.std(resample(*arguments, paired=paired, **options), ddof=1)
 
 
 def _repeated(features, weights):
@@ -78,17 +82,19 @@ def test_every_feature_once_is_the_distance_itself(count, width):
         assert ours == pytest.approx(_distance(first, second), rel=1e-6)
 
 
+@pytest.mark.parametrize("paired", [False, True])
 @pytest.mark.parametrize("count", [12, 60])  # fewer and more features than dimensions
-def test_error_is_the_spread_of_the_resampled_distances(count):
+def test_a_resample_is_the_distance_of_repeated_features(count, paired):
     rng = np.random.default_rng(3)
     first, second = rng.normal(size=[count, 20]), rng.normal(size=[count, 20]) * 2
     draws = np.random.default_rng([7, module._FRECHET])
     distances = []
     for _ in range(5):
-        weights, second_weights = module._draw(draws, count), module._draw(draws, count)
+        weights = module._draw(draws, count)
+        second_weights = weights if paired else module._draw(draws, count)
         distances.append(_distance(_repeated(first, weights), _repeated(second, second_weights)))
-    error = frechet_standard_error(first + 1e3, second + 1e3, 5, seed=7)
-    assert error == pytest.approx(np.std(distances, ddof=1), rel=1e-5)
+    ours = frechet_resamples(first + 1e3, second + 1e3, 5, seed=7, paired=paired)
+    assert ours == pytest.approx(distances, rel=1e-5)
 
 
 def test_errors_foretell_the_spread_over_new_samples():
@@ -98,13 +104,64 @@ def test_errors_foretell_the_spread_over_new_samples():
         return rng.normal(size=[150, 4]), rng.normal(size=[200, 4]) * 1.3 + 0.5
 
     samples = [draw() for _ in range(150)]
-    for distance, error in (
-        (_distance, frechet_standard_error),
-        (kernel_distance, kernel_standard_error),
+    for distance, resample in (
+        (_distance, frechet_resamples),
+        (kernel_distance, kernel_resamples),
     ):
         spread = np.std([distance(*sample) for sample in samples])
-        errors = [error(*sample, resamples=20, seed=i) for i, sample in enumerate(samples[:30])]
+        errors = [
+            _error(resample, *sample, resamples=20, seed=i) for i, sample in enumerate(samples[:30])
+        ]
         assert np.mean(errors) == pytest.approx(spread, rel=0.25)
+
+
+@pytest.mark.parametrize("alike", [0.0, 0.8])  # share of a scene in both systems' images
+def test_errors_of_differences_foretell_their_spread_over_new_scenes(alike):
+    rng = np.random.default_rng(11)
+
+    def draw():
+        scenes = rng.normal(size=[120, 5])
+        real = scenes + 0.5 * rng.normal(size=[120, 5])
+        first, second = (alike * scenes + 0.7 * rng.normal(size=[120, 5]) + s for s in (0.5, 0.6))
+        return real, first, second
+
+    samples = [draw() for _ in range(120)]
+    for distance, resample in (
+        (_distance, frechet_resamples),
+        (kernel_distance, kernel_resamples),
+    ):
+        spread = np.std([distance(b, real) - distance(a, real) for real, a, b in samples])
+
+        def error(real, a, b, seed, resample=resample):
+            ours, theirs = (resample(x, real, 20, seed=seed, paired=True) for x in (a, b))
+            return np.std(theirs - ours, ddof=1), np.hypot(np.std(ours), np.std(theirs))
+
+        errors = [error(*sample, i) for i, sample in enumerate(samples[:30])]
+        together, apart = np.mean(errors, axis=0)
+        assert together == pytest.approx(spread, rel=0.25)
+        assert apart > 1.1 * together  # as if the systems shared nothing
+
+
+def test_what_images_share_with_those_of_their_own_scene_is_no_uncertainty():
+    rng = np.random.default_rng(12)
+
+    def draw():
+        scenes = rng.normal(size=[120, 5])
+        return scenes + 0.3 * rng.normal(size=[120, 5]), scenes + 0.3
+
+    samples = [draw() for _ in range(100)]
+    spread = np.std([_distance(*sample) for sample in samples])
+    errors = {
+        paired: np.mean(
+            [
+                _error(frechet_resamples, *sample, 20, seed=i, paired=paired)
+                for i, sample in enumerate(samples[:20])
+            ]
+        )
+        for paired in (False, True)
+    }
+    assert errors[True] == pytest.approx(spread, rel=0.3)
+    assert errors[False] > 2 * spread
 
 
 def test_the_bootstrap_of_the_frechet_distance_is_biased_upwards():
@@ -130,7 +187,7 @@ def test_a_root_made_in_blocks_is_that_of_the_weighted_covariance(rows, monkeypa
 
 
 @pytest.mark.parametrize("block", [3, 1024])
-def test_kernel_error_equals_pairs_counted_one_by_one(block, monkeypatch):
+def test_a_kernel_resample_equals_pairs_counted_one_by_one(block, monkeypatch):
     monkeypatch.setattr(module, "_BLOCK_ROWS", block)
     rng = np.random.default_rng(6)
     first, second = rng.normal(size=[7, 3]), rng.normal(size=[8, 3]) + 1
@@ -155,19 +212,19 @@ def test_kernel_error_equals_pairs_counted_one_by_one(block, monkeypatch):
             w[i] * v[j] * kernel(first[i], second[j]) for i in range(7) for j in range(8)
         ) / (w.sum() * v.sum())
         distances.append(within(first, w) + within(second, v) - 2 * between)
-    error = kernel_standard_error(first, second, 4, seed=9)
-    assert error == pytest.approx(np.std(distances, ddof=1), rel=1e-9)
+    ours = kernel_resamples(first, second, 4, seed=9, paired=False)
+    assert ours == pytest.approx(distances, rel=1e-9)
 
 
 def test_errors_shrink_with_the_root_of_the_count_and_depend_on_the_seed_alone():
     rng = np.random.default_rng(7)
     first, second = rng.normal(size=[1600, 3]), rng.normal(size=[1600, 3]) + 1
-    for error in (frechet_standard_error, kernel_standard_error):
-        few = error(first[:100], second[:100], 60, seed=1)
-        many = error(first, second, 60, seed=1)
+    for resample in (frechet_resamples, kernel_resamples):
+        few = _error(resample, first[:100], second[:100], 60, seed=1)
+        many = _error(resample, first, second, 60, seed=1)
         assert few / many == pytest.approx(4, rel=0.5)
-        assert error(first[:100], second[:100], 60, seed=1) == few
-        assert error(first[:100], second[:100], 60, seed=2) != few
+        assert _error(resample, first[:100], second[:100], 60, seed=1) == few
+        assert _error(resample, first[:100], second[:100], 60, seed=2) != few
     values = rng.normal(size=30)
     assert mean_interval(values, seed=3) == mean_interval(values, seed=3)
     assert mean_interval(values, seed=3) != mean_interval(values, seed=4)
@@ -175,8 +232,9 @@ def test_errors_shrink_with_the_root_of_the_count_and_depend_on_the_seed_alone()
 
 def test_two_features_still_have_an_error():
     first, second = np.eye(2), np.array([[3.0, 0.0], [0.0, 1.0]])
-    assert np.isfinite(frechet_standard_error(first, second, 8, seed=0))
-    assert np.isfinite(kernel_standard_error(first, second, 8, seed=0))
+    for paired in (False, True):
+        assert np.isfinite(_error(frechet_resamples, first, second, 8, seed=0, paired=paired))
+        assert np.isfinite(_error(kernel_resamples, first, second, 8, seed=0, paired=paired))
 
 
 def test_normal_interval_by_hand():
@@ -186,15 +244,17 @@ def test_normal_interval_by_hand():
 
 def test_what_cannot_be_used_is_refused():
     two, three = np.ones([2, 2]), np.ones([3, 3])
-    for error in (frechet_standard_error, kernel_standard_error):
+    for resample in (frechet_resamples, kernel_resamples):
         with pytest.raises(ValueError, match=r"\[N, 2\], got \[3, 3\]"):
-            error(two, three, seed=0)
+            resample(two, three, seed=0, paired=False)
         with pytest.raises(ValueError, match="got 1 and 2"):
-            error(two[:1], two, seed=0)
+            resample(two[:1], two, seed=0, paired=False)
         with pytest.raises(ValueError, match="resamples must be at least 2, got 1"):
-            error(two, two, 1, seed=0)
+            resample(two, two, 1, seed=0, paired=False)
         with pytest.raises(ValueError, match="finite"):
-            error(two * np.nan, two, seed=0)
+            resample(two * np.nan, two, seed=0, paired=False)
+        with pytest.raises(ValueError, match="paired sets must have one size, got 3 and 4"):
+            resample(np.eye(4)[:3], np.eye(4), seed=0, paired=True)
     with pytest.raises(ValueError, match="at least 2 finite numbers"):
         mean_interval([1.0], seed=0)
     with pytest.raises(ValueError, match="at least 2 finite numbers"):

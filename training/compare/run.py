@@ -18,6 +18,7 @@ from rgan_tf.storage.files import write_bytes_atomic, write_json_atomic
 from rgan_tf.storage.image import encode_png
 from training.api import check_data_fits
 from training.compare.budget import UNCOUNTED, step_gflops, steps_of_equal_cost
+from training.compare.differences import difference_table, differences_of
 from training.compare.entries import BUDGETS, SYSTEMS, Entry, entries_of
 from training.compare.group_table import group_tables
 from training.compare.picture import comparison_picture
@@ -207,6 +208,9 @@ def compare(
             text += f"\n{UNCOUNTED}\n"
         differ = deviations(entries, opened_configs, metrics, judge=metric_backbone)
         text += f"\n{differ}\n"
+    differences = differences_of(entries, rows, metrics)
+    if differences:
+        text += f"\n{difference_table(differences, entries[0].name)}\n"
     if by_group := group_tables(entries, metrics):
         text += f"\n{by_group}\n"
     first = next(iter(opened_configs.values()))
@@ -219,7 +223,8 @@ def compare(
         "rows": rows,
     }
     sizes = {name: fact._asdict() for name, fact in facts.items()}
-    write_json_atomic(out / "comparison.json", {**result, "systems": sizes, "metrics": metrics})
+    found = {"systems": sizes, "differences": differences, "metrics": metrics}
+    write_json_atomic(out / "comparison.json", {**result, **found})
     return result
 
 

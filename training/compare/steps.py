@@ -24,7 +24,7 @@ from training.configuration import named_config
 from training.evaluation.names import FIRST_STAGE
 
 _ERRORS = {kind.exit_code: kind for kind in (BadInput, Diverged, CorruptData, Interrupted)}
-_VERSION = 2  # of the evaluation; a new one discards stored results
+_VERSION = 3  # of the evaluation; a new one discards stored results
 _FOUND_DONE = 60.0  # a process that takes fewer seconds had nothing to do
 _CHILD = "from rgan_tf.cli import console; console()"
 

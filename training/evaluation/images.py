@@ -10,8 +10,8 @@ import tensorflow as tf
 
 from rgan_tf.backbones import Backbone
 from rgan_tf.metrics.bootstrap import (
-    frechet_standard_error,
-    kernel_standard_error,
+    frechet_resamples,
+    kernel_resamples,
     normal_interval,
 )
 from rgan_tf.metrics.frechet import (
@@ -27,7 +27,7 @@ from rgan_tf.progress import followed, late_bar
 from rgan_tf.storage.image import float_to_uint8
 from training.evaluation.crops import CropJudge, CropTally
 from training.evaluation.groups import object_groups, scene_groups
-from training.evaluation.protocol import INTERVAL, Protocol
+from training.evaluation.protocol import INTERVAL, RESAMPLED, Protocol
 from training.evaluation.systems import Batch, Drawn, System
 
 _LEAST_SCENES = 20  # of a group whose distance is measured
@@ -63,8 +63,9 @@ def image_metrics(
       keep: called with all images, e.g. to save them.
 
     Returns:
-      metric name -> value, and name + `INTERVAL` -> [low, high]. `floor/real` is the distance
-      between the two sets of real images, at the count of the smaller one.
+      metric name -> value, and name + `INTERVAL` -> [low, high]; of a system's distances also
+      name + `RESAMPLED` -> [R]. `floor/real` is the distance between the two sets of real images,
+      at the count of the smaller one.
     """
     metrics: dict[str, Any] = {"images": len(real), "feature_size": real.shape[1]}
     truth = _Real.of(real)
@@ -72,7 +73,12 @@ def image_metrics(
     if floor is not None:
         count = min(len(floor), len(real))
         metrics |= _distances(
-            "floor/real", floor[:count], _Real.of(real[:count]), backbone.name, protocol
+            "floor/real",
+            floor[:count],
+            _Real.of(real[:count]),
+            backbone.name,
+            protocol,
+            of_one_graph=False,
         )
     if crop_judge is not None:
         judged = CropTally(crop_judge, backbone)
@@ -138,7 +144,7 @@ def _judge(
             of_objects = object_groups(*layout, batch["triples"].numpy())
             crops.add(images, drawn.boxes, batch["objects"], of_objects)
     name = system.title
-    metrics = _distances(name, features, real, backbone.name, protocol)
+    metrics = _distances(name, features, real, backbone.name, protocol, of_one_graph=True)
     for group, masks in groups.items():
         mask = np.concatenate(masks)  # [N]
         if mask.sum() >= _LEAST_SCENES:
@@ -161,8 +167,15 @@ def _judge(
 
 
 def _distances(
-    name: str, made: np.ndarray, real: _Real, backbone: str, protocol: Protocol
+    name: str,
+    made: np.ndarray,
+    real: _Real,
+    backbone: str,
+    protocol: Protocol,
+    *,
+    of_one_graph: bool,
 ) -> dict[str, Any]:
+    """Both distances; `of_one_graph` if row i of both sets belongs to one scene graph."""
     frechet = f"{name}/{frechet_name(backbone, len(made), protocol.split)}"
     kernel = f"{name}/{kernel_name(backbone, len(made), protocol.split)}"
     metrics: dict[str, Any] = {
@@ -171,12 +184,17 @@ def _distances(
     }
     if not protocol.resamples:
         return metrics
-    for metric, lowest, spread in (
-        (frechet, 0.0, frechet_standard_error),
-        (kernel, None, kernel_standard_error),
+    for metric, lowest, resample in (
+        (frechet, 0.0, frechet_resamples),
+        (kernel, None, kernel_resamples),
     ):
-        error = spread(made, real.features, protocol.resamples, seed=protocol.seed)
+        resampled = resample(
+            made, real.features, protocol.resamples, seed=protocol.seed, paired=of_one_graph
+        )
+        error = float(np.std(resampled, ddof=1))
         metrics[metric + INTERVAL] = list(normal_interval(metrics[metric], error, lowest))
+        if of_one_graph:
+            metrics[metric + RESAMPLED] = resampled.tolist()
     return metrics
 
 

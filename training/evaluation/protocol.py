@@ -7,6 +7,13 @@ import dataclasses
 INTERVAL = "/interval_95"
 """Suffix of the name of a metric's 95 % interval [low, high]."""
 
+RESAMPLED = "/resampled"
+"""Suffix of the name of a distance's resampled values [R].
+
+Two systems that are judged on one split with one seed have the same scenes drawn, so their values
+are pairs (`frechet_resamples`).
+"""
+
 
 @dataclasses.dataclass(frozen=True)
 class Protocol:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from rgan_tf.errors import BadInput
 from rgan_tf.storage.files import parse_json
-from training.evaluation.protocol import INTERVAL
+from training.evaluation.protocol import INTERVAL, RESAMPLED
 from training.report.notes import Notes
 
 BOX_MODES = ("predicted_boxes", "true_boxes")
@@ -124,8 +124,8 @@ def evaluation_tasks(figures: dict[str, Any]) -> list[dict[str, Any]]:
     """Metrics in the form of `macros.html`: per task its matrices, and a list of the rest."""
     tasks: dict[str, dict[_Place, Figure]] = {task: {} for task in _TITLES}
     for name, value in figures.items():
-        if name.endswith(_SPREADS) and name.rpartition("/")[0] in figures:
-            continue  # shown beside its metric
+        if name.endswith((*_SPREADS, RESAMPLED)) and name.rpartition("/")[0] in figures:
+            continue  # shown beside its metric, or what its interval was computed from
         interval, deviation = (figures.get(name + ending) for ending in _SPREADS)
         interval = interval if isinstance(interval, list) else None
         place = _place(name)

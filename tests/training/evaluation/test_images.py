@@ -65,7 +65,8 @@ GREY = system("grey", "true", tf.zeros_like)
 def metrics(color_backbone):
     bright = system("bright", "predicted", lambda image: tf.minimum(image + 0.3, 1.0))
     judge = fit_crop_judge(*training_crops(color_backbone, scenes(7), 12))
-    systems = [COPY, bright, GREY]
+    again = system("again", "true", tf.zeros_like)
+    systems = [COPY, bright, GREY, again]
     return judged(systems, scenes(), scenes(1, batches=5), color_backbone, crop_judge=judge)
 
 
@@ -96,6 +97,18 @@ def test_intervals_hold_the_estimate_and_equal_sets_have_none(metrics):
     low, high = metrics["grey/true_boxes/fd_colors_12_val/interval_95"]
     assert 0 <= low < metrics["grey/true_boxes/fd_colors_12_val"] < high
     assert metrics["copy/true_boxes/kd_colors_12_val/interval_95"][1] < high
+    # Whatever scenes are drawn, a copy is at distance zero.
+    assert metrics["copy/true_boxes/fd_colors_12_val/interval_95"] == pytest.approx(
+        [0, 0], abs=1e-6
+    )
+
+
+def test_resampled_distances_of_systems_are_kept_and_are_pairs(metrics):
+    spreads = metrics["grey/true_boxes/fd_colors_12_val/resampled"]
+    assert len(spreads) == 4 and np.std(spreads) > 0
+    assert metrics["again/true_boxes/fd_colors_12_val/resampled"] == spreads
+    assert "floor/real/fd_colors_12_val/interval_95" in metrics
+    assert "floor/real/fd_colors_12_val/resampled" not in metrics  # of other scenes
 
 
 def test_objects_are_recognised_where_they_are_drawn(metrics):

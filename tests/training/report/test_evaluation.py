@@ -140,6 +140,7 @@ def test_intervals_and_deviations_stand_beside_their_figure():
         {
             "sg2im/true_boxes/fd_x": 10.0,
             "sg2im/true_boxes/fd_x/interval_95": [9.5, 11.0],
+            "sg2im/true_boxes/fd_x/resampled": [10.0, 10.5],
             "sg2im/true_boxes/is_x": 2.0,
             "sg2im/true_boxes/is_x/deviation": 0.25,
             "real/crop_accuracy_x": 0.5,
