@@ -23,6 +23,7 @@ from rgan_tf.refusals import is_refused, naming
 from rgan_tf.storage.renames import (
     exchange,
     make_parent,
+    new_place,
     partial_sibling,
     refuse_mount,
     rename_to_free,
@@ -117,7 +118,7 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
     Raises:
       BadInput: if `path` is a file, a mount point or a non-empty folder; before any writing.
     """
-    path = Path(path)
+    path = new_place(path)  # "." has no name of its own, beside which another could be
     require_free(path)
     make_parent(path)
     temporary = partial_sibling(path)

@@ -99,6 +99,19 @@ def test_atomic_folder_takes_an_empty_folder_and_refuses_others(tmp_path):
         assert sorted(os.listdir(tmp_path)) == before
 
 
+@pytest.mark.parametrize("name", [".", "", "../here", "../here/.", "inner/.."])
+def test_atomic_folder_takes_the_empty_folder_one_is_in(tmp_path, monkeypatch, name):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    with files.atomic_folder(name) as folder:
+        (folder / "x").write_text("1")
+    assert os.listdir(tmp_path) == ["here"] and os.listdir(tmp_path / "here") == ["x"]
+    monkeypatch.chdir(tmp_path / "here")  # it is another one now
+    with pytest.raises(BadInput, match="here: folder exists and is not empty"):
+        with files.atomic_folder(name):
+            pytest.fail("must refuse before the work starts")
+
+
 def test_sha256_of_a_file_of_several_blocks(tmp_path):
     data = bytes(range(256)) * 9000
     (tmp_path / "x").write_bytes(data)
