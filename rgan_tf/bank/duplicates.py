@@ -11,6 +11,7 @@ from rgan_tf.bank.patch_bank import PatchBank
 from rgan_tf.bank.sources import BankSource
 from rgan_tf.errors import BadInput
 
+OWN_ID = "own_image_id"  # of a table entry: the image's number in its source, if it got another
 SKIP_ADVICE = "leave such patches out with --skip-duplicates"
 
 
@@ -18,10 +19,15 @@ def row_key(entry: dict[str, Any]) -> tuple:
     """Identifies a patch: two table entries with the same key are the same patch."""
     return (
         entry.get("source", ""),
-        entry["image_id"],
+        own_id(entry),
         tuple(entry.get("box", ())),
         entry["category_id"],
     )
+
+
+def own_id(entry: dict[str, Any]) -> int:
+    """The number of a patch's image in its source."""
+    return entry.get(OWN_ID, entry["image_id"])
 
 
 def leave_out_known(

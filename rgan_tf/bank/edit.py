@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rgan_tf.annotations.annotation import MAX_IMAGE_ID
-from rgan_tf.bank.duplicates import SKIP_ADVICE, row_key
+from rgan_tf.bank.duplicates import OWN_ID, SKIP_ADVICE, own_id, row_key
 from rgan_tf.bank.patch_bank import PatchBank
 from rgan_tf.bank.writer import PatchBankWriter
 from rgan_tf.errors import BadInput
@@ -22,7 +22,7 @@ class Copied(NamedTuple):
 
     Attributes:
       patches: rows of the new bank.
-      duplicates: patches left out because an earlier one is the same.
+      duplicates: patches left out because one of an earlier bank is the same.
       renumbered_images: images that got a new id because theirs was taken.
     """
 
@@ -67,8 +67,10 @@ def copy_banks(
 ) -> Copied:
     """Copies the patches of some banks, in order, into a new bank.
 
-    Two patches are the same if source, image, box and category are. Where one image id stands for
-    different files, the later files get new ids: patches of different images never share one.
+    Two patches are the same if source, image, box and category are. Those of one bank are not
+    compared: data sets list some objects twice, and patches that are in a bank keep their ids.
+    Where one image id stands for different files, the later files get new ids: patches of different
+    images never share one.
 
     Args:
       banks: at least one, of one backbone and vocabulary (`check_together`).
@@ -77,7 +79,7 @@ def copy_banks(
       skip_duplicates: leave later ones out instead of refusing them.
 
     Raises:
-      BadInput: if a patch occurs twice, or nothing is kept.
+      BadInput: if a patch occurs in two banks, or nothing is kept.
     """
     check_together(banks)
     first = banks[0]
@@ -93,6 +95,7 @@ def copy_banks(
     ) as writer:
         for bank in banks:
             graphs: dict[int, int] = {}
+            own: dict[tuple, str] = {}
             kept: list[int] = []
             entries: list[dict[str, Any]] = []
             for row, entry in enumerate(bank.rows):
@@ -108,13 +111,14 @@ def copy_banks(
                     duplicates += 1
                     continue
                 if len(banks) > 1:
-                    seen[key] = f"patch {row} of {bank.folder}"
+                    own[key] = f"patch {row} of {bank.folder}"
                 kept.append(row)
-                entries.append({**entry, "image_id": images.of(entry)})
+                entries.append(images.with_id(entry))
                 if len(kept) == _BLOCK:
                     _append(writer, bank, kept, entries, graphs)
                     kept, entries = [], []
             _append(writer, bank, kept, entries, graphs)
+            seen.update(own)
         if not writer.rows:
             raise BadInput(f"{first.folder}: no patch would be left")
         return Copied(writer.rows, duplicates, images.renumbered)
@@ -143,10 +147,10 @@ class _ImageIds:
         self._next = 0
         self.renumbered = 0
 
-    def of(self, entry: dict[str, Any]) -> int:
-        """The id of the image of a table entry."""
+    def with_id(self, entry: dict[str, Any]) -> dict[str, Any]:
+        """A table entry with the id of its image; a new one leaves the id in its source known."""
         wanted, source = entry["image_id"], entry.get("source", "")
-        key = (wanted, source)
+        key = (own_id(entry), source)
         if key not in self._new_ids:
             is_free = self._owner.get(wanted, source) == source
             image_id = wanted if is_free else self._free()
@@ -154,7 +158,9 @@ class _ImageIds:
             self._new_ids[key] = image_id
             self._owner[image_id] = source
             self._next = max(self._next, image_id + 1)
-        return self._new_ids[key]
+        if self._new_ids[key] == wanted:
+            return entry
+        return {**entry, "image_id": self._new_ids[key], OWN_ID: own_id(entry)}
 
     def _free(self) -> int:
         if self._next > MAX_IMAGE_ID:

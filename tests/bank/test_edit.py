@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from rgan_tf.bank.edit import copy_banks
 from rgan_tf.bank.patch_bank import PatchBank
 from rgan_tf.bank.writer import PatchBankWriter
+from rgan_tf.errors import BadInput
 from rgan_tf.vocabulary import Vocabulary
 
 LARGEST = 2**63 - 1
@@ -28,3 +30,33 @@ def test_the_largest_id_may_be_taken_twice(tmp_path):
     ids = PatchBank.open(tmp_path / "both").image_ids.tolist()
     assert ids[:2] == [0, LARGEST] and len(set(ids)) == 5
     assert copied.renumbered_images == 3
+
+
+def test_a_patch_is_known_again_after_its_image_got_a_new_id(tmp_path):
+    ours, theirs = (write(tmp_path / name, name, [0, 1]) for name in ("ours", "theirs"))
+    copy_banks([ours, theirs], tmp_path / "both")
+    both = PatchBank.open(tmp_path / "both")
+    assert both.image_ids.tolist() == [0, 1, 2, 3]
+    with pytest.raises(BadInput, match="theirs: patch 0 .* is also patch 2 of .*both; leave"):
+        copy_banks([both, theirs], tmp_path / "again")
+
+    more = write(tmp_path / "more", "theirs", [0, 1, 2])  # another image of the same source
+    copied = copy_banks([both, more], tmp_path / "grown", skip_duplicates=True)
+    grown = PatchBank.open(tmp_path / "grown")
+    assert copied == (5, 2, 1)
+    assert list(grown.rows)[:4] == list(both.rows) and grown.image_ids.tolist() == [0, 1, 2, 3, 4]
+    # The other way round, those of "ours" find their ids taken.
+    assert copy_banks([more, grown], tmp_path / "back", skip_duplicates=True) == (5, 3, 2)
+
+    other = write(tmp_path / "other", "other", [0, 1])  # the same ids of another source
+    assert copy_banks([both, other], tmp_path / "three").duplicates == 0
+
+
+def test_what_a_bank_has_twice_is_no_duplicate_of_another(tmp_path):
+    """Data sets list some objects twice; adding to a bank may not move its later patches."""
+    ours, theirs = write(tmp_path / "ours", "a", [0, 0, 1]), write(tmp_path / "theirs", "b", [5])
+    for name, skip in (("refusing", False), ("skipping", True)):
+        assert copy_banks([ours, theirs], tmp_path / name, skip_duplicates=skip) == (4, 0, 0)
+        assert PatchBank.open(tmp_path / name).image_ids.tolist() == [0, 0, 1, 5]
+    with pytest.raises(BadInput, match="patch 0 .* is also patch 1 of .*ours; leave"):
+        copy_banks([ours, ours], tmp_path / "twice")
