@@ -39,16 +39,11 @@ _WORDS = {
     "nd": "ND",
 }
 _IGNORED = {"cc", "creative", "commons", "licence", "license", "generic", "international"}
-_PUBLIC_DOMAIN = (
-    "no known copyright restrictions",
-    "united states government work",
-    "public domain",
-    "public domain mark",
-    "public domain dedication",
-    "cc0",
-    "pdm",
-    PUBLIC_DOMAIN,
-)
+_VERSION = re.compile(r"(v?[\d.]+)?")
+_PUBLIC_DOMAIN_NAMES = ("no known copyright restrictions", "united states government work")
+# A name of these words alone, one of them of the first line, is of the public domain.
+_FREE = {"cc0", "zero", "domain", "pdm"}
+_PUBLIC_DOMAIN_WORDS = _FREE | _IGNORED | {"public", "dedication", "mark", "universal"}
 
 
 def licence_code(name: str) -> str:
@@ -65,9 +60,9 @@ def licence_code(name: str) -> str:
         return UNKNOWN
     if text in ("built-in", "procedural"):
         return "built-in"
-    if text in _PUBLIC_DOMAIN or re.fullmatch(r"cc0( 1\.0)?( .*)?", text):
+    words = [word for word in re.split(r"[\s\-_/()]+", text) if not _VERSION.fullmatch(word)]
+    if text in _PUBLIC_DOMAIN_NAMES or (_FREE & set(words) and _PUBLIC_DOMAIN_WORDS >= set(words)):
         return PUBLIC_DOMAIN
-    words = [word for word in re.split(r"[\s\-_/]+", text) if not re.fullmatch(r"[\d.]+", word)]
     parts = [_WORDS.get(word) for word in words if word not in _IGNORED]
     code = "-".join(part or "?" for part in parts)
     return code if code in CODES else OTHER
