@@ -176,4 +176,4 @@ def centre_of(box: Sequence[float]) -> tuple[float, float]:
 
 def stored_box(box: Sequence[float]) -> list[float]:
     """A box rounded as in the tables of a bank, where equal values mean the same box."""
-    return [round(edge, 6) for edge in box]
+    return [round(float(edge), 6) for edge in box]  # of NumPy's numbers too

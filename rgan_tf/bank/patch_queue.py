@@ -90,7 +90,7 @@ class PatchQueue:
                 {
                     "category": item.category,
                     "category_id": ids[index],
-                    "image_id": image.image_id,
+                    "image_id": int(image.image_id),  # may be NumPy's
                     "object_index": index,
                     "box": stored_box(item.box),
                     "licence": image.licence,

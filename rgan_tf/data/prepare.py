@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import numbers
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,9 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from rgan_tf.annotations.annotation import MAX_IMAGE_ID, AnnotatedDataset, AnnotatedImage
+from rgan_tf.annotations.annotation import (
+    MAX_IMAGE_ID,
+    AnnotatedDataset,
+    AnnotatedImage,
+    AnnotatedObject,
+)
 from rgan_tf.annotations.left_out import BadImages
-from rgan_tf.arguments import shown, whole_number
+from rgan_tf.arguments import list_of, shown, whole_number
 from rgan_tf.backbones import Backbone, load_backbone
 from rgan_tf.bank.graphs import graph_of
 from rgan_tf.bank.patch_queue import PATCH_SIZE
@@ -232,13 +238,15 @@ def _check(dataset: AnnotatedDataset) -> None:
 
     Raises:
       BadInput: if it is no data set; for a missing split, an image whose number is none or that of
-        another image, a box in px or without area, or a relationship of no two objects.
+        another image, a name that the data set does not list, a box or centre in px, a box without
+        area, a relationship of no two objects, or what should be text and is not.
     """
     if not isinstance(dataset, AnnotatedDataset):
         raise BadInput(
             f"data set {shown(dataset)}: must be an rgan_tf.AnnotatedDataset; read a folder with "
             "read_coco or read_visual_genome first"
         )
+    categories, predicates = set(dataset.categories), set(dataset.predicates)
     places: dict[int, str] = {}
     for split in SPLITS:
         if split not in dataset.splits:
@@ -255,15 +263,14 @@ def _check(dataset: AnnotatedDataset) -> None:
                     "splits needs one of its own"
                 )
             places[own_id] = split
-            for number, item in enumerate(image.objects):
-                y0, x0, y1, x1 = item.box
-                if not (-_TOLERANCE <= y0 < y1 <= 1 + _TOLERANCE) or not (
-                    -_TOLERANCE <= x0 < x1 <= 1 + _TOLERANCE
-                ):
+            for field in ("licence", "url", "source"):
+                if not isinstance(getattr(image, field), str):
                     raise BadInput(
-                        f"{where}: object {number}: box {item.box} must be (y0, x0, y1, x1) as "
-                        "fractions of the image, y0 < y1 and x0 < x1"
+                        f"{where}: {field} {shown(getattr(image, field))}: must be text, empty if "
+                        "unknown"
                     )
+            for number, item in enumerate(image.objects):
+                _check_object(item, categories, f"{where}: object {number}")
             for subject, predicate, target in image.relationships:
                 if not all(0 <= end < len(image.objects) for end in (subject, target)):
                     raise BadInput(
@@ -275,6 +282,29 @@ def _check(dataset: AnnotatedDataset) -> None:
                         f"{where}: relationship {(subject, predicate, target)} is of an object to "
                         "itself; leave it out"
                     )
+                if predicate not in predicates:
+                    raise BadInput(
+                        f"{where}: relationship {(subject, predicate, target)} is none of the data "
+                        "set's predicates; list it there"
+                    )
+
+
+def _check_object(item: AnnotatedObject, categories: set[str], where: str) -> None:
+    if item.category not in categories:
+        raise BadInput(
+            f"{where}: category {shown(item.category)} is none of the data set's categories; list "
+            "it there"
+        )
+    box = list_of(item.box, f"{where}: box", numbers.Real, "four numbers")
+    low, high = -_TOLERANCE, 1 + _TOLERANCE
+    if len(box) != 4 or not (low <= box[0] < box[2] <= high and low <= box[1] < box[3] <= high):
+        raise BadInput(
+            f"{where}: box {item.box} must be (y0, x0, y1, x1) as fractions of the image, y0 < y1 "
+            "and x0 < x1"
+        )
+    centre = list_of(item.centre, f"{where}: centre", numbers.Real, "two numbers")
+    if len(centre) != 2 or not all(low <= place <= high for place in centre):
+        raise BadInput(f"{where}: centre {item.centre} must be (y, x) as fractions of the image")
 
 
 def _files_below(path: Path) -> list[Path]:

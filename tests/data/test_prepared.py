@@ -143,6 +143,33 @@ def test_folders_that_are_not_data(tmp_path, copied):
         PreparedData.open(copied)
 
 
+def test_numbers_of_a_reader_of_ones_own_may_be_numpys(prepared, small_dataset, backbone, tmp_path):
+    def numpys(image):
+        return dataclasses.replace(
+            image,
+            image_id=np.int64(image.image_id),
+            objects=tuple(
+                dataclasses.replace(
+                    item,
+                    category=np.str_(item.category),
+                    box=np.array(item.box, np.float32),
+                    centre=np.array(item.centre),
+                )
+                for item in image.objects
+            ),
+            relationships=tuple(
+                (np.int32(subject), np.str_(name), np.int32(target))
+                for subject, name, target in image.relationships
+            ),
+        )
+
+    splits = {split: tuple(map(numpys, images)) for split, images in small_dataset.splits.items()}
+    dataset = dataclasses.replace(small_dataset, splits=splits)
+    prepare_dataset(dataset, tmp_path / "data", image_size=32, backbone=backbone, progress=False)
+    bank = PreparedData.open(tmp_path / "data").bank
+    assert list(bank.rows) == list(prepared.bank.rows)
+
+
 @pytest.mark.parametrize(
     "change, wrong",
     [
@@ -279,10 +306,22 @@ def test_what_a_reader_of_ones_own_may_get_wrong(small_dataset, backbone, tmp_pa
         image = dataclasses.replace(first, **changes)
         return {**small_dataset.splits, "train": (image, *others)}
 
-    in_px = dataclasses.replace(first.objects[0], box=(5.0, 10.0, 25.0, 40.0))
+    def with_object(**changes):
+        item = dataclasses.replace(first.objects[0], **changes)
+        return with_first(objects=(item, *first.objects[1:]))
+
     cases = (
         ({"train": (), "test": ()}, "has no split val"),
-        (with_first(objects=(in_px, *first.objects[1:])), "object 0: box .* as fractions"),
+        (with_object(box=(5.0, 10.0, 25.0, 40.0)), "object 0: box .* as fractions"),
+        (with_object(box=(0.0, 0.0, 0.5)), "object 0: box .* as fractions"),
+        (with_object(box=(0.0, 0.0, "0.5", 0.5)), "object 0: box: must be a list of four numbers"),
+        (with_object(box=None), "object 0: box: must be a list of four numbers, got None"),
+        (with_object(centre=(12.0, 20.0)), r"object 0: centre \(12.0, 20.0\) must be .* fractions"),
+        (with_object(centre=(float("nan"), 0.5)), "object 0: centre .* as fractions"),
+        (with_object(category="dogg"), "object 0: category 'dogg' is none of the data set's"),
+        (with_first(relationships=((0, "abov", 1),)), "'abov', 1.* is none of the .* predicates"),
+        (with_first(licence=None), "licence None: must be text, empty if unknown"),
+        (with_first(source=first.path), "source PosixPath.*: must be text"),
         (with_first(relationships=((0, "above", 99),)), "relationship .* counted from 0"),
         (with_first(relationships=((0, "above", 0),)), "relationship .* to itself"),
         (with_first(image_id="0017"), "image_id '0017': must be a whole number"),
