@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import dataclasses
 import filecmp
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -193,11 +194,12 @@ class _Folder(CocoAnnotations):
         folder = self._root / "annotations"
         stuff_path = folder / f"stuff_{self._part}.json"
         panoptic_path = folder / f"panoptic_{self._part}.json"
-        if stuff_path.exists():
+        # A link that leads nowhere is no wish for data without stuff.
+        if os.path.lexists(stuff_path):
             stuff = read_coco_file(stuff_path)
             self._categories.add(stuff)
             return self.add_objects(stuff)
-        if panoptic_path.exists():
+        if os.path.lexists(panoptic_path):
             panoptic = read_coco_file(panoptic_path)
             self._categories.add(panoptic)
             return self._add_segments(panoptic)

@@ -100,6 +100,19 @@ def test_no_stuff_files_at_all(coco_writer):
         read_coco_dataset(writer.close())
 
 
+@pytest.mark.parametrize("kind", ["stuff", "panoptic"])
+def test_a_link_to_stuff_that_leads_nowhere_is_no_wish_for_none(coco_writer, kind):
+    writer = coco_writer("none")
+    fill(writer, "train2017", 1, 2)
+    fill(writer, "val2017", 5, 2)
+    root = writer.close()
+    loose = CocoFilter(require_stuff=False, min_objects=1)
+    assert len(read_coco_dataset(root, keep=loose).splits["train"]) == 2
+    (root / "annotations" / f"{kind}_train2017.json").symlink_to("downloads/stuff.json")
+    with pytest.raises(BadInput, match=f"{kind}_train2017.json: No such file"):
+        read_coco_dataset(root, keep=loose)
+
+
 def test_categories_are_all_but_other_used_or_not(coco_writer):
     writer = coco_writer()
     fill(writer, "train2017", 1, 1)
