@@ -370,6 +370,31 @@ def test_a_path_that_is_no_text_can_hold_pictures_and_a_bad_one(draw, rgan, tmp_
     assert done.code == 0 and "udcff" in done.out
 
 
+@pytest.mark.parametrize(
+    ("source", "option"),
+    [
+        ("--data", "--source-licence"),
+        ("--data", "--source-url"),
+        ("--data", "--min-box-share"),
+        ("--data", "--max-bad"),
+        ("--coco", "--source-url"),
+        ("--folders", "--min-box-share"),
+    ],
+)
+def test_options_that_a_source_does_not_read_are_refused(
+    coco, folders, refused, tmp_path, source, option
+):
+    """A licence that is given and not written would be missed only when it is too late."""
+    words = {
+        "--data": ("--data", tmp_path),
+        "--coco": ("--coco", coco.path, "--images", coco.images),
+        "--folders": ("--folders", folders),
+    }[source]
+    line = refused("bank", "build", *words, "--out", tmp_path / "new", option, "0.5")
+    assert f"{option}: is only read with --" in line and f"not with {source}; leave it" in line
+    assert not (tmp_path / "new").exists()
+
+
 @pytest.mark.parametrize("option", ["--source-licence", "--source-url"])
 def test_options_that_are_no_text_are_refused(folders, refused, tmp_path, option):
     words = ("bank", "build", "--folders", folders, "--out", tmp_path / "new")
