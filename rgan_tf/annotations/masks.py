@@ -12,6 +12,7 @@ from rgan_tf.storage.image import MAX_PIXELS
 
 _FARTHEST = 10**6  # px from the image's corner; Pillow draws wrongly far beyond that
 _MOST_CHARACTERS = 7  # of a number in a compressed mask; 35 bits count any image's pixels
+_ASPECT_TOLERANCE = 0.05  # of width / height; a mask may be of its image at another resolution
 _GRID = 64  # cells per side of the box; sg2im's 16 shift small parts by half a cell
 
 
@@ -33,7 +34,7 @@ def segmentation_centroid(
       ValueError: if the segmentation has another format.
     """
     if isinstance(segmentation, dict):
-        return _run_length_centroid(segmentation)
+        return _run_length_centroid(segmentation, width / height)
     if not isinstance(segmentation, list):
         raise ValueError("neither polygons nor a run-length mask")
     if segmentation and finite_number(segmentation[0]) is not None:
@@ -65,7 +66,7 @@ def _polygon_centroid(polygons, box, width, height) -> tuple[float, float] | Non
     )
 
 
-def _run_length_centroid(mask: dict) -> tuple[float, float] | None:
+def _run_length_centroid(mask: dict, aspect: float) -> tuple[float, float] | None:
     size, counts = mask.get("size"), mask.get("counts")
     sides = [whole_number(side) for side in size] if isinstance(size, list) else []
     if len(sides) != 2 or not all(side is not None and side > 0 for side in sides):
@@ -73,6 +74,8 @@ def _run_length_centroid(mask: dict) -> tuple[float, float] | None:
     height, width = sides
     if height * width > MAX_PIXELS:
         raise ValueError(f"a run-length mask has more than {MAX_PIXELS} pixels")
+    if abs(width / height / aspect - 1) > _ASPECT_TOLERANCE:  # some write [width, height]
+        raise ValueError(f"a run-length mask of size [{height}, {width}] is not of its image")
     if isinstance(counts, str):
         runs = _decompress(counts)
     else:

@@ -271,7 +271,17 @@ def test_compressed_run_lengths_of_all_sizes():
     runs = [0, 1000, 3, 40000, 31, 17, 99999, 1]
     mask = {"size": [1, sum(runs)], "counts": compress(runs)}
     plain = {"size": [1, sum(runs)], "counts": runs}
-    assert segmentation_centroid(mask, BOX, 1, 1) == segmentation_centroid(plain, BOX, 1, 1)
+    width = sum(runs)
+    assert segmentation_centroid(mask, BOX, width, 1) == segmentation_centroid(plain, BOX, width, 1)
+
+
+def test_a_mask_may_be_of_another_resolution_but_not_of_another_shape():
+    mask = {"size": [40, 80], "counts": [1600, 40]}
+    for factor in (1, 3, 0.5):
+        size = (round(80 * factor), round(40 * factor))
+        assert segmentation_centroid(mask, BOX, *size) == (0.5, pytest.approx(40.5 / 80))
+    with pytest.raises(ValueError, match=r"size \[40, 80\] is not of its image"):
+        segmentation_centroid(mask, BOX, 40, 80)
 
 
 @pytest.mark.parametrize(
