@@ -11,6 +11,7 @@ from typing import Any
 from rgan_tf.errors import BadInput
 from rgan_tf.near_names import near_names
 from rgan_tf.scene_graph import SceneGraph, parse_scene_graph
+from rgan_tf.vocabulary import composed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,7 +134,7 @@ def positions_of(names: Sequence[str], objects: Sequence[str], where: str) -> li
     labels = object_labels(objects)
     positions = []
     for name in names:
-        name = name.strip()
+        name = composed(name.strip())
         if labels.count(name) == 1:
             positions.append(labels.index(name))
         elif name.isascii() and name.isdigit() and int(name[:9]) < len(objects):

@@ -29,6 +29,7 @@ from rgan_tf.vocabulary import (
     RESERVED_OBJECTS,
     RESERVED_PREDICATES,
     Vocabulary,
+    composed,
 )
 
 MAX_OBJECTS = 16  # in one graph, for any model
@@ -332,7 +333,7 @@ def _name(item: Any, where: str) -> str:
     if not isinstance(item, str) or not 0 < len(item) <= MAX_NAME_CHARACTERS:
         expected = f"a name of 1 to {MAX_NAME_CHARACTERS} characters"
         raise BadInput(f"{where}: expected {expected}, got {_shown(item)}")
-    return item
+    return composed(item)
 
 
 def _list(value: Any, where: str, limit: int) -> list:

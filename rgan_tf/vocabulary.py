@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import hashlib
 import json
+import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -129,11 +130,11 @@ class Vocabulary:
 
     @functools.cached_property
     def _object_ids(self) -> dict[str, int]:
-        return {name: index for index, name in enumerate(self.objects)}
+        return {composed(name): index for index, name in enumerate(self.objects)}
 
     @functools.cached_property
     def _predicate_ids(self) -> dict[str, int]:
-        return {name: index for index, name in enumerate(self.predicates)}
+        return {composed(name): index for index, name in enumerate(self.predicates)}
 
     @staticmethod
     def _lookup(kind: str, name: str, ids: dict[str, int], reserved: tuple[str, ...]) -> int:
@@ -141,11 +142,19 @@ class Vocabulary:
             raise BadInput(f"{kind} {name!r}: must be a name from the vocabulary")
         if name in reserved:
             raise BadInput(f"{kind} {name!r}: is added by the model itself; leave it out")
-        if name in ids:
-            return ids[name]
+        if composed(name) in ids:
+            return ids[composed(name)]
         advice = near_names(name, (other for other in ids if other not in reserved))
         shown = name if len(name) <= 64 else name[:61] + "..."
         raise BadInput(f"unknown {kind} {shown!r}; {advice}")
+
+
+def composed(name: str) -> str:
+    """A name with its letters and accents in one form; some systems take them apart.
+
+    What macOS calls "Bäume" has five letters and one accent, what a keyboard writes five letters.
+    """
+    return unicodedata.normalize("NFC", name)
 
 
 def _check_table(kind: str, names: tuple[str, ...], reserved: tuple[str, ...]) -> None:
@@ -153,6 +162,7 @@ def _check_table(kind: str, names: tuple[str, ...], reserved: tuple[str, ...]) -
         raise BadInput(f"{kind}: every name must be text without blanks around it")
     if tuple(names[: len(reserved)]) != reserved:
         raise BadInput(f"{kind}: must start with the reserved {', '.join(reserved)}")
-    if len(set(names)) != len(names):
-        twice = next(name for name in names if names.count(name) > 1)
+    same = [composed(name) for name in names]
+    if len(set(same)) != len(same):
+        twice = next(name for name in same if same.count(name) > 1)
         raise BadInput(f"{kind}: {twice!r} is there twice")

@@ -286,6 +286,11 @@ def test_sound_graphs_survive_encoding_at_any_padding(value, more_objects, more_
     assert value == before
 
 
+def test_a_name_with_an_accent_is_one_name_however_it_is_written():
+    together, apart = "b\u00e4ume", "ba\u0308ume"
+    assert parse_scene_graph({"objects": [apart, together]}).objects == (together, together)
+
+
 def test_encoding_in_hand_worked_numbers():
     encoded = encode_scene_graph(parse_scene_graph(MEADOW), WORLD, max_objects=4, max_triples=3)
     # Sorted categories from id 2: cow, grass, sky, tree.

@@ -39,6 +39,17 @@ def test_unknown_names_are_answered_with_near_ones():
         WORLD.object_id("zzzzzzz")
 
 
+def test_a_name_is_known_with_its_accents_together_or_apart():
+    together, apart = "b\u00e4ume", "ba\u0308ume"
+    for written in (together, apart):
+        trees = Vocabulary.from_categories([written, "sky"])
+        assert trees.object_id(together) == trees.object_id(apart) == trees.objects.index(written)
+        with pytest.raises(BadInput, match="unknown object 'baume'"):
+            trees.object_id("baume")
+    with pytest.raises(BadInput, match="is there twice"):
+        Vocabulary.from_categories([together, apart])
+
+
 @pytest.mark.parametrize("name", ["__image__", "__padding__"])
 def test_reserved_objects_cannot_be_named(name):
     with pytest.raises(BadInput, match="added by the model"):

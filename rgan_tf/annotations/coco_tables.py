@@ -18,7 +18,7 @@ from rgan_tf.annotations.json_object import (
 )
 from rgan_tf.annotations.left_out import Unusable
 from rgan_tf.errors import BadInput
-from rgan_tf.vocabulary import RESERVED_OBJECTS
+from rgan_tf.vocabulary import RESERVED_OBJECTS, composed
 
 
 class CategoryTable:
@@ -135,7 +135,7 @@ def _refuse_other(category_id: int, first: JsonObject, other: JsonObject) -> Non
 
 
 def _name(category: JsonObject) -> str:
-    return category.text_or_empty("name").strip()
+    return composed(category.text_or_empty("name").strip())
 
 
 def _ignore(line: str) -> None:

@@ -46,7 +46,7 @@ from rgan_tf.annotations.stored_lists import ChangedFile, read_stored
 from rgan_tf.errors import BadInput, CorruptData
 from rgan_tf.progress import followed
 from rgan_tf.storage.files import name_inside
-from rgan_tf.vocabulary import RESERVED_OBJECTS, RESERVED_PREDICATES
+from rgan_tf.vocabulary import RESERVED_OBJECTS, RESERVED_PREDICATES, composed
 
 SPLITS = ("train", "val", "test")
 
@@ -475,7 +475,7 @@ def _canonical(name: str, aliases: dict[str, str]) -> str:
 
 
 def _plain(name: str) -> str:
-    return " ".join(name.lower().split())
+    return composed(" ".join(name.lower().split()))
 
 
 def _frequent(counts: collections.Counter[str], at_least: int, kind: str, root: Path) -> set[str]:

@@ -11,7 +11,7 @@ from rgan_tf.annotations.coco_annotations import CocoAnnotations, CocoFilter
 from rgan_tf.annotations.json_object import is_text
 from rgan_tf.annotations.left_out import BadImages, LeftOut
 from rgan_tf.errors import BadInput
-from rgan_tf.vocabulary import RESERVED_OBJECTS
+from rgan_tf.vocabulary import RESERVED_OBJECTS, composed
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
 _WHOLE = (0.0, 0.0, 1.0, 1.0)
@@ -128,7 +128,7 @@ def folder_source(
             if not folder.name.startswith("."):
                 left_out.add("file: not in a folder of a category", folder.name)
             continue
-        category = folder.name.strip()
+        category = composed(folder.name.strip())
         before = len(images)
         for path in sorted(folder.iterdir()):
             if path.name.startswith("."):
@@ -165,7 +165,7 @@ def folder_source(
 
 
 def _check_category(root: Path, folder: str, others: dict[str, str]) -> None:
-    category = folder.strip()
+    category = composed(folder.strip())
     if not category:
         reason = "is empty"
     elif category in RESERVED_OBJECTS:

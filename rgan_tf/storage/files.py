@@ -14,6 +14,7 @@ import json
 import math
 import os
 import shutil
+import unicodedata
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -196,7 +197,8 @@ def name_inside(root: str | Path, name: str) -> str:
     """Resolves a file name from an untrusted file to a path inside a folder.
 
     Annotation tools write backslashes and absolute paths; both are accepted if they lead into the
-    folder, and refused otherwise. Links inside the folder are followed: its owner put them there.
+    folder, and refused otherwise. So is a letter with an accent where the file's name has the two
+    apart, or the other way round. Links inside the folder are followed: its owner put them there.
 
     Args:
       root: a trusted folder.
@@ -218,6 +220,9 @@ def name_inside(root: str | Path, name: str) -> str:
     base = os.path.abspath(root)
     if "\\" in name and not os.path.lexists(os.path.join(base, name)):
         name = name.replace("\\", "/")
+    # Of one name with an accent, systems make files under two names.
+    forms = (name, *(unicodedata.normalize(form, name) for form in ("NFC", "NFD")))
+    name = next((form for form in forms if os.path.lexists(os.path.join(base, form))), name)
     path = os.path.normpath(os.path.join(base, name))
     # The folder may be named through a link.
     for inner, outer in ((path, base), (os.path.realpath(path), os.path.realpath(base))):

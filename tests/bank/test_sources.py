@@ -122,6 +122,19 @@ def test_box_shares_that_are_none(coco, share):
         coco(min_box_share=share)
 
 
+def test_a_name_with_an_accent_is_one_category_however_it_is_written(coco, tmp_path):
+    together, apart = "b\u00e4ume", "ba\u0308ume"
+    for name in (together, apart):
+        assert coco(('"house"', f'"{name}"')).categories == (together,)
+    (tmp_path / "mine" / apart).mkdir(parents=True)
+    (tmp_path / "mine" / apart / "a.png").write_bytes(b"")
+    assert folder_source(tmp_path / "mine").categories == (together,)
+    (tmp_path / "mine" / together).mkdir()
+    (tmp_path / "mine" / together / "b.png").write_bytes(b"")
+    with pytest.raises(BadInput, match="is there twice"):
+        folder_source(tmp_path / "mine")
+
+
 def test_a_picture_is_of_its_root(tmp_path, monkeypatch):
     for root in ("mine", "yours"):
         (tmp_path / root / "tree").mkdir(parents=True)

@@ -173,6 +173,18 @@ def test_a_name_is_called_by_where_it_leads(tmp_path):
     assert files.name_inside(root, "a\\c.jpg") == "a\\c.jpg"  # there is such a file
 
 
+def test_a_name_with_an_accent_leads_to_either_form_of_it(tmp_path):
+    together, apart = "b\u00e4ume.jpg", "ba\u0308ume.jpg"
+    assert files.name_inside(tmp_path, apart) == apart  # there is neither
+    (tmp_path / apart).write_bytes(b"")
+    assert files.name_inside(tmp_path, together) == apart
+    (tmp_path / together).write_bytes(b"")
+    assert files.name_inside(tmp_path, together) == together
+    assert files.name_inside(tmp_path, apart) == apart
+    with pytest.raises(BadInput, match="leads out of"):
+        files.name_inside(tmp_path / "inner", f"../{apart}")
+
+
 def test_lenient_json_puts_off_what_is_wrong_until_it_is_read():
     text = '{"a": NaN, "b": [-Infinity], "c": %s, "d": 1, "d": 2, "e": 7}' % ("9" * 5000)
     value = files.parse_json(text, "x", lenient=True)

@@ -65,9 +65,10 @@ def remove(
     unseen = set(sources)
     with own_bank(str(bank)) as opened:
         rows = parse_ids(ids, len(opened)) if ids else set()
+        chosen_ids = set()
         for category in categories:
             try:
-                opened.vocabulary.object_id(category)
+                chosen_ids.add(opened.vocabulary.object_id(category))
             except BadInput as error:
                 advice = f"rgan vocabulary {bank} lists all"
                 raise BadInput(f"--category: {error}; {advice}") from error
@@ -76,7 +77,7 @@ def remove(
             unseen.discard(entry.get("source"))
             return not (
                 row in rows
-                or entry["category"] in categories
+                or entry["category_id"] in chosen_ids
                 or entry.get("source") in named
                 or (chosen is not None and chosen.allows(entry.get("licence", "")))
             )

@@ -91,6 +91,18 @@ def test_of_a_link_what_it_leads_to_is_changed(bank, more, rgan, tmp_path):
     assert len(PatchBank.open(bank)) == 6
 
 
+def test_a_category_is_removed_however_its_accent_is_written(draw, rgan, refused, tmp_path):
+    for folder in ("ba\u0308ume", "baume"):
+        draw(tmp_path / "odd" / folder / "a.png", 1)
+    rgan("bank", "build", "--folders", tmp_path / "odd", "--out", tmp_path / "new")
+    for name in ("b\u00e4ume", "ba\u0308ume"):
+        line = refused("bank", "remove", tmp_path / "new", "--category", name, "--ids", "0-1")
+        assert "no patch would be left" in line
+    done = rgan("bank", "remove", tmp_path / "new", "--category", "ba\u0308ume")
+    assert done.code == 0 and '"removed": 1' in done.out
+    assert [row["category"] for row in PatchBank.open(tmp_path / "new").rows] == ["baume"]
+
+
 def test_the_folder_one_is_in_can_be_named_by_a_dot(bank, folders, rgan, tmp_path, monkeypatch):
     for name in ("built", "merged"):
         (tmp_path / name).mkdir()
