@@ -84,12 +84,20 @@ def parse_drawn_graph(value: Any, source: str, edit: Edit, folder: Path) -> Draw
         graph = parse_scene_graph(value, source)
         return DrawnGraph(graph, graph)
     if not edit:
-        edit = Edit(*(_listed(value, key, source) for key in ("keep", "redraw")))
+        listed = [_listed(value, key, source) for key in ("keep", "redraw")]
+        try:
+            edit = Edit(*listed)
+        except BadInput as error:
+            raise BadInput(f"{source}: {error}") from error
     items = [_object_of(item, f"{source}: objects[{i}]") for i, item in enumerate(value["objects"])]
     patches = [item["patch"] for item in items]
     boxes = [item.get("box") for item in items]
     named = [_shown_patch(patch, folder) for patch in patches]
     shown = _graph(value, items, boxes, named, source)
+    patches = [  # with their ids as numbers, however they are written
+        {**described, "id": patch if isinstance(patch, int) else None}
+        for described, patch in zip(patches, shown.patches, strict=True)
+    ]
     given = dataclasses.replace(
         shown,
         boxes=tuple(

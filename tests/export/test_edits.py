@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from export.commands import generate
 from export.edits import MOST_DRAWS, answer_edit
 from export.requests import Draw, Request
-from export.sample_graph import object_labels, positions_of
+from export.sample_graph import Edit, object_labels, parse_drawn_graph, positions_of
 from export.signatures import GENERATE, MAX_SEED, NEAREST
 from rgan_tf.errors import BadInput
 from rgan_tf.scene_graph import SceneGraph
@@ -163,6 +164,22 @@ def test_the_json_itself_may_say_what_is_redrawn(draw):
             draw({**sample(first), "redraw": value}, "wrong")
 
 
+@pytest.mark.parametrize("written", [5, 5.0, "5"])
+def test_the_id_of_a_patch_is_a_number_however_it_is_written(written):
+    """Else a patch that is redrawn is not recognised, and comes again without a word."""
+    old = {"objects": [{"category": "sky", "patch": {"id": written, "source": "a.png"}}]}
+    drawn = parse_drawn_graph(old, "old.json", Edit(redraw=("sky",)), Path())
+    assert drawn.replaced == {0: 5} and isinstance(drawn.replaced[0], int)
+    assert drawn.patches == ({"id": 5, "source": "a.png"},)
+    assert parse_drawn_graph(old, "old.json", Edit(keep=("sky",)), Path()).fixed.patches == (5,)
+
+
+def test_a_json_that_keeps_and_redraws_is_named():
+    both = {"objects": [{"category": "sky"}], "keep": ["sky"], "redraw": ["sky"]}
+    with pytest.raises(BadInput, match="^both.json: --keep redraws all others and --redraw keeps"):
+        parse_drawn_graph(both, "both.json", Edit(), Path())
+
+
 @pytest.mark.parametrize(
     ("name", "position"),
     [("sky", 0), ("bush:1", 1), ("bush:2", 3), ("0", 0), ("3", 3), ("sky:1", 0), (" sky ", 0)],
@@ -233,6 +250,7 @@ def test_only_a_picture_that_is_there_can_be_changed(draw):
         (lambda s: s["objects"][1].update(box=[0, 0, 2, 1]), r"boxes\[1\].*must lie in"),
         (lambda s: s["objects"][2]["patch"].update(id="x" * 9), "xxx.*No such file"),
         (lambda s: s["objects"][2]["patch"].update(id=10**6), "is another one in"),
+        (lambda s: s["objects"][2]["patch"].update(id=str(10**6)), "is another one in"),
         (lambda s: s["objects"][2]["patch"].update(source="other.png"), "is another one in"),
         (lambda s: s.update(relationships=[[0, "abov", 1]]), "did you mean 'above'.*rgan vocab"),
     ],
