@@ -18,6 +18,7 @@ from rgan_tf.annotations.annotation import (
     AnnotatedImage,
     AnnotatedObject,
 )
+from rgan_tf.annotations.json_object import is_text
 from rgan_tf.annotations.left_out import BadImages
 from rgan_tf.arguments import list_of, shown, whole_number
 from rgan_tf.backbones import Backbone, load_backbone
@@ -264,10 +265,10 @@ def _check(dataset: AnnotatedDataset) -> None:
                 )
             places[own_id] = split
             for field in ("licence", "url", "source"):
-                if not isinstance(getattr(image, field), str):
+                text = getattr(image, field)
+                if not isinstance(text, str) or not is_text(text):
                     raise BadInput(
-                        f"{where}: {field} {shown(getattr(image, field))}: must be text, empty if "
-                        "unknown"
+                        f"{where}: {field} {shown(text)}: must be text, empty if unknown"
                     )
             for number, item in enumerate(image.objects):
                 _check_object(item, categories, f"{where}: object {number}")

@@ -322,6 +322,7 @@ def test_what_a_reader_of_ones_own_may_get_wrong(small_dataset, backbone, tmp_pa
         (with_first(relationships=((0, "abov", 1),)), "'abov', 1.* is none of the .* predicates"),
         (with_first(licence=None), "licence None: must be text, empty if unknown"),
         (with_first(source=first.path), "source PosixPath.*: must be text"),
+        (with_first(url="a\udcff"), r"url 'a\\udcff': must be text"),
         (with_first(relationships=((0, "above", 99),)), "relationship .* counted from 0"),
         (with_first(relationships=((0, "above", 0),)), "relationship .* to itself"),
         (with_first(image_id="0017"), "image_id '0017': must be a whole number"),
