@@ -34,10 +34,14 @@ class Contexts:
           image_id: seed of the draw; the same id always draws the same graph.
 
         Returns:
-          None if the bank has no patch of the category.
+          None if the bank has no patch of the category that is with others in a graph.
         """
         if category_id not in self._rows_of:
-            self._rows_of[category_id] = np.flatnonzero(self._bank.category_ids == category_id)
+            rows = np.flatnonzero(self._bank.category_ids == category_id)
+            graphs = self._bank.graph_ids[rows]
+            ends = self._bank.graphs.ends[:, 0]
+            sizes = ends[graphs] - np.where(graphs > 0, ends[graphs - 1], 0)
+            self._rows_of[category_id] = rows[sizes > 1]  # what is alone has nothing to lend
         rows = self._rows_of[category_id]
         if not len(rows):
             return None

@@ -74,6 +74,7 @@ def test_patches_that_are_lent_a_graph_are_not_told_of(rgan, folders, tiny_world
 def test_added_patches_without_a_graph_are_counted_alone(bank, more, rgan, caplog):
     done = rgan("bank", "add", bank, "--folders", more)
     assert json.loads(done.out)["patches_without_graph"] == 2
+    assert json.loads(done.out)["borrowed_graphs"] == 0
     assert "2 of 2 patches have no scene graph of their own (tree)" in caplog.text
 
 
