@@ -60,7 +60,7 @@ def licence_code(name: str) -> str:
         return UNKNOWN
     if text in ("built-in", "procedural"):
         return "built-in"
-    words = [word for word in re.split(r"[\s\-_/()]+", text) if not _VERSION.fullmatch(word)]
+    words = [word for word in re.split(r"[\s\-_/():]+", text) if not _VERSION.fullmatch(word)]
     if text in _PUBLIC_DOMAIN_NAMES or (_FREE & set(words) and _PUBLIC_DOMAIN_WORDS >= set(words)):
         return PUBLIC_DOMAIN
     parts = [_WORDS.get(word) for word in words if word not in _IGNORED]

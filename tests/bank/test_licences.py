@@ -24,6 +24,7 @@ from rgan_tf.errors import BadInput
         ("cc-by-nc-nd 2.0", "BY-NC-ND"),
         ("CC0 1.0 Universal", "public-domain"),
         ("CC0-1.0", "public-domain"),
+        ("CC0: Public Domain", "public-domain"),
         ("CC0 1.0 Universal (CC0 1.0) Public Domain Dedication", "public-domain"),
         ("Creative Commons Zero v1.0 Universal", "public-domain"),
         ("Public Domain Mark 1.0", "public-domain"),
