@@ -20,6 +20,7 @@ import numpy as np
 
 from export.signatures import GENERATE, Field, Sizes
 from rgan_tf.errors import BadInput
+from rgan_tf.storage.files import each_key_once
 
 # Milliseconds after which the client no longer waits; TensorFlow Serving ignores it.
 TIMEOUT_HEADER = "X-Request-Timeout-Ms"
@@ -70,7 +71,7 @@ def parse_call(body: bytes) -> Call:
     """
     try:
         # NaN is accepted as in TensorFlow Serving; the model refuses it by field.
-        value = json.loads(body.decode("utf-8-sig"), object_pairs_hook=_once)
+        value = json.loads(body.decode("utf-8-sig"), object_pairs_hook=each_key_once)
     except RecursionError as error:
         raise BadInput("JSON: nested too deeply") from error
     except ValueError as error:  # also invalid UTF-8 and numbers of thousands of digits
@@ -195,15 +196,6 @@ def parse_reply(body: bytes, specs: Mapping[str, TensorSpec], rows: int) -> dict
         if len(array) != rows:
             raise BadInput(f"reply: {name} has {len(array)} rows, {rows} were asked for")
     return arrays
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    result = dict(pairs)
-    if len(result) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"key {_shown(twice)} is given twice")
-    return result
 
 
 def _columns_of(instances: Any) -> dict[str, list[Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import functools
 import hashlib
@@ -162,7 +163,7 @@ def _check_table(kind: str, names: tuple[str, ...], reserved: tuple[str, ...]) -
         raise BadInput(f"{kind}: every name must be text without blanks around it")
     if tuple(names[: len(reserved)]) != reserved:
         raise BadInput(f"{kind}: must start with the reserved {', '.join(reserved)}")
-    same = [composed(name) for name in names]
-    if len(set(same)) != len(same):
-        twice = next(name for name in same if same.count(name) > 1)
+    same = collections.Counter(map(composed, names))
+    if len(same) != len(names):
+        twice = next(name for name, count in same.items() if count > 1)
         raise BadInput(f"{kind}: {twice!r} is there twice")

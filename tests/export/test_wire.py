@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import hypothesis.extra.numpy as hnp
 import numpy as np
@@ -78,6 +79,17 @@ def test_columns_and_rows_say_the_same():
 def test_bodies_that_are_no_request(value, message):
     with pytest.raises(BadInput, match=message):
         parse_call(value)
+
+
+def test_a_body_of_many_keys_is_refused_as_quickly_as_it_is_read():
+    keys = ",".join(f'"{i}":0' for i in range(20_000))
+    started = time.perf_counter()
+    parse_call(f'{{"inputs":{{{keys}}}}}'.encode())
+    reading_s = time.perf_counter() - started
+    started = time.perf_counter()
+    with pytest.raises(BadInput, match="key '19999' is given twice"):
+        parse_call(f'{{"inputs":{{{keys},"19999":1}}}}'.encode())
+    assert time.perf_counter() - started < 20 * reading_s + 1
 
 
 @pytest.mark.parametrize(

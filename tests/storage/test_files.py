@@ -7,6 +7,7 @@ import errno
 import hashlib
 import math
 import os
+import time
 
 import pytest
 from hypothesis import given, settings
@@ -332,3 +333,16 @@ def test_places_are_absolute_and_a_link_stays_one_only_as_the_name(tmp_path, mon
     assert renames.real_place("../link") == tmp_path / "real"
     with pytest.raises(BadInput, match="cannot be followed"):
         renames.new_place("../loop/new")
+
+
+def test_refusing_a_repeated_key_takes_no_longer_than_reading_it():
+    keys = ",".join(f'"{i}":0' for i in range(20_000))
+    started = time.perf_counter()
+    whole = files.parse_json(f"{{{keys}}}", "a", unique_keys=True)
+    reading_s = time.perf_counter() - started
+    assert len(whole) == 20_000
+    started = time.perf_counter()
+    with pytest.raises(BadInput, match="key '19999' is given twice"):  # the last of the keys
+        files.parse_json(f'{{{keys},"19999":1}}', "a", unique_keys=True)
+    # Comparing each key with all others took half a minute.
+    assert time.perf_counter() - started < 20 * reading_s + 1
