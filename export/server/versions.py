@@ -164,12 +164,14 @@ def _number_of(folder: Path) -> int:
 
 
 def _content_of(folder: Path) -> tuple:
-    """Changes when something in the folder is added or written."""
+    """Changes when something in the folder is added or written, or its owner or mode is changed."""
     entries = []
     for path in sorted(folder.rglob("*")):
         try:
             status = path.stat()
         except OSError:  # deleted meanwhile
             continue
-        entries.append((str(path.relative_to(folder)), status.st_size, status.st_mtime_ns))
+        # Programs that copy set the time of a file's content; that of its status is the system's.
+        times = (status.st_mtime_ns, status.st_ctime_ns)
+        entries.append((str(path.relative_to(folder)), status.st_size, *times))
     return tuple(entries)

@@ -199,7 +199,9 @@ def test_a_half_copied_version_is_refused_until_it_is_whole(make, put, model, lo
     assert caplog.text.count("version 2 is not served: ") == 3
 
 
-@pytest.mark.parametrize("change", ["added", "removed", "grown", "in a folder"])
+@pytest.mark.parametrize(
+    "change", ["added", "removed", "grown", "in a folder", "readable", "repaired"]
+)
 def test_every_change_of_a_refused_folder_is_a_reason_to_look(make, put, model, loader, change):
     put(1, "half")
     folder = model / "1"
@@ -215,6 +217,14 @@ def test_every_change_of_a_refused_folder_is_a_reason_to_look(make, put, model, 
         (folder / "deep" / "er" / "file").unlink()
     elif change == "grown":
         (folder / "saved_model.pb").write_text("half of it")
+    elif change == "readable":
+        time.sleep(0.05)  # the system's clock for files is coarse
+        (folder / "saved_model.pb").chmod(0o600)
+    elif change == "repaired":  # as rsync does: other content, size and time as before
+        time.sleep(0.05)
+        before = (folder / "saved_model.pb").stat().st_mtime_ns
+        (folder / "saved_model.pb").write_text("flah")
+        os.utime(folder / "saved_model.pb", ns=(before, before))
     else:
         (folder / "deep" / "er" / "file").write_text("xy")
     versions.refresh()
