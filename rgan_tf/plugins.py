@@ -33,7 +33,7 @@ def load_plugins(environment: Mapping[str, str] = os.environ) -> None:
     for name in names:
         try:
             importlib.import_module(name)
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # a script may end itself, and rgan with it
             kind = type(error).__name__
             raise BadInput(
                 f"{VARIABLE}: {name}: {kind}: {one_line(str(error))}; name modules as import does, "

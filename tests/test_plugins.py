@@ -93,3 +93,18 @@ def test_tensorflow_is_configured_before_a_plugin_imports_it(own, tmp_path, monk
     code, _ = run(lambda arguments: {})
     assert code == 0
     assert sys.modules.pop("plugin_that_looks").seen == ([own, own] if own else ["1", "3"])
+
+
+@pytest.mark.parametrize("end", ["sys.exit()", "sys.exit(0)", "sys.exit('wrong usage')"])
+def test_a_script_that_ends_itself_does_not_end_the_command_in_silence(
+    end, tmp_path, monkeypatch, run
+):
+    (tmp_path / "script_of_mine.py").write_text(f"import sys\n{end}\n")
+    monkeypatch.setenv("RGAN_PLUGINS", "script_of_mine")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    importlib.invalidate_caches()
+    code, lines = run(lambda arguments: {})
+    assert code == 2 and len(lines) == 1
+    assert lines[0].startswith("rgan: RGAN_PLUGINS: script_of_mine: SystemExit: ")
+    monkeypatch.setenv("RGAN_PLUGINS", "")
+    assert run(lambda arguments: {})[0] == 0
