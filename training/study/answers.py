@@ -72,7 +72,7 @@ def _read(path: Path, key: Key) -> Answers:
             "the folder that the page is from"
         )
     name, entries = content["participant"], content["answers"]
-    if not isinstance(name, str) or not name.strip() or not name.isprintable():
+    if not isinstance(name, str) or not _is_name(name):
         raise BadInput(f"{path}: participant {_shown(name)} is not a name; ask who answered")
     if len(name) > _MAX_NAME:
         raise BadInput(f"{path}: the participant's name is longer than {_MAX_NAME} characters")
@@ -100,6 +100,11 @@ def _add(answers: Answers, entry: Any, key: Key, where: str) -> None:
     answers.chosen[pair] = key.pairs[pair].chosen(choice)
     answers.sides[pair] = choice
     answers.milliseconds[pair] = float(time)
+
+
+def _is_name(text: str) -> bool:
+    plain = text.replace("\u200c", "").replace("\u200d", "")  # joiners, which some scripts need
+    return bool(plain.strip()) and plain.isprintable()
 
 
 def _shown(value: Any) -> str:

@@ -59,6 +59,9 @@ def test_the_order_of_answers_and_missing_ones_are_no_matter(study, answer):
         ({"participant": "  "}, "participant '  ' is not a name"),
         ({"participant": None}, "participant None is not a name"),
         ({"participant": "a\nb"}, "is not a name"),
+        ({"participant": "\u200d"}, "is not a name"),
+        ({"participant": "a\u202eb"}, "is not a name"),  # turns the line that shows it around
+        ({"participant": "\ud800"}, "is not a name"),
         ({"participant": "x" * 101}, "longer than 100 characters"),
     ],
 )
@@ -66,6 +69,17 @@ def test_wrong_content(study, answer, changes, reason):
     path = answer(**changes)
     message = refused(study, path)
     assert message.startswith(f"{path}: ") and reason in message
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["\u0639\u0644\u06cc\u200c\u0631\u0636\u0627", "\U0001f469\u200d\U0001f52c", "Jos\u00e9"],
+    ids=["fa", "emoji", "es"],
+)
+def test_names_of_all_scripts(study, answer, name):
+    """Some are written with joiners, which Python counts as unprintable."""
+    (one,) = read_answers([answer(participant=name)], read_key(study))
+    assert one.participant == name
 
 
 @pytest.mark.parametrize(
