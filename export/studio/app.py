@@ -42,7 +42,13 @@ from export.signatures import (
     RETRIEVE_ONLY,
 )
 from export.studio.archive import build_archive
-from export.studio.description import describe_model, describe_patch, read_demo_graphs, with_codes
+from export.studio.description import (
+    describe_model,
+    describe_patch,
+    id_of,
+    read_demo_graphs,
+    with_codes,
+)
 from export.studio.documents import open_document
 from export.studio.engine import Engine
 from export.studio.guard import JSON_TYPES, PICTURE_TYPES, Guard, add_headers, check_type
@@ -79,7 +85,7 @@ _TYPES = {
     ".png": "image/png",
 }
 _INDEX = "index.html"
-_FOREVER = "private, max-age=31536000, immutable"  # the ids of a version never change
+_FOREVER = "private, max-age=31536000, immutable"  # the ids of a model never change
 _LARGE_BYTES = 16 * 2**10  # larger bodies are read outside the event loop
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,18}")
 
@@ -144,7 +150,7 @@ class _Studio:
 
     async def layout(self, request: web.Request) -> web.Response:
         body = await self._body(request, MAX_GRAPH_BODY_BYTES, (GRAPH,), ())
-        version = self._engine.find(read_version(body))
+        version = self._find(read_version(body), body.get("model"))
         scene = read_scene({GRAPH: body[GRAPH]}, version.model)
         names = ("objects", "triples", "boxes", "boxes_given")
         fields = {name: scene.request.fields[name] for name in names}
@@ -168,7 +174,7 @@ class _Studio:
         body = await self._body(
             request, MAX_BODY_BYTES, (GRAPH, "draws"), ("own", "licences", "image")
         )
-        version = self._engine.find(read_version(body))
+        version = self._find(read_version(body), body.get("model"))
         draws = read_all_draws(body["draws"], version.model)
         has_image = body.get("image", True)
         if not isinstance(has_image, bool):
@@ -189,7 +195,7 @@ class _Studio:
 
     async def candidates(self, request: web.Request) -> web.Response:
         body = await self._body(request, MAX_BODY_BYTES, (GRAPH, "position"), ("own", "licences"))
-        version = self._engine.find(read_version(body))
+        version = self._find(read_version(body), body.get("model"))
         _check_has_candidates(version)
         position = read_position(body["position"], body)
         # What the object has now does not matter, even if the licences refuse it.
@@ -228,7 +234,7 @@ class _Studio:
 
     async def open(self, request: web.Request) -> web.Response:
         body = await self._body(request, MAX_BODY_BYTES, ("document",), ())
-        version = self._engine.find(read_version(body))
+        version = self._find(read_version(body), body.get("model"))
         opened = await self._beside(self._decoding, open_document, body["document"], version.model)
         return web.json_response({"version": version.number, **opened})
 
@@ -236,7 +242,7 @@ class _Studio:
         body = await self._body(
             request, MAX_BODY_BYTES, (GRAPH,), ("own", "draw", "licences", "locks")
         )
-        version = self._engine.find(read_version(body))
+        version = self._find(read_version(body), body.get("model"))
         draw = body.get("draw")
         draw = read_draw({} if draw is None else draw, "draw", version.model)
         scene = await self._read_scene(body, version)
@@ -250,7 +256,8 @@ class _Studio:
     async def patch(self, request: web.Request) -> web.Response:
         version, number = self._patch_of(request)
         content = await self._pictures.get(version, number)
-        headers = {"Cache-Control": _FOREVER}
+        # Only with the model's id is another model, served here later, asked under another path.
+        headers = {"Cache-Control": _FOREVER} if "model" in request.query else None
         return web.Response(body=content, content_type="image/png", headers=headers)
 
     async def neighbours(self, request: web.Request) -> web.Response:
@@ -284,10 +291,19 @@ class _Studio:
         self._engine.find(None)  # before reading anything
         self._engine.check_room()
         data = await read_body(request, limit, self._body_timeout_s)
-        keys = (needed, (*optional, "version"))
+        keys = (needed, (*optional, "version", "model"))
         if len(data) <= _LARGE_BYTES:
             return read_object(data, *keys)
         return await self._beside(self._reading, read_object, data, *keys)
+
+    def _find(self, number: int | None, model: Any) -> Any:
+        """The version, if it is still of the model that a request is meant for; None for any."""
+        version = self._engine.find(number)
+        if model not in (None, id_of(version.model)):
+            raise NotFound(
+                f"model: version {version.number} is of another model now; ask /api/model again"
+            )
+        return version
 
     async def _read_scene(self, body: Mapping[str, Any], version: Any) -> Scene:
         if not body.get("own"):
@@ -317,7 +333,7 @@ class _Studio:
         number, patch = request.match_info["version"], request.match_info["patch"]
         if not _NUMBER.fullmatch(number) or not _NUMBER.fullmatch(patch):
             raise NotFound("a path is /api/versions/NUMBER/patches/NUMBER.png or .../neighbours")
-        version = self._engine.find(int(number))
+        version = self._find(int(number), request.query.get("model"))
         _check_has_candidates(version)
         if int(patch) >= version.model.sizes.patches:
             raise NotFound(f"patch {patch}: this version has {version.model.sizes.patches}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,7 @@ def describe_model(
     return {
         "name": name,
         "version": version.number,
+        "id": id_of(model),
         "contract": model.contract,
         "weights": model.manifest.get("weights"),
         "bank": model.manifest.get("bank"),
@@ -74,6 +76,12 @@ def describe_model(
         "licences": [{"code": code, "patches": licences[code]} for code in model.licences],
         "examples": _examples(graphs, model.vocabulary, patches, objects, relationships),
     }
+
+
+def id_of(model: ModelFolder) -> str:
+    """Tells apart models whose versions have one number: what is drawn with, and from what."""
+    made_of = [model.manifest.get("weights"), model.manifest.get("bank")]
+    return hashlib.sha256(json.dumps(made_of).encode("ascii")).hexdigest()[:16]
 
 
 def describe_patch(number: int, model: ModelFolder) -> dict[str, Any]:

@@ -14,12 +14,13 @@ import numpy as np
 
 from export.service_errors import Overloaded
 from export.signatures import NO_PATCH, PATCHES
+from export.studio.description import id_of
 from export.studio.engine import Engine
 
 _KEPT = 4096  # pictures in memory, of about 2 kB each
 _PAUSE_S = 0.05  # when the queue is full
 
-_Key = tuple[int, int]  # number of the version, id
+_Key = tuple[int, str, int]  # number of the version, its model, id
 
 
 class PatchPictures:
@@ -47,7 +48,8 @@ class PatchPictures:
         Raises:
           ServiceError: if the model fails, or does not answer in time.
         """
-        key = (version.number, number)
+        # A number alone may come again: what follows a deleted version has the same.
+        key = (version.number, id_of(version.model), number)
         if key in self._files:
             self._files.move_to_end(key)
             return self._files[key]
@@ -70,7 +72,7 @@ class PatchPictures:
             keys = [key for key, (other, _) in self._wanted.items() if other is version]
             keys = keys[: version.model.candidates]
             try:
-                files = await self._run(version, [number for _, number in keys])
+                files = await self._run(version, [number for *_, number in keys])
             except Exception as error:  # noqa: BLE001 - somebody waits for an answer
                 for key in keys:
                     future = self._wanted.pop(key)[1]

@@ -13,9 +13,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from export.signatures import PATCHES
 from rgan_tf.bank.licences import licence_code
 from rgan_tf.storage.image import decode_image, encode_png, resize_image
-from tests.export.studio.stub_engine import COUNTS, NAMES, SCALE, K, colour_of, crop_png
+from tests.export.studio.stub_engine import (
+    COUNTS,
+    NAMES,
+    SCALE,
+    K,
+    colour_of,
+    crop_png,
+    stub_version,
+)
 
 TREES = range(181, 241)  # ids
 
@@ -206,10 +215,45 @@ def test_positions_that_are_none(client, graph, position):
     client.post("/api/candidates", body).refused(400, "position")
 
 
-def test_patches_are_pictures_for_ever(client):
-    reply = client.get("/api/versions/1/patches/200.png")
+def test_patches_of_a_named_model_are_pictures_for_ever(client):
+    model = client.get("/api/model").json["id"]
+    reply = client.get(f"/api/versions/1/patches/200.png?model={model}")
     assert reply.body == crop_png(200) and reply.headers["Content-Type"] == "image/png"
     assert "immutable" in reply.headers["Cache-Control"]
+    # A version's number comes again: in another model's folder, and after the newest is deleted.
+    reply = client.get("/api/versions/1/patches/200.png")
+    assert reply.body == crop_png(200) and reply.headers["Cache-Control"] == "no-store"
+
+
+def test_what_is_meant_for_another_model_of_the_same_number_is_refused(client, stub, graph):
+    model = client.get("/api/model").json["id"]
+    bodies = {
+        "layout": {"graph": graph},
+        "compose": {"graph": graph, "draws": [{}]},
+        "candidates": {"graph": graph, "position": 0},
+        "open": {"document": graph},
+        "export": {"graph": graph},
+    }
+    paths = [
+        f"/api/versions/1/patches/7.png?model={model}",
+        f"/api/versions/1/patches/7/neighbours?model={model}&licences=BY",
+    ]
+    for name, body in bodies.items():
+        body["model"] = model
+        assert client.post(f"/api/{name}", body).status == 200
+        client.post(f"/api/{name}", {**body, "model": 7}).refused(404)
+    assert [client.get(path).status for path in paths] == [200, 200]
+    before = len(stub.engine.calls)
+    stub.engine.swap(stub_version(1, bank="c" * 64))  # as by another --model, at the same port
+    assert client.get("/api/model").json["id"] != model
+    for name, body in bodies.items():
+        assert "of another model" in client.post(f"/api/{name}", body).refused(404)
+        assert client.post(f"/api/{name}", {**body, "model": None}).status == 200
+    for path in paths:
+        client.get(path).refused(404)
+    client.get("/api/versions/1/patches/7.png")
+    patches = [call for call in stub.engine.calls[before:] if call[1] == PATCHES]
+    assert len(patches) == 1  # not the picture of the model before, which was kept
 
 
 def test_many_thumbnails_take_one_place_in_the_queue(client, stub):

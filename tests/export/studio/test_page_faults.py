@@ -9,6 +9,7 @@ from base64 import urlsafe_b64encode
 
 import pytest
 
+from export.signatures import PATCHES
 from tests.export.studio.page import DESKTOP, Studio, launched, opened
 from tests.export.studio.stub_engine import StubEngine, serving_stub, stub_version
 
@@ -76,7 +77,7 @@ def test_of_two_tabs_one_saves_and_the_other_says_so(browser):
         assert names == ["sky", "tree", "house"]  # not overwritten by the second
 
         # The reload gave the turn to the second tab, which asks before anything is lost.
-        second.page.wait_for_selector("text=The other tab saved another scene")
+        second.page.wait_for_selector("text=This browser keeps another scene")
         second.page.click("text=Keep this one")
         second.page.wait_for_timeout(_PAUSE)
         assert first.page.is_visible("text=open in another tab")
@@ -285,6 +286,77 @@ def test_a_model_that_changes_under_the_page(browser):
         assert studio.composed[-1]["graph"]["patches"] == [None, None]
         assert all("404" in text for text in studio.messages)  # thumbnails of the old version
         context.close()
+
+
+def test_another_model_at_the_same_port_is_shown_with_its_own_patches(browser):
+    """A browser keeps pictures of patches for ever, and every model begins with version 1."""
+    with serving_stub() as stub:
+        context = browser.new_context(viewport=DESKTOP)
+        studio = Studio(context, stub).open()
+        page, engine = studio.page, stub.engine
+        studio.add("sky", "tree")
+        assert studio.alternatives() > 0
+        page.wait_for_timeout(_PAUSE)
+        before = len(engine.calls)
+        page.reload()
+        studio.choose("tree")
+        assert studio.alternatives() > 0
+        assert not [call for call in engine.calls[before:] if call[1] == PATCHES]  # kept
+        engine.swap(stub_version(1, bank="c" * 64))
+        before = len(engine.calls)
+        studio.choose("sky")  # the page that is still open notices
+        page.wait_for_selector("text=The model has changed")
+        studio.settle()
+        assert "2 patches were chosen from another bank" in page.inner_text(".notices")
+        assert studio.alternatives() > 0
+        assert [call for call in engine.calls[before:] if call[1] == PATCHES]
+        assert all("404" in text for text in studio.messages)
+        context.close()
+
+
+def test_what_is_saved_for_another_model_is_not_overwritten_by_a_change_to_it(browser):
+    with serving_stub() as stub:
+        context = browser.new_context(viewport=DESKTOP)
+        studio = Studio(context, stub).open()
+        page, engine = studio.page, stub.engine
+        studio.add("boat")
+        page.wait_for_timeout(_PAUSE)
+        engine.swap(stub_version(2, bank="c" * 64))
+        page.reload()
+        page.wait_for_selector("text=What shall the picture hold?")
+        studio.add("sky", "tree")
+        engine.swap(stub_version(3))
+        studio.add("house")
+        page.wait_for_selector("text=This browser keeps another scene")
+        page.wait_for_timeout(_PAUSE)
+        page.click("text=Load that one")
+        page.wait_for_selector(".row-name:text-is('boat')")
+        assert page.locator(".row").count() == 1
+        context.close()
+
+
+def test_with_all_site_data_blocked_the_page_works_and_says_what_it_does_not_keep(browser):
+    """As browsers block it: even naming the storage fails, and locks are refused each time."""
+    with opened(browser) as studio:
+        page = studio.page
+        page.add_init_script(
+            """
+            const denied = () => { throw new DOMException('Access is denied', 'SecurityError'); };
+            Object.defineProperty(window, 'localStorage', { get: denied });
+            let asked = 0;
+            navigator.locks.request = () => {
+              if (++asked > 100) document.title = 'asked without end';
+              return asked > 1000 ? new Promise(() => {}) :
+                Promise.reject(new DOMException('denied', 'SecurityError'));
+            };
+            """
+        )
+        page.reload()
+        page.wait_for_selector(".app")
+        studio.add("sky", "tree")
+        page.wait_for_selector("text=does not keep this scene: Access is denied")
+        assert "Save it as a file" in page.inner_text(".notices")
+        assert page.title() != "asked without end"
 
 
 def test_a_full_storage_is_said(browser):

@@ -74,6 +74,10 @@ export function createApi({ token = null, fetcher = (...args) => fetch(...args) 
       signal,
     );
 
+  // The browser keeps pictures for ever: another model, served here later, has another path.
+  const patch = (model, id, what) =>
+    `/api/versions/${model.version}/patches/${id}${what}?model=${model.id}`;
+
   return {
     token,
     model: (signal) => ask("/api/model", {}, signal),
@@ -82,12 +86,11 @@ export function createApi({ token = null, fetcher = (...args) => fetch(...args) 
     exported: (body, signal) => post("export", body, signal, (one) => one.blob()),
     own: (file, type, signal) =>
       ask("/api/own", { method: "POST", headers: { "Content-Type": type }, body: file }, signal),
-    neighbours: (version, id, licences, signal) => {
-      const filter = licences === null ? "" : `?licences=${encodeURIComponent(licences.join(","))}`;
-      return ask(`/api/versions/${version}/patches/${id}/neighbours${filter}`, {}, signal);
+    neighbours: (model, id, licences, signal) => {
+      const filter = licences === null ? "" : `&licences=${encodeURIComponent(licences.join(","))}`;
+      return ask(`${patch(model, id, "/neighbours")}${filter}`, {}, signal);
     },
-    patchUrl: (version, id) => `/api/versions/${version}/patches/${id}.png`,
-    patchBlob: (version, id, signal) =>
-      ask(`/api/versions/${version}/patches/${id}.png`, { read: (one) => one.blob() }, signal),
+    patchUrl: (model, id) => patch(model, id, ".png"),
+    patchBlob: (url, signal) => ask(url, { read: (one) => one.blob() }, signal),
   };
 }

@@ -81,12 +81,11 @@ export function createAutosave({ store, storage, locks = navigator.locks }) {
     write();
     turn?.end();
     place = next;
-    saved = store.get().history;
-    stamp = stored();
-    if (first) {
-      const found = read();
-      if (found) restore(found);
-    } else saved = null;
+    mine = false;
+    saved = first ? store.get().history : null;
+    stamp = first ? stored() : null; // what is saved there for the next model is not overwritten
+    const found = first ? read() : null;
+    if (found) restore(found);
     turn = createTurn(place, turnIs, locks);
   }
 

@@ -17,7 +17,12 @@ try {
 const token = readFragment(location.hash).get("token");
 const store = createStore();
 const session = createSession({ api: createApi({ token }), store });
-const turn = createAutosave({ store, storage: localStorage });
+// Asked for at each use: where site data is blocked, even naming it fails.
+const storage = {
+  getItem: (key) => localStorage.getItem(key),
+  setItem: (key, value) => localStorage.setItem(key, value),
+};
+const turn = createAutosave({ store, storage });
 
 /** Opens the scene of a link, and takes it out of the address. */
 async function openLink() {

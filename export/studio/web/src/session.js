@@ -209,8 +209,11 @@ export function createSession({ api, store, lane: givenLane = null, now = () => 
     set({ predicted, cycles: contradictions ?? [], cyclesOf: layoutKey });
   }
 
-  // Ids belong to a version, so it is named: another one refuses them.
-  const pinned = (body) => JSON.stringify({ ...body, version: state().model.version });
+  // Ids belong to a version of a model, so both are named: others refuse them.
+  const pinned = (body) => {
+    const { version, id } = state().model;
+    return JSON.stringify({ ...body, version, model: id });
+  };
   const bodyOf = (scene) => pinned(composeBody(scene, state().pool));
 
   function wantImage(scene) {
@@ -305,6 +308,12 @@ export function createSession({ api, store, lane: givenLane = null, now = () => 
     set({ known });
   }
 
+  const asked = (slot, job) =>
+    lane.put(slot, job).catch((error) => {
+      checkGone(error);
+      throw error;
+    });
+
   /** The candidates of an object: rows as /api/candidates gives them. */
   async function candidatesOf(key) {
     await shown();
@@ -313,7 +322,7 @@ export function createSession({ api, store, lane: givenLane = null, now = () => 
     const body = pinned(candidatesBody(present(), state().pool, key));
     const known = candidates.get(body);
     if (known) return known;
-    const reply = await lane.put("candidates", (signal) => api.post("candidates", body, signal));
+    const reply = await asked("candidates", (signal) => api.post("candidates", body, signal));
     if (version !== state().model.version) throw new Replaced();
     candidates.set(body, reply.candidates);
     remember(reply.candidates);
@@ -322,14 +331,12 @@ export function createSession({ api, store, lane: givenLane = null, now = () => 
 
   /** Patches near one. */
   async function neighboursOf(id) {
-    const { version } = state().model;
+    const { model } = state();
     const { licences } = present();
-    const name = `${version}:${id}:${licences}`;
+    const name = `${model.version}:${id}:${licences}`;
     const known = similar.get(name);
     if (known) return known;
-    const reply = await lane.put("neighbours", (signal) =>
-      api.neighbours(version, id, licences, signal),
-    );
+    const reply = await asked("neighbours", (signal) => api.neighbours(model, id, licences, signal));
     similar.set(name, reply.neighbours);
     remember(reply.neighbours);
     return reply.neighbours;
@@ -674,7 +681,7 @@ export function createSession({ api, store, lane: givenLane = null, now = () => 
 
   async function example({ title, graph }) {
     const { scene } = await fromOpened({ graph }, checksum);
-    edit(`example ${title}`, () => scene);
+    edit(`example ${title}`, ({ draw, licences }) => ({ ...scene, draw, licences }));
     say(`${title}. Drag the boxes, or choose one to see its patch.`);
   }
 
@@ -734,8 +741,8 @@ export function createSession({ api, store, lane: givenLane = null, now = () => 
     undo,
     useSample,
     setBox: (key, box, label, same) => edit(label, (scene) => withBox(scene, key, box), same),
-    patchUrl: (id) => api.patchUrl(state().model.version, id),
-    patchBlob: (id) => api.patchBlob(state().model.version, id),
+    patchUrl: (id) => api.patchUrl(state().model, id),
+    patchBlob: api.patchBlob,
     hasToken: api.token !== null,
   };
 }

@@ -2,12 +2,14 @@
 
 /**
  * @param onState gets "mine" when this tab saves from now on, "other" while another one does.
- * @param locks navigator.locks, or undefined where there is none: then every tab saves.
+ * @param locks navigator.locks, or undefined where there is none; without locks every tab saves.
  */
 export function createTurn(place, onState, locks = navigator.locks) {
   let release = () => {};
+  let over = false; // the place is left: what is granted late is given back
 
   function hold() {
+    if (over) return undefined;
     onState("mine");
     return new Promise((resolve) => {
       release = resolve;
@@ -16,12 +18,15 @@ export function createTurn(place, onState, locks = navigator.locks) {
 
   const lost = () => onState("other");
 
-  function wait() {
-    locks.request(place, hold).catch(() => {
-      lost();
-      wait();
-    });
+  /** Another tab took the lock; or the browser gives none to this page, and never will. */
+  function failed(error) {
+    if (over) return undefined;
+    if (error.name !== "AbortError") return onState("mine");
+    lost();
+    return wait();
   }
+
+  const wait = () => locks.request(place, hold).catch(failed);
 
   if (!locks) {
     onState("mine");
@@ -34,18 +39,13 @@ export function createTurn(place, onState, locks = navigator.locks) {
       wait();
       return undefined;
     })
-    .catch(() => {
-      lost();
-      wait();
-    });
+    .catch(failed);
   return {
     /** Saves here from now on; the other tab is told. */
-    take() {
-      locks.request(place, { steal: true }, hold).catch(() => {
-        lost();
-        wait();
-      });
+    take: () => locks.request(place, { steal: true }, hold).catch(failed),
+    end() {
+      over = true;
+      release();
     },
-    end: () => release(),
   };
 }

@@ -210,8 +210,8 @@ export function Notices({ turn }) {
       )}
       {save.state === "conflict" && (
         <p class="notice">
-          <span>The other tab saved another scene and is closed now.</span>
-          <Button text="Load its scene" onClick={() => turn.settle("load")} />
+          <span>This browser keeps another scene for this model.</span>
+          <Button text="Load that one" onClick={() => turn.settle("load")} />
           <Button text="Keep this one" onClick={() => turn.settle("keep")} />
         </p>
       )}

@@ -26,11 +26,12 @@ export function Thumb({ id, own = null, alt = "", class: more = "" }) {
   const [blob, setBlob] = useState(null);
   const has = id !== null && id !== undefined && state.model.has_candidates;
   const byFetch = own === null && has && session.hasToken;
+  const path = has ? session.patchUrl(id) : null;
   useEffect(() => {
     if (!byFetch) return undefined;
     let url = null;
     let over = false;
-    session.patchBlob(id).then(
+    session.patchBlob(path).then(
       (content) => {
         if (over) return;
         url = URL.createObjectURL(content);
@@ -43,11 +44,11 @@ export function Thumb({ id, own = null, alt = "", class: more = "" }) {
       setBlob(null);
       if (url) URL.revokeObjectURL(url);
     };
-  }, [byFetch, id, state.model.version]);
+  }, [byFetch, path]);
   let source = blob;
   if (own !== null) source = pngUrl(state.pool[own] ?? "");
   else if (!has) source = null; // a model of an earlier contract does not tell pixels by id
-  else if (!byFetch) source = session.patchUrl(id);
+  else if (!byFetch) source = path;
   if (!source) return <span class={`thumb none ${more}`} aria-hidden="true" />;
   return <img class={`thumb ${more}`} src={source} alt={alt} draggable={false} />;
 }
