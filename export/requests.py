@@ -116,7 +116,8 @@ def read_draws(
     first = whole_number(first, f"{prefix}seed")
     samples = None if samples is None else whole_number(samples, f"{prefix}samples")
     temperature = real_number(temperature, f"{prefix}temperature")
-    if not 0.0 < temperature <= MAX_TEMPERATURE:  # also refuses NaN
+    # Also refuses NaN, and what is 0 as float32, the model's type.
+    if not (temperature <= MAX_TEMPERATURE and 0.0 < np.float32(temperature)):
         raise BadInput(f"{prefix}temperature {temperature:g}: must be in (0, {MAX_TEMPERATURE:g}]")
     if number != SAMPLE:
         if samples not in (None, 1):

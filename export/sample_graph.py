@@ -145,7 +145,7 @@ def positions_of(names: Sequence[str], objects: Sequence[str], where: str) -> li
         name = composed(name.strip())
         if labels.count(name) == 1:
             positions.append(labels.index(name))
-        elif name.isascii() and name.isdigit() and int(name[:9]) < len(objects):
+        elif name.isascii() and name.isdigit() and len(name) < 9 and int(name) < len(objects):
             positions.append(int(name))
         elif name.endswith(":1") and name[:-2] in labels:
             positions.append(labels.index(name[:-2]))

@@ -198,6 +198,8 @@ def test_names_of_objects(name, position):
         ("4", "no such object"),
         ("-1", "no such object"),
         ("9" * 5000, "no such object"),
+        ("0" * 9 + "9", "no such object"),
+        ("0" * 9 + "9" * 5000, "no such object"),
         ("", "no such object"),
     ],
 )

@@ -216,6 +216,14 @@ def test_the_largest_last_seed_and_temperature_are_allowed():
     assert draws == [Draw(SAMPLE, 2**31 - 2, 100.0), Draw(SAMPLE, 2**31 - 1, 100.0)]
 
 
+@pytest.mark.parametrize("temperature", [1e-50, 1e300, float("inf")])
+def test_a_temperature_that_the_model_would_refuse_is_refused_before(temperature):
+    """As float32, the model's type, the first is 0."""
+    with pytest.raises(BadInput, match=r"--temperature .*: must be in \(0, 100\]"):
+        read_draws("sample", 1, 0, temperature, usual=4)
+    assert read_draws("sample", 1, 0, 1e-30, usual=4)[0].fields["temperature"] > 0
+
+
 def test_draws_by_mode():
     assert [draw.seed for draw in read_draws("sample", None, 5, 2.0, usual=4)] == [5, 6, 7, 8]
     for samples in (None, 1):
