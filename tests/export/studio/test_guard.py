@@ -94,6 +94,14 @@ def test_its_own_origin_is(client, graph):
     assert client.post("/api/layout", {"graph": graph}, Origin=origin).status == 200
 
 
+def test_a_proxy_that_leaves_out_the_origin_is_answered(client, graph):
+    """As docs/studio.md tells operators to set it up; the browser speaks to https://elsewhere."""
+    passed_on = {"Sec_Fetch_Site": "same-origin", "X_Forwarded_Proto": "https"}
+    assert client.post("/api/layout", {"graph": graph}, **passed_on).status == 200
+    passed_on["Origin"] = "https://studio.example"
+    client.post("/api/layout", {"graph": graph}, **passed_on).refused(403, "Origin")
+
+
 @pytest.mark.parametrize(
     "content_type",
     [
