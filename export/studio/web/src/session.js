@@ -546,6 +546,10 @@ export function createSession({ api, store, lane: givenLane = null, now = () => 
     else set({ samples: null });
   };
 
+  /** Of what samples are: the same for scenes that have the same ones. */
+  const aboutOf = (free) =>
+    JSON.stringify([state().model.version, composeBody(drawnWith(free, { seed: 0 }), state().pool)]);
+
   /**
    * Shows eight samples; the last eight again if they are still of this scene.
    *
@@ -555,7 +559,7 @@ export function createSession({ api, store, lane: givenLane = null, now = () => 
     const { model, pool, samples } = state();
     const free = freed(present());
     const keys = free.objects.map(({ key }) => key);
-    const about = JSON.stringify([model.version, composeBody(drawnWith(free, { seed: 0 }), pool)]);
+    const about = aboutOf(free);
     set({ connect: null, tab: "picture" });
     if (after === null && samples?.about === about) {
       set({ samples: { ...samples, open: true } });
@@ -584,6 +588,10 @@ export function createSession({ api, store, lane: givenLane = null, now = () => 
   /** Takes over a sample: its seed and its patches. */
   function useSample(row) {
     const { samples } = state();
+    if (samples.about !== aboutOf(freed(present()))) {
+      say("The scene has changed since; these are its samples.");
+      return makeSamples();
+    }
     const ids = new Map(samples.keys.map((key, at) => [key, row.objects[at]?.patch.id ?? null]));
     edit(`use the sample with seed ${row.seed}`, (scene) => {
       const drawn = drawnWith(scene, { seed: row.seed, mode: "sample" });
@@ -598,6 +606,7 @@ export function createSession({ api, store, lane: givenLane = null, now = () => 
     });
     closeSamples();
     say(`Using the sample with seed ${row.seed}.`);
+    return undefined;
   }
 
   /** Allows these licences; asks about locked patches under others. @param codes null: all */

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import { createApi, Refused } from "../src/api.js";
+import { withCategory } from "../src/scene.js";
 import { createSession } from "../src/session.js";
 import { createStore } from "../src/state.js";
 
@@ -64,6 +65,31 @@ test("another model under the same number is noticed, and ids of its bank are no
   await pause();
   assert.equal(store.get().model, other);
   assert.match(store.get().notices.map(({ text }) => text).join(" "), /model has changed.*another bank/);
+});
+
+test("a sample of a scene that has changed since is not taken over; it gets its own", async () => {
+  const { store, session } = work([{ ...MODEL, limits: { draws: 8, seed: 100 } }]);
+  await session.start();
+  await session.example({ title: "t", graph: { objects: ["sky"], relationships: [] } });
+  await session.shown();
+  const patch = () => store.get().history.present.objects[0].patch;
+  const rows = () => store.get().samples.rows;
+  await session.makeSamples();
+  session.useSample({ ...rows()[0], seed: 5, objects: [{ patch: { id: 70 } }] });
+  assert.equal(patch(), 70); // of the same scene, as before
+  await session.shown();
+
+  await session.makeSamples();
+  const old = { ...rows()[0], seed: 6, objects: [{ patch: { id: 71 } }] };
+  session.edit("sky becomes tree", (scene) => withCategory(scene, 1, "tree"));
+  await session.shown();
+  const shown = store.get().samples;
+  await session.useSample(old);
+  assert.equal(patch(), 7); // not the sky's
+  assert.notEqual(store.get().samples.about, shown.about);
+  assert.equal(store.get().samples.open, true);
+  session.useSample({ ...old, objects: [{ patch: { id: 72 } }] });
+  assert.equal(patch(), 72);
 });
 
 test("no two models have a picture under one address", () => {
