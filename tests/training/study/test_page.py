@@ -6,11 +6,14 @@ import json
 import re
 
 import numpy as np
+import pytest
 
+from tests.export.studio.page import launched
 from tests.training.study.reading import embedded, pixels
 from training.study.page import labels, page_content, render_page
 from training.study.plan import Chosen, Scene, plan_pairs
 
+_REST = 300  # ms, more than a double click takes
 CROPS = np.random.default_rng(0).integers(0, 256, size=[20, 8, 8, 3], dtype=np.uint8)
 
 
@@ -87,3 +90,29 @@ def test_the_id_is_of_the_content():
 def test_labels():
     assert labels(["tree", "sky", "tree"]) == ["tree 1", "sky", "tree 2"]
     assert labels([]) == []
+
+
+@pytest.mark.browser
+def test_answers_of_one_tab_are_not_overwritten_by_another(tmp_path):
+    path = tmp_path / "study.html"
+    path.write_text(render_page(content()[1]), encoding="utf-8")
+    with launched() as browser:
+        context = browser.new_context()
+        first, second = context.new_page(), context.new_page()
+        first.goto(path.as_uri())
+        first.fill("#participant", "Ann")
+        first.press("#participant", "Enter")
+        second.goto(path.as_uri())  # opened once more, from the mail
+        second.wait_for_selector("text=Pair 1 of 3")
+        for number in (1, 2):
+            second.wait_for_selector(f"text=Pair {number} of 3")
+            second.wait_for_timeout(_REST)
+            second.click("#left")
+        first.wait_for_selector("text=Pair 3 of 3, 1 left")
+        first.wait_for_timeout(_REST)
+        first.click("#right")
+        first.reload()
+        answers = json.loads(first.input_value("#text"))["answers"]
+        assert [answer["choice"] for answer in answers] == ["left", "left", "right"]
+        assert second.is_visible("text=Thank you")
+        context.close()

@@ -183,6 +183,14 @@
     }
   });
 
+  // Another tab went on: what this one kept of before must not take the place of its answers.
+  window.addEventListener("storage", (event) => {
+    if (event.key === store && event.newValue !== null) {
+      load();
+      show();
+    }
+  });
+
   $("total").textContent = String(pairs.length);
   load();
   go(state.place);
