@@ -8,7 +8,7 @@
     POST /api/own         a picture                      the same as the model sees it
     POST /api/open        {document}                     graph, own, kept ids, locks, messages
     POST /api/export      {graph, own, draw, licences, locks}   a ZIP file
-    GET  /api/versions/N/patches/ID.png, .../ID/neighbours?licences=CODES
+    GET  /api/versions/N/patches/ID.png?model=ID, .../ID/neighbours?model=ID&licences=CODES
 
 Every error is {"error": "one line", "field": "graph.boxes[2]" or null} with an HTTP status. Imports
 no TensorFlow.
