@@ -142,21 +142,20 @@ class _ImageIds:
     """One id per image file: its own if that is free, else a new one."""
 
     def __init__(self):
-        self._owner: dict[int, str] = {}
+        self._taken: set[int] = set()
         self._new_ids: dict[tuple[int, str], int] = {}
         self._next = 0
         self.renumbered = 0
 
     def with_id(self, entry: dict[str, Any]) -> dict[str, Any]:
         """A table entry with the id of its image; a new one leaves the id in its source known."""
-        wanted, source = entry["image_id"], entry.get("source", "")
-        key = (own_id(entry), source)
+        wanted, key = entry["image_id"], (own_id(entry), entry.get("source", ""))
         if key not in self._new_ids:
-            is_free = self._owner.get(wanted, source) == source
+            is_free = wanted not in self._taken
             image_id = wanted if is_free else self._free()
             self.renumbered += not is_free
             self._new_ids[key] = image_id
-            self._owner[image_id] = source
+            self._taken.add(image_id)
             self._next = max(self._next, image_id + 1)
         if self._new_ids[key] == wanted:
             return entry
@@ -165,6 +164,6 @@ class _ImageIds:
     def _free(self) -> int:
         if self._next > MAX_IMAGE_ID:
             self._next = 0
-        while self._next in self._owner:
+        while self._next in self._taken:
             self._next += 1
         return self._next

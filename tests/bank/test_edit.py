@@ -14,11 +14,16 @@ from rgan_tf.vocabulary import Vocabulary
 LARGEST = 2**63 - 1
 
 
-def write(folder, source: str, ids: list[int]) -> PatchBank:
+def write(folder, source: str, ids: list[int], *, per_image: bool = True) -> PatchBank:
+    """A bank of a patch of each image; a source of its own for each, or one for all."""
     names = Vocabulary.from_categories(["a"])
     sizes = {"crop_size": 4, "feature_size": 2, "backbone": "none"}
     with PatchBankWriter(folder, **sizes, vocabulary=names) as writer:
-        rows = [{"category_id": 2, "image_id": i, "source": f"{source}/{i}"} for i in ids]
+        sources = [f"{source}/{i}" if per_image else source for i in ids]
+        rows = [
+            {"category_id": 2, "image_id": i, "source": named}
+            for i, named in zip(ids, sources, strict=True)
+        ]
         writer.append(np.zeros([len(ids), 4, 4, 3], np.uint8), np.zeros([len(ids), 2]), rows)
     return PatchBank.open(folder)
 
@@ -60,3 +65,15 @@ def test_what_a_bank_has_twice_is_no_duplicate_of_another(tmp_path):
         assert PatchBank.open(tmp_path / name).image_ids.tolist() == [0, 0, 1, 5]
     with pytest.raises(BadInput, match="patch 0 .* is also patch 1 of .*ours; leave"):
         copy_banks([ours, ours], tmp_path / "twice")
+
+
+def test_a_new_id_is_not_that_of_another_image_of_the_same_source(tmp_path):
+    """A reader of one's own may name one source for all of its images."""
+    ours = write(tmp_path / "ours", "ours", [0, 1], per_image=False)
+    theirs = write(tmp_path / "theirs", "theirs", [0, 1], per_image=False)
+    copy_banks([ours, theirs], tmp_path / "both")
+    both = PatchBank.open(tmp_path / "both")
+    assert both.image_ids.tolist() == [0, 1, 2, 3]
+    more = write(tmp_path / "more", "theirs", [1, 2], per_image=False)
+    assert copy_banks([both, more], tmp_path / "grown", skip_duplicates=True) == (5, 1, 1)
+    assert PatchBank.open(tmp_path / "grown").image_ids.tolist() == [0, 1, 2, 3, 4]
