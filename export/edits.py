@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from export.model_folder import ModelFolder
+from export.model_folder import ModelFolder, with_composed_name
 from export.requests import Draw, Request, build_request
 from export.sample_graph import DrawnGraph, object_labels
 from export.signatures import MAX_SEED, MODES, SAMPLE
@@ -73,6 +73,7 @@ def is_same_patch(described: dict[str, Any], model: ModelFolder) -> bool:
     """Whether a sample's description of a patch, with its id, fits the model's patch of that id."""
     number = described["id"]
     row = model.provenance[number] if 0 <= number < len(model.provenance) else None
+    described = with_composed_name(described)
     return row is not None and all(described.get(key, row[key]) == row[key] for key in row)
 
 

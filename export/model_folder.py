@@ -50,7 +50,7 @@ from rgan_tf.exported import (
 )
 from rgan_tf.storage.files import read_json, write_bytes_atomic, write_json_atomic
 from rgan_tf.storage.manifest import describe_files
-from rgan_tf.vocabulary import Vocabulary
+from rgan_tf.vocabulary import Vocabulary, composed
 
 _NEEDED = tuple(
     f"{EXTRA}/{name}"
@@ -160,7 +160,7 @@ class ModelFolder:
         if len(rows) != self.sizes.patches:
             path = self.folder / EXTRA / "provenance.jsonl"
             raise CorruptData(f"{path}: {len(rows)} lines for {self.sizes.patches} patches")
-        return rows
+        return list(map(with_composed_name, rows))
 
 
 def open_model(path: str | Path) -> ModelFolder:
@@ -201,9 +201,11 @@ def _open(path: str | Path, needed: tuple[str, ...], below: str) -> ModelFolder:
         source = str(extra / "signature.json")
         sizes = sizes_from_description(description, source)
         system, endpoints = endpoints_from_description(description, source)
+        vocabulary = manifest.read(f"{EXTRA}/vocabulary.json", Vocabulary.from_json)
         return ModelFolder(
             folder=folder,
-            vocabulary=manifest.read(f"{EXTRA}/vocabulary.json", Vocabulary.from_json),
+            # As graphs have them, which are compared with these; earlier versions wrote others.
+            vocabulary=vocabulary.with_composed_names(),
             sizes=sizes,
             licences=_read_licences(extra / "licences.json", sizes),
             manifest=manifest.content,
@@ -262,7 +264,14 @@ def write_extra(
 def shown_row(row: dict[str, Any]) -> dict[str, Any]:
     """A row of the bank's table as shown to users: its box as [x0, y0, x1, y1]."""
     y0, x0, y1, x1 = row["box"]
-    return {**{key: row.get(key) for key in _PROVENANCE_KEYS}, "box": [x0, y0, x1, y1]}
+    shown = {**{key: row.get(key) for key in _PROVENANCE_KEYS}, "box": [x0, y0, x1, y1]}
+    return with_composed_name(shown)
+
+
+def with_composed_name(row: dict[str, Any]) -> dict[str, Any]:
+    """A description of a patch with the name of its category as in graphs (see `composed`)."""
+    name = row.get("category")
+    return row if composed(name) == name else {**row, "category": composed(name)}
 
 
 def _is_no_variable(name: str) -> bool:

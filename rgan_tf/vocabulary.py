@@ -53,6 +53,13 @@ class Vocabulary:
             predicates=RESERVED_PREDICATES + tuple(predicates),
         )
 
+    def with_composed_names(self) -> Vocabulary:
+        """The same ids with names as graphs have them (see `composed`); its `sha256` may differ."""
+        return Vocabulary(
+            objects=tuple(map(composed, self.objects)),
+            predicates=tuple(map(composed, self.predicates)),
+        )
+
     @property
     def categories(self) -> tuple[str, ...]:
         """The object names a user may write."""
@@ -154,8 +161,9 @@ def composed(name: str) -> str:
     """A name with its letters and accents in one form; some systems take them apart.
 
     What macOS calls "Bäume" has five letters and one accent, what a keyboard writes five letters.
+    What is no text is returned as it is: whoever needs text checks it and says where it is from.
     """
-    return unicodedata.normalize("NFC", name)
+    return unicodedata.normalize("NFC", name) if isinstance(name, str) else name
 
 
 def _check_table(kind: str, names: tuple[str, ...], reserved: tuple[str, ...]) -> None:

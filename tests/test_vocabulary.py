@@ -50,6 +50,14 @@ def test_a_name_is_known_with_its_accents_together_or_apart():
         Vocabulary.from_categories([together, apart])
 
 
+def test_tables_of_an_earlier_version_can_have_their_names_as_graphs_have_them():
+    names = ("ba\u0308ume", "u\u0308ber")
+    old = Vocabulary.from_categories(names[:1], names[1:])
+    new = old.with_composed_names()
+    assert (new.categories, new.predicates[1:]) == (("b\u00e4ume",), ("\u00fcber",))
+    assert new.sha256() != old.sha256() and new.with_composed_names() == new
+
+
 @pytest.mark.parametrize("name", ["__image__", "__padding__"])
 def test_reserved_objects_cannot_be_named(name):
     with pytest.raises(BadInput, match="added by the model"):

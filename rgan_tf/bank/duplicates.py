@@ -10,6 +10,7 @@ from rgan_tf.bank.licences import LicenceFilter
 from rgan_tf.bank.patch_bank import PatchBank
 from rgan_tf.bank.sources import BankSource
 from rgan_tf.errors import BadInput
+from rgan_tf.vocabulary import composed
 
 OWN_ID = "own_image_id"  # of a table entry: the image's number in its source, if it got another
 SKIP_ADVICE = "leave such patches out with --skip-duplicates"
@@ -50,7 +51,7 @@ def leave_out_known(
       BadInput: if a patch is already there and `skip` is not set.
     """
     known = {row_key(entry): row for row, entry in enumerate(bank.rows)}
-    ids = {name: number for number, name in enumerate(bank.vocabulary.objects)}
+    ids = {composed(name): number for number, name in enumerate(bank.vocabulary.objects)}
     images, left_out = [], 0
     for image in source.images:
         rows = []
@@ -70,4 +71,9 @@ def leave_out_known(
 
 
 def _object_key(image: AnnotatedImage, item: AnnotatedObject, ids: dict[str, int]) -> tuple:
-    return (image.source, image.image_id, tuple(stored_box(item.box)), ids.get(item.category))
+    return (
+        image.source,
+        image.image_id,
+        tuple(stored_box(item.box)),
+        ids.get(composed(item.category)),
+    )

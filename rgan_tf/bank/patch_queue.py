@@ -88,7 +88,7 @@ class PatchQueue:
             self._places.append((number, positions[index]))
             self._rows.append(
                 {
-                    "category": item.category,
+                    "category": self._vocabulary.object_name(ids[index]),
                     "category_id": ids[index],
                     "image_id": int(image.image_id),  # may be NumPy's
                     "object_index": index,

@@ -48,7 +48,7 @@ from rgan_tf.spread import HERE, Engine
 from rgan_tf.storage.files import atomic_folder, write_bytes_atomic, write_json_atomic
 from rgan_tf.storage.image import encode_png, resize_image
 from rgan_tf.storage.manifest import describe_files
-from rgan_tf.vocabulary import Vocabulary
+from rgan_tf.vocabulary import Vocabulary, composed
 
 _TOLERANCE = 1e-6  # of a box that was rounded
 _PIECES = "pieces"  # in the unfinished folder
@@ -126,7 +126,9 @@ class _Preparation:
         self._dataset = dataset
         self._backbone = backbone
         self._image_size = image_size
-        self._vocabulary = Vocabulary.from_categories(dataset.categories, dataset.predicates)
+        self._vocabulary = Vocabulary.from_categories(
+            map(composed, dataset.categories), tuple(map(composed, dataset.predicates))
+        )
         self._bad = bad
         self._total = sum(map(len, dataset.splits.values())) + len(dataset.bad_images)
         for line in dataset.bad_images:
@@ -247,7 +249,9 @@ def _check(dataset: AnnotatedDataset) -> None:
             f"data set {shown(dataset)}: must be an rgan_tf.AnnotatedDataset; read a folder with "
             "read_coco or read_visual_genome first"
         )
-    categories, predicates = set(dataset.categories), set(dataset.predicates)
+    categories, predicates = (
+        set(map(composed, names)) for names in (dataset.categories, dataset.predicates)
+    )
     places: dict[int, str] = {}
     for split in SPLITS:
         if split not in dataset.splits:
@@ -283,7 +287,7 @@ def _check(dataset: AnnotatedDataset) -> None:
                         f"{where}: relationship {(subject, predicate, target)} is of an object to "
                         "itself; leave it out"
                     )
-                if predicate not in predicates:
+                if not isinstance(predicate, str) or composed(predicate) not in predicates:
                     raise BadInput(
                         f"{where}: relationship {(subject, predicate, target)} is none of the data "
                         "set's predicates; list it there"
@@ -291,7 +295,7 @@ def _check(dataset: AnnotatedDataset) -> None:
 
 
 def _check_object(item: AnnotatedObject, categories: set[str], where: str) -> None:
-    if item.category not in categories:
+    if not isinstance(item.category, str) or composed(item.category) not in categories:
         raise BadInput(
             f"{where}: category {shown(item.category)} is none of the data set's categories; list "
             "it there"

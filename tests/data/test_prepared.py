@@ -170,6 +170,32 @@ def test_numbers_of_a_reader_of_ones_own_may_be_numpys(prepared, small_dataset, 
     assert list(bank.rows) == list(prepared.bank.rows)
 
 
+def test_a_reader_of_ones_own_may_write_an_accent_either_way(small_dataset, backbone, tmp_path):
+    """The names of its objects, and those of its lists, are of one form in what is written."""
+    category, predicate = small_dataset.categories[0], small_dataset.predicates[0]
+    names = {category: "ba\u0308ume", predicate: "u\u0308ber"}
+
+    def named(image):
+        objects = (
+            dataclasses.replace(item, category=names.get(item.category, item.category))
+            for item in image.objects
+        )
+        links = ((s, names.get(name, name), o) for s, name, o in image.relationships)
+        return dataclasses.replace(image, objects=tuple(objects), relationships=tuple(links))
+
+    dataset = dataclasses.replace(
+        small_dataset,
+        splits={split: tuple(map(named, images)) for split, images in small_dataset.splits.items()},
+        categories=("b\u00e4ume", *small_dataset.categories[1:]),
+        predicates=("u\u0308ber", *small_dataset.predicates[1:]),
+    )
+    prepare_dataset(dataset, tmp_path / "data", image_size=32, backbone=backbone, progress=False)
+    data = PreparedData.open(tmp_path / "data")
+    assert "b\u00e4ume" in data.vocabulary.categories and "\u00fcber" in data.vocabulary.predicates
+    found = {row["category"] for row in data.bank.rows}
+    assert "b\u00e4ume" in found and found <= set(data.vocabulary.categories)
+
+
 @pytest.mark.parametrize(
     "change, wrong",
     [
