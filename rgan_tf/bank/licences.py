@@ -39,11 +39,12 @@ _WORDS = {
     "nd": "ND",
 }
 _IGNORED = {"cc", "creative", "commons", "licence", "license", "generic", "international"}
+_BETWEEN = re.compile(r"[\s\-\u2013\u2014_/():]+")  # words; dashes of all lengths
 _VERSION = re.compile(r"(v?[\d.]+)?")
 _PUBLIC_DOMAIN_NAMES = ("no known copyright restrictions", "united states government work")
 # A name of these words alone, one of them of the first line, is of the public domain.
 _FREE = {"cc0", "zero", "domain", "pdm"}
-_PUBLIC_DOMAIN_WORDS = _FREE | _IGNORED | {"public", "dedication", "mark", "universal"}
+_PUBLIC_DOMAIN_WORDS = _FREE | _IGNORED | {"public", "dedication", "mark", "universal", "deed"}
 
 
 def licence_code(name: str) -> str:
@@ -60,7 +61,7 @@ def licence_code(name: str) -> str:
         return UNKNOWN
     if text in ("built-in", "procedural"):
         return "built-in"
-    words = [word for word in re.split(r"[\s\-_/():]+", text) if not _VERSION.fullmatch(word)]
+    words = [word for word in _BETWEEN.split(text) if not _VERSION.fullmatch(word)]
     if text in _PUBLIC_DOMAIN_NAMES or (_FREE & set(words) and _PUBLIC_DOMAIN_WORDS >= set(words)):
         return PUBLIC_DOMAIN
     parts = [_WORDS.get(word) for word in words if word not in _IGNORED]

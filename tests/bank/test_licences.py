@@ -28,6 +28,9 @@ from rgan_tf.errors import BadInput
         ("CC0 1.0 Universal (CC0 1.0) Public Domain Dedication", "public-domain"),
         ("Creative Commons Zero v1.0 Universal", "public-domain"),
         ("Public Domain Mark 1.0", "public-domain"),
+        ("CC0 1.0 Deed", "public-domain"),
+        ("CC0 1.0 Universal \u2014 Creative Commons", "public-domain"),
+        ("CC0 1.0 \u2014 but not the faces", "other"),
         # What allows less than its first word is not understood.
         ("CC0 (metadata), CC BY-NC (images)", "other"),
         ("CC0, not for commercial use", "other"),
