@@ -255,8 +255,8 @@ def _version() -> str:
 def _configure_tensorflow() -> None:
     """Settings of the user's own win; they take effect when TensorFlow is imported."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    # TensorFlow's default only where it finds AVX-512. Without that, too, oneDNN's kernels train
-    # faster (docs/training.md).
+    # On Linux TensorFlow's default only where it finds instructions for neural networks, such as
+    # AVX512_VNNI. Without these, too, oneDNN's kernels train faster (docs/training.md).
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 
