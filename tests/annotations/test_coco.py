@@ -282,6 +282,10 @@ def test_a_mask_may_be_of_another_resolution_but_not_of_another_shape():
         assert segmentation_centroid(mask, BOX, *size) == (0.5, pytest.approx(40.5 / 80))
     with pytest.raises(ValueError, match=r"size \[40, 80\] is not of its image"):
         segmentation_centroid(mask, BOX, 40, 80)
+    small = {"size": [10, 16], "counts": [0, 160]}  # of 640 x 427, 40 times smaller
+    assert segmentation_centroid(small, BOX, 640, 427) == (0.5, 0.5)
+    with pytest.raises(ValueError, match="is not of its image"):
+        segmentation_centroid(small, BOX, 427, 640)
 
 
 @pytest.mark.parametrize(
