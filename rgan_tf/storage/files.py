@@ -197,8 +197,9 @@ def name_inside(root: str | Path, name: str) -> str:
     """Resolves a file name from an untrusted file to a path inside a folder.
 
     Annotation tools write backslashes and absolute paths; both are accepted if they lead into the
-    folder, and refused otherwise. So is a letter with an accent where the file's name has the two
-    apart, or the other way round. Links inside the folder are followed: its owner put them there.
+    folder, and refused otherwise. A file is also found where its name has a letter and its accent
+    apart and `name` together, or the other way round. Links inside the folder are followed: its
+    owner put them there.
 
     Args:
       root: a trusted folder.
