@@ -1,4 +1,4 @@
-"""How far every system is from the first one, scene by scene the same."""
+"""How far every system is from the first one of its config, scene by scene the same."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def differences_of(
     rows: Sequence[Mapping[str, Any]],
     metrics: Mapping[str, Mapping[str, Any]],
 ) -> dict[str, dict[str, dict[str, Any]]]:
-    """Distances minus those of the first row, with intervals of the difference itself.
+    """Distances minus those of the config's first row, with intervals of the difference itself.
 
     Two separate intervals count what both systems share, the scenes and the real images, as if it
     spoke for a difference. Here both are resampled together (`rgan_tf.metrics.bootstrap`).
@@ -31,20 +31,26 @@ def differences_of(
       metrics: name of an entry -> result of `rgan eval`.
 
     Returns:
-      Name of a row -> title of a column -> `value` and `interval` [low, high]; without the first
-      row, and empty if distances were judged without resamples.
+      Name of a row -> title of a column -> `from` (the first row's name), `value` and `interval`
+      [low, high]; without the first row of each config, and empty if distances were judged without
+      resamples.
     """
     found: dict[str, dict[str, dict[str, Any]]] = {}
-    for entry, row in zip(entries[1:], rows[1:], strict=True):
+    firsts: dict[str, tuple[Entry, Mapping[str, Any]]] = {}
+    for entry, row in zip(entries, rows, strict=True):
+        # Another config may have images of another size, and so other real images.
+        first_entry, first_row = firsts.setdefault(entry.config, (entry, row))
+        if first_entry is entry:
+            continue
         for column in _DISTANCES:
-            figures = [rows[0][column.title], row[column.title]]
+            figures = [first_row[column.title], row[column.title]]
             if None in figures:
                 continue
             resampled = [
                 metrics[each.name].get(
                     f"{each.system}/{column.boxes}_boxes/{figure['metric']}{RESAMPLED}"
                 )
-                for each, figure in zip((entries[0], entry), figures, strict=True)
+                for each, figure in zip((first_entry, entry), figures, strict=True)
             ]
             if None in resampled:
                 continue
@@ -52,23 +58,24 @@ def differences_of(
             difference = figures[1]["value"] - figures[0]["value"]
             interval = normal_interval(difference, float(np.std(second - first, ddof=1)))
             found.setdefault(entry.name, {})[column.title] = {
+                "from": first_entry.name,
                 "value": difference,
                 "interval": list(interval),
             }
     return found
 
 
-def difference_table(differences: Mapping[str, Mapping[str, Any]], first: str) -> str:
+def difference_table(differences: Mapping[str, Mapping[str, Any]]) -> str:
     """Markdown: a row per system; bold where the interval does not contain 0.
 
     Args:
       differences: from `differences_of`, not empty.
-      first: name of the first row.
     """
     columns = [c for c in _DISTANCES if any(c.title in row for row in differences.values())]
-    first = first.replace("_", " ")
+    names = dict.fromkeys(figure["from"] for row in differences.values() for figure in row.values())
+    firsts = _spoken(" and ".join(names))
     lines = [
-        f"Distances minus those of {first}: below 0 a system is nearer to the real images. "
+        f"Distances minus those of {firsts}: below 0 a system is nearer to the real images. "
         "Intervals are of the difference, both systems resampled on the same scenes; what another "
         "training of either would give is not in them. Bold: the interval does not contain 0.",
         "",
@@ -77,8 +84,12 @@ def difference_table(differences: Mapping[str, Mapping[str, Any]], first: str) -
     ]
     for name, row in differences.items():
         cells = [_cell(row.get(column.title), column.digits) for column in columns]
-        lines.append("| " + " | ".join([name.replace("_", " "), *cells]) + " |")
+        lines.append("| " + " | ".join([_spoken(name), *cells]) + " |")
     return "\n".join(lines)
+
+
+def _spoken(name: str) -> str:
+    return name.replace("_", " ")
 
 
 def _cell(figure: Mapping[str, Any] | None, digits: int) -> str:

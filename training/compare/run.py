@@ -210,7 +210,7 @@ def compare(
         text += f"\n{differ}\n"
     differences = differences_of(entries, rows, metrics)
     if differences:
-        text += f"\n{difference_table(differences, entries[0].name)}\n"
+        text += f"\n{difference_table(differences)}\n"
     if by_group := group_tables(entries, metrics):
         text += f"\n{by_group}\n"
     first = next(iter(opened_configs.values()))

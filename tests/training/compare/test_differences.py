@@ -31,9 +31,9 @@ def test_an_interval_is_that_of_the_difference_and_not_of_either():
     found = _found(metrics)
     canvas = found["pasted_canvas"]["Fréchet, true boxes"]
     error = np.std([19, 21, 19, 21], ddof=1)
-    assert canvas["value"] == 20.0
+    assert canvas["value"] == 20.0 and canvas["from"] == "retrievegan"
     assert canvas["interval"] == pytest.approx([20 - 1.96 * error, 20 + 1.96 * error])
-    lines = difference_table(found, "retrievegan").splitlines()
+    lines = difference_table(found).splitlines()
     assert lines[0].startswith("Distances minus those of retrievegan")
     assert lines[2] == "| system | Fréchet, true boxes |"
     assert lines[4] == "| pasted canvas | **+20** [+18, +22] |"
@@ -46,6 +46,7 @@ def test_a_system_that_does_the_same_differs_by_nothing():
         "graph_nearest": _metrics("graph_nearest", 5.0, [4.0, 6.0, 7.0]),
     }
     assert _found(metrics)["graph_nearest"]["Fréchet, true boxes"] == {
+        "from": "retrievegan",
         "value": 0.0,
         "interval": [0.0, 0.0],
     }
@@ -58,3 +59,14 @@ def test_without_resamples_there_is_nothing_to_say():
     }
     assert _found(metrics) == {}
     assert _found({"retrievegan": metrics["retrievegan"]}) == {}
+
+
+def test_every_config_has_a_first_row_of_its_own():
+    entries = entries_of({"c": Config(), "d": Config()}, ["retrievegan", "pasted_canvas"])
+    values = {entry.name: float(place) for place, entry in enumerate(entries)}
+    metrics = {
+        entry.name: _metrics(entry.system, values[entry.name], [1.0, 2.0]) for entry in entries
+    }
+    found = differences_of(entries, rows_of(entries, metrics), metrics)
+    firsts = {name: row["Fréchet, true boxes"]["from"] for name, row in found.items()}
+    assert firsts == {"c-pasted_canvas": "c-retrievegan", "d-pasted_canvas": "d-retrievegan"}
