@@ -121,7 +121,9 @@ def test_masks_are_as_coco_writes_them():
     assert segmentation_centroid(found, (0, 0, 1, 1), 9, 7) == pytest.approx(expected)
     drawn = draw_mask(rng, 640, 480, 0.1, 0.1)
     assert drawn.box[2] * drawn.box[3] == pytest.approx(0.1 * 640 * 480, rel=0.02)
-    y, x = segmentation_centroid({"size": [480, 640], "counts": drawn.counts}, (0, 0, 1, 1), 1, 1)
+    y, x = segmentation_centroid(
+        {"size": [480, 640], "counts": drawn.counts}, (0, 0, 1, 1), 640, 480
+    )
     left, top, width, height = drawn.box
     assert left < 640 * x < left + width and top < 480 * y < top + height
 
