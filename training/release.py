@@ -3,7 +3,7 @@
     python -m training.release RUN NAME
 
 writes `rgan_tf/released/NAME`, which `released:NAME` then names wherever a run is expected. The
-data folder's path is left out, because it is specific to a machine.
+folders of the data and of a run whose stages were taken over are left out: they are of one machine.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from rgan_tf.runs import STAGES, open_run
 from rgan_tf.storage.files import atomic_folder, read_json, write_json_atomic
 
 MAX_MEBIBYTES = 20
+_TAKEN = ("taken_from", "as_they_are")  # of a stage that came from another run
 CARD = "CARD.md"  # of a release: what it was trained on, and whose terms hold
 
 
@@ -55,7 +56,10 @@ def release(run_folder: str, name: str) -> Path:
         write_json_atomic(folder / "run.json", read_json(run.folder / "run.json") | {"data": ""})
         for stage, paths in weights.items():
             (folder / stage).mkdir()
-            for path in [run.stage_folder(stage) / "stage.json", *paths]:
+            record = run.stage_record(stage)
+            record = {key: value for key, value in record.items() if key not in _TAKEN}
+            write_json_atomic(folder / stage / "stage.json", record)
+            for path in paths:
                 shutil.copy(path, folder / stage)
         if (out / CARD).exists():  # written by hand
             shutil.copy(out / CARD, folder)
