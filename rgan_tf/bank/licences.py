@@ -42,9 +42,9 @@ _IGNORED = {"cc", "creative", "commons", "licence", "license", "generic", "inter
 _BETWEEN = re.compile(r"[\s\-\u2013\u2014_/():]+")  # words; dashes of all lengths
 _VERSION = re.compile(r"(v?[\d.]+)?")
 _PUBLIC_DOMAIN_NAMES = ("no known copyright restrictions", "united states government work")
-# A name of these words alone, one of them of the first line, is of the public domain.
-_FREE = {"cc0", "zero", "domain", "pdm"}
-_PUBLIC_DOMAIN_WORDS = _FREE | _IGNORED | {"public", "dedication", "mark", "universal", "deed"}
+# A name that has one of these is of the public domain, if it has none but the words below.
+_FREE = ({"cc0"}, {"pdm"}, {"public", "domain"}, {"cc", "zero"}, {"commons", "zero"})
+_PUBLIC_DOMAIN_WORDS = _IGNORED.union(*_FREE, {"dedication", "mark", "universal", "deed"})
 
 
 def licence_code(name: str) -> str:
@@ -62,7 +62,8 @@ def licence_code(name: str) -> str:
     if text in ("built-in", "procedural"):
         return "built-in"
     words = [word for word in _BETWEEN.split(text) if not _VERSION.fullmatch(word)]
-    if text in _PUBLIC_DOMAIN_NAMES or (_FREE & set(words) and _PUBLIC_DOMAIN_WORDS >= set(words)):
+    is_free = any(free.issubset(words) for free in _FREE)
+    if text in _PUBLIC_DOMAIN_NAMES or (is_free and _PUBLIC_DOMAIN_WORDS.issuperset(words)):
         return PUBLIC_DOMAIN
     parts = [_WORDS.get(word) for word in words if word not in _IGNORED]
     code = "-".join(part or "?" for part in parts)

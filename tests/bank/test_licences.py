@@ -37,6 +37,8 @@ from rgan_tf.errors import BadInput
         ("CC0 BY-NC", "other"),
         ("not public domain", "other"),
         ("universal", "other"),
+        ("zero", "other"),
+        ("domain", "other"),
         ("CC BY (4.0)", "BY"),
         ("", "unknown"),
         ("All rights reserved", "other"),

@@ -297,15 +297,17 @@ def _source(
     for option, text in (("licence", licence), ("url", url)):
         if not is_text(text):
             raise BadInput(f"--source-{option} {text!r}: is not UTF-8; write it in UTF-8")
+    own = "--data" if data else "--coco" if coco else "--folders"
     for option, is_given, readers in (
-        ("--source-licence", licence, "--coco or --folders"),
-        ("--source-url", url, "--folders"),
-        ("--min-box-share", min_box_share, "--coco"),
-        ("--max-bad", max_bad, "--coco or --folders"),
+        ("--source-licence", licence, ("--coco", "--folders")),
+        ("--source-url", url, ("--folders",)),
+        ("--min-box-share", min_box_share, ("--coco",)),
+        ("--max-bad", max_bad, ("--coco", "--folders")),
     ):
-        own = "--data" if data else "--coco" if coco else "--folders"
         if is_given and own not in readers:
-            raise BadInput(f"{option}: is only read with {readers}, not with {own}; leave it out")
+            raise BadInput(
+                f"{option}: is only read with {' or '.join(readers)}, not with {own}; leave it out"
+            )
     if coco:
         return coco_source(
             coco, images, min_box_share=min_box_share, licence=licence, max_bad=max_bad
