@@ -107,9 +107,17 @@ def test_settings_added_later_do_not_end_a_run_that_began_without_them(
     assert not settings.difference(run.config, on, also=settings.OF_JOINT_STAGE)
 
 
-@pytest.mark.parametrize(
-    "name", sorted(path.parent.name for path in released.FOLDER.glob("*/run.json"))
-)
+_RELEASED = sorted(path.parent.name for path in released.FOLDER.glob("*/run.json"))
+
+
+@pytest.mark.parametrize("name", _RELEASED)
+def test_a_release_names_no_folder_of_the_machine_that_made_it(name):
+    texts = [path.read_text() for path in (released.FOLDER / name).rglob("*.json")]
+    assert len(texts) == 5  # the run, its vocabulary and three stages
+    assert not [text for text in texts if '"/' in text or "taken_from" in text]
+
+
+@pytest.mark.parametrize("name", _RELEASED)
 def test_no_setting_was_added_without_a_value_for_the_runs_before_it(name):
     """A setting that is missing there would make every earlier checkpoint one of another config."""
     raw = yaml.safe_load((released.FOLDER / name / "config.yaml").read_text())

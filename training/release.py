@@ -18,7 +18,7 @@ from rgan_tf.progress import note
 from rgan_tf.runs import STAGES, open_run
 from rgan_tf.storage.files import atomic_folder, read_json, write_json_atomic
 
-MAX_MEBIBYTES = 20
+MAX_MEGABYTES = 20
 _TAKEN = ("taken_from", "as_they_are")  # of a stage that came from another run
 CARD = "CARD.md"  # of a release: what it was trained on, and whose terms hold
 
@@ -43,10 +43,10 @@ def release(run_folder: str, name: str) -> Path:
         if "weights" not in record:
             raise BadInput(f"run {run_folder}: stage {stage} has no weights; continue `rgan train`")
         weights[stage] = sorted(run.stage_folder(stage).glob(f"{record['weights']}.*"))
-    mebibytes = sum(path.stat().st_size for paths in weights.values() for path in paths) / 2**20
-    if mebibytes > MAX_MEBIBYTES:
+    megabytes = sum(path.stat().st_size for paths in weights.values() for path in paths) / 1e6
+    if megabytes > MAX_MEGABYTES:
         raise BadInput(
-            f"run {run_folder}: {mebibytes:.1f} MiB of weights, a release holds {MAX_MEBIBYTES} MiB"
+            f"run {run_folder}: {megabytes:.1f} MB of weights, a release holds {MAX_MEGABYTES} MB"
         )
     out = released.FOLDER / name
     new = out.with_name(f"{name}.new")
