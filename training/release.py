@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+import zlib
 from pathlib import Path
 
 from rgan_tf import released
@@ -18,7 +19,7 @@ from rgan_tf.progress import note
 from rgan_tf.runs import STAGES, open_run
 from rgan_tf.storage.files import atomic_folder, read_json, write_json_atomic
 
-MAX_MEGABYTES = 20
+MAX_MEGABYTES = 20  # of weights, as packed in the wheel that users download
 _TAKEN = ("taken_from", "as_they_are")  # of a stage that came from another run
 CARD = "CARD.md"  # of a release: what it was trained on, and whose terms hold
 
@@ -43,10 +44,12 @@ def release(run_folder: str, name: str) -> Path:
         if "weights" not in record:
             raise BadInput(f"run {run_folder}: stage {stage} has no weights; continue `rgan train`")
         weights[stage] = sorted(run.stage_folder(stage).glob(f"{record['weights']}.*"))
-    megabytes = sum(path.stat().st_size for paths in weights.values() for path in paths) / 1e6
+    files = [path for paths in weights.values() for path in paths]
+    megabytes = sum(len(zlib.compress(path.read_bytes())) for path in files) / 1e6
     if megabytes > MAX_MEGABYTES:
         raise BadInput(
-            f"run {run_folder}: {megabytes:.1f} MB of weights, a release holds {MAX_MEGABYTES} MB"
+            f"run {run_folder}: {megabytes:.1f} MB of packed weights, a release holds "
+            f"{MAX_MEGABYTES} MB; train a smaller model"
         )
     out = released.FOLDER / name
     new = out.with_name(f"{name}.new")
