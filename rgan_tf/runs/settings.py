@@ -11,6 +11,7 @@ MAY_DIFFER = {
     "cooccurrence.steps",
     "attngan.damsm_steps",
     "training.steps",
+    "training.rate_decay_share",
     "training.log_every_steps",
     "training.picture_every_steps",
     "training.checkpoint_every_steps",
