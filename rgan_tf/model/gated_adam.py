@@ -67,7 +67,7 @@ class GatedAdam(tf.keras.optimizers.Adam):
         gate = tf.cast(guard.gate, kind)  # []
         rate = tf.cast(self.learning_rate, kind)  # []
         if self._rate_share is not None:
-            rate *= tf.cast(self._rate_share(), kind)
+            rate = rate * tf.cast(self._rate_share(), kind)  # []
         number = tf.cast(guard.performed(self.iterations) + 1, kind)  # [], of this update
         corrected = tf.sqrt(1 - tf.pow(tf.cast(self.beta_2, kind), number))  # []
         corrected /= 1 - tf.pow(tf.cast(self.beta_1, kind), number)  # []
