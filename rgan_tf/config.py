@@ -193,7 +193,6 @@ class TrainingConfig:
     steps: int = _from_zero(400_000)  # of the joint stage
     generator_learning_rate: float = 2.5e-4
     discriminator_learning_rate: float = 1e-3
-    rate_decay_share: float = _share(0.0)  # last share of the joint stage; both rates fall to 0
     beta_1: float = _number(0.0, least=0, below=1)
     beta_2: float = _number(0.9, least=0, below=1)
     epsilon: float = 1e-7  # of Adam; a larger one magnifies rounding of tiny gradients less

@@ -238,7 +238,6 @@ NARROWER = {
     "training.beta_1": FRACTION,
     "training.beta_2": FRACTION,
     "training.ema_decay": FRACTION,
-    "training.rate_decay_share": FRACTION,
     "losses.perceptual_selected_share": FRACTION,
     "training.predicted_boxes": FRACTION,
     "training.relit_patches": FRACTION,

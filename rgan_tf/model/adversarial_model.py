@@ -47,8 +47,6 @@ class AdversarialModel(GuardedModel):
       generator_weights: name -> weight of every generator term.
       discriminator_weights: name -> weight of every discriminator term.
       betas: of both Adams; None takes those of the config.
-      steps: of the stage. Over the last `training.rate_decay_share` of them both rates fall; None
-        keeps them.
     """
 
     def __init__(
@@ -61,7 +59,6 @@ class AdversarialModel(GuardedModel):
         generator_weights: dict[str, float],
         discriminator_weights: dict[str, float],
         betas: tuple[float, float] | None = None,
-        steps: int | None = None,
         **kwargs,
     ):
         super().__init__(
@@ -79,8 +76,6 @@ class AdversarialModel(GuardedModel):
         self.generator_weights = generator_weights
         self.discriminator_weights = discriminator_weights
         self.betas = betas or (config.training.beta_1, config.training.beta_2)
-        self._falling_steps = int((steps or 0) * config.training.rate_decay_share)
-        self._last_step = steps
         sides = {"generator": generator_weights, "discriminator": discriminator_weights}
         self.declare_metrics([f"loss/{side}" for side in sides])
         self.declare_metrics([f"loss/{side}/{name}" for side in sides for name in sides[side]])
@@ -109,7 +104,6 @@ class AdversarialModel(GuardedModel):
                 beta_2=self.betas[1],
                 epsilon=settings.epsilon,
                 guard=self.guard,
-                rate_share=self.rate_share if self._falling_steps else None,
             )
 
         self.generator_optimizer = generator_optimizer or adam(settings.generator_learning_rate)
@@ -118,13 +112,6 @@ class AdversarialModel(GuardedModel):
         )
         self.generator_optimizer.build(self.networks.trainable_variables)
         self.discriminator_optimizer.build(self.discriminators.trainable_variables)
-
-    def rate_share(self) -> tf.Tensor:
-        """What both learning rates are multiplied with in this step: a scalar from 0 to 1."""
-        if not self._falling_steps:
-            return tf.ones([])
-        left = tf.cast(self._last_step - self.step, tf.float32)  # []
-        return tf.clip_by_value(left / self._falling_steps, 0.0, 1.0)
 
     def state(self) -> dict[str, tf.Module]:
         """See `GuardedModel`."""

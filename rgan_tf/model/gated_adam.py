@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import tensorflow as tf
@@ -34,8 +34,6 @@ class GatedAdam(tf.keras.optimizers.Adam):
     Args:
       learning_rate, beta_1, beta_2, epsilon: as in Keras's Adam.
       guard: provides the gate.
-      rate_share: gives what the learning rate is multiplied with in this step, a float32 scalar;
-        None leaves the rate.
     """
 
     def __init__(
@@ -46,12 +44,10 @@ class GatedAdam(tf.keras.optimizers.Adam):
         beta_2: float,
         epsilon: float = 1e-7,
         guard: UpdateGuard,
-        rate_share: Callable[[], tf.Tensor] | None = None,
         **kwargs: Any,
     ):
         super().__init__(learning_rate, beta_1=beta_1, beta_2=beta_2, epsilon=epsilon, **kwargs)
         self.guard = guard
-        self._rate_share = rate_share
 
     def apply_gradients(
         self, grads_and_vars: Iterable[tuple[tf.Tensor, tf.Variable]], *args: Any, **kwargs: Any
@@ -66,8 +62,6 @@ class GatedAdam(tf.keras.optimizers.Adam):
         guard = self.guard
         gate = tf.cast(guard.gate, kind)  # []
         rate = tf.cast(self.learning_rate, kind)  # []
-        if self._rate_share is not None:
-            rate = rate * tf.cast(self._rate_share(), kind)  # []
         number = tf.cast(guard.performed(self.iterations) + 1, kind)  # [], of this update
         corrected = tf.sqrt(1 - tf.pow(tf.cast(self.beta_2, kind), number))  # []
         corrected /= 1 - tf.pow(tf.cast(self.beta_1, kind), number)  # []

@@ -91,7 +91,6 @@ class RetrieveGANModel(AdversarialModel):
             discriminators,
             generator_weights=weights,
             discriminator_weights=discriminator_weights(config, judges_maps=True),
-            steps=config.training.steps,
             **kwargs,
         )
         self.perceptual = perceptual

@@ -97,10 +97,7 @@ class RivalModel(AdversarialModel):
         **kwargs,
     ):
         game = game or self.game
-        steps = config.training.steps
-        super().__init__(
-            config, networks, average, discriminators, **game._asdict(), steps=steps, **kwargs
-        )
+        super().__init__(config, networks, average, discriminators, **game._asdict(), **kwargs)
 
     def synthesise(self, graph: Graph, boxes: tf.Tensor | None, seeds: tf.Tensor) -> Drawing:
         """Draws with the moving average; see `RivalNetworks.synthesise`."""

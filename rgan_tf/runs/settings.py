@@ -11,7 +11,6 @@ MAY_DIFFER = {
     "cooccurrence.steps",
     "attngan.damsm_steps",
     "training.steps",
-    "training.rate_decay_share",
     "training.log_every_steps",
     "training.picture_every_steps",
     "training.checkpoint_every_steps",

@@ -144,9 +144,9 @@ def steps(optimizer, variable, guard, gradients, sound):
         guard.end_step()
 
 
-def gated(beta_1=0.9, rate=0.1, **others):
+def gated(beta_1=0.9):
     guard, variable = UpdateGuard(), tf.Variable([1.0, -2.0, 3.0])
-    optimizer = GatedAdam(rate, beta_1=beta_1, beta_2=0.9, guard=guard, **others)
+    optimizer = GatedAdam(0.1, beta_1=beta_1, beta_2=0.9, guard=guard)
     optimizer.build([variable])
     return optimizer, variable, guard
 
@@ -162,19 +162,6 @@ def test_open_it_is_keras_adam(beta_1):
     for gradient in GRADIENTS:
         plain.apply_gradients([(tf.constant(gradient), theirs)])
     np.testing.assert_allclose(variable, theirs, rtol=1e-6)
-
-
-def test_a_share_of_the_rate_is_a_lower_rate_and_leaves_the_moments():
-    whole, moved, guard = gated()
-    steps(whole, moved, guard, GRADIENTS, [True] * 4)
-    less, expected, guard = gated(rate=0.025)
-    steps(less, expected, guard, GRADIENTS, [True] * 4)
-    optimizer, variable, guard = gated(rate_share=lambda: tf.constant(0.25))
-    steps(optimizer, variable, guard, GRADIENTS, [True] * 4)
-    np.testing.assert_allclose(variable, expected, rtol=1e-6)
-    assert not np.allclose(variable, moved)
-    for ours, theirs in zip(optimizer.variables[2:], whole.variables[2:], strict=True):
-        np.testing.assert_array_equal(ours, theirs)
 
 
 def test_closed_steps_leave_no_trace():

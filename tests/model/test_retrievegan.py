@@ -230,52 +230,6 @@ def test_temperature_falls_over_the_first_third(tiny_config, make_joint):
     np.testing.assert_allclose(values, [1.0, 0.1**0.5, 0.1, 0.1], rtol=1e-5)
 
 
-@pytest.fixture
-def falling(tiny_config, make_joint):
-    """Makes a model whose rates fall over a share of ten steps, with optimisers of its own."""
-
-    def make(share):
-        training = dataclasses.replace(tiny_config.training, steps=10, rate_decay_share=share)
-        # Spectral normalisation sets kernels in every step, whatever the rate.
-        plain = dataclasses.replace(tiny_config.discriminators, spectral_normalization=False)
-        model = make_joint(
-            dataclasses.replace(tiny_config, training=training, discriminators=plain)
-        )
-        model.compile()
-        return model
-
-    return make
-
-
-@pytest.mark.parametrize(
-    ("share", "expected"), [(0.5, [1, 1, 1, 0.8, 0.2, 0, 0]), (0.0, [1, 1, 1, 1, 1, 1, 1])]
-)
-def test_rates_fall_over_the_last_share_of_the_steps(falling, share, expected):
-    model = falling(share)
-    shares = []
-    for step in (0, 4, 5, 6, 9, 10, 12):
-        model.step.assign(step)
-        shares.append(float(model.rate_share()))
-    np.testing.assert_allclose(shares, expected, rtol=1e-6)
-
-
-def test_both_sides_rates_fall(falling, batch, fit_once):
-    model = falling(0.5)
-    sides = [model.networks.trainable_variables, model.discriminators.trainable_variables]
-
-    def moves():
-        before = [[v.numpy() for v in side] for side in sides]
-        fit_once(model, batch)
-        return [
-            any(np.any(v != old) for v, old in zip(side, values, strict=True))
-            for side, values in zip(sides, before, strict=True)
-        ]
-
-    assert moves() == [True, True]
-    model.step.assign(10)
-    assert moves() == [False, False]
-
-
 @pytest.fixture(scope="module")
 def networks(taped):
     return taped[0].networks
