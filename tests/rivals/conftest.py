@@ -101,6 +101,39 @@ def tiny_rival(builders, tiny_config, vocabulary):
 
 
 @pytest.fixture(scope="session")
+def kept_rival(tiny_rival):
+    """name -> a tiny rival that is built once; not to be changed, which the session's end checks.
+
+    Not for `test_attngan`: layers that are made in a `tf.Graph` end those of the class before.
+    """
+    kept = {}
+
+    def keep(name: str):
+        if name not in kept:
+            model = tiny_rival(name)
+            kept[name] = model, state_of(model)
+        return kept[name][0]
+
+    yield keep
+    for name, (model, state) in kept.items():
+        assert_unchanged(name, model, state)
+
+
+def state_of(model) -> list[np.ndarray]:
+    """Values of everything that a step could change."""
+    return [variable.numpy() for variable in model.variables]
+
+
+def assert_unchanged(name: str, model, state: list[np.ndarray]) -> None:
+    changed = [
+        variable.name
+        for variable, value in zip(model.variables, state, strict=True)
+        if not np.array_equal(variable, value)
+    ]
+    assert not changed, f"a test changed {changed[:3]} of {name}, which all tests share"
+
+
+@pytest.fixture(scope="session")
 def tiny_attngan(pooled_backbone) -> dict:
     """Widths of a very small AttnGAN, and a "network" that only shrinks the image."""
     return {"sizes": TINY["attngan"], "features": ImageFeatures(pooled_backbone, side=32)}

@@ -23,10 +23,10 @@ SEEDS = tf.constant([5, 6, 7, 8])
 rivals = pytest.mark.parametrize("name", RIVALS)
 
 
-def stands_for_all(one: str) -> pytest.MarkDecorator:
+def stands_for_all(*some: str) -> pytest.MarkDecorator:
     """For what all rivals have from the class above them: the others are left to `test-all`."""
-    others = [pytest.param(name, marks=pytest.mark.thorough) for name in RIVALS if name != one]
-    return pytest.mark.parametrize("name", [one, *others])
+    others = [pytest.param(name, marks=pytest.mark.thorough) for name in RIVALS if name not in some]
+    return pytest.mark.parametrize("name", [*some, *others])
 
 
 COMPARING = {
@@ -37,8 +37,8 @@ COMPARING = {
 
 
 @rivals
-def test_an_image_does_not_depend_on_its_batch(tiny_rival, scenes, name):
-    model = tiny_rival(name)
+def test_an_image_does_not_depend_on_its_batch(kept_rival, scenes, name):
+    model = kept_rival(name)
     together = model.synthesise(scenes, scenes["boxes"], SEEDS).images
     for rows in ([2], [3, 1], [2, 2, 0]):
         some = {key: tf.gather(values, rows) for key, values in scenes.items()}
@@ -47,15 +47,15 @@ def test_an_image_does_not_depend_on_its_batch(tiny_rival, scenes, name):
 
 
 @rivals
-def test_two_seeds_differ_and_one_repeats(tiny_rival, scenes, name):
-    model = tiny_rival(name)
+def test_two_seeds_differ_and_one_repeats(kept_rival, scenes, name):
+    model = kept_rival(name)
     images = model.synthesise(scenes, scenes["boxes"], SEEDS).images
     np.testing.assert_array_equal(images, model.synthesise(scenes, scenes["boxes"], SEEDS).images)
     other = model.synthesise(scenes, scenes["boxes"], SEEDS + 10).images
     assert (np.abs(images - other).max(axis=(1, 2, 3)) > 1e-5).all()
 
 
-@rivals
+@stands_for_all("pastegan", "attngan")  # which read patches, and words without a relationship
 def test_the_smallest_and_the_largest_graph_are_drawn_and_learnt_from(tiny_rival, scenes, name):
     """One object; every place filled and no relationship; objects that all have one category."""
     objects = np.zeros([4, 6], np.int32)
@@ -78,8 +78,8 @@ def test_the_smallest_and_the_largest_graph_are_drawn_and_learnt_from(tiny_rival
 
 
 @rivals
-def test_a_row_costs_the_same_beside_other_rows(tiny_rival, scenes, name):
-    model = tiny_rival(name)
+def test_a_row_costs_the_same_beside_other_rows(kept_rival, scenes, name):
+    model = kept_rival(name)
     together = model.compute_terms(scenes, tf.constant(0))
     alone = model.compute_terms({k: v[2:3] for k, v in scenes.items()}, tf.constant(2))
     for side in ("generator", "discriminator"):
@@ -90,7 +90,7 @@ def test_a_row_costs_the_same_beside_other_rows(tiny_rival, scenes, name):
             np.testing.assert_allclose(values[2:3], other, rtol=1e-4, atol=1e-5, err_msg=term)
 
 
-@rivals
+@stands_for_all("sg2im", "layout2im")  # the two above are stepped there
 def test_a_step_moves_both_sides_and_the_average(tiny_rival, scenes, name):
     model = tiny_rival(name)
     before = [
@@ -201,9 +201,9 @@ def test_learns_one_batch_by_heart(builders, tiny_config, tiny_world, name):
     assert min(figures) < 0.5 * figures[0]
 
 
-def test_the_count_of_operations_sees_every_object(tiny_rival):
+def test_the_count_of_operations_sees_every_object(kept_rival):
     """layout2im's networks have a switch of their own for it, beside that of the step."""
-    model = tiny_rival("layout2im")
+    model = kept_rival("layout2im")
     with padded(model):
         assert model.networks.keeps_padding and compiles(model.config)
     assert not model.networks.keeps_padding and not compiles(model.config)
@@ -211,9 +211,9 @@ def test_the_count_of_operations_sees_every_object(tiny_rival):
 
 @pytest.mark.thorough
 @rivals
-def test_no_product_of_a_step_has_an_unknown_size(tiny_rival, scenes, name):
+def test_no_product_of_a_step_has_an_unknown_size(kept_rival, scenes, name):
     """The profiler that counts operations skips such; of an LSTM's loop it counts the body once."""
-    model = tiny_rival(name)
+    model = kept_rival(name)
 
     def gradients(batch):
         return model._part_gradients(batch, tf.constant(0), tf.shape(batch["objects"])[0])[0]

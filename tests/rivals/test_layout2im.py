@@ -27,14 +27,14 @@ def scaled(tables):
 
 
 @pytest.fixture(scope="module")
-def networks(tiny_rival):
-    return tiny_rival("layout2im").networks
+def networks(kept_rival):
+    return kept_rival("layout2im").networks
 
 
 @pytest.fixture(scope="module")
-def taped(tiny_rival, scenes):
+def taped(kept_rival, scenes):
     """The terms of a step, and the tape that watched them."""
-    model = tiny_rival("layout2im")
+    model = kept_rival("layout2im")
     with tf.GradientTape(persistent=True) as tape:
         terms = model.compute_terms(scenes, tf.constant(0))
         losses = {name: tf.reduce_sum(term) for name, term in terms.generator.items()}
@@ -45,6 +45,7 @@ def seeds_of(*numbers: int) -> tf.Tensor:
     return tf.constant([[number, 7] for number in numbers])
 
 
+@pytest.mark.thorough  # the counts of test_sg2im stay
 def test_public_size_has_the_public_counts(tables, counted):
     networks = Layout2imRival(tables(184, 7), PUBLIC)
     assert counted(networks.crop_encoder) == 12_011_840
@@ -71,6 +72,7 @@ def test_public_size_for_visual_genome(tables, counted):
     assert counted(networks.fuser) == 10_241_024  # does not depend on the vocabulary
 
 
+@pytest.mark.thorough  # that of our own generator stays
 def test_our_size_keeps_to_the_operations_of_an_image(scaled, tables, counted):
     assert counted(scaled) == 2_441_043
     objects, boxes = tf.TensorSpec([1, 8], tf.int32), tf.TensorSpec([1, 8, 4], tf.float32)
@@ -169,8 +171,8 @@ def test_who_learns_from_which_term(taped, reached):
     assert not reached(tape, losses["latent"], model.discriminators.trainable_variables)
 
 
-def test_the_game_on_the_generation_path_leaves_the_crop_encoder_alone(tiny_rival, scenes, reached):
-    model = tiny_rival("layout2im")
+def test_the_game_on_the_generation_path_leaves_the_crop_encoder_alone(kept_rival, scenes, reached):
+    model = kept_rival("layout2im")
     networks, objects, boxes = model.networks, scenes["objects"], scenes["boxes"]
     with tf.GradientTape(persistent=True) as tape:
         codes = networks.draw_codes(seeds_of(1, 2, 3, 4), 6)
@@ -204,9 +206,9 @@ def captured(model, scenes, monkeypatch) -> list[np.ndarray]:
 
 
 def test_the_real_crop_is_read_on_one_path_and_the_drawn_code_on_the_other(
-    tiny_rival, scenes, monkeypatch
+    kept_rival, scenes, monkeypatch
 ):
-    model = tiny_rival("layout2im")
+    model = kept_rival("layout2im")
     reconstructed, generated, terms = captured(model, scenes, monkeypatch)
     other_image = {**scenes, "image": -scenes["image"]}
     changed, same, _ = captured(model, other_image, monkeypatch)
@@ -219,15 +221,15 @@ def test_the_real_crop_is_read_on_one_path_and_the_drawn_code_on_the_other(
         def draw_codes(self, seeds, objects):
             return super().draw_codes(seeds + 1, objects)
 
-    model.networks.__class__ = Shifted
+    monkeypatch.setattr(model.networks, "__class__", Shifted)
     same, changed, _ = captured(model, scenes, monkeypatch)
     np.testing.assert_array_equal(same, reconstructed)
     assert np.abs(changed - generated).max() > 1e-5
 
 
-def test_regression_compares_the_mean_and_not_a_sample(tiny_rival, scenes, monkeypatch):
+def test_regression_compares_the_mean_and_not_a_sample(kept_rival, scenes, monkeypatch):
     """Another posterior noise moves the reconstruction and leaves the latent term alone."""
-    model = tiny_rival("layout2im")
+    model = kept_rival("layout2im")
     reconstructed, _, terms = captured(model, scenes, monkeypatch)
     with monkeypatch.context() as patch:
         patch.setattr(

@@ -61,9 +61,9 @@ def published(vocabulary):
 
 
 @pytest.fixture(scope="module")
-def taped(tiny_rival, scenes):
+def taped(kept_rival, scenes):
     """The terms of a step, and the tape that watched them."""
-    model = tiny_rival("pastegan")
+    model = kept_rival("pastegan")
     with tf.GradientTape(persistent=True) as tape:
         terms = model.compute_terms(scenes, tf.constant(0))
         losses = {name: tf.reduce_sum(term) for name, term in terms.generator.items()}
@@ -85,6 +85,7 @@ def random_maps(*shape: int, seed: int = 0) -> tf.Tensor:
 # Sizes.
 
 
+@pytest.mark.thorough  # the counts of test_sg2im stay
 def test_public_size_has_the_public_counts(tables, counted):
     networks = PasteganRival(tables(185, 7), PUBLIC, image_size=32)  # counts know no resolution
     generator = networks.generator
@@ -275,8 +276,8 @@ def test_candidates_of_other_categories_are_masked_and_never_filled():
     assert NearestPatches(source, own, bank, count=9).k == 5
 
 
-def test_pixels_of_masked_candidates_are_not_read(tiny_rival, scenes):
-    networks = tiny_rival("pastegan").networks
+def test_pixels_of_masked_candidates_are_not_read(kept_rival, scenes):
+    networks = kept_rival("pastegan").networks
     seeds = tf.constant([1, 2, 3, 4])
     images = networks.synthesise(scenes, scenes["boxes"], seeds).images
     valid = scenes["candidate_valid"]
@@ -346,8 +347,8 @@ def test_the_published_fuser_shares_a_pixel_among_the_boxes_that_cover_it():
 # Branches and losses.
 
 
-def test_own_crops_in_the_generation_branch_give_the_reconstruction(tiny_rival, scenes):
-    model = tiny_rival("pastegan")
+def test_own_crops_in_the_generation_branch_give_the_reconstruction(kept_rival, scenes):
+    model = kept_rival("pastegan")
     nothing = {**scenes, "candidate_valid": tf.zeros_like(scenes["candidate_valid"])}
     terms = model.compute_terms(nothing, tf.constant(0)).generator
     pairs = [("perceptual_selected", "perceptual_image")]
@@ -406,8 +407,8 @@ def test_each_of_the_four_paths_of_the_game_moves_the_generator(taped, reached):
         assert np.abs(of_each[one] - of_each[other]).max() > 0
 
 
-def test_leaving_one_path_out_changes_no_other(tiny_rival, scenes):
-    model = tiny_rival("pastegan")
+def test_leaving_one_path_out_changes_no_other(kept_rival, scenes):
+    model = kept_rival("pastegan")
     kernel = model.networks.generator.decoder.to_image.kernel
     with tf.GradientTape(persistent=True) as tape:
         terms = model.compute_terms(scenes, tf.constant(0)).generator
@@ -437,8 +438,8 @@ def test_who_learns_from_which_term(taped, reached):
     assert reached(tape, losses["reconstruction"], flow)
 
 
-def test_crop_matching_is_zero_where_the_image_shows_the_patches(tiny_rival, scenes):
-    networks = tiny_rival("pastegan").networks
+def test_crop_matching_is_zero_where_the_image_shows_the_patches(kept_rival, scenes):
+    networks = kept_rival("pastegan").networks
     mask = scenes["objects"] > 0
     cut = crop_objects(scenes["image"], scenes["boxes"], 16)  # [B, O, 16, 16, 3]
     there = tf.where(mask[:, :, None, None, None], cut, 0.0)
@@ -458,9 +459,9 @@ def test_crop_matching_is_zero_where_the_image_shows_the_patches(tiny_rival, sce
 
 @pytest.mark.parametrize("in_graph", [False, True])
 def test_crop_matching_teaches_neither_the_encoder_nor_the_patches(
-    tiny_rival, scenes, in_graph, reached
+    kept_rival, scenes, in_graph, reached
 ):
-    networks = tiny_rival("pastegan").networks
+    networks = kept_rival("pastegan").networks
     encoder = networks.generator.crop_encoder.trainable_variables
     mask = scenes["objects"] > 0
     generated, selected = random_maps(4, 6, 16, 16, 3), random_maps(4, 6, 16, 16, 3, seed=1)
@@ -502,9 +503,10 @@ def test_what_is_not_taught_passes_the_same_gradient_on():
         np.testing.assert_allclose(frozen, plain, rtol=1e-6)
 
 
-def test_crop_matching_is_of_the_generation_branch(tiny_rival, scenes):
+@pytest.mark.thorough  # the test of own crops above compares the branches
+def test_crop_matching_is_of_the_generation_branch(kept_rival, scenes):
     """Own patches that were not drawn change the reconstruction, and not the matching."""
-    model = tiny_rival("pastegan")
+    model = kept_rival("pastegan")
     mask = scenes["objects"] > 0
     picked = pick_in_training(scenes, mask, model.batch_seeds(Purpose.PATCH_CHOICE, 0, 4))
     of_others = (picked.choice > 0)[:, :, None, None, None]

@@ -151,9 +151,9 @@ def test_empty_and_inverted_boxes_give_a_finite_layout(encoding, box):
     assert all(np.isfinite(gradient).all() for gradient in tape.gradient(total, [masks, boxes]))
 
 
-def test_masks_learn_through_the_layout_and_not_beside_true_ones(tiny_rival, scenes, reached):
+def test_masks_learn_through_the_layout_and_not_beside_true_ones(kept_rival, scenes, reached):
     """Fed true masks without a mask loss, as the public code does on COCO, they learn nothing."""
-    networks = tiny_rival("sg2im").networks
+    networks = kept_rival("sg2im").networks
     variables = networks.mask_network.trainable_variables
     with tf.GradientTape(persistent=True) as tape:
         encoding = networks.encoder(scenes)
@@ -191,8 +191,8 @@ def test_noise_is_the_only_source_of_diversity(scaled, graph, encoding):
     assert np.abs(tape.gradient(total, noises[0])).max() > 0
 
 
-def test_terms_weights_and_betas_are_the_published_ones(tiny_rival, scenes):
-    model = tiny_rival("sg2im")
+def test_terms_weights_and_betas_are_the_published_ones(kept_rival, scenes):
+    model = kept_rival("sg2im")
     terms = model.compute_terms(scenes, tf.constant(0))
     assert set(terms.generator) == {*FEW, "reconstruction", "box"}
     assert model.generator_weights == {
@@ -238,8 +238,8 @@ def test_relation_head_teaches_boxes_and_embeddings_only(tiny_rival, scenes, rea
         assert not reached(tape, loss, part.trainable_variables)
 
 
-def test_relation_weight_without_its_head_is_refused(tiny_rival):
-    model = tiny_rival("sg2im")
+def test_relation_weight_without_its_head_is_refused(kept_rival):
+    model = kept_rival("sg2im")
     with pytest.raises(ValueError, match="no relation head"):
         type(model)(
             model.config,
@@ -250,8 +250,8 @@ def test_relation_weight_without_its_head_is_refused(tiny_rival):
         )
 
 
-def test_box_loss_reaches_boxes_and_graph_but_no_image(tiny_rival, scenes, reached):
-    model = tiny_rival("sg2im")
+def test_box_loss_reaches_boxes_and_graph_but_no_image(kept_rival, scenes, reached):
+    model = kept_rival("sg2im")
     networks = model.networks
     with tf.GradientTape(persistent=True) as tape:
         terms = model.compute_terms(scenes, tf.constant(0))
