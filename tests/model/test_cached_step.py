@@ -77,6 +77,7 @@ def test_the_step_equals_the_exact_one_where_all_are_loaded(
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5, err_msg=one.name)
 
 
+@pytest.mark.thorough  # the step where all are loaded stays
 def test_categories_with_few_patches_train_as_exactly_as_all_are_loaded(
     config, make_joint, reader, whole_batch
 ):

@@ -18,7 +18,7 @@ FEATURES = 12
 @pytest.fixture(scope="module")
 def tiny_config(tiny_config):
     """With fewer objects, as patches are chosen for one after another, and each is traced."""
-    return changed(tiny_config, data={"max_objects": 4, "max_triples": 5})
+    return changed(tiny_config, data={"max_objects": 3, "max_triples": 4})
 
 
 @pytest.fixture(scope="module")
@@ -156,6 +156,7 @@ def test_half_precision_learns_like_the_whole(half, batch, precision):
         assert np.isfinite(variable).all() and (old != variable.numpy()).any()
 
 
+@pytest.mark.thorough  # test_guard has the scale, test_switches the precision
 def test_an_overflow_of_float16_is_skipped_and_the_scale_lowered(half, batch):
     model = half("float16")
     model.guard.loss_scale.assign(1e30)

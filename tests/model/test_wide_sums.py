@@ -16,7 +16,7 @@ WITHOUT_READER = ("candidate_crops", "candidate_features", "candidate_cooccurren
 @pytest.fixture(scope="module")
 def tiny_config(tiny_config):
     """With fewer objects: patches are chosen for one after another, and each is traced."""
-    return changed(tiny_config, data={"max_objects": 4, "max_triples": 5})
+    return changed(tiny_config, data={"max_objects": 3, "max_triples": 4})
 
 
 def widest_of_step(model, batch) -> int:
@@ -40,6 +40,7 @@ def test_second_stage():
 
 
 # The plain joint step, and those with less memory, are looked at in `test_speed_switches.py`.
+@pytest.mark.thorough  # the joint step of many candidates stays
 def test_joint_stage_with_gradient_penalty(tiny_config, make_joint, make_batch):
     config = changed(
         tiny_config, discriminators={"gradient_penalty": 1.0}, training={"deterministic": True}

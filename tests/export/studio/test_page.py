@@ -233,8 +233,8 @@ def test_a_drag_has_one_request_in_flight_and_ends_with_the_image_of_its_end(bro
         mouse = page.mouse
         mouse.move(*studio.place(*studio.middle("house")))
         mouse.down()
-        for step in range(150):
-            angle = step / 12
+        for step in range(50):
+            angle = step / 4
             mouse.move(*studio.place(0.5 + 0.3 * np.cos(angle), 0.5 + 0.3 * np.sin(angle)))
             page.wait_for_timeout(15)
         mouse.move(*studio.place(0.25, 0.7))
@@ -261,6 +261,7 @@ def test_escape_cancels_a_drag(browser):
         assert studio.box("house") == before and studio.image() == image
 
 
+@pytest.mark.thorough  # test_escape_cancels_a_drag stays
 def test_an_object_removed_while_it_is_held_stays_removed(browser):
     with opened(browser) as studio:
         mouse = studio.page.mouse
@@ -275,6 +276,7 @@ def test_an_object_removed_while_it_is_held_stays_removed(browser):
         assert studio.undo_all() == 3
 
 
+@pytest.mark.thorough  # the page connects and places in the first test
 def test_boxes_against_a_relation_are_marked_and_mended(browser):
     with opened(browser) as studio:
         page = studio.page
@@ -302,6 +304,7 @@ def test_relations_that_cannot_all_be_true_are_marked(browser):
         studio.page.wait_for_selector(".wrong-row >> text=not all can be true")
 
 
+@pytest.mark.thorough  # arrow keys place one in test_by_keyboard_alone
 def test_numbers_place_a_box_and_nonsense_is_refused_at_the_field(browser):
     with opened(browser) as studio:
         page = studio.page
@@ -391,6 +394,7 @@ def test_an_own_picture_takes_the_place_of_a_patch(browser, tmp_path):
         page.wait_for_selector(".notice")
 
 
+@pytest.mark.thorough  # dialogs: that of a link
 def test_licences_are_filtered_before_drawing_and_locks_are_asked_about(browser):
     with opened(browser) as studio:
         page = studio.page
@@ -414,6 +418,7 @@ def test_licences_are_filtered_before_drawing_and_locks_are_asked_about(browser)
         assert codes and code not in codes
 
 
+@pytest.mark.thorough  # a link brings a scene back; test_archive has the ZIP
 def test_download_archive_and_project_come_back(browser, tmp_path):
     with opened(browser) as studio:
         page = studio.page

@@ -34,7 +34,7 @@ def _violations(page, axe) -> list[str]:
     ("scheme", "viewport"),
     [
         ("light", DESKTOP),
-        ("dark", PHONE),
+        pytest.param("dark", PHONE, marks=pytest.mark.thorough),
         pytest.param("dark", DESKTOP, marks=pytest.mark.thorough),
         pytest.param("light", PHONE, marks=pytest.mark.thorough),
     ],

@@ -106,6 +106,7 @@ def test_a_link_made_with_another_bank_drops_its_patches_and_says_how_many(brows
         assert first == [None, None]
 
 
+@pytest.mark.thorough  # that with another bank stays, and a link in test_page
 def test_a_link_made_with_this_bank_keeps_them(browser):
     with opened(browser) as studio:
         document = _project("b" * 64)
@@ -123,7 +124,9 @@ def test_a_link_made_with_this_bank_keeps_them(browser):
     [
         ("#g=AAAA", "damaged or cut"),
         pytest.param("#g=%3Cscript%3E", "damaged or cut", marks=pytest.mark.thorough),
-        (_fragment({"objects": ["sky", "dragon"]}), "dragon"),
+        pytest.param(
+            _fragment({"objects": ["sky", "dragon"]}), "dragon", marks=pytest.mark.thorough
+        ),
         (_fragment({"objects": ["sky"], "patches": ["/etc/passwd"]}), None),
         pytest.param(_fragment([1, 2]), None, marks=pytest.mark.thorough),
         pytest.param(_fragment({"objects": ["sky"] * 5000}), None, marks=pytest.mark.thorough),
@@ -178,6 +181,7 @@ def test_a_server_that_restarts_in_the_middle_of_a_drag(browser):
     context.close()
 
 
+@pytest.mark.thorough  # the drag in test_page stays
 def test_an_answer_that_comes_while_a_box_is_held_counts_when_it_is_let_go(browser):
     engine = StubEngine()
     with opened(browser, engine) as studio:
@@ -223,6 +227,7 @@ def test_work_goes_on_without_a_server_and_is_drawn_when_it_is_back(browser):
     context.close()
 
 
+@pytest.mark.thorough  # the server that stops stays
 def test_a_full_server_is_asked_again_after_the_time_it_names(browser):
     with serving_stub() as stub:
         context = browser.new_context(viewport=DESKTOP)
@@ -288,6 +293,7 @@ def test_a_model_that_changes_under_the_page(browser):
         context.close()
 
 
+@pytest.mark.thorough  # that with another version stays
 def test_another_model_at_the_same_port_is_shown_with_its_own_patches(browser):
     """A browser keeps pictures of patches for ever, and every model begins with version 1."""
     with serving_stub() as stub:
@@ -314,6 +320,7 @@ def test_another_model_at_the_same_port_is_shown_with_its_own_patches(browser):
         context.close()
 
 
+@pytest.mark.thorough  # two tabs stay
 def test_what_is_saved_for_another_model_is_not_overwritten_by_a_change_to_it(browser):
     with serving_stub() as stub:
         context = browser.new_context(viewport=DESKTOP)
@@ -359,6 +366,7 @@ def test_with_all_site_data_blocked_the_page_works_and_says_what_it_does_not_kee
         assert page.title() != "asked without end"
 
 
+@pytest.mark.thorough  # storage that is blocked stays: the same notice
 def test_a_full_storage_is_said(browser):
     with opened(browser) as studio:
         page = studio.page
