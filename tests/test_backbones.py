@@ -266,6 +266,7 @@ def test_networks_can_be_read_inside_a_traced_function(random_weights):
         backbone.perceptual(tf.zeros([1, 31, 64, 3]))
 
 
+@pytest.mark.thorough  # the features of the full file stay
 def test_class_probabilities_are_those_of_keras_applications(full, reference):
     large = np.random.default_rng(1).integers(0, 256, [2, 128, 128, 3], dtype=np.uint8)
     features, probabilities = full.final_outputs(large)

@@ -264,7 +264,9 @@ def test_order_is_fixed_and_a_second_mention_changes_nothing():
 # Gradients.
 
 
-@pytest.mark.parametrize("kinds", [*SINGLE, AUGMENTATIONS])
+@pytest.mark.parametrize(
+    "kinds", [*(pytest.param(kind, marks=pytest.mark.thorough) for kind in SINGLE), AUGMENTATIONS]
+)
 def test_gradient_equals_finite_differences(kinds):
     images, seeds = tf.constant(_images(2, 8, 8, 3)), _seeds(2, start=3)
     weights = tf.constant(_images(2, 8, 8, 3, seed=1))

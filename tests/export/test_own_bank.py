@@ -84,7 +84,7 @@ def test_a_new_patch_is_retrieved_without_training(exported, tiny_world, folders
     assert used["id"] in new and used["licence"] == "CC BY 4.0"
 
 
-@pytest.mark.parametrize("what", ["vocabulary", "both"])
+@pytest.mark.parametrize("what", ["vocabulary", pytest.param("both", marks=pytest.mark.thorough)])
 def test_a_bank_that_does_not_fit_is_refused(exported, folders, tmp_path, capfd, what):
     bank = tmp_path / "bank"
     assert cli.main(["bank", "build", "--folders", str(folders), "--out", str(bank)]) == 0

@@ -82,6 +82,7 @@ def test_a_description_draws_its_picture_again(of_run, tmp_path):
         assert again.graph == result.graph
 
 
+@pytest.mark.thorough  # test_edits has both of the model
 def test_objects_of_a_picture_are_kept_or_redrawn(of_run, of_model, exported, tmp_path):
     of_model.generate(GRAPH, seed=9).save(tmp_path / "first")
     sample = tmp_path / "first" / "sample-0001.json"

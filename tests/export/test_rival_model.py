@@ -131,11 +131,21 @@ def arguments(run, out, **others) -> argparse.Namespace:
     return parser.parse_args(words)
 
 
+# One that draws in a layout and from patches, and one that does neither, stand for the others.
+ends_of_the_scale = pytest.mark.parametrize(
+    "system",
+    [
+        pytest.param(name, marks=() if name in ("attngan", "pastegan") else pytest.mark.thorough)
+        for name in RIVALS
+    ],
+)
+
+
 def names_of(fields) -> set[str]:
     return {field.name for field in fields}
 
 
-@pytest.mark.parametrize("system", RIVALS)
+@ends_of_the_scale
 def test_a_rival_has_the_fields_of_its_system(system, served_of):
     served, licences, ask = served_of(system)
     endpoints = served.endpoints
@@ -166,7 +176,7 @@ def test_a_rival_has_the_fields_of_its_system(system, served_of):
         assert not whole["boxes"].numpy()[1, 2:].any() and whole["boxes"].numpy()[:, 1].any()
 
 
-@pytest.mark.parametrize("system", RIVALS)
+@ends_of_the_scale
 def test_the_served_picture_is_that_of_the_rival_itself(
     system, rival_run, served_of, licensed_world
 ):
@@ -224,9 +234,11 @@ def test_the_served_picture_is_that_of_the_rival_itself(
 @pytest.mark.parametrize(
     "system",
     [
-        "attngan",
         "pastegan",
-        *(pytest.param(name, marks=pytest.mark.thorough) for name in ("sg2im", "layout2im")),
+        *(
+            pytest.param(name, marks=pytest.mark.thorough)
+            for name in ("attngan", "sg2im", "layout2im")
+        ),
     ],
 )
 @pytest.mark.timeout(600)

@@ -10,7 +10,7 @@ import tensorflow as tf
 from nearest_colour import NearestColour
 
 from rgan_tf import registered_names
-from rgan_tf.config import Config
+from rgan_tf.config import Config, changed
 from rgan_tf.config_files import config_from_dict
 from rgan_tf.errors import BadInput
 from rgan_tf.model.synthesis import reconstruct, synthesise
@@ -118,8 +118,9 @@ def test_a_joint_step_trains_the_generator_and_not_the_embedding(
 def test_a_retriever_of_ones_own_trains_and_synthesises(
     tiny_config, make_joint, make_batch, fit_once
 ):
-    retriever, batch = NearestColour(), make_batch(tiny_config)
-    model = make_joint(tiny_config, retriever=retriever)
+    config = changed(tiny_config, data={"max_objects": 3, "max_triples": 4})  # each is traced
+    retriever, batch = NearestColour(), make_batch(config)
+    model = make_joint(config, retriever=retriever)
     figures = fit_once(model, batch)
     assert all(np.isfinite(value) for value in figures.values())
     assert figures["loss/generator/selection"] == figures["loss/generator/cooccurrence"] == 0

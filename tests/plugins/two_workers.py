@@ -13,10 +13,17 @@ from pathlib import Path
 import pytest
 
 # These tests ask one server, which counts its requests and has one queue: one worker runs them all.
-# It has traced the model's endpoints for that, and so runs the tests that call them untraced too.
+# It has built, traced and loaded the model for that, which takes half a minute, and so runs the
+# other tests that ask the model in their own process too.
 SERVER_TESTS = (
     "tests/export/server/",
-    "tests/export/served/test_model.py",
+    "tests/export/served/",
+    "tests/export/publishing/",
+    "tests/export/bench/test_requests.py",
+    "tests/export/test_earlier_contract.py",
+    "tests/export/test_edits.py",
+    "tests/export/test_generate.py",
+    "tests/export/test_pipeline.py",
     "tests/export/test_saved_model.py",
 )
 LAST_OF_SERVER = "tests/export/server/test_lifecycle.py"  # changes its model and ends it

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import subprocess
 import sys
 
@@ -64,15 +65,26 @@ class Subclassed(tf.keras.Model):
         return self.result(tf.reshape(patches, [-1, OBJECTS * SIDE * SIDE * 3]))
 
 
-@pytest.fixture(scope="module", params=[functional, Subclassed])
-def trained(request, scenes):
-    tf.keras.utils.set_random_seed(3)
-    model = request.param()
-    model.compile("sgd", "mse")
-    model(scenes[0])
-    before = [variable.numpy() for variable in model.trainable_variables]
-    model.fit(*scenes, batch_size=8, epochs=1, verbose=0)
-    return model, before
+@pytest.fixture(scope="module")
+def train(scenes):
+    """Makes and trains a model, each once: (function that makes it) -> model, values before."""
+
+    @functools.cache
+    def make(kind):
+        tf.keras.utils.set_random_seed(3)
+        model = kind()
+        model.compile("sgd", "mse")
+        model(scenes[0])
+        before = [variable.numpy() for variable in model.trainable_variables]
+        model.fit(*scenes, batch_size=8, epochs=1, verbose=0)
+        return model, before
+
+    return make
+
+
+@pytest.fixture(params=[functional, Subclassed])
+def trained(request, train):
+    return train(request.param)
 
 
 def test_it_trains_every_variable_the_scale_among_them(trained):

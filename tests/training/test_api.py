@@ -114,7 +114,7 @@ class Handed(Exception):
 @pytest.mark.parametrize(
     "given, expected",
     [
-        ({}, {"retriever": None, "losses": ()}),
+        pytest.param({}, {"retriever": None, "losses": ()}, marks=pytest.mark.thorough),
         ({"retriever": MINE, "losses": [LOSS]}, {"retriever": MINE, "losses": (LOSS,)}),
     ],
 )

@@ -111,6 +111,7 @@ def test_a_stand_in_that_retrieves_nothing_has_no_repeats_to_leave_out(tiny_conf
         )
 
 
+@pytest.mark.thorough  # the next one is its smallest part
 def test_another_choice_rule_or_noise_stay_out_of_the_run(
     copied, rgan, tiny_world, no_outside_weights
 ):
@@ -136,6 +137,14 @@ def test_another_choice_rule_or_noise_stay_out_of_the_run(
     assert list((copied / "pictures").glob("eval-val-*"))
     assert (copied / "metrics.jsonl").exists()  # the run's own choice is the run's own result
     assert len({nearest, quiet, learned}) == 3
+
+
+def test_without_repeats_it_stays_out_of_the_run(copied, rgan, tiny_world):
+    words = ("eval", "--run", copied, "--data", tiny_world.folder, "--only", "retrieval")
+    assert rgan(*words, "--without-repeats").code == 0
+    assert not (copied / "metrics.jsonl").exists()
+    assert rgan(*words).code == 0
+    assert (copied / "metrics.jsonl").exists()  # the run's own choice is the run's own result
 
 
 @pytest.mark.parametrize(

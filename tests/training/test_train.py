@@ -216,7 +216,9 @@ def test_refusals_are_one_line_and_write_nothing(
     assert not out.exists()
 
 
-@pytest.mark.parametrize("name", ["procedural_64", "coco_mini_64"])
+@pytest.mark.parametrize(
+    "name", ["procedural_64", pytest.param("coco_mini_64", marks=pytest.mark.thorough)]
+)
 def test_the_small_configs_need_no_file_that_does_not_ship(name):
     config = load_config(CONFIG_FOLDER / f"{name}.yaml")
     distance = PerceptualDistance(load_backbone(config.losses.perceptual_backbone))

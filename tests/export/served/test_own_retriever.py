@@ -127,6 +127,7 @@ def test_alternatives_are_told_by_its_own_vectors(exported, build):
     assert served.scale is None  # it draws by no distance
 
 
+@pytest.mark.thorough  # another retriever: the one above stays
 def test_of_one_that_knows_nothing_of_a_patch_no_likeness_is_told(exported, build):
     served = build(NearestRetriever())
     request = example_request(CANDIDATES, served.sizes, 1)

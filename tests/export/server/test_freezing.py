@@ -24,8 +24,9 @@ class Parts:
 
 @pytest.fixture(autouse=True)
 def no_collector_but_ours():
-    """Nothing is collected by chance, and nothing stays set aside after the test."""
+    """Nothing is collected by chance, and nothing is set aside before and after the test."""
     gc.disable()
+    gc.unfreeze()
     yield
     gc.unfreeze()
     gc.enable()

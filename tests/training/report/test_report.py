@@ -14,6 +14,7 @@ from rgan_tf.runs import open_run
 from rgan_tf.storage.files import write_bytes_atomic
 from rgan_tf.storage.image import encode_png
 from tests.training.report.reading import read_page, write_scalars
+from training.report.curves import drawable
 
 HOSTILE = '<script>alert("x")</script>'
 
@@ -33,6 +34,15 @@ def report(rgan, tmp_path):
         return read_page(out), result, ended.err
 
     return run
+
+
+@pytest.fixture
+def quick_curves(monkeypatch):
+    """Curves are not drawn, where nobody looks at them: dozens of figures of matplotlib."""
+    dot = encode_png(np.full([2, 2, 3], 90, np.uint8))
+    monkeypatch.setattr(
+        "training.report.page.picture_of", lambda curve: dot if drawable(curve).any() else None
+    )
 
 
 def evaluate(folder):
@@ -78,6 +88,7 @@ def test_a_whole_run(report, copied, tiny_world):
     assert f"train20{tiny_world.manifest['splits']['train']['objects']}" in page.text
 
 
+@pytest.mark.usefixtures("quick_curves")
 def test_figures_of_a_stage_that_was_trained_again_since_are_called_so(report, copied, tiny_world):
     evaluate(copied)
     path, marks = copied / "metrics.jsonl", ("present weights", "Measured on other data")
@@ -128,6 +139,7 @@ def test_a_released_run(report, rgan, tmp_path):
     assert "Not of the run's present weights, which are of step 4500" in page.text
 
 
+@pytest.mark.usefixtures("quick_curves")
 def test_a_run_that_is_partly_trained_and_says_what_to_run(report, copied):
     shutil.rmtree(copied / "retrievegan")
     shutil.rmtree(copied / "logs" / "retrievegan")
@@ -138,6 +150,7 @@ def test_a_run_that_is_partly_trained_and_says_what_to_run(report, copied):
     assert f"rgan eval --run {copied}" in page.text
 
 
+@pytest.mark.usefixtures("quick_curves")
 def test_roll_backs_warnings_and_borrowed_stages_are_told(report, copied):
     (copied / "sg2im" / "rollbacks.json").write_text(
         json.dumps([{"at_step": 2, "skipped": [{"step": 1, "image_ids": [41, 42]}]}])
@@ -157,6 +170,7 @@ def test_roll_backs_warnings_and_borrowed_stages_are_told(report, copied):
         assert wanted in page.text, wanted
 
 
+@pytest.mark.usefixtures("quick_curves")
 def test_damage_is_named_line_by_line_and_the_rest_is_shown(report, copied):
     evaluate(copied)
     with open(copied / "metrics.jsonl", "a") as file:
@@ -182,6 +196,7 @@ def test_damage_is_named_line_by_line_and_the_rest_is_shown(report, copied):
     assert "Traceback" not in err and "8.25" in page.text and result["curves"] > 10
 
 
+@pytest.mark.usefixtures("quick_curves")
 def test_data_that_moved_or_changed_is_no_reason_to_stop(report, copied, tiny_world, tmp_path):
     record = json.loads((copied / "run.json").read_text())
     elsewhere = record | {"data": str(tmp_path / "gone")}

@@ -59,6 +59,7 @@ def test_equal_pictures_have_one_number_and_no_question():
     assert [item.image_id for item in taken] == [1] and left_out.identical == 1
 
 
+@pytest.mark.thorough  # a run beside itself, in test_study, stays
 @pytest.mark.timeout(300)
 def test_retrievegan_beside_a_rival(make, rgan, rival_folder, trained_folder, tmp_path):
     other = rival_folder("attngan")
