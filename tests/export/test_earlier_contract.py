@@ -145,6 +145,7 @@ def test_a_client_does_not_send_what_it_cannot_answer(exported, earlier):
         assert client.contract == earlier
 
 
+@pytest.mark.thorough  # reading and asking of both stay
 def test_a_server_offers_the_endpoints_that_it_has_and_no_others(
     exported, of_version_4, loaded_of_version_4, monkeypatch
 ):
@@ -171,6 +172,7 @@ def test_a_server_offers_all_endpoints_of_a_new_one(exported, monkeypatch):
     assert reply["neighbour_ids"].shape == (2, 5)
 
 
+@pytest.mark.thorough  # reading and asking of both contracts stay
 def test_rgan_generate_makes_the_same_pictures_with_it(
     exported, of_version_4, loaded_of_version_4, loaded_once, write_graph, tmp_path, monkeypatch
 ):

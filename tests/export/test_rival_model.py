@@ -288,6 +288,7 @@ def test_export_and_generate(system, model_of, tmp_path, write_graph, licensed_w
     assert set(reply) == names_of(version.model.outputs_of(GENERATE))
 
 
+@pytest.mark.thorough  # test_export_and_generate draws a sample again
 @pytest.mark.timeout(600)
 def test_pastegan_keeps_a_patch(model_of, tmp_path, write_graph):
     folder = model_of("pastegan")
@@ -348,7 +349,7 @@ def test_options_of_patches_are_refused_before_anything_is_built(rival_run, tmp_
 
 
 @pytest.mark.parametrize(
-    "system", ["attngan", pytest.param("pastegan", marks=pytest.mark.thorough)]
+    "system", ["pastegan", pytest.param("attngan", marks=pytest.mark.thorough)]
 )
 def test_from_python(system, rival_run):
     model = RetrieveGAN.from_run(rival_run(system).folder)

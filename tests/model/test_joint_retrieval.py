@@ -97,7 +97,7 @@ def run(retrieval, batch, embedding, **changes):
     return result, losses, tape.gradient(loss, embedding.trainable_variables)
 
 
-@pytest.mark.parametrize("loaded", [1, 3])
+@pytest.mark.parametrize("loaded", [1, pytest.param(3, marks=pytest.mark.thorough)])
 def test_a_fresh_cache_chooses_what_the_exact_retrieval_chooses(batch, embedding, reader, loaded):
     sampled = {"cooccurrence_loss": "sampled"}  # the expected one is taken over what is loaded
     exact, expected, _ = run(LearnedRetriever(config(), embedding), batch, embedding, **sampled)
@@ -175,6 +175,7 @@ def test_scenes_and_objects_without_candidates(batch, embedding, reader):
         assert np.isfinite(part).all()
 
 
+@pytest.mark.thorough  # a fresh cache chooses as the exact retrieval, above
 def test_more_candidates_than_the_bank_has_rows(batch, embedding, reader):
     missing = tf.fill([BATCH, OBJECTS, 80], -1)
     wide = {key: batch[key] for key in ("patch_features", "mask", "boxes")}

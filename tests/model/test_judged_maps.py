@@ -142,6 +142,7 @@ def test_each_side_trains_its_own(taped):
     assert mixing and not mixing & {id(v) for v in model.discriminators.trainable_variables}
 
 
+@pytest.mark.thorough  # who trains what stays; test_retrievegan: frozen
 def test_a_step_moves_the_heads_and_nothing_that_is_frozen(
     config, vocabulary, make_joint, make_batch, perceptual
 ):

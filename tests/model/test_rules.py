@@ -22,6 +22,7 @@ from rgan_tf.retrieval.selection import Candidates, Options, nearest_in_turn
 from rgan_tf.seeds import Purpose, derive_row_seeds
 
 RULES = tuple(rule for rule in RETRIEVERS if rule != rules.LEARNED)
+SOME = (rules.NEAREST, rules.NOISE)  # with a choice and without; the others go to `test-all`
 
 
 def seeds(rows, first=0):
@@ -141,7 +142,10 @@ def test_a_retriever_that_learns_is_given_the_embedding_that_is_trained(tiny_con
     assert model.retriever.embedding is model.networks.embedding
 
 
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize(
+    "rule",
+    [pytest.param(rule, marks=() if rule in SOME else pytest.mark.thorough) for rule in RULES],
+)
 def test_synthesis_gives_the_generator_what_the_rule_says(
     rule, tiny_config, make_joint, make_batch
 ):

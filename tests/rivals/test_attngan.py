@@ -71,12 +71,13 @@ def text_spec(width: int) -> Text:
             (6_313_730, 19_424_002, 71_858_946),
             marks=pytest.mark.thorough,
         ),
-        (
+        pytest.param(
             PUBLIC,
             12_017_472,
             843_648,
             (12_121_568, 12_966_512, 13_811_456),
             (13_304_450, 42_800_258, 160_774_274),
+            marks=pytest.mark.thorough,  # the counts of test_sg2im stay
         ),
     ],
     ids=["birds", "coco"],
@@ -425,6 +426,7 @@ def test_what_each_loss_teaches(tiny_rival, scenes, reached):
     assert optimised == {variable.ref() for variable in tree.trainable_variables}
 
 
+@pytest.mark.thorough  # what each loss teaches has them untaught
 def test_a_step_leaves_the_encoders_as_they_are(tiny_rival, scenes):
     model = tiny_rival("attngan")
     before = [variable.numpy() for variable in model.encoders.variables]

@@ -29,6 +29,9 @@ def stands_for_all(*some: str) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("name", [*some, *others])
 
 
+# One that reads boxes and patches, one that reads words.
+two_stand_for_all = stands_for_all("pastegan", "attngan")
+
 COMPARING = {
     ("attngan", "generator"): set(TERMS),
     ("attngan", "discriminator"): {f"adversarial_image{side}" for side in ("", "_8", "_16")},
@@ -36,7 +39,7 @@ COMPARING = {
 """Terms that are made to compare a row with the others; `test_attngan` has what holds for them."""
 
 
-@rivals
+@two_stand_for_all
 def test_an_image_does_not_depend_on_its_batch(kept_rival, scenes, name):
     model = kept_rival(name)
     together = model.synthesise(scenes, scenes["boxes"], SEEDS).images
@@ -46,7 +49,7 @@ def test_an_image_does_not_depend_on_its_batch(kept_rival, scenes, name):
         np.testing.assert_allclose(apart, tf.gather(together, rows), atol=1e-5)
 
 
-@rivals
+@two_stand_for_all
 def test_two_seeds_differ_and_one_repeats(kept_rival, scenes, name):
     model = kept_rival(name)
     images = model.synthesise(scenes, scenes["boxes"], SEEDS).images
@@ -55,7 +58,7 @@ def test_two_seeds_differ_and_one_repeats(kept_rival, scenes, name):
     assert (np.abs(images - other).max(axis=(1, 2, 3)) > 1e-5).all()
 
 
-@stands_for_all("pastegan", "attngan")  # which read patches, and words without a relationship
+@two_stand_for_all
 def test_the_smallest_and_the_largest_graph_are_drawn_and_learnt_from(tiny_rival, scenes, name):
     """One object; every place filled and no relationship; objects that all have one category."""
     objects = np.zeros([4, 6], np.int32)
@@ -77,7 +80,7 @@ def test_the_smallest_and_the_largest_graph_are_drawn_and_learnt_from(tiny_rival
     assert float(model.train_step(scenes)["guard/skipped"]) == 0
 
 
-@rivals
+@two_stand_for_all
 def test_a_row_costs_the_same_beside_other_rows(kept_rival, scenes, name):
     model = kept_rival(name)
     together = model.compute_terms(scenes, tf.constant(0))

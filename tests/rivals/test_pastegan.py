@@ -407,6 +407,7 @@ def test_each_of_the_four_paths_of_the_game_moves_the_generator(taped, reached):
         assert np.abs(of_each[one] - of_each[other]).max() > 0
 
 
+@pytest.mark.thorough  # the four paths of the game stay
 def test_leaving_one_path_out_changes_no_other(kept_rival, scenes):
     model = kept_rival("pastegan")
     kernel = model.networks.generator.decoder.to_image.kernel
@@ -457,7 +458,7 @@ def test_crop_matching_is_zero_where_the_image_shows_the_patches(kept_rival, sce
     np.testing.assert_allclose(changed, expected, rtol=1e-4)
 
 
-@pytest.mark.parametrize("in_graph", [False, True])
+@pytest.mark.parametrize("in_graph", [False, pytest.param(True, marks=pytest.mark.thorough)])
 def test_crop_matching_teaches_neither_the_encoder_nor_the_patches(
     kept_rival, scenes, in_graph, reached
 ):

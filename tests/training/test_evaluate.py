@@ -168,6 +168,7 @@ def test_a_choice_that_nobody_registered_is_refused(copied, tiny_world):
         rgan_tf.evaluate(copied, tiny_world.folder, retriever="nearset")
 
 
+@pytest.mark.thorough  # one task: the test without repeats
 def test_one_task_of_every_split(copied, rgan, tiny_world, tmp_path):
     words = ("--split", "all", "--only", "cooccurrence", "--data", tiny_world.folder)
     reply = rgan("eval", "--run", copied, *words)
@@ -258,6 +259,7 @@ def test_damaged_weights(copied, rgan):
     assert not (copied / "metrics.jsonl").exists()
 
 
+@pytest.mark.thorough  # test_everything has all of them, test_systems their names
 def test_some_systems_only(copied, rgan, no_outside_weights):
     words = ("--only", "images", "--system", "own_patches", "--system", "first_stage")
     reply = rgan("eval", "--run", copied, *words)

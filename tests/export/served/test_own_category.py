@@ -26,6 +26,10 @@ from rgan_tf.retrieval.bank_variables import BankArrays, ServedBank
 from rgan_tf.retrieval.index.exact import ANY_CATEGORY
 from rgan_tf.retrieval.index.in_graph import build_served_search
 
+of_every_index = pytest.mark.parametrize(
+    "kind",
+    ["exact", pytest.param("scann", marks=pytest.mark.thorough)],  # test_search has both
+)
 NAMES = ("house", "tree", "sky")
 EACH, K = 20, 32  # patches of a category, fewer than candidates
 
@@ -79,7 +83,7 @@ def serve(exported, arrays: BankArrays, kind: str):
 
 @pytest.fixture(scope="module")
 def asks(exported, village) -> dict:
-    return {kind: serve(exported, village, kind) for kind in ("exact", "scann")}
+    return {kind: serve(exported, village, kind) for kind in ("exact", "scann")}  # traced if asked
 
 
 @contextlib.contextmanager
@@ -115,7 +119,7 @@ def asked_in_parts(ask, request):
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-@pytest.mark.parametrize("kind", ["exact", "scann"])
+@of_every_index
 @pytest.mark.parametrize("mode", range(len(ALL_MODES)), ids=ALL_MODES)
 def test_every_object_gets_its_own_category(exported, village, asks, kind, mode):
     for temperature in (0.01, 1.0, 100.0):
@@ -144,7 +148,7 @@ def test_without_the_rule_other_categories_would_be_taken(exported, village, ask
         assert (reply["patch_categories"].numpy() != request["objects"])[:, :3].any()
 
 
-@pytest.mark.parametrize("kind", ["exact", "scann"])
+@of_every_index
 def test_another_category_only_where_the_licences_leave_none_of_it(exported, village, asks, kind):
     licences = village.licence_ids.copy()
     sky = exported.model.vocabulary.object_id("sky")
@@ -162,7 +166,7 @@ def test_another_category_only_where_the_licences_leave_none_of_it(exported, vil
     assert (licences[reply["patch_ids"][:, :3]] == np.array([[0], [1]] * 3)).all()
 
 
-@pytest.mark.parametrize("kind", ["exact", "scann"])
+@of_every_index
 def test_a_category_of_one_patch_gets_it_and_one_of_none_a_patch_that_is_named(
     exported, village, asks, kind
 ):
@@ -183,7 +187,7 @@ def test_a_category_of_one_patch_gets_it_and_one_of_none_a_patch_that_is_named(
         assert (reply["patch_categories"][:, 2] == tree).all()
 
 
-@pytest.mark.parametrize("kind", ["exact", "scann"])
+@of_every_index
 @pytest.mark.parametrize("mode", range(len(MODES)), ids=MODES)
 def test_no_two_objects_of_a_category_get_one_patch(exported, asks, kind, mode):
     ask, names = asks[kind], ("tree", "tree", "tree", "sky", "tree", "tree")
@@ -234,7 +238,7 @@ def test_rows_with_and_without_repeats_equal_their_single_results(exported, asks
                 np.testing.assert_array_equal(batch[name][row], value[0], err_msg=name)
 
 
-@pytest.mark.parametrize("kind", ["exact", "scann"])
+@of_every_index
 def test_candidates_are_of_the_own_category_and_others_only_where_none_is_left(
     exported, village, asks, kind
 ):

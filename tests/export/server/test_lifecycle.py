@@ -189,7 +189,7 @@ def _damaged(folder, how: str) -> None:
         ("no manifest", "name a model written by rgan export"),
         ("broken manifest", "manifest.json"),
         ("short variables", "variables.data-00000-of-00001"),
-        ("spoilt variables", "damaged"),
+        pytest.param("spoilt variables", "damaged", marks=pytest.mark.thorough),
         ("other words", "vocabulary.json: damaged"),
     ],
 )

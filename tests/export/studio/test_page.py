@@ -322,6 +322,7 @@ def test_numbers_place_a_box_and_nonsense_is_refused_at_the_field(browser):
         assert len(studio.composed) == count
 
 
+@pytest.mark.thorough  # the first test draws again and undoes
 def test_eight_samples_and_using_one(browser):
     with opened(browser) as studio:
         page = studio.page

@@ -154,6 +154,7 @@ def test_reduced_motion_and_forced_colours(browser):
         assert ends[0] != ends[1]
 
 
+@pytest.mark.thorough  # reduced motion and forced colours stay
 def test_the_colours_chosen_by_hand_stay(browser):
     with opened(browser, color_scheme="light") as studio:
         page = studio.page

@@ -248,6 +248,7 @@ def test_a_full_server_is_asked_again_after_the_time_it_names(browser):
         context.close()
 
 
+@pytest.mark.thorough  # the model that changes stays
 def test_the_patches_of_the_object_before_are_not_there_to_click_on(browser):
     with serving_stub() as stub:
         context = browser.new_context(viewport=DESKTOP)
@@ -384,6 +385,7 @@ def test_a_full_storage_is_said(browser):
         assert "Save it as a file" in page.inner_text(".notices")
 
 
+@pytest.mark.thorough  # storage that is blocked stays
 def test_unreadable_saved_work_does_not_stop_the_page(browser):
     with opened(browser) as studio:
         page = studio.page

@@ -97,6 +97,7 @@ def test_a_scene_made_by_hand_is_drawn_again_by_rgan_generate(
     other.page.context.close()
 
 
+@pytest.mark.thorough  # the other way round stays
 def test_what_rgan_generate_wrote_is_shown_as_it_is(studio, generate, write_graph):
     graph = {"objects": ["sky", "tree", "house"], "relationships": [[1, "left of", 2]]}
     out = generate(write_graph(graph), "--samples", 1, "--seed", 4)
