@@ -57,7 +57,7 @@ def test_the_bytes_are_those_of_one_image_after_the_other(prepared_folder):
     assert checksums(prepared_folder) == BEFORE
 
 
-@pytest.mark.parametrize("patches", [1, 7, 10])
+@pytest.mark.parametrize("patches", [pytest.param(1, marks=pytest.mark.thorough), 7, 10])
 def test_the_bytes_do_not_depend_on_the_pieces(
     prepared, small_dataset, backbone, tmp_path, monkeypatch, patches
 ):
@@ -68,7 +68,7 @@ def test_the_bytes_do_not_depend_on_the_pieces(
     assert PreparedData.open(tmp_path / "data").fingerprint == prepared.fingerprint
 
 
-@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.thorough), 3])
 def test_the_bytes_do_not_depend_on_runner_and_workers(
     prepared, small_dataset, backbone, tmp_path, monkeypatch, workers
 ):

@@ -288,7 +288,6 @@ def test_export_and_generate(system, model_of, tmp_path, write_graph, licensed_w
     assert set(reply) == names_of(version.model.outputs_of(GENERATE))
 
 
-@pytest.mark.thorough  # test_export_and_generate draws a sample again
 @pytest.mark.timeout(600)
 def test_pastegan_keeps_a_patch(model_of, tmp_path, write_graph):
     folder = model_of("pastegan")
@@ -308,6 +307,7 @@ def test_pastegan_keeps_a_patch(model_of, tmp_path, write_graph):
         read_requests(own, open_contract(folder), LicenceFilter.parse(None))
 
 
+@pytest.mark.thorough  # needs a second export; that of pastegan refuses above
 @pytest.mark.timeout(600)
 def test_what_a_system_lacks_is_refused_by_its_name(model_of, tmp_path, write_graph):
     folder = model_of("attngan")

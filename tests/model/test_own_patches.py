@@ -107,6 +107,7 @@ def test_exchanged_patches_leave_the_losses_of_their_boxes(
     assert (terms.generator["reconstruction"].numpy()[whole] < 2).all()
 
 
+@pytest.mark.thorough  # test_exchanged_patches_leave_... stays
 def test_relit_rows_are_a_share(tiny_config, make_batch, make_joint):
     batch = make_batch(tiny_config)
     mask = batch["objects"] > 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -28,13 +30,16 @@ def batch(tiny_config, make_batch):
 
 @pytest.fixture(scope="module")
 def after_a_step(tiny_config, make_joint, batch):
-    """Weights and figures after one traced step under other settings."""
+    """Weights and figures after one step under other settings."""
 
-    def step(config):
-        model = make_joint(config)
-        traced = tf.function(model.train_step).get_concrete_function(batch)
-        assert widest_sum(traced) <= 2  # else its bits depend on how busy the machine is
-        figures = traced(batch)
+    def step(config, is_traced=True):
+        model, figures = make_joint(config), None
+        if is_traced:
+            traced = tf.function(model.train_step).get_concrete_function(batch)
+            assert widest_sum(traced) <= 2  # else its bits depend on how busy the machine is
+            figures = traced(batch)
+        else:
+            figures = model.train_step(batch)
         weights = [variable.numpy() for variable in model.variables]
         return weights, {name: float(value) for name, value in figures.items()}
 
@@ -43,16 +48,19 @@ def after_a_step(tiny_config, make_joint, batch):
 
 @pytest.fixture(scope="module")
 def plain(after_a_step, tiny_config):
-    return after_a_step(tiny_config)
+    """(whether it is traced) -> what a step under the plain settings comes to, each once."""
+    return functools.cache(lambda is_traced: after_a_step(tiny_config, is_traced))
 
 
 @pytest.mark.parametrize(
-    "settings",
+    ("settings", "is_traced"),
     [
-        {"accumulate_steps": 2, "recompute": True},
+        # Tracing takes most of the time; that of a joint step stays in `test_wide_sums`.
+        ({"accumulate_steps": 2, "recompute": True}, False),
         *(
-            pytest.param(settings, marks=pytest.mark.thorough)
+            pytest.param(settings, True, marks=pytest.mark.thorough)
             for settings in (
+                {"accumulate_steps": 2, "recompute": True},
                 {"accumulate_steps": 2},
                 {"accumulate_steps": 4},
                 {"recompute": True},
@@ -61,16 +69,18 @@ def plain(after_a_step, tiny_config):
         ),
         pytest.param(
             {"jit_compile": True, "accumulate_steps": 2, "recompute": True},
+            True,
             marks=pytest.mark.slow,  # compiles for a minute
         ),
     ],
     ids=str,
 )
-def test_the_step_is_the_same(after_a_step, plain, tiny_config, settings):
-    weights, figures = after_a_step(changed(tiny_config, training=settings))
-    for ours, theirs in zip(weights, plain[0], strict=True):
+def test_the_step_is_the_same(after_a_step, plain, tiny_config, settings, is_traced):
+    weights, figures = after_a_step(changed(tiny_config, training=settings), is_traced)
+    expected, told = plain(is_traced)
+    for ours, theirs in zip(weights, expected, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=2e-5)
-    for name, value in plain[1].items():
+    for name, value in told.items():
         if name != "retrieval/signal_to_noise":  # of the rows that are together
             assert figures[name] == pytest.approx(value, rel=1e-3, abs=1e-4), name
 
@@ -81,7 +91,7 @@ def test_the_comparison_can_fail(after_a_step, plain, tiny_config):
     weights, _ = after_a_step(changed(tiny_config, training={"seed": 7}))
     assert any(
         not np.allclose(ours, theirs, rtol=1e-4, atol=2e-5)
-        for ours, theirs in zip(weights, plain[0], strict=True)
+        for ours, theirs in zip(weights, plain(True)[0], strict=True)
     )
 
 

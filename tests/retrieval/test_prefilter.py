@@ -134,6 +134,7 @@ def test_candidates_are_the_nearest_of_the_category_from_other_images(
     assert masked, "the world has no category with fewer patches than candidates"
 
 
+@pytest.mark.thorough  # test_scann_index and test_search stay
 def test_scann_finds_what_the_exact_search_finds(tiny_config, tiny_world, sg2im, cooccurrence):
     tables = []
     for kind in ("exact", "scann"):

@@ -102,7 +102,7 @@ def test_it_trains_every_variable_the_scale_among_them(trained):
 @pytest.mark.parametrize(
     ("trained", "file"),
     [
-        (functional, "model"),
+        pytest.param(functional, "model", marks=pytest.mark.thorough),
         (Subclassed, "model.keras"),
         pytest.param(functional, "model.keras", marks=pytest.mark.thorough),
         pytest.param(Subclassed, "model", marks=pytest.mark.thorough),

@@ -442,6 +442,7 @@ def test_a_step_leaves_the_encoders_as_they_are(tiny_rival, scenes):
         np.testing.assert_allclose(average, value, atol=1e-7)
 
 
+@pytest.mark.thorough  # the smallest graphs of test_every_rival
 def test_one_scene_alone_and_scenes_of_one_text_are_trained(tiny_rival, scenes):
     model = tiny_rival("attngan")
     alone = {name: values[:1] for name, values in scenes.items()}

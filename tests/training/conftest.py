@@ -64,8 +64,13 @@ def trained_folder(one_replica, tiny_world, tiny_config, made_once) -> Path:
     def fill(folder: Path) -> None:
         config = write_config(folder / "tiny.yaml", config_to_dict(tiny_config))
         words = ["train", config, "--data", tiny_world.folder, "--run", folder / "run"]
-        with (folder / "stderr").open("w") as stderr, contextlib.redirect_stderr(stderr):
-            code = cli.main([str(word) for word in [*words, "--max-steps", 3]])
+        # Three steps of a stage take less time than tracing one.
+        tf.config.run_functions_eagerly(True)
+        try:
+            with (folder / "stderr").open("w") as stderr, contextlib.redirect_stderr(stderr):
+                code = cli.main([str(word) for word in [*words, "--max-steps", 3]])
+        finally:
+            tf.config.run_functions_eagerly(False)
         assert code == 0, (folder / "stderr").read_text()
 
     return made_once("trained", fill) / "run"

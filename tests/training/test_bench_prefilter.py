@@ -40,6 +40,7 @@ def test_every_figure_is_there(rgan):
     assert figures["settings"]["leaves_to_search"] <= figures["settings"]["leaves"] == 45
 
 
+@pytest.mark.thorough  # every figure is there, without a run
 def test_features_of_a_run(rgan, trained_folder):
     result = rgan("bench", "prefilter", "--run", trained_folder, "--candidates", 4)
     assert result.code == 0, result.err

@@ -55,7 +55,7 @@ def _grpc(contract, counter: _Counter):
     return grpc_server(answer)
 
 
-@pytest.mark.parametrize("serving", [_rest, _grpc])
+@pytest.mark.parametrize("serving", [_rest, pytest.param(_grpc, marks=pytest.mark.thorough)])
 def test_all_rates_are_run_and_nothing_is_sent_twice(exported, capfd, serving):
     counter = _Counter()
     with serving(open_contract(exported.folder), counter) as url:

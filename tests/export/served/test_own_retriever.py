@@ -98,6 +98,7 @@ def ask(served, endpoint, request):
     return {name: value.numpy() for name, value in served.function(endpoint)(**tensors).items()}
 
 
+@pytest.mark.thorough  # another retriever: the one above stays
 def test_alternatives_are_told_by_its_own_vectors(exported, build):
     served = build(COLOUR)
     crops = served.bank.crops.numpy().astype(np.float64)

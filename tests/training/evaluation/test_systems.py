@@ -56,6 +56,7 @@ def test_three_systems_in_both_layouts_and_the_oracle(drawn):
         assert np.abs(found[name, "predicted"] - found[name, "true"]).max() > 1e-4
 
 
+@pytest.mark.thorough  # test_retrieval has the seeds
 def test_only_retrieval_depends_on_the_seed(parts, drawn):
     zero, again, one = drawn, images(parts), images(parts, seed=1)
     for key, image in zero.items():
