@@ -38,6 +38,25 @@ def one_replica():
         yield
 
 
+@contextlib.contextmanager
+def eager():
+    """Without traced functions: a few steps of a stage take less time than tracing one.
+
+    `test_kill` and `test_faults` train as users do, and so do many tests of `make test-all`.
+    """
+    tf.config.run_functions_eagerly(True)
+    try:
+        yield
+    finally:
+        tf.config.run_functions_eagerly(False)
+
+
+@pytest.fixture
+def eagerly():
+    with eager():
+        yield
+
+
 @pytest.fixture
 def config_file(tmp_path, tiny_settings) -> Path:
     return write_config(tmp_path / "tiny.yaml", tiny_settings)
@@ -64,13 +83,8 @@ def trained_folder(one_replica, tiny_world, tiny_config, made_once) -> Path:
     def fill(folder: Path) -> None:
         config = write_config(folder / "tiny.yaml", config_to_dict(tiny_config))
         words = ["train", config, "--data", tiny_world.folder, "--run", folder / "run"]
-        # Three steps of a stage take less time than tracing one.
-        tf.config.run_functions_eagerly(True)
-        try:
-            with (folder / "stderr").open("w") as stderr, contextlib.redirect_stderr(stderr):
-                code = cli.main([str(word) for word in [*words, "--max-steps", 3]])
-        finally:
-            tf.config.run_functions_eagerly(False)
+        with (folder / "stderr").open("w") as stderr, contextlib.redirect_stderr(stderr), eager():
+            code = cli.main([str(word) for word in [*words, "--max-steps", 3]])
         assert code == 0, (folder / "stderr").read_text()
 
     return made_once("trained", fill) / "run"

@@ -64,6 +64,7 @@ def _next_draws() -> tuple:
     return random.getstate(), str(np.random.get_state())  # noqa: NPY002
 
 
+@pytest.mark.usefixtures("eagerly")
 @pytest.mark.parametrize("joint", [0, pytest.param(3, marks=pytest.mark.thorough)])
 def test_a_callback_sees_every_step_and_may_end_training(tiny_config, tiny_world, tmp_path, joint):
     """`joint`: steps of the third stage."""
