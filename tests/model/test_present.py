@@ -91,9 +91,9 @@ def _judged(config, discriminators, batch, mask, *, keeps_padding, augmentation=
 @pytest.mark.parametrize(
     "case",
     [
-        pytest.param("some", marks=pytest.mark.thorough),  # the next but one row
+        pytest.param("some", marks=pytest.mark.thorough),  # as all rows of the next but one
         "a row without objects",
-        "no objects at all",
+        pytest.param("no objects at all", marks=pytest.mark.thorough),
     ],
 )
 def test_losses_and_gradients_are_those_of_the_full_computation(
