@@ -15,6 +15,7 @@ from rgan_tf.retrieval.candidates import CandidateTable
 from rgan_tf.rivals.attngan.matching import TERMS
 from rgan_tf.rivals.noise import row_normals
 from rgan_tf.rivals.rival import PATCHES
+from tests.rivals.conftest import assert_unchanged, state_of
 from training.bench.joint_step import padded
 
 RIVALS = ("sg2im", "layout2im", "pastegan", "attngan")
@@ -239,6 +240,16 @@ def test_normal_numbers_of_a_row_are_its_own():
     np.testing.assert_array_equal(numbers[:, :7], row_normals(seeds, [7, 40]))
     assert abs(numbers[0].mean()) < 0.1 and abs(numbers[0].std() - 1) < 0.1
     assert abs(np.corrcoef(numbers[0].ravel(), numbers[1].ravel())[0, 1]) < 0.1
+
+
+def test_a_kept_model_that_a_test_changes_is_told():
+    layer = tf.keras.layers.Dense(2)
+    layer.build([1, 3])
+    state = state_of(layer)
+    assert_unchanged("dense", layer, state)
+    layer.kernel.assign_add(tf.ones([3, 2]))
+    with pytest.raises(AssertionError, match="kernel.* of dense, which all tests share"):
+        assert_unchanged("dense", layer, state)
 
 
 def _sixty_four(config, *, rows: int, rate: float = 1e-3):
