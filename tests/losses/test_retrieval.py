@@ -248,7 +248,6 @@ def test_selection_loss_has_finite_gradients_for_equal_patches(batch, form, jit_
     np.testing.assert_allclose(loss[0], np.log(entries).mean(), rtol=1e-5)
 
 
-@pytest.mark.thorough  # test_cooccurrence trains one, test_box_predictor too
 def test_selection_loss_falls_to_zero_when_trained():
     own = tf.Variable(np.random.default_rng(1).normal(size=(2, 3, 4)), dtype=tf.float32)
     others = tf.Variable(np.random.default_rng(2).normal(size=(2, 3, 5, 4)), dtype=tf.float32)

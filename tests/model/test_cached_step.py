@@ -148,7 +148,6 @@ def test_two_replicas(config, make_joint, reader, batch, two_replicas, fit_once,
         np.testing.assert_allclose(copy, single.retriever.cache.vectors, atol=1e-5)
 
 
-@pytest.mark.thorough  # test_networks has a checkpoint, test_cache the vectors
 def test_checkpoint_continues_with_the_same_cache(config, make_joint, reader, batch, tmp_path):
     model = make_joint(config, "adam", reader=reader)
     model.train_step(batch)

@@ -71,13 +71,12 @@ def text_spec(width: int) -> Text:
             (6_313_730, 19_424_002, 71_858_946),
             marks=pytest.mark.thorough,
         ),
-        pytest.param(
+        (
             PUBLIC,
             12_017_472,
             843_648,
             (12_121_568, 12_966_512, 13_811_456),
             (13_304_450, 42_800_258, 160_774_274),
-            marks=pytest.mark.thorough,  # the counts of test_sg2im stay
         ),
     ],
     ids=["birds", "coco"],

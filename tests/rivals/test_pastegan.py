@@ -85,7 +85,6 @@ def random_maps(*shape: int, seed: int = 0) -> tf.Tensor:
 # Sizes.
 
 
-@pytest.mark.thorough  # the counts of test_sg2im stay
 def test_public_size_has_the_public_counts(tables, counted):
     networks = PasteganRival(tables(185, 7), PUBLIC, image_size=32)  # counts know no resolution
     generator = networks.generator

@@ -395,7 +395,6 @@ def test_an_own_picture_takes_the_place_of_a_patch(browser, tmp_path):
         page.wait_for_selector(".notice")
 
 
-@pytest.mark.thorough  # dialogs: that of a link
 def test_licences_are_filtered_before_drawing_and_locks_are_asked_about(browser):
     with opened(browser) as studio:
         page = studio.page
