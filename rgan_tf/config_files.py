@@ -23,6 +23,27 @@ _LARGEST = {int: 2**31 - 1, float: 3.4e38}  # what TensorFlow holds in 32 bits
 _PASTEGAN_PATCHES = 3  # that its batches load per object
 # YAML 1.1 reads a number with an exponent but no point as text.
 _EXPONENT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
+# An impossible date is a ValueError; brackets within thousands of brackets end the recursion.
+_NOT_YAML = (yaml.YAMLError, ValueError, RecursionError)
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that is given twice, of which PyYAML keeps the last without a word."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        # Here and not where values are made: there, merged keys (<<) stand beside those they are
+        # merged into.
+        node = super().compose_mapping_node(anchor)
+        seen: set[tuple[str, str]] = set()
+        for key, _ in node.value:
+            name = (key.tag, key.value) if isinstance(key, yaml.ScalarNode) else None
+            if name in seen:
+                raise yaml.constructor.ConstructorError(
+                    problem=f"key {key.value} is given twice", problem_mark=key.start_mark
+                )
+            if name is not None:
+                seen.add(name)
+        return node
 
 
 def load_config(
@@ -46,10 +67,10 @@ def load_config(
     """
     path = Path(path)
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        raw = yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except OSError as error:
         raise BadInput(f"config {path}: {error.strerror}; name a YAML file") from error
-    except (yaml.YAMLError, ValueError) as error:  # an impossible date is a ValueError
+    except _NOT_YAML as error:
         raise BadInput(f"config {path}: not YAML ({one_line(str(error))})") from error
     if not isinstance(raw, dict):
         raise BadInput(f"config {path}: expected sections of keys, got {type(raw).__name__}")
@@ -64,9 +85,9 @@ def load_config(
         if not separator:
             raise BadInput(f"--set {override}: write section.key=value")
         try:
-            value = yaml.safe_load(text)
-        except (yaml.YAMLError, ValueError) as error:
-            raise BadInput(f"--set {override}: value is not YAML") from error
+            value = yaml.load(text, _Loader)
+        except _NOT_YAML as error:
+            raise BadInput(f"--set {one_line(override, 80)}: value is not YAML") from error
         section = raw
         *parents, leaf = key.strip().split(".")
         for parent in parents:

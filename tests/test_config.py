@@ -148,6 +148,9 @@ def test_smallest_crop_is_what_the_perceptual_networks_need():
         ("- 1\n- 2", "expected sections of keys, got list"),
         ("", "got NoneType"),
         ("\x00", "not YAML"),
+        ("training: {steps: 5}\ndata:\ntraining: {seed: 3}", "key training is given twice"),
+        ("data:\n  flip: true\n  flip: false", "key flip is given twice .* line 3"),
+        pytest.param("[" * 3000, "not YAML", id="nested"),
     ],
 )
 def test_refuses_a_file(write, text, says):
@@ -155,6 +158,13 @@ def test_refuses_a_file(write, text, says):
     with pytest.raises(BadInput, match=says) as caught:
         load_config(path)
     assert str(path) in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_key_that_is_merged_in_is_not_given_twice(write):
+    """A part that another part begins from may be overridden, also before it is read itself."""
+    text = "data: {<<: &base {max_triples: 3, max_objects: 4}, max_objects: 5}\n"
+    config = load_config(write(f"{text}graph: {{<<: {{width: 8}}, width: 16}}"))
+    assert (config.data.max_objects, config.data.max_triples, config.graph.width) == (5, 3, 16)
 
 
 def test_refuses_what_is_no_text_file(tmp_path):
@@ -193,6 +203,7 @@ def test_overrides_win_and_the_last_one_most(write):
     [
         ("training.steps", "write section.key=value"),
         ("training.steps=[1", "not YAML"),
+        pytest.param("training.steps=" + "[" * 3000, "not YAML", id="nested"),
         ("training.stps=1", "unknown key training.stps"),
         ("training.steps.more=1", "steps is not a section"),
         ("name.more=1", "name is not a section"),
