@@ -18,6 +18,7 @@ from rgan_tf.errors import BadInput
 from rgan_tf.fixed_order import fix_order_of_process
 from rgan_tf.losses.own import Loss, check_names
 from rgan_tf.losses.perceptual import PerceptualDistance
+from rgan_tf.model.cooccurrence import TripletSampler
 from rgan_tf.model.retrievegan import generator_losses
 from rgan_tf.registered_names import RIVALS
 from rgan_tf.retrieval.retriever import Retriever, check_retriever
@@ -132,6 +133,7 @@ def train(
         data = PreparedData.open(data)
     data.verify()
     check_data_fits(config, data)
+    _check_triplets(config, data)
     _check_own(config, retriever, losses)
     if (retriever is not None or losses) and config.training.jit_compile == "auto":
         # Only their author knows whether XLA compiles them.
@@ -174,6 +176,22 @@ def check_data_fits(config: Config, data: PreparedData) -> None:
             f"--data {data.folder}: {data.record_count('train')} training scenes are fewer than "
             f"one batch of {config.training.batch_size}; set training.batch_size or add data"
         )
+
+
+def _check_triplets(config: Config, data: PreparedData) -> None:
+    """Refuses data on which stage 2 cannot be trained, before stage 1 has been for hours.
+
+    Raises:
+      BadInput: names the data.
+    """
+    settings, bank = config.cooccurrence, data.bank
+    if not settings.steps:
+        return
+    try:
+        boxes = None if settings.shared_pixels else bank.boxes
+        TripletSampler(bank.image_ids, bank.category_ids, boxes=boxes)
+    except BadInput as error:
+        raise BadInput(f"--data {data.folder}: {error}") from error
 
 
 def _check_own(config: Config, retriever: Retriever | None, losses: Sequence[Loss]) -> None:

@@ -247,14 +247,15 @@ def same_image_auc(embedding: Any, bank: PatchFeatures, *, seed: int = 0) -> flo
 
     Returns:
       Probability that a same-image pair is closer than a different-image pair, ties counting half;
-      0.5 is chance, NaN if there is no triplet.
-
-    Raises:
-      BadInput: if the bank has no triplets.
+      0.5 is chance, NaN if there is no such triplet: a split of one image, or of images with one
+      object each, is still one to train beside and to evaluate.
     """
-    sampler = TripletSampler(
-        bank.image_ids, bank.category_ids, same_category_share=1.0, boxes=bank.boxes
-    )
+    try:
+        sampler = TripletSampler(
+            bank.image_ids, bank.category_ids, same_category_share=1.0, boxes=bank.boxes
+        )
+    except BadInput:
+        return float("nan")
     rows = sampler.draw(_TRIPLETS, np.random.default_rng(seed))
     rows = rows[sampler.same_category(rows)]
     if not len(rows):

@@ -144,14 +144,24 @@ def test_auc_is_not_fooled_by_categories_that_go_together():
     assert same_image_auc(lambda x: x, bank) == 0.5
 
 
-def test_auc_without_a_negative_of_the_same_category_is_not_a_number():
+@pytest.mark.parametrize(
+    ("images", "categories", "boxes", "is_known"),
+    [
+        ([1, 1, 2, 2], [5, 6, 7, 8], HALVES * 2, False),  # no negative of the same category
+        ([1, 1, 1, 1], [5, 6, 5, 6], HALVES * 2, False),  # one image
+        ([1, 2, 3, 4], [5, 5, 5, 5], HALVES * 2, False),  # one object in each
+        ([1, 1, 2, 2], [5, 6, 5, 6], HALVES[:1] * 4, False),  # all of an image overlap
+        ([1, 1, 2, 2], [5, 6, 5, 6], HALVES * 2, True),
+    ],
+)
+def test_auc_of_patches_that_allow_none_is_not_a_number(images, categories, boxes, is_known):
     bank = SimpleNamespace(
         features=np.eye(4, dtype=np.float32),
-        image_ids=np.array([1, 1, 2, 2]),
-        category_ids=np.arange(4),
-        boxes=HALVES * 2,
+        image_ids=np.array(images),
+        category_ids=np.array(categories),
+        boxes=np.array(boxes),
     )
-    assert np.isnan(same_image_auc(lambda x: x, bank))
+    assert np.isfinite(same_image_auc(lambda x: x, bank)) == is_known
 
 
 def test_margin_out_of_range_is_refused():

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from rgan_tf.data.prepared import PreparedData
 from rgan_tf.errors import BadInput
 from rgan_tf.losses.own import Loss
 from rgan_tf.retrieval.retriever import Retriever
@@ -102,6 +103,19 @@ def test_a_config_by_hand_is_checked_as_a_file_is(tiny_config, tiny_world, tmp_p
     with pytest.raises(BadInput, match="max-steps 0"):
         train(tiny_config, tiny_world, tmp_path / "run", max_steps=0)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("steps", [0, 3])
+def test_data_without_triplets_is_refused_before_the_first_stage(tiny_config, tiny_world, steps):
+    """Images of one object each train stage 1 for hours, and stage 2 not at all."""
+    data = PreparedData.open(tiny_world.folder)
+    data.bank.image_ids = np.arange(len(data.bank))
+    part = dataclasses.replace(tiny_config.cooccurrence, steps=steps)
+    config = at_most(dataclasses.replace(tiny_config, cooccurrence=part), 3)
+    message = "two patches" if steps else "--run .*is a file"
+    with pytest.raises(BadInput, match=message) as caught:
+        train(config, data, __file__)
+    assert not steps or str(caught.value).startswith(f"--data {data.folder}: ")
 
 
 MINE = NearestRetriever()

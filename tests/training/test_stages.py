@@ -82,6 +82,28 @@ def test_no_steps_leave_initial_weights(make_run, tiny_world):
     assert run.stage_record("sg2im")["steps"] == 0
 
 
+@pytest.mark.parametrize("images", [1, 2])
+def test_second_stage_ends_beside_a_split_that_allows_no_figure(make_run, tiny_world, images):
+    """Its steps are done: a held-out split of one image does not take their result away."""
+    run = make_run(cooccurrence={"steps": 1})
+
+    class HeldOut:
+        features = np.zeros([2 * images, run.feature_size], np.float16)
+        image_ids = np.repeat(np.arange(images), 2)
+        category_ids = np.tile([1, 2], images)
+        boxes = np.array([[0, 0, 1, 0.5], [0, 0.5, 1, 1]] * images)
+
+        def __len__(self):
+            return len(self.features)
+
+    data = copy.copy(tiny_world)
+    data.truth = lambda split: HeldOut() if split == "val" else tiny_world.truth(split)
+    assert trainer(run).train(CooccurrenceTask(run, data))
+    record = run.stage_record("cooccurrence")
+    assert record["steps"] == 1 and "same_image_auc_train" in record
+    assert ("same_image_auc_val" in record) == (images > 1)
+
+
 class Built(Exception):
     """Ends a stage whose model has been built."""
 

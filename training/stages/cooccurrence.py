@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import tensorflow as tf
 
@@ -59,8 +61,9 @@ class CooccurrenceTask(Task):
     def record(self, step: int) -> dict[str, float]:
         if step < self.steps:
             return {}
-        return {
+        figures = {
             f"same_image_auc_{split}": same_image_auc(self.model.embedding, self.data.truth(split))
             for split in ("train", "val")
             if len(self.data.truth(split))
         }
+        return {name: figure for name, figure in figures.items() if not math.isnan(figure)}
