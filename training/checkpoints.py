@@ -58,8 +58,8 @@ class CheckpointFolder:
         self._writes = writes
         if (folder / "checkpoint").exists() and not self._steps():
             raise BadInput(
-                f"{folder}: holds checkpoints of an older version, which this one cannot "
-                "resume; finish the stage with that version, or delete the folder to train it again"
+                f"{folder}: holds checkpoints of an older version, which this one cannot resume; "
+                f"finish the stage with that version, or delete {folder.parent} to train it again"
             )
         if writes:
             folder.mkdir(parents=True, exist_ok=True)
@@ -115,8 +115,8 @@ class CheckpointFolder:
             return step
         if steps:
             raise CorruptData(
-                f"{self.folder}: no checkpoint can be read; restore one, or delete the folder to "
-                "train this stage again"
+                f"{self.folder}: no checkpoint can be read; restore one, or delete "
+                f"{self.folder.parent} to train this stage again"
             )
         return None
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from rgan_tf.errors import BadInput
 from rgan_tf.progress import note
 from rgan_tf.runs import STAGES, Run, checkpoint_identity, save_weights
 from training.callbacks.agreeing import AgreeOnEnd
@@ -67,6 +68,7 @@ class Trainer:
           Interrupted: if a signal came; everything is saved.
           Diverged: after too many rollbacks.
           CorruptData: if there are checkpoints but none is intact.
+          BadInput: if steps are to be added to a stage that has weights and no checkpoint.
         """
         task.check()
         if not self._begins(task):
@@ -138,6 +140,7 @@ class _TaskTraining:
         """See `Trainer.train`."""
         first_step = self._restore()
         if first_step is None:
+            self._require_new()
             first_step = 0
             self._checkpoints.save(0)  # for a rollback in the first steps
         profile_at = self._trainer.profile_at
@@ -153,6 +156,25 @@ class _TaskTraining:
                 )
                 first_step = self._restore()
                 profile_at = None
+
+    def _require_new(self) -> None:
+        """Refuses to begin a stage again over the weights that it has.
+
+        Raises:
+          BadInput: if it has some, because its checkpoints were deleted or its weights were taken
+            from another run.
+        """
+        record = self._run.stage_record(self._task.name)
+        if record.get("steps"):
+            origin = record.get("taken_from")
+            raise BadInput(
+                f"{self._checkpoints.folder}: holds no checkpoint from which {self._task.name} "
+                f"could go on to step {self._task.steps}; its weights of step {record['steps']} "
+                f"{f'were taken from {origin}' if origin else 'are there'}. Restore a checkpoint, "
+                f"or remove {self._run.stage_folder(self._task.name)} to train it from the start"
+            )
+        if self._workers.is_chief:
+            self._task.forget_after(0)
 
     def _restore(self) -> int | None:
         """Restores the newest checkpoint, deletes files of later steps, and returns its step."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,8 +13,10 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rgan_tf.errors import BadInput
 from rgan_tf.model.networks import build_cooccurrence_embedding, build_sg2im_networks
 from rgan_tf.runs import create_run, load_weights, open_run
+from rgan_tf.storage.files import write_json_atomic
 from training.stages import cooccurrence
 from training.stages.cooccurrence import CooccurrenceTask
 from training.stages.sg2im import Sg2imTask
@@ -80,6 +83,35 @@ def test_no_steps_leave_initial_weights(make_run, tiny_world):
     (mean,) = (variable for variable in embedding.variables if "mean" in variable.name)
     np.testing.assert_allclose(mean, tiny_world.bank.features.astype(np.float64).mean(0), atol=1e-3)
     assert run.stage_record("sg2im")["steps"] == 0
+
+
+@pytest.mark.parametrize("taken", [{}, {"taken_from": "OTHER"}])
+def test_a_stage_is_not_begun_again_over_the_weights_that_it_has(make_run, tiny_world, taken):
+    """Whoever deleted the checkpoints to save room and asks for more steps keeps what there is."""
+    run = make_run(cooccurrence={"steps": 2})
+    assert trainer(run).train(CooccurrenceTask(run, tiny_world))
+    folder = run.stage_folder("cooccurrence")
+    write_json_atomic(folder / "stage.json", {**run.stage_record("cooccurrence"), **taken})
+    shutil.rmtree(folder / "checkpoints")
+    assert trainer(run).train(CooccurrenceTask(run, tiny_world))  # is done: nothing to go on with
+    weights = run.stage_record("cooccurrence")
+    more = make_run(cooccurrence={"steps": 3})
+    with pytest.raises(BadInput, match="no checkpoint from which cooccurrence could go on") as told:
+        trainer(more).train(CooccurrenceTask(more, tiny_world))
+    assert ("taken from OTHER" in str(told.value)) == bool(taken)
+    assert run.stage_record("cooccurrence") == weights
+    shutil.rmtree(folder)  # as the message says
+    assert trainer(more).train(CooccurrenceTask(more, tiny_world))
+    assert run.stage_record("cooccurrence")["steps"] == 3
+
+
+def test_a_stage_from_the_start_forgets_what_an_earlier_one_left(make_run, tiny_world):
+    """Checkpoints that were deleted before there were weights: embeddings of the redraws remain."""
+    run = make_run(cooccurrence={"steps": 1})
+    task, forgotten = CooccurrenceTask(run, tiny_world), []
+    task.forget_after = forgotten.append
+    assert trainer(run).train(task)
+    assert forgotten == [0]
 
 
 @pytest.mark.parametrize("images", [1, 2])
