@@ -34,6 +34,7 @@ from rgan_tf.runs import (
 )
 from rgan_tf.runs import folder as folder_module
 from rgan_tf.vocabulary import Vocabulary
+from training.release import release
 
 
 class Weights(tf.keras.Model):
@@ -115,6 +116,18 @@ def test_a_release_names_no_folder_of_the_machine_that_made_it(name):
     texts = [path.read_text() for path in (released.FOLDER / name).rglob("*.json")]
     assert len(texts) == 5  # the run, its vocabulary and three stages
     assert not [text for text in texts if '"/' in text or "taken_from" in text]
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "../mine", "a/b", "/tmp", ".hidden", "a b"])
+def test_a_release_is_named_for_a_folder_of_its_own(name, run, monkeypatch):
+    """Of any other folder the old content would be deleted; "" names that of all releases."""
+    deleted = []
+    monkeypatch.setattr(shutil, "rmtree", lambda folder, **_: deleted.append(folder))
+    with pytest.raises(BadInput, match="name a release by letters"):
+        release(str(run.folder), name)
+    assert not deleted
+    with pytest.raises(BadInput, match="stage sg2im has no weights"):  # the next that is asked
+        release(str(run.folder), "street_64.2-a")
 
 
 @pytest.mark.parametrize("name", _RELEASED)

@@ -8,6 +8,7 @@ folders of the data and of a run whose stages were taken over are left out: they
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
 import zlib
@@ -21,6 +22,7 @@ from rgan_tf.storage.files import atomic_folder, read_json, write_json_atomic
 
 MAX_MEGABYTES = 20  # of weights, as packed in the wheel that users download
 _TAKEN = ("taken_from", "as_they_are")  # of a stage that came from another run
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")  # of a folder beside the others, never of theirs
 CARD = "CARD.md"  # of a release: what it was trained on, and whose terms hold
 
 
@@ -35,8 +37,10 @@ def release(run_folder: str, name: str) -> Path:
       The new folder.
 
     Raises:
-      BadInput: if a stage is missing or the weights are too large for a release.
+      BadInput: if a stage is missing, the weights are too large for a release, or the name is none.
     """
+    if not _NAME.fullmatch(name):
+        raise BadInput(f"{name!r}: name a release by letters, digits, _, - and points")
     run = open_run(run_folder)
     weights = {}
     for stage in STAGES:

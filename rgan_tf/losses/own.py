@@ -75,6 +75,8 @@ class Loss:
             raise ValueError(
                 f"loss {self.name}: its weight must be above 0 and finite, got {self.weight!r}"
             )
+        # One of NumPy could not be written into the record of the run, hours later.
+        object.__setattr__(self, "weight", float(self.weight))
 
 
 def check_names(losses: Iterable[Loss], taken: Collection[str]) -> None:

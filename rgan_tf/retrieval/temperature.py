@@ -10,7 +10,8 @@ def exponential_temperature(
 ) -> tf.Tensor:
     """Falls from `start` to `end` by a constant factor per step, then stays at `end`.
 
-    As in Jang et al., ICLR 2017; Xie & Ermon's constant 0.1 is the default end.
+    As in Jang et al., ICLR 2017. By the defaults of a config it is constantly 1 (method §3.6); 0.1,
+    Xie & Ermon's constant, is the end in `faithful_64`.
 
     Args:
       step: integer scalar, the training step.

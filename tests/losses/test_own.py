@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import json
+from fractions import Fraction
 
+import numpy as np
 import pytest
 import tensorflow as tf
 
@@ -48,6 +51,13 @@ def test_names_are_checked(name):
 def test_weights_are_checked(weight):
     with pytest.raises(ValueError, match="loss good: its weight must be above 0 and finite"):
         Loss("good", brightness, weight)
+
+
+@pytest.mark.parametrize("weight", [np.float32(0.5), np.int64(2), 2, Fraction(1, 2)])
+def test_a_weight_is_a_number_that_a_record_can_hold(weight):
+    loss = Loss("good", brightness, weight)
+    assert json.loads(json.dumps(loss.weight)) == weight
+    assert (loss.weight * brightness(OUTPUTS)).dtype == tf.float32
 
 
 def test_a_loss_is_a_function():

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import shutil
 from collections import Counter
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,7 +15,9 @@ import pytest
 
 import rgan_tf
 from rgan_tf import released
+from rgan_tf.data.prepared import PreparedData
 from rgan_tf.errors import BadInput
+from rgan_tf.runs import create_run
 from training.evaluation.protocol import Protocol
 from training.evaluation.run import evaluate_split
 
@@ -166,6 +170,67 @@ def test_arguments_that_are_none_are_refused_before_the_run_is_opened(tmp_path, 
 def test_a_choice_that_nobody_registered_is_refused(copied, tiny_world):
     with pytest.raises(BadInput, match="--choice nearset: must be one of learned, nearest"):
         rgan_tf.evaluate(copied, tiny_world.folder, retriever="nearset")
+
+
+@pytest.fixture
+def begun(tmp_path, tiny_config, tiny_world):
+    """A run without any weights: enough for what is refused before they are read."""
+    return create_run(tmp_path / "begun", tiny_config, tiny_world).folder
+
+
+@pytest.fixture
+def judged(monkeypatch):
+    """Collects how splits would be judged."""
+    protocols = []
+
+    def judge(run, data, protocol, **options):
+        protocols.append(protocol)
+        return {}, None
+
+    monkeypatch.setattr("training.evaluation.evaluate.evaluate_split", judge)
+    return protocols
+
+
+def test_a_split_that_cannot_be_judged_is_told_before_another_is(
+    begun, judged, tiny_world, monkeypatch
+):
+    inner = PreparedData.record_count
+    counts = {"test": 1}
+    monkeypatch.setattr(
+        PreparedData, "record_count", lambda data, split: counts.get(split) or inner(data, split)
+    )
+    with pytest.raises(BadInput, match="--split test: has one image, and a distance needs two"):
+        rgan_tf.evaluate(begun, tiny_world, split="all")
+    assert not judged
+    rgan_tf.evaluate(begun, tiny_world, split="all", only="layout", noise=False)  # one will do
+    assert [protocol.split for protocol in judged] == ["train", "val", "test"]
+
+
+def test_numbers_of_numpy_are_those_of_python(begun, judged, tiny_world):
+    """TensorFlow does not add one of 32 bits to a tensor of 64."""
+    result = rgan_tf.evaluate(
+        begun, tiny_world, seed=np.int32(2), resamples=np.int64(4), noise=False
+    )
+    assert judged == [Protocol("val", seed=2, resamples=4)]
+    values = (result["seed"], judged[0].seed, judged[0].resamples)
+    assert {type(value) for value in values} == {int}
+
+
+@pytest.mark.parametrize("made_by", ["a file on the way", "permission"])
+def test_a_place_for_results_that_is_none_is_told_before_any_computing(
+    begun, judged, tiny_world, tmp_path, monkeypatch, made_by
+):
+    out = None
+    if made_by == "permission":  # for whoever may not write everywhere, as these tests may
+        monkeypatch.setattr(os, "access", lambda place, mode: Path(place) != begun)
+    else:
+        out = tmp_path / "file" / "results"
+        out.parent.write_text("")
+    with pytest.raises(BadInput, match=f"--out {out or begun}: .* name another folder"):
+        rgan_tf.evaluate(begun, tiny_world, out=out)
+    assert not judged
+    # Where nothing is written nothing is asked for.
+    assert rgan_tf.evaluate(begun, tiny_world, noise=False)["val"] == {}
 
 
 @pytest.mark.thorough  # one task: the test without repeats

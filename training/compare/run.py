@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import numbers
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rgan_tf.arguments import path_list, text_list
+from rgan_tf.arguments import list_of, path_list, text_list, whole_number
 from rgan_tf.backbones import load_backbone
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.errors import BadInput
@@ -28,7 +29,13 @@ from training.compare.steps import Steps
 from training.compare.systems import Facts, deviations, systems_table, trainable_weights
 from training.compare.table import markdown, rows_of
 from training.configuration import named_config
-from training.evaluation.inputs import check_choices, check_resamples, check_seed, check_split
+from training.evaluation.inputs import (
+    check_choices,
+    check_images,
+    check_resamples,
+    check_seed,
+    check_split,
+)
 from training.evaluation.names import own_retrievers
 
 
@@ -91,7 +98,11 @@ def compare(
     systems, overrides = text_list(systems, "systems"), text_list(overrides, "overrides")
     check_choices(configs, "configs")
     check_choices(systems, "systems")
-    search_rates = tuple(search_rates)
+    # None of NumPy: they go into settings and records.
+    seed, resamples = int(seed), int(resamples)
+    rates = list_of(search_rates, "search_rates", numbers.Real, "numbers")
+    search_rates = tuple(map(float, rates))
+    search_steps = whole_number(search_steps, "--search-steps")
     data = str(data.folder if isinstance(data, PreparedData) else data)
     opened_configs = {name: named_config(name, overrides) for name in configs}
     if budget not in BUDGETS:
@@ -108,6 +119,7 @@ def compare(
         )
     opened = PreparedData.open(data)
     check_split(opened, split)
+    check_images(opened, split)
     if search_rates:
         _check_search(systems, entries, opened)
     out = Path(out)

@@ -19,9 +19,11 @@ from rgan_tf.retrieval.retriever import Retriever, check_retriever
 from rgan_tf.runs import check_own_retriever, open_run
 from training.evaluation.inputs import (
     check_choices,
+    check_images,
     check_resamples,
     check_seed,
     check_split,
+    check_writable,
     open_data_of,
 )
 from training.evaluation.names import TASKS
@@ -108,6 +110,7 @@ def evaluate(
         raise BadInput(f"--only {only}: must be one of {', '.join(TASKS)}")
     if out and Path(out).exists() and not Path(out).is_dir():
         raise BadInput(f"--out {out}: is a file; name a folder")
+    seed, resamples, batch_size = int(seed), int(resamples), int(batch_size)  # none of NumPy
     grow_gpu_memory()
     name = str(run)
     opened = open_run(name)
@@ -116,10 +119,14 @@ def evaluate(
     is_own = noise and repeats and (not isinstance(retriever, str) or retriever == choice)
     if not out and is_own and not name.startswith(released.PREFIX):
         out = opened.folder
-    result: dict[str, Any] = {"run": name, "data": str(prepared.folder), "seed": int(seed)}
+    if out:
+        check_writable(Path(out))
+    result: dict[str, Any] = {"run": name, "data": str(prepared.folder), "seed": seed}
     splits = ("train", "val", "test") if split == "all" else (split,)
-    for each in splits:
+    for each in splits:  # before the first of them is judged
         check_split(prepared, each)
+        if only in (None, "images"):
+            check_images(prepared, each)
     if opened.config.training.system in RIVALS:
         for option, is_given in (
             ("--choice", isinstance(retriever, str)),

@@ -44,7 +44,7 @@ def image_task(
     """
     split, count = protocol.split, data.record_count(protocol.split)
     others = [name for name in ("train", "test", "val") if name != split]
-    other = next((name for name in others if data.record_count(name)), None)
+    other = next((name for name in others if data.record_count(name) > 1), None)
     cache = ReferenceCache(
         data.folder,
         {

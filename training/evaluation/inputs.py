@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from rgan_tf.arguments import whole_number
@@ -38,6 +39,32 @@ def check_choices(values: tuple, name: str) -> None:
     """
     if not values:
         raise BadInput(f"{name}: names nothing; name one at least, or leave it out")
+
+
+def check_images(data: PreparedData, split: str) -> None:
+    """Refuses a split whose images cannot be judged.
+
+    Raises:
+      BadInput: names the split.
+    """
+    if data.record_count(split) < 2:
+        raise BadInput(f"--split {split}: has one image, and a distance needs two")
+
+
+def check_writable(folder: Path) -> None:
+    """Refuses a folder for results into which they could not be written, hours later.
+
+    Raises:
+      BadInput: names the folder.
+    """
+    nearest = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    if not nearest.is_dir():
+        raise BadInput(f"--out {folder}: {nearest} is a file; name another folder")
+    lines = folder / "metrics.jsonl"
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise BadInput(f"--out {folder}: {nearest} is not writable; name another folder")
+    if lines.exists() and not os.access(lines, os.W_OK):
+        raise BadInput(f"--out {folder}: {lines} is not writable; name another folder")
 
 
 def open_data_of(run: Run, name: str, folder: str | Path | PreparedData | None) -> PreparedData:

@@ -18,7 +18,7 @@ from rgan_tf.runs import (
 )
 from rgan_tf.storage.files import atomic_folder, write_bytes_atomic
 from rgan_tf.storage.renames import require_free
-from training.evaluation.inputs import check_seed, check_split, open_data_of
+from training.evaluation.inputs import check_seed, check_split, check_writable, open_data_of
 from training.study.drawn import Pictures, check_alike, drawn_scenes
 from training.study.key import PAGE, write_key
 from training.study.page import page_content, render_page
@@ -40,6 +40,7 @@ def make(args: argparse.Namespace) -> dict[str, Any]:
         args.systems = ["learned", "graph_nearest"]
     _check_options(args)
     require_free(Path(args.out))
+    check_writable(Path(args.out).absolute().parent)
     run = open_run(args.run)
     data = open_data_of(run, args.run, args.data)
     check_split(data, args.split)

@@ -169,12 +169,32 @@ def test_wrong_input_is_refused_before_anything_is_trained(
         (["procedural_64"], {"systems": "graph_nearer"}, "system graph_nearer: unknown"),
         (["procedural_64"], {"overrides": "training.steps=many"}, "training.steps must be int"),
         (["procedural_64"], {"search_rates": np.array([1.0])}, "needs at least two different"),
+        (["procedural_64"], {"search_rates": 2.5}, "search_rates: must be a list of numbers, got"),
+        (["procedural_64"], {"search_rates": "1 2"}, "search_rates: must be a list of numbers, an"),
+        (["procedural_64"], {"search_steps": 2.5}, "--search-steps 2.5: must be a whole number"),
     ],
 )
 def test_calls_from_python_that_name_nothing_or_no_list(tmp_path, configs, options, message):
     with pytest.raises(BadInput, match=message):
         compare(configs, tmp_path / "data", tmp_path / "out", **options)
     assert not (tmp_path / "out").exists()
+
+
+def test_numbers_of_numpy_are_those_of_python(config_file, tiny_world, tmp_path):
+    """They go into settings, and into the records of what was judged."""
+    options = {"seed": np.int64(3), "resamples": np.int64(2), "search_steps": np.int64(5)}
+    planned = compare(
+        [config_file],
+        tiny_world,
+        tmp_path / "out",
+        systems=["retrievegan"],
+        search_rates=np.array([1.0, 2.5]),
+        dry_run=True,
+        **options,
+    )
+    rates = [run["settings"].get("training.generator_learning_rate") for run in planned["runs"]]
+    assert set(map(type, rates)) <= {float, type(None)} and len(set(rates)) == 2
+    assert json.loads(json.dumps(planned)) == planned
 
 
 def test_a_retriever_that_other_processes_lack_is_refused(tiny_world, tmp_path, monkeypatch):

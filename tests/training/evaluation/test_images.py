@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from rgan_tf.config import Config
 from rgan_tf.storage.image import read_image
 from training.evaluation.crops import fit_crop_judge, training_crops
+from training.evaluation.image_task import image_task
 from training.evaluation.images import image_metrics, real_features
 from training.evaluation.protocol import Protocol
 from training.evaluation.report import image_keeper
@@ -218,6 +222,27 @@ def test_few_images_are_said_to_be_biased(color_backbone):
     metrics = judged([], real, scenes(1), color_backbone, Protocol("test", resamples=0))
     assert metrics["frechet_is_biased"] is True
     assert metrics["images"] == 5 and "floor/real/fd_colors_5_test" in metrics
+
+
+@pytest.mark.parametrize(("test", "has_floor"), [(1, False), (2, True)])
+def test_a_split_of_one_image_is_no_floor(color_backbone, tmp_path, test, has_floor):
+    """A distance needs two, and what is left out is the floor alone."""
+    counts = {"train": 12, "test": test, "val": 0}
+    data = SimpleNamespace(folder=tmp_path, fingerprint="f", record_count=counts.get)
+    metrics = image_task(
+        data,
+        Config().data,
+        [COPY],
+        lambda split="train", candidates=None: (
+            scenes() if split == "train" else scenes(1, batches=1, rows=counts[split])
+        ),
+        backbone=color_backbone,
+        protocol=Protocol("train", resamples=2),
+        keep=None,
+    )
+    assert "copy/true_boxes/fd_colors_12_train" in metrics
+    assert ("floor/real/fd_colors_2_train" in metrics) == has_floor
+    assert any(name.startswith("floor") for name in metrics) == has_floor
 
 
 def test_only_so_many_real_images_are_read(color_backbone):
