@@ -15,6 +15,7 @@ from export.signatures import SCANN
 from rgan_tf.devices import grow_gpu_memory
 from rgan_tf.errors import BadInput, CorruptData
 from rgan_tf.refusals import is_refused
+from rgan_tf.storage.plain_folder import plain_folder
 
 
 def load_saved_model(model: ModelFolder) -> Any:
@@ -31,7 +32,8 @@ def load_saved_model(model: ModelFolder) -> Any:
         except BadInput as error:
             raise BadInput(f"--model {model.folder}: {error}") from error
     try:
-        return tf.saved_model.load(str(model.folder))
+        with plain_folder(model.folder) as folder:
+            return tf.saved_model.load(str(folder))
     except (tf.errors.OpError, OSError, ValueError) as error:
         if is_refused(error):
             raise

@@ -46,6 +46,15 @@ class _Loader(yaml.SafeLoader):
         return node
 
 
+def _parsed(text: str) -> Any:
+    """What YAML says; raises one of `_NOT_YAML`."""
+    loader = _Loader(text)
+    try:
+        return loader.get_single_data()
+    finally:
+        loader.dispose()
+
+
 def load_config(
     path: str | Path,
     overrides: typing.Sequence[str] = (),
@@ -67,7 +76,7 @@ def load_config(
     """
     path = Path(path)
     try:
-        raw = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+        raw = _parsed(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise BadInput(f"config {path}: {error.strerror}; name a YAML file") from error
     except _NOT_YAML as error:
@@ -85,7 +94,7 @@ def load_config(
         if not separator:
             raise BadInput(f"--set {override}: write section.key=value")
         try:
-            value = yaml.load(text, _Loader)
+            value = _parsed(text)
         except _NOT_YAML as error:
             raise BadInput(f"--set {one_line(override, 80)}: value is not YAML") from error
         section = raw

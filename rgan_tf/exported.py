@@ -15,6 +15,7 @@ import numpy as np
 from rgan_tf.errors import BadInput, CorruptData
 from rgan_tf.refusals import is_refused
 from rgan_tf.storage.manifest import Manifest, ManifestKind
+from rgan_tf.storage.plain_folder import plain_folder
 from rgan_tf.vocabulary import Vocabulary
 
 SAVED_MODEL_FILE = "saved_model.pb"
@@ -168,14 +169,15 @@ class ExportedPatches:
         if not (self.folder / f"{_VARIABLES}.index").is_file():
             raise BadInput(f"{self.folder}: has no variables, so the patches cannot be drawn")
         try:
-            reader = tf.train.load_checkpoint(str(self.folder / _VARIABLES))
-            graph = TrackableObjectGraph.FromString(reader.get_tensor(_OBJECT_GRAPH))
-            keys = {
-                attribute.full_name: attribute.checkpoint_key
-                for node in graph.nodes
-                for attribute in node.attributes
-            }
-            crops = reader.get_tensor(keys[_CROPS])
+            with plain_folder(self.folder) as folder:
+                reader = tf.train.load_checkpoint(str(folder / _VARIABLES))
+                graph = TrackableObjectGraph.FromString(reader.get_tensor(_OBJECT_GRAPH))
+                keys = {
+                    attribute.full_name: attribute.checkpoint_key
+                    for node in graph.nodes
+                    for attribute in node.attributes
+                }
+                crops = reader.get_tensor(keys[_CROPS])
         except (tf.errors.OpError, KeyError, ValueError, RuntimeError) as error:
             raise CorruptData(f"{self.folder / _VARIABLES}: damaged; {ADVICE}") from error
         if len(crops) != len(self):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -33,6 +34,7 @@ from rgan_tf.runs import (
     weights,
 )
 from rgan_tf.runs import folder as folder_module
+from rgan_tf.storage.plain_folder import is_plain
 from rgan_tf.vocabulary import Vocabulary
 from training.release import release
 
@@ -375,6 +377,22 @@ def test_weights_are_read_while_training_saves_newer_ones(run, monkeypatch, read
     for path in run.stage_folder("sg2im").glob("weights-*"):
         path.unlink()
     with pytest.raises(CorruptData, match="missing or damaged"):
+        load_weights(run, "sg2im", networks)
+
+
+@pytest.mark.parametrize("name", ["run[2]", "a\\b", "a*b", "a?", "ä ö", "{x,y}"])
+def test_weights_come_back_from_a_folder_of_any_name(run, name, monkeypatch):
+    """TensorFlow writes them there, and takes some of these names for a pattern when it reads."""
+    folder = run.folder.with_name(name)
+    run.folder.rename(folder)
+    run = open_run(str(folder))
+    save_weights(run, "sg2im", Weights(1.5), steps=3)
+    networks = Weights(0.0)
+    load_weights(run, "sg2im", networks)
+    np.testing.assert_array_equal(networks.vector, [1.5] * 3)
+    # Without a link to it, by its own name.
+    monkeypatch.setattr(weights, "plain_folder", contextlib.nullcontext)
+    with contextlib.nullcontext() if is_plain(name) else pytest.raises(CorruptData):
         load_weights(run, "sg2im", networks)
 
 

@@ -21,6 +21,7 @@ from rgan_tf.refusals import is_refused
 from rgan_tf.runs import write_state
 from rgan_tf.storage.files import atomic_folder, replaced_folder
 from rgan_tf.storage.manifest import ManifestKind, describe_files
+from rgan_tf.storage.plain_folder import plain_folder
 
 KEPT = 3
 _STATE = "state"
@@ -136,8 +137,9 @@ class CheckpointFolder:
                 raise BadInput(f"{path}: is of another {key}; choose another run folder")
         manifest.check_files([f"{_STATE}.index"], verify=True)
         try:
-            status = self._checkpoint.read(str(path / _STATE))
-            status.assert_existing_objects_matched()
+            with plain_folder(path) as folder:
+                status = self._checkpoint.read(str(folder / _STATE))
+                status.assert_existing_objects_matched()
         except (tf.errors.OpError, AssertionError, ValueError) as error:
             if is_refused(error):
                 raise

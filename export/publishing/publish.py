@@ -10,15 +10,22 @@ from export.publishing.serving_files import is_serving_folder
 from rgan_tf.errors import BadInput
 from rgan_tf.exported import version_number, versions
 from rgan_tf.storage.files import atomic_folder
+from rgan_tf.storage.plain_folder import is_plain
 
 
 def check_destination(model: str | Path) -> None:
     """Refuses a folder that holds anything but versions of a model.
 
     Raises:
-      BadInput: if it is a file, or a folder with other content.
+      BadInput: if it is a file, or a folder with other content, or one that TensorFlow, which is
+        all that a model needs, does not load from.
     """
     folder = Path(model)
+    if not is_plain(folder.absolute()):
+        raise BadInput(
+            f"--out {folder}: TensorFlow loads no model from {folder.absolute()}, as it takes [ "
+            "and \\ for a pattern; name a folder without them"
+        )
     if folder.exists() and not folder.is_dir():
         raise BadInput(f"--out {folder}: is a file; name a folder for the versions of a model")
     if not folder.is_dir():

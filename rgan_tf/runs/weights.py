@@ -13,6 +13,7 @@ from rgan_tf.errors import BadInput, CorruptData
 from rgan_tf.refusals import is_refused
 from rgan_tf.runs.folder import STAGES, Run
 from rgan_tf.storage.files import sha256_of, sync_files, write_json_atomic
+from rgan_tf.storage.plain_folder import plain_folder
 
 
 def save_weights(run: Run, stage: str, networks: tf.keras.Model, **record: Any) -> None:
@@ -98,8 +99,9 @@ def _read_weights(run: Run, stage: str, networks: tf.keras.Model, record: dict[s
     if not is_intact:
         raise CorruptData(f"{data_file}: missing or damaged; restore it or train again")
     try:
-        status = tf.train.Checkpoint(networks=networks).read(str(prefix))
-        status.assert_existing_objects_matched().assert_consumed()
+        with plain_folder(prefix.parent) as folder:
+            status = tf.train.Checkpoint(networks=networks).read(str(folder / prefix.name))
+            status.assert_existing_objects_matched().assert_consumed()
     except (tf.errors.OpError, AssertionError, ValueError) as error:
         if is_refused(error):
             raise

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
+import tensorflow as tf
 
 from export import model_folder
 from export.edits import is_same_patch
 from export.model_folder import ModelFolder, open_contract, write_extra
+from export.saved_model_loading import load_saved_model
 from export.signatures import Sizes
 from rgan_tf.scene_graph import parse_scene_graph
 from rgan_tf.vocabulary import Vocabulary
@@ -55,3 +59,14 @@ def test_names_are_as_graphs_have_them(old_model):
     for written in (APART, graph.objects[0]):  # beside a picture, by either version
         assert is_same_patch({**row, "id": 0, "category": written}, old_model)
     assert not is_same_patch({**row, "id": 0, "category": "sky"}, old_model)
+
+
+@pytest.mark.parametrize("name", ["model", "model[2]"])
+def test_a_model_may_be_moved_to_a_folder_of_any_name(tmp_path, name):
+    """TensorFlow takes [2] for a pattern that matches one letter."""
+    model = tf.Module()
+    model.two = tf.Variable(2.0)
+    tf.saved_model.save(model, str(tmp_path / "model"))
+    (tmp_path / "model").rename(tmp_path / name)
+    loaded = load_saved_model(SimpleNamespace(folder=tmp_path / name, manifest={}))
+    assert loaded.two.numpy() == 2.0

@@ -59,6 +59,12 @@ def test_three_are_kept_and_the_newest_is_restored(folder, state, capsys):
     assert "continuing from" in capsys.readouterr().err
 
 
+def test_a_folder_may_have_a_name_that_tensorflow_takes_for_a_pattern(tmp_path, state):
+    checkpoints = CheckpointFolder(tmp_path / "run[2]" / "c", {"module": state}, IDENTITY)
+    filled(checkpoints, state, [5])
+    assert checkpoints.restore_newest() == 5 and float(state.number[0]) == 5.0
+
+
 def test_a_manifest_says_what_it_is_of(folder, state):
     checkpoints = folder()
     filled(checkpoints, state, [7])

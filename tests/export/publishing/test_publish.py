@@ -92,6 +92,18 @@ def test_other_content_is_refused_and_leftovers_are_not(tmp_path):
         publish(tmp_path / "holiday.jpg", write, accept)
 
 
+@pytest.mark.parametrize("name", ["model[2]", "a\\b"])
+def test_a_name_from_which_tensorflow_loads_nothing_is_refused(tmp_path, name, monkeypatch):
+    """It would write the model there all the same, and no server could load it."""
+    with pytest.raises(BadInput, match="TensorFlow loads no model from .*; name a folder without"):
+        publish(tmp_path / name, write, accept)
+    (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path / name)
+    with pytest.raises(BadInput, match="TensorFlow loads no model from"):
+        check_destination("model")  # which is loaded by its whole path
+    assert not list(Path().iterdir())
+
+
 def test_everything_is_on_disk_before_it_has_its_name(tmp_path, monkeypatch):
     """A power cut after the rename must not leave a version with empty files."""
     events, fsync, rename = [], os.fsync, os.rename
