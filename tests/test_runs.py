@@ -209,6 +209,27 @@ def test_continues_with_more_steps(run, tiny_settings, data):
     assert again.stage_record("sg2im")["steps"] == 5
 
 
+@pytest.mark.parametrize("stage", ["sg2im", "cooccurrence"])
+def test_a_stage_on_which_the_last_was_trained_gets_no_more_steps(run, tiny_settings, data, stage):
+    """It was trained further, and its old weights deleted, before the last stage refused it."""
+    for name in STAGES[:2]:
+        save_weights(run, name, Weights(1.0), steps=3)
+    config = run.config
+    tiny_settings[stage]["steps"] = 4
+    more = config_from_dict(tiny_settings)
+    create_run(run.folder, more, data)  # the last stage has not begun
+    save_weights(run, STAGES[-1], Weights(2.0), steps=3, damsm_weights="x")
+    create_run(run.folder, more, data)  # and this one does not read them
+    create_run(run.folder, config, data)
+    record = {f"{name}_weights": "x" for name in STAGES[:2]}
+    save_weights(run, STAGES[-1], Weights(2.0), steps=3, **record)
+    with pytest.raises(BadInput, match=f"4 steps are asked of {stage}, and retrievegan was traine"):
+        create_run(run.folder, more, data)
+    assert open_run(str(run.folder)).config == config
+    tiny_settings[stage]["steps"], tiny_settings["training"]["steps"] = 2, 9
+    create_run(run.folder, config_from_dict(tiny_settings), data)  # the last itself may get more
+
+
 @pytest.mark.parametrize(
     ("section", "key", "value"),
     [("graph", "width", 14), ("training", "seed", 3), ("losses", "box", 1.0)],

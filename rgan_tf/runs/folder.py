@@ -89,7 +89,8 @@ def check_run_folder(folder: str | Path, config: Config, data) -> None:
       folder, config, data: see `create_run`.
 
     Raises:
-      BadInput: if the folder holds a run with another config or data, or anything else.
+      BadInput: if the folder holds a run with another config or data, or anything else; or more
+        steps are asked of a stage on whose weights the last one was trained.
     """
     if str(folder).startswith(released.PREFIX):
         raise BadInput(f"--run {folder}: a released run cannot be trained on; name a folder")
@@ -107,8 +108,26 @@ def check_run_folder(folder: str | Path, config: Config, data) -> None:
             raise BadInput(f"--run {folder}: was started with {difference}; choose another folder")
         if run.data_fingerprint != data.fingerprint:
             raise BadInput(f"--run {folder}: was started on other data; choose another folder")
+        _check_built_on(run, config)
     elif folder.exists() and not _can_begin(folder):
         raise BadInput(f"--run {folder}: is not empty and not a run; choose another folder")
+
+
+def _check_built_on(run: Run, config: Config) -> None:
+    """Refuses to train a stage further that the last one was trained on: it would be lost for it.
+
+    Raises:
+      BadInput: names the first such stage.
+    """
+    last = run.stage_record(STAGES[-1])
+    for stage, wanted in stages_of(config).items():
+        done = run.stage_record(stage).get("steps", 0)
+        if f"{stage}_weights" in last and wanted > done:
+            raise BadInput(
+                f"--run {run.folder}: {wanted} steps are asked of {stage}, and {STAGES[-1]} was "
+                f"trained on its weights of step {done}; name another run, or remove "
+                f"{run.stage_folder(STAGES[-1])} to train it again"
+            )
 
 
 def _can_begin(folder: Path) -> bool:
