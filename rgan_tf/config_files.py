@@ -20,6 +20,14 @@ from rgan_tf.errors import BadInput, one_line
 from rgan_tf.near_names import near_names
 
 _LARGEST = {int: 2**31 - 1, float: 3.4e38}  # what TensorFlow holds in 32 bits
+_OF_FIRST_STAGE = (
+    "adversarial_image",
+    "adversarial_object",
+    "auxiliary",
+    "reconstruction",
+    "box",
+    "box_overlap",
+)
 _PASTEGAN_PATCHES = 3  # that its batches load per object
 # YAML 1.1 reads a number with an exponent but no point as text.
 _EXPONENT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
@@ -244,6 +252,12 @@ def _rules(config: Config) -> list[tuple[str, bool]]:
             or min(config.retrieval.candidates, exact) >= _PASTEGAN_PATCHES,
         ),
         (
+            f"{', '.join(f'losses.{name}' for name in _OF_FIRST_STAGE)} are all 0, so the first "
+            "stage has nothing to train for; set one above 0, or sg2im.steps to 0",
+            config.sg2im.steps == 0
+            or any(getattr(config.losses, name) for name in _OF_FIRST_STAGE),
+        ),
+        (
             "discriminators.feature with losses.perceptual_backbone=mobilenet_v2: that network "
             "judges the images; choose squeezenet or vgg19",
             not config.discriminators.feature
@@ -274,6 +288,8 @@ def _build(cls, raw, prefix: str, source: str):
 
 
 def _checked(kind, value, bounds: typing.Mapping[str, Any], key: str, source: str):
+    if hasattr(value, "tolist"):  # of NumPy, in a config made in Python
+        value = value.tolist()
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if kind in (bool, Switch) and isinstance(value, bool):
         return value

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import typing
 
+import numpy as np
 import pytest
 import yaml
 from hypothesis import given, settings
@@ -310,6 +311,37 @@ def test_each_setting_takes_its_values(draw):
     """Here a refusal is a failure, so the draws above do not leave out what is allowed."""
     for name in sorted(ALLOWED):
         check_round_trip(nested(name, draw.draw(ALLOWED[name], label=name)))
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        ("training.steps", np.int64(3), 3),
+        ("training.generator_learning_rate", np.float32(0.5), 0.5),
+        ("training.generator_learning_rate", np.float64(0.25), 0.25),
+        ("data.flip", np.bool_(True), True),
+        ("retrieval.embedding_sizes", np.array([4, 2]), (4, 2)),
+        ("retrieval.embedding_sizes", (np.int32(4), 2), (4, 2)),
+    ],
+)
+def test_values_of_numpy_are_those_of_python(key, value, expected):
+    """As `range` and `linspace` of a sweep give them; YAML could not write them."""
+    section, leaf = key.split(".")
+    part = dataclasses.replace(getattr(Config(), section), **{leaf: value})
+    config = config_from_dict(config_to_dict(dataclasses.replace(Config(), **{section: part})))
+    told = getattr(getattr(config, section), leaf)
+    assert told == expected and type(told) is type(expected)
+    assert config_from_dict(yaml.safe_load(config_to_yaml(config))) == config
+    for wrong in (np.float64(3.0), np.bool_(True), np.array([[3]]), np.array(["3"])):
+        assert refusal({"training": {"steps": wrong}}).startswith("my.yaml: training.steps must")
+
+
+def test_a_first_stage_without_any_loss_is_refused():
+    first = ("adversarial_image", "adversarial_object", "auxiliary", "reconstruction", "box")
+    raw = {"losses": dict.fromkeys(first, 0)}  # box_overlap is 0 by default
+    assert "losses.box, losses.box_overlap are all 0, so the first stage has" in refusal(raw)
+    check_round_trip({**raw, "sg2im": {"steps": 0}})
+    check_round_trip({"losses": {**raw["losses"], "box_overlap": 0.1}})
 
 
 def test_settings_that_only_go_together_are_refused_and_named():

@@ -206,6 +206,14 @@ def test_a_split_that_cannot_be_judged_is_told_before_another_is(
     assert [protocol.split for protocol in judged] == ["train", "val", "test"]
 
 
+def test_data_that_was_moved_is_named_anew(begun, judged, tiny_world):
+    record = json.loads((begun / "run.json").read_text())
+    (begun / "run.json").write_text(json.dumps({**record, "data": str(begun / "moved")}))
+    with pytest.raises(BadInput, match="its data was in .*moved, where nothing is now; .* --data"):
+        rgan_tf.evaluate(begun)
+    assert "val" in rgan_tf.evaluate(begun, tiny_world, noise=False)
+
+
 def test_numbers_of_numpy_are_those_of_python(begun, judged, tiny_world):
     """TensorFlow does not add one of 32 bits to a tensor of 64."""
     result = rgan_tf.evaluate(

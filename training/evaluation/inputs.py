@@ -82,6 +82,11 @@ def open_data_of(run: Run, name: str, folder: str | Path | PreparedData | None) 
     place = (folder.folder if isinstance(folder, PreparedData) else folder) or run.data
     if place is None:
         raise BadInput(f"--run {name}: holds no data; name a prepared folder with --data")
+    if folder is None and not place.exists():
+        raise BadInput(
+            f"--run {name}: its data was in {place}, where nothing is now; name the folder with "
+            "--data"
+        )
     data = PreparedData.open(place, image_cache_bytes=0)
     data.check_vocabulary(run.vocabulary, f"run {name}")
     data.check_config(run.config)
