@@ -44,6 +44,13 @@ from training.stop import StopSignals
 from training.trainer import Trainer
 from training.workers import Workers, start_workers
 
+# Keras gives every model an optimizer, so these would change one that nobody uses, and say so in
+# the logs.
+_OF_ONE_OPTIMIZER = (
+    tf.keras.callbacks.LearningRateScheduler,
+    tf.keras.callbacks.ReduceLROnPlateau,
+)
+
 
 class Trained(NamedTuple):
     """The result of training.
@@ -87,7 +94,9 @@ def train(
         (`register_retriever`) is stored.
       callbacks: ordinary Keras callbacks, called in every stage. An epoch is a logging interval of
         the config, `self.model.step.numpy()` the step of the stage, and `on_train_begin` may be
-        called more than once per stage. If several processes train, each calls its own.
+        called more than once per stage. If several processes train, each calls its own. Not those
+        that set the rate of `model.optimizer`: the models of stages 1 and 3 learn by their
+        `generator_optimizer` and `discriminator_optimizer`.
       stages_from: a run whose first two stages are copied; it may differ only in the joint stage.
       as_they_are: copy them even if training them with this config would give others.
       max_steps: maximum number of steps per stage.
@@ -120,6 +129,13 @@ def train(
         config = at_most(config, max_steps)
     losses = list_of(losses, "losses", Loss, "rgan_tf.Loss")
     callbacks = list_of(callbacks, "callbacks", tf.keras.callbacks.Callback, "Keras callbacks")
+    for callback in callbacks:
+        if isinstance(callback, _OF_ONE_OPTIMIZER):
+            raise BadInput(
+                f"callbacks: {type(callback).__name__} sets the rate of model.optimizer, by which "
+                "stages 1 and 3 do not learn; set that of model.generator_optimizer and "
+                "model.discriminator_optimizer in a callback of your own"
+            )
     if profile_at is not None and whole_number(profile_at, "--profile") < 0:
         raise BadInput(f"--profile {profile_at}: must be a step, at least 0")
     if as_they_are and not stages_from:

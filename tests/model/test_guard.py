@@ -164,6 +164,26 @@ def test_open_it_is_keras_adam(beta_1):
     np.testing.assert_allclose(variable, theirs, rtol=1e-6)
 
 
+def test_its_rate_may_be_set_between_steps_that_are_traced():
+    """As a callback of the user's does; docs/training.md says so."""
+    optimizer, variable, guard = gated()
+    optimizer.build([variable])
+
+    @tf.function
+    def step():
+        guard.gate.assign(1.0)
+        optimizer.apply_gradients([(tf.constant([1.0, 1.0, 1.0]), variable)])
+
+    step()
+    before = variable.numpy()
+    optimizer.learning_rate = 0.0
+    step()
+    np.testing.assert_array_equal(variable, before)
+    optimizer.learning_rate = 0.1
+    step()
+    assert (variable.numpy() < before).all()
+
+
 def test_closed_steps_leave_no_trace():
     """Skipping steps equals never having seen them: weights, moments and bias correction."""
     optimizer, variable, guard = gated()

@@ -165,6 +165,12 @@ def test_a_retriever_and_losses_reach_the_model(
         ({}, {"losses": [LOSS.compute]}, "losses: must be a list of rgan_tf.Loss, and holds <func"),
         ({}, {"callbacks": tf.keras.callbacks.Callback()}, "callbacks: .* got one; put it into a"),
         ({}, {"callbacks": [tf.keras.callbacks.Callback]}, "callbacks: .* and holds <class"),
+        (
+            {},
+            {"callbacks": [tf.keras.callbacks.LearningRateScheduler(lambda epoch: 1.0)]},
+            "callbacks: LearningRateScheduler sets the rate of model.optimizer, by which stages",
+        ),
+        ({}, {"callbacks": [tf.keras.callbacks.ReduceLROnPlateau()]}, "ReduceLROnPlateau sets"),
         ({}, {"callbacks": None}, "callbacks: must be a list of Keras callbacks, got None"),
         ({}, {"max_steps": 2.5}, "--max-steps 2.5: must be a whole number"),
         ({}, {"max_steps": "2"}, "--max-steps '2': must be a whole number"),
