@@ -31,6 +31,7 @@ from training.evaluation.protocol import INTERVAL, RESAMPLED, Protocol
 from training.evaluation.systems import Batch, Drawn, System
 
 _LEAST_SCENES = 20  # of a group whose distance is measured
+_LEAST_RESAMPLED = 3  # images of a distance with an interval
 
 Keep = Callable[[str, np.ndarray, np.ndarray], None]
 """Called with a system's title, image ids [B] and images [B, H, W, 3] uint8, e.g. to save
@@ -182,7 +183,8 @@ def _distances(
         frechet: frechet_distance(_statistics(made), real.statistics),
         kernel: kernel_distance(made, real.features),
     }
-    if not protocol.resamples:
+    # Of two there is one draw with a spread, so that every resample would be the estimate itself.
+    if not protocol.resamples or min(len(made), len(real.features)) < _LEAST_RESAMPLED:
         return metrics
     for metric, lowest, resample in (
         (frechet, 0.0, frechet_resamples),

@@ -224,6 +224,17 @@ def test_few_images_are_said_to_be_biased(color_backbone):
     assert metrics["images"] == 5 and "floor/real/fd_colors_5_test" in metrics
 
 
+@pytest.mark.parametrize("count", [2, 3])
+def test_two_images_have_no_interval(color_backbone, count):
+    """It would say that the distance of two images is certain."""
+    changed = system("changed", "true", lambda image: tf.clip_by_value(image * 0.5 + 0.2, -1, 1))
+    metrics = judged([changed], scenes(batches=1, rows=count), scenes(1), color_backbone)
+    for name in (f"fd_colors_{count}_val", f"kd_colors_{count}_val"):
+        interval = metrics.get(f"changed/true_boxes/{name}/interval_95")
+        assert (interval is None) == (count == 2)
+        assert interval is None or interval[0] < metrics[f"changed/true_boxes/{name}"] < interval[1]
+
+
 @pytest.mark.parametrize(("test", "has_floor"), [(1, False), (2, True)])
 def test_a_split_of_one_image_is_no_floor(color_backbone, tmp_path, test, has_floor):
     """A distance needs two, and what is left out is the floor alone."""
