@@ -103,7 +103,9 @@ COMMANDS = (
     Command("eval", "training.commands.eval", "measure a run"),
     Command("report", "training.commands.report", "write a run as one HTML file"),
     Command(
-        "study", "training.commands.study", "ask people which of two sets of patches fits together"
+        "study",
+        "training.commands.study",
+        "ask people which patches fit together, or whose picture fits its scene",
     ),
     Command(
         "compare",
