@@ -199,7 +199,8 @@ def test_a_split_that_cannot_be_judged_is_told_before_another_is(
     monkeypatch.setattr(
         PreparedData, "record_count", lambda data, split: counts.get(split) or inner(data, split)
     )
-    with pytest.raises(BadInput, match="--split test: has one image, and a distance needs two"):
+    one_line = "--split test: has one image, and a distance needs two; name another split"
+    with pytest.raises(BadInput, match=one_line):
         rgan_tf.evaluate(begun, tiny_world, split="all")
     assert not judged
     rgan_tf.evaluate(begun, tiny_world, split="all", only="layout", noise=False)  # one will do

@@ -48,7 +48,10 @@ def check_images(data: PreparedData, split: str) -> None:
       BadInput: names the split.
     """
     if data.record_count(split) < 2:
-        raise BadInput(f"--split {split}: has one image, and a distance needs two")
+        raise BadInput(
+            f"--split {split}: has one image, and a distance needs two; name another split, or "
+            "prepare more images"
+        )
 
 
 def check_writable(folder: Path) -> None:
