@@ -42,7 +42,8 @@ def one_replica():
 def eager():
     """Without traced functions: a few steps of a stage take less time than tracing one.
 
-    `test_kill` and `test_faults` train as users do, and so do many tests of `make test-all`.
+    `trained_folder`, `test_kill` and `test_faults` train as users do, and so do many tests of
+    `make test-all`.
     """
     tf.config.run_functions_eagerly(True)
     try:
@@ -83,7 +84,7 @@ def trained_folder(one_replica, tiny_world, tiny_config, made_once) -> Path:
     def fill(folder: Path) -> None:
         config = write_config(folder / "tiny.yaml", config_to_dict(tiny_config))
         words = ["train", config, "--data", tiny_world.folder, "--run", folder / "run"]
-        with (folder / "stderr").open("w") as stderr, contextlib.redirect_stderr(stderr), eager():
+        with (folder / "stderr").open("w") as stderr, contextlib.redirect_stderr(stderr):
             code = cli.main([str(word) for word in [*words, "--max-steps", 3]])
         assert code == 0, (folder / "stderr").read_text()
 
