@@ -306,7 +306,7 @@ def test_round_trip_through_dict_and_yaml(raw):
 
 
 @given(draw=st.data())
-@settings(max_examples=3)
+@settings(max_examples=5)
 def test_each_setting_takes_its_values(draw):
     """Here a refusal is a failure, so the draws above do not leave out what is allowed."""
     for name in sorted(ALLOWED):

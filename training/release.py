@@ -78,8 +78,10 @@ def release(run_folder: str, name: str) -> Path:
 
 if __name__ == "__main__":
     if len(sys.argv) != 3:
-        sys.exit("usage: python -m training.release RUN NAME")
+        note("usage: python -m training.release RUN NAME")
+        sys.exit(2)
     try:
         note(release(sys.argv[1], sys.argv[2]))
     except RganError as error:
-        sys.exit(f"release: {error}")
+        note(f"release: {error}")
+        sys.exit(error.exit_code)

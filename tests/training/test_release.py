@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -62,3 +64,11 @@ def test_a_run_that_is_not_finished_is_refused(copied, shelf):
     with pytest.raises(BadInput, match="stage retrievegan has no weights"):
         releasing.release(str(copied), "small")
     assert not list(shelf.iterdir())
+
+
+def test_the_command_says_how_it_is_called():
+    words = [sys.executable, "-m", "training.release"]
+    reply = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert (reply.returncode, reply.stderr) == (2, "usage: python -m training.release RUN NAME\n")
+    reply = subprocess.run([*words, "no/run", "x"], capture_output=True, text=True, check=False)
+    assert reply.returncode == 2 and reply.stderr.startswith("release: ")

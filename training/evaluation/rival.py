@@ -25,7 +25,6 @@ from rgan_tf.storage.image import float_to_uint8
 from training.evaluation.diversity import diversity_metrics
 from training.evaluation.image_task import image_task
 from training.evaluation.images import Keep
-from training.evaluation.inputs import check_images
 from training.evaluation.judges import load_judges
 from training.evaluation.layout import layout_metrics
 from training.evaluation.names import DRAWING
@@ -82,8 +81,6 @@ def evaluate_rival_split(
             f"--only {', '.join(tasks)}: a run with training.system={name} has "
             f"{', '.join(sorted(has))}"
         )
-    if "images" in tasks:
-        check_images(data, split)
     load_weights(run, STAGES[-1], networks, system=name)
     drawing = drawing_of(run, networks)
     backbone, distance = load_judges(tasks, metric_backbone, diversity_network, weights_dir)

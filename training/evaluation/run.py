@@ -22,7 +22,6 @@ from rgan_tf.runs import Run, load_weights
 from training.evaluation.diversity import diversity_metrics
 from training.evaluation.image_task import image_task
 from training.evaluation.images import Keep
-from training.evaluation.inputs import check_images
 from training.evaluation.judges import load_judges
 from training.evaluation.layout import layout_metrics
 from training.evaluation.names import DRAWING, FIRST_STAGE, system_name, system_names
@@ -91,8 +90,6 @@ def evaluate_split(
             f"--without-repeats: the choice {rule} retrieves no patches that could repeat; leave "
             "the option out"
         )
-    if "images" in tasks:
-        check_images(data, split)
     first_stages = load_first_stages(run)
     sg2im = first_stages.sg2im
     networks = build_retrieval_networks(config, vocabulary, run.feature_size)
