@@ -140,6 +140,7 @@ class DiscriminatorConfig:
     object_channels: tuple[int, ...] = (64, 128, 256)
     object_crop_size: int = _number(32, least=SMALLEST_IMAGE)  # px
     spectral_normalization: bool = True
+    judged: str = _one_of("both", "selected")  # paths of the joint stage that they judge
     augmentation: str = "none"  # of real and generated images: color,translation,cutout or some
     gradient_penalty: float = _from_zero(0.0)  # gamma of R1, on real images and crops; 0: off
     gradient_penalty_every_steps: int = 8  # steps between penalties, and factor on each

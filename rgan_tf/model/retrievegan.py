@@ -158,10 +158,15 @@ class RetrieveGANModel(AdversarialModel):
         )  # [2B, H, W, 3]
         selected, reconstructed = tf.split(fakes, 2)  # [B, H, W, 3] each
 
-        images = [real, selected, reconstructed]
+        images, layouts = [real, selected, reconstructed], [boxes, layout, boxes]
         maps = [self.perceptual.maps(each) for each in images]
         judge = Judge(self.config, self.discriminators, self.perceptual.maps)
-        of_real, *of_fakes = judge(images, [boxes, layout, boxes], mask, row_seeds, maps)
+        count = 1 + judged_paths(self.config)
+        of_real, *of_fakes = judge(images[:count], layouts[:count], mask, row_seeds, maps[:count])
+        if len(of_fakes) > 1:
+            reconstructed_crops = of_fakes[1].crops  # [B, O, S, S, 3]
+        else:
+            reconstructed_crops = self.discriminators.crops(reconstructed, boxes)  # [B, O, S, S, 3]
         target, target_maps = real, maps[0]
         if self.config.training.exchanged_patches:
             # Exchanged patches have no counterpart but the image itself.
@@ -179,7 +184,7 @@ class RetrieveGANModel(AdversarialModel):
             + settings.perceptual_selected_share
             * comparable
             * self.perceptual.between(maps[1], maps[0]),
-            "perceptual_object": self._object_distance(of_fakes[1].crops, of_real.crops, kept),
+            "perceptual_object": self._object_distance(reconstructed_crops, of_real.crops, kept),
         }
         generator |= own_terms(
             self._own_losses,
@@ -330,6 +335,11 @@ def generator_losses(config: Config) -> tuple[str, ...]:
     """Names of the generator's losses in the joint stage, without those of the user."""
     names = tuple(entry.name for entry in GENERATOR_LOSSES)
     return (*names, ADVERSARIAL_FEATURE) if config.discriminators.feature else names
+
+
+def judged_paths(config: Config) -> int:
+    """How many of the paths the discriminators see: the selection path, or that and the other."""
+    return 1 if config.discriminators.judged == "selected" else 2
 
 
 def _drawn(seeds: tf.Tensor, share: tf.Tensor | float) -> tf.Tensor:

@@ -335,3 +335,46 @@ def test_a_loss_of_ones_own_is_added_and_reaches_the_patch_embedding(
     assert model.generator_weights["brightness"] == 2.0
     assert reached(tape, loss, model.networks.embedding.trainable_variables)
     assert "loss/generator/brightness" in model.train_step(batch)
+
+
+ADVERSARIAL = {"adversarial_image", "adversarial_object", "auxiliary"}
+
+
+@pytest.mark.parametrize(("judged", "sees_reconstructions"), [("both", True), ("selected", False)])
+def test_paths_that_the_discriminators_see(
+    judged, sees_reconstructions, tiny_config, make_joint, batch
+):
+    config = dataclasses.replace(
+        tiny_config, discriminators=dataclasses.replace(tiny_config.discriminators, judged=judged)
+    )
+    model = make_joint(config)
+    # Other pixels of own patches change the reconstructions alone.
+    other = {**batch, "patch_crops": 255 - batch["patch_crops"]}
+    before, after = (model.compute_terms(each, tf.constant(0)) for each in (batch, other))
+    changed = {
+        side: {
+            name
+            for name, term in getattr(before, side).items()
+            if np.abs(term - getattr(after, side)[name]).max() > 1e-6
+        }
+        for side in ("generator", "discriminator")
+    }
+    of_reconstructions = {"reconstruction", "perceptual_image", "perceptual_object"}
+    seen = ADVERSARIAL if sees_reconstructions else set()
+    assert changed["generator"] == of_reconstructions | seen
+    assert changed["discriminator"] == seen - {"auxiliary"}  # it learns categories from real crops
+
+
+def test_the_object_distance_does_not_depend_on_what_is_judged(tiny_config, make_joint, batch):
+    distances = [
+        make_joint(
+            dataclasses.replace(
+                tiny_config,
+                discriminators=dataclasses.replace(tiny_config.discriminators, judged=judged),
+            )
+        )
+        .compute_terms(batch, tf.constant(0))
+        .generator["perceptual_object"]
+        for judged in ("both", "selected")
+    ]
+    np.testing.assert_allclose(*distances, rtol=1e-5)

@@ -13,7 +13,7 @@ import tensorflow as tf
 from rgan_tf.losses.retrieval import draw_anchors
 from rgan_tf.model.judgement import Judge, discriminator_terms, generator_terms
 from rgan_tf.model.retrieval_losses import retrieval_losses
-from rgan_tf.model.retrievegan import RetrieveGANModel
+from rgan_tf.model.retrievegan import RetrieveGANModel, judged_paths
 from training.bench.ceiling import seconds_of
 from training.checkpoints import CheckpointFolder
 
@@ -118,7 +118,7 @@ def _discriminators(model: RetrieveGANModel, batch: Batch) -> Callable[[], tf.Te
     judge = Judge(model.config, model.discriminators, model.perceptual.maps)
     form, boxes = model.config.losses.adversarial, batch["boxes"]
     objects, mask = batch["objects"], batch["objects"] > 0
-    fakes = [batch["image"][::-1], batch["image"] * 0.5]  # [B, H, W, 3] each
+    fakes = [batch["image"][::-1], batch["image"] * 0.5][: judged_paths(model.config)]  # n images
     variables = model.discriminators.trainable_variables
 
     def work() -> tf.Tensor:
@@ -126,7 +126,7 @@ def _discriminators(model: RetrieveGANModel, batch: Batch) -> Callable[[], tf.Te
             tape.watch(fakes)
             of_real, *of_fakes = judge(
                 [batch["image"], *fakes],
-                [boxes] * 3,
+                [boxes] * (1 + len(fakes)),
                 mask,
                 lambda purpose: model.batch_seeds(purpose, tf.constant(0), objects.shape[0]),
             )
