@@ -343,9 +343,9 @@ def _open_bank(
         return bank
     if isinstance(bank, PreparedData):
         return bank.bank
-    if bank is None and run.data is None:
-        raise BadInput(f"run {name}: comes without data; name a bank")
-    return open_patches(run.data if bank is None else bank, "bank ")
+    if bank is None:
+        bank = run.data_there(f"run {name}", "name a bank")
+    return open_patches(bank, "bank ")
 
 
 def _read_graph(

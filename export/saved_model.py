@@ -46,6 +46,7 @@ from rgan_tf.config_files import config_to_yaml
 from rgan_tf.devices import grow_gpu_memory
 from rgan_tf.errors import BadInput
 from rgan_tf.model.networks import build_retrieval_networks, build_sg2im_networks
+from rgan_tf.progress import note
 from rgan_tf.refusals import naming
 from rgan_tf.retrieval.bank_variables import BankArrays, ServedBank, licence_table
 from rgan_tf.retrieval.index.bank_search import BankSearch
@@ -102,10 +103,13 @@ def export_run(
     endpoints = served.endpoints if is_rival(run) else None
     packages = served.search.packages if bank is not None else ()
     archive = served.archive()
+
+    def check(folder: Path) -> None:
+        note("checking the model in a process of its own")  # half a minute without a word
+        check_fresh(folder, archive, served.sizes, packages, endpoints)
+
     version = publish(
-        out,
-        lambda folder: write_version(folder, archive, served, licences, run, bank),
-        lambda folder: check_fresh(folder, archive, served.sizes, packages, endpoints),
+        out, lambda folder: write_version(folder, archive, served, licences, run, bank), check
     )
     # The stock image lacks ScaNN's operations: its files would start a server that fails.
     serving = write_serving_files(out, name) if index == EXACT else None

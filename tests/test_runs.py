@@ -64,6 +64,17 @@ def run(tmp_path, tiny_config, data):
     return create_run(tmp_path / "run", tiny_config, data)
 
 
+def test_data_that_is_no_longer_there_is_named(run, data):
+    data.folder.mkdir(exist_ok=True)
+    assert run.data_there("--run RUN", "name it") == run.data
+    moved = dataclasses.replace(run, data=run.folder / "nowhere")
+    with pytest.raises(BadInput, match="--run RUN: its data was in .*nowhere, .* now; name it$"):
+        moved.data_there("--run RUN", "name it")
+    released = dataclasses.replace(run, data=None)
+    with pytest.raises(BadInput, match="--run RUN: comes without data; name it$"):
+        released.data_there("--run RUN", "name it")
+
+
 def test_a_name_that_is_no_text_is_refused(tmp_path, tiny_config, data):
     """TensorFlow writes no checkpoint there; data may lie in such a folder."""
     data.folder = tmp_path / os.fsdecode(b"a\xff")

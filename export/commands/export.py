@@ -68,10 +68,12 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
         pass
     elif args.bank is not None:
         bank = open_patches(args.bank, "--bank ")
-    elif args.data is None and run.data is None:
-        raise BadInput(f"--run {args.run}: comes without data; name a bank by --bank or --data")
     else:
-        bank = PreparedData.open(args.data if args.data is not None else run.data).bank
+        instead = "name a bank by --bank or --data"
+        data = args.data
+        if data is None:
+            data = run.data_there(f"--run {args.run}", instead)
+        bank = PreparedData.open(data).bank
     if bank is not None:
         check_bank_fits(run, args.run, bank)
     exported = export_run(

@@ -47,6 +47,22 @@ class Run:
     data: Path | None
     data_fingerprint: str
 
+    def data_there(self, name: str, instead: str) -> Path:
+        """The data folder that it was trained on, where it still is.
+
+        Args:
+          name: beginning of messages, such as "--run RUN".
+          instead: what to do without it.
+
+        Raises:
+          BadInput: if it has none, or nothing is there now.
+        """
+        if self.data is None:
+            raise BadInput(f"{name}: comes without data; {instead}")
+        if not self.data.exists():
+            raise BadInput(f"{name}: its data was in {self.data}, where nothing is now; {instead}")
+        return self.data
+
     def stage_folder(self, stage: str) -> Path:
         """Folder of one of `STAGES`."""
         return self.folder / stage

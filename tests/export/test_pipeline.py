@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -176,11 +177,18 @@ def test_graphs_that_do_not_fit(of_run, graph, message):
         of_run.generate(graph)
 
 
-def test_what_cannot_be_opened(exported, of_model, tmp_path):
+def test_what_cannot_be_opened(exported, of_model, tmp_path, capsys):
     with pytest.raises(BadInput, match="no such released run; there is procedural_64"):
         rgan_tf.RetrieveGAN.from_released("nothing", bank=exported.data.bank)
     with pytest.raises(BadInput, match="comes without data; name a bank"):
         rgan_tf.RetrieveGAN.from_run("released:procedural_64")
+    run = shutil.copytree(exported.run.folder, tmp_path / "run")
+    record = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps({**record, "data": str(tmp_path / "moved")}))
+    with pytest.raises(BadInput, match="its data was in .*moved, where nothing is now; name a b"):
+        rgan_tf.RetrieveGAN.from_run(run)
+    assert main(["export", "--run", str(run), "--out", str(tmp_path / "model")]) == 2
+    assert "nothing is now; name a bank by --bank or --data" in capsys.readouterr().err
     with pytest.raises(BadInput, match="is a model without a patch bank; name a bank"):
         rgan_tf.RetrieveGAN.from_run(exported.run.folder, bank=exported.folder)
     with pytest.raises(BadInput, match="bank .*nowhere: is not an exported model, run, prepared"):
