@@ -124,3 +124,14 @@ def signal_to_noise(
     squares = (distances - mean[:, tf.newaxis, tf.newaxis]) ** 2  # [B, O, K]
     variance = tf.reduce_sum(is_valid * squares, axis=[1, 2]) / count  # [B]
     return tf.stop_gradient(scale * tf.reduce_mean(tf.sqrt(variance)) / _NOISE_DEVIATION)
+
+
+def chooses_by_embedding(retriever: Retriever) -> bool:
+    """Whether a retriever chooses by φ as it is, so that φ's own figures say what it does.
+
+    A subclass that embeds or chooses in its own way does not, even under the name of this class.
+    """
+    kind = type(retriever)
+    return isinstance(retriever, LearnedRetriever) and (
+        (kind.embed, kind.choose) == (LearnedRetriever.embed, LearnedRetriever.choose)
+    )

@@ -13,11 +13,11 @@ from rgan_tf.data.prepared import PreparedData
 from rgan_tf.errors import BadInput
 from rgan_tf.model.cooccurrence import same_image_auc
 from rgan_tf.model.networks import build_retrieval_networks
+from rgan_tf.retrieval.learned import chooses_by_embedding
 from rgan_tf.retrieval.patch_library import library_for
 from rgan_tf.retrieval.prefilter import foreign_objects
 from rgan_tf.retrieval.registry import retriever_for
 from rgan_tf.retrieval.retriever import Retriever
-from rgan_tf.retrieval.rules import LEARNED
 from rgan_tf.runs import Run, load_weights
 from training.evaluation.diversity import diversity_metrics
 from training.evaluation.image_task import image_task
@@ -136,7 +136,7 @@ def evaluate_split(
         if compared is not None and FIRST_STAGE in compared:  # it has its own box predictor
             found = layout_metrics(sg2im, scenes(candidates=None), vocabulary, protocol)
             metrics |= {f"{FIRST_STAGE}/{name}": value for name, value in found.items()}
-    if "retrieval" in tasks and rule == LEARNED:
+    if "retrieval" in tasks and chooses_by_embedding(retriever):
         metrics |= retrieval_metrics(
             networks, scenes(), data, table, seed=seed, library=library, repeats=repeats
         )

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from rgan_tf.retrieval.cached import CachedRetriever
 from rgan_tf.retrieval.candidates import CandidateTable
 from rgan_tf.retrieval.embedding import PatchEmbedding
+from rgan_tf.retrieval.learned import LearnedRetriever, chooses_by_embedding
 from rgan_tf.retrieval.retriever import Retriever
 from rgan_tf.retrieval.selection import best_in_turn
 from training.evaluation.retrieval import SELECTIONS, repeated_share, retrieval_metrics
@@ -239,3 +241,18 @@ def test_a_retriever_of_ones_own_keeps_objects_apart_too():
     ]
     # Of two candidates the three objects take one; kept apart, both before one comes again.
     assert repeated == pytest.approx([2 / 3, 1 / 3])
+
+
+class LastButLearned(LearnedRetriever):
+    """One that chooses in its own way and keeps the name of the class that it is made from."""
+
+    choose = LastCandidate.choose
+
+
+@pytest.mark.parametrize(
+    ("kind", "is_by_phi"),
+    [(LearnedRetriever, True), (CachedRetriever, True), (LastButLearned, False)],
+)
+def test_phi_speaks_only_for_retrievers_that_choose_by_it(kind, is_by_phi):
+    assert chooses_by_embedding(object.__new__(kind)) is is_by_phi
+    assert not chooses_by_embedding(LastCandidate())
