@@ -77,7 +77,7 @@ def gumbel_group_select(
     twice.
 
     Args:
-      features: [B, O, K, D] float, embedded candidates; O must be static.
+      features: [B, O, K, D] float, embedded candidates, finite in padding too; O must be static.
       valid: [B, O, K] bool, False for padding; an object without a valid candidate is skipped.
       query: [B, D] float, the initial query; unused in rows with a locked object.
       gumbel: [B, O, K] float, Gumbel(0, 1) noise; zeros make the selection deterministic.
@@ -304,7 +304,11 @@ def check_above_zero(name: str, value: tf.Tensor | float, *, or_zero: bool = Fal
       ValueError: if its value is known and not above 0 and finite; in a graph it may not be known.
     """
     known = tf.get_static_value(value) if tf.is_tensor(value) else value
-    if known is not None and not (0.0 < known < math.inf or (or_zero and known == 0)):
+    if known is None:
+        return
+    if np.ndim(known) or not np.issubdtype(np.asarray(known).dtype, np.number):
+        raise ValueError(f"{name} must be a number, got {known!r:.80}")
+    if not (0.0 < known < math.inf or (or_zero and known == 0)):
         least = "at least" if or_zero else "above"
         raise ValueError(f"{name} must be {least} 0 and finite, got {known}")
 

@@ -68,6 +68,8 @@ def draw_noise(seeds: tf.Tensor, shape: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor
         tf.cast(seeds, tf.int32),
         fn_output_signature=(tf.float32, tf.float32),
     )  # [B, O, K] twice
+    whole = tf.concat([tf.shape(seeds)[:1], shape], axis=0)  # of no rows, no shape came out
+    uniform, scores = tf.reshape(uniform, whole), tf.reshape(scores, whole)  # [B, O, K] each
     return -tf.math.log(-tf.math.log(tf.maximum(uniform, _SMALLEST))), scores
 
 

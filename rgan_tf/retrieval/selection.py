@@ -226,7 +226,7 @@ def nearest_in_turn(candidates: Candidates, options: Options, *, random_of: int 
 def best_position(valid: tf.Tensor, scores: tf.Tensor) -> tf.Tensor:
     """[B] int32: position of the valid candidate with the highest score among all O*K."""
     masked = tf.where(valid, scores, tf.float32.min)  # [B, O, K]
-    flat = tf.reshape(masked, [tf.shape(valid)[0], -1])  # [B, O*K]
+    flat = tf.reshape(masked, [-1, tf.reduce_prod(tf.shape(valid)[1:])])  # [B, O*K]
     return tf.argmax(flat, axis=-1, output_type=tf.int32)
 
 
@@ -241,6 +241,6 @@ def best_candidate(embeddings: tf.Tensor, valid: tf.Tensor, scores: tf.Tensor) -
     Returns:
       [B, D] float32.
     """
-    batch, width = tf.shape(valid)[0], embeddings.shape[-1]
-    flat = tf.reshape(embeddings, [batch, -1, width])  # [B, O*K, D]
+    places, width = tf.reduce_prod(tf.shape(valid)[1:]), embeddings.shape[-1]
+    flat = tf.reshape(embeddings, [-1, places, width])  # [B, O*K, D]
     return tf.gather(flat, best_position(valid, scores), batch_dims=1)  # [B, D]

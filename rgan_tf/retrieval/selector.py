@@ -107,7 +107,8 @@ class GroupRetrieval(tf.keras.layers.Layer):
         Args:
           candidates: [B, O, K, D] float, their embeddings; or [B, O, K, Dx], features for
             `embedding`.
-          valid: [B, O, K] bool, False = padding.
+          valid: [B, O, K] bool, False = padding, whose values do not matter; those of valid
+            candidates must be finite.
           seeds: [B, 2] int32, or None for the deterministic selection.
           scale: scalar above 0, multiplies the distances; None takes that of `embedding`, or 1.
           temperature: scalar above 0; None takes the layer's.
@@ -122,19 +123,35 @@ class GroupRetrieval(tf.keras.layers.Layer):
           The weights [B, O, K] float32, the order and the chosen candidates.
 
         Raises:
-          ValueError: if the temperature is known to be no number above 0, or the scale to be none
-            from 0 on.
+          ValueError: if an argument is known to have another shape, the temperature to be no number
+            above 0, or the scale to be none from 0 on.
         """
+        valid = tf.cast(valid, tf.bool)  # [B, O, K]
+        candidates = tf.convert_to_tensor(candidates)
+        _check_shape("candidates", candidates, [None] * 4, "[B, O, K, D]")
+        batch, objects, places, _ = candidates.shape
+        per_candidate = ([batch, objects, places], "[B, O, K]")
+        for name, given, (shape, meaning) in (
+            ("valid", valid, per_candidate),
+            ("seeds", seeds, ([batch, 2], "[B, 2]")),
+            ("locked", locked, ([batch, objects], "[B, O]")),
+            ("distances", distances, per_candidate),
+            ("ids", ids, per_candidate),
+        ):
+            if given is not None:
+                _check_shape(name, given, shape, meaning)
         # Keras builds a loaded model by calling it with floats for every input.
         integers = [None if x is None else tf.cast(x, tf.int32) for x in (seeds, locked, ids)]
         seeds, locked, ids = integers
+        # Padding counts 0 times, and 0 times NaN is NaN.
+        candidates = tf.where(valid[..., tf.newaxis], candidates, tf.zeros_like(candidates))
         if self.embedding is not None:
             candidates = self.embedding(candidates)  # [B, O, K, D]
         if scale is None:
             scale = getattr(self.embedding, "scale", 1.0)
         embeddings = tf.cast(candidates, tf.float32)  # [B, O, K, D]
         return choose_by_group(
-            Candidates(ids, tf.cast(valid, tf.bool), distances, embeddings),
+            Candidates(ids, valid, distances, embeddings),
             Options(seeds=seeds, locked=locked, repeats=ids is None),
             scale=scale,
             temperature=self.temperature if temperature is None else temperature,
@@ -160,6 +177,14 @@ class GroupRetrieval(tf.keras.layers.Layer):
         if isinstance(layer, dict):
             config = {**config, "embedding": tf.keras.saving.deserialize_keras_object(layer)}
         return cls(**config)
+
+
+def _check_shape(name: str, given: tf.Tensor, shape: list[int | None], meaning: str) -> None:
+    """Refuses what TensorFlow would broadcast, or refuse without the argument's name."""
+    found = tf.TensorShape(tf.convert_to_tensor(given).shape)
+    if not found.is_compatible_with(shape):
+        wanted = "" if None in shape else f" = {shape}"
+        raise ValueError(f"{name} must be {meaning}{wanted}, got shape {found}")
 
 
 @tf.keras.utils.register_keras_serializable(package="rgan_tf")

@@ -196,3 +196,69 @@ def test_every_loss_trains_the_embedding_and_none_the_frozen_parts(path):
 def test_a_temperature_is_above_zero(temperature):
     with pytest.raises(ValueError, match="temperature must be above 0"):
         GroupRetrieval(temperature=temperature)
+
+
+@pytest.mark.parametrize("straight_through", [True, False])
+@pytest.mark.parametrize("embedding", [None, PatchEmbedding(sizes=(6, 4))])
+def test_what_stands_in_padding_does_not_matter(straight_through, embedding):
+    rng = np.random.default_rng(0)
+    features = tf.constant(rng.normal(size=[4, 3, 5, 8]), tf.float32)
+    valid = rng.random([4, 3, 5]) < 0.6
+    valid[0, 0] = False
+    valid[1] = False  # a scene without candidates
+    valid[2, 0, 0] = False  # the first of all candidates
+    seeds = tf.constant(rng.integers(0, 99, [4, 2]), tf.int32)
+    layer = GroupRetrieval(embedding=embedding, straight_through=straight_through)
+    layer(features, valid, seeds)  # builds it
+    share = tf.constant(rng.normal(size=[4, 3, 5]), tf.float32)
+    for drawn in (seeds, None):
+        found = []
+        for padding in (0.0, np.nan, np.inf):
+            inputs = tf.where(valid[..., None], features, padding)
+            with tf.GradientTape() as tape:
+                tape.watch(inputs)
+                weights = layer(inputs, valid, drawn, scale=3.0).weights
+                loss = tf.reduce_sum(weights * share)
+            sources = [inputs, *layer.trainable_variables]
+            found.append([weights, *tape.gradient(loss, sources)])
+        assert np.abs(found[0][1]).max() > 0
+        for other in found[1:]:
+            for one, two in zip(found[0], other, strict=True):
+                np.testing.assert_array_equal(one, two)
+
+
+WRONG = {
+    "candidates": {"candidates": tf.ones([3, 5, 8])},
+    "valid": {"valid": tf.fill([2, 3, 1], True)},
+    "seeds": {"seeds": tf.zeros([1, 2], tf.int32)},
+    "seeds of three": {"seeds": tf.zeros([2, 3], tf.int32)},
+    "seeds of one row": {"seeds": [1, 2]},
+    "locked": {"locked": tf.zeros([2], tf.int32)},
+    "ids": {"ids": tf.zeros([2, 3], tf.int32)},
+    "distances": {"distances": tf.zeros([2, 3])},
+    "temperature": {"temperature": tf.ones([2])},
+    "scale": {"scale": "large"},
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_an_argument_of_another_shape_is_named(wrong):
+    right = {
+        "candidates": tf.ones([2, 3, 5, 8]),
+        "valid": tf.fill([2, 3, 5], True),
+        "seeds": tf.zeros([2, 2], tf.int32),
+        "locked": tf.fill([2, 3], -1),
+        "ids": tf.zeros([2, 3, 5], tf.int32),
+        "distances": tf.zeros([2, 3, 5]),
+        "temperature": 1.0,
+        "scale": 2,
+    }
+    GroupRetrieval()(**right)
+    with pytest.raises(ValueError, match=f"{wrong.split()[0]} must be "):
+        GroupRetrieval()(**{**right, **WRONG[wrong]})
+
+
+@pytest.mark.parametrize("seeds", [None, tf.zeros([0, 2], tf.int32)])
+def test_no_scenes_give_no_choices(seeds):
+    selection = GroupRetrieval()(tf.zeros([0, 3, 5, 8]), tf.fill([0, 3, 5], True), seeds)
+    assert selection.weights.shape == [0, 3, 5] and selection.choice.shape == [0, 3]
