@@ -96,8 +96,9 @@ def gumbel_group_select(
       The selection. In soft mode `order` and `choice` are the hard decisions of the soft path.
 
     Raises:
-      ValueError: if the number of objects is not static, `gradient` is unknown, the temperature is
-        known to be no number above 0, or the scale to be none from 0 on.
+      ValueError: if the number of objects is not static, `gradient` is unknown, an argument is
+        known to have another shape, the temperature to be no number above 0, or the scale to be
+        none from 0 on.
 
     Example:
       ```python
@@ -111,6 +112,7 @@ def gumbel_group_select(
       assert selection.choice.shape == [2, 3]
       ```
     """
+    check_shapes(features=features, valid=valid, query=query, gumbel=gumbel, locked=locked, ids=ids)
     return relaxed_group_select(
         features,
         valid,
@@ -295,6 +297,44 @@ def relaxed_group_select(
         relaxed_sum = weights  # [B, O, K]
     weights, relaxed = tf.cast(weights, tf.float32), tf.cast(relaxed_sum, tf.float32)
     return GroupSelection(weights, tf.stack(order, axis=-1), choice), relaxed
+
+
+_SHAPES = {
+    "candidates": "BOKD",
+    "features": "BOKD",
+    "valid": "BOK",
+    "query": "BD",
+    "gumbel": "BOK",
+    "seeds": "B2",
+    "locked": "BO",
+    "distances": "BOK",
+    "ids": "BOK",
+}
+
+
+def check_shapes(**arguments: tf.Tensor | None) -> None:
+    """Refuses shapes that TensorFlow would broadcast, or refuse without the argument's name.
+
+    Args:
+      **arguments: by name; None is left out. What one tells of B, O, K and D
+        holds for those after it.
+
+    Raises:
+      ValueError: if one is known to have another shape.
+    """
+    sizes: dict[str, int | None] = {"2": 2}
+    for name, given in arguments.items():
+        if given is None:
+            continue
+        found, letters = tf.TensorShape(tf.convert_to_tensor(given).shape), _SHAPES[name]
+        shape = [sizes.get(letter) for letter in letters]
+        if not found.is_compatible_with(shape):
+            wanted = "" if None in shape else f" = {shape}"
+            raise ValueError(f"{name} must be [{', '.join(letters)}]{wanted}, got shape {found}")
+        if found.rank is not None:
+            for letter, size in zip(letters, found, strict=True):
+                if sizes.get(letter) is None:  # only a later argument may tell it
+                    sizes[letter] = size
 
 
 def check_above_zero(name: str, value: tf.Tensor | float, *, or_zero: bool = False) -> None:

@@ -16,6 +16,7 @@ from rgan_tf.retrieval.gumbel import (
     WITHIN_GROUP,
     GroupSelection,
     check_above_zero,
+    check_shapes,
 )
 from rgan_tf.retrieval.patches import mix_patches
 from rgan_tf.retrieval.selection import Candidates, Options, choose_by_group
@@ -128,18 +129,14 @@ class GroupRetrieval(tf.keras.layers.Layer):
         """
         valid = tf.cast(valid, tf.bool)  # [B, O, K]
         candidates = tf.convert_to_tensor(candidates)
-        _check_shape("candidates", candidates, [None] * 4, "[B, O, K, D]")
-        batch, objects, places, _ = candidates.shape
-        per_candidate = ([batch, objects, places], "[B, O, K]")
-        for name, given, (shape, meaning) in (
-            ("valid", valid, per_candidate),
-            ("seeds", seeds, ([batch, 2], "[B, 2]")),
-            ("locked", locked, ([batch, objects], "[B, O]")),
-            ("distances", distances, per_candidate),
-            ("ids", ids, per_candidate),
-        ):
-            if given is not None:
-                _check_shape(name, given, shape, meaning)
+        check_shapes(
+            candidates=candidates,
+            valid=valid,
+            seeds=seeds,
+            locked=locked,
+            distances=distances,
+            ids=ids,
+        )
         # Keras builds a loaded model by calling it with floats for every input.
         integers = [None if x is None else tf.cast(x, tf.int32) for x in (seeds, locked, ids)]
         seeds, locked, ids = integers
@@ -177,14 +174,6 @@ class GroupRetrieval(tf.keras.layers.Layer):
         if isinstance(layer, dict):
             config = {**config, "embedding": tf.keras.saving.deserialize_keras_object(layer)}
         return cls(**config)
-
-
-def _check_shape(name: str, given: tf.Tensor, shape: list[int | None], meaning: str) -> None:
-    """Refuses what TensorFlow would broadcast, or refuse without the argument's name."""
-    found = tf.TensorShape(tf.convert_to_tensor(given).shape)
-    if not found.is_compatible_with(shape):
-        wanted = "" if None in shape else f" = {shape}"
-        raise ValueError(f"{name} must be {meaning}{wanted}, got shape {found}")
 
 
 @tf.keras.utils.register_keras_serializable(package="rgan_tf")

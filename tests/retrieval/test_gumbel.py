@@ -303,3 +303,28 @@ def test_half_precision_features_are_selected_in_float32(make_graphs):
     )
     assert half.weights.dtype == np.float32
     np.testing.assert_array_equal(half.weights, full.weights)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        ("features", [3, 5, 8]),
+        ("valid", [2, 3, 1]),
+        ("query", [1, 8]),
+        ("gumbel", [2, 1, 5]),
+        ("locked", [2, 1]),
+        ("ids", [2, 3]),
+    ],
+)
+def test_a_shape_that_would_be_broadcast_is_refused_by_name(name, shape):
+    sizes = {
+        "features": [2, 3, 5, 8],
+        "valid": [2, 3, 5],
+        "query": [2, 8],
+        "gumbel": [2, 3, 5],
+        "locked": [2, 3],
+        "ids": [2, 3, 5],
+    }
+    gumbel_group_select(**{key: tf.ones(size) for key, size in sizes.items()})
+    with pytest.raises(ValueError, match=rf"^{name} must be \[B, .*got shape "):
+        gumbel_group_select(**{k: tf.ones(s) for k, s in {**sizes, name: shape}.items()})
