@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import logging
 import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +61,8 @@ _CHECK_BATCHES = (1, 2, 2, 1, 2, 1, 2)
 _IDS = ("patch_ids", "candidate_ids", "neighbour_ids")
 _PIXEL_TOLERANCE = 1  # of 255; another process may sum in another order
 
+Functions = Mapping[str, tf.types.experimental.GenericFunction]  # endpoints by name
+
 
 def export_run(
     run: Run,
@@ -102,14 +103,14 @@ def export_run(
         served, licences = build_served_model(run, bank, weights_dir, index, retriever)
     endpoints = served.endpoints if is_rival(run) else None
     packages = served.search.packages if bank is not None else ()
-    archive = served.archive()
+    functions = served.functions()
 
     def check(folder: Path) -> None:
         note("checking the model in a process of its own")  # half a minute without a word
-        check_fresh(folder, archive, served.sizes, packages, endpoints)
+        check_fresh(folder, functions, served.sizes, packages, endpoints)
 
     version = publish(
-        out, lambda folder: write_version(folder, archive, served, licences, run, bank), check
+        out, lambda folder: write_version(folder, functions, served, licences, run, bank), check
     )
     # The stock image lacks ScaNN's operations: its files would start a server that fails.
     serving = write_serving_files(out, name) if index == EXACT else None
@@ -201,20 +202,21 @@ def build_served_model(
     return served, licences
 
 
-def write_version(folder: Path, archive, served, licences: tuple[str, ...], run, bank) -> None:
+def write_version(
+    folder: Path, functions: Functions, served, licences: tuple[str, ...], run, bank
+) -> None:
     """Writes the SavedModel and the files that accompany it.
 
     Args:
       folder: of the version.
-      archive: the endpoints.
+      functions: the endpoints.
       served: `ServedModel` or `ServedRival`.
       licences: codes of the patches.
       run: what it was made from.
       bank: its patches; None for a rival without.
     """
     endpoints = served.endpoints if is_rival(run) else None
-    with contextlib.redirect_stdout(io.StringIO()):  # pages of resource handles
-        archive.write_out(str(folder))
+    write_saved_model(folder, functions)
     write_warmup(folder, served.sizes, (endpoints or endpoints_of(VERSION)).inputs)
     search = {} if bank is None else served.search.describe()
     rows = [] if bank is None else bank.rows
@@ -257,9 +259,27 @@ def write_version(folder: Path, archive, served, licences: tuple[str, ...], run,
     )
 
 
+def write_saved_model(folder: Path, functions: Functions) -> None:
+    """Writes endpoints as the signatures of a SavedModel.
+
+    It tracks the variables that they use and not the layers: a tracked layer that reads
+    GraphTensors would need tensorflow_gnn for loading. Concrete functions are not traced again by
+    `tf.saved_model.save`, as the functions of a `tf.keras.export.ExportArchive` are.
+
+    Args:
+      folder: gets the model.
+      functions: with input signatures; traced unless they are already.
+    """
+    traced = {name: function.get_concrete_function() for name, function in functions.items()}
+    used = {v.ref(): v for function in traced.values() for v in function.graph.variables}
+    tracked = tf.Module()
+    tracked.used_variables = list(used.values())
+    tf.saved_model.save(tracked, str(folder), signatures=traced)
+
+
 def check_fresh(
     folder: Path,
-    archive,
+    functions: Functions,
     sizes,
     allow: tuple[str, ...] = (),
     endpoints: Endpoints | None = None,
@@ -268,7 +288,7 @@ def check_fresh(
 
     Args:
       folder: of the version.
-      archive: the endpoints in this process.
+      functions: the endpoints in this process.
       sizes: of the model.
       allow: further packages that the other process may import, and imports before loading.
       endpoints: of a rival; None takes RetrieveGAN's.
@@ -320,7 +340,7 @@ def check_fresh(
             for name, value in requests.items()
             if name.startswith(f"{endpoint}/")
         }
-        expected = getattr(archive, endpoint)(
+        expected = functions[endpoint](
             *(tf.constant(request[field.name]) for field in inputs[endpoint])
         )
         names = {field.name for field in outputs[endpoint]}

@@ -106,20 +106,16 @@ class ServedModel(tf.Module):
             for field in INPUTS[endpoint]
         ]
 
-    def archive(self) -> tf.keras.export.ExportArchive:
-        """The endpoints, ready to be written as a SavedModel.
-
-        The archive tracks the variables that the endpoints use, not the layers: a tracked layer
-        that reads GraphTensors would need tensorflow_gnn for loading.
-        """
-        archive = tf.keras.export.ExportArchive()
-        for name in INPUTS:
-            archive.add_endpoint(name, self._endpoint(name), self.input_signature(name))
-        return archive
+    def functions(self) -> dict[str, tf.types.experimental.GenericFunction]:
+        """The endpoints by name, as functions of their fields in order; traced when called."""
+        return {
+            name: tf.function(self._endpoint(name), input_signature=self.input_signature(name))
+            for name in INPUTS
+        }
 
     def function(self, name: str) -> Callable[..., Fields]:
         """An endpoint as a function of named fields for this process; traced when called."""
-        traced = tf.function(self._endpoint(name), input_signature=self.input_signature(name))
+        traced = self.functions()[name]
         return lambda **fields: traced(*(fields[field.name] for field in INPUTS[name]))
 
     def _endpoint(self, name: str) -> Callable[..., Fields]:

@@ -66,15 +66,13 @@ class ServedRival(tf.Module):
             reads_boxes=self.networks.reads_boxes, reads_patches=self.networks.reads_patches
         )
 
-    def archive(self) -> tf.keras.export.ExportArchive:
-        """The endpoint, ready to be written as a SavedModel; see `ServedModel.archive`."""
-        archive = tf.keras.export.ExportArchive()
-        archive.add_endpoint(GENERATE, self._endpoint, self._input_signature())
-        return archive
+    def functions(self) -> dict[str, tf.types.experimental.GenericFunction]:
+        """The endpoint by its name, as a function of its fields in order; traced when called."""
+        return {GENERATE: tf.function(self._endpoint, input_signature=self._input_signature())}
 
     def function(self, name: str) -> Callable[..., Fields]:
         """The endpoint as a function of named fields for this process; traced when called."""
-        traced = tf.function(self._endpoint, input_signature=self._input_signature())
+        traced = self.functions()[name]
         names = [field.name for field in self.endpoints.inputs[name]]
         return lambda **fields: traced(*(fields[name] for name in names))
 

@@ -119,15 +119,15 @@ class Exported:
         return self.built[0]
 
     @functools.cached_property
-    def archive(self) -> tf.keras.export.ExportArchive:
+    def functions(self) -> saved_model.Functions:
         """Its endpoints in this process."""
-        return self.served.archive()
+        return self.served.functions()
 
 
 def write_model(exported: Exported, check: Callable = saved_model.check_fresh) -> None:
     """Exports the run."""
     served, licences = exported.built
-    parts = (exported.archive, served, licences, exported.run, exported.data.bank)
+    parts = (exported.functions, served, licences, exported.run, exported.data.bank)
     version = publish(
         exported.folder,
         lambda folder: saved_model.write_version(folder, *parts),

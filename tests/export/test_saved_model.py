@@ -9,13 +9,14 @@ import shutil
 from types import SimpleNamespace
 
 import pytest
+import tensorflow as tf
 
 from export import saved_model
 from export.commands import export
 from export.model_folder import EXTRA, open_model
 from export.publishing.publish import publish
 from export.publishing.serving_files import FILES
-from export.signatures import GENERATE, INPUTS
+from export.signatures import GENERATE
 from rgan_tf.errors import BadInput, CorruptData
 from rgan_tf.runs import create_run
 from rgan_tf.vocabulary import Vocabulary
@@ -41,6 +42,23 @@ def test_what_travels_with_the_model(exported):
     shown = {key: rows[7][key] for key in ("category", "source", "image_id", "licence", "url")}
     assert model.provenance[7] == {**shown, "box": [x0, y0, x1, y1]}
     assert "style" not in json.dumps(model.provenance[0])  # for evaluation only
+
+
+def test_an_endpoint_is_traced_once_and_written_with_its_variables(tmp_path):
+    weight, traces = tf.Variable([2.0]), []
+
+    def times_weight(x):
+        traces.append(x)
+        return {"y": x * weight}
+
+    spec = tf.TensorSpec([None], tf.float32, name="x")
+    function = tf.function(times_weight, input_signature=[spec])
+    saved_model.write_saved_model(tmp_path / "model", {GENERATE: function})
+    weight.assign([0.0])  # of this process, no longer of the folder
+    loaded = tf.saved_model.load(str(tmp_path / "model"))
+    assert loaded.signatures[GENERATE](x=tf.constant([3.0]))["y"].numpy() == [6.0]
+    assert function(tf.constant([3.0]))["y"].numpy() == [0.0]
+    assert len(traces) == 1
 
 
 @pytest.mark.parametrize(
@@ -88,15 +106,12 @@ def test_a_model_that_needs_another_package_is_not_published(exported, tmp_path)
 @pytest.mark.thorough
 def test_a_model_that_answers_otherwise_is_not_published(exported):
     def other(*fields):
-        reply = exported.archive.serving_default(*fields)
+        reply = exported.functions[GENERATE](*fields)
         return {**reply, "patch_ids": reply["patch_ids"] + 1}
 
-    archive = SimpleNamespace(
-        **{name: getattr(exported.archive, name) for name in INPUTS if name != GENERATE},
-        serving_default=other,
-    )
+    functions = {**exported.functions, GENERATE: other}
     with pytest.raises(saved_model.CheckFailed, match="serving_default retrieves other patches"):
-        saved_model.check_fresh(exported.version, archive, exported.served.sizes)
+        saved_model.check_fresh(exported.version, functions, exported.served.sizes)
 
 
 @pytest.mark.parametrize(("said", "grows"), [(None, "true"), ("false", "false")])
@@ -123,15 +138,16 @@ def test_the_next_export_is_version_2(exported, monkeypatch, tmp_path):
     # Building, writing and checking have tests of their own, and take their time.
     written = shutil.ignore_patterns(EXTRA)
 
-    def write(folder):
+    def write(folder, _):
         shutil.copytree(exported.version, folder, ignore=written, dirs_exist_ok=True)
 
     served = SimpleNamespace(
         sizes=exported.model.sizes,
         scale=exported.model.scale,
         search=SimpleNamespace(packages=(), describe=lambda: {"index": "exact"}),
-        archive=lambda: SimpleNamespace(write_out=write),
+        functions=dict,
     )
+    monkeypatch.setattr(saved_model, "write_saved_model", write)
     monkeypatch.setattr(saved_model, "build_served_model", lambda *_: (served, exported.codes))
     monkeypatch.setattr(saved_model, "check_fresh", lambda *_, **__: None)
     model = tmp_path / "model"

@@ -270,8 +270,8 @@ def test_bad_own_patches_are_refused(scene, ask, position, patch_id, message):
 
 
 def test_the_bank_lies_in_the_variables_and_not_in_the_graph(exported):
-    trained, others = exported.archive._get_variables_used_by_endpoints()
-    variables = {v.name: v.shape for v in [*trained, *others]}
+    traced = exported.functions[GENERATE].get_concrete_function()
+    variables = {v.name: v.shape for v in traced.graph.variables}
     assert variables["bank/crops:0"] == [len(exported.data.bank), 16, 16, 3]
     crop = exported.data.bank.crops_at(np.array(3), exported.model.sizes.crop).tobytes()
     assert crop not in (exported.version / "saved_model.pb").read_bytes()

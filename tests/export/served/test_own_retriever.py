@@ -69,7 +69,7 @@ def test_it_chooses_what_the_library_chooses(
     served = build(retriever)
     ask = served.function(RETRIEVE_ONLY)
     if is_written:
-        served.archive().write_out(str(tmp_path / "model"))
+        saved_model.write_saved_model(tmp_path / "model", served.functions())
         loaded = tf.saved_model.load(str(tmp_path / "model"))
         ask = loaded.signatures[RETRIEVE_ONLY]
     made = synthesise(

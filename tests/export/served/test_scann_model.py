@@ -81,10 +81,10 @@ def test_the_manifest_says_what_can_load_it(exported_scann):
 
 @pytest.mark.thorough
 def test_a_fresh_process_loads_it_with_scann_and_only_with_it(exported, exported_scann):
-    served, archive = exported_scann.served, exported_scann.archive
-    saved_model.check_fresh(exported_scann.version, archive, served.sizes, allow=("scann",))
+    served, functions = exported_scann.served, exported_scann.functions
+    saved_model.check_fresh(exported_scann.version, functions, served.sizes, allow=("scann",))
     with pytest.raises(saved_model.CheckFailed, match="(?i)scann"):
-        saved_model.check_fresh(exported_scann.version, archive, served.sizes)
+        saved_model.check_fresh(exported_scann.version, functions, served.sizes)
     assert served.search.packages == ("scann",) and exported.served.search.packages == ()
 
 
