@@ -49,7 +49,7 @@ def test_joint_stage_with_gradient_penalty(tiny_config, make_joint, make_batch):
 
 
 @pytest.mark.parametrize(
-    "form", [pytest.param("one_step", marks=pytest.mark.thorough), "iterative"]
+    "form", [pytest.param(form, marks=pytest.mark.thorough) for form in ("one_step", "iterative")]
 )
 def test_joint_stage_with_many_candidates(tiny_config, make_joint, reader, make_batch, form):
     retrieval = {

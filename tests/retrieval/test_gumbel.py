@@ -84,18 +84,19 @@ def test_equals_the_plain_loop(
     assert compared >= 38
 
 
-def test_same_choices_as_the_plain_loop_on_ten_thousand_graphs(plain_loop, make_graphs):
-    graphs = make_graphs(2, batch=10_000, objects=4, candidates=5, width=6)
+@pytest.mark.parametrize("count", [1_000, pytest.param(10_000, marks=pytest.mark.thorough)])
+def test_same_choices_as_the_plain_loop_on_thousands_of_graphs(plain_loop, make_graphs, count):
+    graphs = make_graphs(2, batch=count, objects=4, candidates=5, width=6)
     ours = select(*graphs, scale=10.0)
     ties = 0
-    for row in range(10_000):
+    for row in range(count):
         plain = plain_loop(*(part[row] for part in graphs), scale=10.0)
         if plain.margin <= TIE:
             ties += 1
             continue
         assert ours.choice[row].tolist() == plain.choice.tolist()
         assert ours.order[row].tolist()[: len(plain.order)] == plain.order
-    assert ties < 20
+    assert ties < count / 500
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.1])

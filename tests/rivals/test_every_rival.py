@@ -30,8 +30,8 @@ def stands_for_all(*some: str) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("name", [*some, *others])
 
 
-# One that reads boxes and patches, one that reads words.
-two_stand_for_all = stands_for_all("pastegan", "attngan")
+# One that reads boxes and patches; what reads words alone is `test_attngan`'s.
+one_stands_for_all = stands_for_all("pastegan")
 
 COMPARING = {
     ("attngan", "generator"): set(TERMS),
@@ -40,7 +40,7 @@ COMPARING = {
 """Terms that are made to compare a row with the others; `test_attngan` has what holds for them."""
 
 
-@two_stand_for_all
+@one_stands_for_all
 def test_an_image_does_not_depend_on_its_batch(kept_rival, scenes, name):
     model = kept_rival(name)
     together = model.synthesise(scenes, scenes["boxes"], SEEDS).images
@@ -50,7 +50,7 @@ def test_an_image_does_not_depend_on_its_batch(kept_rival, scenes, name):
         np.testing.assert_allclose(apart, tf.gather(together, rows), atol=1e-5)
 
 
-@two_stand_for_all
+@one_stands_for_all
 def test_two_seeds_differ_and_one_repeats(kept_rival, scenes, name):
     model = kept_rival(name)
     images = model.synthesise(scenes, scenes["boxes"], SEEDS).images
@@ -59,7 +59,7 @@ def test_two_seeds_differ_and_one_repeats(kept_rival, scenes, name):
     assert (np.abs(images - other).max(axis=(1, 2, 3)) > 1e-5).all()
 
 
-@two_stand_for_all
+@one_stands_for_all
 def test_the_smallest_and_the_largest_graph_are_drawn_and_learnt_from(tiny_rival, scenes, name):
     """One object; every place filled and no relationship; objects that all have one category."""
     objects = np.zeros([4, 6], np.int32)
@@ -81,7 +81,7 @@ def test_the_smallest_and_the_largest_graph_are_drawn_and_learnt_from(tiny_rival
     assert float(model.train_step(scenes)["guard/skipped"]) == 0
 
 
-@two_stand_for_all
+@one_stands_for_all
 def test_a_row_costs_the_same_beside_other_rows(kept_rival, scenes, name):
     model = kept_rival(name)
     together = model.compute_terms(scenes, tf.constant(0))
@@ -94,7 +94,7 @@ def test_a_row_costs_the_same_beside_other_rows(kept_rival, scenes, name):
             np.testing.assert_allclose(values[2:3], other, rtol=1e-4, atol=1e-5, err_msg=term)
 
 
-@stands_for_all("sg2im", "layout2im")  # the two above are stepped there
+@stands_for_all("layout2im")  # PasteGAN is stepped above, AttnGAN resumed below
 def test_a_step_moves_both_sides_and_the_average(tiny_rival, scenes, name):
     model = tiny_rival(name)
     before = [

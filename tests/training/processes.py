@@ -27,13 +27,17 @@ sys.exit(cli.main(sys.argv[2:]))
 """
 
 
-FIRST_STAGE = f"""
+def first_stages(count: int) -> list[str]:
+    """As `rgan train`, for `start_training`: it ends after so many stages."""
+    return [
+        "-c",
+        f"""
 import itertools
 from training import api
 tasks = api._tasks
-api._tasks = lambda *parts: itertools.islice(tasks(*parts), 1)
-{_COMMAND}"""
-"""As `rgan train`, for `start_training`: it ends after the first stage."""
+api._tasks = lambda *parts: itertools.islice(tasks(*parts), {count})
+{_COMMAND}""",
+    ]
 
 
 def start_training(

@@ -143,6 +143,7 @@ def test_another_choice_rule_or_noise_stay_out_of_the_run(
     assert len({nearest, quiet, learned}) == 3
 
 
+@pytest.mark.thorough
 def test_without_repeats_it_stays_out_of_the_run(copied, rgan, tiny_world):
     words = ("eval", "--run", copied, "--data", tiny_world.folder, "--only", "retrieval")
     assert rgan(*words, "--without-repeats").code == 0

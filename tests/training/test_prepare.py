@@ -254,7 +254,13 @@ def test_visual_genome_files_are_asked_for(tmp_path):
         prepare.main(parse("vg", "--root", tmp_path, "--out", tmp_path / "out"))
 
 
-@pytest.mark.parametrize("stuff, floor", [((), 60), (("--allow-missing-stuff", "--limit", 90), 89)])
+@pytest.mark.parametrize(
+    "stuff, floor",
+    [
+        ((), 60),
+        pytest.param(("--allow-missing-stuff", "--limit", 90), 89, marks=pytest.mark.thorough),
+    ],
+)
 def test_real_images(coco_root, tmp_path, stuff, floor):
     words = ("coco", "--root", coco_root, "--size", 32, "--out", tmp_path / "data", *stuff)
     result = prepare.main(parse(*words))

@@ -160,6 +160,7 @@ def test_by_keyboard_alone(browser):
         assert page.is_visible("text=What shall the picture hold?")
 
 
+@pytest.mark.thorough
 def test_by_touch_on_a_phone(browser):
     with opened(browser, viewport=PHONE, has_touch=True, is_mobile=True) as studio:
         page = studio.page
@@ -248,6 +249,7 @@ def test_a_drag_has_one_request_in_flight_and_ends_with_the_image_of_its_end(bro
         assert studio.undo_all() == 4  # three objects, one drag
 
 
+@pytest.mark.thorough
 def test_escape_cancels_a_drag(browser):
     with opened(browser) as studio:
         studio.add("sky", "house")

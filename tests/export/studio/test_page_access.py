@@ -98,6 +98,7 @@ def test_boxes_have_names_in_words_and_one_region_speaks(browser):
         assert page.get_attribute(".boxes", "role") == "group"
 
 
+@pytest.mark.thorough
 def test_the_live_region_is_silent_during_a_drag(browser):
     with opened(browser) as studio:
         page = studio.page

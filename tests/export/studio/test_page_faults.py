@@ -58,6 +58,7 @@ def _serving_again(studio):
         yield stub
 
 
+@pytest.mark.thorough
 def test_of_two_tabs_one_saves_and_the_other_says_so(browser):
     with opened(browser) as first:
         page = first.page

@@ -92,6 +92,7 @@ def test_labels():
     assert labels([]) == []
 
 
+@pytest.mark.thorough
 @pytest.mark.browser
 def test_answers_of_one_tab_are_not_overwritten_by_another(tmp_path):
     path = tmp_path / "study.html"
