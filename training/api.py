@@ -214,7 +214,7 @@ def _check_own(config: Config, retriever: Retriever | None, losses: Sequence[Los
     """Refuses what the joint stage would refuse, hours later.
 
     Raises:
-      BadInput: if the retriever is none, or does not fit the config.
+      BadInput: if the retriever is none or does not fit the config, or no loss has a weight.
       ValueError: if two losses have one name.
     """
     check_names(losses, generator_losses(config))
@@ -223,6 +223,13 @@ def _check_own(config: Config, retriever: Retriever | None, losses: Sequence[Los
         raise BadInput(
             f"training.system={system}: has its own losses and takes no retriever; leave out "
             "retriever and losses"
+        )
+    weights = [getattr(config.losses, name) for name in generator_losses(config)]
+    weights += [loss.weight for loss in losses]
+    if system not in RIVALS and config.training.steps and not any(weights):
+        raise BadInput(
+            "every weight of the generator's losses is 0, so the joint stage has nothing to train "
+            "for; set one of losses.* above 0, or training.steps to 0"
         )
     if retriever is None:
         return

@@ -14,6 +14,7 @@ import tensorflow as tf
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.errors import BadInput
 from rgan_tf.losses.own import Loss
+from rgan_tf.model.retrievegan import generator_losses
 from rgan_tf.retrieval.retriever import Retriever
 from rgan_tf.retrieval.rules import NearestRetriever
 from rgan_tf.runs import open_run
@@ -187,6 +188,24 @@ def test_what_the_joint_stage_would_refuse_is_refused_before_the_first(
             dataclasses.replace(tiny_config, retrieval=part), tiny_world, tmp_path / "run", **given
         )
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("steps, losses", [(3, []), (0, []), (3, [LOSS])])
+def test_a_joint_stage_without_any_loss_is_refused_before_the_first(
+    tiny_config, tiny_world, steps, losses
+):
+    weights = dict.fromkeys(generator_losses(tiny_config), 0.0)
+    nothing = dataclasses.replace(tiny_config.losses, **weights)
+    config = dataclasses.replace(
+        tiny_config,
+        losses=nothing,
+        sg2im=dataclasses.replace(tiny_config.sg2im, steps=0),
+        training=dataclasses.replace(tiny_config.training, steps=steps),
+    )
+    is_refused = bool(steps) and not losses
+    message = "set one of losses.* above 0" if is_refused else "--run .*is a file"
+    with pytest.raises(BadInput, match=message):
+        train(config, tiny_world, __file__, losses=losses)
 
 
 def test_a_run_is_resumed_with_the_retriever_and_the_losses_that_it_began_with(tmp_path):
