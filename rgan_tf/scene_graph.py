@@ -26,6 +26,7 @@ from rgan_tf.storage.files import Unreadable, read_json
 from rgan_tf.vocabulary import (
     IMAGE,
     IN_IMAGE,
+    MAX_NAME_CHARACTERS,
     RESERVED_OBJECTS,
     RESERVED_PREDICATES,
     Vocabulary,
@@ -35,7 +36,6 @@ from rgan_tf.vocabulary import (
 MAX_OBJECTS = 16  # in one graph, for any model
 MAX_RELATIONSHIPS = 32
 MAX_FILE_BYTES = 64 * 2**10
-MAX_NAME_CHARACTERS = 64
 MAX_PATH_CHARACTERS = 4096
 MAX_PATCH_ID = 2**31 - 1
 MAX_GRAPHS = 1024  # in one file

@@ -17,6 +17,7 @@ from rgan_tf.near_names import near_names
 PADDING = 0  # object id of an absent object
 IMAGE = 1  # object id of the node of the whole image
 IN_IMAGE = 0  # predicate id between every object and that node
+MAX_NAME_CHARACTERS = 64  # of a name in a scene graph
 
 RESERVED_OBJECTS = ("__padding__", "__image__")
 RESERVED_PREDICATES = ("__in_image__",)
@@ -47,7 +48,18 @@ class Vocabulary:
     def from_categories(
         cls, categories: Iterable[str], predicates: Sequence[str] = GEOMETRIC_PREDICATES
     ) -> Vocabulary:
-        """Builds the tables: categories sorted by name from id 2, predicates as given from 1."""
+        """Builds the tables: categories sorted by name from id 2, predicates as given from 1.
+
+        Raises:
+          BadInput: as the class, and if a name is too long for a scene graph.
+        """
+        categories = list(categories)
+        for name in (*categories, *predicates):
+            if isinstance(name, str) and len(name) > MAX_NAME_CHARACTERS:
+                raise BadInput(
+                    f"the name {name[:40]!r}... has {len(name)} characters; a scene graph can "
+                    f"write {MAX_NAME_CHARACTERS} at most: shorten it in the annotations"
+                )
         return cls(
             objects=RESERVED_OBJECTS + tuple(sorted(categories)),
             predicates=RESERVED_PREDICATES + tuple(predicates),

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from rgan_tf.errors import BadInput
 from rgan_tf.near_names import near_names
-from rgan_tf.vocabulary import IMAGE, IN_IMAGE, PADDING, Vocabulary
+from rgan_tf.vocabulary import IMAGE, IN_IMAGE, MAX_NAME_CHARACTERS, PADDING, Vocabulary
 
 WORLD = Vocabulary.from_categories(["tree", "sky", "cow"])
 
@@ -48,6 +48,16 @@ def test_a_name_is_known_with_its_accents_together_or_apart():
             trees.object_id("baume")
     with pytest.raises(BadInput, match="is there twice"):
         Vocabulary.from_categories([together, apart])
+
+
+def test_a_name_that_no_graph_could_write_is_refused_where_tables_are_made():
+    longest = MAX_NAME_CHARACTERS * "a"
+    assert Vocabulary.from_categories([longest]).object_id(longest) == 2
+    for tables in (([longest + "a"],), (["sky"], [longest + "a"])):
+        with pytest.raises(BadInput, match="^the name 'a+'... has 65 characters; .* 64 at most"):
+            Vocabulary.from_categories(*tables)
+    # Data that was prepared before this rule can still be read.
+    assert Vocabulary((*WORLD.objects, longest + "a"), WORLD.predicates).num_objects == 6
 
 
 def test_tables_of_an_earlier_version_can_have_their_names_as_graphs_have_them():
