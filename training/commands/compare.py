@@ -5,7 +5,10 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from training.compare.entries import ABLATION, BUDGETS, PARTS, SYSTEMS
+from rgan_tf.errors import BadInput
+from rgan_tf.progress import note
+from training.compare.entries import ABLATION, BUDGETS, PARTS, SYSTEMS, changes_nothing
+from training.configuration import named_config
 from training.evaluation.names import own_retrievers
 
 _ABLATIONS = {"losses": ABLATION, "parts": PARTS}
@@ -80,11 +83,12 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
     """Trains and evaluates what is missing; writes table.md, comparison.json, comparison.png."""
     from training.compare.run import compare
 
+    systems = _rows_of_ablation(args) if args.ablation else args.systems
     return compare(
         args.configs,
         args.data,
         args.out,
-        systems=("retrievegan", *_ABLATIONS[args.ablation]) if args.ablation else args.systems,
+        systems=systems,
         overrides=args.overrides,
         split=args.split,
         seed=args.seed,
@@ -96,3 +100,19 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
         weights_dir=args.weights_dir,
         dry_run=args.dry_run,
     )
+
+
+def _rows_of_ablation(args: argparse.Namespace) -> list[str]:
+    """The rows of `--ablation`: without each part that one of the configs has at least."""
+    configs = [named_config(name, args.overrides) for name in args.configs]
+    rows = [
+        row
+        for row in _ABLATIONS[args.ablation]
+        if not all(changes_nothing(config, row) for config in configs)
+    ]
+    missing = [row for row in _ABLATIONS[args.ablation] if row not in rows]
+    if not rows:
+        raise BadInput(f"--ablation {args.ablation}: {', '.join(args.configs)} has none of them")
+    if missing:
+        note(f"no rows {', '.join(missing)}: no config has what they leave out")
+    return ["retrievegan", *rows]

@@ -7,7 +7,10 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import yaml
+
 from rgan_tf.config import Config
+from rgan_tf.config_files import flat_settings
 from rgan_tf.errors import BadInput
 from rgan_tf.registered_names import RIVALS
 from training.evaluation.names import FIRST_STAGE, own_retrievers
@@ -25,7 +28,7 @@ SYSTEMS = (
 ABLATION = ("no_selection_loss", "no_cooccurrence_loss", "no_retrieval_losses")
 """RetrieveGAN without its losses, as in the paper's table 2."""
 
-_PARTS: dict[str, tuple[str, ...]] = {
+_PARTS: dict[str, tuple[str, ...]] = {  # the switch first, then what goes with it
     "no_composition": ("generator.composition=false",),
     "no_masks": ("generator.masks=false",),
     "no_skip": ("generator.skip=false",),
@@ -108,7 +111,8 @@ def entries_of(
     """One row for every system of every config.
 
     All systems of a config share the first two stages of its `retrievegan` run and have the same
-    number of joint steps. The first stage is a row as well, of its own number of steps.
+    number of joint steps. The first stage is a row as well, of its own number of steps. A row
+    without a part that the config lacks anyway is left out.
 
     Args:
       configs: name given by the user -> resolved config.
@@ -129,6 +133,8 @@ def entries_of(
         joint, first = config.training.steps, config.sg2im.steps
         # The run with the shared stages comes first, wherever its row is.
         for system in sorted(systems, key=lambda name: name != "retrievegan"):
+            if changes_nothing(config, system):
+                continue
             run = ours if system in _WITHIN_A_RUN else f"{prefix}{system}"
             steps = (joint_steps or {}).get(named, {}).get(system, joint)
             settings = settings_of(system)
@@ -161,6 +167,22 @@ def settings_of(system: str) -> tuple[str, ...]:
         known = ", ".join((*SYSTEMS, *ABLATION, *PARTS, *own_retrievers()))
         raise BadInput(f"system {system}: unknown; known are {known}")
     return _SETTINGS.get(system, ())
+
+
+def changes_nothing(config: Config, system: str) -> bool:
+    """Whether a row without some part would be `retrievegan` again: the config lacks the part.
+
+    Args:
+      config: of `retrievegan`.
+      system: from `ABLATION` or `PARTS`; every other system is a row of its own.
+    """
+    if system not in (*ABLATION, *PARTS):
+        return False
+    switches = _PARTS[system][:1] if system in PARTS else _SETTINGS[system]
+    given = flat_settings(config)
+    return all(
+        given[key] == yaml.safe_load(value) for key, value in (text.split("=") for text in switches)
+    )
 
 
 def _short_names(configs: list[str]) -> dict[str, str]:

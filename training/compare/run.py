@@ -10,6 +10,7 @@ from typing import Any
 
 from rgan_tf.arguments import list_of, path_list, text_list, whole_number
 from rgan_tf.backbones import load_backbone
+from rgan_tf.config import Config
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.errors import BadInput
 from rgan_tf.plugins import VARIABLE
@@ -20,7 +21,14 @@ from rgan_tf.storage.image import encode_png
 from training.api import check_data_fits
 from training.compare.budget import UNCOUNTED, step_gflops, steps_of_equal_cost
 from training.compare.differences import difference_table, differences_of
-from training.compare.entries import BUDGETS, SYSTEMS, Entry, entries_of
+from training.compare.entries import (
+    BUDGETS,
+    SYSTEMS,
+    Entry,
+    changes_nothing,
+    entries_of,
+    settings_of,
+)
 from training.compare.group_table import group_tables
 from training.compare.picture import comparison_picture
 from training.compare.plan import plan, plan_lines
@@ -110,6 +118,7 @@ def compare(
     if search_rates:
         check_factors(search_rates, search_steps)
     systems = list(dict.fromkeys(systems))
+    _check_parts(systems, opened_configs)
     entries = entries_of(opened_configs, systems)
     own = [name for name in systems if name in own_retrievers()]
     if own and not os.environ.get(VARIABLE, "").strip():
@@ -238,6 +247,19 @@ def compare(
     found = {"systems": sizes, "differences": differences, "metrics": metrics}
     write_json_atomic(out / "comparison.json", {**result, **found})
     return result
+
+
+def _check_parts(systems: Sequence[str], configs: Mapping[str, Config]) -> None:
+    """Refuses a row that no config would have, and tells of one that some lack."""
+    for system in systems:
+        lacking = [name for name, config in configs.items() if changes_nothing(config, system)]
+        already = f"{', '.join(lacking)}: {' and '.join(settings_of(system))} already"
+        if len(lacking) == len(configs):
+            raise BadInput(
+                f"--systems {system}: would be retrievegan again ({already}); leave it out"
+            )
+        if lacking:
+            note(f"no row {system} of {already}")
 
 
 def _check_search(systems: Sequence[str], entries: Sequence[Entry], data: PreparedData) -> None:

@@ -7,7 +7,7 @@ import dataclasses
 import yaml
 
 from rgan_tf import registered_names
-from rgan_tf.config import Config
+from rgan_tf.config import Config, changed
 from rgan_tf.config_files import config_from_dict, config_to_dict
 from training.compare.entries import _SETTINGS, ABLATION, PARTS, SYSTEMS, entries_of
 from training.configuration import named_config
@@ -80,3 +80,19 @@ def test_every_part_is_on_in_the_shipped_config_and_off_in_its_row():
             key, value = setting.split("=")
             section, name = key.split(".")
             assert whole[section][name] != yaml.safe_load(value), setting
+
+
+def test_a_row_without_a_part_that_is_not_there_is_no_row():
+    """It would be trained for hours, and differ by its noise."""
+    paper, street = named_config("faithful_64", []), named_config("street_64", [])
+    names = ["retrievegan", *PARTS]
+    assert [entry.name for entry in entries_of({"faithful_64": paper}, names)] == ["retrievegan"]
+    both = entries_of({"street_64": street, "faithful_64": paper}, ["retrievegan", "no_masks"])
+    assert [entry.name for entry in both] == [
+        "street_64-retrievegan",
+        "street_64-no_masks",
+        "faithful_64-retrievegan",
+    ]
+    without = changed(street, losses={"selection": 0.0})
+    rows = [entry.name for entry in entries_of({"c": without}, ["retrievegan", *ABLATION])]
+    assert rows == ["retrievegan", "no_cooccurrence_loss", "no_retrieval_losses"]

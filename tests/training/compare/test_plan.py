@@ -52,6 +52,19 @@ def test_a_run_that_only_lends_its_stages_is_named(dry_run):
     assert run["stages"]["retrievegan"]["left"] == 7
 
 
+def test_parts_that_the_config_lacks_are_no_rows(dry_run):
+    result, said = dry_run("--ablation", "parts", "--set", "generator.masks=true")
+    rows = [run["run"] for run in result["runs"]]
+    assert rows[:2] == ["retrievegan", "no_masks"] and "no_composition" not in rows
+    assert "no rows no_composition, " in said and "no_masks" not in said.partition("\n")[0]
+    _, said = dry_run("--systems", "retrievegan", "no_masks", code=2)
+    assert "--systems no_masks: would be retrievegan again (" in said
+    nothing = [f"losses.{name}=0" for name in ("selection", "cooccurrence")]
+    words = (word for setting in nothing for word in ("--set", setting))
+    _, said = dry_run("--ablation", *words, code=2)
+    assert "--ablation losses: " in said and "has none of them" in said
+
+
 def test_the_tries_of_learning_rates_are_runs_as_well(dry_run, tmp_path):
     words = ("--search-rates", 1, 2.5, "--search-steps", 2)
     result, _ = dry_run("--systems", "retrievegan", "layout2im", "pasted_canvas", *words)

@@ -101,12 +101,12 @@ def test_a_table_with_rivals_says_what_they_are(
         sizes = json.loads((out / "comparison.json").read_text())["systems"]
         return (out / "table.md").read_text(), sizes
 
-    text, sizes = table("retrievegan", "layout2im", "attngan", "no_masks", "pasted_canvas")
+    text, sizes = table("retrievegan", "layout2im", "attngan", "no_selection_loss", "pasted_canvas")
     steps = {"steps": (3, 3, 3), "flops": (3, 6, 2)}[budget]
-    expected = {"retrievegan": (steps[0], 10.0, 11), "no_masks": (3, None, 8)}
+    expected = {"retrievegan": (steps[0], 10.0, 11), "no_selection_loss": (3, None, 17)}
     expected |= {"layout2im": (steps[1], 5.0, 9), "attngan": (steps[2], 20.0, 7)}
     assert {name: tuple(found.values()) for name, found in sizes.items()} == expected
     assert f"| layout2im | {steps[1]} | 5.0 | {5 * steps[1]} | 9 |" in text
     assert "their operations are not counted" in text and "told by their names: 2." in text
-    text, sizes = table("retrievegan", "no_masks")
+    text, sizes = table("retrievegan", "no_selection_loss")
     assert "Budget" not in text and not sizes
