@@ -22,7 +22,7 @@ from rgan_tf.bank.summary import patches_without_graph
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.errors import BadInput
 from rgan_tf.places import open_place
-from rgan_tf.spread import HERE, Engine
+from rgan_tf.spread import HERE, Engine, check_engine
 from rgan_tf.storage.files import atomic_folder, replaced_folder
 from rgan_tf.vocabulary import Vocabulary
 from training.bank.places import free_place, new_bank, own_bank
@@ -84,7 +84,7 @@ def build(
     """
     allowed = LicenceFilter.parse(licences)
     free_place(str(out))
-    engine.check()  # before anything is read
+    check_engine(engine)  # before anything is read
     source = _source(
         data, coco, images, folders, source_licence, source_url, min_box_share, max_bad
     )
@@ -208,7 +208,7 @@ def add(
       ```
     """
     allowed = LicenceFilter.parse(licences)
-    engine.check()  # before anything is read
+    check_engine(engine)  # before anything is read
     with own_bank(str(bank)) as opened:
         source = _source(
             None, coco, images, folders, source_licence, source_url, min_box_share, max_bad
