@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from rgan_tf import registered_names
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.errors import BadInput
 from rgan_tf.losses.own import Loss
+from rgan_tf.retrieval import registry
 from rgan_tf.retrieval.retriever import Retriever
 from rgan_tf.retrieval.rules import NearestRetriever
 from rgan_tf.runs import open_run
@@ -159,6 +161,7 @@ def test_a_retriever_and_losses_reach_the_model(
         ({}, {"retriever": NearestRetriever}, "must be an instance of rgan_tf.Retriever"),
         ({"candidates": 64}, {"retriever": MINE}, "retriever nearest: needs retrieval.candidates"),
         ({"redraw_every_steps": 2}, {"retriever": MINE}, "no retrieval.redraw_every_steps"),
+        ({}, {"retriever": Retriever()}, "retriever retriever: Retriever has no method choose"),
         ({}, {"losses": [LOSS, LOSS]}, "loss dark: another loss has this name"),
         ({}, {"losses": [dataclasses.replace(LOSS, name="box")]}, "loss box: another loss has"),
         ({}, {"losses": LOSS}, "losses: must be a list of rgan_tf.Loss, got one"),
@@ -186,6 +189,27 @@ def test_what_the_joint_stage_would_refuse_is_refused_before_the_first(
         train(
             dataclasses.replace(tiny_config, retrieval=part), tiny_world, tmp_path / "run", **given
         )
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (int, "retriever mine: is no rgan_tf.Retriever, but int"),
+        (Retriever, "has no method choose"),
+    ],
+)
+def test_a_registered_retriever_is_made_before_the_first_stage(
+    tiny_config, tiny_world, tmp_path, monkeypatch, make, message
+):
+    monkeypatch.setattr(registry, "RETRIEVERS", dict(registry.RETRIEVERS))
+    registry.register_retriever("mine", make)
+    try:
+        part = dataclasses.replace(tiny_config.retrieval, choice="mine")
+        with pytest.raises(BadInput, match=message):
+            train(dataclasses.replace(tiny_config, retrieval=part), tiny_world, tmp_path / "run")
+    finally:
+        registered_names.RETRIEVERS.remove("mine")
     assert not (tmp_path / "run").exists()
 
 
