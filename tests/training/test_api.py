@@ -98,6 +98,34 @@ def test_a_callback_sees_every_step_and_may_end_training(tiny_config, tiny_world
     assert result.run.config.training.steps == joint
 
 
+class Raising(Noted):
+    """Raises at one step."""
+
+    def on_train_batch_end(self, batch, logs=None):
+        super().on_train_batch_end(batch, logs)
+        if self.steps[-1][1] == 2:
+            raise KeyError("mine")
+
+
+@pytest.mark.thorough
+@pytest.mark.usefixtures("eagerly")
+def test_a_callback_that_raises_ends_training_and_the_same_call_continues(
+    tiny_config, tiny_world, tmp_path
+):
+    settings = dataclasses.replace(tiny_config.training, steps=0, checkpoint_every_steps=1)
+    none = dataclasses.replace(tiny_config.cooccurrence, steps=0)
+    config = dataclasses.replace(at_most(tiny_config, 3), training=settings, cooccurrence=none)
+    folder, drawn, first, second = tmp_path / "run", _next_draws(), Raising(), Noted()
+    with pytest.raises(KeyError, match="mine"):
+        train(config, tiny_world, folder, callbacks=[first])
+    assert _next_draws() == drawn
+    assert not list(folder.rglob("*.partial"))
+    trained = train(config, tiny_world, folder, callbacks=[second])
+    assert first.steps == [("Sg2imModel", 1), ("Sg2imModel", 2)]
+    assert second.steps == [("Sg2imModel", 3)]
+    assert trained.stages["sg2im"]["steps"] == 3
+
+
 def test_a_config_by_hand_is_checked_as_a_file_is(tiny_config, tiny_world, tmp_path):
     wrong = dataclasses.replace(tiny_config.data, image_size=33)
     with pytest.raises(BadInput, match="image_size"):
