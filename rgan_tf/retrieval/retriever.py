@@ -137,7 +137,7 @@ class Retriever:
 
     Attributes:
       name: as shown in tables.
-      monitors: names of the metrics that `retrieve` reports.
+      monitors: names of the metrics that `retrieve` reports, a tuple.
       takes_candidates: False for a stand-in that takes no candidates, see
         `rgan_tf.retrieval.rules`.
     """
@@ -329,6 +329,23 @@ def choose_patches(
     if options.locked is not None:
         choice = tf.where(options.locked >= 0, options.locked, choice)  # [B, O]
     return Selection(choice, selection.order)
+
+
+def check_retrieved(retriever: Retriever, retrieved: Any) -> None:
+    """Refuses what a retriever's own `retrieve` returns and a training step cannot use.
+
+    Raises:
+      ValueError: if it is no `Retrieved`, or reports a metric that `monitors` does not name.
+    """
+    where = f"{type(retriever).__name__}.retrieve"
+    if not isinstance(retrieved, Retrieved):
+        raise ValueError(f"{where}: must return a Retrieved, got {type(retrieved).__name__}")
+    for name in retrieved.monitors:
+        if name not in tuple(retriever.monitors):
+            raise ValueError(
+                f"{where}: reports {name!r}, and the retriever's monitors are "
+                f"{tuple(retriever.monitors)}; name it there, before training"
+            )
 
 
 def _is_of(found: tf.TensorShape, wanted: tf.TensorShape) -> bool:

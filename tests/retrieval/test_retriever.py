@@ -13,7 +13,12 @@ from rgan_tf import registered_names
 from rgan_tf.errors import BadInput
 from rgan_tf.retrieval import registry
 from rgan_tf.retrieval.learned import LearnedRetriever
-from rgan_tf.retrieval.retriever import Retriever, choose_patches
+from rgan_tf.retrieval.retriever import (
+    Retrieved,
+    Retriever,
+    check_retrieved,
+    choose_patches,
+)
 from rgan_tf.retrieval.rules import NearestRetriever
 from rgan_tf.retrieval.selection import Candidates, Options, Selection, best_in_turn
 
@@ -110,6 +115,19 @@ def test_what_is_no_vector_per_patch_is_refused(embed, got):
         mine.candidates_of(batch)
     mine.embed = lambda patches: tf.cast(patches.features, tf.float64)
     assert mine.candidates_of(batch).embeddings.dtype == tf.float32
+
+
+def test_what_a_step_could_not_use_is_refused():
+    retrieved = Retrieved(None, None, None, None, {"mine/share": tf.constant(0.5)})
+    for monitors in ((), "mine/share"):  # a text is no tuple of itself
+        mine = NearestColour()
+        mine.monitors = monitors
+        with pytest.raises(ValueError, match="NearestColour.retrieve: reports 'mine/share', and"):
+            check_retrieved(mine, retrieved)
+    mine.monitors = ("mine/share", "mine/other")
+    check_retrieved(mine, retrieved)
+    with pytest.raises(ValueError, match="must return a Retrieved, got tuple"):
+        check_retrieved(mine, tuple(retrieved))
 
 
 def test_a_batch_without_patches_is_refused_with_what_to_do():
