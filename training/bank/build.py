@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rgan_tf.annotations.json_object import is_text
+from rgan_tf.arguments import shown
 from rgan_tf.backbones import load_backbone
 from rgan_tf.bank.build import build_rows, discard, finished_bank, holds_work, put_in_place
 from rgan_tf.bank.duplicates import leave_out_known
@@ -295,6 +296,8 @@ def _source(
     if sum(named) != 1 or bool(coco) != bool(images):
         raise BadInput("name one source: --data, --coco with --images, or --folders")
     for option, text in (("licence", licence), ("url", url)):
+        if not isinstance(text, str):
+            raise BadInput(f"--source-{option} {shown(text)}: must be text, empty if unknown")
         if not is_text(text):
             raise BadInput(f"--source-{option} {text!r}: is not UTF-8; write it in UTF-8")
     own = "--data" if data else "--coco" if coco else "--folders"
