@@ -104,7 +104,7 @@ def prepare_dataset(
         raise BadInput(f"--size must be in [16, 1024], got {image_size}")
     if seed < 0:
         raise BadInput(f"--seed must be at least 0, got {seed}")
-    if not (isinstance(backbone, str) or hasattr(type(backbone), "feature_size")):
+    if not (isinstance(backbone, str) or hasattr(backbone, "features")):
         raise BadInput(f"backbone {shown(backbone)}: must be a name, or what load_backbone returns")
     check_engine(engine)
     bad = BadImages(max_bad)
@@ -297,12 +297,7 @@ def _checked(dataset: AnnotatedDataset) -> AnnotatedDataset:
                 _check_object(item, categories, f"{where}: object {number}")
             _check_collection(image.relationships, f"{where}: relationships", "triples")
             for relationship in image.relationships:
-                _check_relationship(
-                    relationship,
-                    len(image.objects),
-                    predicates,
-                    f"{where}: relationship {shown(relationship)}",
-                )
+                _check_relationship(relationship, len(image.objects), predicates, where)
     return dataset
 
 
@@ -349,15 +344,19 @@ def _check_text(text: Any, where: str) -> None:
 
 
 def _check_relationship(relationship: Any, objects: int, predicates: set[str], where: str) -> None:
+    def refused(why: str) -> BadInput:
+        return BadInput(f"{where}: relationship {shown(relationship)}: {why}")
+
     if not isinstance(relationship, Collection) or len(relationship) != 3:
-        raise BadInput(f"{where}: must be (subject, predicate, object)")
+        raise refused("must be (subject, predicate, object)")
     subject, predicate, target = relationship
-    if not all(0 <= whole_number(end, f"{where}: position") < objects for end in (subject, target)):
-        raise BadInput(f"{where}: must be of two of its {objects} objects, counted from 0")
+    ends = [whole_number(end, f"{where}: relationship: position") for end in (subject, target)]
+    if not all(0 <= end < objects for end in ends):
+        raise refused(f"must be of two of its {objects} objects, counted from 0")
     if subject == target:
-        raise BadInput(f"{where}: is of an object to itself; leave it out")
+        raise refused("is of an object to itself; leave it out")
     if not isinstance(predicate, str) or composed(predicate) not in predicates:
-        raise BadInput(f"{where}: is none of the data set's predicates; list it there")
+        raise refused("is none of the data set's predicates; list it there")
 
 
 def _check_object(item: AnnotatedObject, categories: set[str], where: str) -> None:
