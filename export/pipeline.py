@@ -27,7 +27,8 @@ from rgan_tf.bank.patch_bank import PatchBank
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.errors import BadInput
 from rgan_tf.places import open_patches
-from rgan_tf.retrieval.retriever import Retriever, check_retriever
+from rgan_tf.retrieval.registry import check_retriever
+from rgan_tf.retrieval.retriever import Retriever
 from rgan_tf.runs import (
     Run,
     check_bank_fits,

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-import importlib
+import contextlib
+import importlib.util
 import os
 import re
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rgan_tf.errors import BadInput, one_line
 
 VARIABLE = "RGAN_PLUGINS"
+_ADVICE = (
+    "name modules as import does, without .py, separated by commas; they are looked for here and "
+    "in PYTHONPATH"
+)
 
 
 def load_plugins(environment: Mapping[str, str] = os.environ) -> None:
@@ -23,7 +28,7 @@ def load_plugins(environment: Mapping[str, str] = os.environ) -> None:
     options.
 
     Raises:
-      BadInput: if one cannot be imported; names it and the reason.
+      BadInput: if one cannot be imported; names it, the reason, and the line of it that failed.
     """
     names = [name.strip() for name in environment.get(VARIABLE, "").split(",") if name.strip()]
     if not names:
@@ -34,10 +39,10 @@ def load_plugins(environment: Mapping[str, str] = os.environ) -> None:
         try:
             importlib.import_module(name)
         except (Exception, SystemExit) as error:  # a script may end itself, and rgan with it
-            kind = type(error).__name__
+            kind, place = type(error).__name__, _place_below(_root_to_be(name), error)
+            advice = f"see {place}" if place else _ADVICE
             raise BadInput(
-                f"{VARIABLE}: {name}: {kind}: {one_line(str(error))}; name modules as import does, "
-                "without .py, separated by commas; they are looked for here and in PYTHONPATH"
+                f"{VARIABLE}: {name}: {kind}: {one_line(str(error))}; {advice}"
             ) from error
 
 
@@ -52,7 +57,14 @@ def place_in_plugins(
     Returns:
       The innermost such line; None if no module of the user's takes part.
     """
-    roots = [_root_of(name.strip()) for name in environment.get(VARIABLE, "").split(",")]
+    names = environment.get(VARIABLE, "").split(",")
+    modules = [sys.modules.get(name.strip()) for name in names]
+    roots = [_root_of(getattr(module, "__file__", None)) for module in modules]
+    return _place_below(roots, error)
+
+
+def _place_below(roots: Sequence[Path | None], error: BaseException) -> str | None:
+    """The innermost line of files or folders in which an error arose; None if there is none."""
     frames = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
     frames += re.findall(r'File "([^"\n]+)", line (\d+)', str(error))
     places = [
@@ -63,9 +75,15 @@ def place_in_plugins(
     return places[-1] if places else None
 
 
-def _root_of(name: str) -> Path | None:
-    """The file of a module, or the folder of a package; None if it is not imported."""
-    file = getattr(sys.modules.get(name), "__file__", None)
+def _root_of(file: str | None) -> Path | None:
+    """The file of a module, or the folder of a package; None if there is no file."""
     if file is None:
         return None
     return Path(file).parent if Path(file).name == "__init__.py" else Path(file)
+
+
+def _root_to_be(name: str) -> list[Path | None]:
+    """The root of a module whose import has failed, as far as one can be found."""
+    with contextlib.suppress(Exception):  # of a package that cannot be imported either
+        return [_root_of(getattr(importlib.util.find_spec(name), "origin", None))]
+    return []

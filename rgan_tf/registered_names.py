@@ -32,7 +32,29 @@ SYSTEMS = (
     "pasted_canvas",
     "own_patches",
 )
-"""Rows of tables that no retriever of the user's own may be called by."""
+"""Rows of tables."""
+
+VARIANTS = (
+    "no_selection_loss",
+    "no_cooccurrence_loss",
+    "no_retrieval_losses",
+    "no_composition",
+    "no_masks",
+    "no_skip",
+    "no_feature_discriminator",
+    "no_relit_patches",
+    "no_exchanged_patches",
+    "no_predicted_boxes",
+    "no_frozen_start",
+    "paper_gradient",
+)
+"""Rows of `rgan compare` that are RetrieveGAN with other settings."""
+
+SHARED_RUN = "first_stages"
+"""The run of `rgan compare` from which all others take their first two stages."""
+
+RESERVED = (*SYSTEMS, *VARIANTS, SHARED_RUN)
+"""Names of rows and runs that no retriever of the user's own may be called by."""
 
 RETRIEVERS = ["learned", *RULES]
 """Values of `retrieval.choice`; `register_retriever` adds to them."""

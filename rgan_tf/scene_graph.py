@@ -6,7 +6,7 @@ The JSON is sg2im's, with two optional keys: `{"objects": ["sky", ...], "relatio
 
 Many programs write such files. Unknown keys are ignored, null means nothing, 1.0 and "1" mean 1,
 and sg2im's node of the whole image is dropped with its relations, because the model adds it to
-every graph itself.
+every graph itself. A graph made in Python may hold numbers of NumPy and `Path`s.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import logging
+import numbers
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -81,9 +82,10 @@ class SceneGraph:
     def to_json(self) -> dict[str, Any]:
         """The graph as JSON values, which `parse_scene_graph` reads."""
         return {
-            "objects": list(self.objects),
+            # A text is no list of its letters; the parser says so.
+            "objects": self.objects if isinstance(self.objects, str) else list(self.objects),
             "relationships": [list(row) for row in self.relationships],
-            "boxes": [box and list(box) for box in self.boxes] or None,
+            "boxes": [box if box is None else list(box) for box in self.boxes] or None,
             "patches": list(self.patches) or None,
         }
 
@@ -298,17 +300,19 @@ def _relationship(row: Any, count: int, where: str) -> tuple[int, str, int]:
 
 
 def _whole(value: Any) -> int | None:
-    """An integer, also if written as 1.0 or "1"; None for anything else."""
-    if isinstance(value, float):
-        return int(value) if value.is_integer() else None
+    """An integer, also if written as 1.0 or "1" or one of NumPy; None for anything else."""
     if isinstance(value, str):
         return int(value) if _DIGITS.fullmatch(value) else None
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        return None
+    if isinstance(value, numbers.Integral):
+        return int(value)
+    return int(value) if float(value).is_integer() else None
 
 
 def _box(row: Any, where: str) -> Box:
-    numbers = isinstance(row, list) and len(row) == 4
-    if not numbers or any(isinstance(v, bool) or not isinstance(v, (int, float)) for v in row):
+    is_four = isinstance(row, list) and len(row) == 4
+    if not is_four or any(isinstance(v, bool) or not isinstance(v, numbers.Real) for v in row):
         raise BadInput(f"{where}: expected [x0, y0, x1, y1] or null, got {_shown(row)}")
     if not all(0 <= v <= 1 for v in row):  # false for NaN, and exact for huge integers
         raise BadInput(f"{where}: {_shown(row)} must lie in [0, 1], fractions of the image")
@@ -323,6 +327,8 @@ def _patch(row: Any, where: str) -> int | str:
     number = _whole(row)
     if number is not None and 0 <= number <= MAX_PATCH_ID:
         return number
+    if isinstance(row, Path):
+        row = str(row)
     is_path = isinstance(row, str) and 0 < len(row) <= MAX_PATH_CHARACTERS and "\0" not in row
     if is_path and number is None:
         return row

@@ -20,6 +20,7 @@ from typing import Any, Protocol
 
 from tqdm import tqdm
 
+from rgan_tf.arguments import shown, text_list
 from rgan_tf.errors import BadInput, CorruptData, RganError, one_line
 from rgan_tf.progress import progress_bar
 from rgan_tf.refusals import refusal_of
@@ -55,7 +56,11 @@ class Engine:
     Attributes:
       runner: a runner of Apache Beam by name, such as "DirectRunner" (processes of this machine) or
         "DaskRunner"; "" for this process, without Beam.
-      options: options of the pipeline as NAME=VALUE or NAME, such as "direct_num_workers=4".
+      options: options of the pipeline as NAME=VALUE or NAME, such as "direct_num_workers=4"; one
+        or several.
+
+    Raises:
+      BadInput: if the runner is no text, or the options are no texts.
 
     Example:
       ```python
@@ -68,6 +73,11 @@ class Engine:
 
     runner: str = ""
     options: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.runner, str):
+            raise BadInput(f"runner {shown(self.runner)}: must be the name of a runner, or empty")
+        object.__setattr__(self, "options", text_list(self.options, "options"))
 
     def check(self) -> None:
         """Refuses what `run` would, before hours of reading; imports Beam if a runner is named.
@@ -150,6 +160,19 @@ class Engine:
 
 HERE = Engine()
 """This process alone, without Beam."""
+
+
+def check_engine(engine: Any) -> None:
+    """Refuses an engine that could not run a job, such as the name of a runner in its place.
+
+    Raises:
+      BadInput: if it is no `Engine`; see also `Engine.check`.
+    """
+    if not isinstance(engine, Engine):
+        raise BadInput(
+            f"engine {shown(engine)}: must be an rgan_tf.Engine, such as Engine('DirectRunner')"
+        )
+    engine.check()
 
 
 def _beam() -> ModuleType:

@@ -472,10 +472,69 @@ def test_what_cannot_be_registered(registered):
         register_backbone(None, build=build_squeezenet, feature_layers=("conv1",))
     with pytest.raises(ValueError, match="build must be a function"):
         register_backbone("x", build=build_squeezenet(), feature_layers="conv1")
-    with pytest.raises(ValueError, match="are sequences"):
+    with pytest.raises(ValueError, match="backbone 'x': layers and files: must be a list of texts"):
         register_backbone("x", build=build_squeezenet, feature_layers="conv1")
+    with pytest.raises(ValueError, match="layers and files: must be a list of texts, and holds 3"):
+        register_backbone("x", build=build_squeezenet, feature_layers=("conv1", 3))
+    with pytest.raises(ValueError, match="backbone 'x': input_size '64': must be a whole number"):
+        register_backbone("x", build=build_squeezenet, feature_layers=("a",), input_size="64")
+    with pytest.raises(ValueError, match="input_size must be at least 1 px, got 0"):
+        register_backbone("x", build=build_squeezenet, feature_layers=("a",), input_size=0)
     with pytest.raises(ValueError, match="name its feature_layers"):
         register_backbone("x", build=build_squeezenet)
+
+
+@pytest.fixture
+def registers():
+    """`register_backbone`, whose names are gone afterwards."""
+    lists = (registered_names.FEATURE_BACKBONES, registered_names.PERCEPTUAL_BACKBONES)
+    before = [list(names) for names in lists]
+    added = []
+
+    def register(name, **options):
+        register_backbone(name, **options)
+        added.append(name)
+
+    yield register
+    for name in added:
+        SPECS.pop(name)
+    for names, old in zip(lists, before, strict=True):
+        names[:] = old
+
+
+def test_none_is_no_layer_and_no_file(registers):
+    """As the arguments are described: None means that there are none."""
+    registers("maps", build=build_squeezenet, perceptual_layers=["conv1"], weight_files=None)
+    registers(
+        "means", build=build_squeezenet, feature_layers=np.array(["conv1"]), perceptual_layers=None
+    )
+    assert SPECS["maps"].weight_files == SPECS["means"].perceptual_layers == ()
+    assert "maps" not in registered_names.FEATURE_BACKBONES
+    assert "means" in registered_names.FEATURE_BACKBONES
+    assert "means" not in registered_names.PERCEPTUAL_BACKBONES
+
+
+def _pooled():
+    images = tf.keras.layers.Input([None, None, 3])
+    maps = tf.keras.layers.Conv2D(2, 1, name="maps")(images)
+    mean = tf.keras.layers.GlobalAveragePooling2D(name="mean")(maps)
+    return tf.keras.Model(images, mean)
+
+
+@pytest.mark.parametrize(
+    "build, layers, message",
+    [
+        (lambda: None, ["a"], "backbone wrong: build must return a Keras model, got NoneType"),
+        (_pooled, ["maps", "mean"], r"layer mean gives \(None, 2\), and maps \[B, h, w, C\] are"),
+        (_pooled, ["nowhere"], "backbone wrong: No such layer: nowhere"),
+    ],
+)
+def test_a_network_or_layer_of_no_use_is_named(registers, build, layers, message):
+    registers("wrong", build=build, feature_layers=layers, perceptual_layers=layers)
+    backbone = load_backbone("wrong")
+    for ask in (lambda: backbone.feature_size, backbone.perceptual_network):
+        with pytest.raises(BadInput, match=message):
+            ask()
 
 
 def test_a_network_that_preprocesses_itself_gets_the_pixels_as_they_are():

@@ -108,3 +108,23 @@ def test_a_script_that_ends_itself_does_not_end_the_command_in_silence(
     assert lines[0].startswith("rgan: RGAN_PLUGINS: script_of_mine: SystemExit: ")
     monkeypatch.setenv("RGAN_PLUGINS", "")
     assert run(lambda arguments: {})[0] == 0
+
+
+@pytest.mark.parametrize("name", ["broken_plugin", "broken_package"])
+def test_a_plugin_that_raises_on_import_names_its_line(name, tmp_path, monkeypatch, run):
+    """In one line, and for a fault in the module no advice on how to name it."""
+    inner = tmp_path / f"{name}.py"
+    if name.endswith("package"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text(f"import {name}.inner\n")
+        inner = tmp_path / name / "inner.py"
+    inner.write_text("import json\n\njson.loads('{')\n")
+    monkeypatch.setenv("RGAN_PLUGINS", name)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    importlib.invalidate_caches()
+    code, lines = run(lambda arguments: {})
+    assert code == 2 and len(lines) == 1
+    assert lines[0].startswith(f"rgan: RGAN_PLUGINS: {name}: JSONDecodeError: Expecting property")
+    assert lines[0].endswith(f"; see {inner}, line 3")
+    monkeypatch.setenv("RGAN_PLUGINS", f"{name}.py")
+    assert "name modules as import does" in run(lambda arguments: {})[1][-1]

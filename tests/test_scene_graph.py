@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -53,6 +54,36 @@ def test_a_graph_as_json_is_read_as_itself():
     assert parse_scene_graph(json.loads(json.dumps(graph.to_json()))) == graph
     short = SceneGraph(("sky", "grass"))  # by hand: nothing is said of boxes and patches
     assert parse_scene_graph(short.to_json()) == parse_scene_graph({"objects": ["sky", "grass"]})
+
+
+def test_a_graph_made_in_python_may_hold_what_python_computed():
+    """A box of another picture, a row of the bank found by NumPy, a path."""
+    boxes = np.array([[0.0, 0.25, 1.0, 0.5], [0.0, 0.5, 1.0, 1.0]], np.float32)
+    graph = SceneGraph(("sky", "grass"), ((np.int64(0), "above", np.int32(1)),), boxes, (3, 4))
+    plain = [[0.0, 0.25, 1.0, 0.5], [0.0, 0.5, 1.0, 1.0]]
+    value = {"objects": ["sky", "grass"], "relationships": [[0, "above", 1]], "boxes": plain}
+    value["patches"] = [3, 4]
+    parsed = parse_scene_graph(graph.to_json())
+    assert parsed == parse_scene_graph(value)
+    assert json.loads(json.dumps(parsed.to_json())) == value
+    value["boxes"], value["patches"] = [None, list(boxes[1])], [np.uint16(3), Path("my/7.png")]
+    assert parse_scene_graph(value).patches == (3, "my/7.png")
+    assert parse_scene_graph(value).boxes == (None, (0.0, 0.5, 1.0, 1.0))
+
+
+@pytest.mark.parametrize(
+    "graph, reason",
+    [
+        (SceneGraph("sky"), "objects: expected a list, got str"),
+        (SceneGraph(("sky",), ((0, "above", np.float32(0.5)),)), "must be an integer position"),
+        (SceneGraph(("sky",), ((0, "above", np.bool_(False)),)), "must be an integer position"),
+        (SceneGraph(("sky",), (), (np.array([0.0, 0.0, np.nan, 1.0]),)), "must lie in"),
+        (SceneGraph(("sky",), (), (np.array([0, 0, 1]),)), "expected .x0, y0, x1, y1. or null"),
+    ],
+)
+def test_what_python_computed_is_checked_all_the_same(graph, reason):
+    with pytest.raises(BadInput, match=reason):
+        parse_scene_graph(graph.to_json())
 
 
 def test_a_repeated_relation_counts_once():

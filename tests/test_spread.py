@@ -15,7 +15,7 @@ from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
 
 from rgan_tf.adapters import beam
 from rgan_tf.errors import BadInput, CorruptData
-from rgan_tf.spread import Engine
+from rgan_tf.spread import Engine, check_engine
 
 THREADS = Engine("DirectRunner", ("direct_running_mode=multi_threading", "direct_num_workers=2"))
 BOTH = pytest.mark.parametrize("engine", [Engine(), THREADS], ids=["here", "beam"])
@@ -148,6 +148,19 @@ def test_wrong_runners_and_options_are_one_line(lines, runner, options, reason):
         Engine(runner, options).run(write, lines, "lines", shown=False)
     assert "\n" not in str(caught.value)
     assert content_of(lines) == [None] * 5
+
+
+def test_one_option_is_no_list_of_its_letters_and_the_name_of_a_runner_is_no_engine():
+    assert Engine("DirectRunner", "direct_num_workers=2").options == ("direct_num_workers=2",)
+    assert Engine("DirectRunner", ["a=1", "b"]) == Engine("DirectRunner", ("a=1", "b"))
+    for make, reason in (
+        (lambda: Engine(3), "runner 3: must be the name of a runner"),
+        (lambda: Engine("DirectRunner", (2,)), "options: must be a list of texts, and holds 2"),
+        (lambda: check_engine("DirectRunner"), "engine 'DirectRunner': must be an rgan_tf.Engine"),
+        (lambda: check_engine(Engine("", ("a=1",))), "without --runner nothing would read it"),
+    ):
+        with pytest.raises(BadInput, match=reason):
+            make()
 
 
 def test_a_runner_that_is_not_installed_says_how(lines, monkeypatch):

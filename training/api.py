@@ -20,8 +20,10 @@ from rgan_tf.losses.own import Loss, check_names
 from rgan_tf.losses.perceptual import PerceptualDistance
 from rgan_tf.model.cooccurrence import TripletSampler
 from rgan_tf.model.retrievegan import generator_losses
-from rgan_tf.registered_names import RIVALS
-from rgan_tf.retrieval.retriever import Retriever, check_retriever
+from rgan_tf.registered_names import RIVALS, RULES
+from rgan_tf.retrieval.registry import check_retriever, retriever_for
+from rgan_tf.retrieval.retriever import Retriever
+from rgan_tf.retrieval.rules import LEARNED
 from rgan_tf.rivals.attngan.sentences import Dictionary
 from rgan_tf.runs import (
     Run,
@@ -231,10 +233,12 @@ def _check_own(config: Config, retriever: Retriever | None, losses: Sequence[Los
             "every weight of the generator's losses is 0, so the joint stage has nothing to train "
             "for; set one of losses.* above 0, or training.steps to 0"
         )
+    settings = config.retrieval
+    if retriever is None and system not in RIVALS and settings.choice not in (LEARNED, *RULES):
+        retriever = retriever_for(config)  # a registered one
     if retriever is None:
         return
     check_retriever(retriever)
-    settings = config.retrieval
     is_learning = type(retriever).retrieve is not Retriever.retrieve
     if not is_learning and (
         settings.candidates > settings.exact_candidates or settings.redraw_every_steps

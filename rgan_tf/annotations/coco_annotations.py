@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from rgan_tf import arguments
 from rgan_tf.annotations.annotation import (
     MAX_IMAGE_ID,
     AnnotatedImage,
@@ -49,6 +50,9 @@ class CocoFilter:
       max_objects: at most.
       require_stuff: leave out images without stuff annotations.
       keep_repeats: keep an object that repeats category and box of an earlier one.
+
+    Raises:
+      BadInput: if a value is no number, or out of range.
     """
 
     min_box_share: float = 0.02
@@ -58,8 +62,10 @@ class CocoFilter:
     keep_repeats: bool = True
 
     def __post_init__(self):
-        if not 0 <= self.min_box_share < 1:
+        if not 0 <= arguments.real_number(self.min_box_share, "--min-box-share") < 1:
             raise BadInput(f"--min-box-share must be a share in [0, 1), got {self.min_box_share}")
+        for name in ("min_objects", "max_objects"):
+            arguments.whole_number(getattr(self, name), f"--{name.replace('_', '-')}")
         if not 1 <= self.min_objects <= self.max_objects:
             raise BadInput(
                 "--min-objects must be at least 1 and at most --max-objects, got "

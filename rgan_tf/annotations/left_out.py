@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 from collections.abc import Mapping
 
+from rgan_tf.arguments import real_number
 from rgan_tf.errors import BadInput, RganError
 
 _NAMED = 3  # of each reason
@@ -83,7 +84,7 @@ class BadImages:
     """
 
     def __init__(self, max_bad: float):
-        if not 0 <= max_bad < 1:
+        if not 0 <= real_number(max_bad, "--max-bad") < 1:
             raise BadInput(f"--max-bad must be a share in [0, 1), got {max_bad}")
         self.max_bad = max_bad
         self.lines: list[str] = []

@@ -19,6 +19,7 @@ import dataclasses
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from rgan_tf import arguments
 from rgan_tf.annotations.annotation import (
     MAX_IMAGE_ID,
     AnnotatedDataset,
@@ -76,6 +77,9 @@ class GenomeFilter:
       max_objects: at most.
       min_relationships: kept relationships per image, at least.
       max_relationships: at most.
+
+    Raises:
+      BadInput: if a value is no whole number, or out of range.
     """
 
     min_image_size: int = 200
@@ -88,6 +92,8 @@ class GenomeFilter:
     max_relationships: int = 30
 
     def __post_init__(self):
+        for field in dataclasses.fields(self):
+            arguments.whole_number(getattr(self, field.name), f"--{field.name.replace('_', '-')}")
         for name in ("min_image_size", "min_category_count", "min_predicate_count"):
             if getattr(self, name) < 1:
                 option = name.replace("_", "-")

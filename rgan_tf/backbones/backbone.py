@@ -261,11 +261,18 @@ class Backbone:
         return network
 
     def _frozen(self, layers: tuple[str, ...], partial: bool) -> tf.keras.Model:
-        whole = self._spec.build() if self._spec.weight_files else self._given
+        whole = self._built() if self._spec.weight_files else self._given
         try:
             outputs = [whole.get_layer(name).output for name in layers]
         except ValueError as error:
             raise BadInput(f"backbone {self.name}: {one_line(str(error))}") from error
+        for name, output in zip(layers, outputs, strict=True):
+            shape = getattr(output, "shape", None)  # a layer may have several outputs
+            if shape is None or shape.rank != 4:
+                raise BadInput(
+                    f"backbone {self.name}: layer {name} gives {shape or 'several outputs'}, and "
+                    "maps [B, h, w, C] are needed; name a layer before the pooling"
+                )
         base = tf.keras.Model(whole.input, outputs)
         if self._spec.weight_files:
             load = load_layers_in_order if self._spec.is_numbered else load_layers
@@ -277,7 +284,14 @@ class Backbone:
     def _given(self) -> tf.keras.Model:
         """The network whose weights come from `build` itself, which may draw them: made once."""
         with tf.init_scope():
-            return self._spec.build()
+            return self._built()
+
+    def _built(self) -> tf.keras.Model:
+        network = self._spec.build()
+        if not isinstance(network, tf.keras.Model):
+            kind = type(network).__name__
+            raise BadInput(f"backbone {self.name}: build must return a Keras model, got {kind}")
+        return network
 
     def _build_classifier(self) -> tf.keras.Model | None:
         base = self.final_network

@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 import tensorflow as tf
 
 from rgan_tf import registered_names
+from rgan_tf.arguments import list_of, whole_number
+from rgan_tf.errors import BadInput
 
 # Mean colour of ImageNet in BGR, 0..255, which Caffe's networks subtract.
 CAFFE_MEAN_BGR = (103.939, 116.779, 123.68)
@@ -198,11 +200,11 @@ def register_backbone(
     name: str,
     *,
     build: Callable[[], tf.keras.Model],
-    feature_layers: Sequence[str] = (),
-    perceptual_layers: Sequence[str] = (),
+    feature_layers: Sequence[str] | None = (),
+    perceptual_layers: Sequence[str] | None = (),
     preprocessing: str = "symmetric",
     input_size: int = 64,
-    weight_files: Sequence[str] = (),
+    weight_files: Sequence[str] | None = (),
 ) -> None:
     """Registers a pretrained network under a name for configs and commands.
 
@@ -222,7 +224,8 @@ def register_backbone(
 
     Raises:
       ValueError: if the name is taken or no text, `build` is no function, the preprocessing is
-        unknown, no layers are named, or layers or files are one text instead of a sequence.
+        unknown, the size is no number of px, no layers are named, or layers or files are no
+        sequence of texts.
 
     Example:
       ```python
@@ -246,25 +249,32 @@ def register_backbone(
         raise ValueError(f"backbone {name!r}: preprocessing must be one of {known}")
     if not callable(build) or isinstance(build, tf.keras.Model):
         raise ValueError(f"backbone {name!r}: build must be a function that makes the Keras model")
-    if any(isinstance(names, str) for names in (feature_layers, perceptual_layers, weight_files)):
-        raise ValueError(f"backbone {name!r}: layers and files are sequences, such as ('block3',)")
-    if not feature_layers and not perceptual_layers:
+    try:
+        size = whole_number(input_size, "input_size")
+        features, perceptual, files = (
+            () if names is None else list_of(names, "layers and files", str, "texts")
+            for names in (feature_layers, perceptual_layers, weight_files)
+        )
+    except BadInput as error:
+        raise ValueError(f"backbone {name!r}: {error}") from error
+    if size < 1:
+        raise ValueError(f"backbone {name!r}: input_size must be at least 1 px, got {size}")
+    if not features and not perceptual:
         raise ValueError(f"backbone {name!r}: name its feature_layers or perceptual_layers")
-    layers = tuple(feature_layers) or tuple(perceptual_layers)
     SPECS[name] = NetworkSpec(
         build=build,
         preprocessing=preprocessing,
-        weight_files=tuple(weight_files),
+        weight_files=files,
         partial_weight_files=(),
         download=None,
-        feature_layers=tuple(feature_layers),
-        feature_input_size=input_size,
-        final_layer=layers[-1],
-        final_input_size=max(input_size, 128),
-        perceptual_layers=tuple(perceptual_layers),
-        perceptual_weights=(1.0 / max(len(perceptual_layers), 1),) * len(perceptual_layers),
+        feature_layers=features,
+        feature_input_size=size,
+        final_layer=(features or perceptual)[-1],
+        final_input_size=max(size, 128),
+        perceptual_layers=perceptual,
+        perceptual_weights=(1.0 / max(len(perceptual), 1),) * len(perceptual),
     )
-    if feature_layers:
+    if features:
         registered_names.FEATURE_BACKBONES.append(name)
-    if perceptual_layers:
+    if perceptual:
         registered_names.PERCEPTUAL_BACKBONES.append(name)

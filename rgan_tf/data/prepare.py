@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import numbers
+import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from rgan_tf.annotations.annotation import (
 )
 from rgan_tf.annotations.json_object import is_text
 from rgan_tf.annotations.left_out import BadImages
-from rgan_tf.arguments import list_of, shown, whole_number
+from rgan_tf.arguments import list_of, real_number, shown, text_list, whole_number
 from rgan_tf.backbones import Backbone, load_backbone
 from rgan_tf.bank.graphs import graph_of
 from rgan_tf.bank.patch_queue import PATCH_SIZE
@@ -44,7 +45,7 @@ from rgan_tf.data.records import (
     with_rows_from,
 )
 from rgan_tf.errors import BadInput
-from rgan_tf.spread import HERE, Engine
+from rgan_tf.spread import HERE, Engine, check_engine
 from rgan_tf.storage.files import atomic_folder, write_bytes_atomic, write_json_atomic
 from rgan_tf.storage.image import encode_png, resize_image
 from rgan_tf.storage.manifest import describe_files
@@ -77,7 +78,7 @@ def prepare_dataset(
       image_size: side of the stored images in px; the largest that any config will need.
       backbone: network of the patch features, by name or opened.
       weights_dir: where to look for its weights first.
-      seed: recorded in the manifest.
+      seed: recorded in the manifest; at least 0.
       max_bad: share of images that may be damaged or missing; these are left out and listed.
       engine: where images are read, cut and embedded; the folder is the same on any.
       progress: report on standard error.
@@ -86,8 +87,8 @@ def prepare_dataset(
       The manifest, plus `skipped_first` and `renumbered_images` of the dataset (not stored).
 
     Raises:
-      BadInput: if `out` is taken, an input is missing or unusable, two images of all splits have
-        one number, or weights are missing.
+      BadInput: if `out` is taken, an argument or what the data set holds is of no use, an input is
+        missing, two images of all splits have one number, or weights are missing.
       CorruptData: if more images are damaged than `max_bad` allows.
 
     Example:
@@ -98,13 +99,19 @@ def prepare_dataset(
       rgan_tf.prepare(rgan_tf.read_coco("WORLD"), "DATA_OF_WORLD", image_size=64, progress=False)
       ```
     """
-    if not 16 <= whole_number(image_size, "--size") <= 1024:
+    image_size, seed = whole_number(image_size, "--size"), whole_number(seed, "--seed")
+    if not 16 <= image_size <= 1024:
         raise BadInput(f"--size must be in [16, 1024], got {image_size}")
+    if seed < 0:
+        raise BadInput(f"--seed must be at least 0, got {seed}")
+    if not (isinstance(backbone, str) or hasattr(backbone, "features")):
+        raise BadInput(f"backbone {shown(backbone)}: must be a name, or what load_backbone returns")
+    check_engine(engine)
     bad = BadImages(max_bad)
     with atomic_folder(out) as folder:
         network = load_backbone(backbone, weights_dir) if isinstance(backbone, str) else backbone
         found = dataset(folder) if callable(dataset) else dataset
-        _check(found)
+        found = _checked(found)
         manifest = _Preparation(folder, found, network, image_size, bad).run(seed, engine, progress)
     return {
         **manifest,
@@ -157,7 +164,7 @@ class _Preparation:
             "feature_size": self._backbone.feature_size,
             "vocabulary_sha256": self._vocabulary.sha256(),
             "splits": splits,
-            "skipped": {part: dict(counts) for part, counts in self._dataset.skipped.items()},
+            "skipped": self._dataset.skipped,
             "bad_images": self._bad.lines,
             "files": describe_files(self._folder, files),
         }
@@ -236,28 +243,39 @@ class _SceneMaker(PieceMaker):
         )
 
 
-def _check(dataset: AnnotatedDataset) -> None:
+def _checked(dataset: AnnotatedDataset) -> AnnotatedDataset:
     """Refuses what a reader of one's own may get wrong.
 
+    Returns:
+      The data set; what goes into the manifest is of Python's own types.
+
     Raises:
-      BadInput: if it is no data set; for a missing split, an image whose number is none or that of
-        another image, a name that the data set does not list, a box or centre in px, a box without
-        area, a relationship of no two objects, or what should be text and is not.
+      BadInput: if it is no data set; for a split that is missing or not known, an image whose
+        number is none or that of another image, a name that the data set does not list, a box or
+        centre in px, a box without area, a relationship of no two objects, or a value of another
+        type than its class says.
     """
     if not isinstance(dataset, AnnotatedDataset):
         raise BadInput(
             f"data set {shown(dataset)}: must be an rgan_tf.AnnotatedDataset; read a folder with "
             "read_coco or read_visual_genome first"
         )
+    dataset = _with_plain_lists(dataset)
+    name = f"data set {dataset.kind}"
     categories, predicates = (
         set(map(composed, names)) for names in (dataset.categories, dataset.predicates)
     )
-    places: dict[int, str] = {}
     for split in SPLITS:
         if split not in dataset.splits:
-            raise BadInput(f"data set {dataset.kind}: has no split {split}; give all of {SPLITS}")
+            raise BadInput(f"{name}: has no split {split}; give all of {SPLITS}")
+    for split in dataset.splits:
+        if split not in SPLITS:
+            raise BadInput(f"{name}: its split {shown(split)} is none of {SPLITS}; leave it out")
+    places: dict[int, str] = {}
+    for split in SPLITS:
+        _check_list(dataset.splits[split], f"{name}: {split}", AnnotatedImage, "AnnotatedImage")
         for image in dataset.splits[split]:
-            where = f"data set {dataset.kind}: image {image.image_id} of {split}"
+            where = f"{name}: image {image.image_id} of {split}"
             own_id = whole_number(image.image_id, f"{where}: image_id")
             if not 0 <= own_id <= MAX_IMAGE_ID:
                 raise BadInput(f"{where}: image_id must be in [0, 2^63)")
@@ -268,30 +286,77 @@ def _check(dataset: AnnotatedDataset) -> None:
                     "splits needs one of its own"
                 )
             places[own_id] = split
+            if not isinstance(image.path, (str, os.PathLike)):
+                raise BadInput(f"{where}: path {shown(image.path)}: must name the image file")
             for field in ("licence", "url", "source"):
-                text = getattr(image, field)
-                if not isinstance(text, str) or not is_text(text):
-                    raise BadInput(
-                        f"{where}: {field} {shown(text)}: must be text, empty if unknown"
-                    )
+                _check_text(getattr(image, field), f"{where}: {field}")
+            for field in ("width", "height"):
+                real_number(getattr(image, field), f"{where}: {field}")
+            _check_list(image.objects, f"{where}: objects", AnnotatedObject, "AnnotatedObject")
             for number, item in enumerate(image.objects):
                 _check_object(item, categories, f"{where}: object {number}")
-            for subject, predicate, target in image.relationships:
-                if not all(0 <= end < len(image.objects) for end in (subject, target)):
-                    raise BadInput(
-                        f"{where}: relationship {(subject, predicate, target)} must be of two of "
-                        f"its {len(image.objects)} objects, counted from 0"
-                    )
-                if subject == target:
-                    raise BadInput(
-                        f"{where}: relationship {(subject, predicate, target)} is of an object to "
-                        "itself; leave it out"
-                    )
-                if not isinstance(predicate, str) or composed(predicate) not in predicates:
-                    raise BadInput(
-                        f"{where}: relationship {(subject, predicate, target)} is none of the data "
-                        "set's predicates; list it there"
-                    )
+            _check_collection(image.relationships, f"{where}: relationships", "triples")
+            for relationship in image.relationships:
+                _check_relationship(relationship, len(image.objects), predicates, where)
+    return dataset
+
+
+def _with_plain_lists(dataset: AnnotatedDataset) -> AnnotatedDataset:
+    """The data set with names, counts and lines that a manifest can hold, hours later."""
+    _check_text(dataset.kind, "data set: kind")
+    name = f"data set {dataset.kind}"
+    if not isinstance(dataset.splits, Mapping):
+        raise BadInput(f"{name}: splits must map names to images, got {shown(dataset.splits)}")
+    names = {
+        field: list_of(getattr(dataset, field), f"{name}: {field}", str, "names")
+        for field in ("categories", "predicates")
+    }
+    skipped: dict[str, dict[str, int]] = {}
+    counts = dataset.skipped if isinstance(dataset.skipped, Mapping) else {"": None}
+    for split, reasons in counts.items():
+        if not isinstance(reasons, Mapping):
+            raise BadInput(
+                f"{name}: skipped must count by split and reason, got {shown(dataset.skipped)}"
+            )
+        skipped[str(split)] = {
+            str(reason): whole_number(count, f"{name}: skipped: {split}: {reason}")
+            for reason, count in reasons.items()
+        }
+    bad_images = text_list(dataset.bad_images, f"{name}: bad_images")
+    return dataclasses.replace(dataset, **names, skipped=skipped, bad_images=bad_images)
+
+
+def _check_list(values: Any, where: str, kind: type, called: str) -> None:
+    """Refuses what is no collection of one type."""
+    _check_collection(values, where, called)
+    list_of(values, where, kind, called)
+
+
+def _check_collection(values: Any, where: str, called: str) -> None:
+    """Refuses what is no collection, such as a generator, which can be read only once."""
+    if not isinstance(values, Collection):
+        raise BadInput(f"{where}: must be a tuple of {called}, got {shown(values)}")
+
+
+def _check_text(text: Any, where: str) -> None:
+    if not isinstance(text, str) or not is_text(text):
+        raise BadInput(f"{where} {shown(text)}: must be text, empty if unknown")
+
+
+def _check_relationship(relationship: Any, objects: int, predicates: set[str], where: str) -> None:
+    def refused(why: str) -> BadInput:
+        return BadInput(f"{where}: relationship {shown(relationship)}: {why}")
+
+    if not isinstance(relationship, Collection) or len(relationship) != 3:
+        raise refused("must be (subject, predicate, object)")
+    subject, predicate, target = relationship
+    ends = [whole_number(end, f"{where}: relationship: position") for end in (subject, target)]
+    if not all(0 <= end < objects for end in ends):
+        raise refused(f"must be of two of its {objects} objects, counted from 0")
+    if subject == target:
+        raise refused("is of an object to itself; leave it out")
+    if not isinstance(predicate, str) or composed(predicate) not in predicates:
+        raise refused("is none of the data set's predicates; list it there")
 
 
 def _check_object(item: AnnotatedObject, categories: set[str], where: str) -> None:
@@ -310,6 +375,7 @@ def _check_object(item: AnnotatedObject, categories: set[str], where: str) -> No
     centre = list_of(item.centre, f"{where}: centre", numbers.Real, "two numbers")
     if len(centre) != 2 or not all(low <= place <= high for place in centre):
         raise BadInput(f"{where}: centre {item.centre} must be (y, x) as fractions of the image")
+    _check_text(item.style, f"{where}: style")
 
 
 def _files_below(path: Path) -> list[Path]:

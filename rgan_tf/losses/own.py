@@ -100,7 +100,14 @@ def own_terms(losses: Iterable[Loss], outputs: StepOutputs) -> dict[str, tf.Tens
     """
     terms = {}
     for loss in losses:
-        term = tf.cast(loss.compute(outputs), tf.float32)  # [B]
+        result = loss.compute(outputs)
+        try:
+            term = tf.cast(result, tf.float32)  # [B]
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"loss {loss.name}: returned {type(result).__name__}, expected one number per "
+                "scene [B]"
+            ) from error
         # [1] would be broadcast over the batch.
         if term.shape.rank != 1 or not term.shape.is_compatible_with(outputs.selected.shape[:1]):
             raise ValueError(

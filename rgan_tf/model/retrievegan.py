@@ -33,7 +33,7 @@ from rgan_tf.model.retrieval_losses import retrieval_losses, sharing_objects
 from rgan_tf.retrieval.noise import row_uniforms
 from rgan_tf.retrieval.patches import own_crops
 from rgan_tf.retrieval.registry import retriever_for
-from rgan_tf.retrieval.retriever import Retrieved, Retriever
+from rgan_tf.retrieval.retriever import Retrieved, Retriever, check_retrieved
 from rgan_tf.retrieval.rules import NOISE
 from rgan_tf.retrieval.temperature import exponential_temperature
 from rgan_tf.seeds import Purpose, derive_seed
@@ -139,6 +139,7 @@ class RetrieveGANModel(AdversarialModel):
             temperature=temperature,
             step=self.step,
         )
+        check_retrieved(self.retriever, retrieved)
         if self.retriever.name == NOISE:
             own = retrieved.crops  # [B, O, h, w, 3]; a generator without patches sees none
         else:

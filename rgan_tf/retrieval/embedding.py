@@ -53,8 +53,16 @@ class _UnitNormPerceptron(tf.keras.layers.Layer):
         Args:
           features: [N, Dx], of the training bank or a sample of it. A constant dimension is centred
             but not scaled.
+
+        Raises:
+          ValueError: if there are none, they are of another shape, or not finite.
         """
         features = np.asarray(features)
+        if features.ndim != 2 or not len(features) or not np.isfinite(features).all():
+            raise ValueError(
+                f"features must be finite numbers [N, Dx], at least one row, got {features.dtype} "
+                f"{features.shape}"
+            )
         if not self.built:
             self.build((None, features.shape[-1]))
         deviation = features.std(axis=0, dtype=np.float64)
@@ -170,6 +178,9 @@ class PatchEmbedding(_UnitNormPerceptron):
         Args:
           features: [N, Dx], of the training bank or a sample of it. A constant dimension is centred
             but not scaled.
+
+        Raises:
+          ValueError: if there are none, they are of another shape, or not finite.
         """
         super().set_statistics(features)
         if self.start == "frozen":

@@ -8,7 +8,7 @@ import tensorflow as tf
 from rgan_tf.bank.patch_reader import PatchReader
 from rgan_tf.config import Config
 from rgan_tf.retrieval.patches import chosen_rows, pixels_of
-from rgan_tf.retrieval.retriever import Patches, Retriever
+from rgan_tf.retrieval.retriever import Patches, Retriever, embed_patches
 
 _ROWS_PER_BATCH = 4096
 
@@ -62,7 +62,7 @@ def embed_bank(retriever: Retriever, reader: PatchReader) -> np.ndarray:
     @tf.function(input_signature=[tf.TensorSpec([None], tf.int32)], autograph=False)
     def embed(ids: tf.Tensor) -> tf.Tensor:
         patches = Patches(lambda: reader.features(ids), lambda: reader.crops(ids))
-        return tf.cast(retriever.embed(patches), tf.float32)  # [n, D]
+        return embed_patches(retriever, patches, ids.shape)  # [n, D]
 
     rows = np.arange(len(reader), dtype=np.int32)
     starts = range(0, max(len(rows), 1), _ROWS_PER_BATCH)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
+from typing import Any
 
 from rgan_tf import registered_names
 from rgan_tf.bank.patch_reader import PatchReader
@@ -52,6 +54,14 @@ RETRIEVERS: dict[str, Make] = {
 }
 """Name -> factory."""
 
+_BUILT_IN: dict[str, type[Retriever]] = {
+    LEARNED: LearnedRetriever,
+    NEAREST: NearestRetriever,
+    NEAREST_RANDOM: NearestRandomRetriever,
+    OWN: OwnPatches,
+    NOISE: NoisePatches,
+}
+
 
 def register_retriever(name: str, make: Callable[[], Retriever]) -> None:
     """Registers a retriever for `retrieval.choice` in configs and as a row of `rgan compare`.
@@ -64,7 +74,8 @@ def register_retriever(name: str, make: Callable[[], Retriever]) -> None:
       make: a factory without arguments, such as the class.
 
     Raises:
-      ValueError: if the name is taken or contains other characters.
+      ValueError: if the name is taken, also by a row of `rgan compare`, or contains other
+        characters, or `make` needs arguments.
 
     Example:
       ```python
@@ -84,8 +95,13 @@ def register_retriever(name: str, make: Callable[[], Retriever]) -> None:
         raise ValueError(f"retriever {name!r}: name it by letters, digits and underscores")
     if not callable(make):
         raise ValueError(f"retriever {name!r}: hand over the class itself, or a function")
-    if name in RETRIEVERS or name in registered_names.SYSTEMS:
+    if name in RETRIEVERS or name in registered_names.RESERVED:
         raise ValueError(f"retriever {name!r}: there is one of this name; choose another name")
+    if not _needs_nothing(make):
+        raise ValueError(
+            f"retriever {name!r}: needs arguments, and is made without; hand over a function that "
+            "gives them"
+        )
 
     def made(*_) -> Retriever:
         retriever = make()
@@ -97,6 +113,43 @@ def register_retriever(name: str, make: Callable[[], Retriever]) -> None:
 
     RETRIEVERS[name] = made
     registered_names.RETRIEVERS.append(name)
+
+
+def _needs_nothing(make: Callable) -> bool:
+    """Whether a factory can be called without arguments, as far as it tells."""
+    try:
+        signature = inspect.signature(make)
+    except ValueError:  # some of those that are written in C do not tell
+        return True
+    try:
+        signature.bind()
+    except TypeError:
+        return False
+    return True
+
+
+def check_retriever(retriever: Any) -> None:
+    """Refuses what a caller passes as its own retriever and is none, such as a class.
+
+    Raises:
+      BadInput: if it is neither a `Retriever` nor None, cannot choose, or bears the name of a row
+        or a baseline that it is not, under which its results would stand.
+    """
+    if retriever is None:
+        return
+    if not isinstance(retriever, Retriever):
+        raise BadInput(f"retriever {retriever!r:.80}: must be an instance of rgan_tf.Retriever")
+    name, kind = retriever.name, type(retriever)
+    if not isinstance(name, str) or not name.strip() or "/" in name:
+        raise BadInput(f"retriever {name!r:.80}: its name must be a text, without /")
+    of_name = _BUILT_IN.get(name, Retriever)
+    if name in registered_names.RESERVED or not isinstance(retriever, of_name):
+        raise BadInput(
+            f"retriever {name}: tables have another row of this name; give {kind.__name__} one of "
+            "its own"
+        )
+    if kind.choose is Retriever.choose:
+        raise BadInput(f"retriever {name}: {kind.__name__} has no method choose; define it")
 
 
 def retriever_for(

@@ -137,7 +137,7 @@ class Retriever:
 
     Attributes:
       name: as shown in tables.
-      monitors: names of the metrics that `retrieve` reports.
+      monitors: names of the metrics that `retrieve` reports, a tuple.
       takes_candidates: False for a stand-in that takes no candidates, see
         `rgan_tf.retrieval.rules`.
     """
@@ -226,7 +226,7 @@ class Retriever:
         ids = batch["candidate_ids"]  # [B, O, K]
         if library is None:
             patches = Patches(lambda: batch["candidate_features"], lambda: batch["candidate_crops"])
-            embeddings = self.embed(patches)  # [B, O, K, D]
+            embeddings = embed_patches(self, patches, ids.shape)  # [B, O, K, D]
         else:
             embeddings = library.embeddings_at(ids)  # [B, O, K, D]
         return Candidates(
@@ -255,14 +255,29 @@ class Retriever:
         return {}
 
 
-def check_retriever(retriever: Any) -> None:
-    """Refuses what a caller passes as its own retriever and is none, such as a class.
+def embed_patches(retriever: Retriever, patches: Patches, shape: tf.TensorShape) -> tf.Tensor:
+    """Runs a retriever's `embed`.
+
+    Args:
+      retriever: any.
+      patches: to embed.
+      shape: of what numbers them, [...].
+
+    Returns:
+      [..., D] float32.
 
     Raises:
-      BadInput: if it is neither a `Retriever` nor None.
+      ValueError: if the retriever returns anything but one vector per patch.
     """
-    if retriever is not None and not isinstance(retriever, Retriever):
-        raise BadInput(f"retriever {retriever!r:.80}: must be an instance of rgan_tf.Retriever")
+    vectors = retriever.embed(patches)
+    found = vectors.shape if tf.is_tensor(vectors) else None
+    if found is None or not found.rank or not _is_of(found[:-1], shape):
+        kind = type(vectors).__name__ if found is None else found
+        raise ValueError(
+            f"{type(retriever).__name__}.embed: must return one vector per patch, "
+            f"{shape.as_list()} and its width, got {kind}"
+        )
+    return tf.cast(vectors, tf.float32)  # [..., D]
 
 
 def choose_patches(
@@ -295,11 +310,14 @@ def choose_patches(
             f"{type(retriever).__name__}.choose: must return a Selection, as best_in_turn does, "
             f"got {type(selection).__name__}"
         )
+    objects = candidates.valid.shape[:2]  # [B, O]
     for name, value in zip(Selection._fields, selection, strict=True):
-        if value.dtype != tf.int32 or value.shape.rank != 2:
+        is_tensor = tf.is_tensor(value)
+        if not is_tensor or value.dtype != tf.int32 or not _is_of(value.shape, objects):
+            kind = f"{value.dtype.name} {value.shape}" if is_tensor else type(value).__name__
             raise ValueError(
-                f"{type(retriever).__name__}.choose: {name} must be int32 [B, O], got "
-                f"{value.dtype.name} {value.shape}"
+                f"{type(retriever).__name__}.choose: {name} must be int32 [B, O] = "
+                f"{objects.as_list()}, got {kind}"
             )
     if is_nearest is not None:
         nearest = nearest_in_turn(candidates, options)
@@ -311,6 +329,27 @@ def choose_patches(
     if options.locked is not None:
         choice = tf.where(options.locked >= 0, options.locked, choice)  # [B, O]
     return Selection(choice, selection.order)
+
+
+def check_retrieved(retriever: Retriever, retrieved: Any) -> None:
+    """Refuses what a retriever's own `retrieve` returns and a training step cannot use.
+
+    Raises:
+      ValueError: if it is no `Retrieved`, or reports a metric that `monitors` does not name.
+    """
+    where = f"{type(retriever).__name__}.retrieve"
+    if not isinstance(retrieved, Retrieved):
+        raise ValueError(f"{where}: must return a Retrieved, got {type(retrieved).__name__}")
+    for name in retrieved.monitors:
+        if name not in tuple(retriever.monitors):
+            raise ValueError(
+                f"{where}: reports {name!r}, and the retriever's monitors are "
+                f"{tuple(retriever.monitors)}; name it there, before training"
+            )
+
+
+def _is_of(found: tf.TensorShape, wanted: tf.TensorShape) -> bool:
+    return found.rank == wanted.rank and found.is_compatible_with(wanted)
 
 
 def _valid_ones(slots: tf.Tensor, valid: tf.Tensor) -> tf.Tensor:

@@ -28,7 +28,8 @@ _MODELS = {
     "pastegan": build_pastegan,
     "attngan": build_attngan,
 }
-_WITH_PERCEPTUAL = {"pastegan"}
+WITH_PERCEPTUAL = {"pastegan"}
+"""The rivals that learn by a distance on `losses.perceptual_backbone`."""
 
 
 def rival_networks(config: Config, vocabulary: Vocabulary) -> RivalNetworks:
@@ -49,7 +50,7 @@ def rival_model(
       config, vocabulary: the experiment.
       perceptual: distance on a frozen backbone, for the rivals that have such a loss.
     """
-    options = {"perceptual": perceptual} if config.training.system in _WITH_PERCEPTUAL else {}
+    options = {"perceptual": perceptual} if config.training.system in WITH_PERCEPTUAL else {}
     return _MODELS[config.training.system](config, vocabulary, **options)
 
 

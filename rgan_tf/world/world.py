@@ -19,7 +19,7 @@ from PIL import Image
 
 from rgan_tf.arguments import whole_number
 from rgan_tf.errors import BadInput
-from rgan_tf.spread import HERE, Engine
+from rgan_tf.spread import HERE, Engine, check_engine
 from rgan_tf.storage.files import read_json, write_bytes_atomic
 from rgan_tf.world.layout import STUFF, THINGS
 from rgan_tf.world.scene import draw_scene
@@ -95,6 +95,7 @@ def draw_world(
     ):
         if not low <= whole_number(value, f"procedural world: {name}") <= high:
             raise BadInput(f"procedural world: {name} is {value}; give {low} to {high}")
+    check_engine(engine)
     folder = Path(folder)
     for split in SPLITS:
         (folder / "images" / split).mkdir(parents=True, exist_ok=True)

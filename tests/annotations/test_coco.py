@@ -11,6 +11,7 @@ from rgan_tf.annotations.coco_annotations import CocoAnnotations
 from rgan_tf.annotations.left_out import BadImages
 from rgan_tf.annotations.masks import segmentation_centroid
 from rgan_tf.annotations.stored_lists import ChangedFile
+from rgan_tf.annotations.visual_genome import GenomeFilter
 from rgan_tf.errors import BadInput
 
 # Images are 80 x 40 px: 2 % of the area are 64 px.
@@ -335,3 +336,21 @@ def test_a_file_that_changes_is_no_bad_image(coco_writer):
     with pytest.raises(ChangedFile, match="instances_train2017.json: has changed"):
         annotations.annotated(100, CocoFilter(), 0)
     assert not bad.lines
+
+
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda: CocoFilter(min_box_share="0.1"), "--min-box-share '0.1': must be a number"),
+        (lambda: CocoFilter(min_box_share=float("nan")), "--min-box-share must be a share"),
+        (lambda: CocoFilter(max_objects=8.5), "--max-objects 8.5: must be a whole number"),
+        (
+            lambda: GenomeFilter(min_category_count=float("nan")),
+            "--min-category-count nan: must be",
+        ),
+        (lambda: GenomeFilter(min_object_size=None), "--min-object-size None: must be a whole num"),
+    ],
+)
+def test_a_threshold_is_a_number(make, message):
+    with pytest.raises(BadInput, match=message):
+        make()

@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from rgan_tf.data.records import read_scenes
 from rgan_tf.data.scenes import SceneStore
 from rgan_tf.errors import BadInput, CorruptData
 from rgan_tf.graph.fit import fit_graph
+from rgan_tf.spread import Engine
 from rgan_tf.storage.image import decode_image, read_image, resize_image
 from rgan_tf.vocabulary import Vocabulary
 
@@ -164,10 +166,19 @@ def test_numbers_of_a_reader_of_ones_own_may_be_numpys(prepared, small_dataset, 
         )
 
     splits = {split: tuple(map(numpys, images)) for split, images in small_dataset.splits.items()}
-    dataset = dataclasses.replace(small_dataset, splits=splits)
-    prepare_dataset(dataset, tmp_path / "data", image_size=32, backbone=backbone, progress=False)
-    bank = PreparedData.open(tmp_path / "data").bank
-    assert list(bank.rows) == list(prepared.bank.rows)
+    counted = {"train": {"image: blurred": np.int64(3)}}
+    dataset = dataclasses.replace(small_dataset, splits=splits, skipped=counted)
+    prepare_dataset(
+        dataset,
+        tmp_path / "data",
+        image_size=np.int64(32),
+        backbone=backbone,
+        seed=np.int64(7),
+        progress=False,
+    )
+    data = PreparedData.open(tmp_path / "data")
+    assert list(data.bank.rows) == list(prepared.bank.rows)
+    assert (data.manifest["skipped"], data.manifest["seed"]) == (counted, 7)
 
 
 def test_a_reader_of_ones_own_may_write_an_accent_either_way(small_dataset, backbone, tmp_path):
@@ -347,6 +358,19 @@ def test_what_a_reader_of_ones_own_may_get_wrong(small_dataset, backbone, tmp_pa
         (with_object(category="dogg"), "object 0: category 'dogg' is none of the data set's"),
         (with_first(relationships=((0, "abov", 1),)), "'abov', 1.* is none of the .* predicates"),
         (with_first(licence=None), "licence None: must be text, empty if unknown"),
+        (with_first(path=None), f"image {first.image_id} of train: path None: must name the image"),
+        (with_first(width="40"), "width '40': must be a number"),
+        (with_first(objects=None), "objects: must be a tuple of AnnotatedObject, got None"),
+        (with_first(objects=({"category": "dog"},)), "objects: .* AnnotatedObject, and holds {'ca"),
+        (with_object(style=None), "object 0: style None: must be text"),
+        (with_first(relationships=None), "relationships: must be a tuple of triples, got None"),
+        (with_first(relationships=((0, "above"),)), r"'above'\): must be \(subject, predic"),
+        (with_first(relationships=((0.5, "above", 1),)), "position 0.5: must be a whole number"),
+        (with_first(relationships=(("0", "above", 1),)), "position '0': must be a whole number"),
+        ({**small_dataset.splits, "train": ({"image_id": 1},)}, "train: must be a list of Annot"),
+        ({**small_dataset.splits, "train": iter([first])}, "train: must be a tuple of AnnotatedIm"),
+        ({**small_dataset.splits, "test2": ()}, "its split 'test2' is none of .*leave it out"),
+        (None, "splits must map names to images, got None"),
         (with_first(source=first.path), "source PosixPath.*: must be text"),
         (with_first(url="a\udcff"), r"url 'a\\udcff': must be text"),
         (with_first(relationships=((0, "above", 99),)), "relationship .* counted from 0"),
@@ -367,6 +391,49 @@ def test_what_a_reader_of_ones_own_may_get_wrong(small_dataset, backbone, tmp_pa
     with pytest.raises(BadInput, match="data set 'COCO': must be an rgan_tf.AnnotatedDataset"):
         prepare_dataset("COCO", tmp_path / "data", backbone=backbone, progress=False)
     assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"kind": Path("coco")}, "data set: kind PosixPath.*: must be text"),
+        ({"categories": "dog"}, "categories: must be a list of names, got one; put it into a list"),
+        ({"categories": ("dog", 3)}, "categories: must be a list of names, and holds 3"),
+        ({"predicates": None}, "predicates: must be a list of names, got None"),
+        ({"skipped": None}, "skipped must count by split and reason, got None"),
+        ({"skipped": {"train": ["blurred"]}}, "skipped must count by split and reason"),
+        ({"skipped": {"train": {"blurred": "many"}}}, "skipped: train: blurred 'many': must be a"),
+        ({"bad_images": 1}, "bad_images: must be a list of texts, got 1"),
+    ],
+)
+def test_what_a_manifest_could_not_hold_is_refused_before_any_image_is_read(
+    small_dataset, tmp_path, changes, message
+):
+    with pytest.raises(BadInput, match=message):
+        prepare_dataset(
+            dataclasses.replace(small_dataset, **changes), tmp_path / "data", progress=False
+        )
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({"seed": "0"}, "--seed '0': must be a whole number"),
+        ({"seed": -1}, "--seed must be at least 0, got -1"),
+        ({"max_bad": "0.5"}, "--max-bad '0.5': must be a number"),
+        ({"backbone": None}, "backbone None: must be a name"),
+        ({"engine": "DirectRunner"}, "engine 'DirectRunner': must be an rgan_tf.Engine, such as"),
+        ({"engine": Engine("", "workers=2")}, "--runner-option: without --runner"),
+    ],
+)
+def test_arguments_of_no_use_are_refused_before_the_data_set_is_read(tmp_path, arguments, message):
+    def read(folder):
+        raise AssertionError("was read")
+
+    with pytest.raises(BadInput, match=message):
+        prepare_dataset(read, tmp_path / "data", progress=False, **arguments)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_images_are_the_same_with_and_without_memory_for_them(prepared):

@@ -37,6 +37,9 @@ def test_a_loss_is_one_number_per_scene():
         own_terms([Loss("flat", lambda outputs: tf.reduce_mean(outputs.selected))], OUTPUTS)
     with pytest.raises(ValueError, match=r"loss one: returned shape \(1,\), expected one number"):
         own_terms([Loss("one", lambda outputs: brightness(outputs)[:1])], OUTPUTS)
+    for nothing, kind in ((None, "NoneType"), ({}, "dict")):
+        with pytest.raises(ValueError, match=f"loss no: returned {kind}, expected one number per"):
+            own_terms([Loss("no", lambda outputs, nothing=nothing: nothing)], OUTPUTS)
     doubles = Loss("doubles", lambda outputs: tf.cast(brightness(outputs), tf.float64))
     assert own_terms([doubles], OUTPUTS)["doubles"].dtype == tf.float32
 

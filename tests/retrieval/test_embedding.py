@@ -41,6 +41,23 @@ def test_statistics_standardise_the_input():
     assert all(v.name.split("/")[-1][:4] not in ("mean", "devi") for v in layer.trainable_weights)
 
 
+@pytest.mark.parametrize(
+    "features, got",
+    [
+        (np.array([[1.0, np.nan]]), r"float64 \(1, 2\)"),
+        (np.array([[1.0, np.inf]]), r"float64 \(1, 2\)"),
+        (np.zeros(3, np.float16), r"float16 \(3,\)"),
+        (np.zeros([0, 3]), r"float64 \(0, 3\)"),
+    ],
+)
+def test_statistics_of_what_is_no_number_are_refused(features, got):
+    """Every vector would be NaN from then on."""
+    layer = PatchEmbedding(sizes=(4,))
+    with pytest.raises(ValueError, match=f"features must be finite numbers .*, got {got}"):
+        layer.set_statistics(features)
+    assert not layer.built
+
+
 def test_scale_starts_as_given_and_stays_positive():
     layer = PatchEmbedding(sizes=(4,), initial_scale=10.0)
     layer.build((None, 3))

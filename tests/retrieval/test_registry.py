@@ -11,15 +11,26 @@ from rgan_tf.errors import BadInput
 from rgan_tf.plugins import load_plugins
 from rgan_tf.retrieval import registry
 from rgan_tf.retrieval.embedding import PatchEmbedding
-from rgan_tf.retrieval.registry import register_retriever, retriever_for
+from rgan_tf.retrieval.learned import LearnedRetriever
+from rgan_tf.retrieval.registry import check_retriever, register_retriever, retriever_for
 from rgan_tf.retrieval.retriever import Retriever
+from rgan_tf.retrieval.rules import NearestRetriever
 from rgan_tf.retrieval.selector import GroupRetrieval
-from training.compare.entries import entries_of
+from training.compare.entries import ABLATION, PARTS, SYSTEMS, entries_of
 from training.evaluation.names import NAMES
 
 
 class Mine(Retriever):
     name = "mine"
+
+
+class Needy(Mine):
+    def __init__(self, size):
+        self.size = size
+
+
+class Chooses(Mine):
+    choose = NearestRetriever.choose
 
 
 @pytest.fixture(autouse=True)
@@ -40,13 +51,19 @@ def test_a_registered_retriever_is_a_value_of_the_config_and_a_row_of_a_comparis
     assert isinstance(retriever_for(with_choice("mine")), Mine)
     (entry,) = [e for e in entries_of({"c.yaml": Config()}, ["mine"]) if e.name == "mine"]
     assert "retrieval.choice=mine" in entry.settings
-    for taken in ("mine", "nearest", "graph_nearest"):
+    for taken in ("mine", "nearest", "graph_nearest", "no_masks", "first_stages"):
         with pytest.raises(ValueError, match="there is one of this name"):
             register_retriever(taken, Mine)
 
 
 def test_the_reserved_names_are_those_of_the_tables():
     assert set(NAMES.values()) < set(registered_names.SYSTEMS)
+    assert set(registered_names.VARIANTS) == {*ABLATION, *PARTS}
+    assert {*SYSTEMS, *ABLATION, *PARTS} < set(registered_names.RESERVED)
+    (base,) = {
+        entry.base for entry in entries_of({"c.yaml": Config()}, ["sg2im"], shares_a_base=True)
+    }
+    assert base in registered_names.RESERVED
 
 
 def test_what_is_no_retriever():
@@ -56,9 +73,38 @@ def test_what_is_no_retriever():
         register_retriever("mine", Mine())
     with pytest.raises(ValueError, match="letters, digits and underscores"):
         register_retriever("my-own", Mine)
+    for needy in (Needy, lambda config: Mine()):
+        with pytest.raises(ValueError, match="retriever 'mine': needs arguments, and is made with"):
+            register_retriever("mine", needy)
+    register_retriever("needy", lambda: Needy(3))
+    assert retriever_for(with_choice("needy")).size == 3
     register_retriever("number", int)
     with pytest.raises(BadInput, match="retriever number: is no rgan_tf.Retriever, but int"):
         retriever_for(with_choice("number"))
+
+
+@pytest.mark.parametrize(
+    "name", ["noise", "own", "learned", "first_stage", "retrievegan", "no_skip"]
+)
+def test_a_retriever_that_is_handed_over_bears_no_name_of_another_row(name):
+    """By the name "noise" the generator would never be trained on patches."""
+    mine = Chooses()
+    check_retriever(mine)
+    mine.name = name
+    with pytest.raises(BadInput, match=f"retriever {name}: tables have another row of this name"):
+        check_retriever(mine)
+
+
+def test_a_retriever_that_is_handed_over_can_choose_and_has_a_name():
+    for fine in (None, NearestRetriever(), LearnedRetriever()):
+        check_retriever(fine)
+    with pytest.raises(BadInput, match="retriever mine: Mine has no method choose; define it"):
+        check_retriever(Mine())
+    for name in (None, "", 3, "../mine"):
+        mine = Chooses()
+        mine.name = name
+        with pytest.raises(BadInput, match="its name must be a text, without /"):
+            check_retriever(mine)
 
 
 def test_a_name_that_is_not_registered():

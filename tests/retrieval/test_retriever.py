@@ -13,7 +13,12 @@ from rgan_tf import registered_names
 from rgan_tf.errors import BadInput
 from rgan_tf.retrieval import registry
 from rgan_tf.retrieval.learned import LearnedRetriever
-from rgan_tf.retrieval.retriever import Retriever, choose_patches
+from rgan_tf.retrieval.retriever import (
+    Retrieved,
+    Retriever,
+    check_retrieved,
+    choose_patches,
+)
 from rgan_tf.retrieval.rules import NearestRetriever
 from rgan_tf.retrieval.selection import Candidates, Options, Selection, best_in_turn
 
@@ -72,7 +77,17 @@ def test_a_slot_that_does_not_exist_is_none(slot):
     assert choose_patches(Beyond(), CANDIDATES, Options()).choice.numpy().tolist() == [[-1] * 3]
 
 
-@pytest.mark.parametrize("wrong", [tf.zeros([1, 3]), tf.zeros([1, 3, 3], tf.int32)])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        tf.zeros([1, 3]),
+        tf.zeros([1, 3, 3], tf.int32),
+        tf.zeros([1, 2], tf.int32),
+        tf.zeros([3, 1], tf.int32),
+        [[0, 0, 0]],
+        None,
+    ],
+)
 def test_what_is_no_slot_per_object_is_refused(wrong):
     class Wrong(Retriever):
         def choose(self, candidates, options):
@@ -80,6 +95,39 @@ def test_what_is_no_slot_per_object_is_refused(wrong):
 
     with pytest.raises(ValueError, match=r"Wrong.choose: choice must be int32 \[B, O\]"):
         choose_patches(Wrong(), CANDIDATES, Options())
+
+
+@pytest.mark.parametrize(
+    "embed, got",
+    [
+        (lambda patches: tf.reduce_mean(patches.features, axis=-1), r"\(1, 3, 3\)"),
+        (lambda patches: patches.features[0], r"\(3, 3, 4\)"),
+        (lambda patches: tf.reduce_mean(patches.features), r"\(\)"),
+        (lambda patches: None, "NoneType"),
+    ],
+)
+def test_what_is_no_vector_per_patch_is_refused(embed, got):
+    mine = NearestColour()
+    mine.embed = embed
+    batch = {"candidate_ids": IDS, "candidate_valid": IDS >= 0}
+    batch["candidate_features"] = tf.zeros([1, 3, 3, 4])
+    with pytest.raises(ValueError, match=f"NearestColour.embed: must return one vector .* {got}$"):
+        mine.candidates_of(batch)
+    mine.embed = lambda patches: tf.cast(patches.features, tf.float64)
+    assert mine.candidates_of(batch).embeddings.dtype == tf.float32
+
+
+def test_what_a_step_could_not_use_is_refused():
+    retrieved = Retrieved(None, None, None, None, {"mine/share": tf.constant(0.5)})
+    for monitors in ((), "mine/share"):  # a text is no tuple of itself
+        mine = NearestColour()
+        mine.monitors = monitors
+        with pytest.raises(ValueError, match="NearestColour.retrieve: reports 'mine/share', and"):
+            check_retrieved(mine, retrieved)
+    mine.monitors = ("mine/share", "mine/other")
+    check_retrieved(mine, retrieved)
+    with pytest.raises(ValueError, match="must return a Retrieved, got tuple"):
+        check_retrieved(mine, tuple(retrieved))
 
 
 def test_a_batch_without_patches_is_refused_with_what_to_do():

@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from rgan_tf import registered_names
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.errors import BadInput
 from rgan_tf.losses.own import Loss
 from rgan_tf.model.retrievegan import generator_losses
+from rgan_tf.retrieval import registry
 from rgan_tf.retrieval.retriever import Retriever
 from rgan_tf.retrieval.rules import NearestRetriever
 from rgan_tf.runs import open_run
@@ -97,6 +99,34 @@ def test_a_callback_sees_every_step_and_may_end_training(tiny_config, tiny_world
     assert result.run.config.training.steps == joint
 
 
+class Raising(Noted):
+    """Raises at one step."""
+
+    def on_train_batch_end(self, batch, logs=None):
+        super().on_train_batch_end(batch, logs)
+        if self.steps[-1][1] == 2:
+            raise KeyError("mine")
+
+
+@pytest.mark.thorough
+@pytest.mark.usefixtures("eagerly")
+def test_a_callback_that_raises_ends_training_and_the_same_call_continues(
+    tiny_config, tiny_world, tmp_path
+):
+    settings = dataclasses.replace(tiny_config.training, steps=0, checkpoint_every_steps=1)
+    none = dataclasses.replace(tiny_config.cooccurrence, steps=0)
+    config = dataclasses.replace(at_most(tiny_config, 3), training=settings, cooccurrence=none)
+    folder, drawn, first, second = tmp_path / "run", _next_draws(), Raising(), Noted()
+    with pytest.raises(KeyError, match="mine"):
+        train(config, tiny_world, folder, callbacks=[first])
+    assert _next_draws() == drawn
+    assert not list(folder.rglob("*.partial"))
+    trained = train(config, tiny_world, folder, callbacks=[second])
+    assert first.steps == [("Sg2imModel", 1), ("Sg2imModel", 2)]
+    assert second.steps == [("Sg2imModel", 3)]
+    assert trained.stages["sg2im"]["steps"] == 3
+
+
 def test_a_config_by_hand_is_checked_as_a_file_is(tiny_config, tiny_world, tmp_path):
     wrong = dataclasses.replace(tiny_config.data, image_size=33)
     with pytest.raises(BadInput, match="image_size"):
@@ -160,6 +190,7 @@ def test_a_retriever_and_losses_reach_the_model(
         ({}, {"retriever": NearestRetriever}, "must be an instance of rgan_tf.Retriever"),
         ({"candidates": 64}, {"retriever": MINE}, "retriever nearest: needs retrieval.candidates"),
         ({"redraw_every_steps": 2}, {"retriever": MINE}, "no retrieval.redraw_every_steps"),
+        ({}, {"retriever": Retriever()}, "retriever retriever: Retriever has no method choose"),
         ({}, {"losses": [LOSS, LOSS]}, "loss dark: another loss has this name"),
         ({}, {"losses": [dataclasses.replace(LOSS, name="box")]}, "loss box: another loss has"),
         ({}, {"losses": LOSS}, "losses: must be a list of rgan_tf.Loss, got one"),
@@ -206,6 +237,27 @@ def test_a_joint_stage_without_any_loss_is_refused_before_the_first(
     message = "set one of losses.* above 0" if is_refused else "--run .*is a file"
     with pytest.raises(BadInput, match=message):
         train(config, tiny_world, __file__, losses=losses)
+
+
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (int, "retriever mine: is no rgan_tf.Retriever, but int"),
+        (Retriever, "has no method choose"),
+    ],
+)
+def test_a_registered_retriever_is_made_before_the_first_stage(
+    tiny_config, tiny_world, tmp_path, monkeypatch, make, message
+):
+    monkeypatch.setattr(registry, "RETRIEVERS", dict(registry.RETRIEVERS))
+    registry.register_retriever("mine", make)
+    try:
+        part = dataclasses.replace(tiny_config.retrieval, choice="mine")
+        with pytest.raises(BadInput, match=message):
+            train(dataclasses.replace(tiny_config, retrieval=part), tiny_world, tmp_path / "run")
+    finally:
+        registered_names.RETRIEVERS.remove("mine")
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_run_is_resumed_with_the_retriever_and_the_losses_that_it_began_with(tmp_path):

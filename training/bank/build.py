@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rgan_tf.annotations.json_object import is_text
+from rgan_tf.arguments import shown
 from rgan_tf.backbones import load_backbone
 from rgan_tf.bank.build import build_rows, discard, finished_bank, holds_work, put_in_place
 from rgan_tf.bank.duplicates import leave_out_known
@@ -22,7 +23,7 @@ from rgan_tf.bank.summary import patches_without_graph
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.errors import BadInput
 from rgan_tf.places import open_place
-from rgan_tf.spread import HERE, Engine
+from rgan_tf.spread import HERE, Engine, check_engine
 from rgan_tf.storage.files import atomic_folder, replaced_folder
 from rgan_tf.vocabulary import Vocabulary
 from training.bank.places import free_place, new_bank, own_bank
@@ -84,7 +85,7 @@ def build(
     """
     allowed = LicenceFilter.parse(licences)
     free_place(str(out))
-    engine.check()  # before anything is read
+    check_engine(engine)  # before anything is read
     source = _source(
         data, coco, images, folders, source_licence, source_url, min_box_share, max_bad
     )
@@ -208,7 +209,7 @@ def add(
       ```
     """
     allowed = LicenceFilter.parse(licences)
-    engine.check()  # before anything is read
+    check_engine(engine)  # before anything is read
     with own_bank(str(bank)) as opened:
         source = _source(
             None, coco, images, folders, source_licence, source_url, min_box_share, max_bad
@@ -295,6 +296,8 @@ def _source(
     if sum(named) != 1 or bool(coco) != bool(images):
         raise BadInput("name one source: --data, --coco with --images, or --folders")
     for option, text in (("licence", licence), ("url", url)):
+        if not isinstance(text, str):
+            raise BadInput(f"--source-{option} {shown(text)}: must be text, empty if unknown")
         if not is_text(text):
             raise BadInput(f"--source-{option} {text!r}: is not UTF-8; write it in UTF-8")
     own = "--data" if data else "--coco" if coco else "--folders"

@@ -12,7 +12,7 @@ import yaml
 from rgan_tf.config import Config
 from rgan_tf.config_files import flat_settings
 from rgan_tf.errors import BadInput
-from rgan_tf.registered_names import RIVALS
+from rgan_tf.registered_names import RIVALS, SHARED_RUN
 from training.evaluation.names import FIRST_STAGE, own_retrievers
 
 SYSTEMS = (
@@ -129,7 +129,7 @@ def entries_of(
     for named, config in configs.items():
         prefix = f"{names[named]}-" if len(configs) > 1 else ""
         ours = f"{prefix}retrievegan"
-        base = f"{prefix}first_stages" if shares_a_base else ours
+        base = f"{prefix}{SHARED_RUN}" if shares_a_base else ours
         joint, first = config.training.steps, config.sg2im.steps
         # The run with the shared stages comes first, wherever its row is.
         for system in sorted(systems, key=lambda name: name != "retrievegan"):

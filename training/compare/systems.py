@@ -11,7 +11,7 @@ from rgan_tf.registered_names import RIVALS
 from rgan_tf.rivals.attngan.image_encoder import NETWORK
 from rgan_tf.rivals.attngan.sizes import scaled
 from rgan_tf.rivals.pastegan.selector import TEST_CANDIDATES, TRAINING_CANDIDATES
-from rgan_tf.rivals.registry import rival_networks
+from rgan_tf.rivals.registry import WITH_PERCEPTUAL, rival_networks
 from rgan_tf.runs import Run
 from training.compare.entries import Entry
 from training.evaluation.rival import TOLD_BY_NAMES
@@ -110,6 +110,12 @@ def _deviation(system: str, config: Config, metrics: Mapping[str, Any]) -> str:
             "features of the first stage. Crop matching teaches neither the encoder nor the "
             f"patches. Perceptual network: {config.losses.perceptual_backbone}."
         )
+    if system == "attngan":
+        return _deviation_of_attngan(config, metrics)
+    return f"as rgan_tf/rivals/{system}/__init__.py says."
+
+
+def _deviation_of_attngan(config: Config, metrics: Mapping[str, Any]) -> str:
     sides = scaled(config.data.image_size, config.attngan.stages).sides(config.data.image_size)
     told = metrics.get(TOLD_BY_NAMES)
     of_names = f" Scenes without a relationship, told by their names: {told}." if told else ""
@@ -124,6 +130,6 @@ def _learns_through(entry: Entry, configs: Mapping[str, Config]) -> str | None:
     """The network through which the row's generator gets a gradient, if any."""
     if entry.system == "attngan":
         return NETWORK
-    if entry.system in ("sg2im", "layout2im") or not entry.own_run:
+    if not entry.own_run or (entry.system in RIVALS and entry.system not in WITH_PERCEPTUAL):
         return None
     return configs[entry.config].losses.perceptual_backbone

@@ -14,8 +14,8 @@ from rgan_tf.data.prepared import PreparedData
 from rgan_tf.devices import grow_gpu_memory
 from rgan_tf.errors import BadInput
 from rgan_tf.registered_names import RETRIEVERS, RIVALS
-from rgan_tf.retrieval.registry import retriever_for
-from rgan_tf.retrieval.retriever import Retriever, check_retriever
+from rgan_tf.retrieval.registry import check_retriever, retriever_for
+from rgan_tf.retrieval.retriever import Retriever
 from rgan_tf.runs import check_own_retriever, open_run
 from training.evaluation.inputs import (
     check_choices,

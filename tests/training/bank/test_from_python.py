@@ -63,6 +63,18 @@ def test_every_change_writes_what_the_command_writes(rgan, folders, more, tmp_pa
         (lambda bank, new: rgan_tf.remove_from_bank(bank, ids=[0.0]), "and holds 0.0"),
         (lambda bank, new: rgan_tf.remove_from_bank(bank, ids=np.array([])), "choose patches by"),
         (lambda bank, new: rgan_tf.build_bank(new, folders=bank, licences=[None]), "holds None"),
+        (
+            lambda bank, new: rgan_tf.build_bank(new, folders=bank, source_licence=5),
+            "--source-licence 5: must be text",
+        ),
+        (
+            lambda bank, new: rgan_tf.add_to_bank(bank, folders=bank, source_url=None),
+            "--source-url None: must be text",
+        ),
+        (
+            lambda bank, new: rgan_tf.build_bank(new, folders=bank, engine="DirectRunner"),
+            "engine 'DirectRunner': must be an rgan_tf.Engine",
+        ),
         (lambda bank, new: rgan_tf.merge_banks([], new), "name at least one bank"),
         (lambda bank, new: rgan_tf.merge_banks(5, new), "banks: must be a list of paths, got 5"),
         (lambda bank, new: rgan_tf.merge_banks(new, new), "new"),

@@ -57,6 +57,15 @@ def test_every_rival_has_a_line_and_no_other_system(say):
     assert "told by their names" not in attngan
 
 
+def test_a_further_rival_is_not_told_as_another(say, monkeypatch):
+    further = (*RIVALS, "further")
+    monkeypatch.setattr("training.compare.systems.RIVALS", further)
+    monkeypatch.setattr("training.compare.entries.SYSTEMS", ("retrievegan", *further))
+    config = changed(Config(), losses={"perceptual_backbone": "mobilenet_v2"})
+    (line,) = say("further", config=config)[2:]
+    assert line == "* further: as rgan_tf/rivals/further/__init__.py says."
+
+
 def test_texts_without_a_relationship_are_counted(say):
     (line,) = say("attngan", metrics={"attngan": {"scenes_told_by_names": 7}})[2:]
     assert line.endswith("told by their names: 7.")
