@@ -11,11 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
+from rgan_tf.bank.derived import DERIVED
 from rgan_tf.bank.format import FILES, MANIFEST
 from rgan_tf.errors import BadInput
 from rgan_tf.storage.renames import make_parent, partial_siblings, undo_exchange
-
-_SEARCH = "search"  # what models keep in a bank's folder
 
 
 def building_folder(bank: Path) -> Path:
@@ -105,4 +104,4 @@ def _delete_leftovers(folder: Path) -> None:
 def _holds_bank_files(folder: Path) -> bool:
     # Files still being written have names that begin with a dot.
     names = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
-    return bool(names) and names <= {*FILES, MANIFEST, _SEARCH}
+    return bool(names) and names <= {*FILES, MANIFEST, DERIVED}

@@ -9,15 +9,14 @@ All of it is derived: it can be deleted, and is remade when the bank changes.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import shutil
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from rgan_tf.bank.derived import AGAIN, DERIVED, DerivedFolder, Progress
 from rgan_tf.bank.patch_bank import PatchBank
 from rgan_tf.config import Config
 from rgan_tf.errors import BadInput, CorruptData
@@ -25,23 +24,17 @@ from rgan_tf.retrieval.index.exact import CandidateIndex, ExactIndex
 from rgan_tf.retrieval.index.graph_features import ReadsGraphs, graph_features
 from rgan_tf.retrieval.index.scann_index import INDEX, ScannIndex
 from rgan_tf.retrieval.index.tuning import LARGE_BANK, takes_scann, tune_scann
-from rgan_tf.storage.files import atomic_folder
-from rgan_tf.storage.manifest import ManifestKind, describe_files
+from rgan_tf.storage.manifest import ManifestKind
 
-SEARCH = "search"
-_FEATURES = "features.npy"
-_AGAIN = "making it again"
 _FOLDER = ManifestKind(
     "rgan_bank_search",
     1,
     "the graph features of a bank",
-    advice=_AGAIN,
+    advice=AGAIN,
     needs=("of", "files"),
     error=CorruptData,
 )
 _REPORTED = ("recall_asked", "reached", "pays", "recall")
-
-Progress = Callable[[str], None]
 
 
 class BankSearch:
@@ -70,20 +63,19 @@ class BankSearch:
     ):
         self._bank = bank
         self._progress = progress or logging.getLogger(__name__).info
-        self._folder = bank.folder / SEARCH / encoder[:16] if encoder else None
-        self._identity = {
+        self._folder = bank.folder / DERIVED / encoder[:16] if encoder else None
+        identity = {
             "bank": bank.fingerprint,
             "encoder": encoder,
             "max_objects": config.data.max_objects,
             "max_triples": config.data.max_triples,
             "width": config.graph.width,
         }
+        self._derived = DerivedFolder(self._folder, _FOLDER, identity, progress)
         self._latest: tuple[int, ScannIndex] | None = None
-        stored = self._stored_features()
-        if stored is None:
-            stored = graph_features(networks, bank, config)
-            self._store_features(stored)
-        self.features = stored
+        self.features = self._derived.array(
+            (len(bank), config.graph.width), lambda: graph_features(networks, bank, config)
+        )
 
     def index(self, kind: str, *, k: int, recall: float = 0.99) -> CandidateIndex:
         """The index of the bank; reuses a tuned one.
@@ -116,7 +108,7 @@ class BankSearch:
         report = {**tuning.report(), "k": k, "recall_asked": recall}
         self._latest = (k, tuning.index)
         if self._folder is not None:
-            with self._tolerant():
+            with self._derived.tolerant():
                 shutil.rmtree(self._index_folder(k), ignore_errors=True)
                 tuning.index.save(self._index_folder(k), notes=report)
         return report
@@ -138,7 +130,7 @@ class BankSearch:
             report = INDEX.open(self._index_folder(k)).content["notes"]
             _check_report(report, self._index_folder(k))
         except (BadInput, CorruptData, OSError, TypeError) as error:
-            self._progress(f"{error}; {_AGAIN}")
+            self._progress(f"{error}; {AGAIN}")
             return None
         self._latest = (k, index)
         return report
@@ -147,49 +139,6 @@ class BankSearch:
         if self._latest is None or self._latest[0] != k:
             raise RuntimeError(f"no index for {k} candidates was opened or made")
         return self._latest[1]
-
-    def _stored_features(self) -> np.ndarray | None:
-        if self._folder is None or not self._folder.is_dir():
-            return None
-        try:
-            manifest = _FOLDER.open(self._folder)
-            if manifest.content["of"] != self._identity:
-                raise manifest.damaged("is of another bank or of other sizes")
-            manifest.check_files((_FEATURES,), verify=True)
-            return self._read_features()
-        except (BadInput, CorruptData) as error:
-            self._progress(str(error))
-        except OSError as error:
-            self._progress(f"{error}; {_AGAIN}")
-        return None
-
-    def _read_features(self) -> np.ndarray:
-        path = self._folder / _FEATURES
-        try:
-            features = np.load(path, allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
-            raise CorruptData(f"{path}: {error}; {_AGAIN}") from error
-        if features.shape != (len(self._bank), self._identity["width"]):
-            raise CorruptData(f"{path}: of another shape, {features.shape}; {_AGAIN}")
-        return features
-
-    def _store_features(self, features: np.ndarray) -> None:
-        if self._folder is None:
-            return
-        with self._tolerant():
-            shutil.rmtree(self._folder, ignore_errors=True)
-            with atomic_folder(self._folder) as partial:
-                np.save(partial / _FEATURES, features, allow_pickle=False)
-                files = describe_files(partial, [_FEATURES])
-                _FOLDER.write(partial, {"of": self._identity, "files": files})
-
-    @contextlib.contextmanager
-    def _tolerant(self) -> Iterator[None]:
-        """Reports errors of writing and continues: derived files need not be kept."""
-        try:
-            yield
-        except (OSError, BadInput) as error:  # BadInput: another process was faster
-            self._progress(f"{self._folder}: could not be stored ({error})")
 
 
 def _check_report(report: Any, folder: Path) -> None:
