@@ -92,6 +92,7 @@ class RetrievalConfig:
     selection_loss: str = _one_of("one_step", "iterative", "every_object")  # method §4.1
     cooccurrence_loss: str = _one_of("expected", "sampled")  # expected: sampled without the noise
     shared_pixels: bool = False  # whether overlapping objects are used to train compatibility
+    half_size_patches: float = _share(0.0)  # share that φ sees in training as in images half as big
 
 
 @dataclasses.dataclass(frozen=True)

@@ -215,6 +215,11 @@ def _rules(config: Config) -> list[tuple[str, bool]]:
             or (config.retrieval.candidates <= exact and not config.retrieval.redraw_every_steps),
         ),
         (
+            "retrieval.half_size_patches needs retrieval.candidates of at most "
+            f"retrieval.exact_candidates ({exact}), so that batches hold the features",
+            not config.retrieval.half_size_patches or config.retrieval.candidates <= exact,
+        ),
+        (
             f"retrieval.loaded_candidates must be at most retrieval.exact_candidates ({exact}), "
             f"got {loaded}",
             loaded <= exact,

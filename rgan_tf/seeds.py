@@ -41,6 +41,7 @@ class Purpose(enum.IntEnum):
     IMAGE_NOISE = 34
     WRONG_TEXT = 35
     RELATIONS = 36
+    HALF_SIZE_PATCHES = 37
 
 
 def derive_seed(run_seed, step, replica, purpose: Purpose) -> tf.Tensor:

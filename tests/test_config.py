@@ -255,6 +255,7 @@ NARROWER = {
     "training.relit_patches": FRACTION,
     "training.exchanged_patches": FRACTION,
     "data.incomplete_scenes": FRACTION,
+    "retrieval.half_size_patches": FRACTION,
     "training.loss_jump": st.floats(1.5, 100),
     "training.predicted_boxes_from": FRACTION,
     "training.system": st.sampled_from(["retrievegan", *registered_names.RIVALS]),

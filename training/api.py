@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from rgan_tf.arguments import list_of, whole_number
-from rgan_tf.backbones import load_backbone
+from rgan_tf.backbones import Backbone, load_backbone
 from rgan_tf.config import Config, changed
 from rgan_tf.config_files import config_from_dict, config_to_dict
 from rgan_tf.data.prepared import PreparedData
@@ -163,6 +163,7 @@ def train(
         check_run_folder(run, config, data)
     # Last, because its weights may have to be downloaded, but before anything is written.
     perceptual = PerceptualDistance(load_backbone(config.losses.perceptual_backbone, weights_dir))
+    backbone = _backbone_for_half_size(config, retriever, weights_dir)
     with StopSignals() as stop, contextlib.ExitStack() as stack:
         with workers.together():
             if workers.is_chief:
@@ -172,7 +173,7 @@ def train(
                     take_stages(created, source, as_they_are=as_they_are)
         opened = open_run(str(run))
         trainer = Trainer(opened, workers, stop, profile_at=profile_at, callbacks=callbacks)
-        for task in _tasks(opened, data, perceptual, workers, retriever, losses):
+        for task in _tasks(opened, data, perceptual, workers, backbone, retriever, losses):
             if not trainer.train(task):
                 break
     return Trained(opened, {stage: opened.stage_record(stage) for stage in stages_of(config)})
@@ -250,11 +251,26 @@ def _check_own(config: Config, retriever: Retriever | None, losses: Sequence[Los
         )
 
 
+def _backbone_for_half_size(
+    config: Config, retriever: Retriever | None, weights_dir: str | Path | None
+) -> Backbone | None:
+    """The network for `retrieval.half_size_patches`; None where nothing learns from the patches."""
+    learns = config.training.system not in RIVALS and config.retrieval.choice not in RULES
+    if retriever is not None:
+        learns = type(retriever).retrieve is not Retriever.retrieve
+    if not config.retrieval.half_size_patches or not learns:
+        return None
+    backbone = load_backbone(config.retrieval.backbone, weights_dir)
+    _ = backbone.feature_network  # loads now: errors before training
+    return backbone
+
+
 def _tasks(
     run: Run,
     data: PreparedData,
     perceptual: PerceptualDistance,
     workers: Workers,
+    backbone: Backbone | None,
     retriever: Retriever | None,
     losses: Sequence[Loss],
 ) -> Iterator[Task]:
@@ -264,4 +280,12 @@ def _tasks(
     if run.config.training.system in RIVALS:
         yield from rival_tasks(run, data, perceptual)
     else:
-        yield RetrieveGANTask(run, data, perceptual, workers, retriever=retriever, losses=losses)
+        yield RetrieveGANTask(
+            run,
+            data,
+            perceptual,
+            workers,
+            backbone=backbone,
+            retriever=retriever,
+            losses=losses,
+        )

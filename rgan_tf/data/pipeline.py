@@ -21,6 +21,7 @@ from rgan_tf.data.scenes import SceneStore
 from rgan_tf.errors import BadInput
 from rgan_tf.retrieval.candidates import CandidateSource
 from rgan_tf.seeds import Purpose
+from rgan_tf.storage.mapped import rows_of
 from rgan_tf.vocabulary import Vocabulary
 
 # A batch of coco_128 takes 26 MB, and for a part of the time workers wait for one interpreter lock.
@@ -57,6 +58,7 @@ def scene_dataset(
     shuffle: bool | None = None,
     augment: bool = True,
     share: Share = WHOLE,
+    half_size: np.ndarray | None = None,
 ) -> tf.data.Dataset:
     """Batches of one split as dicts of tensors with static shapes.
 
@@ -78,6 +80,8 @@ def scene_dataset(
         And draw geometric relationships anew for every epoch if `data.redraw_relations`.
       share: the parts of every batch to make; needs `repeat`. A part has B / total rows; only those
         rows are read.
+      half_size: [N, Dx] features of the bank's patches at half the size, with `candidates`. A share
+        `retrieval.half_size_patches` of the training patches, own ones and candidates, has these.
 
     Returns:
       Batches with image [B, H, W, 3] float32 in [-1, 1], image_id [B] int64, objects [B, O] int32
@@ -111,6 +115,7 @@ def scene_dataset(
         redraw=augment and config.data.redraw_relations and split == "train",
         candidates=candidates,
         share=share,
+        half_size=half_size if augment and split == "train" else None,
     )
     count = len(batches.scenes)
     if repeat:
@@ -210,6 +215,7 @@ class _Batches:
         redraw: bool,
         candidates: CandidateSource | None,
         share: Share = WHOLE,
+        half_size: np.ndarray | None = None,
     ):
         self._share = share
         self.scenes: SceneStore = data.scenes(split, config.data)
@@ -232,6 +238,8 @@ class _Batches:
             self._own: PatchBank = data.truth(split)
             self._bank: PatchBank = data.bank
             _check_candidates(candidates, self._own, self._bank)
+        self._half_size = half_size
+        self._half_size_share = config.retrieval.half_size_patches
 
     def signature(self, batch: int | None) -> dict[str, tf.TensorSpec]:
         """Names, shapes and types of the values of `arrays`, in order."""
@@ -294,14 +302,20 @@ class _Batches:
         crops[flipped] = crops[flipped, :, :, ::-1]
         ids = self._candidates.ids_of(patch_rows)  # [B, O, K]
         valid = ids >= 0
-        batch += [crops, self._own.features_at(patch_rows), ids, valid]
+        features = self._own.features_at(patch_rows)  # [B, O, Dx]
+        batch += [crops, features, ids, valid]
         if self._ids_only:
             return batch
+        candidate_features = self._bank.features_at(ids)  # [B, O, K, Dx]
+        if self._half_size is not None:
+            are_small = self._half_sized(step, ids.shape[1:])[rows][: len(chosen)]  # [B, O, 1 + K]
+            self._take_half_size(features, patch_rows, are_small[..., 0])
+            self._take_half_size(candidate_features, ids, are_small[..., 1:])
         related = np.zeros((*ids.shape, self._candidates.cooccurrence.shape[1]), np.float32)
         related[valid] = self._candidates.cooccurrence[ids[valid]]
         return batch + [
             self._bank.crops_at(ids, self._crop_size),
-            self._bank.features_at(ids),
+            candidate_features,
             related,
         ]
 
@@ -338,6 +352,16 @@ class _Batches:
     def _kept(self, step: int) -> np.ndarray:
         rng = np.random.default_rng([self._seed, int(Purpose.INCOMPLETE_SCENES), step])
         return objects_to_keep(rng, self.scenes.objects[self.positions(step)], self._incomplete)
+
+    def _half_sized(self, step: int, objects_and_candidates: tuple[int, ...]) -> np.ndarray:
+        objects, candidates = objects_and_candidates
+        rng = np.random.default_rng([self._seed, int(Purpose.HALF_SIZE_PATCHES), step])
+        return rng.random([self._batch_size, objects, 1 + candidates]) < self._half_size_share
+
+    def _take_half_size(self, features: np.ndarray, ids: np.ndarray, are_small: np.ndarray) -> None:
+        """Replaces the features [..., Dx] of some of the rows [...]."""
+        places = are_small & (ids >= 0)  # [...]
+        features[places] = rows_of(self._half_size, ids[places])
 
 
 def mirrored_predicates(vocabulary: Vocabulary) -> np.ndarray:

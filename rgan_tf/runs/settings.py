@@ -53,6 +53,7 @@ ADDED_LATER = {
     "retrieval.gradient": "paper",
     "retrieval.cooccurrence_loss": "sampled",
     "retrieval.shared_pixels": True,
+    "retrieval.half_size_patches": 0.0,
     "cooccurrence.shared_pixels": True,
     "training.system": "retrievegan",
     "attngan.damsm_steps": 2000,

@@ -351,3 +351,61 @@ def test_held_out_scenes_and_evaluation_are_complete(prepared, config):
             take(scene_dataset(prepared, split, config, **settings, **extra), 4),
             take(scene_dataset(prepared, split, partly, **settings, **extra), 4),
         )
+
+
+def halves(config, share):
+    retrieval = dataclasses.replace(config.retrieval, half_size_patches=share)
+    return dataclasses.replace(config, retrieval=retrieval)
+
+
+def test_a_share_of_the_patches_has_the_features_of_half_the_size(prepared, config):
+    small = -1.0 - np.arange(len(prepared.bank), dtype=np.float16)  # tells row and kind
+    small = np.repeat(small[:, None], prepared.bank.feature_size, axis=1)
+    settings = {"batch_size": 11, "seed": 3, "candidates": table(prepared, "train")}
+    with_halves = {**settings, "half_size": small}
+    whole = take(scene_dataset(prepared, "train", config, **settings), 8)
+    mixed = take(scene_dataset(prepared, "train", halves(config, 0.4), **with_halves), 8)
+    later = scene_dataset(prepared, "train", halves(config, 0.4), start_step=5, **with_halves)
+    assert_same(mixed[5:], take(later, 3))
+    pairs = (("patch_features", "patch_rows"), ("candidate_features", "candidate_ids"))
+    changed = {name: [] for name, _ in pairs}
+    for before, after in zip(whole, mixed, strict=True):
+        for name, ids in pairs:
+            is_small = after[name][..., 0] < 0
+            rows = after[ids][is_small]
+            assert (rows >= 0).all()
+            np.testing.assert_array_equal(after[name][is_small], small[rows])
+            np.testing.assert_array_equal(after[name][~is_small], before[name][~is_small])
+            changed[name].append(is_small[after[ids] >= 0])
+        for name in set(before) - {name for name, _ in pairs}:
+            np.testing.assert_array_equal(before[name], after[name])
+    for name in changed:
+        assert 0.3 < np.concatenate(changed[name]).mean() < 0.5, name
+    # Drawn for each patch by itself: own patch and candidates of one object differ.
+    own = np.concatenate(changed["patch_features"])
+    assert 0 < own.mean() < 1
+    everything = take(scene_dataset(prepared, "train", halves(config, 1.0), **with_halves), 2)
+    for batch in everything:
+        assert (batch["candidate_features"][batch["candidate_valid"]] < 0).all()
+
+
+def test_parts_of_a_batch_have_the_halves_of_the_whole(prepared, config):
+    small = np.full([len(prepared.bank), prepared.bank.feature_size], -1, np.float16)
+    settings = {"batch_size": 4, "seed": 3, "candidates": table(prepared, "train")}
+    settings |= {"half_size": small}
+    whole = take(scene_dataset(prepared, "train", halves(config, 0.5), **settings), 3)
+    share = pipeline.Share(first=1, count=1, total=2)
+    parts = take(scene_dataset(prepared, "train", halves(config, 0.5), share=share, **settings), 3)
+    for batch, part in zip(whole, parts, strict=True):
+        for name in ("patch_features", "candidate_features"):
+            np.testing.assert_array_equal(batch[name][2:], part[name])
+
+
+def test_patches_of_held_out_scenes_have_their_full_size(prepared, config):
+    small = np.full([len(prepared.bank), prepared.bank.feature_size], -1, np.float16)
+    for split, extra in (("val", {}), ("train", {"augment": False})):
+        settings = {"batch_size": 4, "seed": 3, "candidates": table(prepared, split), **extra}
+        assert_same(
+            take(scene_dataset(prepared, split, config, **settings), 3),
+            take(scene_dataset(prepared, split, halves(config, 1), half_size=small, **settings), 3),
+        )

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from rgan_tf.backbones import Backbone
+from rgan_tf.bank.half_size import half_size_features
 from rgan_tf.bank.patch_bank import PatchBank
 from rgan_tf.bank.patch_reader import PatchReader
 from rgan_tf.bank.resident_reader import ResidentReader, resident_bytes
@@ -43,6 +45,7 @@ class RetrieveGANTask(SceneTask):
       run, data: see `Task`.
       perceptual: distance on a frozen backbone.
       workers: the training processes; one of them writes the redrawn candidates.
+      backbone: the network of the data's features, if the config wants patches at half the size.
       retriever, losses: see `build_retrievegan`.
     """
 
@@ -56,12 +59,14 @@ class RetrieveGANTask(SceneTask):
         perceptual: PerceptualDistance,
         workers: Workers,
         *,
+        backbone: Backbone | None = None,
         retriever: Retriever | None = None,
         losses: Sequence[Loss] = (),
     ):
         super().__init__(run, data, steps=run.config.training.steps)
         self.perceptual = perceptual
         self.workers = workers
+        self.backbone = backbone
         self.retriever = retriever
         self.losses = losses
         self.break_every_steps = run.config.retrieval.redraw_every_steps
@@ -96,6 +101,10 @@ class RetrieveGANTask(SceneTask):
         )
         self.table, self.shown = tables["train"], tables[shown]
         self.foreign = foreign_objects(self.data.bank, self.data.bank)
+        if self.backbone is not None:
+            self.half_size = half_size_features(
+                self.data.bank, self.backbone, image_size=self.data.image_size, progress=note
+            )
 
     def build_model(self) -> RetrieveGANModel:
         reader = patch_reader(self.config, self.data.bank, self.table.cooccurrence)
@@ -104,6 +113,7 @@ class RetrieveGANTask(SceneTask):
             self.run.vocabulary,
             self.perceptual,
             reader,
+            half_size=self.half_size,
             retriever=self.retriever,
             losses=self.losses,
         )
@@ -177,6 +187,7 @@ def build_retrievegan(
     perceptual: PerceptualDistance,
     reader: PatchReader,
     *,
+    half_size: np.ndarray | None = None,
     retriever: Retriever | None = None,
     losses: Sequence[Loss] = (),
 ) -> RetrieveGANModel:
@@ -186,11 +197,12 @@ def build_retrievegan(
       config, vocabulary: the experiment.
       perceptual: distance on a frozen backbone.
       reader: of the bank to retrieve from.
+      half_size: see `scene_dataset`.
       retriever, losses: see `RetrieveGANModel`; by default those of the config.
     """
     width, precision = reader.bank.feature_size, config.training.precision
     networks = build_retrieval_networks(config, vocabulary, width, precision=precision)
-    networks.embedding.set_statistics(sample_features(reader.bank))
+    networks.embedding.set_statistics(sample_features(reader.bank, half_size))
     model = RetrieveGANModel(
         config,
         networks,

@@ -101,6 +101,8 @@ class SceneTask(Task):
     def __init__(self, run: Run, data: PreparedData, *, steps: int):
         super().__init__(run, data, steps=steps, rows=run.config.training.batch_size)
 
+    half_size: np.ndarray | None = None  # see `scene_dataset`
+
     def candidates(self, step: int) -> CandidateSource | None:
         """The candidates for the scenes of a step."""
         return None
@@ -115,6 +117,7 @@ class SceneTask(Task):
             start_step=step,
             candidates=self.candidates(step),
             share=share,
+            half_size=self.half_size,
         )
 
     def scenes_of(self, step: int, seed: int) -> list[int]:
@@ -128,6 +131,13 @@ def repeated(batches: tf.data.Dataset, share: Share) -> tf.data.Dataset:
     return batches.flat_map(lambda batch: tf.data.Dataset.from_tensors(batch).repeat(share.count))
 
 
-def sample_features(bank: PatchBank) -> np.ndarray:
-    """Backbone features of evenly spaced rows of a bank, enough for mean and deviation."""
-    return np.asarray(bank.features[:: max(1, len(bank) // _STATISTICS_ROWS)])
+def sample_features(bank: PatchBank, half_size: np.ndarray | None = None) -> np.ndarray:
+    """Backbone features of evenly spaced rows of a bank, enough for mean and deviation.
+
+    Args:
+      bank: of N patches.
+      half_size: [N, Dx], features of the same patches at half the size, if these are used too.
+    """
+    rows = slice(None, None, max(1, len(bank) // _STATISTICS_ROWS))
+    tables = [bank.features] if half_size is None else [bank.features, half_size]
+    return np.concatenate([table[rows] for table in tables])
