@@ -83,6 +83,9 @@ class RetrievalConfig:
     cache_max_age_steps: int = 500  # maximum age of a cached vector
     embedding_sizes: tuple[int, ...] = (512, 256, 128)  # layers of the patch embedding; last is D
     embedding_start: str = _one_of("random", "frozen")  # frozen: whitened features + zero layers
+    embedding_steps: int = _from_zero(0)  # of φ alone, by the selection loss; before the joint ones
+    embedding_scenes: int = 32  # per step of φ alone
+    embedding_learning_rate: float = 5e-4  # of φ alone
     straight_through: bool = True  # one-hot weights with a soft gradient, or soft weights
     gradient: str = _one_of("within_group", "expected", "paper")  # of the straight-through weights
     initial_scale: float = 10.0  # multiplies the distances; learned

@@ -214,10 +214,13 @@ def _rules(config: Config) -> list[tuple[str, bool]]:
             config.retrieval.choice == "learned"
             or (config.retrieval.candidates <= exact and not config.retrieval.redraw_every_steps),
         ),
-        (
-            "retrieval.half_size_patches needs retrieval.candidates of at most "
-            f"retrieval.exact_candidates ({exact}), so that batches hold the features",
-            not config.retrieval.half_size_patches or config.retrieval.candidates <= exact,
+        *(
+            (
+                f"retrieval.{name} needs retrieval.candidates of at most "
+                f"retrieval.exact_candidates ({exact}), so that batches hold the features",
+                not getattr(config.retrieval, name) or config.retrieval.candidates <= exact,
+            )
+            for name in ("half_size_patches", "embedding_steps")
         ),
         (
             f"retrieval.loaded_candidates must be at most retrieval.exact_candidates ({exact}), "

@@ -22,10 +22,11 @@ from rgan_tf.model.cooccurrence import TripletSampler
 from rgan_tf.model.retrievegan import generator_losses
 from rgan_tf.registered_names import RIVALS, RULES
 from rgan_tf.retrieval.registry import check_retriever, retriever_for
-from rgan_tf.retrieval.retriever import Retriever
+from rgan_tf.retrieval.retriever import Retriever, is_learning
 from rgan_tf.retrieval.rules import LEARNED
 from rgan_tf.rivals.attngan.sentences import Dictionary
 from rgan_tf.runs import (
+    EMBEDDING,
     Run,
     check_run_folder,
     check_stages_fit,
@@ -34,10 +35,12 @@ from rgan_tf.runs import (
     stages_of,
     take_stages,
     training_lock,
+    uses_embedding,
 )
 from training.configuration import at_most, named_config
 from training.replicas import grown_with_replicas
 from training.stages.cooccurrence import CooccurrenceTask
+from training.stages.embedding import EmbeddingTask
 from training.stages.retrievegan import RetrieveGANTask
 from training.stages.rivals import rival_tasks
 from training.stages.sg2im import Sg2imTask
@@ -240,8 +243,7 @@ def _check_own(config: Config, retriever: Retriever | None, losses: Sequence[Los
     if retriever is None:
         return
     check_retriever(retriever)
-    is_learning = type(retriever).retrieve is not Retriever.retrieve
-    if not is_learning and (
+    if not is_learning(retriever) and (
         settings.candidates > settings.exact_candidates or settings.redraw_every_steps
     ):
         raise BadInput(
@@ -251,14 +253,20 @@ def _check_own(config: Config, retriever: Retriever | None, losses: Sequence[Los
         )
 
 
+def _learns(config: Config, retriever: Retriever | None) -> bool:
+    """Whether the retrieval of a run learns."""
+    if not uses_embedding(config):
+        return False
+    if retriever is None and config.retrieval.choice != LEARNED:
+        retriever = retriever_for(config)  # a registered one
+    return retriever is None or is_learning(retriever)
+
+
 def _backbone_for_half_size(
     config: Config, retriever: Retriever | None, weights_dir: str | Path | None
 ) -> Backbone | None:
     """The network for `retrieval.half_size_patches`; None where nothing learns from the patches."""
-    learns = config.training.system not in RIVALS and config.retrieval.choice not in RULES
-    if retriever is not None:
-        learns = type(retriever).retrieve is not Retriever.retrieve
-    if not config.retrieval.half_size_patches or not learns:
+    if not config.retrieval.half_size_patches or not _learns(config, retriever):
         return None
     backbone = load_backbone(config.retrieval.backbone, weights_dir)
     _ = backbone.feature_network  # loads now: errors before training
@@ -280,6 +288,8 @@ def _tasks(
     if run.config.training.system in RIVALS:
         yield from rival_tasks(run, data, perceptual)
     else:
+        if EMBEDDING in stages_of(run.config) and _learns(run.config, retriever):
+            yield EmbeddingTask(run, data, backbone=backbone)
         yield RetrieveGANTask(
             run,
             data,

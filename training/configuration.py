@@ -64,6 +64,7 @@ def at_most(config: Config, steps: int) -> Config:
         sg2im={"steps": min(steps, config.sg2im.steps)},
         cooccurrence={"steps": min(steps, config.cooccurrence.steps)},
         attngan={"damsm_steps": min(steps, config.attngan.damsm_steps)},
+        retrieval={"embedding_steps": min(steps, config.retrieval.embedding_steps)},
         training={"steps": min(steps, config.training.steps)},
     )
 

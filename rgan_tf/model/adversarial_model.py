@@ -15,6 +15,7 @@ from rgan_tf.fixed_order import FixedOrderTape
 from rgan_tf.losses.total import mean_loss
 from rgan_tf.model.gated_adam import GatedAdam
 from rgan_tf.model.guarded_model import GuardedModel, dense, in_parts, zero_unless
+from rgan_tf.model.moving_average import move_average
 from rgan_tf.seeds import Purpose, derive_batch_seeds
 
 
@@ -190,7 +191,13 @@ class AdversarialModel(GuardedModel):
         ):
             safe = zero_unless(is_sound, gradients[side], fuses=is_whole)
             optimizer.apply_gradients(zip(safe, networks.trainable_variables, strict=True))
-        self._update_average()
+        move_average(
+            self.average,
+            self.networks,
+            step=self.step,
+            decay=self.config.training.ema_decay,
+            gate=self.guard.gate,
+        )
         self.finish_step()
         self.guard.end_step()
         self.step.assign_add(1)
@@ -239,23 +246,6 @@ class AdversarialModel(GuardedModel):
     def batch_seeds(self, purpose: Purpose, first_row: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
         """[rows, 2] int32 seeds of the current step; independent of how the batch is split."""
         return derive_batch_seeds(self.run_seed, self.step, purpose, first_row=first_row, rows=rows)
-
-    def _update_average(self) -> None:
-        """Moves the average towards the networks, faster in early steps."""
-        step = tf.cast(self.step, tf.float32)
-        decay = tf.minimum(self.config.training.ema_decay, (1.0 + step) / (10.0 + step))
-        share = (1.0 - decay) * tf.cast(self.guard.gate, decay.dtype)  # []
-        pairs = list(zip(self.average.variables, self.networks.variables, strict=True))
-
-        def move(average, value, share):
-            average.assign_sub(share * (average - value))
-
-        def merge(strategy, share):
-            for average, value in pairs:
-                strategy.extended.update(average, move, args=(value, share))
-
-        # A mirrored variable without aggregation can only be written in cross-replica context.
-        tf.distribute.get_replica_context().merge_call(merge, args=(share,))
 
 
 def _batch_position(rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

@@ -38,6 +38,14 @@ def _precision(name: str) -> Iterator[None]:
         tf.keras.mixed_precision.set_global_policy(policy)
 
 
+def _patch_embedding(config: Config) -> PatchEmbedding:
+    return PatchEmbedding(
+        sizes=config.retrieval.embedding_sizes,
+        initial_scale=config.retrieval.initial_scale,
+        start=config.retrieval.embedding_start,
+    )
+
+
 class GraphNetworks(tf.keras.Model):
     """Scene graph to object vectors and boxes: the common part of stages 1 and 3."""
 
@@ -110,11 +118,7 @@ class RetrievalNetworks(GraphNetworks):
     ):
         super().__init__(config, vocabulary, **kwargs)
         generator = config.generator
-        self.embedding = PatchEmbedding(
-            sizes=config.retrieval.embedding_sizes,
-            initial_scale=config.retrieval.initial_scale,
-            start=config.retrieval.embedding_start,
-        )
+        self.embedding = _patch_embedding(config)
         with _precision(precision):
             self.generator = PatchGenerator(
                 image_size=config.data.image_size,
@@ -219,6 +223,13 @@ def build_retrieval_networks(
     networks = RetrievalNetworks(config, vocabulary, precision=precision)
     networks.build_variables(config, feature_size)
     return networks
+
+
+def build_patch_embedding(config: Config, feature_size: int) -> PatchEmbedding:
+    """φ by itself, with all variables created."""
+    embedding = _patch_embedding(config)
+    embedding(tf.zeros([1, feature_size]))
+    return embedding
 
 
 def build_cooccurrence_embedding(config: Config, feature_size: int) -> CooccurrenceEmbedding:

@@ -59,3 +59,22 @@ def retrieval_losses(
 def sharing_objects(settings: RetrievalConfig, boxes: tf.Tensor) -> tf.Tensor | None:
     """[B, O, O] bool, pairs that the selection loss leaves out; None if it takes them all."""
     return None if settings.shared_pixels else sharing_pixels(boxes)
+
+
+def anchor_mask(settings: RetrievalConfig, object_mask: tf.Tensor, boxes: tf.Tensor) -> tf.Tensor:
+    """[B, O] bool: objects whose patch can be the query of the selection loss.
+
+    A patch that shares pixels with all others teaches nothing.
+
+    Args:
+      settings: say whether that matters.
+      object_mask: [B, O] bool.
+      boxes: [B, O, 4] float32, of the objects.
+    """
+    sharing = sharing_objects(settings, boxes)  # [B, O, O]
+    if sharing is None:
+        return object_mask
+    itself = tf.cast(tf.eye(object_mask.shape[1]), tf.bool)  # [O, O]
+    apart = object_mask[:, tf.newaxis] & ~sharing & ~itself  # [B, O, O]
+    useful = object_mask & tf.reduce_any(apart, axis=-1)  # [B, O]
+    return tf.where(tf.reduce_any(useful, axis=-1, keepdims=True), useful, object_mask)

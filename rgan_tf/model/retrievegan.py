@@ -29,7 +29,7 @@ from rgan_tf.model.networks import Discriminators, RetrievalNetworks
 from rgan_tf.model.own_patches import outside, relit
 from rgan_tf.model.present import PresentObjects
 from rgan_tf.model.recompute import recomputed
-from rgan_tf.model.retrieval_losses import retrieval_losses, sharing_objects
+from rgan_tf.model.retrieval_losses import anchor_mask, retrieval_losses
 from rgan_tf.retrieval.noise import row_uniforms
 from rgan_tf.retrieval.patches import own_crops
 from rgan_tf.retrieval.registry import retriever_for
@@ -127,7 +127,7 @@ class RetrieveGANModel(AdversarialModel):
 
         temperature = self.temperature()  # []
         anchors = draw_anchors(
-            self._anchor_mask(mask, boxes),
+            anchor_mask(self.config.retrieval, mask, boxes),
             derive_seed(self.run_seed, self.step, 0, Purpose.SELECTION_ANCHOR),
             first_row=first_row,
         )  # [B]
@@ -286,19 +286,6 @@ class RetrieveGANModel(AdversarialModel):
         exchanged &= mask & (retrieved.choice_ids >= 0)  # [B, O]
         own = tf.where(exchanged[:, :, None, None, None], retrieved.crops, own)
         return own, mask & ~exchanged
-
-    def _anchor_mask(self, mask: tf.Tensor, boxes: tf.Tensor) -> tf.Tensor:
-        """[B, O] bool: objects whose patch can be the query of the selection loss.
-
-        A patch that shares pixels with all others teaches nothing.
-        """
-        sharing = sharing_objects(self.config.retrieval, boxes)  # [B, O, O]
-        if sharing is None:
-            return mask
-        itself = tf.cast(tf.eye(mask.shape[1]), tf.bool)  # [O, O]
-        apart = mask[:, tf.newaxis] & ~sharing & ~itself  # [B, O, O]
-        useful = mask & tf.reduce_any(apart, axis=-1)  # [B, O]
-        return tf.where(tf.reduce_any(useful, axis=-1, keepdims=True), useful, mask)
 
     def _object_distance(self, crops: tf.Tensor, target: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
         """Perceptual distance of object crops: [B, O, S, S, 3] twice -> [B]."""

@@ -255,6 +255,11 @@ class Retriever:
         return {}
 
 
+def is_learning(retriever: Retriever) -> bool:
+    """Whether a retriever has a `retrieve` of its own, by which it may learn."""
+    return type(retriever).retrieve is not Retriever.retrieve
+
+
 def embed_patches(retriever: Retriever, patches: Patches, shape: tf.TensorShape) -> tf.Tensor:
     """Runs a retriever's `embed`.
 

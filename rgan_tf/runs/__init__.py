@@ -7,6 +7,7 @@
     RUN/<stage>/stage.json     steps done, seconds, figures of the stage
     RUN/<stage>/checkpoints/   everything training needs to continue
     RUN/damsm/                 AttnGAN's stage of its own, before the last
+    RUN/embedding/             φ's stage of its own, before the last, if it has steps
     RUN/<stage>/rollbacks.json steps and scenes at which training rolled back, if it did
     RUN/retrievegan/redraws/   embeddings with which candidates were redrawn, if they were
     RUN/pictures/              fixed scenes drawn during training
@@ -21,21 +22,29 @@ from rgan_tf.runs.bank_fit import (
     check_learns_retrieval,
     check_own_retriever,
 )
-from rgan_tf.runs.continuing import check_stages_fit, checkpoint_identity, take_stages
+from rgan_tf.runs.continuing import (
+    check_stages_fit,
+    checkpoint_identity,
+    is_same_stage,
+    take_stages,
+)
 from rgan_tf.runs.folder import (
     DAMSM,
+    EMBEDDING,
     STAGES,
     Run,
     check_run_folder,
     create_run,
     open_run,
     stages_of,
+    uses_embedding,
 )
 from rgan_tf.runs.lock import training_lock
 from rgan_tf.runs.weights import load_weights, save_weights, write_state
 
 __all__ = [
     "DAMSM",
+    "EMBEDDING",
     "STAGES",
     "Run",
     "check_bank_fits",
@@ -45,10 +54,12 @@ __all__ = [
     "check_stages_fit",
     "checkpoint_identity",
     "create_run",
+    "is_same_stage",
     "load_weights",
     "open_run",
     "save_weights",
     "stages_of",
+    "uses_embedding",
     "take_stages",
     "training_lock",
     "write_state",

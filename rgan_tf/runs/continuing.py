@@ -9,7 +9,7 @@ import shutil
 from rgan_tf.config import Config
 from rgan_tf.config_files import flat_settings
 from rgan_tf.errors import BadInput
-from rgan_tf.runs.folder import DAMSM, STAGES, Run
+from rgan_tf.runs.folder import DAMSM, EMBEDDING, STAGES, Run, stages_of
 from rgan_tf.runs.settings import (
     ADDED_LATER,
     MAY_DIFFER,
@@ -19,8 +19,25 @@ from rgan_tf.runs.settings import (
 )
 from rgan_tf.storage.files import atomic_folder, write_json_atomic
 
-# Settings on which AttnGAN's encoders depend.
-_OF_ENCODERS = ("attngan.damsm_", "attngan.averages_words", "data.", "training.seed")
+# Settings on which stages between the first two and the last depend, besides their steps.
+_OF_OWN_STAGES = {
+    DAMSM: ("attngan.damsm_", "attngan.averages_words", "data.", "training.seed"),
+    EMBEDDING: (
+        "data.",
+        "retrieval.backbone",
+        "retrieval.candidates",
+        "retrieval.index",
+        "retrieval.embedding_",
+        "retrieval.initial_scale",
+        "retrieval.half_size_patches",
+        "retrieval.selection_loss",
+        "retrieval.shared_pixels",
+        "training.seed",
+        "training.beta_",
+        "training.epsilon",
+        "training.ema_decay",
+    ),
+}
 
 
 def check_stages_fit(
@@ -66,8 +83,9 @@ def check_stages_fit(
 def take_stages(run: Run, source: Run, *, as_they_are: bool = False) -> None:
     """Copies the first two stages of another run; keeps those that the run already has.
 
-    AttnGAN's encoders are copied as well, where both runs are of AttnGAN and these would be the
-    same: they have learning rates of their own, so runs that search the others share them.
+    AttnGAN's encoders and φ's own stage are copied as well, where both runs have them and they
+    would be the same: they have learning rates of their own, so runs that search the others share
+    them.
 
     Args:
       run: the destination.
@@ -84,8 +102,13 @@ def take_stages(run: Run, source: Run, *, as_they_are: bool = False) -> None:
                 f"--stages-from {source.folder}: run {run.folder} has another stage {stage} "
                 "already; leave the option out to go on with that, or name another run"
             )
-    encoders = (DAMSM,) if _same_encoders(run, source) else ()
-    for stage in (*STAGES[:2], *encoders):
+    own = [
+        stage
+        for stage in (DAMSM, EMBEDDING)
+        if is_same_stage(stage, run.config, source.config)
+        and source.stage_record(stage).get("steps") == stages_of(run.config)[stage]
+    ]
+    for stage in (*STAGES[:2], *own):
         if run.stage_folder(stage).exists():
             continue
         record = source.stage_record(stage)
@@ -96,13 +119,15 @@ def take_stages(run: Run, source: Run, *, as_they_are: bool = False) -> None:
             write_json_atomic(partial / "stage.json", {**record, **origin})
 
 
-def _same_encoders(run: Run, source: Run) -> bool:
-    """Whether training AttnGAN's encoders would give those of the other run."""
-    settings = run.config.attngan
+def is_same_stage(stage: str, config: Config, other: Config) -> bool:
+    """Whether two configs have the same stage of their own, `DAMSM` or `EMBEDDING`.
+
+    They have if both train it, and training it on the same first stages would give the same.
+    """
     return (
-        run.config.training.system == source.config.training.system == "attngan"
-        and source.stage_record(DAMSM).get("steps") == settings.damsm_steps
-        and not difference(source.config, run.config, only=_OF_ENCODERS)
+        stages_of(config).get(stage) is not None
+        and stages_of(config).get(stage) == stages_of(other).get(stage)
+        and not difference(other, config, only=_OF_OWN_STAGES[stage])
     )
 
 

@@ -12,6 +12,7 @@ from rgan_tf import released
 from rgan_tf.config import Config
 from rgan_tf.config_files import config_to_yaml, load_config
 from rgan_tf.errors import BadInput, CorruptData
+from rgan_tf.registered_names import RULES
 from rgan_tf.runs import settings
 from rgan_tf.storage.files import read_json, write_bytes_atomic, write_json_atomic
 from rgan_tf.storage.renames import partial_siblings
@@ -20,6 +21,9 @@ from rgan_tf.vocabulary import Vocabulary
 STAGES = ("sg2im", "cooccurrence", "retrievegan")
 DAMSM = "damsm"
 """AttnGAN's stage of its own, before the last one."""
+
+EMBEDDING = "embedding"
+"""φ's stage of its own, before the last one."""
 
 LOCK = "lock"
 """The file that the training process locks; the first that a run gets."""
@@ -64,7 +68,7 @@ class Run:
         return self.data
 
     def stage_folder(self, stage: str) -> Path:
-        """Folder of one of `STAGES`."""
+        """Folder of a stage of `stages_of`."""
         return self.folder / stage
 
     def stage_record(self, stage: str) -> dict[str, Any]:
@@ -90,11 +94,18 @@ class Run:
         return "-".join(part[:8] for part in parts)
 
 
+def uses_embedding(config: Config) -> bool:
+    """Whether a run of this config chooses patches by φ, as far as the config tells."""
+    return config.training.system == "retrievegan" and config.retrieval.choice not in RULES
+
+
 def stages_of(config: Config) -> dict[str, int]:
     """Steps of each stage of a run, in the order of their training."""
     steps = {STAGES[0]: config.sg2im.steps, STAGES[1]: config.cooccurrence.steps}
     if config.training.system == "attngan":
         steps[DAMSM] = config.attngan.damsm_steps
+    if uses_embedding(config) and config.retrieval.embedding_steps:
+        steps[EMBEDDING] = config.retrieval.embedding_steps
     return {**steps, STAGES[2]: config.training.steps}
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rgan_tf.config import Config
-from rgan_tf.runs import DAMSM, STAGES, open_run, stages_of
+from rgan_tf.runs import DAMSM, EMBEDDING, STAGES, is_same_stage, open_run, stages_of
 from training.compare.entries import Entry
 from training.configuration import changed_settings, named_config
 
@@ -50,7 +50,10 @@ def plan(entries: Sequence[Entry], overrides: Sequence[str], runs: Path) -> list
         stages = {}
         for stage, wanted in stages_of(config).items():
             found = int(done[name].get(stage, {}).get("steps", 0))
-            is_taken = base is not None and stage in STAGES[:2]
+            is_taken = base is not None and (
+                stage in STAGES[:2]
+                or (stage == EMBEDDING and is_same_stage(stage, config, planned[base][1]))
+            )
             if stage == DAMSM and base is not None:  # as in `Steps`: trained once for a config
                 is_taken = encoders.setdefault(entry.config, name) != name
             left = 0 if is_taken else max(0, wanted - found)

@@ -1,28 +1,31 @@
-"""The weights of the first two stages, on which a third one builds."""
+"""The weights of earlier stages, on which a later one builds."""
 
 from __future__ import annotations
 
 from rgan_tf.errors import BadInput
-from rgan_tf.runs import STAGES, Run
+from rgan_tf.runs import STAGES, Run, stages_of
 
 
-def earlier_weights(run: Run) -> dict[str, str]:
-    """sha256 of the weights of stages 1 and 2, for the record of the third: `NAME_weights`."""
-    records = {stage: run.stage_record(stage) for stage in STAGES[:2]}
-    return {f"{stage}_weights": record["weights_sha256"] for stage, record in records.items()}
+def earlier_weights(run: Run, stage: str = STAGES[-1]) -> dict[str, str]:
+    """sha256 of the weights of the stages before one, for its record: `NAME_weights`."""
+    names = list(stages_of(run.config))
+    records = {name: run.stage_record(name) for name in names[: names.index(stage)]}
+    return {
+        f"{name}_weights": record["weights_sha256"] for name, record in records.items() if record
+    }
 
 
-def check_earlier_weights(run: Run) -> None:
-    """Refuses to go on with a third stage that began with other weights of the first two.
+def check_earlier_weights(run: Run, stage: str = STAGES[-1]) -> None:
+    """Refuses to go on with a stage that began with other weights of those before it.
 
     Raises:
       BadInput: if one of them was trained further since.
     """
-    record = run.stage_record(STAGES[-1])
-    for key, value in earlier_weights(run).items():
+    record = run.stage_record(stage)
+    for key, value in earlier_weights(run, stage).items():
         if record.get(key, value) != value:
             raise BadInput(
                 f"--run {run.folder}: {key.split('_')[0]} was trained further since "
-                f"{STAGES[-1]} began; remove {run.stage_folder(STAGES[-1])} to train it again, "
+                f"{stage} began; remove {run.stage_folder(stage)} to train it again, "
                 "or name another run"
             )

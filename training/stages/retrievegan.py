@@ -9,7 +9,6 @@ import numpy as np
 import tensorflow as tf
 
 from rgan_tf.backbones import Backbone
-from rgan_tf.bank.half_size import half_size_features
 from rgan_tf.bank.patch_bank import PatchBank
 from rgan_tf.bank.patch_reader import PatchReader
 from rgan_tf.bank.resident_reader import ResidentReader, resident_bytes
@@ -24,7 +23,7 @@ from rgan_tf.progress import note
 from rgan_tf.retrieval.candidates import CandidateSource
 from rgan_tf.retrieval.prefilter import embed_rows, foreign_objects
 from rgan_tf.retrieval.retriever import Retriever
-from rgan_tf.runs import Run
+from rgan_tf.runs import EMBEDDING, Run, load_weights
 from rgan_tf.vocabulary import Vocabulary
 from training.callbacks.reports import IndexAge
 from training.callbacks.stage import StageCallback
@@ -32,7 +31,7 @@ from training.first_stages import load_first_stages
 from training.pictures import held_out_split, joint_pictures
 from training.redraws import Redraws
 from training.stages.earlier import check_earlier_weights, earlier_weights
-from training.stages.task import SceneTask, sample_features
+from training.stages.task import SceneTask, half_size_of, sample_features
 from training.workers import Workers
 
 _OWN = ("own_retriever", "own_losses")  # of the record
@@ -101,10 +100,7 @@ class RetrieveGANTask(SceneTask):
         )
         self.table, self.shown = tables["train"], tables[shown]
         self.foreign = foreign_objects(self.data.bank, self.data.bank)
-        if self.backbone is not None:
-            self.half_size = half_size_features(
-                self.data.bank, self.backbone, image_size=self.data.image_size, progress=note
-            )
+        self.half_size = half_size_of(self.data, self.backbone)
 
     def build_model(self) -> RetrieveGANModel:
         reader = patch_reader(self.config, self.data.bank, self.table.cooccurrence)
@@ -117,6 +113,9 @@ class RetrieveGANTask(SceneTask):
             retriever=self.retriever,
             losses=self.losses,
         )
+        if self.run.stage_record(EMBEDDING):
+            for networks in (model.networks, model.average):
+                load_weights(self.run, EMBEDDING, networks.embedding)
         self.redraws = Redraws(
             self.run.stage_folder(self.name) / "redraws",
             self.config,

@@ -7,10 +7,13 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from rgan_tf.backbones import Backbone
+from rgan_tf.bank.half_size import half_size_features
 from rgan_tf.bank.patch_bank import PatchBank
 from rgan_tf.data.pipeline import Share, batch_image_ids, scene_dataset
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.model.guarded_model import GuardedModel
+from rgan_tf.progress import note
 from rgan_tf.retrieval.candidates import CandidateSource
 from rgan_tf.runs import STAGES, Run
 from training.callbacks.stage import StageCallback
@@ -129,6 +132,13 @@ class SceneTask(Task):
 def repeated(batches: tf.data.Dataset, share: Share) -> tf.data.Dataset:
     """Every batch once for each of the share's replicas."""
     return batches.flat_map(lambda batch: tf.data.Dataset.from_tensors(batch).repeat(share.count))
+
+
+def half_size_of(data: PreparedData, backbone: Backbone | None) -> np.ndarray | None:
+    """Features of the training patches at half the size; None without a backbone for them."""
+    if backbone is None:
+        return None
+    return half_size_features(data.bank, backbone, image_size=data.image_size, progress=note)
 
 
 def sample_features(bank: PatchBank, half_size: np.ndarray | None = None) -> np.ndarray:
