@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +11,7 @@ from rgan_tf.config import Config
 from rgan_tf.config_files import flat_settings
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.registered_names import RIVALS
+from rgan_tf.runs import EMBEDDING, stages_of
 from rgan_tf.storage.files import read_json, write_json_atomic
 from training.bench import step_flops
 from training.compare.entries import settings_of
@@ -25,7 +27,29 @@ _OURS = "retrievegan"
 _VERSION = 2  # of the count; a new one discards those that are kept
 
 
-def steps_of_equal_cost(gflops: Mapping[str, float], steps: int) -> dict[str, int]:
+def embedding_gflop(config: Config, feature_size: int) -> float:
+    """GFLOP of φ's own stage; 0 without one.
+
+    Counts every place for an object as taken, which is in the rivals' favour.
+
+    Args:
+      config: of the run.
+      feature_size: Dx.
+    """
+    steps = stages_of(config).get(EMBEDDING, 0)
+    settings = config.retrieval
+    sizes = (feature_size, *settings.embedding_sizes)
+    learned = sum(rows * columns for rows, columns in itertools.pairwise(sizes))
+    fixed = feature_size * sizes[-1] if settings.embedding_start == "frozen" else 0
+    # A multiplication and an addition, forward, and for what is learned twice more backward.
+    of_a_patch = 6 * learned + 2 * fixed
+    patches = settings.embedding_scenes * config.data.max_objects * (1 + settings.candidates)
+    return steps * patches * of_a_patch / 1e9
+
+
+def steps_of_equal_cost(
+    gflops: Mapping[str, float], steps: int, *, besides: float = 0.0
+) -> dict[str, int]:
     """Joint steps of each system that cost what those of RetrieveGAN cost, by counted operations.
 
     Systems with RetrieveGAN's own networks have its number of steps.
@@ -33,12 +57,13 @@ def steps_of_equal_cost(gflops: Mapping[str, float], steps: int) -> dict[str, in
     Args:
       gflops: of one step by system, from `step_gflops`.
       steps: RetrieveGAN's joint steps.
+      besides: GFLOP of its training besides these steps.
 
     Returns:
       System -> steps, of the rivals; {} if there are none.
     """
     return {
-        system: max(1, round(steps * gflops[_OURS] / each))
+        system: max(1, round((steps * gflops[_OURS] + besides) / each))
         for system, each in gflops.items()
         if system != _OURS
     }

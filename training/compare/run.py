@@ -19,7 +19,12 @@ from rgan_tf.runs import open_run
 from rgan_tf.storage.files import write_bytes_atomic, write_json_atomic
 from rgan_tf.storage.image import encode_png
 from training.api import check_data_fits
-from training.compare.budget import UNCOUNTED, step_gflops, steps_of_equal_cost
+from training.compare.budget import (
+    UNCOUNTED,
+    embedding_gflop,
+    step_gflops,
+    steps_of_equal_cost,
+)
 from training.compare.differences import difference_table, differences_of
 from training.compare.entries import (
     BUDGETS,
@@ -163,7 +168,11 @@ def compare(
     joint_steps = {}
     if budget == "flops":
         joint_steps = {
-            name: steps_of_equal_cost(gflops[name], config.training.steps)
+            name: steps_of_equal_cost(
+                gflops[name],
+                config.training.steps,
+                besides=embedding_gflop(config, opened.bank.feature_size),
+            )
             for name, config in opened_configs.items()
         }
     entries = entries_of(

@@ -7,11 +7,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from rgan_tf.config import Config
+from rgan_tf.config import Config, changed
 from rgan_tf.config_files import config_from_dict
 from rgan_tf.registered_names import RIVALS
 from training.bench import step_flops
-from training.compare.budget import step_gflops, steps_of_equal_cost
+from training.compare.budget import embedding_gflop, step_gflops, steps_of_equal_cost
 from training.compare.entries import entries_of
 
 
@@ -40,6 +40,27 @@ def test_a_rival_of_half_the_cost_has_twice_the_steps(monkeypatch, tmp_path):
     assert len(counted) == 3 and len(json.loads(path.read_text())) == 3
     steps(200, "training.batch_size=4")
     assert len(counted) == 6
+
+
+def test_the_stage_of_phi_counts_for_the_rivals(tiny_config):
+    config = changed(
+        tiny_config,
+        data={"max_objects": 2},
+        retrieval={
+            "candidates": 3,
+            "embedding_sizes": (3, 2),
+            "embedding_steps": 10,
+            "embedding_scenes": 5,
+        },
+    )
+    # 10 steps of 5 * 2 * (1 + 3) patches, 4 * 3 + 3 * 2 weights of 6 operations each.
+    assert embedding_gflop(config, 4) == pytest.approx(10 * 40 * 18 * 6 / 1e9)
+    frozen = changed(config, retrieval={"embedding_start": "frozen"})
+    # The 4 * 2 components are not learned.
+    assert embedding_gflop(frozen, 4) == pytest.approx(10 * 40 * (18 * 6 + 8 * 2) / 1e9)
+    assert embedding_gflop(changed(config, retrieval={"embedding_steps": 0}), 4) == 0
+    gflops = {"retrievegan": 100.0, "sg2im": 50.0}
+    assert steps_of_equal_cost(gflops, 10, besides=500.0) == {"sg2im": 30}
 
 
 @pytest.mark.thorough
