@@ -68,22 +68,18 @@ def test_the_ablation_is_retrievegan_without_losses():
     assert len({entry.settings for entry in entries}) == 4
 
 
-def test_every_part_is_on_in_a_shipped_config_and_off_in_its_row():
+def test_every_part_is_on_in_the_shipped_config_and_off_in_its_row():
     """A row that changes nothing would show nothing."""
-    names = set()
-    for shipped in ("street_64", "procedural_64"):
-        config = named_config(shipped, [])
-        whole = config_to_dict(config)
-        first, *others = entries_of({shipped: config}, ["retrievegan", *PARTS])
-        assert first.name == "retrievegan"
-        for entry in others:
-            names.add(entry.name)
-            assert entry.system == "retrievegan" and entry.base == "retrievegan"
-            for setting in entry.settings:
-                key, value = setting.split("=")
-                section, name = key.split(".")
-                assert whole[section][name] != yaml.safe_load(value), setting
-    assert names == set(PARTS)
+    config = named_config("street_64", [])
+    whole = config_to_dict(config)
+    entries = entries_of({"street_64": config}, ["retrievegan", *PARTS])
+    assert [entry.name for entry in entries] == ["retrievegan", *PARTS]
+    for entry in entries[1:]:
+        assert entry.system == "retrievegan" and entry.base == "retrievegan"
+        for setting in entry.settings:
+            key, value = setting.split("=")
+            section, name = key.split(".")
+            assert whole[section][name] != yaml.safe_load(value), setting
 
 
 def test_a_row_without_a_part_that_is_not_there_is_no_row():
