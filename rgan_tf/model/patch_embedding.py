@@ -24,9 +24,17 @@ class PatchEmbeddingModel(GuardedModel):
       config: the experiment.
       embedding: φ, with its variables.
       average: another one of the same sizes; holds the moving average, which is saved.
+      teacher_forcing: see `selection_loss`.
     """
 
-    def __init__(self, config: Config, embedding: PatchEmbedding, average: PatchEmbedding):
+    def __init__(
+        self,
+        config: Config,
+        embedding: PatchEmbedding,
+        average: PatchEmbedding,
+        *,
+        teacher_forcing: bool = True,
+    ):
         settings = config.training
         super().__init__(
             seed=settings.seed,
@@ -36,6 +44,7 @@ class PatchEmbeddingModel(GuardedModel):
         self.config = config
         self.embedding = embedding
         self.average = average
+        self._teacher_forcing = teacher_forcing
         self.declare_metrics(["loss", "retrieval/scale"])
         for target, source in zip(average.variables, embedding.variables, strict=True):
             target.assign(source)
@@ -104,6 +113,7 @@ class PatchEmbeddingModel(GuardedModel):
             anchors,
             scale=self.embedding.scale,
             form=settings.selection_loss,
+            teacher_forcing=self._teacher_forcing,
             sharing=sharing_objects(settings, boxes),
         )  # [B]
         return tf.reduce_mean(losses)

@@ -10,6 +10,7 @@ from rgan_tf.errors import BadInput
 VARIANTS: dict[str, dict[str, Any]] = {
     "one_step": {"selection_loss": "one_step"},
     "every_object": {"selection_loss": "every_object"},
+    "half_size_patches": {"selection_loss": "every_object", "half_size_patches": 0.5},
     "iterative": {"selection_loss": "iterative"},
     "iterative_without_teacher_forcing": {"selection_loss": "iterative"},
     "scale_starts_at_5": {"initial_scale": 5.0},
@@ -26,24 +27,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options."""
     parser.add_argument("--run", required=True, help="a run; its first two stages are used")
     parser.add_argument("--data", help="prepared folder; default: that of the run")
+    parser.add_argument(
+        "--also", nargs="+", default=[], metavar="DATA", help="judge on these prepared folders too"
+    )
     parser.add_argument("--split", default="val", choices=("val", "test"), help="for the figures")
     parser.add_argument("--variants", nargs="+", default=list(VARIANTS), metavar="NAME")
     parser.add_argument("--steps", type=int, default=1000, help="of the training of φ")
     parser.add_argument("--scenes", type=int, default=32, help="per step")
     parser.add_argument("--learning-rate", type=float, default=5e-4)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--weights-dir", help="folder with backbone weight files")
 
 
 def main(args: argparse.Namespace) -> dict[str, Any]:
     """Trains φ by the selection loss alone, once per variant, and measures its retrieval.
 
-    No image is generated, so a variant takes a minute or two; the joint stage trains φ by eight
-    more losses. The candidates come from the run's encoder.
+    No image is generated, so a variant takes minutes; the joint stage trains φ by eight more
+    losses. The candidates come from the run's encoder. Settings that a variant does not name are
+    the run's.
 
     Returns:
-      `variants`: name -> `loss` (mean of the last tenth of the steps), `scale` (α at the end) and
-      the metrics of `rgan eval --only retrieval` for the trained φ; `others` holds those of the
-      simpler selections.
+      `variants`: name -> `loss` (mean of the last tenth of the steps), `scale` (α at the end),
+      the metrics of `rgan eval --only retrieval` for the trained φ (its moving average) and, in
+      `also`, those on each further folder; `others` holds those of the simpler selections.
 
     Raises:
       BadInput: for an unknown variant or a number that is not positive.
@@ -58,4 +64,6 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
     if unknown:
         raise BadInput(f"--variants {unknown[0]}: unknown; known are {', '.join(VARIANTS)}")
     run = open_run(args.run)
-    return compare_variants(args, run, open_data_of(run, args.run, args.data))
+    data = open_data_of(run, args.run, args.data)
+    also = {name: open_data_of(run, args.run, name) for name in args.also}
+    return compare_variants(args, run, data, also)
