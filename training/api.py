@@ -40,6 +40,7 @@ from rgan_tf.runs import (
 from training.configuration import at_most, named_config
 from training.replicas import grown_with_replicas
 from training.stages.cooccurrence import CooccurrenceTask
+from training.stages.earlier import check_comes_first
 from training.stages.embedding import EmbeddingTask
 from training.stages.retrievegan import RetrieveGANTask
 from training.stages.rivals import rival_tasks
@@ -164,6 +165,8 @@ def train(
         check_stages_fit(source, config, data.fingerprint, as_they_are=as_they_are)
     if workers.is_chief:
         check_run_folder(run, config, data)
+        if _trains_embedding(config, retriever) and (Path(run) / "run.json").exists():
+            check_comes_first(open_run(str(run)))
     # Last, because its weights may have to be downloaded, but before anything is written.
     perceptual = PerceptualDistance(load_backbone(config.losses.perceptual_backbone, weights_dir))
     backbone = _backbone_for_half_size(config, retriever, weights_dir)
@@ -254,12 +257,17 @@ def _check_own(config: Config, retriever: Retriever | None, losses: Sequence[Los
 
 
 def _learns(config: Config, retriever: Retriever | None) -> bool:
-    """Whether the retrieval of a run learns."""
+    """Whether the retrieval of a run learns; a retriever replaces that of the config."""
+    if retriever is not None:
+        return is_learning(retriever)
     if not uses_embedding(config):
         return False
-    if retriever is None and config.retrieval.choice != LEARNED:
-        retriever = retriever_for(config)  # a registered one
-    return retriever is None or is_learning(retriever)
+    return config.retrieval.choice == LEARNED or is_learning(retriever_for(config))
+
+
+def _trains_embedding(config: Config, retriever: Retriever | None) -> bool:
+    """Whether φ has a stage of its own."""
+    return EMBEDDING in stages_of(config) and _learns(config, retriever)
 
 
 def _backbone_for_half_size(
@@ -288,7 +296,7 @@ def _tasks(
     if run.config.training.system in RIVALS:
         yield from rival_tasks(run, data, perceptual)
     else:
-        if EMBEDDING in stages_of(run.config) and _learns(run.config, retriever):
+        if _trains_embedding(run.config, retriever):
             yield EmbeddingTask(run, data, backbone=backbone)
         yield RetrieveGANTask(
             run,
