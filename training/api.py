@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from rgan_tf.arguments import list_of, whole_number
 from rgan_tf.backbones import Backbone, load_backbone
+from rgan_tf.bank.half_size import check_backbone
 from rgan_tf.config import Config, changed
 from rgan_tf.config_files import config_from_dict, config_to_dict
 from rgan_tf.data.prepared import PreparedData
@@ -169,7 +170,7 @@ def train(
             check_comes_first(open_run(str(run)))
     # Last, because its weights may have to be downloaded, but before anything is written.
     perceptual = PerceptualDistance(load_backbone(config.losses.perceptual_backbone, weights_dir))
-    backbone = _backbone_for_half_size(config, retriever, weights_dir)
+    backbone = _backbone_for_half_size(config, data, retriever, weights_dir)
     with StopSignals() as stop, contextlib.ExitStack() as stack:
         with workers.together():
             if workers.is_chief:
@@ -271,13 +272,20 @@ def _trains_embedding(config: Config, retriever: Retriever | None) -> bool:
 
 
 def _backbone_for_half_size(
-    config: Config, retriever: Retriever | None, weights_dir: str | Path | None
+    config: Config,
+    data: PreparedData,
+    retriever: Retriever | None,
+    weights_dir: str | Path | None,
 ) -> Backbone | None:
-    """The network for `retrieval.half_size_patches`; None where nothing learns from the patches."""
+    """The network for `retrieval.half_size_patches`; None where nothing learns from the patches.
+
+    Raises:
+      BadInput: if its weights are not found, or are not those that made the data's features.
+    """
     if not config.retrieval.half_size_patches or not _learns(config, retriever):
         return None
     backbone = load_backbone(config.retrieval.backbone, weights_dir)
-    _ = backbone.feature_network  # loads now: errors before training
+    check_backbone(data.bank, backbone)  # loads it: errors before training
     return backbone
 
 
