@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from rgan_tf.arguments import list_of, whole_number
 from rgan_tf.backbones import Backbone, load_backbone
+from rgan_tf.bank.half_size import check_backbone
 from rgan_tf.config import Config, changed
 from rgan_tf.config_files import config_from_dict, config_to_dict
 from rgan_tf.data.prepared import PreparedData
@@ -40,6 +41,7 @@ from rgan_tf.runs import (
 from training.configuration import at_most, named_config
 from training.replicas import grown_with_replicas
 from training.stages.cooccurrence import CooccurrenceTask
+from training.stages.earlier import check_comes_first
 from training.stages.embedding import EmbeddingTask
 from training.stages.retrievegan import RetrieveGANTask
 from training.stages.rivals import rival_tasks
@@ -164,9 +166,11 @@ def train(
         check_stages_fit(source, config, data.fingerprint, as_they_are=as_they_are)
     if workers.is_chief:
         check_run_folder(run, config, data)
+        if _trains_embedding(config, retriever) and (Path(run) / "run.json").exists():
+            check_comes_first(open_run(str(run)))
     # Last, because its weights may have to be downloaded, but before anything is written.
     perceptual = PerceptualDistance(load_backbone(config.losses.perceptual_backbone, weights_dir))
-    backbone = _backbone_for_half_size(config, retriever, weights_dir)
+    backbone = _backbone_for_half_size(config, data, retriever, weights_dir)
     with StopSignals() as stop, contextlib.ExitStack() as stack:
         with workers.together():
             if workers.is_chief:
@@ -254,22 +258,34 @@ def _check_own(config: Config, retriever: Retriever | None, losses: Sequence[Los
 
 
 def _learns(config: Config, retriever: Retriever | None) -> bool:
-    """Whether the retrieval of a run learns."""
+    """Whether the retrieval of a run learns; a retriever replaces that of the config."""
+    if retriever is not None:
+        return is_learning(retriever)
     if not uses_embedding(config):
         return False
-    if retriever is None and config.retrieval.choice != LEARNED:
-        retriever = retriever_for(config)  # a registered one
-    return retriever is None or is_learning(retriever)
+    return config.retrieval.choice == LEARNED or is_learning(retriever_for(config))
+
+
+def _trains_embedding(config: Config, retriever: Retriever | None) -> bool:
+    """Whether φ has a stage of its own."""
+    return EMBEDDING in stages_of(config) and _learns(config, retriever)
 
 
 def _backbone_for_half_size(
-    config: Config, retriever: Retriever | None, weights_dir: str | Path | None
+    config: Config,
+    data: PreparedData,
+    retriever: Retriever | None,
+    weights_dir: str | Path | None,
 ) -> Backbone | None:
-    """The network for `retrieval.half_size_patches`; None where nothing learns from the patches."""
+    """The network for `retrieval.half_size_patches`; None where nothing learns from the patches.
+
+    Raises:
+      BadInput: if its weights are not found, or are not those that made the data's features.
+    """
     if not config.retrieval.half_size_patches or not _learns(config, retriever):
         return None
     backbone = load_backbone(config.retrieval.backbone, weights_dir)
-    _ = backbone.feature_network  # loads now: errors before training
+    check_backbone(data.bank, backbone)  # loads it: errors before training
     return backbone
 
 
@@ -288,7 +304,7 @@ def _tasks(
     if run.config.training.system in RIVALS:
         yield from rival_tasks(run, data, perceptual)
     else:
-        if EMBEDDING in stages_of(run.config) and _learns(run.config, retriever):
+        if _trains_embedding(run.config, retriever):
             yield EmbeddingTask(run, data, backbone=backbone)
         yield RetrieveGANTask(
             run,

@@ -21,7 +21,7 @@ DERIVED = "search"
 AGAIN = "making it again"
 
 _FEATURES = "features.npy"
-_IN_MEMORY_BYTES = 2**30  # larger arrays are memory-mapped
+_IN_MEMORY_BYTES = 2**30  # larger arrays are memory-mapped, also just after they were made
 
 Progress = Callable[[str], None]
 
@@ -58,10 +58,14 @@ class DerivedFolder:
           compute: returns the array, float16.
         """
         stored = self._stored(shape)
-        if stored is None:
-            stored = compute()
-            self._store(stored)
-        return stored
+        if stored is not None:
+            return stored
+        computed = compute()
+        self._store(computed)
+        if computed.nbytes <= _IN_MEMORY_BYTES:
+            return computed
+        stored = self._stored(shape)  # read as later processes do, which frees the memory
+        return computed if stored is None else stored
 
     @contextlib.contextmanager
     def tolerant(self) -> Iterator[None]:

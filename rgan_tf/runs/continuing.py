@@ -83,9 +83,9 @@ def check_stages_fit(
 def take_stages(run: Run, source: Run, *, as_they_are: bool = False) -> None:
     """Copies the first two stages of another run; keeps those that the run already has.
 
-    AttnGAN's encoders and φ's own stage are copied as well, where both runs have them and they
-    would be the same: they have learning rates of their own, so runs that search the others share
-    them.
+    AttnGAN's encoders and φ's own stage are copied as well, where both runs have them, they would
+    be the same, and were trained on the first two stages that this run then has: they have learning
+    rates of their own, so runs that search the others share them.
 
     Args:
       run: the destination.
@@ -102,14 +102,10 @@ def take_stages(run: Run, source: Run, *, as_they_are: bool = False) -> None:
                 f"--stages-from {source.folder}: run {run.folder} has another stage {stage} "
                 "already; leave the option out to go on with that, or name another run"
             )
-    own = [
-        stage
-        for stage in (DAMSM, EMBEDDING)
-        if is_same_stage(stage, run.config, source.config)
-        and source.stage_record(stage).get("steps") == stages_of(run.config)[stage]
-    ]
-    for stage in (*STAGES[:2], *own):
+    for stage in (*STAGES[:2], DAMSM, EMBEDDING):
         if run.stage_folder(stage).exists():
+            continue
+        if stage not in STAGES and not _is_own_stage_of(run, source, stage):
             continue
         record = source.stage_record(stage)
         with atomic_folder(run.stage_folder(stage)) as partial:
@@ -117,6 +113,22 @@ def take_stages(run: Run, source: Run, *, as_they_are: bool = False) -> None:
                 shutil.copyfile(path, partial / path.name)
             origin = {"taken_from": str(source.folder), "as_they_are": as_they_are}
             write_json_atomic(partial / "stage.json", {**record, **origin})
+
+
+def _is_own_stage_of(run: Run, source: Run, stage: str) -> bool:
+    """Whether a run can take `DAMSM` or `EMBEDDING` from another one.
+
+    It keeps first stages that it already has; what the source trained on others does not fit them.
+    """
+    record = source.stage_record(stage)
+    return (
+        is_same_stage(stage, run.config, source.config)
+        and record.get("steps") == stages_of(run.config)[stage]
+        and all(
+            record.get(f"{first}_weights") in (None, run.stage_record(first).get("weights_sha256"))
+            for first in STAGES[:2]
+        )
+    )
 
 
 def is_same_stage(stage: str, config: Config, other: Config) -> bool:

@@ -117,7 +117,7 @@ def check_run_folder(folder: str | Path, config: Config, data) -> None:
 
     Raises:
       BadInput: if the folder holds a run with another config or data, or anything else; or more
-        steps are asked of a stage on whose weights the last one was trained.
+        steps are asked of a stage on whose weights a later one was trained.
     """
     if str(folder).startswith(released.PREFIX):
         raise BadInput(f"--run {folder}: a released run cannot be trained on; name a folder")
@@ -141,20 +141,22 @@ def check_run_folder(folder: str | Path, config: Config, data) -> None:
 
 
 def _check_built_on(run: Run, config: Config) -> None:
-    """Refuses to train a stage further that the last one was trained on: it would be lost for it.
+    """Refuses to train a stage further that a later one was trained on: it would be lost for it.
 
     Raises:
       BadInput: names the first such stage.
     """
-    last = run.stage_record(STAGES[-1])
-    for stage, wanted in stages_of(config).items():
-        done = run.stage_record(stage).get("steps", 0)
-        if f"{stage}_weights" in last and wanted > done:
-            raise BadInput(
-                f"--run {run.folder}: {wanted} steps are asked of {stage}, and {STAGES[-1]} was "
-                f"trained on its weights of step {done}; name another run, or remove "
-                f"{run.stage_folder(STAGES[-1])} to train it again"
-            )
+    steps = stages_of(config)
+    for later in reversed(steps):
+        record = run.stage_record(later)
+        for stage, wanted in steps.items():
+            done = run.stage_record(stage).get("steps", 0)
+            if f"{stage}_weights" in record and wanted > done:
+                raise BadInput(
+                    f"--run {run.folder}: {wanted} steps are asked of {stage}, and {later} was "
+                    f"trained on its weights of step {done}; name another run, or remove "
+                    f"{run.stage_folder(later)} to train it again"
+                )
 
 
 def _can_begin(folder: Path) -> bool:

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rgan_tf.bank.half_size import at_half_size, half_size_features
+from rgan_tf.bank import derived
+from rgan_tf.bank.half_size import at_half_size, check_backbone, half_size_features
 from rgan_tf.bank.patch_bank import PatchBank
 from rgan_tf.bank.patch_queue import embed_patches
+from rgan_tf.errors import BadInput
 
 SIZE = 64
 
@@ -115,3 +117,33 @@ def test_a_damaged_copy_is_made_again_with_a_line(bank, counted):
     again = half_size_features(bank, SpreadBackbone(), image_size=32, progress=lines.append)
     np.testing.assert_array_equal(again, first)
     assert len(lines) == 1 and str(path.parent) in lines[0] and sum(counted) == 2 * len(bank)
+
+
+def test_a_large_array_is_read_from_its_file_at_once(bank, counted, monkeypatch):
+    """The process that made it would else hold gigabytes that later ones do not."""
+    small = half_size_features(bank, SpreadBackbone(), image_size=32)
+    assert not isinstance(small, np.memmap)
+    monkeypatch.setattr(derived, "_IN_MEMORY_BYTES", small.nbytes - 1)
+    large = half_size_features(bank, SpreadBackbone(), image_size=48)
+    assert isinstance(large, np.memmap) and sum(counted) == 2 * len(bank)
+    # What cannot be kept is used all the same.
+    monkeypatch.setattr(derived.DerivedFolder, "_store", lambda self, array: None)
+    again = half_size_features(bank, SpreadBackbone(), image_size=64)
+    assert again.shape == large.shape and not isinstance(again, np.memmap)
+
+
+def test_other_weights_than_those_of_the_bank_are_refused(bank):
+    class Backbone(SpreadBackbone):
+        change = 1.0
+
+        def features(self, images):
+            return super().features(images) * self.change
+
+    bank.features = Backbone().features(bank.crops).astype(np.float16)
+    check_backbone(bank, Backbone())
+    Backbone.change = 0.8
+    with pytest.raises(BadInput, match="made with other weights of .*half_size_patches to 0"):
+        check_backbone(bank, Backbone())
+    bank.features = bank.features[:, :2]
+    with pytest.raises(BadInput, match="made with other weights"):
+        check_backbone(bank, Backbone())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -13,9 +14,18 @@ from rgan_tf.errors import BadInput
 from rgan_tf.model.networks import build_patch_embedding, build_retrieval_networks
 from rgan_tf.retrieval.retriever import Retriever
 from rgan_tf.retrieval.selection import nearest_in_turn
-from rgan_tf.runs import create_run, is_same_stage, load_weights, stages_of, take_stages
-from training.api import train
+from rgan_tf.runs import (
+    create_run,
+    is_same_stage,
+    load_weights,
+    open_run,
+    save_weights,
+    stages_of,
+    take_stages,
+)
+from training.api import _learns, train
 from training.configuration import at_most
+from training.stages.earlier import check_comes_first, earlier_weights
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +84,64 @@ def test_another_run_takes_the_stage_only_if_it_would_be_the_same(
         assert is_same_stage("embedding", wanted, config) == is_taken
 
 
+@pytest.fixture
+def copied(begun, tmp_path):
+    """A copy of the run that a test may change."""
+    return open_run(str(shutil.copytree(begun.folder, tmp_path / "copied")))
+
+
+def test_a_run_with_first_stages_of_its_own_takes_none_that_was_trained_on_others(
+    begun, config, tiny_world, tmp_path
+):
+    """It was copied all the same, and the training then refused."""
+    run = create_run(tmp_path / "run", config, tiny_world)
+    save_weights(run, "sg2im", build_patch_embedding(config, begun.feature_size), steps=1)
+    take_stages(run, begun)
+    assert run.stage_record("cooccurrence")["taken_from"] == str(begun.folder)
+    assert run.stage_record("embedding") == {}
+
+
+def test_a_joint_stage_that_began_without_it_gets_none(copied, config, tiny_world):
+    """It would be trained, and then named in the record of a stage that never read it."""
+    check_comes_first(copied)
+    train(config, tiny_world, copied.folder)
+    shutil.rmtree(copied.stage_folder("embedding"))
+    without = changed(config, retrieval={"embedding_steps": 0})
+    path = copied.stage_folder("retrievegan") / "stage.json"
+    record = json.loads(path.read_text())
+    del record["embedding_weights"]
+    path.write_text(json.dumps(record))
+    train(without, tiny_world, copied.folder)
+    with pytest.raises(BadInput, match="began without the stage embedding; set retrieval.embeddi"):
+        train(config, tiny_world, copied.folder)
+    assert open_run(str(copied.folder)).config == without and not record.get("steps")
+    assert not copied.stage_folder("embedding").exists()
+    path.unlink()  # killed before its first record
+    with pytest.raises(BadInput, match="began without the stage embedding"):
+        check_comes_first(copied)
+    shutil.rmtree(path.parent / "checkpoints")
+    check_comes_first(copied)
+
+
+def test_a_record_keeps_what_the_stage_began_with(copied, config, tiny_world):
+    begun_with = copied.stage_record("embedding")["weights_sha256"]
+    without = changed(config, retrieval={"embedding_steps": 0})
+    run = create_run(copied.folder, without, tiny_world)
+    assert earlier_weights(run)["embedding_weights"] == begun_with
+    shutil.rmtree(run.stage_folder("retrievegan"))
+    assert "embedding_weights" not in earlier_weights(run)
+
+
+def test_a_stage_on_which_it_was_trained_gets_no_more_steps(copied, config, tiny_world):
+    """Stage 1 was trained further, for hours, before this one refused it."""
+    shutil.rmtree(copied.stage_folder("retrievegan"))
+    more = changed(config, sg2im={"steps": 2})
+    with pytest.raises(BadInput, match="2 steps are asked of sg2im, and embedding was trained on"):
+        create_run(copied.folder, more, tiny_world)
+    shutil.rmtree(copied.stage_folder("embedding"))
+    create_run(copied.folder, more, tiny_world)
+
+
 def test_who_does_not_choose_by_phi_has_no_such_stage(config):
     for settings in (
         {"retrieval": {"choice": "nearest"}},
@@ -99,6 +167,41 @@ def test_a_retriever_that_does_not_learn_trains_no_phi(config, tiny_world, tmp_p
     )
     train(config, tiny_world, tmp_path / "run", retriever=Nearest())
     assert [task and task.name for task in begun] == ["sg2im", "cooccurrence", None]
+
+
+class Watching(Nearest):
+    """Learns, as it has a `retrieve` of its own; remembers φ as it is when training starts."""
+
+    name = "watching"
+    embedding = None
+    seen: list[np.ndarray] | None = None
+
+    def retrieve(self, *args, **kwargs):
+        return super().retrieve(*args, **kwargs)
+
+    def bound_to(self, embedding):
+        self.embedding = embedding
+        return self
+
+    def start(self):
+        self.seen = self.seen or [variable.numpy() for variable in self.embedding.variables]
+
+
+def test_a_retriever_that_learns_starts_with_what_phi_has_learned(copied, config, tiny_world):
+    """Else what it keeps of the first φ would be of another one."""
+    shutil.rmtree(copied.stage_folder("retrievegan"))
+    retriever = Watching()
+    train(config, tiny_world, copied.folder, retriever=retriever)
+    learned = build_patch_embedding(config, copied.feature_size)
+    load_weights(copied, "embedding", learned)
+    for one, other in zip(learned.variables, retriever.seen, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_retriever_that_is_handed_in_decides_whether_there_is_learning(config):
+    rule = changed(config, retrieval={"choice": "nearest"})
+    assert _learns(config, None) and not _learns(rule, None)
+    assert _learns(rule, Watching()) and not _learns(config, Nearest())
 
 
 def test_too_many_candidates_are_refused(config):

@@ -23,6 +23,7 @@ UNCOUNTED = (
 )
 """What a reader has to know of the budget in operations."""
 
+_LENGTHS = (".steps", ".embedding_steps", ".embedding_scenes", ".embedding_learning_rate")
 _OURS = "retrievegan"
 _VERSION = 2  # of the count; a new one discards those that are kept
 
@@ -97,8 +98,8 @@ def step_gflops(
     counts = read_json(remembered) if remembered.exists() else {}
 
     def gflop(config: Config) -> float:
-        # What is counted does not depend on the length of the training.
-        settings = {k: v for k, v in flat_settings(config).items() if not k.endswith(".steps")}
+        # What is counted does not depend on the length of the training, nor on φ's own stage.
+        settings = {k: v for k, v in flat_settings(config).items() if not k.endswith(_LENGTHS)}
         key = json.dumps([data.fingerprint, settings, _VERSION], sort_keys=True)
         if key not in counts:
             counts[key] = step_flops.training_gflop(config, data, weights_dir=weights_dir)

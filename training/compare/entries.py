@@ -52,15 +52,16 @@ SEES_THE_TRUTH = ("oracle_patches",)
 """Systems that get what users do not have: bounds, not rivals."""
 
 _NO_REDRAWS = "retrieval.redraw_every_steps=0"  # redraws need a learned embedding
+_NO_STAGE_OF_PHI = "retrieval.embedding_steps=0"  # that stage has the selection loss alone
 _SETTINGS: dict[str, tuple[str, ...]] = {
     "pastegan_style": ("retrieval.choice=nearest_random", _NO_REDRAWS),
     "graph_nearest": ("retrieval.choice=nearest", _NO_REDRAWS),
     "layout2im_style": ("retrieval.choice=noise", _NO_REDRAWS),
     "oracle_patches": ("retrieval.choice=own", _NO_REDRAWS),
     **{rival: (f"training.system={rival}", _NO_REDRAWS) for rival in RIVALS},
-    "no_selection_loss": ("losses.selection=0",),
+    "no_selection_loss": ("losses.selection=0", _NO_STAGE_OF_PHI),
     "no_cooccurrence_loss": ("losses.cooccurrence=0",),
-    "no_retrieval_losses": ("losses.selection=0", "losses.cooccurrence=0"),
+    "no_retrieval_losses": ("losses.selection=0", "losses.cooccurrence=0", _NO_STAGE_OF_PHI),
     **_PARTS,
 }
 _WITHIN_A_RUN = (FIRST_STAGE, "pasted_canvas")  # of the retrievegan run

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from rgan_tf.config_files import flat_settings
 from rgan_tf.errors import BadInput, CorruptData, Diverged, Interrupted, RganError
 from rgan_tf.progress import note
-from rgan_tf.runs import STAGES, open_run
+from rgan_tf.runs import EMBEDDING, STAGES, is_same_stage, open_run, stages_of
 from rgan_tf.runs.settings import OF_JOINT_STAGE, difference
 from rgan_tf.storage.files import atomic_folder, read_json, write_json_atomic
 from training.compare.entries import Entry
@@ -151,10 +151,12 @@ class Steps:
         if not folder.exists():
             return False
         run = open_run(str(folder))
-        return all(
-            run.stage_record(stage).get("steps") == steps
-            for stage, steps in zip(STAGES, entry.first_steps, strict=False)
-        )
+        wanted = dict(zip(STAGES, entry.first_steps, strict=False))
+        config = named_config(entry.config, [*self._overrides, *entry.settings])
+        own = stages_of(config).get(EMBEDDING)
+        if own and is_same_stage(EMBEDDING, config, run.config):  # taken as well
+            wanted[EMBEDDING] = own
+        return all(run.stage_record(stage).get("steps") == steps for stage, steps in wanted.items())
 
     def _check_first_stages(self, entry: Entry) -> None:
         """Checks that the shared stages are those of the config that is compared now.

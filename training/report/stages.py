@@ -8,7 +8,7 @@ from typing import Any
 from tqdm import tqdm
 
 from rgan_tf.errors import BadInput, CorruptData
-from rgan_tf.runs import Run, stages_of
+from rgan_tf.runs import STAGES, Run, stages_of
 from rgan_tf.storage.files import sha256_of
 from training.report.notes import Notes
 from training.rollbacks import Rollbacks
@@ -57,7 +57,7 @@ def stage_entries(
         rollbacks = read_rollbacks(run, stage, notes)
         warnings = record.get("warnings")
         row = [
-            _state(run, stage, record, steps),
+            _state(run, stage, record, steps, is_known=f"{stage}_weights" in records[STAGES[-1]]),
             record.get("steps"),
             steps,
             _duration(record.get("seconds")),
@@ -99,7 +99,8 @@ def weights_rows(
     return rows
 
 
-def _state(run: Run, stage: str, record: dict[str, Any], wanted: int) -> str:
+def _state(run: Run, stage: str, record: dict[str, Any], wanted: int, *, is_known: bool) -> str:
+    """What became of a stage; `is_known`: the last one began with its weights."""
     if "taken_from" in record:
         return f"taken from {record['taken_from']}"
     if record.get("steps", -1) >= wanted:
@@ -111,7 +112,10 @@ def _state(run: Run, stage: str, record: dict[str, Any], wanted: int) -> str:
     ]
     if record:
         return "partly trained"
-    return f"begun, checkpoint of step {max(saved)}" if saved else "not trained"
+    if saved:
+        return f"begun, checkpoint of step {max(saved)}"
+    # A release has no weights that only training reads.
+    return "trained, not kept" if is_known else "not trained"
 
 
 def _skipped(entry: dict[str, Any]) -> str:

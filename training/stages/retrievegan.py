@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,9 +21,10 @@ from rgan_tf.model.networks import build_discriminators, build_retrieval_network
 from rgan_tf.model.retrievegan import RetrieveGANModel
 from rgan_tf.progress import note
 from rgan_tf.retrieval.candidates import CandidateSource
+from rgan_tf.retrieval.embedding import PatchEmbedding
 from rgan_tf.retrieval.prefilter import embed_rows, foreign_objects
 from rgan_tf.retrieval.retriever import Retriever
-from rgan_tf.runs import EMBEDDING, Run, load_weights
+from rgan_tf.runs import EMBEDDING, Run, load_weights, stages_of
 from rgan_tf.vocabulary import Vocabulary
 from training.callbacks.reports import IndexAge
 from training.callbacks.stage import StageCallback
@@ -110,12 +111,10 @@ class RetrieveGANTask(SceneTask):
             self.perceptual,
             reader,
             half_size=self.half_size,
+            begin=self._begin,
             retriever=self.retriever,
             losses=self.losses,
         )
-        if self.run.stage_record(EMBEDDING):
-            for networks in (model.networks, model.average):
-                load_weights(self.run, EMBEDDING, networks.embedding)
         self.redraws = Redraws(
             self.run.stage_folder(self.name) / "redraws",
             self.config,
@@ -153,6 +152,14 @@ class RetrieveGANTask(SceneTask):
     def forget_after(self, step: int) -> None:
         self.redraws.forget_after(step)
 
+    def _begin(self, embedding: PatchEmbedding) -> None:
+        """Gives φ what its own stage has learned, if the config has that stage and it was trained.
+
+        A retriever that does not learn trains none.
+        """
+        if EMBEDDING in stages_of(self.config) and self.run.stage_record(EMBEDDING):
+            load_weights(self.run, EMBEDDING, embedding)
+
     def _own(self) -> dict[str, Any]:
         """The retriever and the losses that were handed in, by name; nothing where none were."""
         retriever = {} if self.retriever is None else {"own_retriever": self.retriever.name}
@@ -187,6 +194,7 @@ def build_retrievegan(
     reader: PatchReader,
     *,
     half_size: np.ndarray | None = None,
+    begin: Callable[[PatchEmbedding], None] | None = None,
     retriever: Retriever | None = None,
     losses: Sequence[Loss] = (),
 ) -> RetrieveGANModel:
@@ -197,11 +205,14 @@ def build_retrievegan(
       perceptual: distance on a frozen backbone.
       reader: of the bank to retrieve from.
       half_size: see `scene_dataset`.
+      begin: changes the new φ before its moving average and the retriever read it.
       retriever, losses: see `RetrieveGANModel`; by default those of the config.
     """
     width, precision = reader.bank.feature_size, config.training.precision
     networks = build_retrieval_networks(config, vocabulary, width, precision=precision)
     networks.embedding.set_statistics(sample_features(reader.bank, half_size))
+    if begin is not None:
+        begin(networks.embedding)
     model = RetrieveGANModel(
         config,
         networks,

@@ -38,6 +38,8 @@ def test_a_rival_of_half_the_cost_has_twice_the_steps(monkeypatch, tmp_path):
     assert steps(1) == {"sg2im": 2, "layout2im": 1}
     assert steps(300) == {"sg2im": 600, "layout2im": 375}
     assert len(counted) == 3 and len(json.loads(path.read_text())) == 3
+    steps(200, "retrieval.embedding_steps=9", "retrieval.embedding_scenes=4")  # no joint ones
+    assert len(counted) == 3
     steps(200, "training.batch_size=4")
     assert len(counted) == 6
 

@@ -9,6 +9,7 @@ import yaml
 from rgan_tf import registered_names
 from rgan_tf.config import Config, changed
 from rgan_tf.config_files import config_from_dict, config_to_dict
+from rgan_tf.runs import stages_of
 from training.compare.entries import _SETTINGS, ABLATION, PARTS, SYSTEMS, entries_of
 from training.configuration import named_config
 from training.evaluation.names import NAMES
@@ -66,6 +67,19 @@ def test_the_ablation_is_retrievegan_without_losses():
     entries = entries_of({"c.yaml": Config()}, ["retrievegan", *ABLATION])
     assert {entry.system for entry in entries} == {"retrievegan"}
     assert len({entry.settings for entry in entries}) == 4
+
+
+def test_a_row_without_the_selection_loss_has_no_stage_that_trains_by_it():
+    phi = "retrieval.embedding_steps=5"
+    config = named_config("procedural_64", [phi])
+    stages = {
+        entry.name: stages_of(named_config("procedural_64", [phi, *entry.settings]))
+        for entry in entries_of({"c.yaml": config}, ["retrievegan", *ABLATION])
+    }
+    assert {name for name, steps in stages.items() if "embedding" in steps} == {
+        "retrievegan",
+        "no_cooccurrence_loss",
+    }
 
 
 def test_every_part_is_on_in_the_shipped_config_and_off_in_its_row():

@@ -17,6 +17,7 @@ from rgan_tf.vocabulary import Vocabulary
 from training.compare.entries import entries_of
 from training.compare.rates import check_factors, rates_table, search, short_runs
 from training.compare.steps import Steps
+from training.configuration import named_config
 
 SYSTEMS = ["retrievegan", "layout2im", "pasted_canvas"]
 
@@ -164,6 +165,44 @@ def test_first_stages_of_other_settings_are_not_searched_on(monkeypatch, tmp_pat
         with pytest.raises(BadInput, match=f"first_stages: was started with {setting[:8]}.* --out"):
             survives(setting)
     assert trained == [entry.run]
+
+
+def test_a_stage_of_phi_that_is_shared_is_trained_before_those_who_take_it(
+    monkeypatch, tmp_path, tries
+):
+    """Every try would train it, if the base was interrupted before it."""
+    (config := tmp_path / "c.yaml").write_text("name: c\nretrieval: {embedding_steps: 5}")
+    data = SimpleNamespace(
+        folder=tmp_path / "data",
+        vocabulary=Vocabulary.from_categories(("sky", "tree")),
+        fingerprint="f1",
+        bank=SimpleNamespace(features=np.zeros([2, 7], np.float16)),
+    )
+    ours, rival = (
+        dataclasses.replace(tries[name][1.0], config=str(config))
+        for name in ("retrievegan", "layout2im")
+    )
+    base = create_run(tmp_path / "runs" / ours.base, named_config(str(config)), data)
+
+    def write(stage, count):
+        record = {"weights": "w", "weights_sha256": "0", "steps": count}
+        write_json_atomic(base.stage_folder(stage) / "stage.json", record)
+
+    for stage, count in zip(STAGES, ours.first_steps, strict=False):
+        write(stage, count)
+    trained = []
+    monkeypatch.setattr(Steps, "_train", lambda self, entry: trained.append(entry.run))
+    monkeypatch.setattr(Steps, "_check", lambda self, entry: None)
+
+    def trained_for(entry):
+        trained.clear()
+        assert Steps(tmp_path, "d", [], weights_dir=None, count=1).survives(entry)
+        return list(dict.fromkeys(trained))  # nothing is trained here, so it is asked for twice
+
+    assert trained_for(rival) == [rival.run]
+    assert trained_for(ours) == [base.folder.name, ours.run]
+    write("embedding", 5)
+    assert trained_for(ours) == [ours.run]
 
 
 def test_first_stages_that_diverge_are_no_try(monkeypatch, tmp_path, tries):

@@ -151,6 +151,21 @@ def test_a_run_that_is_partly_trained_and_says_what_to_run(report, copied):
 
 
 @pytest.mark.usefixtures("quick_curves")
+def test_a_stage_that_a_release_leaves_out_was_trained(report, copied):
+    path = copied / "config.yaml"
+    settings = yaml.safe_load(path.read_text())
+    settings["retrieval"]["embedding_steps"] = 4
+    path.write_text(yaml.safe_dump(settings))
+    page, result, _ = report(copied)
+    assert result["stages"] == {"sg2im": 3, "cooccurrence": 3, "embedding": 0, "retrievegan": 3}
+    assert "not trained" in page.text and "not kept" not in page.text
+    path = copied / "retrievegan" / "stage.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"embedding_weights": "e" * 64}))
+    page, _, _ = report(copied)
+    assert "trained, not kept" in page.text and "not trained" not in page.text
+
+
+@pytest.mark.usefixtures("quick_curves")
 def test_roll_backs_warnings_and_borrowed_stages_are_told(report, copied):
     (copied / "sg2im" / "rollbacks.json").write_text(
         json.dumps([{"at_step": 2, "skipped": [{"step": 1, "image_ids": [41, 42]}]}])
