@@ -169,7 +169,7 @@ def test_arguments_that_are_none_are_refused_before_the_run_is_opened(tmp_path, 
 
 
 def test_a_choice_that_nobody_registered_is_refused(copied, tiny_world):
-    with pytest.raises(BadInput, match="--choice nearset: must be one of learned, nearest"):
+    with pytest.raises(BadInput, match="--choice nearset: must be one of learned, .*RGAN_PLUGINS"):
         rgan_tf.evaluate(copied, tiny_world.folder, retriever="nearset")
 
 

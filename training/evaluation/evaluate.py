@@ -13,7 +13,7 @@ from rgan_tf.config import Config, changed
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.devices import grow_gpu_memory
 from rgan_tf.errors import BadInput
-from rgan_tf.registered_names import RETRIEVERS, RIVALS
+from rgan_tf.registered_names import OPEN_TO_MORE, RETRIEVERS, RIVALS
 from rgan_tf.retrieval.registry import check_retriever, retriever_for
 from rgan_tf.retrieval.retriever import Retriever
 from rgan_tf.runs import check_own_retriever, open_run
@@ -178,5 +178,6 @@ def evaluate(
 
 def _registered(choice: str, config: Config) -> Retriever:
     if choice not in RETRIEVERS:
-        raise BadInput(f"--choice {choice}: must be one of {', '.join(RETRIEVERS)}")
+        known = ", ".join(RETRIEVERS)
+        raise BadInput(f"--choice {choice}: must be one of {known}; {OPEN_TO_MORE}")
     return retriever_for(changed(config, retrieval={"choice": choice}))
