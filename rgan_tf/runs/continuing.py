@@ -77,7 +77,14 @@ def check_stages_fit(
     ):
         done = source.stage_record(stage).get("steps")
         if done != wanted:
-            raise BadInput(f"{owner}: stage {stage} has {done or 0} steps, {wanted} are asked for")
+            advice = (
+                f"to take it, set {stage}.steps={done}, and --max-steps, if given, no lower"
+                if done
+                else "train it there first"
+            )
+            raise BadInput(
+                f"{owner}: stage {stage} has {done or 0} steps, {wanted} are asked for; {advice}"
+            )
 
 
 def take_stages(run: Run, source: Run, *, as_they_are: bool = False) -> None:
