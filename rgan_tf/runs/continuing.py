@@ -57,7 +57,10 @@ def check_stages_fit(
     """
     owner = f"--stages-from {source.folder}"
     if data_fingerprint != source.data_fingerprint:
-        raise BadInput(f"{owner}: was trained on other data")
+        raise BadInput(
+            f"{owner}: was trained on other data than --data; name a run on this data, or leave "
+            "the option out to train the stages anew"
+        )
     if config.retrieval.backbone != source.config.retrieval.backbone:
         raise BadInput(
             f"{owner}: was trained on features of {source.config.retrieval.backbone}, not of "
