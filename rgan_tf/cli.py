@@ -24,6 +24,7 @@ from typing import Any
 from rgan_tf.errors import BadInput, Interrupted, RganError, one_line
 from rgan_tf.plugins import VARIABLE, load_plugins, place_in_plugins
 from rgan_tf.refusals import refusal_of
+from rgan_tf.registered_names import OPEN_TO_MORE
 from rgan_tf.storage.files import json_value
 
 EXIT_CODES = (
@@ -207,6 +208,14 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str):
         raise BadInput(f"{message}; see {self.prog} --help")
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        try:
+            super()._check_value(action, value)
+        except argparse.ArgumentError as error:
+            if isinstance(action.choices, list):  # open to additions, as in a config
+                error.message += f"; {OPEN_TO_MORE}"
+            raise
 
     def print_help(self, file: Any = None) -> None:
         _print(self.format_help())  # argparse ignores write errors

@@ -18,6 +18,7 @@ from rgan_tf.arguments import shown, text_list
 from rgan_tf.config import SMALLEST_IMAGE, Config, Switch, parse_augmentation
 from rgan_tf.errors import BadInput, one_line
 from rgan_tf.near_names import near_names
+from rgan_tf.registered_names import OPEN_TO_MORE
 
 _LARGEST = {int: 2**31 - 1, float: 3.4e38}  # what TensorFlow holds in 32 bits
 _OF_FIRST_STAGE = (
@@ -311,7 +312,7 @@ def _checked(kind, value, bounds: typing.Mapping[str, Any], key: str, source: st
             near = near_names(value, allowed)
             advice = f"; {near}" if near.startswith("did") else ""
             if isinstance(allowed, list):  # open to additions
-                advice += "; a name of your own has to be registered, see RGAN_PLUGINS"
+                advice += f"; {OPEN_TO_MORE}"
             raise BadInput(
                 f"{source}: {key} must be one of {', '.join(allowed)}, got {shown(value)}{advice}"
             )

@@ -52,15 +52,30 @@ def place_in_plugins(
     """The line of a module that RGAN_PLUGINS names in which an error arose, as "FILE, line N".
 
     TensorFlow traces a converted copy of a function, and names the line of the user's file in the
-    message alone.
+    message alone. What a method has returned is refused after it has ended: no line of the user's
+    file takes part then, but the message begins with class and method.
 
     Returns:
-      The innermost such line; None if no module of the user's takes part.
+      The innermost such line, or "FILE, CLASS.METHOD"; None if no module of the user's takes part.
     """
     names = environment.get(VARIABLE, "").split(",")
     modules = [sys.modules.get(name.strip()) for name in names]
     roots = [_root_of(getattr(module, "__file__", None)) for module in modules]
-    return _place_below(roots, error)
+    return _place_below(roots, error) or _method_that_is_named(roots, error)
+
+
+def _method_that_is_named(roots: Sequence[Path | None], error: BaseException) -> str | None:
+    """The method of a user's class with which the last line of an error's message begins."""
+    lines = str(error).strip().splitlines()  # TensorFlow's begin with its own traceback
+    found = re.match(r"\s*(?:\w+: )?((\w+)\.\w+): ", lines[-1]) if lines else None
+    for module in list(sys.modules.values()) if found else ():
+        file = getattr(module, "__file__", None)
+        if not file or not {*roots} & {Path(file), *Path(file).parents}:
+            continue
+        owner = vars(module).get(found[2])
+        if isinstance(owner, type) and owner.__module__ == module.__name__:
+            return f"{file}, {found[1]}"
+    return None
 
 
 def _place_below(roots: Sequence[Path | None], error: BaseException) -> str | None:

@@ -6,6 +6,9 @@ not import TensorFlow.
 
 from __future__ import annotations
 
+OPEN_TO_MORE = "a name of your own has to be registered, see RGAN_PLUGINS"
+"""What to do, for messages that refuse a name of one of these lists."""
+
 FEATURE_BACKBONES = ["mobilenet_v2", "resnet50", "squeezenet"]
 """Networks for retrieval features; `register_backbone` adds to them."""
 

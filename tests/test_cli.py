@@ -281,6 +281,19 @@ def test_wrong_options_are_one_line_and_code_2(command, capfd, argv, reason):
     assert err.count("\n") == 1 and reason in err
 
 
+def test_a_name_that_nobody_registered_says_how_to_register_one(capfd):
+    start = ["compare", "procedural_64", "--data", "DATA", "--out", "OUT"]
+    cases = {
+        ("eval", "--run", "RUN", "--choice", "mine"): True,
+        (*start, "--systems", "mine"): True,
+        (*start, "--split", "mine"): False,  # nobody can add a split
+    }
+    for words, is_open in cases.items():
+        assert cli.main(list(words)) == 2
+        err = capfd.readouterr().err
+        assert "invalid choice: 'mine'" in err and ("see RGAN_PLUGINS" in err) is is_open, err
+
+
 def test_version_and_help_of_a_command(command, capfd):
     assert cli.main(["--version"]) == 0
     assert command(lambda _: pytest.fail("must not run"), "--help") == 0

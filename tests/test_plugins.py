@@ -24,6 +24,10 @@ def traced(tensor):
     if tf.reduce_sum(tensor) > 0:
         tensor = inner(tensor)
     return tensor
+
+
+class Mine:
+    pass
 """
 
 
@@ -69,6 +73,21 @@ def test_an_error_while_tracing_does_too(plugin, run):
     code, lines = run(lambda _: tf.function(lambda x: _call("traced", x))(tf.ones([3])))
     assert code == 2
     assert f"{plugin}, line 8: ValueError in your module" in lines[-1]
+
+
+@pytest.mark.parametrize("is_traced", [False, True])
+def test_what_a_method_has_returned_is_told_by_its_name(plugin, run, is_traced):
+    def refuse(name, value=None):
+        raise ValueError(f"{name}.choose: must return a Selection")
+
+    def main(name):
+        tf.function(lambda x: refuse(name, x))(tf.ones([3])) if is_traced else refuse(name)
+
+    code, lines = run(lambda _: main("Mine"))
+    assert code == 2 and f"{plugin}, Mine.choose: ValueError in your module" in lines[-1]
+    for other in ("Ours", "tf"):  # of no module of the user's; no class
+        code, lines = run(lambda _, other=other: main(other))
+        assert code == 1 and lines[-1] == "rgan fake: this is a bug; see the lines above"
 
 
 def test_our_own_error_stays_a_bug(plugin, run):

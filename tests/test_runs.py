@@ -22,6 +22,7 @@ from rgan_tf.runs import (
     STAGES,
     check_learns_retrieval,
     check_own_retriever,
+    check_stages_fit,
     checkpoint_identity,
     continuing,
     create_run,
@@ -326,6 +327,21 @@ def test_missing_description(run):
     (run.folder / "config.yaml").unlink()
     with pytest.raises(BadInput, match="config.yaml"):
         open_run(str(run.folder))
+
+
+def test_stages_that_cannot_be_taken_say_what_to_do(run):
+    config, data = run.config, run.data_fingerprint
+    with pytest.raises(BadInput, match="other data than --data; name a run on this data, or leave"):
+        check_stages_fit(run, config, "another")
+    with pytest.raises(BadInput, match="stage sg2im has 0 steps, .* asked for; train it there"):
+        check_stages_fit(run, config, data)
+    counts = (config.sg2im.steps, config.cooccurrence.steps + 1)
+    for stage, steps in zip(STAGES[:2], counts, strict=True):
+        save_weights(run, stage, Weights(0.0), steps=steps)
+    with pytest.raises(BadInput, match=f"; to take it, set cooccurrence.steps={steps}, and --max"):
+        check_stages_fit(run, config, data)
+    save_weights(run, stage, Weights(0.0), steps=steps - 1)
+    check_stages_fit(run, config, data)
 
 
 def test_stages_that_were_taken_are_not_silently_kept_for_others(run, tmp_path, tiny_config, data):

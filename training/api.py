@@ -85,7 +85,7 @@ def train(
     profile_at: int | None = None,
     weights_dir: str | Path | None = None,
 ) -> Trained:
-    """Trains the three stages of a run; skips finished stages and resumes unfinished ones.
+    """Trains the stages of a run; skips finished stages and resumes unfinished ones.
 
     SIGTERM and Ctrl-C end it after the current step, and the same call resumes. A callback that
     sets `self.model.stop_training` also ends it, without an error.

@@ -158,7 +158,9 @@ class Retriever:
         return patches.features[..., :0]
 
     def choose(self, candidates: Candidates, options: Options) -> Selection:
-        """Chooses at test time. Callers use `choose_patches`, which calls this.
+        """Chooses at test time, and in training if `retrieve` is not overridden.
+
+        Callers use `choose_patches`, which calls this.
 
         `rgan_tf.retrieval.selection` has functions for this: `best_in_turn` takes the best by any
         score and respects locks and repeats.

@@ -23,7 +23,8 @@ class Candidates:
     Attributes:
       ids: [B, O, K] int32, rows of the bank; -1 where not valid.
       valid: [B, O, K] bool; an object without a valid candidate gets no patch.
-      distances: [B, O, K] float32, to the object's graph feature; None if not known.
+      distances: [B, O, K] float32, to the object's graph feature; None in training and evaluation,
+        where only their order is known.
       embeddings: [B, O, K, D] float32, from the retriever's `embed`.
       searched: how many of the K the pre-filter found; later slots hold patches that only objects
         locked to them may take. None: all.

@@ -57,7 +57,10 @@ def check_stages_fit(
     """
     owner = f"--stages-from {source.folder}"
     if data_fingerprint != source.data_fingerprint:
-        raise BadInput(f"{owner}: was trained on other data")
+        raise BadInput(
+            f"{owner}: was trained on other data than --data; name a run on this data, or leave "
+            "the option out to train the stages anew"
+        )
     if config.retrieval.backbone != source.config.retrieval.backbone:
         raise BadInput(
             f"{owner}: was trained on features of {source.config.retrieval.backbone}, not of "
@@ -77,7 +80,14 @@ def check_stages_fit(
     ):
         done = source.stage_record(stage).get("steps")
         if done != wanted:
-            raise BadInput(f"{owner}: stage {stage} has {done or 0} steps, {wanted} are asked for")
+            advice = (
+                f"to take it, set {stage}.steps={done}, and --max-steps, if given, no lower"
+                if done
+                else "train it there first"
+            )
+            raise BadInput(
+                f"{owner}: stage {stage} has {done or 0} steps, {wanted} are asked for; {advice}"
+            )
 
 
 def take_stages(run: Run, source: Run, *, as_they_are: bool = False) -> None:

@@ -111,7 +111,9 @@ def test_a_name_that_is_not_registered():
     register_retriever("nearest_colour", Mine)
     with pytest.raises(BadInput, match="did you mean 'nearest_colour'.*RGAN_PLUGINS"):
         with_choice("nearest_color")
-    with pytest.raises(BadInput, match="system nobody: unknown; known are retrievegan"):
+    with pytest.raises(
+        BadInput, match="system nobody: unknown; known are retrievegan.*RGAN_PLUGINS"
+    ):
         entries_of({"c.yaml": Config()}, ["nobody"])
 
 

@@ -169,7 +169,7 @@ def test_arguments_that_are_none_are_refused_before_the_run_is_opened(tmp_path, 
 
 
 def test_a_choice_that_nobody_registered_is_refused(copied, tiny_world):
-    with pytest.raises(BadInput, match="--choice nearset: must be one of learned, nearest"):
+    with pytest.raises(BadInput, match="--choice nearset: must be one of learned, .*RGAN_PLUGINS"):
         rgan_tf.evaluate(copied, tiny_world.folder, retriever="nearset")
 
 
@@ -206,6 +206,30 @@ def test_a_split_that_cannot_be_judged_is_told_before_another_is(
     assert not judged
     rgan_tf.evaluate(begun, tiny_world, split="all", only="layout", noise=False)  # one will do
     assert [protocol.split for protocol in judged] == ["train", "val", "test"]
+
+
+class Mine(rgan_tf.Retriever):
+    name = "mine"
+
+    def choose(self, candidates, options):
+        raise AssertionError("nothing is judged here")
+
+
+def test_what_another_retriever_draws_stays_out_of_the_run(begun, judged, tiny_world):
+    def written(retriever):
+        rgan_tf.evaluate(begun, tiny_world, only="retrieval", retriever=retriever)
+        found = (begun / "metrics.jsonl").exists()
+        (begun / "metrics.jsonl").unlink(missing_ok=True)
+        return found
+
+    assert written("learned") and not written("nearest")
+    assert not written(Mine())  # the run was trained with the learned one
+    record = begun / "retrievegan" / "stage.json"
+    record.parent.mkdir()
+    weights = {"weights": "weights-3", "weights_sha256": "", "steps": 3}
+    record.write_text(json.dumps({**weights, "own_retriever": "mine"}))
+    assert written(Mine()) and not written("learned")
+    assert len(judged) == 5
 
 
 def test_data_that_was_moved_is_named_anew(begun, judged, tiny_world):

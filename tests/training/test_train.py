@@ -315,7 +315,10 @@ def test_stages_can_be_taken_as_they_are(trained_folder, config_file, tiny_world
     [
         (("--max-steps", 3, "--set", "graph.layers=1"), "graph.layers = 2"),
         (("--max-steps", 3, "--set", "losses.box=1"), "losses.box"),
-        (("--max-steps", 2), "stage sg2im has 3 steps, 2 are asked for"),
+        (
+            ("--max-steps", 2),
+            "stage sg2im has 3 steps, 2 are asked for; to take it, set sg2im.steps=3",
+        ),
     ],
 )
 def test_stages_that_would_not_be_the_same_are_not_taken(

@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--systems",
         nargs="+",
-        choices=(*SYSTEMS, *ABLATION, *PARTS, *own_retrievers()),
+        choices=[*SYSTEMS, *ABLATION, *PARTS, *own_retrievers()],  # a list: open to additions
         default=list(SYSTEMS),
         metavar="SYSTEM",
         help=f"rows per config: {', '.join(SYSTEMS)} (these), {', '.join((*ABLATION, *PARTS))}, "

@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--system",
         action="append",
-        choices=(*SYSTEMS, *own_retrievers()),
+        choices=[*SYSTEMS, *own_retrievers()],  # a list: open to additions
         dest="systems",
         help="judge the images of this system only; may be given several times",
     )

@@ -12,7 +12,7 @@ import yaml
 from rgan_tf.config import Config
 from rgan_tf.config_files import flat_settings
 from rgan_tf.errors import BadInput
-from rgan_tf.registered_names import RIVALS, SHARED_RUN
+from rgan_tf.registered_names import OPEN_TO_MORE, RIVALS, SHARED_RUN
 from training.evaluation.names import FIRST_STAGE, own_retrievers
 
 SYSTEMS = (
@@ -166,7 +166,7 @@ def settings_of(system: str) -> tuple[str, ...]:
         return (f"retrieval.choice={system}", _NO_REDRAWS)
     if system not in (*SYSTEMS, *ABLATION, *PARTS):
         known = ", ".join((*SYSTEMS, *ABLATION, *PARTS, *own_retrievers()))
-        raise BadInput(f"system {system}: unknown; known are {known}")
+        raise BadInput(f"system {system}: unknown; known are {known}; {OPEN_TO_MORE}")
     return _SETTINGS.get(system, ())
 
 

@@ -13,7 +13,7 @@ from rgan_tf.config import Config, changed
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.devices import grow_gpu_memory
 from rgan_tf.errors import BadInput
-from rgan_tf.registered_names import RETRIEVERS, RIVALS
+from rgan_tf.registered_names import OPEN_TO_MORE, RETRIEVERS, RIVALS
 from rgan_tf.retrieval.registry import check_retriever, retriever_for
 from rgan_tf.retrieval.retriever import Retriever
 from rgan_tf.runs import check_own_retriever, open_run
@@ -67,8 +67,8 @@ def evaluate(
       seed: of the random retrieval and of the intervals.
       resamples: for the intervals of distances, and 50 times as many for means; 0: no intervals.
       out: folder for the results; None takes the run folder, or writes nothing for a released run
-        and for images that are not the run's own: by another registered choice, without noise
-        or without repeats.
+        and for images that are not the run's own: by another retriever than it was trained
+        with, without noise or without repeats.
       save_images: folder for every judged image as PNG, or None.
       metric_backbone: network of the distances and scores.
       diversity_network: network of the distance between two samples of a graph.
@@ -115,8 +115,10 @@ def evaluate(
     name = str(run)
     opened = open_run(name)
     prepared = open_data_of(opened, name, data)
-    choice = opened.config.retrieval.choice
-    is_own = noise and repeats and (not isinstance(retriever, str) or retriever == choice)
+    record = opened.stage_record("retrievegan")
+    its_own = record.get("own_retriever", opened.config.retrieval.choice)
+    given = retriever if retriever is None or isinstance(retriever, str) else retriever.name
+    is_own = noise and repeats and given in (None, its_own)
     if not out and is_own and not name.startswith(released.PREFIX):
         out = opened.folder
     if out:
@@ -178,5 +180,6 @@ def evaluate(
 
 def _registered(choice: str, config: Config) -> Retriever:
     if choice not in RETRIEVERS:
-        raise BadInput(f"--choice {choice}: must be one of {', '.join(RETRIEVERS)}")
+        known = ", ".join(RETRIEVERS)
+        raise BadInput(f"--choice {choice}: must be one of {known}; {OPEN_TO_MORE}")
     return retriever_for(changed(config, retrieval={"choice": choice}))
