@@ -216,13 +216,10 @@ def _select_all(
     ids = batch["candidate_ids"].numpy()  # [B, O, K]
     mask = valid.any(axis=2)  # [B, O]
     seeds = derive_row_seeds(row_seeds(batch, seed), Purpose.GUMBEL_NOISE)  # [B, 2]
-    lock_object, lock_choice = _draw_locks(valid, generator)  # [B] each
-    locked = np.full(mask.shape, -1, np.int32)  # [B, O]
-    locked[np.arange(len(locked)), lock_object] = lock_choice
+    lock_object, locked, random = draw_locks(valid, generator)  # [B], [B, O], [B, O]
     embedded = selector.embed(batch)
     boxes = batch["boxes"].numpy()  # [B, O, 4]
 
-    random = np.where(valid, generator.random(valid.shape), -1.0).argmax(axis=2)  # [B, O]
     inputs = batch["candidate_valid"], batch["candidate_ids"]
     locks = [tf.constant(lock) for lock in (np.full_like(locked, -1), locked)]
     nearest = [selector.nearest(inputs[0], lock, inputs[1]).numpy() for lock in locks]
@@ -250,7 +247,27 @@ def _select_all(
     return parts
 
 
-def _draw_locks(valid: np.ndarray, generator: np.random.Generator):
+def draw_locks(
+    valid: np.ndarray, generator: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Locks one object per scene to one of its candidates, and chooses at random.
+
+    Args:
+      valid: [B, O, K] bool, candidates of the objects.
+      generator: of the split; draws the same for every retriever.
+
+    Returns:
+      [B] int, the locked object; [B, O] int32, its slot, -1 where free; [B, O] int, a random slot
+      of every object.
+    """
+    lock_object, lock_choice = _drawn_lock(valid, generator)
+    locked = np.full(valid.shape[:2], -1, np.int32)  # [B, O]
+    locked[np.arange(len(locked)), lock_object] = lock_choice
+    random = np.where(valid, generator.random(valid.shape), -1.0).argmax(axis=2)  # [B, O]
+    return lock_object, locked, random
+
+
+def _drawn_lock(valid: np.ndarray, generator: np.random.Generator):
     """One object per scene and one of its candidates: [B] and [B] int."""
     mask = valid.any(axis=2)  # [B, O]
     scores = np.where(mask, generator.random(mask.shape), -1.0)

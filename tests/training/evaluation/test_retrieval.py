@@ -13,6 +13,7 @@ from rgan_tf.retrieval.candidates import CandidateTable
 from rgan_tf.retrieval.embedding import PatchEmbedding
 from rgan_tf.retrieval.learned import LearnedRetriever, chooses_by_embedding
 from rgan_tf.retrieval.retriever import Retriever
+from rgan_tf.retrieval.rules import NearestRetriever
 from rgan_tf.retrieval.selection import best_in_turn
 from training.evaluation.retrieval import SELECTIONS, repeated_share, retrieval_metrics
 from training.evaluation.rule_retrieval import rule_metrics
@@ -241,6 +242,41 @@ def test_a_retriever_of_ones_own_keeps_objects_apart_too():
     ]
     # Of two candidates the three objects take one; kept apart, both before one comes again.
     assert repeated == pytest.approx([2 / 3, 1 / 3])
+
+
+def test_who_follows_a_locked_patch_is_counted_the_same_for_every_retriever():
+    batch, data, table = world()
+    parts = [  # two batches, so that the locks of the second one depend on what the first drew
+        {name: tf.gather(value, rows) for name, value in batch.items()}
+        for rows in (range(15), range(15, 40))
+    ]
+    of_all = retrieval_metrics(
+        SimpleNamespace(embedding=StyleEmbedding()), parts, data, table, seed=3
+    )
+    of_rule = rule_metrics(NearestRetriever(), parts, data, "val", table, seed=3)
+    for figure in ("style_agreement", "locked_style_match", "repeated_patches"):
+        name = f"retrieval/graph_nearest/{figure}"
+        assert of_rule[name] == pytest.approx(of_all[name]), name
+    of_phi = rule_metrics(Following(), parts, data, "val", table, seed=3)
+    assert of_phi["retrieval/following/locked_style_match"] == 1.0
+    assert of_rule["retrieval/graph_nearest/locked_style_match"] < 0.7
+
+
+class Following(Retriever):
+    """Takes what has the features of the locked patch, or of the first one."""
+
+    name = "following"
+
+    def embed(self, patches):
+        return patches.features[..., :STYLES]
+
+    def choose(self, candidates, options):
+        wanted = candidates.embeddings[:, 0, 0]  # [B, D]
+        if options.locked is not None:
+            one_hot = tf.one_hot(options.locked, candidates.valid.shape[2])  # [B, O, K]
+            wanted = tf.einsum("bok,bokd->bd", one_hot, candidates.embeddings)  # [B, D]
+        scores = tf.einsum("bokd,bd->bok", candidates.embeddings, wanted)  # [B, O, K]
+        return best_in_turn(scores, candidates, options)
 
 
 class LastButLearned(LearnedRetriever):
