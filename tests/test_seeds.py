@@ -92,4 +92,5 @@ def test_purposes_are_distinct_and_keep_their_numbers():
         "IMAGE_NOISE": 34,
         "WRONG_TEXT": 35,
         "RELATIONS": 36,
+        "HALF_SIZE_PATCHES": 37,
     }

@@ -12,6 +12,7 @@ import pytest
 import tensorflow as tf
 
 from rgan_tf import registered_names
+from rgan_tf.config import Config
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.errors import BadInput
 from rgan_tf.losses.own import Loss
@@ -267,7 +268,7 @@ def test_a_run_is_resumed_with_the_retriever_and_the_losses_that_it_began_with(t
     def check(record, retriever=None, losses=()):
         task = object.__new__(RetrieveGANTask)
         records = {"retrievegan": record, "sg2im": WEIGHTS, "cooccurrence": WEIGHTS}
-        task.run = SimpleNamespace(folder=tmp_path, stage_record=records.get)
+        task.run = SimpleNamespace(folder=tmp_path, config=Config(), stage_record=records.get)
         task.retriever, task.losses = retriever, losses
         task.check()
         return task._own()

@@ -32,17 +32,16 @@ from training.stages.earlier import check_comes_first, earlier_weights
 def config(tiny_config):
     return changed(
         tiny_config,
-        sg2im={"steps": 1},
-        cooccurrence={"steps": 1},
         retrieval={"embedding_steps": 4, "embedding_scenes": 5, "half_size_patches": 0.5},
         training={"steps": 0},
     )
 
 
 @pytest.fixture(scope="module")
-def begun(config, tiny_world, tmp_path_factory):
+def begun(config, tiny_world, trained_folder, tmp_path_factory):
     """A run whose first three stages are trained; the joint one has its first weights."""
-    return train(config, tiny_world, tmp_path_factory.mktemp("begun") / "run").run
+    folder = tmp_path_factory.mktemp("begun") / "run"
+    return train(config, tiny_world, folder, stages_from=trained_folder).run
 
 
 def test_the_joint_stage_begins_with_what_phi_has_learned(begun, config, tiny_world):
@@ -95,7 +94,7 @@ def test_a_run_with_first_stages_of_its_own_takes_none_that_was_trained_on_other
 ):
     """It was copied all the same, and the training then refused."""
     run = create_run(tmp_path / "run", config, tiny_world)
-    save_weights(run, "sg2im", build_patch_embedding(config, begun.feature_size), steps=1)
+    save_weights(run, "sg2im", build_patch_embedding(config, begun.feature_size), steps=3)
     take_stages(run, begun)
     assert run.stage_record("cooccurrence")["taken_from"] == str(begun.folder)
     assert run.stage_record("embedding") == {}
@@ -104,14 +103,13 @@ def test_a_run_with_first_stages_of_its_own_takes_none_that_was_trained_on_other
 def test_a_joint_stage_that_began_without_it_gets_none(copied, config, tiny_world):
     """It would be trained, and then named in the record of a stage that never read it."""
     check_comes_first(copied)
-    train(config, tiny_world, copied.folder)
     shutil.rmtree(copied.stage_folder("embedding"))
     without = changed(config, retrieval={"embedding_steps": 0})
     path = copied.stage_folder("retrievegan") / "stage.json"
     record = json.loads(path.read_text())
     del record["embedding_weights"]
     path.write_text(json.dumps(record))
-    train(without, tiny_world, copied.folder)
+    create_run(copied.folder, without, tiny_world)
     with pytest.raises(BadInput, match="began without the stage embedding; set retrieval.embeddi"):
         train(config, tiny_world, copied.folder)
     assert open_run(str(copied.folder)).config == without and not record.get("steps")
@@ -135,8 +133,8 @@ def test_a_record_keeps_what_the_stage_began_with(copied, config, tiny_world):
 def test_a_stage_on_which_it_was_trained_gets_no_more_steps(copied, config, tiny_world):
     """Stage 1 was trained further, for hours, before this one refused it."""
     shutil.rmtree(copied.stage_folder("retrievegan"))
-    more = changed(config, sg2im={"steps": 2})
-    with pytest.raises(BadInput, match="2 steps are asked of sg2im, and embedding was trained on"):
+    more = changed(config, sg2im={"steps": 9})
+    with pytest.raises(BadInput, match="9 steps are asked of sg2im, and embedding was trained on"):
         create_run(copied.folder, more, tiny_world)
     shutil.rmtree(copied.stage_folder("embedding"))
     create_run(copied.folder, more, tiny_world)
