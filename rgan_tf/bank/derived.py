@@ -26,6 +26,16 @@ _IN_MEMORY_BYTES = 2**30  # larger arrays are memory-mapped, also just after the
 Progress = Callable[[str], None]
 
 
+def derived_kind(name: str, what: str) -> ManifestKind:
+    """The manifest of a derived folder.
+
+    Args:
+      name: of the kind.
+      what: the array, in words.
+    """
+    return ManifestKind(name, 1, what, advice=AGAIN, needs=("of", "files"), error=CorruptData)
+
+
 class DerivedFolder:
     """A folder with one float16 array [N, W] and what it was computed from.
 

@@ -9,21 +9,13 @@ import numpy as np
 from PIL import Image
 
 from rgan_tf.backbones import Backbone
-from rgan_tf.bank.derived import AGAIN, DERIVED, DerivedFolder, Progress
+from rgan_tf.bank.derived import DERIVED, DerivedFolder, Progress, derived_kind
 from rgan_tf.bank.patch_bank import PatchBank
 from rgan_tf.bank.patch_queue import EMBEDDING_BATCH, embed_patches
-from rgan_tf.errors import BadInput, CorruptData
+from rgan_tf.errors import BadInput
 from rgan_tf.progress import followed
-from rgan_tf.storage.manifest import ManifestKind
 
-_KIND = ManifestKind(
-    "rgan_half_size_features",
-    1,
-    "the features of a bank's patches at half the size",
-    advice=AGAIN,
-    needs=("of", "files"),
-    error=CorruptData,
-)
+_KIND = derived_kind("rgan_half_size_features", "the features of a bank's patches at half the size")
 _SMALLEST = 2  # px, side of a patch
 _TOLERANCE = 0.05  # of the mean feature; float16 and the arithmetic of a device change far less
 

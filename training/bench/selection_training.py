@@ -12,10 +12,11 @@ from rgan_tf.backbones import load_backbone
 from rgan_tf.config import Config, changed
 from rgan_tf.data.pipeline import scene_dataset, scenes_once
 from rgan_tf.data.prepared import PreparedData
-from rgan_tf.model.networks import build_patch_embedding, build_retrieval_networks
+from rgan_tf.model.networks import build_patch_embedding
 from rgan_tf.model.patch_embedding import PatchEmbeddingModel
 from rgan_tf.progress import followed, note
 from rgan_tf.retrieval.candidates import CandidateSource
+from rgan_tf.retrieval.embedding import PatchEmbedding
 from rgan_tf.runs import Run
 from training.bench.selection import VARIANTS
 from training.evaluation.retrieval import retrieval_metrics
@@ -43,13 +44,8 @@ def compare_variants(
     for name in args.variants:
         config = changed(base, retrieval=VARIANTS[name])
         model, trained = _train(args, config, run, data, training, name)
-        networks = build_retrieval_networks(config, run.vocabulary, run.feature_size)
-        for variable, value in zip(
-            networks.embedding.variables, model.average.variables, strict=True
-        ):
-            variable.assign(value)
         figures = {
-            place: _figures(args, config, networks, each, table)
+            place: _figures(args, config, model.average, each, table)
             for place, (each, table) in judged.items()
         }
         results[name] = {**trained, **_learned(figures[""])}
@@ -68,9 +64,15 @@ def compare_variants(
     }
 
 
-def _figures(args, config: Config, networks, data: PreparedData, table: CandidateSource):
+def _figures(
+    args: argparse.Namespace,
+    config: Config,
+    embedding: PatchEmbedding,
+    data: PreparedData,
+    table: CandidateSource,
+) -> dict[str, float]:
     scenes = scenes_once(data, args.split, config, batch_size=args.scenes, candidates=table)
-    found = retrieval_metrics(networks, scenes, data, table, seed=args.seed)
+    found = retrieval_metrics(embedding, scenes, data, table, seed=args.seed)
     return {name: round(value, 4) for name, value in found.items()}
 
 

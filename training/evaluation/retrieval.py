@@ -22,9 +22,9 @@ from rgan_tf.metrics.retrieval import (
     locked_style_match,
     style_agreement,
 )
-from rgan_tf.model.networks import RetrievalNetworks
 from rgan_tf.progress import followed
 from rgan_tf.retrieval.candidates import CandidateSource
+from rgan_tf.retrieval.embedding import PatchEmbedding
 from rgan_tf.retrieval.patch_library import PatchLibrary
 from rgan_tf.retrieval.patches import chosen_rows
 from rgan_tf.retrieval.selection import Candidates, Options, choose_by_group, nearest_in_turn
@@ -44,7 +44,7 @@ OVERLAPS = {
 
 
 def retrieval_metrics(
-    networks: RetrievalNetworks,
+    embedding: PatchEmbedding,
     scenes: Iterable[Batch],
     data: PreparedData,
     table: CandidateSource,
@@ -63,7 +63,7 @@ def retrieval_metrics(
     Styles are only known in the procedural world; elsewhere their metrics are left out.
 
     Args:
-      networks: trained stage-3 networks.
+      embedding: the trained φ.
       scenes: batches of a split with candidates.
       data: the prepared data; its bank has the styles.
       table: the candidates of the split.
@@ -73,7 +73,7 @@ def retrieval_metrics(
         affect `random`.
     """
     generator = np.random.default_rng([seed, 1])
-    select = _Selector(networks, library, seed, repeats)
+    select = _Selector(embedding, library, seed, repeats)
     blocks = [
         _select_all(select, batch, seed, generator) for batch in followed(scenes, "retrieval")
     ]
@@ -139,7 +139,7 @@ def _figures_of_choice(
 
 
 def chosen_patches(
-    networks: RetrievalNetworks,
+    embedding: PatchEmbedding,
     scenes: Iterable[Batch],
     *,
     seed: int,
@@ -148,13 +148,13 @@ def chosen_patches(
     """The choices of every selection, with nothing locked.
 
     Args:
-      networks, scenes, seed, library: see `retrieval_metrics`.
+      embedding, scenes, seed, library: see `retrieval_metrics`.
 
     Yields:
       Each batch, and name in `SELECTIONS` -> [B, O] integer rows of the bank, -1 for no object.
     """
     generator = np.random.default_rng([seed, 1])
-    select = _Selector(networks, library, seed, repeats=True)
+    select = _Selector(embedding, library, seed, repeats=True)
     for batch in followed(scenes, "retrieval"):
         parts = _select_all(select, batch, seed, generator)
         yield batch, {name: parts[f"{name}/ids"] for name in SELECTIONS}
@@ -165,14 +165,14 @@ class _Selector:
 
     def __init__(
         self,
-        networks: RetrievalNetworks,
+        embedding: PatchEmbedding,
         library: PatchLibrary | None,
         seed: int,
         repeats: bool,
     ):
         self._repeats = repeats
-        self._embedding = networks.embedding
-        self._untrained = networks.embedding.untrained(seed)
+        self._embedding = embedding
+        self._untrained = embedding.untrained(seed)
         self._library = library
 
     def embed(self, batch: Batch) -> dict[str, list[tf.Tensor]]:

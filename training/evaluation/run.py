@@ -138,7 +138,7 @@ def evaluate_split(
             metrics |= {f"{FIRST_STAGE}/{name}": value for name, value in found.items()}
     if "retrieval" in tasks and chooses_by_embedding(retriever):
         metrics |= retrieval_metrics(
-            networks, scenes(), data, table, seed=seed, library=library, repeats=repeats
+            networks.embedding, scenes(), data, table, seed=seed, library=library, repeats=repeats
         )
     elif "retrieval" in tasks:
         metrics |= rule_metrics(

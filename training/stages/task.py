@@ -99,12 +99,16 @@ class Task:
 
 
 class SceneTask(Task):
-    """A stage trained on scenes, with or without candidates for their objects."""
+    """A stage trained on scenes, with or without candidates for their objects.
+
+    Attributes:
+      half_size: features of the patches at half the size, see `scene_dataset`.
+    """
+
+    half_size: np.ndarray | None = None
 
     def __init__(self, run: Run, data: PreparedData, *, steps: int):
         super().__init__(run, data, steps=steps, rows=run.config.training.batch_size)
-
-    half_size: np.ndarray | None = None  # see `scene_dataset`
 
     def candidates(self, step: int) -> CandidateSource | None:
         """The candidates for the scenes of a step."""

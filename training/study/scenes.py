@@ -73,7 +73,7 @@ def scenes_of(
         )
         retriever = LearnedRetriever(config, networks.embedding)
         library = library_for(config, retriever, reader)
-        return chosen_patches(networks, batches, seed=seed, library=library)
+        return chosen_patches(networks.embedding, batches, seed=seed, library=library)
 
     if second.run is first.run:
         both = ((batch, every, every) for batch, every in choices(first))

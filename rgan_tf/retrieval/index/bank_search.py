@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from rgan_tf.bank.derived import AGAIN, DERIVED, DerivedFolder, Progress
+from rgan_tf.bank.derived import AGAIN, DERIVED, DerivedFolder, Progress, derived_kind
 from rgan_tf.bank.patch_bank import PatchBank
 from rgan_tf.config import Config
 from rgan_tf.errors import BadInput, CorruptData
@@ -24,16 +24,8 @@ from rgan_tf.retrieval.index.exact import CandidateIndex, ExactIndex
 from rgan_tf.retrieval.index.graph_features import ReadsGraphs, graph_features
 from rgan_tf.retrieval.index.scann_index import INDEX, ScannIndex
 from rgan_tf.retrieval.index.tuning import LARGE_BANK, takes_scann, tune_scann
-from rgan_tf.storage.manifest import ManifestKind
 
-_FOLDER = ManifestKind(
-    "rgan_bank_search",
-    1,
-    "the graph features of a bank",
-    advice=AGAIN,
-    needs=("of", "files"),
-    error=CorruptData,
-)
+_FOLDER = derived_kind("rgan_bank_search", "the graph features of a bank")
 _REPORTED = ("recall_asked", "reached", "pays", "recall")
 
 

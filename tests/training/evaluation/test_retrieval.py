@@ -67,8 +67,8 @@ def world(scenes=40, objects=3, k=2, knows=True, seed=0):
 
 
 def measure(batch, data, table, embedding=None, seed=0, **options):
-    networks = SimpleNamespace(embedding=embedding or StyleEmbedding())
-    return retrieval_metrics(networks, [batch], data, table, seed=seed, **options)
+    embedding = embedding or StyleEmbedding()
+    return retrieval_metrics(embedding, [batch], data, table, seed=seed, **options)
 
 
 def test_an_embedding_that_knows_the_style_keeps_to_it():
@@ -250,9 +250,7 @@ def test_who_follows_a_locked_patch_is_counted_the_same_for_every_retriever():
         {name: tf.gather(value, rows) for name, value in batch.items()}
         for rows in (range(15), range(15, 40))
     ]
-    of_all = retrieval_metrics(
-        SimpleNamespace(embedding=StyleEmbedding()), parts, data, table, seed=3
-    )
+    of_all = retrieval_metrics(StyleEmbedding(), parts, data, table, seed=3)
     of_rule = rule_metrics(NearestRetriever(), parts, data, "val", table, seed=3)
     for figure in ("style_agreement", "locked_style_match", "repeated_patches"):
         name = f"retrieval/graph_nearest/{figure}"
