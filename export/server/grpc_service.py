@@ -38,6 +38,7 @@ _OPTIONS = (
     ("grpc.max_receive_message_length", MAX_REQUEST_BYTES),
     ("grpc.max_send_message_length", -1),
 )
+_GRPC_LOGGER = "grpc._cython.cygrpc"
 _METADATA_FIELD = "signature_def"
 _CODES = {code.name: code for code in grpc.StatusCode}
 _LABEL_CHARACTERS = 80
@@ -52,6 +53,7 @@ def build_grpc(service: Service, max_rows: int) -> tuple[grpc.aio.Server, Health
       service: answers the requests.
       max_rows: of a request.
     """
+    logging.getLogger(_GRPC_LOGGER).addFilter(_is_not_about_a_client_that_left)
     handlers = _Handlers(service, max_rows)
     server = grpc.aio.server(options=_OPTIONS)
     prediction = {
@@ -172,6 +174,16 @@ def _refuse(name: str) -> Answer:
         raise InvalidRequest(f"{name}: this model has Predict")
 
     return answer
+
+
+def _is_not_about_a_client_that_left(record: logging.LogRecord) -> bool:
+    """False for what gRPC logs when an answer finds its call ended.
+
+    gRPC keeps silent itself if it has seen the end of the call by then; between the end and its
+    seeing lies, on a busy machine, a whole answer.
+    """
+    error = record.exc_info[1] if record.exc_info else None
+    return not isinstance(error, grpc.aio.InternalError)
 
 
 def _handler(kind: type[Message] | None, answer: Answer) -> grpc.RpcMethodHandler:

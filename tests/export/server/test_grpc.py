@@ -310,6 +310,27 @@ def test_a_deadline_that_is_over_is_deadline_exceeded(refusal, request_of):
     assert time.monotonic() - started < 10.0
 
 
+def test_clients_that_leave_while_they_are_answered_are_no_fault_of_the_server(server, request_of):
+    """Deadlines and cancelled calls round the moment of the answer, with others that keep it busy."""
+    sent = [
+        server.prediction.Predict.future(request_of(), timeout=0.001 * (1 + number % 60))
+        for number in range(960)
+    ]
+    for call in sent[::3]:
+        call.cancel()
+    codes = {call.code() for call in sent}
+    assert grpc.StatusCode.DEADLINE_EXCEEDED in codes
+    assert codes <= {
+        grpc.StatusCode.OK,
+        grpc.StatusCode.CANCELLED,
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        grpc.StatusCode.UNAVAILABLE,
+    }
+    server.prediction.Predict(request_of())
+    assert "Traceback" not in server.log
+
+
 def test_the_metadata_are_the_signatures_of_the_saved_model(server, exported):
     request = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])
     request.model_spec.name = "retrievegan"
