@@ -311,7 +311,7 @@ def test_a_deadline_that_is_over_is_deadline_exceeded(refusal, request_of):
 
 
 def test_clients_that_leave_while_they_are_answered_are_no_fault_of_the_server(server, request_of):
-    """Deadlines and cancelled calls round the moment of the answer, with others that keep it busy."""
+    """Deadlines and cancelled calls at the moment of the answer; the others keep it busy."""
     sent = [
         server.prediction.Predict.future(request_of(), timeout=0.001 * (1 + number % 60))
         for number in range(960)
