@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 from collections.abc import Awaitable, Callable
@@ -25,14 +26,15 @@ def build_runner(app: web.Application, grace_s: float) -> web.AppRunner:
 
     Args:
       app: the application.
-      grace_s: seconds for open requests at the end.
+      grace_s: seconds for open requests at the end, whether their clients send and read or not.
     """
     logging.getLogger("aiohttp.server").addFilter(_is_worth_a_line)
     return web.AppRunner(
         app,
         access_log=None,
         handler_cancellation=True,  # stop working for a client that left
-        shutdown_timeout=grace_s,
+        # It waits twice so long: the first time for all, then for those whose request is there.
+        shutdown_timeout=grace_s / 2,
         auto_decompress=False,  # done by the handlers, with limits and our own errors
     )
 
@@ -86,7 +88,9 @@ def continues(limit: int) -> Handler:
                 content_type="application/json",
             )
         if (request.content_length or 0) <= limit:
-            await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            # A client that left already is found out by the reading of its body.
+            with contextlib.suppress(ConnectionError):
+                await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             request.writer.output_size = 0  # the interim answer does not count
 
     return handle
