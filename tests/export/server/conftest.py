@@ -403,3 +403,24 @@ def server(exported, tmp_path_factory) -> Iterator[Server]:
     shutil.copytree(exported.folder, model)
     with _servers() as start:
         yield start(model, "--queue-rows", "16", "--poll-s", "0.2")
+
+
+@pytest.fixture
+def new_log(server) -> Callable[[], str]:
+    """What the server of all tests has logged since this test began: the rest is not its doing."""
+    before = len(server.log)
+    return lambda: server.log[before:]
+
+
+@pytest.fixture(autouse=True)
+def no_fault_of_the_server(request) -> Iterator[None]:
+    """No test gets a traceback into the log of the server of all tests, whatever its clients do.
+
+    Each test answers for its own lines, so that one cause does not fail all tests after it.
+    """
+    if "server" not in request.fixturenames:
+        yield
+        return
+    new_log = request.getfixturevalue("new_log")
+    yield
+    assert "Traceback" not in new_log() and "Error handling" not in new_log()

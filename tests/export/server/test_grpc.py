@@ -310,7 +310,9 @@ def test_a_deadline_that_is_over_is_deadline_exceeded(refusal, request_of):
     assert time.monotonic() - started < 10.0
 
 
-def test_clients_that_leave_while_they_are_answered_are_no_fault_of_the_server(server, request_of):
+def test_clients_that_leave_while_they_are_answered_are_no_fault_of_the_server(
+    server, request_of, new_log
+):
     """Deadlines and cancelled calls at the moment of the answer; the others keep it busy."""
     sent = [
         server.prediction.Predict.future(request_of(), timeout=0.001 * (1 + number % 60))
@@ -328,7 +330,7 @@ def test_clients_that_leave_while_they_are_answered_are_no_fault_of_the_server(s
         grpc.StatusCode.UNAVAILABLE,
     }
     server.prediction.Predict(request_of())
-    assert "Traceback" not in server.log
+    assert "Traceback" not in new_log()
 
 
 def test_the_metadata_are_the_signatures_of_the_saved_model(server, exported):

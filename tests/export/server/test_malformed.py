@@ -74,7 +74,9 @@ class Sender:
         return False
 
 
-def _run(server, tools, exported, count: int, warm_up: int = WARM_UP) -> collections.Counter:
+def _run(
+    server, new_log, tools, exported, count: int, warm_up: int = WARM_UP
+) -> collections.Counter:
     """Sends requests and checks the answers; after a whole warm-up also that no memory is lost."""
     judge = Judge(exported)
     good_json = json.dumps(
@@ -98,15 +100,17 @@ def _run(server, tools, exported, count: int, warm_up: int = WARM_UP) -> collect
     assert server.post(good_json).body == expected[0]
     assert server.prediction.Predict(good_proto).outputs == expected[1].outputs
     assert warm_up < WARM_UP or server.rss_mb - before < 50
-    assert "Traceback" not in server.log and "Error handling" not in server.log
+    assert "Traceback" not in new_log() and "Error handling" not in new_log()
     return sender.counts
 
 
 @pytest.mark.parametrize(
     ("count", "warm_up"), [(150, 50), pytest.param(400, WARM_UP, marks=pytest.mark.thorough)]
 )
-def test_nothing_that_is_wrong_is_the_servers_fault(server, tools, exported, count, warm_up):
-    counts = _run(server, tools, exported, count, warm_up)
+def test_nothing_that_is_wrong_is_the_servers_fault(
+    server, new_log, tools, exported, count, warm_up
+):
+    counts = _run(server, new_log, tools, exported, count, warm_up)
     kinds = {kind for kind, _ in counts}
     assert len(kinds) >= 16
     refused = sum(number for (_, answered), number in counts.items() if not answered)
@@ -115,5 +119,5 @@ def test_nothing_that_is_wrong_is_the_servers_fault(server, tools, exported, cou
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_nothing_of_very_much_that_is_wrong_is_the_servers_fault(server, tools, exported):
-    _run(server, tools, exported, 10_000)
+def test_nothing_of_very_much_that_is_wrong_is_the_servers_fault(server, new_log, tools, exported):
+    _run(server, new_log, tools, exported, 10_000)
