@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import resource
 import subprocess
 import sys
 import time
@@ -318,14 +319,16 @@ def test_help_is_quick_and_loads_nothing_slow(argv):
         "print(code, time.perf_counter() - start, file=sys.stderr)\n"
         f"print([name for name in {SLOW_IMPORTS!r} if name in sys.modules], file=sys.stderr)\n"
     )
-    start = time.perf_counter()
+    start, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
-    wall = time.perf_counter() - start
+    wall, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
+    busy_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     *_, timing, loaded = done.stderr.splitlines()
     assert done.stdout.startswith("usage: rgan")
     assert timing.split()[0] == "0" and loaded == "[]", done.stderr
-    # Half a second is the promise; a machine busy with other tests gets six times that.
-    assert wall < 3
+    # Half a second is the promise. Time on a processor does not count the time of other tests,
+    # which slow it still: they share its caches. Waiting for anything is not meant to be there.
+    assert busy_s < 2 and wall < 30
 
 
 def test_every_command_has_its_two_functions():

@@ -139,11 +139,11 @@ def break_json(root: Path):
 
 
 def lose_image(root: Path):
-    next((root / "images" / "val2017").iterdir()).unlink()
+    min((root / "images" / "val2017").iterdir()).unlink()
 
 
 def cut_image(root: Path):
-    path = next((root / "images" / "train2017").iterdir())
+    path = min((root / "images" / "train2017").iterdir())
     path.write_bytes(path.read_bytes()[:200])
 
 

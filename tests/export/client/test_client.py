@@ -250,11 +250,12 @@ def test_a_busy_server_over_rest_is_asked_again(rest, contract, arrays):
 
 
 def test_one_connection_serves_many_requests_and_a_stale_one_is_replaced(rest, contract, arrays):
-    ports = []
+    ports, sockets = [], []
 
     def noting(answer, closes=False):
         def noted(handler):
             ports.append(handler.client_address[1])
+            sockets.append(handler.connection)
             answer(handler)
             if closes:  # without having said so
                 handler.close_connection = True
@@ -265,7 +266,10 @@ def test_one_connection_serves_many_requests_and_a_stale_one_is_replaced(rest, c
     client = rest.connect(is_retrying=False)
     for _ in range(3):
         client.predict(RETRIEVE_ONLY, arrays)
-        time.sleep(0.05)  # the server's end is closed by then
+        limit = time.monotonic() + 30.0
+        while len(ports) == 2 and sockets[1].fileno() >= 0:  # the server's end is still open
+            assert time.monotonic() < limit
+            time.sleep(0.005)
     assert ports[0] == ports[1] != ports[2]
 
 

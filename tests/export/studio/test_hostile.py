@@ -7,10 +7,10 @@ import contextlib
 import json
 import os
 import re
+import select
 import socket
 import sys
 import threading
-import time
 
 import pytest
 
@@ -153,29 +153,30 @@ def test_the_generator_starts_from_what_is_right(client):
 
 def test_slow_bodies_are_given_up_and_stop_nobody(serving, connect, graph):
     serve, *_ = serving
-    with serve(body_timeout_s=0.5) as stub, contextlib.ExitStack() as stack:
+    with serve(body_timeout_s=3.0) as stub, contextlib.ExitStack() as stack:
         head = (
             f"POST /api/layout HTTP/1.1\r\nHost: 127.0.0.1:{stub.port}\r\n"
             "Content-Type: application/json\r\nContent-Length: 50\r\n\r\n{"
         )
         slow = []
         for _ in range(20):
-            connection = socket.create_connection(("127.0.0.1", stub.port), timeout=10)
+            connection = socket.create_connection(("127.0.0.1", stub.port), timeout=30)
             slow.append(stack.enter_context(connection))
             connection.sendall(head.encode())
         client = connect(stub.port)
-        started = time.monotonic()
         assert client.post("/api/layout", {"graph": graph}).status == 200
-        assert time.monotonic() - started < 0.4
+        # None of them was given up before, and so made room.
+        assert not select.select(slow, [], [], 0.0)[0]
         for connection in slow:
             answer = connection.recv(2**16)
             assert answer.startswith(b"HTTP/1.1 504 ") and b"no whole request" in answer
 
 
 def test_uploads_are_decoded_one_at_a_time(client, stub, picture, graph, monkeypatch):
-    """Millions of pixels are decoded by one thread; a layout does not wait for them."""
+    """Pictures are decoded by one thread; a layout waits for none, however long it takes."""
     large = picture(4000, 4000)
     running, most, lock = 0, 0, threading.Lock()
+    is_decoding, may_end = threading.Event(), threading.Event()
     from export.studio import app
 
     own_png = app.own_png
@@ -185,7 +186,9 @@ def test_uploads_are_decoded_one_at_a_time(client, stub, picture, graph, monkeyp
         with lock:
             running += 1
             most = max(most, running)
+        is_decoding.set()
         try:
+            assert may_end.wait(60.0)
             return own_png(*args)
         finally:
             with lock:
@@ -203,13 +206,12 @@ def test_uploads_are_decoded_one_at_a_time(client, stub, picture, graph, monkeyp
     ]
     for thread in threads:
         thread.start()
-    while not running and any(thread.is_alive() for thread in threads):
-        time.sleep(0.005)
-    started = time.monotonic()
-    assert client.post("/api/layout", {"graph": graph}).status == 200
-    layout_s = time.monotonic() - started
-    is_running = any(thread.is_alive() for thread in threads)
-    for thread in threads:
-        thread.join()
+    try:
+        assert is_decoding.wait(60.0)
+        assert client.post("/api/layout", {"graph": graph}).status == 200
+        assert not replies and running == 1
+    finally:
+        may_end.set()
+        for thread in threads:
+            thread.join()
     assert replies == [200] * 3 and most == 1
-    assert is_running and layout_s < 1.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 
 import numpy as np
 import pytest
@@ -223,15 +224,17 @@ def test_an_interrupted_child_ends_first(tmp_path, monkeypatch):
         "import signal, sys, time, pathlib\n"
         "def stop(*_):\n"
         "    time.sleep(0.5); pathlib.Path(sys.argv[1]).write_text('saved'); sys.exit(75)\n"
-        "signal.signal(signal.SIGTERM, stop); print('ready', file=sys.stderr); time.sleep(60)\n"
+        "signal.signal(signal.SIGTERM, stop); pathlib.Path(sys.argv[1] + '.ready').touch()\n"
+        "time.sleep(60)\n"
     )
     monkeypatch.setattr(steps_module, "_CHILD", child)
     original = steps_module.subprocess.Popen.communicate
 
     def interrupted(self, *args, **kwargs):
-        import time
-
-        time.sleep(1.0)
+        limit = time.monotonic() + 60.0
+        while not (tmp_path / "saved.ready").exists():
+            assert time.monotonic() < limit and self.poll() is None
+            time.sleep(0.02)
         raise KeyboardInterrupt
 
     monkeypatch.setattr(steps_module.subprocess.Popen, "communicate", interrupted)
