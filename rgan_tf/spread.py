@@ -120,7 +120,7 @@ class Engine:
         with progress_bar(label, total, done=done, shown=shown) as bar:
             if not self.runner:
                 for job in left:
-                    work(job)
+                    _make(work, job)
                     bar.update(job.count)
             elif left:
                 with _following(left, bar):
@@ -195,8 +195,10 @@ class _Noting:
         if job.out.exists() or self.note.exists():
             return  # a runner's second try, or another job has failed
         try:
-            self.work(job)
+            _make(self.work, job)
         except Exception as error:
+            if not self.note.parent.is_dir():  # nobody waits any more: this process outlived them
+                raise
             refusal = refusal_of(error)
             kind = type(error).__name__ if refusal is None else BadInput.__name__
             text = refusal or (str(error) if kind in _KINDS else f"{kind}: {error}")
@@ -206,6 +208,19 @@ class _Noting:
                 raise error from None
             if kind not in _KINDS:  # a bug
                 raise
+
+
+def _make(work: Callable[[Any], None], job: Job) -> None:
+    """Runs a job, unless somebody else has done it before this ends.
+
+    A runner may run a job again before the first try is lost, and workers may outlive a call that
+    was killed, beside the one that continues it. What they leave is the same.
+    """
+    try:
+        work(job)
+    except BadInput:  # that the name is taken, if it is
+        if not job.out.exists():
+            raise
 
 
 def _noted(kind: str, text: str) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,9 +14,11 @@ from pathlib import Path
 import pytest
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
 
+from rgan_tf import spread
 from rgan_tf.adapters import beam
 from rgan_tf.errors import BadInput, CorruptData
 from rgan_tf.spread import Engine, check_engine
+from rgan_tf.storage.files import atomic_folder
 
 THREADS = Engine("DirectRunner", ("direct_running_mode=multi_threading", "direct_num_workers=2"))
 BOTH = pytest.mark.parametrize("engine", [Engine(), THREADS], ids=["here", "beam"])
@@ -59,6 +62,24 @@ def fill_the_disk(job: Line) -> None:
     raise OSError(28, "No space left on device", str(job.out))
 
 
+def be_late(job: Line) -> None:
+    """Somebody else makes the same folder meanwhile, but for one that nobody makes."""
+    with atomic_folder(job.out) as folder:
+        (folder / "text").write_text(job.text)
+        if job.text == "2":
+            (job.out.parent / "other").mkdir()
+            (job.out.parent / "other" / "file").touch()
+            with atomic_folder(job.out.parent / "other"):
+                pass
+        with atomic_folder(job.out) as other:
+            (other / "text").write_text(job.text)
+
+
+def outlive_who_waits(job: Line) -> None:
+    shutil.rmtree(job.out.parent)
+    raise BadInput("the folder is gone")
+
+
 def write_elsewhere(job: Line) -> None:
     job.out.with_suffix(".other").write_text(job.text)
 
@@ -91,6 +112,27 @@ def test_what_a_job_raises_ends_the_run_with_its_own_line(engine, lines, capfd, 
     assert all(path.suffix == ".txt" for path in lines[0].out.parent.iterdir())
     engine.run(write, lines, "lines", shown=False)  # the note of the failure does not stay in force
     assert content_of(lines) == ["0", "1", "2", "3", "4"]
+
+
+@BOTH
+def test_what_somebody_else_has_made_meanwhile_is_made(engine, tmp_path):
+    """Such as a worker that outlived a killed call; any other name that is taken is a failure."""
+    lines = [Line(tmp_path / f"{number}", str(number)) for number in (0, 1, 3)]
+    engine.run(be_late, lines, "lines", shown=False)
+    assert [(job.out / "text").read_text() for job in lines] == ["0", "1", "3"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["0", "1", "3"]
+    with pytest.raises(BadInput, match="other: folder exists and is not empty"):
+        engine.run(be_late, [Line(tmp_path / "2", "2")], "lines", shown=False)
+    assert not (tmp_path / "2").exists()
+
+
+def test_a_worker_that_outlives_who_waits_makes_no_folder_anew(tmp_path):
+    folder = tmp_path / "pieces"
+    folder.mkdir()
+    noting = spread._Noting(outlive_who_waits, folder / "0.error")
+    with pytest.raises(BadInput, match="the folder is gone"):
+        noting(Line(folder / "0", "0"))
+    assert not folder.exists()
 
 
 def test_after_a_failure_no_worker_begins_another_job(tmp_path):
