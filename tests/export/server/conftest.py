@@ -53,7 +53,7 @@ LoadedVersion.warm_up = wait_and_warm_up
 _READY = re.compile(
     r"rgan serve: version (\d+) of (\S+) at http://(\S+):(\d+) and grpc://\S+:(\d+)"
 )
-_START_S = 120.0  # a loaded machine is slow, not wrong
+_START_S = 240.0  # a loaded machine is slow, not wrong
 _ANSWER_S = 60.0
 
 
