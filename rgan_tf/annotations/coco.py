@@ -185,6 +185,7 @@ class _Folder(CocoAnnotations):
             annotated = self.annotated(image_id, keep, seed)
             if annotated is not None:
                 kept.append(annotated)
+        self.warn_of_corners()
         if self._part == "train2017":
             kept.sort(key=_image_id)
         return kept
