@@ -301,13 +301,16 @@ class CocoAnnotations:
         x, y, box_width, box_height = _box(annotation)
         if box_width <= 0 or box_height <= 0:
             raise Unusable("object: its box has no area")
-        if box_width * box_height <= keep.min_box_share * size[0] * size[1]:
+        least = keep.min_box_share * size[0] * size[1]
+        if box_width * box_height <= least:
             raise Unusable("object: too small")
         self._boxes += 1
         if x + box_width > (1 + _BEYOND) * size[0] or y + box_height > (1 + _BEYOND) * size[1]:
             self._beyond += 1
             self._first_beyond = self._first_beyond or str(annotation)
         box = box_in_image(x, y, box_width, box_height, size)
+        if (box[2] - box[0]) * (box[3] - box[1]) * size[0] * size[1] <= least * (1 - 1e-6):
+            raise Unusable("object: too small")  # what is inside
         centre = None
         segmentation = annotation.value.get("segmentation")
         if not is_missing(segmentation):

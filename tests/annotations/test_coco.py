@@ -71,6 +71,13 @@ def test_boxes_that_look_like_two_corners_are_named(coco_writer, thing, caplog, 
         assert "instances_val2017.json" not in caplog.text
 
 
+def test_a_box_of_which_only_a_sliver_is_inside_is_too_small(coco_writer, thing):
+    sliver = thing(1, (-39, 0, 40, 40))  # 1 px of it: 1.25 %
+    cut = thing(2, (-20, 0, 40, 40))
+    image = one_image(coco_writer(), thing, [thing(3, box) for box in BIG] + [sliver, cut])
+    assert [item.box for item in image.objects][3:] == [(0.0, 0.0, 1.0, 0.25)]
+
+
 def test_small_other_crowd_and_empty_objects_are_dropped(coco_writer, thing):
     kept = [thing(2, box) for box in BIG]
     dropped = [
