@@ -128,7 +128,7 @@ def test_images_without_stuff_need_the_flag(coco_writer, thing):
 def test_no_stuff_files_at_all(coco_writer):
     writer = coco_writer("none")
     fill(writer, "train2017", 1, 2)
-    with pytest.raises(BadInput, match="--allow-missing-stuff"):
+    with pytest.raises(BadInput, match="--allow-missing-stuff, in Python keep=CocoFilter"):
         read_coco_dataset(writer.close())
 
 
