@@ -580,3 +580,8 @@ def test_a_network_for_other_pictures_is_refused(given, message):
     else:
         with pytest.raises(BadInput, match=f"backbone {name}: .*{message}"):
             backbone.features(grey)
+
+
+def test_a_network_that_nobody_registered_may_be_one_of_a_plugin():
+    with pytest.raises(BadInput, match="'my_network' is not known; .*see RGAN_PLUGINS$"):
+        load_backbone("my_network")

@@ -19,6 +19,7 @@ from rgan_tf.backbones.weights import (
 )
 from rgan_tf.devices import grow_gpu_memory
 from rgan_tf.errors import BadInput, one_line
+from rgan_tf.registered_names import OPEN_TO_MORE
 from rgan_tf.storage.files import sha256_of
 
 MIN_PERCEPTUAL_SIDE = 32  # px; below it the deepest map of SqueezeNet is empty
@@ -42,7 +43,9 @@ def load_backbone(name: str, weights_dir: str | Path | None = None) -> Backbone:
       BadInput: if the name is unknown, or the weights are not found.
     """
     if name not in SPECS:
-        raise BadInput(f"backbone {name!r} is not known; choose one of {', '.join(SPECS)}")
+        raise BadInput(
+            f"backbone {name!r} is not known; choose one of {', '.join(SPECS)}; {OPEN_TO_MORE}"
+        )
     return _opened(name, SPECS[name], weights_dir)
 
 

@@ -279,7 +279,10 @@ def test_configs_and_vocabularies_that_do_not_fit(prepared):
     for change, message in (
         ({"data": {"image_size": 64}}, "images of 32 px, the config wants 64"),
         ({"data": {"image_size": 32, "crop_size": 128}}, "crops of 64 px"),
-        ({"data": {"image_size": 32}, "retrieval": {"backbone": "resnet50"}}, "resnet50"),
+        (
+            {"data": {"image_size": 32}, "retrieval": {"backbone": "resnet50"}},
+            "--backbone resnet50, or set retrieval.backbone=mobilenet_v2$",
+        ),
     ):
         with pytest.raises(BadInput, match=message):
             prepared.check_config(config_from_dict(change))
