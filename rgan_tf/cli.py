@@ -275,8 +275,15 @@ def _quiet_start() -> None:
     # Our own limit on pixels is stricter and raises BadInput.
     warnings.filterwarnings("ignore", message="Image size .* exceeds limit")
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(message)s")
+    # On a handful of pictures every system's function is traced for one batch, and TensorFlow,
+    # which takes them for one function, advises to change the program.
+    logging.getLogger("tensorflow").addFilter(_is_no_advice_on_tracing)
     for package in ("rgan_tf", "training", "export"):
         logging.getLogger(package).setLevel(logging.INFO)
+
+
+def _is_no_advice_on_tracing(record: logging.LogRecord) -> bool:
+    return "triggered tf.function retracing" not in str(record.msg)
 
 
 @contextlib.contextmanager

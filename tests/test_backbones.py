@@ -545,3 +545,43 @@ def test_a_network_that_preprocesses_itself_gets_the_pixels_as_they_are():
 def test_an_unknown_backbone_in_a_config_names_those_that_are_known():
     with pytest.raises(BadInput, match="retrieval.backbone must be one of mobilenet_v2, resnet50"):
         config_from_dict({"retrieval": {"backbone": "two_layers"}})
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ([[224, 224, 3]], r"for \(None, 224, 224, 3\), and it gets \[B, 64, 64, 3\]; build it for"),
+        ([[None, None, 1]], r"for \(None, None, None, 1\), and it gets \[B, 64, 64, 3\]"),
+        ([[None, None, 3]] * 2, "a model of one input"),
+        ([], "a model of one input"),
+        ([[None, None, 3]], None),
+        ([[64, 64, 3]], None),
+    ],
+    ids=["fixed size", "grey", "two inputs", "never called", "any size", "the size it gets"],
+)
+def test_a_network_for_other_pictures_is_refused(given, message):
+    def build():
+        images = [tf.keras.layers.Input(shape) for shape in given]
+        layer = tf.keras.layers.Conv2D(2, 1, name="first")
+        if not images:
+            return tf.keras.Sequential([layer])
+        return tf.keras.Model(images, sum(layer(each) for each in images))
+
+    name = "other_pictures"
+    register_backbone(name, build=build, feature_layers=("first",))
+    try:
+        backbone = load_backbone(name)
+    finally:
+        SPECS.pop(name)
+        registered_names.FEATURE_BACKBONES.remove(name)
+    grey = np.full([2, 16, 16, 3], 99, np.uint8)
+    if message is None:
+        assert backbone.features(grey).shape == (2, 2)
+    else:
+        with pytest.raises(BadInput, match=f"backbone {name}: .*{message}"):
+            backbone.features(grey)
+
+
+def test_a_network_that_nobody_registered_may_be_one_of_a_plugin():
+    with pytest.raises(BadInput, match="'my_network' is not known; .*see RGAN_PLUGINS$"):
+        load_backbone("my_network")

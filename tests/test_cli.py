@@ -36,6 +36,20 @@ def command(monkeypatch):
     return run
 
 
+def test_advice_on_tracing_is_not_for_users(command, caplog):
+    def main(arguments):
+        import tensorflow as tf
+
+        for factor in range(8):
+            tf.function(lambda x, factor=factor: x * factor)(tf.constant(1.0))
+        tf.get_logger().warning("something else of %s", "TensorFlow")
+        return {}
+
+    assert command(main) == 0
+    assert "retracing" not in caplog.text
+    assert "something else of TensorFlow" in caplog.text
+
+
 def test_result_is_json_alone_on_stdout_and_all_else_on_stderr(command, capfd):
     def main(arguments):
         print("progress")

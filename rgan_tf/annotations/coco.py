@@ -56,8 +56,9 @@ def read_coco_dataset(
 
     Args:
       root: the folder.
-      keep: which objects and images are kept; by default those of the published splits.
-        `CocoFilter(require_stuff=False)` also keeps photographs without stuff annotations.
+      keep: which objects and images are kept, a
+        `rgan_tf.annotations.coco_annotations.CocoFilter`; by default those of the published
+        splits. `CocoFilter(require_stuff=False)` also keeps photographs without stuff annotations.
       seed: of the relationships; those of an image depend only on it and the image's id.
       limit: at most this many images per split, the first by id.
       kind: recorded in the result.
@@ -173,7 +174,8 @@ class _Folder(CocoAnnotations):
         if keep.require_stuff and not self._with_stuff:
             raise BadInput(
                 f"{self._root}/annotations: stuff_{self._part}.json and panoptic_{self._part}.json "
-                "are missing or empty; add one or use --allow-missing-stuff"
+                "are missing or empty; add one or use --allow-missing-stuff, in Python "
+                "keep=CocoFilter(require_stuff=False)"
             )
         kept = []
         for image_id in followed(self.listed, f"images of {self._part}"):
@@ -185,6 +187,7 @@ class _Folder(CocoAnnotations):
             annotated = self.annotated(image_id, keep, seed)
             if annotated is not None:
                 kept.append(annotated)
+        self.warn_of_corners()
         if self._part == "train2017":
             kept.sort(key=_image_id)
         return kept

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import logging
 import posixpath
 from pathlib import Path
 
@@ -37,6 +38,9 @@ from rgan_tf.annotations.stored_lists import ChangedFile, read_stored
 from rgan_tf.errors import BadInput, CorruptData
 from rgan_tf.storage.files import name_inside
 
+_LOG = logging.getLogger(__name__)
+_BEYOND = 0.05  # of a side of the image: more than rounding
+_CORNERS = 0.25  # of all boxes of a file; so many do not reach out of their images by chance
 _COCO_OTHER = (183, "other")  # covers every thing in COCO's stuff files
 
 
@@ -107,6 +111,10 @@ class CocoAnnotations:
         # Outlines and masks of a whole COCO would fill the memory: they stay in the file.
         self._objects: dict[int, list[JsonObject | StoredObject]] = collections.defaultdict(list)
         self._used: set[int] = set()  # categories
+        self._path = path
+        self._boxes = 0
+        self._beyond = 0  # boxes that reach out of their images to the right or below
+        self._first_beyond = ""
         self.add_objects(instances)
 
     @property
@@ -188,6 +196,16 @@ class CocoAnnotations:
         except Unusable as unusable:
             self.left_out.add(unusable.reason, image, image.text_or_empty("file_name"))
         return None
+
+    def warn_of_corners(self) -> None:
+        """Says so if boxes look like two corners; call it after all images are read."""
+        if self._beyond > _CORNERS * self._boxes:
+            _LOG.warning(
+                "%s: %d of %d boxes reach out of their images and are cut at the edge, first %s; a "
+                "bbox is [x, y, width, height] in px: if yours are two corners [x0, y0, x1, y1], "
+                "convert them",
+                *(self._path, self._beyond, self._boxes, self._first_beyond),
+            )
 
     def _annotated(
         self, image_id: int, image: JsonObject, keep: CocoFilter, seed: int
@@ -283,9 +301,16 @@ class CocoAnnotations:
         x, y, box_width, box_height = _box(annotation)
         if box_width <= 0 or box_height <= 0:
             raise Unusable("object: its box has no area")
-        if box_width * box_height <= keep.min_box_share * size[0] * size[1]:
+        least = keep.min_box_share * size[0] * size[1]
+        if box_width * box_height <= least:
             raise Unusable("object: too small")
+        self._boxes += 1
+        if x + box_width > (1 + _BEYOND) * size[0] or y + box_height > (1 + _BEYOND) * size[1]:
+            self._beyond += 1
+            self._first_beyond = self._first_beyond or str(annotation)
         box = box_in_image(x, y, box_width, box_height, size)
+        if (box[2] - box[0]) * (box[3] - box[1]) * size[0] * size[1] <= least * (1 - 1e-6):
+            raise Unusable("object: too small")  # what is inside
         centre = None
         segmentation = annotation.value.get("segmentation")
         if not is_missing(segmentation):

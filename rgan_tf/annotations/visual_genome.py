@@ -120,7 +120,8 @@ def read_visual_genome_dataset(
 
     Args:
       root: the folder.
-      keep: which names, objects and images are kept; by default those of the published split.
+      keep: which names, objects and images are kept, a
+        `rgan_tf.annotations.visual_genome.GenomeFilter`; by default those of the published split.
       limit: at most this many images per split, the first by id.
       max_bad: share of images whose entry may be unusable.
 

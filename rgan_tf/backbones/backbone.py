@@ -19,6 +19,7 @@ from rgan_tf.backbones.weights import (
 )
 from rgan_tf.devices import grow_gpu_memory
 from rgan_tf.errors import BadInput, one_line
+from rgan_tf.registered_names import OPEN_TO_MORE
 from rgan_tf.storage.files import sha256_of
 
 MIN_PERCEPTUAL_SIDE = 32  # px; below it the deepest map of SqueezeNet is empty
@@ -42,7 +43,9 @@ def load_backbone(name: str, weights_dir: str | Path | None = None) -> Backbone:
       BadInput: if the name is unknown, or the weights are not found.
     """
     if name not in SPECS:
-        raise BadInput(f"backbone {name!r} is not known; choose one of {', '.join(SPECS)}")
+        raise BadInput(
+            f"backbone {name!r} is not known; choose one of {', '.join(SPECS)}; {OPEN_TO_MORE}"
+        )
     return _opened(name, SPECS[name], weights_dir)
 
 
@@ -249,6 +252,7 @@ class Backbone:
         self, layers: tuple[str, ...], size: int | None, partial: bool, pool: bool
     ) -> tf.keras.Model:
         base = self._frozen(layers, partial)
+        self._check_input(base.input.shape, size)
         inputs = tf.keras.layers.Input([size, size, 3])
         maps = base(preprocess(inputs, self._spec.preprocessing), training=False)
         maps = maps if isinstance(maps, list) else [maps]
@@ -291,7 +295,23 @@ class Backbone:
         if not isinstance(network, tf.keras.Model):
             kind = type(network).__name__
             raise BadInput(f"backbone {self.name}: build must return a Keras model, got {kind}")
+        if len(getattr(network, "inputs", None) or ()) != 1:  # not built, subclassed, or several
+            raise BadInput(
+                f"backbone {self.name}: build must return a model of one input, [None, None, 3]; "
+                "make it by tf.keras.Model(inputs, outputs)"
+            )
         return network
+
+    def _check_input(self, shape: tf.TensorShape, size: int | None) -> None:
+        """Refuses a network for other pictures than [B, size, size, 3]; None is any size."""
+        fits = shape.rank == 4 and shape[3] in (None, 3)
+        if not fits or any(side not in (None, size) for side in shape[1:3]):
+            needed = f"[B, {size or 'h'}, {size or 'w'}, 3]"
+            raise BadInput(
+                f"backbone {self.name}: build makes a network for {shape}, and it gets {needed}; "
+                "build it for an input of [None, None, 3], as tf.keras.applications do with "
+                "include_top=False"
+            )
 
     def _build_classifier(self) -> tf.keras.Model | None:
         base = self.final_network

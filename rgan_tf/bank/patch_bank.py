@@ -39,12 +39,13 @@ from rgan_tf.bank.format import (
 )
 from rgan_tf.bank.graphs import GraphTable
 from rgan_tf.bank.table import PatchTable
-from rgan_tf.errors import CorruptData
+from rgan_tf.errors import BadInput, CorruptData
 from rgan_tf.refusals import is_refused
 from rgan_tf.storage.manifest import Manifest
 from rgan_tf.storage.mapped import rows_of
 from rgan_tf.vocabulary import IMAGE, Vocabulary
 
+_IN_DATA = "bank"  # folder of the bank in prepared data
 _ROWS_AT_ONCE = 512  # crops resized at a time
 _CROPS_AT_ONCE = 4096  # read at a time: more than a batch needs, 50 MB
 _CACHE_BYTES = 2**30  # arrays up to this size are kept in memory
@@ -114,7 +115,13 @@ class PatchBank:
           BadInput: if the folder is not a patch bank, or of another version.
           CorruptData: if a file is missing, damaged or has the wrong shape; names the file.
         """
-        manifest = BANK.open(folder)
+        try:
+            manifest = BANK.open(folder)
+        except BadInput as error:
+            inside = Path(folder) / _IN_DATA
+            if not (inside / BANK.file).is_file():
+                raise
+            raise BadInput(f"{folder}: not a patch bank, but holds one; name {inside}") from error
         content = manifest.content
         backbone = content.get("backbone")
         if not isinstance(backbone, str) or not backbone.strip():

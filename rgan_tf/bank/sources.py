@@ -84,6 +84,7 @@ def coco_source(
         for image in found
         if image is not None
     )
+    file.warn_of_corners()
     bad.check(len(kept) + len(bad.lines))
     if not kept:
         raise file.left_out.nothing_left(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import dataclasses
+import logging
 import numbers
 import os
 import shutil
@@ -51,8 +53,10 @@ from rgan_tf.storage.image import encode_png, resize_image
 from rgan_tf.storage.manifest import describe_files
 from rgan_tf.vocabulary import Vocabulary, composed
 
+_LOG = logging.getLogger(__name__)
 _TOLERANCE = 1e-6  # of a box that was rounded
 _PIECES = "pieces"  # in the unfinished folder
+_NAMED = 5  # categories in a message
 _SCENES = "scenes"  # first part of a name in a piece
 _LEVEL = 1  # of compression: half of 6's time, and 4 % more bytes of photographs
 
@@ -112,6 +116,7 @@ def prepare_dataset(
         network = load_backbone(backbone, weights_dir) if isinstance(backbone, str) else backbone
         found = dataset(folder) if callable(dataset) else dataset
         found = _checked(found)
+        _warn_of_untrained(found)
         manifest = _Preparation(folder, found, network, image_size, bad).run(seed, engine, progress)
     return {
         **manifest,
@@ -299,6 +304,31 @@ def _checked(dataset: AnnotatedDataset) -> AnnotatedDataset:
             for relationship in image.relationships:
                 _check_relationship(relationship, len(image.objects), predicates, where)
     return dataset
+
+
+def _warn_of_untrained(dataset: AnnotatedDataset) -> None:
+    """Names the categories of val and test that train has no object of."""
+    splits = {
+        split: collections.Counter(
+            composed(item.category) for image in dataset.splits[split] for item in image.objects
+        )
+        for split in SPLITS
+    }
+    trained = {name.casefold(): name for name in splits["train"]}
+    held_out = splits["val"] + splits["test"]
+    missing = [name for name in sorted(held_out) if name not in splits["train"]]
+    if missing:
+        named = [
+            f"{name} ({held_out[name]}"
+            + (f"; train has {trained[name.casefold()]})" if name.casefold() in trained else ")")
+            for name in missing[:_NAMED]
+        ]
+        more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
+        _LOG.warning(
+            "train has no object of these categories of val and test: %s%s; no model learns them, "
+            "and they get patches of others; are the names spelled alike?",
+            *(", ".join(named), more),
+        )
 
 
 def _with_plain_lists(dataset: AnnotatedDataset) -> AnnotatedDataset:

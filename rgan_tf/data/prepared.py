@@ -161,9 +161,10 @@ class PreparedData:
           BadInput: if the backbone differs or the config needs larger images or crops.
         """
         if config.retrieval.backbone != self.backbone:
+            wanted = config.retrieval.backbone
             raise BadInput(
-                f"{self.folder}: holds {self.backbone} features, the config wants "
-                f"{config.retrieval.backbone}; prepare with --backbone {config.retrieval.backbone}"
+                f"{self.folder}: holds {self.backbone} features, the config wants {wanted}; "
+                f"prepare with --backbone {wanted}, or set retrieval.backbone={self.backbone}"
             )
         if config.data.image_size > self.image_size:
             raise BadInput(

@@ -186,7 +186,17 @@ def best_in_turn(scores: tf.Tensor, candidates: Candidates, options: Options) ->
 
     Returns:
       The choice, and the order in which objects chose.
+
+    Raises:
+      ValueError: if the scores have another shape.
     """
+    scores, shape = tf.convert_to_tensor(scores), candidates.valid.shape
+    # One score per object, or [B, O, 1], could be broadcast to all of its candidates.
+    if not scores.shape.is_compatible_with(shape):
+        raise ValueError(
+            "best_in_turn: scores must be one number per candidate, [B, O, K] = "
+            f"{shape.as_list()}, got shape {scores.shape}"
+        )
 
     def pick(valid: tf.Tensor) -> tf.Tensor:
         masked = tf.where(valid, scores, scores.dtype.min)  # [B, O, K]

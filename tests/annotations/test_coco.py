@@ -12,6 +12,7 @@ from rgan_tf.annotations.left_out import BadImages
 from rgan_tf.annotations.masks import segmentation_centroid
 from rgan_tf.annotations.stored_lists import ChangedFile
 from rgan_tf.annotations.visual_genome import GenomeFilter
+from rgan_tf.bank.sources import coco_source
 from rgan_tf.errors import BadInput
 
 # Images are 80 x 40 px: 2 % of the area are 64 px.
@@ -45,6 +46,36 @@ def test_boxes_become_fractions_y_first(coco_writer, thing):
     assert image.url == "http://example.org/7"
     assert image.source == "images/train2017/7.png"
     assert (image.width, image.height) == (80, 40)
+
+
+@pytest.mark.parametrize(
+    ("form", "is_named"), [("corners", True), ("sizes", False), ("one beyond", False)]
+)
+def test_boxes_that_look_like_two_corners_are_named(coco_writer, thing, caplog, form, is_named):
+    boxes = [(0, 0, 40, 20), (40, 0, 40, 20), (0, 20, 40, 20), (40, 20, 40, 20)]
+    if form == "corners":
+        boxes = [(x, y, x + width, y + height) for x, y, width, height in boxes]
+    elif form == "one beyond":  # as annotators draw it, of seven boxes of all images
+        boxes[1] = (40, 0, 60, 20)
+    writer = coco_writer()
+    fill(writer, "train2017", 1, 1)
+    writer.add("train2017", 7, [thing(1, box) for box in boxes], [])
+    fill(writer, "val2017", 200, 2)
+    root = writer.close()
+    train = root / "annotations" / "instances_train2017.json"
+    read_coco_dataset(root, keep=CocoFilter(require_stuff=False))
+    coco_source(train, root / "images" / "train2017")  # of a bank
+    assert caplog.text.count("two corners") == (2 if is_named else 0)
+    if is_named:
+        assert f"{train}: 3 of 7 boxes reach out" in caplog.text
+        assert "instances_val2017.json" not in caplog.text
+
+
+def test_a_box_of_which_only_a_sliver_is_inside_is_too_small(coco_writer, thing):
+    sliver = thing(1, (-39, 0, 40, 40))  # 1 px of it: 1.25 %
+    cut = thing(2, (-20, 0, 40, 40))
+    image = one_image(coco_writer(), thing, [thing(3, box) for box in BIG] + [sliver, cut])
+    assert [item.box for item in image.objects][3:] == [(0.0, 0.0, 1.0, 0.25)]
 
 
 def test_small_other_crowd_and_empty_objects_are_dropped(coco_writer, thing):
@@ -97,7 +128,7 @@ def test_images_without_stuff_need_the_flag(coco_writer, thing):
 def test_no_stuff_files_at_all(coco_writer):
     writer = coco_writer("none")
     fill(writer, "train2017", 1, 2)
-    with pytest.raises(BadInput, match="--allow-missing-stuff"):
+    with pytest.raises(BadInput, match="--allow-missing-stuff, in Python keep=CocoFilter"):
         read_coco_dataset(writer.close())
 
 

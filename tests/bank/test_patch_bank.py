@@ -137,6 +137,19 @@ def test_manifests_that_lie(folder):
         PatchBank.open(folder)
 
 
+def test_the_bank_inside_a_folder_is_named(folder, tmp_path):
+    data = tmp_path / "prepared"
+    data.mkdir()
+    with pytest.raises(BadInput, match=r"prepared: has no manifest.json; name a patch bank$"):
+        PatchBank.open(data)
+    (data / "manifest.json").write_text('{"kind": "rgan_prepared_data"}')
+    with pytest.raises(BadInput, match=r"prepared: not a patch bank; name one$"):
+        PatchBank.open(data)
+    folder.rename(data / "bank")
+    with pytest.raises(BadInput, match=r"not a patch bank, but holds one; name .*prepared/bank$"):
+        PatchBank.open(data)
+
+
 def test_blocks_of_crops_are_resized_as_all_at_once(monkeypatch):
     crops = np.random.default_rng(0).integers(0, 256, [7, 8, 8, 3], np.uint8)
     whole = resize_crops(crops, 4)

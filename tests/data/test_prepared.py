@@ -78,6 +78,30 @@ def test_patches_are_cut_by_the_box():
     assert (np.asarray(patch) == (200, 100, 50)).all()
 
 
+def test_categories_that_train_has_no_object_of_are_named(
+    small_dataset, backbone, tmp_path, caplog
+):
+    def renamed(image, names):
+        objects = [
+            dataclasses.replace(item, category=names.get(item.category, item.category))
+            for item in image.objects
+        ]
+        return dataclasses.replace(image, objects=tuple(objects))
+
+    val = small_dataset.splits["val"]
+    number = sum(item.category == "car" for image in val for item in image.objects)
+    for names, told in (({}, None), ({"car": "Car"}, f": Car ({number}; train has car); no model")):
+        changed = tuple(renamed(image, names) for image in val)
+        dataset = dataclasses.replace(
+            small_dataset,
+            splits={**small_dataset.splits, "val": changed},
+            categories=(*small_dataset.categories, "Car", "never used"),
+        )
+        out = tmp_path / f"data of {len(names)}"
+        prepare_dataset(dataset, out, image_size=32, backbone=backbone, progress=False)
+        assert "train has no object" not in caplog.text if told is None else told in caplog.text
+
+
 def test_the_same_input_gives_the_same_folder(prepared, small_dataset, backbone, tmp_path):
     prepare_dataset(
         small_dataset, tmp_path / "again", image_size=32, backbone=backbone, progress=False
@@ -255,7 +279,10 @@ def test_configs_and_vocabularies_that_do_not_fit(prepared):
     for change, message in (
         ({"data": {"image_size": 64}}, "images of 32 px, the config wants 64"),
         ({"data": {"image_size": 32, "crop_size": 128}}, "crops of 64 px"),
-        ({"data": {"image_size": 32}, "retrieval": {"backbone": "resnet50"}}, "resnet50"),
+        (
+            {"data": {"image_size": 32}, "retrieval": {"backbone": "resnet50"}},
+            "--backbone resnet50, or set retrieval.backbone=mobilenet_v2$",
+        ),
     ):
         with pytest.raises(BadInput, match=message):
             prepared.check_config(config_from_dict(change))

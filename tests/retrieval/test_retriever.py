@@ -160,6 +160,20 @@ def test_ties_go_to_the_nearer_candidate():
     assert found.choice.numpy().tolist() == [[0, 0, 0]]
 
 
+@pytest.mark.parametrize("shape", [[1, 3], [1, 3, 1], [3], [1, 3, 3, 1]])
+def test_scores_that_are_not_one_per_candidate_are_refused(shape):
+    with pytest.raises(ValueError, match=r"best_in_turn: scores .* \[1, 3, 3\], got shape"):
+        best_in_turn(tf.zeros(shape), CANDIDATES, Options())
+
+
+def test_scores_of_a_batch_of_any_size_are_not_refused():
+    @tf.function(input_signature=[tf.TensorSpec([None, 3, None])])
+    def chosen(scores):
+        return best_in_turn(scores, CANDIDATES, Options()).choice
+
+    np.testing.assert_array_equal(chosen(tf.zeros(IDS.shape)), [[0, 0, 0]])
+
+
 class Scaled(LearnedRetriever):
     """One that learns, with a setting of its own."""
 
