@@ -49,6 +49,8 @@ VARIANTS = (
     "no_exchanged_patches",
     "no_predicted_boxes",
     "no_frozen_start",
+    "no_half_size_patches",
+    "no_embedding_stage",
     "paper_gradient",
 )
 """Rows of `rgan compare` that are RetrieveGAN with other settings."""

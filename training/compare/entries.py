@@ -40,6 +40,8 @@ _PARTS: dict[str, tuple[str, ...]] = {  # the switch first, then what goes with 
     "no_exchanged_patches": ("training.exchanged_patches=0",),
     "no_predicted_boxes": ("training.predicted_boxes=0",),
     "no_frozen_start": ("retrieval.embedding_start=random",),
+    "no_half_size_patches": ("retrieval.half_size_patches=0",),
+    "no_embedding_stage": ("retrieval.embedding_steps=0",),
     "paper_gradient": ("retrieval.gradient=paper", "retrieval.temperature_end=0.1"),
 }
 PARTS = tuple(_PARTS)
