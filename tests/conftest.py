@@ -201,6 +201,20 @@ class PooledBackbone:
         return [tf.nn.avg_pool2d(images, 4, 4, "VALID")]
 
 
+@pytest.fixture
+def eagerly():
+    """Without traced functions: a few steps of a stage take less time than tracing one.
+
+    `trained_folder`, `test_kill` and `test_faults` train as users do, and so do many tests of
+    `make test-all`.
+    """
+    tf.config.run_functions_eagerly(True)
+    try:
+        yield
+    finally:
+        tf.config.run_functions_eagerly(False)
+
+
 @pytest.fixture(scope="session")
 def pooled_backbone() -> PooledBackbone:
     return PooledBackbone()

@@ -356,6 +356,7 @@ def test_options_of_patches_are_refused_before_anything_is_built(rival_run, tmp_
 @pytest.mark.parametrize(
     "system", ["pastegan", pytest.param("attngan", marks=pytest.mark.thorough)]
 )
+@pytest.mark.usefixtures("eagerly")  # the others trace what is served
 def test_from_python(system, rival_run):
     model = RetrieveGAN.from_run(rival_run(system).folder)
     made = model.generate(GRAPH, samples=2, seed=3)
