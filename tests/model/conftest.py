@@ -52,16 +52,21 @@ class BuiltParts:
 
     def take(self, kind: Hashable, seed: int, build: Callable[[], tuple]) -> tuple:
         """The networks of a kind as that seed makes them: (networks, average, discriminators)."""
-        tf.keras.utils.set_random_seed(seed)
-        if tf.distribute.has_strategy():  # such variables are of the strategy's devices
+
+        def built() -> tuple:
+            # Only here: TensorFlow makes all its kernels anew after it, in half a second.
+            tf.keras.utils.set_random_seed(seed)
             return build()
+
+        if tf.distribute.has_strategy():  # such variables are of the strategy's devices
+            return built()
         free = self._free.setdefault((kind, seed), [])
         if free:
             parts, weights = free.pop()
             for variable, value in zip(_variables(parts), weights, strict=True):
                 variable.assign(value)
         else:
-            parts = build()
+            parts = built()
             weights = [variable.numpy() for variable in _variables(parts)]
         self._taken.append(((kind, seed), (parts, weights)))
         return parts
