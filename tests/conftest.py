@@ -83,6 +83,34 @@ def no_network():
     assert not network_guard.attempts, "no test reaches for the network"
 
 
+@pytest.fixture(scope="session", autouse=True)
+def networks_once():
+    """Pretrained networks from one file are built once in a process: that takes seconds each time.
+
+    They are frozen. `test_backbones.py` builds its own, and so does training, as what is built
+    under a strategy belongs to it.
+    """
+    from rgan_tf.backbones.backbone import Backbone
+
+    build, built = Backbone._build, {}
+
+    def build_once(backbone, layers, size, partial, pool):
+        spec = backbone._spec
+        if tf.distribute.has_strategy() or not spec.weight_files:
+            return build(backbone, layers, size, partial, pool)
+        path = backbone._path(partial)
+        status = path.stat()
+        file = (str(path), status.st_mtime_ns, status.st_size)
+        key = (id(spec), file, layers, size, pool)
+        if key not in built:
+            built[key] = spec, build(backbone, layers, size, partial, pool)  # `spec` keeps its id
+        return built[key][1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Backbone, "_build", build_once)
+        yield build
+
+
 @pytest.fixture
 def offline(monkeypatch) -> None:
     """A user's machine without a network: a download is tried and fails."""
@@ -171,6 +199,20 @@ class PooledBackbone:
 
     def perceptual(self, images: tf.Tensor) -> list[tf.Tensor]:
         return [tf.nn.avg_pool2d(images, 4, 4, "VALID")]
+
+
+@pytest.fixture
+def eagerly():
+    """Without traced functions: a few steps of a stage take less time than tracing one.
+
+    `trained_folder`, `test_kill` and `test_faults` train as users do, and so do many tests of
+    `make test-all`.
+    """
+    tf.config.run_functions_eagerly(True)
+    try:
+        yield
+    finally:
+        tf.config.run_functions_eagerly(False)
 
 
 @pytest.fixture(scope="session")

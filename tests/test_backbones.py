@@ -12,6 +12,7 @@ import tensorflow as tf
 from rgan_tf import registered_names
 from rgan_tf.backbones import load_backbone
 from rgan_tf.backbones import weights as weight_files
+from rgan_tf.backbones.backbone import Backbone
 from rgan_tf.backbones.networks import (
     CAFFE_MEAN_BGR,
     SPECS,
@@ -34,6 +35,14 @@ MOBILENET_FILE = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224.h5"
 MOBILENET_NO_TOP = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5"
 INCEPTION_FILE = "inception_v3_weights_tf_dim_ordering_tf_kernels.h5"
 INCEPTION_NO_TOP = "inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def built_anew(networks_once):
+    """Here networks are built by the package itself, each by its `Backbone`."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Backbone, "_build", networks_once)
+        yield
 
 
 @pytest.fixture(scope="module")

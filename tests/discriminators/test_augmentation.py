@@ -26,7 +26,9 @@ def _seeds(rows: int, start: int = 0) -> tf.Tensor:
 
 def _augment_many(images: np.ndarray, kind: str) -> np.ndarray:
     """Traced, as rows are slow one by one."""
-    return tf.function(augment)(tf.constant(images), _seeds(len(images)), (kind,)).numpy()
+    return tf.function(augment, autograph=False)(
+        tf.constant(images), _seeds(len(images)), (kind,)
+    ).numpy()
 
 
 def _int(*values: int) -> tf.Tensor:
@@ -178,7 +180,7 @@ def test_largest_draw_stays_below_the_count(count):
 
 
 def test_kinds_draw_from_different_streams_and_do_not_disturb_each_other():
-    seeds, draw = _seeds(1000), tf.function(augmentation._draw)
+    seeds, draw = _seeds(1000), tf.function(augmentation._draw, autograph=False)
     streams = list(augmentation._STREAMS.values())
     together = draw(seeds, streams).numpy()  # [B, kinds, 3]
     for index, stream in enumerate(streams):
@@ -187,7 +189,9 @@ def test_kinds_draw_from_different_streams_and_do_not_disturb_each_other():
     related = np.corrcoef(together.reshape(1000, -1).T) - np.eye(9)
     assert np.abs(related).max() < 0.15  # five deviations
     # Retrieval may have the same row seeds.
-    scores = tf.function(draw_noise)(seeds, tf.constant([1, 3]))[1].numpy()[:, 0]  # [B, 3]
+    scores = tf.function(draw_noise, autograph=False)(seeds, tf.constant([1, 3]))[1].numpy()[
+        :, 0
+    ]  # [B, 3]
     everything = np.corrcoef(np.concatenate([together.reshape(1000, -1), scores], axis=1).T)
     assert np.abs(everything - np.eye(12)).max() < 0.15
 

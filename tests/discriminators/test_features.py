@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -97,17 +99,17 @@ def test_pictures_of_noise_have_all_scales():
     assert (pictures.numpy() != noise_pictures(4, 32, seed=4).numpy()).any()
 
 
-def _train(real, fake, steps: int = 30):
-    """Heads after some steps of the hinge loss; the layer, its mixing before, mean logits."""
+@functools.cache
+def _trainee():
+    """A layer, a step of the hinge loss that is traced once, and all variables with their start."""
     tf.keras.utils.set_random_seed(0)
     layer = FeatureDiscriminator(**SMALL, channels=8)
-    layer.mixing.calibrate(real)
-    layer(real)
-    frozen = layer.mixing.get_weights()
+    layer(_maps(rows=8))
     optimizer = tf.keras.optimizers.Adam(1e-2, beta_1=0.0)
+    optimizer.build(layer.trainable_variables)
 
-    @tf.function
-    def step():
+    @tf.function(autograph=False)
+    def step(real, fake):
         with tf.GradientTape() as tape:
             losses = [tf.reduce_mean(tf.nn.relu(1 - head)) for head in layer(real, training=True)]
             losses += [tf.reduce_mean(tf.nn.relu(1 + head)) for head in layer(fake, training=True)]
@@ -115,10 +117,21 @@ def _train(real, fake, steps: int = 30):
         variables = layer.trainable_variables
         optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
 
+    variables = [*layer.variables, *optimizer.variables]
+    return layer, step, [(variable, variable.numpy()) for variable in variables]
+
+
+def _train(real, fake, steps: int = 30):
+    """Mean logits of the heads after some steps from the start."""
+    layer, step, start = _trainee()
+    for variable, value in start:
+        variable.assign(value)
+    layer.mixing.calibrate(real)
+    frozen = layer.mixing.get_weights()
     kernels = [variable for variable in layer.trainable_variables if "kernel" in variable.name]
     before = [kernel.numpy() for kernel in kernels]
     for _ in range(steps):
-        step()
+        step(real, fake)
     for old, new in zip(frozen, layer.mixing.get_weights(), strict=True):
         np.testing.assert_array_equal(old, new)
     assert len(kernels) == 7  # of four layers that halve, and of the last layer of three heads

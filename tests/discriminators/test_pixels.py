@@ -110,7 +110,7 @@ def test_can_tell_two_kinds_of_images_apart():
     layer(real)
     optimizer = tf.keras.optimizers.Adam(1e-2, beta_1=0.0)
 
-    @tf.function
+    @tf.function(autograph=False)
     def step():
         with tf.GradientTape() as tape:
             loss = tf.reduce_mean(tf.nn.relu(1 - layer(real, training=True)))

@@ -87,6 +87,8 @@ def served_of(rival_run, licensed_world):
         if system not in made:
             bank = licensed_world.bank if system in DRAWS_FROM_PATCHES else None
             served, licences = build_served_rival(rival_run(system), bank)
+            functions = served.functions()  # the export of `model_of` traces them no second time
+            served.functions = lambda: functions
             made[system] = served, licences, served.function(GENERATE)
         return made[system]
 
@@ -102,8 +104,11 @@ def each_loaded_once():
 
 
 @pytest.fixture(scope="session")
-def model_of(rival_run, licensed_world, tmp_path_factory):
-    """Exports a rival by the command, each once and not checked: system -> model folder."""
+def model_of(rival_run, served_of, tmp_path_factory):
+    """Exports a rival by the command, each once and not checked: system -> model folder.
+
+    What is served is what `served_of` has built by the same function, and traced already.
+    """
     made = {}
 
     def make(system: str):
@@ -112,6 +117,7 @@ def model_of(rival_run, licensed_world, tmp_path_factory):
             run = rival_run(system)
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr("export.saved_rival.rival_networks", tiny_networks)
+                patch.setattr(saved_model, "build_served_rival", lambda *_: served_of(system)[:2])
                 patch.setattr(saved_model, "check_fresh", lambda *_: None)
                 result = export.main(arguments(run.folder, folder))
             assert (result["version"], result["system"]) == (1, system)
@@ -350,6 +356,7 @@ def test_options_of_patches_are_refused_before_anything_is_built(rival_run, tmp_
 @pytest.mark.parametrize(
     "system", ["pastegan", pytest.param("attngan", marks=pytest.mark.thorough)]
 )
+@pytest.mark.usefixtures("eagerly")  # the others trace what is served
 def test_from_python(system, rival_run):
     model = RetrieveGAN.from_run(rival_run(system).folder)
     made = model.generate(GRAPH, samples=2, seed=3)

@@ -245,7 +245,7 @@ def test_compiled_by_xla_values_and_gradients_are_the_same(encoding):
 def test_recomputed_values_and_gradients_are_the_same(trained, encoding):
     crops, variables = _crops(), trained.trainable_variables
 
-    @tf.function
+    @tf.function(autograph=False)
     def both(recompute):
         def generate(crops):
             return trained(crops, encoding, tf.constant(_BOXES))
@@ -318,7 +318,7 @@ def test_a_batch_is_learned_better_with_its_pixels(encoder):
         optimizer = tf.keras.optimizers.Adam(5e-3)
         variables = layer.trainable_variables
 
-        @tf.function
+        @tf.function(autograph=False)
         def step():
             with tf.GradientTape() as tape:
                 loss = tf.reduce_mean(tf.abs(layer(crops, encoding, _BOXES) - target))

@@ -116,7 +116,8 @@ def test_runs_in_a_graph_with_unknown_batch_size(encoder):
         input_signature=[
             tf.TensorSpec([None, 5], tf.int32),
             tf.TensorSpec([None, 3, 3], tf.int32),
-        ]
+        ],
+        autograph=False,  # as steps are traced; `test_interchangeable.py` has it with AutoGraph
     )
     def encode(objects, triples):
         encoding = encoder({"objects": objects, "triples": triples})

@@ -252,7 +252,10 @@ def test_selection_loss_falls_to_zero_when_trained():
     own = tf.Variable(np.random.default_rng(1).normal(size=(2, 3, 4)), dtype=tf.float32)
     others = tf.Variable(np.random.default_rng(2).normal(size=(2, 3, 5, 4)), dtype=tf.float32)
     optimizer = tf.keras.optimizers.Adam(0.1)
-    for step in range(150):
+    optimizer.build([own, others])
+
+    @tf.function(autograph=False)
+    def train(anchors):
         with tf.GradientTape() as tape:
             loss = tf.reduce_sum(
                 selection_loss(
@@ -260,12 +263,16 @@ def test_selection_loss_falls_to_zero_when_trained():
                     others,
                     tf.fill([2, 3, 5], True),
                     tf.fill([2, 3], True),
-                    tf.constant([step % 3, 0]),
+                    anchors,
                     scale=10.0,
                 )
             )
         gradients = tape.gradient(loss, [own, others])
         optimizer.apply_gradients(zip(gradients, [own, others], strict=True))
+        return loss
+
+    for step in range(150):
+        loss = train(tf.constant([step % 3, 0]))
     assert float(loss) < 1e-2
 
 

@@ -100,8 +100,8 @@ def test_maps_at_hand_are_used_unless_images_are_augmented(
 
 
 @pytest.fixture(scope="module")
-def taped(config, make_joint, batch):
-    model = make_joint(config)
+def taped(config, make_lasting_joint, batch):
+    model = make_lasting_joint(config)
     with tf.GradientTape(persistent=True) as tape:
         terms = model.compute_terms(batch, tf.constant(0))
         losses = {
@@ -178,8 +178,8 @@ def test_the_first_stage_has_no_heads(config, make_sg2im, batch):
 
 
 @pytest.fixture(scope="module")
-def plain(config, make_joint, batch):
-    model = make_joint(config)
+def plain(config, make_lasting_joint, batch):
+    model = make_lasting_joint(config)
     return model, model.train_step(batch)
 
 

@@ -16,6 +16,7 @@ from rgan_tf.model.networks import (
     empty_graph,
 )
 from rgan_tf.model.synthesis import reconstruct, synthesise
+from tests.model.conftest import BuiltParts
 
 FEATURES = 12
 
@@ -113,3 +114,24 @@ def test_an_empty_graph_has_no_objects(tiny_config, vocabulary):
     encoding = build_sg2im_networks(tiny_config, vocabulary).encoder(graph)
     assert not encoding.object_mask.numpy().any()
     assert np.isfinite(encoding.object_vectors).all()
+
+
+def test_parts_that_tests_share_are_taken_as_they_were_built():
+    def build():
+        layer = tf.keras.layers.Dense(2)
+        layer.build([1, 3])
+        return (layer,)
+
+    parts = BuiltParts()
+    (first,) = parts.take("dense", 1, build)
+    start = first.kernel.numpy()
+    first.kernel.assign_add(tf.ones([3, 2]))
+    (second,) = parts.take("dense", 1, build)
+    assert second is not first  # which is held
+    (other,) = parts.take("dense", 2, build)
+    assert (other.kernel.numpy() != start).any()  # of another seed
+    parts.give_back()
+    (again,), (once_more,) = (parts.take("dense", 1, build) for _ in range(2))
+    assert {id(again), id(once_more)} == {id(first), id(second)}
+    for layer in (again, once_more):
+        np.testing.assert_array_equal(layer.kernel, start)

@@ -36,9 +36,9 @@ def batch(tiny_config, make_batch):
 
 
 @pytest.fixture(scope="module")
-def taped(tiny_config, make_joint, batch, perceptual):
+def taped(tiny_config, make_lasting_joint, batch, perceptual):
     """The model, its terms, and a tape that saw one joint forward pass."""
-    model = make_joint(tiny_config, perceptual=perceptual)
+    model = make_lasting_joint(tiny_config, perceptual=perceptual)
     with tf.GradientTape(persistent=True) as tape:
         terms = model.compute_terms(batch, tf.constant(0))
         losses = {name: tf.reduce_sum(term) for name, term in terms.generator.items()}

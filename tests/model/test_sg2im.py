@@ -18,8 +18,8 @@ def batch(tiny_config, make_batch):
 
 
 @pytest.fixture(scope="module")
-def taped(tiny_config, make_sg2im, batch):
-    model = make_sg2im(tiny_config)
+def taped(tiny_config, make_lasting_sg2im, batch):
+    model = make_lasting_sg2im(tiny_config)
     with tf.GradientTape(persistent=True) as tape:
         terms = model.compute_terms(batch, tf.constant(0))
         losses = {name: tf.reduce_sum(term) for name, term in terms.generator.items()}

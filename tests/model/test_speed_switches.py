@@ -29,11 +29,11 @@ def batch(tiny_config, make_batch):
 
 
 @pytest.fixture(scope="module")
-def after_a_step(tiny_config, make_joint, batch):
+def after_a_step(tiny_config, make_lasting_joint, batch):
     """Weights and figures after one step under other settings."""
 
     def step(config, is_traced=True):
-        model, figures = make_joint(config), None
+        model, figures = make_lasting_joint(config), None
         if is_traced:
             traced = tf.function(model.train_step).get_concrete_function(batch)
             assert widest_sum(traced) <= 2  # else its bits depend on how busy the machine is

@@ -113,7 +113,7 @@ def test_mean_gradient_points_along_the_sampled_expected_loss(make_graphs):
     costs = rng.normal(size=(objects, candidates)).astype(np.float32)
     noise = tf.constant(rng.gumbel(size=(40_000, objects, candidates)).astype(np.float32))
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(reduce_retracing=True, autograph=False)
     def mean_loss(features, gradient="paper"):
         rows = tf.shape(noise)[0]
         selection = gumbel_group_select(

@@ -174,6 +174,17 @@ def table_of(objects: int, predicates: int) -> Vocabulary:
     )
 
 
+@pytest.fixture
+def without_draws(monkeypatch):
+    """New weights are zeros: where shapes alone matter, drawing millions would take seconds."""
+
+    def zeros(self, shape, dtype=None, **kwargs):
+        return tf.zeros(shape, dtype or tf.float32)
+
+    for name in ("RandomNormal", "TruncatedNormal", "VarianceScaling"):
+        monkeypatch.setattr(f"keras.src.initializers.initializers.{name}.__call__", zeros)
+
+
 @pytest.fixture(scope="session")
 def counted():
     return count

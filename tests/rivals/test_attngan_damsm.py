@@ -117,7 +117,7 @@ def test_a_sentence_is_more_than_the_mean_of_its_words(encoder):
 
 def test_the_size_of_a_sentence_is_known_in_a_graph(encoder):
     """What reads it would be missing where operations are counted."""
-    traced = tf.function(lambda tokens: encoder(tokens).sentence)
+    traced = tf.function(lambda tokens: encoder(tokens).sentence, autograph=False)
     found = traced.get_concrete_function(tf.TensorSpec([3, 4], tf.int32)).output_shapes
     assert found.as_list() == [3, 8]
     assert traced.get_concrete_function(tf.TensorSpec([None, 4], tf.int32)).output_shapes[1] == 8

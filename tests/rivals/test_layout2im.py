@@ -45,6 +45,7 @@ def seeds_of(*numbers: int) -> tf.Tensor:
     return tf.constant([[number, 7] for number in numbers])
 
 
+@pytest.mark.usefixtures("without_draws")
 def test_public_size_has_the_public_counts(tables, counted):
     networks = Layout2imRival(tables(184, 7), PUBLIC)
     assert counted(networks.crop_encoder) == 12_011_840

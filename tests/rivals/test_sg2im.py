@@ -43,6 +43,7 @@ def noise_of(networks, seed: int, rows: int) -> tf.Tensor:
     return networks.draw_noise(derive_row_seeds(tf.fill([rows], seed), Purpose.LAYOUT_NOISE))
 
 
+@pytest.mark.usefixtures("without_draws")
 def test_public_size_has_the_public_counts(tables, counted):
     coco = Sg2imRival(tables(185, 7), PUBLIC, relations=True)
     assert [counted(layer) for layer in coco.encoder.convolutions] == [1_116_416] * 5

@@ -38,26 +38,6 @@ def one_replica():
         yield
 
 
-@contextlib.contextmanager
-def eager():
-    """Without traced functions: a few steps of a stage take less time than tracing one.
-
-    `trained_folder`, `test_kill` and `test_faults` train as users do, and so do many tests of
-    `make test-all`.
-    """
-    tf.config.run_functions_eagerly(True)
-    try:
-        yield
-    finally:
-        tf.config.run_functions_eagerly(False)
-
-
-@pytest.fixture
-def eagerly():
-    with eager():
-        yield
-
-
 @pytest.fixture
 def config_file(tmp_path, tiny_settings) -> Path:
     return write_config(tmp_path / "tiny.yaml", tiny_settings)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import runpy
 import subprocess
 import sys
 
@@ -66,9 +67,12 @@ def test_a_run_that_is_not_finished_is_refused(copied, shelf):
     assert not list(shelf.iterdir())
 
 
-def test_the_command_says_how_it_is_called():
-    words = [sys.executable, "-m", "training.release"]
+def test_the_command_says_how_it_is_called(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["release"])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(releasing.__file__, run_name="__main__")
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == "usage: python -m training.release RUN NAME\n"
+    words = [sys.executable, "-m", "training.release", "no/run", "x"]
     reply = subprocess.run(words, capture_output=True, text=True, check=False)
-    assert (reply.returncode, reply.stderr) == (2, "usage: python -m training.release RUN NAME\n")
-    reply = subprocess.run([*words, "no/run", "x"], capture_output=True, text=True, check=False)
     assert reply.returncode == 2 and reply.stderr.startswith("release: ")

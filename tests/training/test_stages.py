@@ -88,6 +88,7 @@ def test_no_steps_leave_initial_weights(make_run, tiny_world):
 @pytest.mark.parametrize(
     "taken", [pytest.param({}, marks=pytest.mark.thorough), {"taken_from": "OTHER"}]
 )
+@pytest.mark.usefixtures("eagerly")
 def test_a_stage_is_not_begun_again_over_the_weights_that_it_has(make_run, tiny_world, taken):
     """Whoever deleted the checkpoints to save room and asks for more steps keeps what there is."""
     run = make_run(cooccurrence={"steps": 2})
@@ -107,6 +108,7 @@ def test_a_stage_is_not_begun_again_over_the_weights_that_it_has(make_run, tiny_
     assert run.stage_record("cooccurrence")["steps"] == 3
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_a_stage_from_the_start_forgets_what_an_earlier_one_left(make_run, tiny_world):
     """Checkpoints that were deleted before there were weights: embeddings of the redraws remain."""
     run = make_run(cooccurrence={"steps": 1})
@@ -117,6 +119,7 @@ def test_a_stage_from_the_start_forgets_what_an_earlier_one_left(make_run, tiny_
 
 
 @pytest.mark.parametrize("images", [1, pytest.param(2, marks=pytest.mark.thorough)])
+@pytest.mark.usefixtures("eagerly")
 def test_second_stage_ends_beside_a_split_that_allows_no_figure(make_run, tiny_world, images):
     """Its steps are done: a held-out split of one image does not take their result away."""
     run = make_run(cooccurrence={"steps": 1})

@@ -72,7 +72,9 @@ def serve(exported, arrays: BankArrays, kind: str):
         sizes=sizes,
     )
     retrieve = served._endpoint(RETRIEVE_ONLY)
-    call = tf.function(retrieve, input_signature=served.input_signature(RETRIEVE_ONLY))
+    call = tf.function(  # without AutoGraph, as endpoints are traced
+        retrieve, input_signature=served.input_signature(RETRIEVE_ONLY), autograph=False
+    )
 
     def ask(request):
         return {name: value.numpy() for name, value in call(*request.values()).items()}

@@ -57,7 +57,10 @@ def searches(arrays) -> dict:
     # All partitions, so that nothing may be overlooked.
     scann = searches["scann"]
     scann.leaves_to_search = scann.report["leaves"]
-    return {kind: (search, tf.function(search.search)) for kind, search in searches.items()}
+    return {
+        kind: (search, tf.function(search.search, autograph=False))
+        for kind, search in searches.items()
+    }
 
 
 def queries_of(arrays, batch: int = 3):
@@ -158,7 +161,7 @@ def test_the_exact_search_runs_only_for_rows_that_are_short(arrays, searches):
     patched = make_search("scann", arrays)
     patched.leaves_to_search = patched.report["leaves"]
     patched.exact.row_search = lambda: counting
-    find = tf.function(patched.search)
+    find = tf.function(patched.search, autograph=False)
     queries, categories = queries_of(arrays)
     find(queries, categories, np.zeros([3, 3], bool))
     assert not runs

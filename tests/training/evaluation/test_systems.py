@@ -72,6 +72,23 @@ def test_a_scene_looks_the_same_in_another_batch(parts, drawn):
         np.testing.assert_allclose(alone[key][0], image[2], atol=1e-5, err_msg=str(key))
 
 
+def test_traced_as_in_an_evaluation_they_draw_the_same(parts, drawn):
+    """With a seed that is a tensor, as that of the diversity."""
+    networks, sg2im, batch = parts
+    names = {("retrievegan", "predicted"), ("pasted_canvas", "predicted"), ("own_patches", "true")}
+
+    @tf.function(reduce_retracing=True, autograph=False)
+    def draw(batch, seed):
+        systems = systems_of(drawing_with(networks), networks, sg2im, image_size=32, seed=seed)
+        found = {(system.name, system.boxes): system for system in systems}
+        return [found[name].draw(batch).images for name in sorted(names)]
+
+    traced, other = (draw(batch, tf.constant(seed, tf.int64)) for seed in (0, 1))
+    for name, image in zip(sorted(names), traced, strict=True):
+        np.testing.assert_allclose(image, drawn[name], atol=1e-5, err_msg=str(name))
+    assert np.abs(other[-1] - traced[-1]).max() > 1e-5  # RetrieveGAN's follow the seed
+
+
 def test_seeds_come_from_the_image_and_the_seed():
     ids = tf.constant([5, 9, 5, 2**40, -3], tf.int64)
     seeds = row_seeds({"image_id": ids}, 7).numpy()

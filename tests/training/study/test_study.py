@@ -111,6 +111,7 @@ def test_the_same_command_makes_the_same_study(make):
         assert (first / name).read_bytes() == (second / name).read_bytes()
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_a_run_beside_itself_differs_nowhere(make, copied):
     out, made = make("same", "--systems", "learned", "learned", "--other", copied, split="val")
     assert made.code == 2 and "chose the same patches in every scene" in made.err
