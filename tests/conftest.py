@@ -99,6 +99,8 @@ def networks_once():
         if tf.distribute.has_strategy() or not spec.weight_files:
             return build(backbone, layers, size, partial, pool)
         path = backbone._path(partial)
+        if path is None:  # a stand-in without weights
+            return build(backbone, layers, size, partial, pool)
         status = path.stat()
         file = (str(path), status.st_mtime_ns, status.st_size)
         key = (id(spec), file, layers, size, pool)
