@@ -340,9 +340,9 @@ def test_help_is_quick_and_loads_nothing_slow(argv):
     *_, timing, loaded = done.stderr.splitlines()
     assert done.stdout.startswith("usage: rgan")
     assert timing.split()[0] == "0" and loaded == "[]", done.stderr
-    # Half a second is the promise. Time on a processor does not count the time of other tests,
-    # which slow it still: they share its caches. Waiting for anything is not meant to be there.
-    assert busy_s < 2 and wall < 30
+    # Half a second is the promise; a machine busy with other tests gets six times that, but not the
+    # processor's own time, which others slow only by its caches.
+    assert busy_s < 2 and wall < 3
 
 
 def test_every_command_has_its_two_functions():

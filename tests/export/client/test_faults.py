@@ -57,7 +57,7 @@ def test_a_server_that_does_not_read_does_not_outlast_the_deadline(contract):
         start = time.monotonic()
         with pytest.raises(DeadlineExceeded):
             transport._post(b"x" * 2**26, start + 0.3)  # more than a socket takes in
-        assert time.monotonic() - start < 10.0  # without a limit it would be for ever
+        assert time.monotonic() - start < 2.0
         transport.close()
 
 
