@@ -47,7 +47,6 @@ def test_everything_twice_is_the_same(evaluate):
     assert evaluate("first") == evaluate("second")
 
 
-@pytest.mark.usefixtures("eagerly")  # `test_systems.py` and `test_compare.py` have it traced
 def test_everything(trained, tmp_path, evaluate, tiny_world):
     metrics = evaluate("out")["val"]
     count = tiny_world.record_count("val")
