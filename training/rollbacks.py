@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +22,14 @@ class Trouble(Exception):
     Attributes:
       step: steps done.
       skipped_steps: numbers of the latest steps that were skipped.
+      not_finite: names of what was not finite in the last of them.
     """
 
-    def __init__(self, step: int, skipped_steps: list[int]):
+    def __init__(self, step: int, skipped_steps: list[int], not_finite: Sequence[str] = ()):
         super().__init__(f"step {step}: the latest {len(skipped_steps)} were skipped")
         self.step = step
         self.skipped_steps = skipped_steps
+        self.not_finite = not_finite
 
 
 class Rollbacks:
@@ -86,9 +88,11 @@ class Rollbacks:
         if self._writes:
             write_json_atomic(self.path, self._entries)
         if self._in_process >= MOST:
+            names = ", ".join(trouble.not_finite)
+            found = f"the last of them had {names} not finite; " if names else ""
             raise Diverged(
                 f"step {trouble.step}: losses or gradients were not finite or too large in the "
                 f"latest {len(trouble.skipped_steps)} steps, for the {self._in_process}rd time; "
-                f"{self.path} names the batches; look at them, or lower the learning rates or the "
-                "adversarial weights"
+                f"{found}{self.path} names the batches; look at them, or lower the learning "
+                "rates or the adversarial weights"
             )

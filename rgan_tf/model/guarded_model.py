@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import tensorflow as tf
 
 from rgan_tf.model.guard import UpdateGuard
@@ -77,6 +78,17 @@ class GuardedModel(tf.keras.Model):
             bool(tf.reduce_all(tf.math.is_finite(v))) for v in variables if v.dtype.is_floating
         )
 
+    def not_finite(self) -> list[str]:
+        """Names of the figures given to `track` that were not finite in the latest skipped step.
+
+        Sums are left out if a part of theirs, `<sum>/<part>`, is named. None is named if all were
+        finite: a loss was too large, or a gradient was not finite.
+        """
+        values = self._skipped_figures.numpy()  # [F]
+        pairs = zip(self._trackers, values, strict=True)
+        names = [name for name, value in pairs if not np.isfinite(value)]
+        return [name for name in names if not any(n.startswith(f"{name}/") for n in names)]
+
     @property
     def run_seed(self) -> tf.Tensor:
         """int32 scalar: the seed of the run, changed by every rollback."""
@@ -92,6 +104,12 @@ class GuardedModel(tf.keras.Model):
         """Creates the trackers up front: under a strategy a step must not create variables."""
         for name in names:
             self._trackers[name] = tf.keras.metrics.Mean(name=name)
+        self._skipped_figures = tf.Variable(
+            tf.zeros([len(self._trackers)]),
+            trainable=False,
+            name="skipped_figures",
+            aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
+        )
 
     def track(self, figures: dict[str, tf.Tensor], is_sound: tf.Tensor) -> dict[str, tf.Tensor]:
         """Adds one step to the interval's means, unless it was skipped.
@@ -109,11 +127,15 @@ class GuardedModel(tf.keras.Model):
         """
         weight = tf.cast(is_sound, tf.float32)  # []
         self._trackers[SOUND_SHARE].update_state(weight)
+        means = dict.fromkeys(self._trackers, tf.zeros([]))
         for name, value in figures.items():
             if name not in self._trackers:
                 raise KeyError(f"metric {name} was not declared with declare_metrics")
             mean = tf.reduce_mean(tf.cast(value, tf.float32))  # []
+            means[name] = mean
             self._trackers[name].update_state(tf.where(is_sound, mean, 0.0), sample_weight=weight)
+        latest = tf.stack(list(means.values()))  # [F]
+        self._skipped_figures.assign(tf.where(is_sound, self._skipped_figures, latest))
         results = {name: tracker.result() for name, tracker in self._trackers.items()}
         return {**results, "guard/skipped": tf.cast(self.guard.skipped, tf.float32)}
 

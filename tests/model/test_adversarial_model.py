@@ -113,6 +113,22 @@ def test_an_undeclared_figure_is_a_mistake(toy):
         toy.track({"new": tf.constant(1.0)}, tf.constant(True))
 
 
+def test_what_was_not_finite_in_a_skipped_step_has_a_name(toy):
+    toy.train_step(BATCH)
+    assert toy.not_finite() == []
+    toy.train_step({"x": tf.constant([1.0, np.nan, 3.0, 4.0])})
+    # `second` and `only` are NaN too, as they hold 0 * x; the sums `loss/generator` and
+    # `loss/discriminator` say no more than their parts.
+    assert toy.not_finite() == [
+        "loss/generator/first",
+        "loss/generator/second",
+        "loss/discriminator/only",
+        "watch",
+    ]
+    toy.train_step({"x": BATCH["x"] * 1e9})  # too large, but finite
+    assert int(toy.guard.skipped) == 2 and toy.not_finite() == []
+
+
 def test_uneven_replicas_equal_one(toy, tiny_config, two_replicas, fit_once):
     """Rows are summed and divided by the global batch: 2 + 1 rows are 3 rows."""
     config = dataclasses.replace(

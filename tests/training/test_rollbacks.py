@@ -42,6 +42,18 @@ def test_the_third_ends_training_and_is_recorded(tmp_path):
     again.add(Trouble(5, [4]), scenes_of)
 
 
+def test_the_last_message_names_what_was_not_finite(tmp_path):
+    def end(*not_finite):
+        rollbacks = Rollbacks(tmp_path / "rollbacks.json", writes=False)
+        with pytest.raises(Diverged) as caught:
+            for _ in range(MOST):
+                rollbacks.add(Trouble(5, [4], not_finite), scenes_of)
+        return str(caught.value)
+
+    assert "had loss/generator/mine, watch not finite; " in end("loss/generator/mine", "watch")
+    assert " had " not in end()
+
+
 def test_a_process_that_does_not_write_counts_all_the_same(tmp_path):
     rollbacks = Rollbacks(tmp_path / "rollbacks.json", writes=False)
     rollbacks.add(Trouble(5, [4]), scenes_of)

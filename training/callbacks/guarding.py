@@ -27,14 +27,17 @@ class TroubleWatch(StageCallback):
 
     def __init__(self, first_step: int, total_steps: int, *, watched: GuardedModel):
         super().__init__(first_step, total_steps)
-        self._guard = watched.guard
+        self._watched = watched
 
     def on_train_batch_end(self, batch, logs=None):
         super().on_train_batch_end(batch, logs)
-        in_row = int(self._guard.skipped_in_row.numpy())
+        guard = self._watched.guard
+        in_row = int(guard.skipped_in_row.numpy())
         if in_row >= SKIPPED_IN_ROW or (in_row and self.step == self.total_steps):
-            skipped = sorted(self._guard.recent.numpy().tolist())[-in_row:]
-            raise Trouble(self.step, [step for step in skipped if step >= 0])
+            skipped = sorted(guard.recent.numpy().tolist())[-in_row:]
+            raise Trouble(
+                self.step, [step for step in skipped if step >= 0], self._watched.not_finite()
+            )
 
 
 class FiniteWatch(StageCallback):
