@@ -12,7 +12,7 @@ import yaml
 from rgan_tf.config import Config
 from rgan_tf.config_files import flat_settings
 from rgan_tf.errors import BadInput
-from rgan_tf.registered_names import OPEN_TO_MORE, RIVALS, SHARED_RUN
+from rgan_tf.registered_names import OPEN_TO_MORE, RIVALS, RULES, SHARED_RUN
 from training.evaluation.names import FIRST_STAGE, own_retrievers
 
 SYSTEMS = (
@@ -55,6 +55,7 @@ SEES_THE_TRUTH = ("oracle_patches",)
 
 _NO_REDRAWS = "retrieval.redraw_every_steps=0"  # redraws need a learned embedding
 _NO_STAGE_OF_PHI = "retrieval.embedding_steps=0"  # that stage has the selection loss alone
+_NO_JOINT_STAGE = ("training.steps=0",)
 _SETTINGS: dict[str, tuple[str, ...]] = {
     "pastegan_style": ("retrieval.choice=nearest_random", _NO_REDRAWS),
     "graph_nearest": ("retrieval.choice=nearest", _NO_REDRAWS),
@@ -82,6 +83,7 @@ class Entry:
       base: name of the run whose first two stages it takes; None trains its own.
       steps: of the run's joint stage.
       first_steps: of the first two stages of `base`.
+      base_settings: overrides of `base` where it only provides its stages.
     """
 
     name: str
@@ -92,6 +94,7 @@ class Entry:
     base: str | None
     steps: int
     first_steps: tuple[int, int]
+    base_settings: tuple[str, ...] = _NO_JOINT_STAGE
 
     @property
     def own_run(self) -> bool:
@@ -129,6 +132,9 @@ def entries_of(
     """
     entries = []
     names = _short_names(list(configs))
+    # φ's own stage may take longer than a rival's whole training.
+    is_without_phi = all(map(_is_without_phi, systems))
+    base_settings = (*_NO_JOINT_STAGE, *([_NO_STAGE_OF_PHI] if is_without_phi else []))
     for named, config in configs.items():
         prefix = f"{names[named]}-" if len(configs) > 1 else ""
         ours = f"{prefix}retrievegan"
@@ -153,6 +159,7 @@ def entries_of(
                     base=base if run != base else None,
                     steps=steps,
                     first_steps=(first, config.cooccurrence.steps),
+                    base_settings=base_settings,
                 )
             )
     return entries
@@ -170,6 +177,16 @@ def settings_of(system: str) -> tuple[str, ...]:
         known = ", ".join((*SYSTEMS, *ABLATION, *PARTS, *own_retrievers()))
         raise BadInput(f"system {system}: unknown; known are {known}; {OPEN_TO_MORE}")
     return _SETTINGS.get(system, ())
+
+
+def _is_without_phi(system: str) -> bool:
+    """Whether the run of a system never has the stage of its own that trains φ alone."""
+    return any(
+        setting == _NO_STAGE_OF_PHI
+        or setting in (f"retrieval.choice={rule}" for rule in RULES)
+        or setting.startswith("training.system=")
+        for setting in settings_of(system)
+    )
 
 
 def changes_nothing(config: Config, system: str) -> bool:

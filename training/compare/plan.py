@@ -11,8 +11,6 @@ from rgan_tf.runs import DAMSM, EMBEDDING, STAGES, is_same_stage, open_run, stag
 from training.compare.entries import Entry
 from training.configuration import changed_settings, named_config
 
-_BASE_ONLY = ("training.steps=0",)  # of a run that only provides its first two stages
-
 
 def plan(entries: Sequence[Entry], overrides: Sequence[str], runs: Path) -> list[dict[str, Any]]:
     """One description per run, in training order.
@@ -31,7 +29,7 @@ def plan(entries: Sequence[Entry], overrides: Sequence[str], runs: Path) -> list
     for entry in entries:
         if entry.base is not None and entry.base not in planned:
             # As in `Steps.train`: a run that provides its stages is trained first.
-            settings = (*overrides, *_BASE_ONLY)
+            settings = (*overrides, *entry.base_settings)
             planned[entry.base] = entry, named_config(entry.config, settings)
         if entry.run not in planned:
             settings = (*overrides, *entry.settings)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -136,7 +137,7 @@ class Steps:
         if self._has_first_stages(entry):
             self._check_first_stages(entry)
             return
-        base = dataclasses.replace(entry, run=entry.base, settings=("training.steps=0",))
+        base = dataclasses.replace(entry, run=entry.base, settings=entry.base_settings)
         self._train(dataclasses.replace(base, base=None))
 
     def steps(self, entry: Entry) -> int | None:
@@ -153,8 +154,9 @@ class Steps:
         run = open_run(str(folder))
         wanted = dict(zip(STAGES, entry.first_steps, strict=False))
         config = named_config(entry.config, [*self._overrides, *entry.settings])
+        provided = named_config(entry.config, [*self._overrides, *entry.base_settings])
         own = stages_of(config).get(EMBEDDING)
-        if own and is_same_stage(EMBEDDING, config, run.config):  # taken as well
+        if own and is_same_stage(EMBEDDING, config, provided):  # taken as well
             wanted[EMBEDDING] = own
         return all(run.stage_record(stage).get("steps") == steps for stage, steps in wanted.items())
 
@@ -252,7 +254,22 @@ class Steps:
             write_json_atomic(partial / "result.json", {"identity": identity, "metrics": metrics})
         return Evaluation(metrics, folder / "images" / split)
 
+    def _begin_again_without_steps(self, entry: Entry) -> None:
+        """Removes a joint stage of no steps that would keep φ's own stage from coming before it.
+
+        A run that only lent its first stages, to rows that learn no choice, has one.
+        """
+        folder = self.run_folder(entry.run)
+        if not folder.exists():
+            return
+        run = open_run(str(folder))
+        config = named_config(entry.config, [*self._overrides, *entry.settings])
+        is_due = EMBEDDING in stages_of(config) and not run.stage_folder(EMBEDDING).exists()
+        if is_due and run.stage_record(STAGES[-1]).get("steps") == 0:
+            shutil.rmtree(run.stage_folder(STAGES[-1]))
+
     def _train(self, entry: Entry) -> None:
+        self._begin_again_without_steps(entry)
         words: list[Any] = ["train", entry.config, "--data", self._data]
         words += ["--run", self.run_folder(entry.run), *self._weights]
         for setting in [*self._overrides, *entry.settings]:

@@ -9,6 +9,7 @@ import yaml
 from rgan_tf import registered_names
 from rgan_tf.config import Config, changed
 from rgan_tf.config_files import config_from_dict, config_to_dict
+from rgan_tf.registered_names import RIVALS
 from rgan_tf.runs import stages_of
 from training.compare.entries import _SETTINGS, ABLATION, PARTS, SYSTEMS, entries_of
 from training.configuration import named_config
@@ -80,6 +81,21 @@ def test_a_row_without_the_selection_loss_has_no_stage_that_trains_by_it():
         "retrievegan",
         "no_cooccurrence_loss",
     }
+
+
+def test_first_stages_of_rows_that_learn_no_choice_have_no_stage_of_phi():
+    """It takes longer than training the rivals, who would never look at it."""
+    config = named_config("procedural_64", ["retrieval.embedding_steps=5"])
+
+    def has_one(*systems):
+        entries = entries_of({"c.yaml": config}, systems, shares_a_base=True)
+        (settings,) = {entry.base_settings for entry in entries}
+        overrides = ["retrieval.embedding_steps=5", *settings]
+        return "embedding" in stages_of(named_config("procedural_64", overrides))
+
+    assert not has_one(*RIVALS, "pastegan_style", "oracle_patches", "no_retrieval_losses")
+    assert has_one(*RIVALS, "retrievegan")
+    assert has_one("no_cooccurrence_loss")
 
 
 def test_every_part_is_on_in_a_shipped_config_and_off_in_its_row():

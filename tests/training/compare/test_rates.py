@@ -205,6 +205,32 @@ def test_a_stage_of_phi_that_is_shared_is_trained_before_those_who_take_it(
     assert trained_for(ours) == [ours.run]
 
 
+@pytest.mark.parametrize(("done", "remains"), [(0, False), (1, True)])
+def test_a_base_of_rows_without_phi_gets_its_stage_when_one_with_phi_is_added(
+    monkeypatch, tmp_path, tries, done, remains
+):
+    """Its joint stage of no steps stands where that stage has to come first."""
+    (path := tmp_path / "c.yaml").write_text("name: c\nretrieval: {embedding_steps: 5}")
+    data = SimpleNamespace(
+        folder=tmp_path / "data",
+        vocabulary=Vocabulary.from_categories(("sky", "tree")),
+        fingerprint="f1",
+        bank=SimpleNamespace(features=np.zeros([2, 7], np.float16)),
+    )
+    ours = dataclasses.replace(tries["retrievegan"][1.0], config=str(path))
+    overrides = ["training.steps=0", "retrieval.embedding_steps=0"]
+    base = create_run(tmp_path / "runs" / ours.base, named_config(str(path), overrides), data)
+    record = base.stage_folder(STAGES[-1]) / "stage.json"
+    write_json_atomic(record, {"weights": "w", "weights_sha256": "0", "steps": done})
+    monkeypatch.setattr(Steps, "_run", lambda self, words: None)
+    steps = Steps(tmp_path, "d", [], weights_dir=None, count=1)
+    lends = dataclasses.replace(ours, run=ours.base, base=None)
+    steps._train(dataclasses.replace(lends, settings=tuple(overrides)))
+    assert record.exists()  # nothing has to come before it
+    steps._train(dataclasses.replace(lends, settings=ours.base_settings))
+    assert record.exists() is remains  # training that has steps is refused, and not lost
+
+
 def test_first_stages_that_diverge_are_no_try(monkeypatch, tmp_path, tries):
     steps = Steps(tmp_path, "data", [], weights_dir=None, count=1)
 
