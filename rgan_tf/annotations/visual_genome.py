@@ -352,9 +352,13 @@ class _Genome:
         category = next((name for name in names if name in self.categories), None)
         if category is None:
             raise Unusable("object: rare name", ", ".join(names)[:80])
-        if min(w, h) < self._keep.min_object_size:
+        least = self._keep.min_object_size
+        if min(w, h) < least:
             raise Unusable("object: too small")
         box = box_in_image(x, y, w, h, size)
+        inside = min((box[2] - box[0]) * size[1], (box[3] - box[1]) * size[0])
+        if inside < least * (1 - 1e-6):  # fractions round
+            raise Unusable("object: too small")
         return AnnotatedObject(category, box, centre_of(box))
 
     def _triples(
