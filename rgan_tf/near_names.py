@@ -49,7 +49,8 @@ def spelled_otherwise(path: str | Path) -> str:
       path: of a file or folder that is missing.
 
     Returns:
-      Such as ", but 'images/A.JPG' is there; write the name as the file has it"; empty if there is none.
+      Such as ", but 'images/A.JPG' is there; write the name as the file has it"; empty if nothing
+      is.
     """
     place, missing = Path(path), []
     try:
