@@ -9,7 +9,7 @@ from typing import Any
 import tensorflow as tf
 
 from rgan_tf import released
-from rgan_tf.config import Config
+from rgan_tf.config import Config, changed
 from rgan_tf.config_files import config_to_yaml, load_config
 from rgan_tf.errors import BadInput, CorruptData
 from rgan_tf.registered_names import RULES
@@ -28,6 +28,13 @@ EMBEDDING = "embedding"
 LOCK = "lock"
 """The file that the training process locks; the first that a run gets."""
 
+_STEPS = {  # the setting of a stage's steps
+    STAGES[0]: ("sg2im", "steps"),
+    STAGES[1]: ("cooccurrence", "steps"),
+    DAMSM: ("attngan", "damsm_steps"),
+    EMBEDDING: ("retrieval", "embedding_steps"),
+    STAGES[2]: ("training", "steps"),
+}
 _DESCRIPTIONS = ("config.yaml", "vocabulary.json", "run.json")  # the last makes it a run
 
 
@@ -88,6 +95,11 @@ class Run:
             raise CorruptData(f"{path}: not a stage's record; restore it or train again")
         return record
 
+    def has_trained(self, stage: str, steps: int) -> bool:
+        """Whether a stage has its weights, of that many steps or more."""
+        record = self.stage_record(stage)
+        return "weights" in record and record["steps"] >= steps
+
     def fingerprint(self) -> str:
         """Identifies the weights of all stages."""
         parts = [self.stage_record(stage).get("weights_sha256", "") for stage in STAGES]
@@ -107,6 +119,11 @@ def stages_of(config: Config) -> dict[str, int]:
     if uses_embedding(config) and config.retrieval.embedding_steps:
         steps[EMBEDDING] = config.retrieval.embedding_steps
     return {**steps, STAGES[2]: config.training.steps}
+
+
+def is_finished(run: Run, config: Config) -> bool:
+    """Whether a run has the steps of every stage that a config asks for, or more."""
+    return all(run.has_trained(stage, steps) for stage, steps in stages_of(config).items())
 
 
 def check_run_folder(folder: str | Path, config: Config, data) -> None:
@@ -170,6 +187,9 @@ def _can_begin(folder: Path) -> bool:
 def create_run(folder: str | Path, config: Config, data) -> Run:
     """Creates a run folder, or opens the existing one to continue it; hold its `training_lock`.
 
+    Nothing is written where there is nothing to train: the files say what the weights there come
+    from. A stage that has more steps than are asked for keeps them, in the config too.
+
     Args:
       folder: the run folder; may exist.
       config: the resolved config.
@@ -180,6 +200,11 @@ def create_run(folder: str | Path, config: Config, data) -> Run:
     """
     check_run_folder(folder, config, data)
     folder = Path(folder)
+    if (folder / "run.json").exists():
+        run = open_run(str(folder))
+        if is_finished(run, config):
+            return run
+        config = _with_steps_done(config, run)
     feature_size = int(data.bank.features.shape[1])  # a damaged bank raises before any writing
     folder.mkdir(parents=True, exist_ok=True)
     write_bytes_atomic(folder / "config.yaml", config_to_yaml(config).encode())
@@ -196,6 +221,17 @@ def create_run(folder: str | Path, config: Config, data) -> Run:
         },
     )
     return open_run(str(folder))
+
+
+def _with_steps_done(config: Config, run: Run) -> Config:
+    """The config with no fewer steps of a stage than a run has."""
+    sections: dict[str, dict[str, int]] = {}
+    for stage, steps in stages_of(config).items():
+        done = run.stage_record(stage).get("steps", 0)
+        if done > steps:
+            section, key = _STEPS[stage]
+            sections[section] = {key: done}
+    return changed(config, **sections)
 
 
 def open_run(name: str) -> Run:

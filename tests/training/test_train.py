@@ -65,9 +65,13 @@ def test_tensorboard_has_every_loss_by_name(trained):
 def test_a_finished_run_is_left_as_it_is(trained, copied, tiny_world, rgan):
     config = copied / "config.yaml"
     before = {stage: trained.stage_record(stage) for stage in STAGES}
-    reply = rgan("train", config, "--data", tiny_world.folder, "--run", copied)
-    assert reply.code == 0
-    assert json.loads(reply.out) == {"run": str(copied), **before}
+    files = {path: path.read_bytes() for path in copied.rglob("*") if path.is_file()}
+    for words in ((), ("--max-steps", 2)):
+        reply = rgan("train", config, "--data", tiny_world.folder, "--run", copied, *words)
+        assert reply.code == 0
+        assert json.loads(reply.out) == {"run": str(copied), **before}
+        assert f"--run {copied}: has the steps that are asked for; nothing to train" in reply.err
+        assert {p: p.read_bytes() for p in copied.rglob("*") if p.is_file()} == files
 
 
 @pytest.mark.thorough
@@ -333,14 +337,15 @@ def test_stages_that_would_not_be_the_same_are_not_taken(
 
 
 def test_two_processes_never_train_on_one_run(copied, config_file, tiny_world, rgan):
-    words = ("train", config_file, "--data", tiny_world.folder, "--run", copied, "--max-steps")
+    words = ("train", config_file, "--data", tiny_world.folder, "--run", copied)
+    for setting in ("sg2im.steps=3", "cooccurrence.steps=3", "training.steps=4"):
+        words = (*words, "--set", setting)
     before = (copied / "config.yaml").read_bytes()
     with training_lock(copied):
-        refused = rgan(*words, 2)
+        refused = rgan(*words)
     assert refused.code == 2
     assert "another process" in refused.err
     # Nor does the second process change what the first one trains.
     assert (copied / "config.yaml").read_bytes() == before
-    assert rgan(*words, 3).code == 0  # free again
-    assert rgan(*words, 2).code == 0
+    assert rgan(*words).code == 0  # free again
     assert (copied / "config.yaml").read_bytes() != before  # it would have been changed
