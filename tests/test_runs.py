@@ -18,6 +18,7 @@ from rgan_tf import released
 from rgan_tf.config import Config, changed
 from rgan_tf.config_files import config_from_dict
 from rgan_tf.errors import BadInput, CorruptData
+from rgan_tf.idle_settings import OF_JOINT_STAGE
 from rgan_tf.runs import (
     STAGES,
     check_learns_retrieval,
@@ -168,7 +169,7 @@ def test_settings_added_later_do_not_end_a_run_that_began_without_them(
         identities.append(checkpoint_identity(other, "retrievegan")["config"])
     assert identities[0] != identities[1]
     on = config_from_dict(tiny_settings)
-    assert not settings.difference(run.config, on, also=settings.OF_JOINT_STAGE)
+    assert not settings.difference(run.config, on, also=OF_JOINT_STAGE)
 
 
 _RELEASED = sorted(path.parent.name for path in released.FOLDER.glob("*/run.json"))

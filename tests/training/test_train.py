@@ -169,6 +169,14 @@ def test_dry_run_prints_the_resolved_config(name, rgan):
     assert config.generator == expected.generator and config.name == name
 
 
+@pytest.mark.parametrize("system", ["sg2im", "retrievegan"])
+def test_settings_that_change_nothing_are_named(rgan, system):
+    given = ("--set", f"training.system={system}", "--set", "generator.masks=true")
+    reply = rgan("train", "procedural_64", "--dry-run", *given)
+    line = "--set: nothing is changed by generator.masks with training.system=sg2im\n"
+    assert reply.code == 0 and (line in reply.err) == (system == "sg2im")
+
+
 def test_a_folder_named_as_a_shipped_config_is_no_config(rgan, tmp_path, monkeypatch):
     """A run is easily named after its config."""
     monkeypatch.chdir(tmp_path)
