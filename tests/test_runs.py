@@ -345,8 +345,24 @@ def test_a_process_that_is_killed_while_it_makes_a_run_leaves_the_name_usable(
 
 def test_refuses_what_is_no_run(tmp_path):
     for name in (str(tmp_path / "none"), str(tmp_path)):
-        with pytest.raises(BadInput, match="not a run folder"):
+        with pytest.raises(BadInput, match=r"--run .*: not a run folder \(run.json is missing\)$"):
             open_run(name)
+
+
+def test_what_is_no_run_is_called_what_it_is(run, tmp_path):
+    (tmp_path / "model" / "1").mkdir(parents=True)
+    (tmp_path / "model" / "1" / "saved_model.pb").touch()
+    (tmp_path / "data").mkdir(exist_ok=True)
+    (tmp_path / "data" / "manifest.json").touch()
+    shutil.copytree(run.folder, tmp_path / "comparison" / "runs" / "sg2im")
+    for name, what in (
+        ("model", "is an exported model: name the run that it was exported from"),
+        ("data", "holds data or a bank: name a run that was trained on them"),
+        ("comparison", "holds runs, such as .*comparison/runs/sg2im"),
+        ("comparison/runs", "holds runs, such as .*comparison/runs/sg2im"),
+    ):
+        with pytest.raises(BadInput, match=rf"--other .*{name}: .* is missing\); it {what}$"):
+            open_run(str(tmp_path / name), "--other")
 
 
 def test_released_runs_are_found_by_name(run, tmp_path, monkeypatch):

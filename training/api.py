@@ -164,7 +164,7 @@ def train(
     if (retriever is not None or losses) and config.training.jit_compile == "auto":
         # Only their author knows whether XLA compiles them.
         config = changed(config, training={"jit_compile": False})
-    source = open_run(str(stages_from)) if stages_from else None
+    source = open_run(str(stages_from), "--stages-from") if stages_from else None
     if source is not None:
         check_stages_fit(source, config, data.fingerprint, as_they_are=as_they_are)
     if workers.is_chief:

@@ -12,6 +12,7 @@ from rgan_tf import released
 from rgan_tf.config import Config, changed
 from rgan_tf.config_files import config_to_yaml, load_config
 from rgan_tf.errors import BadInput, CorruptData
+from rgan_tf.exported import is_exported
 from rgan_tf.registered_names import RULES
 from rgan_tf.runs import settings
 from rgan_tf.storage.files import read_json, write_bytes_atomic, write_json_atomic
@@ -234,8 +235,12 @@ def _with_steps_done(config: Config, run: Run) -> Config:
     return changed(config, **sections)
 
 
-def open_run(name: str) -> Run:
+def open_run(name: str, option: str = "--run") -> Run:
     """Opens a run folder, or a run that ships with the project as `released:NAME`.
+
+    Args:
+      name: of the run.
+      option: by which a user named it; for messages.
 
     Raises:
       BadInput: if there is no such run, or one of its files is missing or unreadable.
@@ -243,12 +248,14 @@ def open_run(name: str) -> Run:
     if name.startswith(released.PREFIX):
         folder = released.FOLDER / name[len(released.PREFIX) :]
         if not (folder / "run.json").exists():
-            raise BadInput(f"--run {name}: no such released run; there is {', '.join(_released())}")
+            known = ", ".join(_released())
+            raise BadInput(f"{option} {name}: no such released run; there is {known}")
     else:
         folder = Path(name)
         if not (folder / "run.json").exists():
-            advice = f"; did you mean {released.PREFIX}{name}?" if name in _released() else ""
-            raise BadInput(f"--run {name}: not a run folder (run.json is missing){advice}")
+            raise BadInput(
+                f"{option} {name}: not a run folder (run.json is missing){_what_else(folder)}"
+            )
     record = read_json(folder / "run.json")
     try:
         data = record["data"]
@@ -262,6 +269,19 @@ def open_run(name: str) -> Run:
         )
     except (KeyError, TypeError, ValueError) as error:
         raise CorruptData(f"{folder / 'run.json'}: {error!r}; the run is damaged") from error
+
+
+def _what_else(folder: Path) -> str:
+    """What a folder is that is no run, or what may be meant instead; for the end of a message."""
+    if str(folder) in _released():
+        return f"; did you mean {released.PREFIX}{folder}?"
+    if is_exported(folder):
+        return "; it is an exported model: name the run that it was exported from"
+    if (folder / "manifest.json").is_file():
+        return "; it holds data or a bank: name a run that was trained on them"
+    runs = sorted(path.parent.name for path in folder.glob("*/run.json"))
+    runs = runs or sorted(f"runs/{path.parent.name}" for path in folder.glob("runs/*/run.json"))
+    return f"; it holds runs, such as {folder / runs[0]}" if runs else ""
 
 
 def _released() -> list[str]:

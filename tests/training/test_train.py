@@ -248,7 +248,10 @@ def test_no_network_is_sought_for_what_is_refused_anyway(
         (("--run", copied), "losses.perceptual_backbone = mobilenet_v2, asked for now vgg19"),
         (("--run", config_file), "is a file; name a folder"),
         (("--run", "released:procedural_64"), "a released run cannot be trained on"),
-        (("--run", tmp_path / "new", "--stages-from", tmp_path), "not a run folder"),
+        (
+            ("--run", tmp_path / "new", "--stages-from", tmp_path),
+            f"--stages-from {tmp_path}: not a run",
+        ),
     ):
         reply = rgan(*ask, *words)
         assert reply.code == 2 and says in reply.err.splitlines()[-1], reply.err
