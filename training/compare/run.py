@@ -13,6 +13,7 @@ from rgan_tf.backbones import load_backbone
 from rgan_tf.config import Config
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.errors import BadInput
+from rgan_tf.exported import is_exported
 from rgan_tf.idle_settings import idle_settings, names_of
 from rgan_tf.plugins import VARIABLE
 from rgan_tf.progress import note
@@ -138,8 +139,7 @@ def compare(
     if search_rates:
         _check_search(systems, entries, opened)
     out = Path(out)
-    if out.exists() and not out.is_dir():
-        raise BadInput(f"--out {out}: is a file; name a folder")
+    _check_out(out)
 
     # Report what is impossible before hours of training.
     for entry in entries:
@@ -258,6 +258,19 @@ def compare(
     found = {"systems": sizes, "differences": differences, "metrics": metrics}
     write_json_atomic(out / "comparison.json", {**result, **found})
     return result
+
+
+def _check_out(out: Path) -> None:
+    """Refuses a folder that is something else: a table and runs would lie within it."""
+    if out.exists() and not out.is_dir():
+        raise BadInput(f"--out {out}: is a file; name a folder")
+    for is_that, kind in (
+        ((out / "run.json").is_file(), "is a run"),
+        ((out / "manifest.json").is_file(), "holds data or a bank"),
+        (is_exported(out), "is an exported model"),
+    ):
+        if is_that:
+            raise BadInput(f"--out {out}: {kind}; name a folder for the comparison alone")
 
 
 def _note_idle(entries: Sequence[Entry], overrides: Sequence[str]) -> None:

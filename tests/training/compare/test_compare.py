@@ -89,6 +89,27 @@ def test_settings_that_change_no_row_are_named(
 
 
 @pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("run.json", "is a run"),
+        ("manifest.json", "holds data or a bank"),
+        ("1/saved_model.pb", "is an exported model"),
+        ("notes.txt", ""),
+    ],
+)
+def test_a_comparison_does_not_go_into_something_else(
+    config, tiny_world, tmp_path, rgan, name, kind
+):
+    path = tmp_path / "out" / name
+    path.parent.mkdir(parents=True)
+    path.touch()
+    given = ("--systems", "first_stage", "--dry-run")
+    reply = rgan(*words(config, tiny_world.folder, tmp_path / "out", *given))
+    assert reply.code == (2 if kind else 0), reply.err
+    assert not kind or f"--out {tmp_path / 'out'}: {kind}; name a folder for" in reply.err
+
+
+@pytest.mark.parametrize(
     ("given", "message"),
     [
         (("--search-steps", 9), "--search-steps: only applies to --search-rates; name factors"),
