@@ -32,6 +32,7 @@ ROOMS = (
         "contradictions",
         "config",
         "config_files",
+        "idle_settings",
         "released",
         "adapters",
     ),

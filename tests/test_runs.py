@@ -15,9 +15,10 @@ import tensorflow as tf
 import yaml
 
 from rgan_tf import released
-from rgan_tf.config import Config
+from rgan_tf.config import Config, changed
 from rgan_tf.config_files import config_from_dict
 from rgan_tf.errors import BadInput, CorruptData
+from rgan_tf.idle_settings import OF_JOINT_STAGE
 from rgan_tf.runs import (
     STAGES,
     check_learns_retrieval,
@@ -26,6 +27,7 @@ from rgan_tf.runs import (
     checkpoint_identity,
     continuing,
     create_run,
+    is_finished,
     load_weights,
     open_run,
     save_weights,
@@ -76,6 +78,54 @@ def test_data_that_is_no_longer_there_is_named(run, data):
         released.data_there("--run RUN", "name it")
 
 
+def _with_steps(config, sg2im, cooccurrence, joint):
+    return changed(
+        config,
+        sg2im={"steps": sg2im},
+        cooccurrence={"steps": cooccurrence},
+        training={"steps": joint},
+    )
+
+
+def _record(run, **steps):
+    for stage, done in steps.items():
+        run.stage_folder(stage).mkdir()
+        record = {"weights": f"weights-{done}", "weights_sha256": "0", "steps": done}
+        (run.stage_folder(stage) / "stage.json").write_text(json.dumps(record))
+
+
+@pytest.mark.parametrize("steps", [(4, 4, 4), (9, 9, 5), (1, 1, 1)])
+def test_nothing_is_written_where_nothing_is_to_be_trained(tmp_path, tiny_config, data, steps):
+    """Fewer steps than there are would else stand in the config beside weights of more."""
+    run = create_run(tmp_path / "run", _with_steps(tiny_config, 9, 9, 400), data)
+    _record(run, sg2im=9, cooccurrence=9, retrievegan=5)
+    before = {path: (path.read_bytes(), path.stat().st_ino) for path in run.folder.glob("*.*")}
+    data.folder = tmp_path / "moved"
+    again = create_run(run.folder, _with_steps(tiny_config, *steps), data)
+    assert again == open_run(str(run.folder)) and again.config.training.steps == 400
+    after = {path: (path.read_bytes(), path.stat().st_ino) for path in run.folder.glob("*.*")}
+    assert after == before
+
+
+@pytest.mark.parametrize(
+    ("asked", "stands"), [((2, 9, 6), (9, 9, 6)), ((2, 3, 400), (9, 9, 400)), ((9, 9, 6),) * 2]
+)
+def test_a_config_says_no_fewer_steps_than_a_stage_has(tmp_path, tiny_config, data, asked, stands):
+    run = create_run(tmp_path / "run", _with_steps(tiny_config, 9, 9, 300), data)
+    _record(run, sg2im=9, cooccurrence=9, retrievegan=5)
+    again = create_run(run.folder, _with_steps(tiny_config, *asked), data)
+    assert again.config == _with_steps(tiny_config, *stands)
+    assert again == open_run(str(run.folder))
+
+
+def test_a_stage_without_weights_is_to_be_trained_whatever_its_steps(tmp_path, tiny_config, data):
+    run = create_run(tmp_path / "run", _with_steps(tiny_config, 9, 9, 300), data)
+    _record(run, sg2im=9, cooccurrence=9)
+    none = _with_steps(tiny_config, 9, 9, 0)
+    assert not is_finished(run, none)
+    assert create_run(run.folder, none, data).config == none
+
+
 def test_a_name_that_is_no_text_is_refused(tmp_path, tiny_config, data):
     """TensorFlow writes no checkpoint there; data may lie in such a folder."""
     data.folder = tmp_path / os.fsdecode(b"a\xff")
@@ -119,7 +169,7 @@ def test_settings_added_later_do_not_end_a_run_that_began_without_them(
         identities.append(checkpoint_identity(other, "retrievegan")["config"])
     assert identities[0] != identities[1]
     on = config_from_dict(tiny_settings)
-    assert not settings.difference(run.config, on, also=settings.OF_JOINT_STAGE)
+    assert not settings.difference(run.config, on, also=OF_JOINT_STAGE)
 
 
 _RELEASED = sorted(path.parent.name for path in released.FOLDER.glob("*/run.json"))
@@ -237,7 +287,10 @@ def test_a_stage_on_which_the_last_was_trained_gets_no_more_steps(run, tiny_sett
     save_weights(run, STAGES[-1], Weights(2.0), steps=3, **record)
     with pytest.raises(BadInput, match=f"4 steps are asked of {stage}, and retrievegan was traine"):
         create_run(run.folder, more, data)
-    assert open_run(str(run.folder)).config == config
+    tiny_settings[stage]["steps"] = 5
+    with pytest.raises(BadInput, match=f"5 steps are asked of {stage}, and retrievegan was traine"):
+        create_run(run.folder, config_from_dict(tiny_settings), data)
+    assert open_run(str(run.folder)).config == more  # as it was
     tiny_settings[stage]["steps"], tiny_settings["training"]["steps"] = 2, 9
     create_run(run.folder, config_from_dict(tiny_settings), data)  # the last itself may get more
 
@@ -292,8 +345,24 @@ def test_a_process_that_is_killed_while_it_makes_a_run_leaves_the_name_usable(
 
 def test_refuses_what_is_no_run(tmp_path):
     for name in (str(tmp_path / "none"), str(tmp_path)):
-        with pytest.raises(BadInput, match="not a run folder"):
+        with pytest.raises(BadInput, match=r"--run .*: not a run folder \(run.json is missing\)$"):
             open_run(name)
+
+
+def test_what_is_no_run_is_called_what_it_is(run, tmp_path):
+    (tmp_path / "model" / "1").mkdir(parents=True)
+    (tmp_path / "model" / "1" / "saved_model.pb").touch()
+    (tmp_path / "data").mkdir(exist_ok=True)
+    (tmp_path / "data" / "manifest.json").touch()
+    shutil.copytree(run.folder, tmp_path / "comparison" / "runs" / "sg2im")
+    for name, what in (
+        ("model", "is an exported model: name the run that it was exported from"),
+        ("data", "holds data or a bank: name a run that was trained on them"),
+        ("comparison", "holds runs, such as .*comparison/runs/sg2im"),
+        ("comparison/runs", "holds runs, such as .*comparison/runs/sg2im"),
+    ):
+        with pytest.raises(BadInput, match=rf"--other .*{name}: .* is missing\); it {what}$"):
+            open_run(str(tmp_path / name), "--other")
 
 
 def test_released_runs_are_found_by_name(run, tmp_path, monkeypatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,6 +22,7 @@ from rgan_tf.losses.own import Loss, check_names
 from rgan_tf.losses.perceptual import PerceptualDistance
 from rgan_tf.model.cooccurrence import TripletSampler
 from rgan_tf.model.retrievegan import generator_losses
+from rgan_tf.progress import note
 from rgan_tf.registered_names import RIVALS, RULES
 from rgan_tf.retrieval.registry import check_retriever, retriever_for
 from rgan_tf.retrieval.retriever import Retriever, is_learning
@@ -32,6 +34,7 @@ from rgan_tf.runs import (
     check_run_folder,
     check_stages_fit,
     create_run,
+    is_finished,
     open_run,
     stages_of,
     take_stages,
@@ -161,7 +164,7 @@ def train(
     if (retriever is not None or losses) and config.training.jit_compile == "auto":
         # Only their author knows whether XLA compiles them.
         config = changed(config, training={"jit_compile": False})
-    source = open_run(str(stages_from)) if stages_from else None
+    source = open_run(str(stages_from), "--stages-from") if stages_from else None
     if source is not None:
         check_stages_fit(source, config, data.fingerprint, as_they_are=as_they_are)
     if workers.is_chief:
@@ -176,13 +179,17 @@ def train(
             if workers.is_chief:
                 stack.enter_context(training_lock(run))  # before the config of a run in training
                 created = create_run(run, config, data)
+                if is_finished(created, config):
+                    note(f"--run {run}: has the steps that are asked for; nothing to train")
                 if source is not None:
                     take_stages(created, source, as_they_are=as_they_are)
-        opened = open_run(str(run))
+        # Its config may know of more steps than are asked for.
+        opened = dataclasses.replace(open_run(str(run)), config=config)
         trainer = Trainer(opened, workers, stop, profile_at=profile_at, callbacks=callbacks)
         for task in _tasks(opened, data, perceptual, workers, backbone, retriever, losses):
             if not trainer.train(task):
                 break
+    opened = open_run(str(run))
     return Trained(opened, {stage: opened.stage_record(stage) for stage in stages_of(config)})
 
 

@@ -86,8 +86,7 @@ class Trainer:
         if self.workers.any(bool(self.stop.number)):
             self.stop.number = self.stop.number or int(signal.SIGTERM)
             self.stop.obey(f"before stage {task.name}")
-        record = self.run.stage_record(task.name)
-        return "weights" not in record or record.get("steps", 0) < task.steps
+        return not self.run.has_trained(task.name, task.steps)
 
 
 @contextlib.contextmanager

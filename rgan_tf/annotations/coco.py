@@ -24,6 +24,7 @@ from rgan_tf.annotations.coco_annotations import CocoAnnotations, CocoFilter, re
 from rgan_tf.annotations.json_object import Claims, JsonObject, whole_number
 from rgan_tf.annotations.left_out import BadImages
 from rgan_tf.errors import BadInput
+from rgan_tf.near_names import spelled_otherwise
 from rgan_tf.progress import followed
 from rgan_tf.vocabulary import GEOMETRIC_PREDICATES
 
@@ -159,12 +160,14 @@ class _Folder(CocoAnnotations):
 
     def __init__(self, root: Path, part: str, bad: BadImages):
         if not root.is_dir():
-            raise BadInput(f"{root}: no such folder; --root is the folder of annotations/, images/")
+            advice = spelled_otherwise(root) or "; --root is the folder of annotations/, images/"
+            raise BadInput(f"{root}: no such folder{advice}")
         self._root = root
         self._part = part
         path = root / "annotations" / f"instances_{part}.json"
         if not path.is_file():
-            raise BadInput(f"{path}: No such file; {_advice(root, part)}")
+            advice = spelled_otherwise(path) or f"; {_advice(root, part)}"
+            raise BadInput(f"{path}: No such file{advice}")
         super().__init__(path, root / "images" / part, bad, f"images/{part}/")
         self._with_stuff = self._add_stuff()
         self.check()

@@ -36,6 +36,7 @@ from rgan_tf.annotations.masks import segmentation_centroid
 from rgan_tf.annotations.relations import geometric_relations
 from rgan_tf.annotations.stored_lists import ChangedFile, read_stored
 from rgan_tf.errors import BadInput, CorruptData
+from rgan_tf.near_names import spelled_otherwise
 from rgan_tf.storage.files import name_inside
 
 _LOG = logging.getLogger(__name__)
@@ -103,7 +104,8 @@ class CocoAnnotations:
         self._prefix = prefix
         instances = read_coco_file(path)
         if not image_folder.is_dir():
-            raise BadInput(f"{image_folder}: no such folder; it must hold the images")
+            advice = spelled_otherwise(image_folder) or "; it must hold the images"
+            raise BadInput(f"{image_folder}: no such folder{advice}")
         self._categories = CategoryTable()
         self._categories.add(instances)
         self.listed = self._list_images(instances.list("images", on_invalid=bad.add))

@@ -45,6 +45,7 @@ from rgan_tf.annotations.json_object import (
 from rgan_tf.annotations.left_out import BadImages, LeftOut, Unusable
 from rgan_tf.annotations.stored_lists import ChangedFile, read_stored
 from rgan_tf.errors import BadInput, CorruptData
+from rgan_tf.near_names import spelled_otherwise
 from rgan_tf.progress import followed
 from rgan_tf.storage.files import name_inside
 from rgan_tf.vocabulary import RESERVED_OBJECTS, RESERVED_PREDICATES, composed
@@ -162,7 +163,8 @@ class _Genome:
 
     def __init__(self, root: Path, keep: GenomeFilter, bad: BadImages):
         if not root.is_dir():
-            raise BadInput(f"{root}: no such folder; --root holds the Visual Genome JSON files")
+            advice = spelled_otherwise(root) or "; --root holds the Visual Genome JSON files"
+            raise BadInput(f"{root}: no such folder{advice}")
         self._root = root
         self._keep = keep
         self._bad = bad
@@ -352,9 +354,13 @@ class _Genome:
         category = next((name for name in names if name in self.categories), None)
         if category is None:
             raise Unusable("object: rare name", ", ".join(names)[:80])
-        if min(w, h) < self._keep.min_object_size:
+        least = self._keep.min_object_size
+        if min(w, h) < least:
             raise Unusable("object: too small")
         box = box_in_image(x, y, w, h, size)
+        inside = min((box[2] - box[0]) * size[1], (box[3] - box[1]) * size[0])
+        if inside < least * (1 - 1e-6):  # fractions round
+            raise Unusable("object: too small")
         return AnnotatedObject(category, box, centre_of(box))
 
     def _triples(
@@ -440,10 +446,10 @@ def _read_aliases(path: Path) -> dict[str, str]:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not UTF-8 text"
-        raise BadInput(
-            f"{path}: {reason}; it is part of Visual Genome, and may be empty if no name has "
-            "aliases"
-        ) from error
+        advice = spelled_otherwise(path) or (
+            "; it is part of Visual Genome, and may be empty if no name has aliases"
+        )
+        raise BadInput(f"{path}: {reason}{advice}") from error
     aliases: dict[str, str] = {}
     for line in lines:
         name, *others = (_plain(part) for part in line.split(","))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 from pathlib import Path
@@ -20,6 +21,7 @@ from rgan_tf.bank.pieces import (
     cut_pieces,
     has_repaired_image,
     join_pieces,
+    replaced_images,
 )
 from rgan_tf.bank.sources import BankSource
 from rgan_tf.errors import BadInput, CorruptData
@@ -28,6 +30,8 @@ from rgan_tf.storage.files import write_json_atomic
 from rgan_tf.storage.renames import partial_sibling, rename_to_free
 from rgan_tf.storage.seal import read_sealed, sealed
 from rgan_tf.vocabulary import Vocabulary
+
+_LOG = logging.getLogger(__name__)
 
 # In the working folder:
 _BEGUN = "begun.json"  # what the pieces were made from
@@ -51,8 +55,9 @@ def build_rows(
     """Cuts, embeds and writes every patch of a source as a bank.
 
     A repeated call with the same arguments, on any engine, resumes from the pieces in `working`;
-    those that left out an image which can be read by now are made again. The caller keeps other
-    processes out (`bank_lock`).
+    those that left out an image which can be read by now are made again, and those with an image
+    whose file holds another one by now, with a warning. The caller keeps other processes out
+    (`bank_lock`).
 
     Args:
       source: the images.
@@ -103,9 +108,18 @@ def build_rows(
     }
     _begin(working, begun_with)
     pieces = cut_pieces(wanted, working / _PIECES)
+    replaced: list[str] = []
     for piece in pieces:
-        if has_repaired_image(piece, turn=source.turns):
+        others = replaced_images(piece)
+        if others or has_repaired_image(piece, turn=source.turns):
             discard(piece.out)
+        replaced += others
+    if replaced:
+        _LOG.warning(
+            "%s: %d images of it, first %s, have changed since this bank was begun; what was made "
+            "with them is made again",
+            *(source.name, len(replaced), replaced[0]),
+        )
     done = sum(piece.count for piece in pieces if piece.out.exists())
     lender = Contexts(contexts) if contexts is not None else None
     maker = PieceMaker(backbone, vocabulary, max_bad, total, lender, source.turns)

@@ -10,7 +10,9 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-from collections.abc import Callable, Iterable, Iterator
+import os
+import stat
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,7 @@ from rgan_tf.bank.patch_bank import PatchBank
 from rgan_tf.bank.patch_queue import PATCH_SIZE, PatchQueue, read_annotated
 from rgan_tf.bank.writer import PatchBankWriter
 from rgan_tf.errors import BadInput, CorruptData
-from rgan_tf.storage.files import atomic_folder, read_json
+from rgan_tf.storage.files import atomic_folder, read_json, sha256_of
 from rgan_tf.vocabulary import Vocabulary
 
 PIECE_PATCHES = 1024  # 16 whole batches, a few seconds on one core
@@ -104,6 +106,7 @@ class PieceMaker:
         bad = BadImages(self.max_bad)
         faults: list[tuple[str, str, str]] = []
         used = []
+        states = []
         with atomic_folder(piece.out) as folder:
             with (
                 bank_writer(folder, self.backbone, self.vocabulary) as bank,
@@ -112,6 +115,7 @@ class PieceMaker:
             ):
                 rows = 0
                 for image in piece.images:
+                    states.append(_state_of(image.path))  # before it is read, lest it changes after
                     try:
                         pixels = read_annotated(image, turn=self.turns)
                     except (BadInput, CorruptData) as error:
@@ -130,6 +134,7 @@ class PieceMaker:
                 "relationships": sum(len(image.relationships) for image in used),
                 "borrowed": queue.borrowed,
                 "faults": faults,
+                "states": states,
             }
             # In ASCII: a path may hold what is no text.
             (folder / _COUNTS).write_text(json.dumps(counts))
@@ -198,6 +203,43 @@ def has_repaired_image(piece: Piece, *, turn: bool) -> bool:
                 read_annotated(image, turn=turn)
                 return True
     return False
+
+
+def replaced_images(piece: Piece) -> list[str]:
+    """Sources of the images of a finished piece whose files hold something else by now.
+
+    A file that is gone has not been replaced: its disk may only be away, and its patches are made.
+
+    Args:
+      piece: finished or not.
+    """
+    try:
+        states = read_json(piece.out / _COUNTS).get("states", ())  # earlier versions: none
+    except BadInput:  # not finished; or damaged, which is told when it is joined
+        return []
+    pairs = zip(piece.images, states, strict=False)
+    return [image.source for image, state in pairs if state and _is_replaced(image.path, state)]
+
+
+def _state_of(path: Path) -> tuple[int, int, str] | None:
+    """Size, time of change and checksum of a file; None if there is no file to read."""
+    try:
+        found = os.stat(path)
+        is_file = stat.S_ISREG(found.st_mode)
+        return (found.st_size, found.st_mtime_ns, sha256_of(path)) if is_file else None
+    except (OSError, ValueError):  # said when it is read
+        return None
+
+
+def _is_replaced(path: Path, state: Sequence[Any]) -> bool:
+    """Whether a file is there that holds something else than when `_state_of` was asked."""
+    try:
+        found = os.stat(path)
+        if [found.st_size, found.st_mtime_ns] == list(state[:2]):
+            return False
+        return found.st_size != state[0] or sha256_of(path) != state[2]  # a copy has another time
+    except OSError:
+        return False
 
 
 def _add_finished(folder: Path, bad: BadImages) -> None:

@@ -11,6 +11,7 @@ from rgan_tf.annotations.coco_annotations import CocoAnnotations, CocoFilter
 from rgan_tf.annotations.json_object import is_text
 from rgan_tf.annotations.left_out import BadImages, LeftOut
 from rgan_tf.errors import BadInput
+from rgan_tf.near_names import spelled_otherwise
 from rgan_tf.vocabulary import RESERVED_OBJECTS, composed
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
@@ -119,7 +120,8 @@ def folder_source(
     """
     root = Path(root)
     if not root.is_dir():
-        raise BadInput(f"{root}: no such folder; name one that holds a folder per category")
+        advice = spelled_otherwise(root) or "; name one that holds a folder per category"
+        raise BadInput(f"{root}: no such folder{advice}")
     own_name = _name_of(root)
     images: list[AnnotatedImage] = []
     categories: dict[str, str] = {}  # category: its folder

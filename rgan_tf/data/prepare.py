@@ -22,7 +22,7 @@ from rgan_tf.annotations.annotation import (
     AnnotatedObject,
 )
 from rgan_tf.annotations.json_object import is_text
-from rgan_tf.annotations.left_out import BadImages
+from rgan_tf.annotations.left_out import BadImages, LeftOut
 from rgan_tf.arguments import list_of, real_number, shown, text_list, whole_number
 from rgan_tf.backbones import Backbone, load_backbone
 from rgan_tf.bank.graphs import graph_of
@@ -56,6 +56,7 @@ from rgan_tf.vocabulary import Vocabulary, composed
 _LOG = logging.getLogger(__name__)
 _TOLERANCE = 1e-6  # of a box that was rounded
 _PIECES = "pieces"  # in the unfinished folder
+_EMPTY = "image: without objects"
 _NAMED = 5  # categories in a message
 _SCENES = "scenes"  # first part of a name in a piece
 _LEVEL = 1  # of compression: half of 6's time, and 4 % more bytes of photographs
@@ -258,7 +259,7 @@ def _checked(dataset: AnnotatedDataset) -> AnnotatedDataset:
       BadInput: if it is no data set; for a split that is missing or not known, an image whose
         number is none or that of another image, a name that the data set does not list, a box or
         centre in px, a box without area, a relationship of no two objects, or a value of another
-        type than its class says.
+        type than its class says, or a split without an image that has objects.
     """
     if not isinstance(dataset, AnnotatedDataset):
         raise BadInput(
@@ -303,7 +304,37 @@ def _checked(dataset: AnnotatedDataset) -> AnnotatedDataset:
             _check_collection(image.relationships, f"{where}: relationships", "triples")
             for relationship in image.relationships:
                 _check_relationship(relationship, len(image.objects), predicates, where)
-    return dataset
+    return _without_empty_images(dataset)
+
+
+def _without_empty_images(dataset: AnnotatedDataset) -> AnnotatedDataset:
+    """The data set without images that have no object: there is nothing to draw, or to learn."""
+    empty = {
+        split: [image for image in images if not image.objects]
+        for split, images in dataset.splits.items()
+    }
+    skipped = {split: dict(reasons) for split, reasons in dataset.skipped.items()}
+    first = {split: dict(reasons) for split, reasons in dataset.skipped_first.items()}
+    for split, images in empty.items():
+        left_out = LeftOut()
+        for image in images:
+            left_out.add(_EMPTY, f"image {image.image_id}", image.source)
+        for reason, count in left_out.counts.items():
+            own = skipped.setdefault(split, {})
+            own[reason] = own.get(reason, 0) + count
+            first.setdefault(split, {}).setdefault(reason, left_out.first[reason])
+    splits = {
+        split: tuple(image for image in images if image.objects)
+        for split, images in dataset.splits.items()
+    }
+    for split, images in splits.items():
+        if not images:  # said now, not after hours
+            named = f" (first: {first[split][_EMPTY][0]})" if empty[split] else ""
+            raise BadInput(
+                f"data set {dataset.kind}: {split} has no image with an object{named}; give it one "
+                "at least"
+            )
+    return dataclasses.replace(dataset, splits=splits, skipped=skipped, skipped_first=first)
 
 
 def _warn_of_untrained(dataset: AnnotatedDataset) -> None:

@@ -9,11 +9,11 @@ import shutil
 from rgan_tf.config import Config
 from rgan_tf.config_files import flat_settings
 from rgan_tf.errors import BadInput
+from rgan_tf.idle_settings import OF_JOINT_STAGE
 from rgan_tf.runs.folder import DAMSM, EMBEDDING, STAGES, Run, stages_of
 from rgan_tf.runs.settings import (
     ADDED_LATER,
     MAY_DIFFER,
-    OF_JOINT_STAGE,
     SHAPES_OF_FIRST_STAGES,
     difference,
 )

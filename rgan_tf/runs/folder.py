@@ -9,9 +9,10 @@ from typing import Any
 import tensorflow as tf
 
 from rgan_tf import released
-from rgan_tf.config import Config
+from rgan_tf.config import Config, changed
 from rgan_tf.config_files import config_to_yaml, load_config
 from rgan_tf.errors import BadInput, CorruptData
+from rgan_tf.exported import is_exported
 from rgan_tf.registered_names import RULES
 from rgan_tf.runs import settings
 from rgan_tf.storage.files import read_json, write_bytes_atomic, write_json_atomic
@@ -28,6 +29,13 @@ EMBEDDING = "embedding"
 LOCK = "lock"
 """The file that the training process locks; the first that a run gets."""
 
+_STEPS = {  # the setting of a stage's steps
+    STAGES[0]: ("sg2im", "steps"),
+    STAGES[1]: ("cooccurrence", "steps"),
+    DAMSM: ("attngan", "damsm_steps"),
+    EMBEDDING: ("retrieval", "embedding_steps"),
+    STAGES[2]: ("training", "steps"),
+}
 _DESCRIPTIONS = ("config.yaml", "vocabulary.json", "run.json")  # the last makes it a run
 
 
@@ -88,6 +96,11 @@ class Run:
             raise CorruptData(f"{path}: not a stage's record; restore it or train again")
         return record
 
+    def has_trained(self, stage: str, steps: int) -> bool:
+        """Whether a stage has its weights, of that many steps or more."""
+        record = self.stage_record(stage)
+        return "weights" in record and record["steps"] >= steps
+
     def fingerprint(self) -> str:
         """Identifies the weights of all stages."""
         parts = [self.stage_record(stage).get("weights_sha256", "") for stage in STAGES]
@@ -107,6 +120,11 @@ def stages_of(config: Config) -> dict[str, int]:
     if uses_embedding(config) and config.retrieval.embedding_steps:
         steps[EMBEDDING] = config.retrieval.embedding_steps
     return {**steps, STAGES[2]: config.training.steps}
+
+
+def is_finished(run: Run, config: Config) -> bool:
+    """Whether a run has the steps of every stage that a config asks for, or more."""
+    return all(run.has_trained(stage, steps) for stage, steps in stages_of(config).items())
 
 
 def check_run_folder(folder: str | Path, config: Config, data) -> None:
@@ -170,6 +188,9 @@ def _can_begin(folder: Path) -> bool:
 def create_run(folder: str | Path, config: Config, data) -> Run:
     """Creates a run folder, or opens the existing one to continue it; hold its `training_lock`.
 
+    Nothing is written where there is nothing to train: the files say what the weights there come
+    from. A stage that has more steps than are asked for keeps them, in the config too.
+
     Args:
       folder: the run folder; may exist.
       config: the resolved config.
@@ -180,6 +201,11 @@ def create_run(folder: str | Path, config: Config, data) -> Run:
     """
     check_run_folder(folder, config, data)
     folder = Path(folder)
+    if (folder / "run.json").exists():
+        run = open_run(str(folder))
+        if is_finished(run, config):
+            return run
+        config = _with_steps_done(config, run)
     feature_size = int(data.bank.features.shape[1])  # a damaged bank raises before any writing
     folder.mkdir(parents=True, exist_ok=True)
     write_bytes_atomic(folder / "config.yaml", config_to_yaml(config).encode())
@@ -198,8 +224,23 @@ def create_run(folder: str | Path, config: Config, data) -> Run:
     return open_run(str(folder))
 
 
-def open_run(name: str) -> Run:
+def _with_steps_done(config: Config, run: Run) -> Config:
+    """The config with no fewer steps of a stage than a run has."""
+    sections: dict[str, dict[str, int]] = {}
+    for stage, steps in stages_of(config).items():
+        done = run.stage_record(stage).get("steps", 0)
+        if done > steps:
+            section, key = _STEPS[stage]
+            sections[section] = {key: done}
+    return changed(config, **sections)
+
+
+def open_run(name: str, option: str = "--run") -> Run:
     """Opens a run folder, or a run that ships with the project as `released:NAME`.
+
+    Args:
+      name: of the run.
+      option: by which a user named it; for messages.
 
     Raises:
       BadInput: if there is no such run, or one of its files is missing or unreadable.
@@ -207,12 +248,14 @@ def open_run(name: str) -> Run:
     if name.startswith(released.PREFIX):
         folder = released.FOLDER / name[len(released.PREFIX) :]
         if not (folder / "run.json").exists():
-            raise BadInput(f"--run {name}: no such released run; there is {', '.join(_released())}")
+            known = ", ".join(_released())
+            raise BadInput(f"{option} {name}: no such released run; there is {known}")
     else:
         folder = Path(name)
         if not (folder / "run.json").exists():
-            advice = f"; did you mean {released.PREFIX}{name}?" if name in _released() else ""
-            raise BadInput(f"--run {name}: not a run folder (run.json is missing){advice}")
+            raise BadInput(
+                f"{option} {name}: not a run folder (run.json is missing){_what_else(folder)}"
+            )
     record = read_json(folder / "run.json")
     try:
         data = record["data"]
@@ -226,6 +269,19 @@ def open_run(name: str) -> Run:
         )
     except (KeyError, TypeError, ValueError) as error:
         raise CorruptData(f"{folder / 'run.json'}: {error!r}; the run is damaged") from error
+
+
+def _what_else(folder: Path) -> str:
+    """What a folder is that is no run, or what may be meant instead; for the end of a message."""
+    if str(folder) in _released():
+        return f"; did you mean {released.PREFIX}{folder}?"
+    if is_exported(folder):
+        return "; it is an exported model: name the run that it was exported from"
+    if (folder / "manifest.json").is_file():
+        return "; it holds data or a bank: name a run that was trained on them"
+    runs = sorted(path.parent.name for path in folder.glob("*/run.json"))
+    runs = runs or sorted(f"runs/{path.parent.name}" for path in folder.glob("runs/*/run.json"))
+    return f"; it holds runs, such as {folder / runs[0]}" if runs else ""
 
 
 def _released() -> list[str]:

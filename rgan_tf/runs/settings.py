@@ -23,22 +23,6 @@ MAY_DIFFER = {
     "training.recompute",
     "data.bank_on_device",
 }
-# Settings that the first two stages do not use.
-OF_JOINT_STAGE = (
-    "retrieval.",
-    "generator.",
-    "losses.selection",
-    "losses.cooccurrence",
-    "losses.perceptual_",
-    "losses.adversarial_feature",
-    "discriminators.feature",
-    "discriminators.judged",
-    "attngan.",
-    "training.system",
-    "training.predicted_boxes",
-    "training.relit_patches",
-    "training.exchanged_patches",
-)
 # Settings added later, with the values that reproduce older runs. The defaults of new runs are in
 # `config`. A new setting needs a line here, or no checkpoint from before it can be resumed.
 ADDED_LATER = {

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from rgan_tf.errors import BadInput
+from rgan_tf.near_names import spelled_otherwise
 from rgan_tf.refusals import is_refused, naming
 from rgan_tf.storage.renames import (
     exchange,
@@ -276,7 +277,8 @@ def read_json(
         if is_refused(error):
             raise
         reason = getattr(error, "strerror", None) or str(error)
-        raise BadInput(f"{path}: {reason}; name a readable JSON file") from error
+        advice = spelled_otherwise(path) or "; name a readable JSON file"
+        raise BadInput(f"{path}: {reason}{advice}") from error
     if max_bytes is not None and len(data) > max_bytes:
         raise BadInput(f"{path}: larger than {max_bytes} bytes, the limit for such a file")
     return parse_json(data, str(path), unique_keys=unique_keys, lenient=lenient)

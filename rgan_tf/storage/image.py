@@ -14,6 +14,7 @@ import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from rgan_tf.errors import BadInput, CorruptData
+from rgan_tf.near_names import spelled_otherwise
 from rgan_tf.storage.image_metadata import without_metadata
 
 _Result = TypeVar("_Result")
@@ -80,7 +81,8 @@ def _read(path: Path) -> bytes:
             return file.read(min(size, MAX_FILE_BYTES) + 1)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise BadInput(f"image {path}: {reason}; name a PNG or JPEG file") from error
+        advice = spelled_otherwise(path) or "; name a PNG or JPEG file"
+        raise BadInput(f"image {path}: {reason}{advice}") from error
 
 
 def decode_image(data: bytes, source: str, *, apply_orientation: bool = True) -> np.ndarray:

@@ -128,6 +128,24 @@ def test_rare_names_and_small_objects_go_with_their_relationships(writer):
     assert image.relationships == ((3, "near", 0), (2, "near", 1))
 
 
+@pytest.mark.parametrize(
+    ("x", "y", "box"),
+    [
+        (-39, 0, None),  # 1 px of it is inside
+        (WIDTH - 31, 0, None),
+        (0, HEIGHT - 31, None),
+        (-8, 0, (0.0, 0.0, 0.2, 0.08)),  # 32 px
+        (WIDTH - 32, HEIGHT - 32, (0.84, 0.92, 1.0, 1.0)),
+    ],
+)
+def test_an_object_of_which_only_a_sliver_is_inside_is_too_small(writer, x, y, box):
+    writer.add("val", 21, objects=[*PLAIN, ("dog", x, y, 40, 40)])
+    dataset = read_visual_genome_dataset(writer.close(), keep=SMALL)
+    image = {image.image_id: image for image in dataset.splits["val"]}[21]
+    assert [item.box for item in image.objects[3:]] == ([] if box is None else [box])
+    assert dataset.skipped["val"] == ({"object: too small": 1} if box is None else {})
+
+
 def test_the_vocabulary_comes_from_training_images_alone(writer):
     for image_id in range(40, 46):
         writer.add("test", image_id, objects=[("cat", 0, 0, 99, 99)] * 3)

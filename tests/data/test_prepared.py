@@ -205,6 +205,38 @@ def test_numbers_of_a_reader_of_ones_own_may_be_numpys(prepared, small_dataset, 
     assert (data.manifest["skipped"], data.manifest["seed"]) == (counted, 7)
 
 
+def test_images_without_objects_are_left_out_counted_and_named(
+    prepared, small_dataset, backbone, tmp_path
+):
+    first = small_dataset.splits["train"][0]
+    empty = dataclasses.replace(
+        first, image_id=999, objects=(), relationships=(), path=tmp_path / "none", source="e.png"
+    )
+    splits = {**small_dataset.splits, "train": (empty, *small_dataset.splits["train"])}
+    dataset = dataclasses.replace(
+        small_dataset, splits=splits, skipped={"train": {"image: without objects": 2}}
+    )
+    result = prepare_dataset(dataset, tmp_path / "data", backbone=backbone, progress=False)
+    assert result["skipped"] == {"train": {"image: without objects": 3}}
+    assert result["skipped_first"]["train"] == {"image: without objects": ["image 999: e.png"]}
+    data = PreparedData.open(tmp_path / "data")
+    assert list(data.bank.rows) == list(prepared.bank.rows)
+    assert data.record_count("train") == prepared.record_count("train")
+
+
+@pytest.mark.parametrize("has_an_empty_image", [True, False])
+def test_a_split_without_any_object_is_refused_before_any_image_is_read(
+    small_dataset, backbone, tmp_path, has_an_empty_image
+):
+    image = dataclasses.replace(small_dataset.splits["val"][0], objects=(), relationships=())
+    splits = {**small_dataset.splits, "val": (image,) if has_an_empty_image else ()}
+    dataset = dataclasses.replace(small_dataset, splits=splits)
+    named = rf" \(first: image {image.image_id}: .*\)" if has_an_empty_image else ""
+    with pytest.raises(BadInput, match=f"val has no image with an object{named}; give it one"):
+        prepare_dataset(dataset, tmp_path / "data", backbone=backbone, progress=False)
+    assert not (tmp_path / "data").exists()
+
+
 def test_a_reader_of_ones_own_may_write_an_accent_either_way(small_dataset, backbone, tmp_path):
     """The names of its objects, and those of its lists, are of one form in what is written."""
     category, predicate = small_dataset.categories[0], small_dataset.predicates[0]

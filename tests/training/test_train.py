@@ -65,9 +65,13 @@ def test_tensorboard_has_every_loss_by_name(trained):
 def test_a_finished_run_is_left_as_it_is(trained, copied, tiny_world, rgan):
     config = copied / "config.yaml"
     before = {stage: trained.stage_record(stage) for stage in STAGES}
-    reply = rgan("train", config, "--data", tiny_world.folder, "--run", copied)
-    assert reply.code == 0
-    assert json.loads(reply.out) == {"run": str(copied), **before}
+    files = {path: path.read_bytes() for path in copied.rglob("*") if path.is_file()}
+    for words in ((), ("--max-steps", 2)):
+        reply = rgan("train", config, "--data", tiny_world.folder, "--run", copied, *words)
+        assert reply.code == 0
+        assert json.loads(reply.out) == {"run": str(copied), **before}
+        assert f"--run {copied}: has the steps that are asked for; nothing to train" in reply.err
+        assert {p: p.read_bytes() for p in copied.rglob("*") if p.is_file()} == files
 
 
 @pytest.mark.thorough
@@ -165,6 +169,14 @@ def test_dry_run_prints_the_resolved_config(name, rgan):
     assert config.generator == expected.generator and config.name == name
 
 
+@pytest.mark.parametrize("system", ["sg2im", "retrievegan"])
+def test_settings_that_change_nothing_are_named(rgan, system):
+    given = ("--set", f"training.system={system}", "--set", "generator.masks=true")
+    reply = rgan("train", "procedural_64", "--dry-run", *given)
+    line = "--set: nothing is changed by generator.masks with training.system=sg2im\n"
+    assert reply.code == 0 and (line in reply.err) == (system == "sg2im")
+
+
 def test_a_folder_named_as_a_shipped_config_is_no_config(rgan, tmp_path, monkeypatch):
     """A run is easily named after its config."""
     monkeypatch.chdir(tmp_path)
@@ -236,7 +248,10 @@ def test_no_network_is_sought_for_what_is_refused_anyway(
         (("--run", copied), "losses.perceptual_backbone = mobilenet_v2, asked for now vgg19"),
         (("--run", config_file), "is a file; name a folder"),
         (("--run", "released:procedural_64"), "a released run cannot be trained on"),
-        (("--run", tmp_path / "new", "--stages-from", tmp_path), "not a run folder"),
+        (
+            ("--run", tmp_path / "new", "--stages-from", tmp_path),
+            f"--stages-from {tmp_path}: not a run",
+        ),
     ):
         reply = rgan(*ask, *words)
         assert reply.code == 2 and says in reply.err.splitlines()[-1], reply.err
@@ -333,14 +348,15 @@ def test_stages_that_would_not_be_the_same_are_not_taken(
 
 
 def test_two_processes_never_train_on_one_run(copied, config_file, tiny_world, rgan):
-    words = ("train", config_file, "--data", tiny_world.folder, "--run", copied, "--max-steps")
+    words = ("train", config_file, "--data", tiny_world.folder, "--run", copied)
+    for setting in ("sg2im.steps=3", "cooccurrence.steps=3", "training.steps=4"):
+        words = (*words, "--set", setting)
     before = (copied / "config.yaml").read_bytes()
     with training_lock(copied):
-        refused = rgan(*words, 2)
+        refused = rgan(*words)
     assert refused.code == 2
     assert "another process" in refused.err
     # Nor does the second process change what the first one trains.
     assert (copied / "config.yaml").read_bytes() == before
-    assert rgan(*words, 3).code == 0  # free again
-    assert rgan(*words, 2).code == 0
+    assert rgan(*words).code == 0  # free again
     assert (copied / "config.yaml").read_bytes() != before  # it would have been changed

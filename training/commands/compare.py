@@ -23,7 +23,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--systems",
         nargs="+",
         choices=[*SYSTEMS, *ABLATION, *PARTS, *own_retrievers()],  # a list: open to additions
-        default=list(SYSTEMS),
         metavar="SYSTEM",
         help=f"rows per config: {', '.join(SYSTEMS)} (these), {', '.join((*ABLATION, *PARTS))}, "
         "and the retrievers that RGAN_PLUGINS registers",
@@ -66,9 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="every system tries its learning rates times each factor, such as 1 2.5 5, and keeps "
         "the best by the kernel distance on val; stages 1 and 2 keep the config's",
     )
-    parser.add_argument(
-        "--search-steps", type=int, default=500, help="joint steps of each of these tries (500)"
-    )
+    parser.add_argument("--search-steps", type=int, help="joint steps of each of these tries (500)")
     parser.add_argument("--weights-dir", help="folder with backbone weight files")
     parser.add_argument(
         "--dry-run",
@@ -83,7 +80,11 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
     """Trains and evaluates what is missing; writes table.md, comparison.json, comparison.png."""
     from training.compare.run import compare
 
-    systems = _rows_of_ablation(args) if args.ablation else args.systems
+    if args.ablation and args.systems:
+        raise BadInput("--ablation: names its rows itself; leave out --systems, or --ablation")
+    if args.search_steps is not None and not args.search_rates:
+        raise BadInput("--search-steps: only applies to --search-rates; name factors there")
+    systems = _rows_of_ablation(args) if args.ablation else args.systems or list(SYSTEMS)
     return compare(
         args.configs,
         args.data,
@@ -96,7 +97,7 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
         metric_backbone=args.metric_backbone,
         budget=args.budget,
         search_rates=args.search_rates,
-        search_steps=args.search_steps,
+        search_steps=500 if args.search_steps is None else args.search_steps,
         weights_dir=args.weights_dir,
         dry_run=args.dry_run,
     )

@@ -44,6 +44,8 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
     """Trains what is missing and returns the stages' records."""
     from rgan_tf.config_files import config_to_dict
     from rgan_tf.errors import BadInput
+    from rgan_tf.idle_settings import idle_line, names_of
+    from rgan_tf.progress import note
     from training.configuration import at_most, named_config
 
     config = named_config(args.config, args.overrides)
@@ -53,6 +55,8 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
         raise BadInput("--as-they-are: only applies to --stages-from; name a run there")
     if args.max_steps is not None:
         config = at_most(config, args.max_steps)
+    if idle := idle_line(config, names_of(args.overrides)):
+        note(idle)
     if args.dry_run:
         return {"config": config_to_dict(config)}
     if not args.data or not args.run:

@@ -13,6 +13,8 @@ from rgan_tf.backbones import load_backbone
 from rgan_tf.config import Config
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.errors import BadInput
+from rgan_tf.exported import is_exported
+from rgan_tf.idle_settings import idle_settings, names_of
 from rgan_tf.plugins import VARIABLE
 from rgan_tf.progress import note
 from rgan_tf.runs import open_run
@@ -137,12 +139,12 @@ def compare(
     if search_rates:
         _check_search(systems, entries, opened)
     out = Path(out)
-    if out.exists() and not out.is_dir():
-        raise BadInput(f"--out {out}: is a file; name a folder")
+    _check_out(out)
 
     # Report what is impossible before hours of training.
     for entry in entries:
         check_data_fits(named_config(entry.config, [*overrides, *entry.settings]), opened)
+    _note_idle(entries, overrides)
     for name, config in opened_configs.items():
         for setting, found, needed in (
             ("retrieval.choice", config.retrieval.choice, "learned"),
@@ -256,6 +258,31 @@ def compare(
     found = {"systems": sizes, "differences": differences, "metrics": metrics}
     write_json_atomic(out / "comparison.json", {**result, **found})
     return result
+
+
+def _check_out(out: Path) -> None:
+    """Refuses a folder that is something else: a table and runs would lie within it."""
+    if out.exists() and not out.is_dir():
+        raise BadInput(f"--out {out}: is a file; name a folder")
+    for is_that, kind in (
+        ((out / "run.json").is_file(), "is a run"),
+        ((out / "manifest.json").is_file(), "holds data or a bank"),
+        (is_exported(out), "is an exported model"),
+    ):
+        if is_that:
+            raise BadInput(f"--out {out}: {kind}; name a folder for the comparison alone")
+
+
+def _note_idle(entries: Sequence[Entry], overrides: Sequence[str]) -> None:
+    """Names the overrides that change nothing in any row."""
+    given = names_of(overrides)
+    found = []
+    for entry in entries:
+        config = named_config(entry.config, [*overrides, *entry.settings])
+        found.append({name for names in idle_settings(config, given).values() for name in names})
+    idle = [name for name in dict.fromkeys(given) if all(name in names for names in found)]
+    if idle:
+        note(f"--set: nothing is changed by {', '.join(idle)} in any of these systems")
 
 
 def _check_parts(systems: Sequence[str], configs: Mapping[str, Config]) -> None:

@@ -16,9 +16,10 @@ from typing import Any, NamedTuple
 
 from rgan_tf.config_files import flat_settings
 from rgan_tf.errors import BadInput, CorruptData, Diverged, Interrupted, RganError
+from rgan_tf.idle_settings import OF_JOINT_STAGE
 from rgan_tf.progress import note
 from rgan_tf.runs import EMBEDDING, STAGES, is_same_stage, open_run, stages_of
-from rgan_tf.runs.settings import OF_JOINT_STAGE, difference
+from rgan_tf.runs.settings import difference
 from rgan_tf.storage.files import atomic_folder, read_json, write_json_atomic
 from training.compare.entries import Entry
 from training.configuration import named_config

@@ -44,10 +44,10 @@ def make(args: argparse.Namespace) -> dict[str, Any]:
     run = open_run(args.run)
     data = open_data_of(run, args.run, args.data)
     check_split(data, args.split)
-    other = run if args.other is None else open_run(args.other)
-    for each, name in ((run, args.run), (other, args.other or args.run)):
-        if not args.pictures:
-            _check_chooses(each, name)
+    other = run if args.other is None else open_run(args.other, "--other")
+    for each, option, name in ((run, "--run", args.run), (other, "--other", args.other)):
+        if not args.pictures and name is not None:
+            _check_chooses(each, option, name)
     if other is not run:
         check_bank_fits(other, args.other, data.bank)
     pictures = Pictures()
@@ -121,23 +121,29 @@ def _check_options(args: argparse.Namespace) -> None:
     if args.pictures:
         if args.systems is not None:
             raise BadInput("--pictures: are of the runs as they are; leave out --systems")
-        if args.other in (None, args.run):
+        if args.other is None:
             raise BadInput("--pictures: compares the pictures of two runs; name --other RUN")
+        if args.other == args.run:
+            raise BadInput(
+                f"--pictures: compares the pictures of two runs, and --other {args.other} is that "
+                "of --run; name another"
+            )
         return
-    if args.other is None and args.systems[0] == args.systems[1]:
-        raise BadInput(f"--systems {' '.join(args.systems)}: name two that differ, or --other RUN")
     if args.other is not None and args.systems[1] != "learned":
         raise BadInput(
-            f"--other {args.other}: only learned depends on the run; name it second in --systems"
+            f"--other {args.other}: only learned depends on the run; name it second in --systems, "
+            "or compare what the runs draw with --pictures"
         )
+    if args.other is None and args.systems[0] == args.systems[1]:
+        raise BadInput(f"--systems {' '.join(args.systems)}: name two that differ, or --other RUN")
 
 
-def _check_chooses(run: Run, name: str) -> None:
+def _check_chooses(run: Run, option: str, name: str) -> None:
     """Refuses a run that has no choice of patches to compare."""
     system = run.config.training.system
     if system in RIVALS:
         raise BadInput(
-            f"--run {name}: is of {system}, which learns no choice of patches; compare what it "
+            f"{option} {name}: is of {system}, which learns no choice of patches; compare what it "
             "draws: --pictures --other RUN"
         )
     check_learns_retrieval(run, name)

@@ -9,6 +9,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from rgan_tf.bank.lock import bank_lock, building_folder
 from rgan_tf.bank.patch_bank import PatchBank
@@ -98,6 +99,45 @@ def test_a_build_goes_on_where_it_stopped(interrupted, rgan, tmp_path, backbone)
     assert done.code == 0 and '"resumed_at": 4' in done.out and backbone.calls == 1
     assert names_in(tmp_path) == {"mine", "new"}
     PatchBank.open(tmp_path / "new").verify()
+
+
+def test_a_picture_that_was_replaced_meanwhile_is_embedded_again(
+    interrupted, folders, rgan, tmp_path, backbone, draw, caplog, content_of
+):
+    draw(folders / "house" / "1.png", 77)
+    done = rgan(*interrupted)
+    assert done.code == 0 and '"resumed_at": 3' in done.out and backbone.calls == 2
+    assert "1 images of it, first mine/house/1.png, have changed since" in caplog.text
+    assert rgan("bank", "build", "--folders", folders, "--out", tmp_path / "straight").code == 0
+    assert content_of(tmp_path / "new") == content_of(tmp_path / "straight")
+
+
+def test_a_picture_of_the_same_size_and_another_content_was_replaced(
+    interrupted, folders, rgan, backbone
+):
+    path = folders / "house" / "1.png"
+    size = path.stat().st_size
+    Image.new("RGB", (60, 40)).save(path, "PNG")
+    path.write_bytes(path.read_bytes().ljust(size, b"\0"))
+    assert '"resumed_at": 3' in rgan(*interrupted).out and backbone.calls == 2
+
+
+@pytest.mark.parametrize("what", ["touched", "copied", "gone"])
+def test_pictures_that_hold_the_same_or_are_away_are_not_embedded_again(
+    interrupted, folders, rgan, backbone, caplog, what
+):
+    path = folders / "house" / "1.png"
+    if what == "touched":
+        os.utime(path, ns=(1, 1))
+    elif what == "copied":
+        shutil.copyfile(path, path.with_suffix(".copy"))
+        path.with_suffix(".copy").rename(path)
+    else:  # a link whose disk is away
+        path.unlink()
+        path.symlink_to("away.png")
+    done = rgan(*interrupted)
+    assert done.code == 0 and '"resumed_at": 4' in done.out and backbone.calls == 1
+    assert "have changed" not in caplog.text
 
 
 def test_a_second_build_leaves_the_first_ones_files_alone(

@@ -74,6 +74,55 @@ def test_the_first_stage_of_a_trained_run(calls, config, copied, tiny_world, tmp
     assert row["style agreement"] is None and "first stage" in (out / "table.md").read_text()
 
 
+@pytest.mark.parametrize(
+    ("systems", "is_named"), [(("sg2im", "layout2im"), True), (("sg2im", "retrievegan"), False)]
+)
+def test_settings_that_change_no_row_are_named(
+    config, tiny_world, tmp_path, rgan, systems, is_named
+):
+    out = tmp_path / "out"
+    given = ("--set", "generator.attention_weight=2", "--dry-run")
+    reply = rgan(*words(config, tiny_world.folder, out, "--systems", *systems, *given))
+    assert reply.code == 0, reply.err
+    line = "--set: nothing is changed by generator.attention_weight in any of these systems\n"
+    assert (line in reply.err) == is_named
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("run.json", "is a run"),
+        ("manifest.json", "holds data or a bank"),
+        ("1/saved_model.pb", "is an exported model"),
+        ("notes.txt", ""),
+    ],
+)
+def test_a_comparison_does_not_go_into_something_else(
+    config, tiny_world, tmp_path, rgan, name, kind
+):
+    path = tmp_path / "out" / name
+    path.parent.mkdir(parents=True)
+    path.touch()
+    given = ("--systems", "first_stage", "--dry-run")
+    reply = rgan(*words(config, tiny_world.folder, tmp_path / "out", *given))
+    assert reply.code == (2 if kind else 0), reply.err
+    assert not kind or f"--out {tmp_path / 'out'}: {kind}; name a folder for" in reply.err
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (("--search-steps", 9), "--search-steps: only applies to --search-rates; name factors"),
+        (("--ablation", "--systems", "sg2im"), "--ablation: names its rows itself; leave out"),
+    ],
+)
+def test_options_that_change_nothing_are_refused(
+    config, tiny_world, tmp_path, rgan, given, message
+):
+    reply = rgan(*words(config, tiny_world.folder, tmp_path / "out", *given))
+    assert reply.code == 2 and message in reply.err and not (tmp_path / "out").exists()
+
+
 @pytest.mark.thorough
 def test_a_trained_run_and_its_first_stage(
     calls, config, copied, tiny_world, tmp_path, rgan, capfd

@@ -113,10 +113,14 @@ def test_what_cannot_be_compared_is_refused(make, rival_folder, trained_folder, 
     rival = rival_folder("sg2im")
     for first, words, reason in (
         (rival, (), "is of sg2im, which learns no choice of patches"),
-        (trained_folder, ("--other", rival, "--systems", "learned", "learned"), "is of sg2im"),
+        (
+            trained_folder,
+            ("--other", rival, "--systems", "learned", "learned"),
+            f"--other {rival}: is of sg2im",
+        ),
         (trained_folder, ("--pictures",), "name --other RUN"),
         (trained_folder, ("--pictures", "--other", rival, "--systems", "learned", "random"), "--s"),
-        (trained_folder, ("--pictures", "--other", trained_folder), "of two runs"),
+        (trained_folder, ("--pictures", "--other", trained_folder), "of two runs, and --other"),
     ):
         out, made = make(first, *words)
         assert made.code == 2 and reason in made.err and made.err.count("\n") == 1, made.err

@@ -141,7 +141,9 @@ def test_another_run_is_the_second_of_two(make, trained_folder, copied):
         (["--systems", "learned", "learned"], "name two that differ"),
         (["--systems", "learned", "best"], "invalid choice: 'best'"),
         (["--systems", "learned", "random", "--other", "RUN"], "only learned depends on the run"),
-        (["--run", "nowhere"], "not a run folder"),
+        (["--systems", "learned", "random", "--other", "RUN"], "draw with --pictures"),
+        (["--run", "nowhere"], "--run nowhere: not a run folder"),
+        (["--systems", "learned", "learned", "--other", "no"], "--other no: not a run folder"),
         (["--data", "nowhere"], "nowhere: has no manifest.json"),
     ],
 )
