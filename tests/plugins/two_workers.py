@@ -55,7 +55,24 @@ def pytest_xdist_make_scheduler(config, log):
     return ByRoom(config, log)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector: pytest.Collector):
+    """Lets the second worker read the test files from the last to the first.
+
+    pytest compiles those that were not compiled before and keeps them, so each worker compiles one
+    half and finds the other.
+    """
+    report = yield
+    if os.environ.get("PYTEST_XDIST_WORKER") == "gw1" and isinstance(collector, pytest.Directory):
+        report.result.reverse()
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]):
+    items.sort(key=lambda item: item.path.parts)  # as all workers have to have them
+    yield
+
     def place(item: pytest.Item) -> tuple[int, bool]:
         rooms = [
             number for number, tests in enumerate(LONGEST_FIRST) if item.nodeid.startswith(tests)
