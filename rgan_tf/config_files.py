@@ -6,6 +6,7 @@ An unknown key, a wrong type or a value out of range is a `BadInput` that names 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import operator
 import re
 import typing
@@ -275,10 +276,16 @@ def _rules(config: Config) -> list[tuple[str, bool]]:
     ]
 
 
+@functools.cache
+def _kinds(cls) -> dict[str, Any]:
+    """Kinds of the fields of a section by name, worked out once: Python compiles each anew."""
+    return typing.get_type_hints(cls)
+
+
 def _build(cls, raw, prefix: str, source: str):
     if not isinstance(raw, dict):
         raise BadInput(f"{source}: {prefix.rstrip('.')} must be a section of keys")
-    hints = typing.get_type_hints(cls)
+    hints = _kinds(cls)
     unknown = sorted(set(map(str, raw)) - set(hints))
     if unknown:
         raise BadInput(

@@ -12,6 +12,7 @@ import gc
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is imported
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as `rgan` does: one process, the same bits
@@ -19,7 +20,6 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as `rgan` does: one proce
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 
 import pytest
-import tensorflow as tf
 from hypothesis import settings
 
 # By this name in every process, as `sitecustomize` imports it: one module, one exception.
@@ -27,7 +27,10 @@ for folder in ("no_network", "plugins"):
     sys.path.insert(0, str(Path(__file__).parent / folder))
 import network_guard  # noqa: E402
 
-pytest_plugins = ["random_scenes", "small_coco", "two_workers"]
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+pytest_plugins = ["two_workers"]
 
 # Read before `same_surroundings` hides them.
 _BESIDE = {name: os.environ.get(name) for name in ("RGAN_COCO_ROOT", "RGAN_WEIGHTS")}
@@ -38,11 +41,20 @@ settings.register_profile("rgan_tf", deadline=None, print_blob=True)
 settings.load_profile("rgan_tf")
 
 
-def pytest_configure() -> None:
-    """Guards the network; makes two logical CPUs, so that MirroredStrategy has two replicas."""
+def pytest_configure(config: pytest.Config) -> None:
+    """Guards the network; makes two logical CPUs, so that MirroredStrategy has two replicas.
+
+    The process that only hands out the tests to others needs no TensorFlow: they would wait for it.
+    """
     network_guard.install()
     folders = [str(Path(network_guard.__file__).parent), os.environ.get("PYTHONPATH")]
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, folders))  # of child processes
+    if config.getoption("dist", "no") != "no" and not hasattr(config, "workerinput"):
+        return
+    for plugin in ("random_scenes", "small_coco"):
+        config.pluginmanager.import_plugin(plugin)
+    import tensorflow as tf
+
     (cpu,) = tf.config.list_physical_devices("CPU")
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 
@@ -65,6 +77,8 @@ def pytest_collection_finish() -> None:
 @pytest.fixture(scope="session", autouse=True)
 def same_surroundings():
     """Hides what the product would find on one machine and not on another."""
+    import tensorflow as tf
+
     with pytest.MonkeyPatch.context() as patch:
         for name in [*_BESIDE, *_PROXIES, *map(str.upper, _PROXIES)]:
             patch.delenv(name, raising=False)
@@ -90,6 +104,8 @@ def networks_once():
     They are frozen. `test_backbones.py` builds its own, and so does training, as what is built
     under a strategy belongs to it.
     """
+    import tensorflow as tf
+
     from rgan_tf.backbones.backbone import Backbone
 
     build, built = Backbone._build, {}
@@ -116,6 +132,7 @@ def networks_once():
 @pytest.fixture
 def offline(monkeypatch) -> None:
     """A user's machine without a network: a download is tried and fails."""
+    import tensorflow as tf
 
     def fail(*args, **kwargs):
         raise OSError("no network in tests")
@@ -200,6 +217,8 @@ class PooledBackbone:
         """It has none."""
 
     def perceptual(self, images: tf.Tensor) -> list[tf.Tensor]:
+        import tensorflow as tf
+
         return [tf.nn.avg_pool2d(images, 4, 4, "VALID")]
 
 
@@ -210,6 +229,8 @@ def eagerly():
     `trained_folder`, `test_kill` and `test_faults` train as users do, and so do many tests of
     `make test-all`.
     """
+    import tensorflow as tf
+
     tf.config.run_functions_eagerly(True)
     try:
         yield
@@ -225,6 +246,8 @@ def pooled_backbone() -> PooledBackbone:
 @pytest.fixture(scope="session")
 def two_replicas() -> tf.distribute.MirroredStrategy:
     """Two replicas on the two logical CPUs; one for all tests, as its devices are shared."""
+    import tensorflow as tf
+
     return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 
 

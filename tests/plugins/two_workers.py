@@ -20,6 +20,7 @@ SERVER_TESTS = (
     "tests/export/served/",
     "tests/export/publishing/",
     "tests/export/bench/test_requests.py",
+    "tests/export/client/test_generate_from_server.py",
     "tests/export/test_earlier_contract.py",
     "tests/export/test_edits.py",
     "tests/export/test_generate.py",
@@ -27,9 +28,9 @@ SERVER_TESTS = (
     "tests/export/test_saved_model.py",
 )
 LAST_OF_SERVER = "tests/export/server/test_lifecycle.py"  # changes its model and ends it
-# And these ask one process of `rgan studio`; the last of them end it.
+# And these ask one process of `rgan studio`, which the last of them end, and the loaded model too.
 STUDIO_TESTS = ("tests/export/studio/test_page_real.py", "tests/export/studio/test_real_model.py")
-TOGETHER = (SERVER_TESTS, STUDIO_TESTS)
+TOGETHER = SERVER_TESTS + STUDIO_TESTS
 LONGEST_FIRST = (
     SERVER_TESTS,
     ("tests/training/",),
@@ -49,13 +50,29 @@ def pytest_xdist_make_scheduler(config, log):
 
     class ByRoom(LoadFileScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            together = [tests for tests in TOGETHER if nodeid.startswith(tests)]
-            return together[0][0] if together else super()._split_scope(nodeid)
+            return TOGETHER[0] if nodeid.startswith(TOGETHER) else super()._split_scope(nodeid)
 
     return ByRoom(config, log)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector: pytest.Collector):
+    """Lets the second worker read the test files from the last to the first.
+
+    pytest compiles those that were not compiled before and keeps them, so each worker compiles one
+    half and finds the other.
+    """
+    report = yield
+    if os.environ.get("PYTEST_XDIST_WORKER") == "gw1" and isinstance(collector, pytest.Directory):
+        report.result.reverse()
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]):
+    items.sort(key=lambda item: item.path.parts)  # as all workers have to have them
+    yield
+
     def place(item: pytest.Item) -> tuple[int, bool]:
         rooms = [
             number for number, tests in enumerate(LONGEST_FIRST) if item.nodeid.startswith(tests)
