@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from rgan_tf.config import Config
 from rgan_tf.config_files import flat_settings
-from rgan_tf.registered_names import RIVALS
+from rgan_tf.registered_names import RIVALS, RULES
 
 # Settings that the first two stages do not use.
 OF_JOINT_STAGE = (
@@ -35,6 +35,18 @@ _OF_RIVAL = {
     ),
     "attngan": ("attngan.",),
 }
+# Only what learns a choice has them: a rule's two retrieval losses are 0.
+_OF_LEARNING = (
+    "losses.selection",
+    "losses.cooccurrence",
+    "retrieval.selection_loss",
+    "retrieval.cooccurrence_loss",
+    "retrieval.straight_through",
+    "retrieval.gradient",
+    "retrieval.embedding_steps",
+    "retrieval.embedding_scenes",
+    "retrieval.embedding_learning_rate",
+)
 _OF_MANY = ("retrieval.loaded_candidates", "retrieval.cache_max_age_steps", "data.bank_on_device")
 
 
@@ -84,6 +96,8 @@ def _reasons(key: str, config: Config) -> Iterator[str]:
         is_idle = key.startswith("attngan.")
     if is_idle:
         yield f"training.system={system}"
+    elif retrieval.choice in RULES and key in _OF_LEARNING:
+        yield f"retrieval.choice={retrieval.choice}"
     if not heads.feature and key in (
         "discriminators.feature_channels",
         "losses.adversarial_feature",

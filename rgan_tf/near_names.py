@@ -61,7 +61,9 @@ def spelled_otherwise(path: str | Path) -> str:
             place = place.parent
         base = place
         for name in missing:
-            written = _names_in(place).get(_plain(name))
+            # Two files may differ in letter case alone; the one that was named comes first.
+            is_there = os.path.lexists(place / name)
+            written = name if is_there else _names_in(place).get(_plain(name))
             if written is None:
                 return ""
             place /= written

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 pytest_plugins = ["two_workers"]
+_PLUGINS_OF_WORKERS = ("random_scenes", "small_coco")
+# A conftest.py of a folder may import them before `pytest_configure` does.
+pytest.register_assert_rewrite(*_PLUGINS_OF_WORKERS)
 
 # Read before `same_surroundings` hides them.
 _BESIDE = {name: os.environ.get(name) for name in ("RGAN_COCO_ROOT", "RGAN_WEIGHTS")}
@@ -51,7 +54,7 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, folders))  # of child processes
     if config.getoption("dist", "no") != "no" and not hasattr(config, "workerinput"):
         return
-    for plugin in ("random_scenes", "small_coco"):
+    for plugin in _PLUGINS_OF_WORKERS:
         config.pluginmanager.import_plugin(plugin)
     import tensorflow as tf
 

@@ -7,7 +7,7 @@ import pytest
 from rgan_tf.config import Config, changed
 from rgan_tf.config_files import flat_settings
 from rgan_tf.idle_settings import OF_JOINT_STAGE, idle_line, idle_settings, names_of
-from rgan_tf.registered_names import RIVALS
+from rgan_tf.registered_names import RIVALS, RULES
 
 
 def _of(system: str, **sections) -> Config:
@@ -84,6 +84,18 @@ def test_what_belongs_to_a_switch_that_is_off_is_idle(key, switch):
     config = changed(Config(), data={"bank_on_device": True})
     assert list(idle_settings(config, [key]).values()) == [[key]]
     assert idle_settings(changed(Config(), **switch), [key]) == {}
+
+
+@pytest.mark.parametrize("choice", [*RULES, "learned", "ones_own"])
+def test_a_rule_learns_no_choice(choice):
+    config = _of("retrievegan", retrieval={"choice": choice, "embedding_steps": 5})
+    given = ["losses.selection", "losses.cooccurrence", "retrieval.gradient"]
+    given += ["retrieval.embedding_steps", "retrieval.embedding_scenes"]
+    is_rule = choice in RULES
+    assert idle_settings(config, given) == (
+        {f"retrieval.choice={choice}": given} if is_rule else {}
+    )
+    assert not idle_settings(config, ["retrieval.choice", "retrieval.candidates", "losses.box"])
 
 
 def test_a_section_is_idle_if_all_of_it_is():

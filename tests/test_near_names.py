@@ -40,6 +40,15 @@ def test_a_file_that_is_there_in_another_spelling_is_named(tmp_path, there, name
     assert spelled_otherwise(tmp_path / named) == (found and _ADVICE.format(found))
 
 
+def test_of_two_spellings_the_one_that_was_named_is_meant(tmp_path):
+    for name in ("A.jpg", "a.jpg", "Images/X/b.jpg", "Images/x/a.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    assert spelled_otherwise(tmp_path / "a.jpg") == ""  # it cannot be read, say
+    found = spelled_otherwise(tmp_path / "images" / "x" / "a.jpg")
+    assert found == _ADVICE.format("Images/x/a.jpg")
+
+
 def test_a_folder_that_has_changed_is_looked_at_again(tmp_path):
     assert spelled_otherwise(tmp_path / "a.jpg") == ""
     (tmp_path / "A.jpg").touch()

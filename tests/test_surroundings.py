@@ -84,5 +84,11 @@ def test_every_package_of_product_and_tests_is_pinned():
     assert len(names) > 60 and names - pinned == set()
 
 
+@pytest.mark.parametrize("name", ["random_scenes", "small_coco"])
+def test_asserts_of_what_tests_share_explain_themselves_whichever_folder_is_run(name):
+    """tests/model/conftest.py imports one before pytest does, if that folder is named."""
+    assert type(sys.modules[name].__spec__.loader).__name__ == "AssertionRewritingHook"
+
+
 def _plain(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()

@@ -81,8 +81,9 @@ class GuardedModel(tf.keras.Model):
     def not_finite(self) -> list[str]:
         """Names of the figures given to `track` that were not finite in the latest skipped step.
 
-        Sums are left out if a part of theirs, `<sum>/<part>`, is named. None is named if all were
-        finite: a loss was too large, or a gradient was not finite.
+        On any replica; processes that share a strategy have to ask together. Sums are left out if
+        a part of theirs, `<sum>/<part>`, is named. None is named if all were finite: a loss was
+        too large, or a gradient was not finite.
         """
         values = self._skipped_figures.numpy()  # [F]
         pairs = zip(self._trackers, values, strict=True)
@@ -108,7 +109,9 @@ class GuardedModel(tf.keras.Model):
             tf.zeros([len(self._trackers)]),
             trainable=False,
             name="skipped_figures",
-            aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
+            # Each replica keeps its own, of its rows; their sum is not finite where one is not.
+            synchronization=tf.VariableSynchronization.ON_READ,
+            aggregation=tf.VariableAggregation.SUM,
         )
 
     def track(self, figures: dict[str, tf.Tensor], is_sound: tf.Tensor) -> dict[str, tf.Tensor]:

@@ -129,6 +129,21 @@ def test_what_was_not_finite_in_a_skipped_step_has_a_name(toy):
     assert int(toy.guard.skipped) == 2 and toy.not_finite() == []
 
 
+@pytest.mark.parametrize("row", [0, 3])
+def test_what_was_not_finite_on_any_replica_has_a_name(tiny_config, two_replicas, fit_once, row):
+    with two_replicas.scope():
+        double = Toy(tiny_config)
+        double.compile(tf.keras.optimizers.SGD(0.1), tf.keras.optimizers.SGD(0.1))
+    x = np.ones([4], np.float32)
+    x[row] = np.nan
+    fit_once(double, {"x": tf.constant(x), "objects": tf.zeros([4])})
+    assert "loss/generator/first" in double.not_finite()
+    fit_once(double, {"x": tf.ones([4]), "objects": tf.zeros([4])})  # the latest one skipped
+    assert "loss/generator/first" in double.not_finite()
+    fit_once(double, {"x": tf.fill([4], 1e9), "objects": tf.zeros([4])})
+    assert int(double.guard.skipped.numpy()) == 2 and double.not_finite() == []
+
+
 def test_uneven_replicas_equal_one(toy, tiny_config, two_replicas, fit_once):
     """Rows are summed and divided by the global batch: 2 + 1 rows are 3 rows."""
     config = dataclasses.replace(

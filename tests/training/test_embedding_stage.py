@@ -104,7 +104,8 @@ def test_a_joint_stage_that_began_without_it_gets_none(copied, config, tiny_worl
     """It would be trained, and then named in the record of a stage that never read it."""
     check_comes_first(copied)
     shutil.rmtree(copied.stage_folder("embedding"))
-    without = changed(config, retrieval={"embedding_steps": 0})
+    # With a step to go: a finished run is left as it is.
+    without = changed(config, retrieval={"embedding_steps": 0}, training={"steps": 1})
     path = copied.stage_folder("retrievegan") / "stage.json"
     record = json.loads(path.read_text())
     del record["embedding_weights"]
@@ -123,8 +124,9 @@ def test_a_joint_stage_that_began_without_it_gets_none(copied, config, tiny_worl
 
 def test_a_record_keeps_what_the_stage_began_with(copied, config, tiny_world):
     begun_with = copied.stage_record("embedding")["weights_sha256"]
-    without = changed(config, retrieval={"embedding_steps": 0})
+    without = changed(config, retrieval={"embedding_steps": 0}, training={"steps": 1})
     run = create_run(copied.folder, without, tiny_world)
+    assert "embedding" not in stages_of(run.config)
     assert earlier_weights(run)["embedding_weights"] == begun_with
     shutil.rmtree(run.stage_folder("retrievegan"))
     assert "embedding_weights" not in earlier_weights(run)

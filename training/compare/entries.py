@@ -132,18 +132,17 @@ def entries_of(
     """
     entries = []
     names = _short_names(list(configs))
-    # φ's own stage may take longer than a rival's whole training.
-    is_without_phi = all(map(_is_without_phi, systems))
-    base_settings = (*_NO_JOINT_STAGE, *([_NO_STAGE_OF_PHI] if is_without_phi else []))
     for named, config in configs.items():
+        rows = [system for system in systems if not changes_nothing(config, system)]
+        # φ's own stage may take longer than a rival's whole training.
+        is_without_phi = all(map(_is_without_phi, rows))
+        base_settings = (*_NO_JOINT_STAGE, *([_NO_STAGE_OF_PHI] if is_without_phi else []))
         prefix = f"{names[named]}-" if len(configs) > 1 else ""
         ours = f"{prefix}retrievegan"
         base = f"{prefix}{SHARED_RUN}" if shares_a_base else ours
         joint, first = config.training.steps, config.sg2im.steps
         # The run with the shared stages comes first, wherever its row is.
-        for system in sorted(systems, key=lambda name: name != "retrievegan"):
-            if changes_nothing(config, system):
-                continue
+        for system in sorted(rows, key=lambda name: name != "retrievegan"):
             run = ours if system in _WITHIN_A_RUN else f"{prefix}{system}"
             steps = (joint_steps or {}).get(named, {}).get(system, joint)
             settings = settings_of(system)

@@ -144,7 +144,7 @@ def compare(
     # Report what is impossible before hours of training.
     for entry in entries:
         check_data_fits(named_config(entry.config, [*overrides, *entry.settings]), opened)
-    _note_idle(entries, overrides)
+    _note_idle(entries, overrides, budget)
     for name, config in opened_configs.items():
         for setting, found, needed in (
             ("retrieval.choice", config.retrieval.choice, "learned"),
@@ -273,14 +273,17 @@ def _check_out(out: Path) -> None:
             raise BadInput(f"--out {out}: {kind}; name a folder for the comparison alone")
 
 
-def _note_idle(entries: Sequence[Entry], overrides: Sequence[str]) -> None:
-    """Names the overrides that change nothing in any row."""
+def _note_idle(entries: Sequence[Entry], overrides: Sequence[str], budget: str) -> None:
+    """Names the overrides that change nothing in any row, nor what the rows' steps follow."""
     given = names_of(overrides)
+    read = [(entry.config, entry.settings) for entry in entries]
+    if budget == "flops":  # the rivals' steps are as many as cost what RetrieveGAN's do
+        read += [(entry.config, ()) for entry in entries]
     found = []
-    for entry in entries:
-        config = named_config(entry.config, [*overrides, *entry.settings])
-        found.append({name for names in idle_settings(config, given).values() for name in names})
-    idle = [name for name in dict.fromkeys(given) if all(name in names for names in found)]
+    for name, settings in dict.fromkeys(read):
+        config = named_config(name, [*overrides, *settings])
+        found.append({key for keys in idle_settings(config, given).values() for key in keys})
+    idle = [key for key in dict.fromkeys(given) if all(key in keys for keys in found)]
     if idle:
         note(f"--set: nothing is changed by {', '.join(idle)} in any of these systems")
 

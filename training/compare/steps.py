@@ -18,7 +18,7 @@ from rgan_tf.config_files import flat_settings
 from rgan_tf.errors import BadInput, CorruptData, Diverged, Interrupted, RganError
 from rgan_tf.idle_settings import OF_JOINT_STAGE
 from rgan_tf.progress import note
-from rgan_tf.runs import EMBEDDING, STAGES, is_same_stage, open_run, stages_of
+from rgan_tf.runs import EMBEDDING, STAGES, Run, is_same_stage, open_run, stages_of
 from rgan_tf.runs.settings import difference
 from rgan_tf.storage.files import atomic_folder, read_json, write_json_atomic
 from training.compare.entries import Entry
@@ -149,10 +149,9 @@ class Steps:
         return open_run(str(self.run_folder(entry.run))).stage_record(stage)["steps"]
 
     def _has_first_stages(self, entry: Entry) -> bool:
-        folder = self.run_folder(entry.base)
-        if not folder.exists():
+        run = self._begun(entry.base)
+        if run is None:
             return False
-        run = open_run(str(folder))
         wanted = dict(zip(STAGES, entry.first_steps, strict=False))
         config = named_config(entry.config, [*self._overrides, *entry.settings])
         provided = named_config(entry.config, [*self._overrides, *entry.base_settings])
@@ -255,15 +254,19 @@ class Steps:
             write_json_atomic(partial / "result.json", {"identity": identity, "metrics": metrics})
         return Evaluation(metrics, folder / "images" / split)
 
+    def _begun(self, name: str) -> Run | None:
+        """A run of this comparison; None if there is none, or training was killed making it."""
+        folder = self.run_folder(name)
+        return open_run(str(folder)) if (folder / "run.json").exists() else None
+
     def _begin_again_without_steps(self, entry: Entry) -> None:
         """Removes a joint stage of no steps that would keep φ's own stage from coming before it.
 
         A run that only lent its first stages, to rows that learn no choice, has one.
         """
-        folder = self.run_folder(entry.run)
-        if not folder.exists():
+        run = self._begun(entry.run)
+        if run is None:
             return
-        run = open_run(str(folder))
         config = named_config(entry.config, [*self._overrides, *entry.settings])
         is_due = EMBEDDING in stages_of(config) and not run.stage_folder(EMBEDDING).exists()
         if is_due and run.stage_record(STAGES[-1]).get("steps") == 0:

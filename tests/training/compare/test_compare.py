@@ -88,6 +88,20 @@ def test_settings_that_change_no_row_are_named(
     assert (line in reply.err) == is_named
 
 
+@pytest.mark.parametrize("budget", ["steps", "flops"])
+def test_settings_of_retrievegan_change_how_many_steps_of_rivals_cost_as_much(
+    config, tiny_world, tmp_path, rgan, monkeypatch, budget
+):
+    monkeypatch.setattr(
+        "training.compare.run.step_gflops",
+        lambda *args, **kwargs: {"retrievegan": 2.0, "sg2im": 1.0},
+    )
+    given = ("--set", "generator.masks=true", "--budget", budget, "--dry-run")
+    reply = rgan(*words(config, tiny_world.folder, tmp_path / "out", "--systems", "sg2im", *given))
+    assert reply.code == 0, reply.err
+    assert ("nothing is changed by generator.masks" in reply.err) == (budget == "steps")
+
+
 @pytest.mark.parametrize(
     ("name", "kind"),
     [

@@ -98,6 +98,21 @@ def test_first_stages_of_rows_that_learn_no_choice_have_no_stage_of_phi():
     assert has_one("no_cooccurrence_loss")
 
 
+def test_a_row_that_a_config_does_not_have_asks_for_no_stage_of_phi():
+    """`no_masks` is left out where there are none, and the rivals are alone there."""
+    configs = {
+        name: changed(Config(), retrieval={"embedding_steps": 5}, generator={"masks": masks})
+        for name, masks in (("with.yaml", True), ("without.yaml", False))
+    }
+    entries = entries_of(configs, ("sg2im", "no_masks"))
+    found = {(entry.name, entry.config, entry.base_settings[1:]) for entry in entries}
+    assert found == {
+        ("with-sg2im", "with.yaml", ()),
+        ("with-no_masks", "with.yaml", ()),
+        ("without-sg2im", "without.yaml", ("retrieval.embedding_steps=0",)),
+    }
+
+
 def test_every_part_is_on_in_a_shipped_config_and_off_in_its_row():
     """A row that changes nothing would show nothing."""
     without = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -229,6 +230,19 @@ def test_a_base_of_rows_without_phi_gets_its_stage_when_one_with_phi_is_added(
     assert record.exists()  # nothing has to come before it
     steps._train(dataclasses.replace(lends, settings=ours.base_settings))
     assert record.exists() is remains  # training that has steps is refused, and not lost
+
+
+def test_runs_whose_making_was_killed_are_made_again(monkeypatch, tmp_path, tries):
+    """As `rgan train` makes them: only the lock is there."""
+    ours = tries["retrievegan"][1.0]
+    for name in (ours.base, ours.run):
+        (tmp_path / "runs" / name).mkdir(parents=True)
+        (tmp_path / "runs" / name / "lock").touch()
+    trained = []
+    monkeypatch.setattr(Steps, "_run", lambda self, words: trained.append(words[5].name))
+    monkeypatch.setattr(Steps, "_check", lambda self, entry: None)
+    Steps(tmp_path, "d", [], weights_dir=None, count=1).train(ours)
+    assert trained == [ours.base, Path(ours.run).name]
 
 
 def test_first_stages_that_diverge_are_no_try(monkeypatch, tmp_path, tries):
