@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import time
 
+import numpy as np
 import pytest
 import tensorflow as tf
 
+from training.bench import step_parts
 from training.bench.ceiling import measured_ceilings, seconds_of
+from training.bench.joint_step import build_joint_step, random_table
 
 
 @pytest.mark.thorough
@@ -38,6 +41,27 @@ def test_every_figure_is_there_and_consistent(config_file, tiny_world, rgan):
     every = 500  # training.checkpoint_every_steps
     share = parts["checkpoint"] / 1e3 / (every * seconds)
     assert result["checkpoint_share"] == pytest.approx(share, rel=0.05, abs=1e-5)
+
+
+def test_every_part_runs(tiny_config, tiny_world, eagerly, monkeypatch):
+    """Each reaches into the model, whose parts move: all of them once, as they stand today."""
+    results = {}
+
+    def once(work, repetitions):
+        results[len(results)] = float(work())
+        return 1.0
+
+    monkeypatch.setattr(step_parts, "seconds_of", once)
+    model, batches, _ = build_joint_step(
+        tiny_config, tiny_world, random_table(tiny_config, tiny_world), weights_dir=None
+    )
+    average = [variable.numpy() for variable in model.average.trainable_variables]
+    parts = step_parts.part_seconds(model, next(iter(batches)), 1)
+    assert list(parts) == ["retrieval", "generator", "discriminators", "optimizer", "guard"]
+    assert np.isfinite(list(results.values())).all()
+    assert all(results[part] for part in range(3))  # sums of gradients
+    pairs = zip(average, model.average.trainable_variables, strict=True)
+    assert any((before != after.numpy()).any() for before, after in pairs)
 
 
 def test_a_known_duration_is_measured():

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from rgan_tf.losses.retrieval import draw_anchors
 from rgan_tf.model.judgement import Judge, discriminator_terms, generator_terms
+from rgan_tf.model.moving_average import move_average
 from rgan_tf.model.retrieval_losses import retrieval_losses
 from rgan_tf.model.retrievegan import RetrieveGANModel, judged_paths
 from training.bench.ceiling import seconds_of
@@ -81,7 +82,7 @@ def _retrieval(model: RetrieveGANModel, batch: Batch) -> Callable[[], tf.Tensor]
             total = tf.reduce_sum(retrieved.crops) + tf.reduce_sum(
                 losses["selection"] + losses["cooccurrence"]
             )
-        return _norm(tape.gradient(total, variables))
+        return _sum_of(tape.gradient(total, variables))
 
     return work
 
@@ -109,7 +110,7 @@ def _generator(model: RetrieveGANModel, batch: Batch) -> Callable[[], tf.Tensor]
                 for fake in tf.split(fakes, 2)
             ]
             total = tf.add_n([tf.reduce_sum(part) for part in (*distances, boxes)])
-        return _norm(tape.gradient(total, variables))
+        return _sum_of(tape.gradient(total, variables))
 
     return work
 
@@ -135,7 +136,7 @@ def _discriminators(model: RetrieveGANModel, batch: Batch) -> Callable[[], tf.Te
             total = tf.add_n([tf.reduce_sum(term) for term in ours.values()])
             of_generator = tf.add_n([tf.reduce_sum(term) for term in theirs.values()])
         gradients = tape.gradient(total, variables, unconnected_gradients="zero")
-        return _norm(gradients) + _norm(tape.gradient(of_generator, fakes))
+        return _sum_of(gradients) + _sum_of(tape.gradient(of_generator, fakes))
 
     return work
 
@@ -150,7 +151,13 @@ def _optimizer(model: RetrieveGANModel) -> Callable[[], tf.Tensor]:
     def work() -> tf.Tensor:
         for (optimizer, variables), part in zip(sides, gradients, strict=True):
             optimizer.apply_gradients(zip(part, variables, strict=True))
-        model._update_average()
+        move_average(
+            model.average,
+            model.networks,
+            step=model.step,
+            decay=model.config.training.ema_decay,
+            gate=model.guard.gate,
+        )
         return tf.constant(0.0)
 
     return work
@@ -168,6 +175,6 @@ def _guard(model: RetrieveGANModel) -> Callable[[], tf.Tensor]:
     return work
 
 
-def _norm(gradients) -> tf.Tensor:
+def _sum_of(gradients) -> tf.Tensor:
     """One number that depends on all gradients, so that none is optimised away."""
     return tf.add_n([tf.reduce_sum(tf.convert_to_tensor(gradient)) for gradient in gradients])
