@@ -18,7 +18,7 @@ import signal
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any
 
 from rgan_tf.errors import BadInput, Interrupted, RganError, one_line
@@ -175,18 +175,25 @@ def main(argv: Sequence[str] | None = None, commands: Sequence[Command] = COMMAN
         _quiet_start()
         with _stdout_for_result() as write:
             result = importlib.import_module(command.module).main(arguments)
-            # Print the results of an iterator one by one, as they come.
             answers_many = isinstance(result, Iterator)
-            for line in result if answers_many else (result,):
-                if not isinstance(line, dict):
-                    kind = type(line).__name__
-                    raise TypeError(f"{command.module}.main returned {kind}, not dict")
-                try:
-                    write(json.dumps(json_value(line), allow_nan=False) + "\n")
-                except BadInput as error:
-                    if answers_many and isinstance(error.__cause__, BrokenPipeError):
-                        raise Interrupted("nobody reads standard output any more") from error
+            try:
+                # Print the results of an iterator one by one, as they come.
+                for line in result if answers_many else (result,):
+                    if not isinstance(line, dict):
+                        kind = type(line).__name__
+                        raise TypeError(f"{command.module}.main returned {kind}, not dict")
+                    try:
+                        write(json.dumps(json_value(line), allow_nan=False) + "\n")
+                    except BadInput as error:
+                        if answers_many and isinstance(error.__cause__, BrokenPipeError):
+                            raise Interrupted("nobody reads standard output any more") from error
+                        raise
+            except KeyboardInterrupt as stop:
+                if not isinstance(result, Generator):
                     raise
+                # It came while a line was printed; to the command it means what it always does.
+                with contextlib.suppress(StopIteration):
+                    result.throw(stop)
         return 0
     except SystemExit as stop:  # --help
         return stop.code if isinstance(stop.code, int) else 0

@@ -221,6 +221,27 @@ def test_a_command_may_answer_many_times_a_line_each(command, capfd):
     assert out == '{"number": 1}\n{"number": null}\n' and err == "between\n"
 
 
+@pytest.mark.parametrize(("ends_well", "code"), [(True, 0), (False, 75)])
+def test_a_stop_while_a_line_is_printed_is_one_between_the_lines(
+    command, capfd, monkeypatch, ends_well, code
+):
+    """`rgan generate --watch` ends well when it is stopped, but not if it was just printing."""
+
+    def main(_):
+        try:
+            yield {"number": 1}
+        except KeyboardInterrupt:
+            if not ends_well:
+                raise
+
+    def write(descriptor, data):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "_write_all", write)
+    assert command(main) == code
+    assert capfd.readouterr().err == ("" if ends_well else "rgan fake: interrupted\n")
+
+
 def test_each_line_is_there_at_once():
     code = (
         "import sys, types\n"
