@@ -347,7 +347,7 @@ def test_stages_that_would_not_be_the_same_are_not_taken(
     assert not folder.exists()
 
 
-def test_two_processes_never_train_on_one_run(copied, config_file, tiny_world, rgan):
+def test_two_processes_never_train_on_one_run(copied, config_file, tiny_world, rgan, eagerly):
     words = ("train", config_file, "--data", tiny_world.folder, "--run", copied)
     for setting in ("sg2im.steps=3", "cooccurrence.steps=3", "training.steps=4"):
         words = (*words, "--set", setting)
