@@ -175,25 +175,7 @@ def main(argv: Sequence[str] | None = None, commands: Sequence[Command] = COMMAN
         _quiet_start()
         with _stdout_for_result() as write:
             result = importlib.import_module(command.module).main(arguments)
-            answers_many = isinstance(result, Iterator)
-            try:
-                # Print the results of an iterator one by one, as they come.
-                for line in result if answers_many else (result,):
-                    if not isinstance(line, dict):
-                        kind = type(line).__name__
-                        raise TypeError(f"{command.module}.main returned {kind}, not dict")
-                    try:
-                        write(json.dumps(json_value(line), allow_nan=False) + "\n")
-                    except BadInput as error:
-                        if answers_many and isinstance(error.__cause__, BrokenPipeError):
-                            raise Interrupted("nobody reads standard output any more") from error
-                        raise
-            except KeyboardInterrupt as stop:
-                if not isinstance(result, Generator):
-                    raise
-                # It came while a line was printed; to the command it means what it always does.
-                with contextlib.suppress(StopIteration):
-                    result.throw(stop)
+            _print_results(result, write, command.module)
         return 0
     except SystemExit as stop:  # --help
         return stop.code if isinstance(stop.code, int) else 0
@@ -291,6 +273,31 @@ def _quiet_start() -> None:
 
 def _is_no_advice_on_tracing(record: logging.LogRecord) -> bool:
     return "triggered tf.function retracing" not in str(record.msg)
+
+
+def _print_results(result: Any, write: Callable[[str], None], module: str) -> None:
+    """Prints what a command returned: a dict, or an iterator of them, one by one as they come.
+
+    Raises:
+      TypeError: if it is something else.
+      Interrupted: if nobody reads the lines of an iterator any more.
+    """
+    answers_many = isinstance(result, Iterator)
+    try:
+        for line in result if answers_many else (result,):
+            if not isinstance(line, dict):
+                raise TypeError(f"{module}.main returned {type(line).__name__}, not dict")
+            write(json.dumps(json_value(line), allow_nan=False) + "\n")
+    except BadInput as error:
+        if answers_many and isinstance(error.__cause__, BrokenPipeError):
+            raise Interrupted("nobody reads standard output any more") from error
+        raise
+    except KeyboardInterrupt as stop:
+        if not isinstance(result, Generator):
+            raise
+        # It came while a line was printed; to the command it means what it always does.
+        with contextlib.suppress(StopIteration):
+            result.throw(stop)
 
 
 @contextlib.contextmanager
