@@ -309,31 +309,25 @@ def _checked(dataset: AnnotatedDataset) -> AnnotatedDataset:
 
 def _without_empty_images(dataset: AnnotatedDataset) -> AnnotatedDataset:
     """The data set without images that have no object: there is nothing to draw, or to learn."""
-    empty = {
-        split: [image for image in images if not image.objects]
-        for split, images in dataset.splits.items()
-    }
+    splits = {}
     skipped = {split: dict(reasons) for split, reasons in dataset.skipped.items()}
     first = {split: dict(reasons) for split, reasons in dataset.skipped_first.items()}
-    for split, images in empty.items():
+    for split, images in dataset.splits.items():
         left_out = LeftOut()
         for image in images:
-            left_out.add(_EMPTY, f"image {image.image_id}", image.source)
-        for reason, count in left_out.counts.items():
-            own = skipped.setdefault(split, {})
-            own[reason] = own.get(reason, 0) + count
-            first.setdefault(split, {}).setdefault(reason, left_out.first[reason])
-    splits = {
-        split: tuple(image for image in images if image.objects)
-        for split, images in dataset.splits.items()
-    }
-    for split, images in splits.items():
-        if not images:  # said now, not after hours
-            named = f" (first: {first[split][_EMPTY][0]})" if empty[split] else ""
+            if not image.objects:
+                left_out.add(_EMPTY, f"image {image.image_id}", image.source)
+        splits[split] = tuple(image for image in images if image.objects)
+        if not splits[split]:  # said now, not after hours
+            named = f" (first: {left_out.first[_EMPTY][0]})" if images else ""
             raise BadInput(
                 f"data set {dataset.kind}: {split} has no image with an object{named}; give it one "
                 "at least"
             )
+        if count := left_out.counts[_EMPTY]:
+            own = skipped.setdefault(split, {})
+            own[_EMPTY] = own.get(_EMPTY, 0) + count
+            first.setdefault(split, {}).setdefault(_EMPTY, left_out.first[_EMPTY])
     return dataclasses.replace(dataset, splits=splits, skipped=skipped, skipped_first=first)
 
 
