@@ -137,15 +137,20 @@ def test_a_run_that_diverged_is_not_tried_again(monkeypatch, tmp_path, tries):
     assert steps.survives(fast)  # likewise with an edited file of the same name
 
 
-def test_first_stages_of_other_settings_are_not_searched_on(monkeypatch, tmp_path, tries):
-    """Such runs take them as they are, so that nobody else asks what they were trained with."""
-    (config := tmp_path / "c.yaml").write_text("name: c")
-    data = SimpleNamespace(
+@pytest.fixture
+def data(tmp_path) -> SimpleNamespace:
+    """As much of prepared data as a run folder is made from."""
+    return SimpleNamespace(
         folder=tmp_path / "data",
         vocabulary=Vocabulary.from_categories(("sky", "tree")),
         fingerprint="f1",
         bank=SimpleNamespace(features=np.zeros([2, 7], np.float16)),
     )
+
+
+def test_first_stages_of_other_settings_are_not_searched_on(monkeypatch, tmp_path, tries, data):
+    """Such runs take them as they are, so that nobody else asks what they were trained with."""
+    (config := tmp_path / "c.yaml").write_text("name: c")
     entry = dataclasses.replace(tries["layout2im"][1.0], config=str(config))
     base = create_run(tmp_path / "runs" / entry.base, Config(), data)
     for stage, count in zip(STAGES, entry.first_steps, strict=False):
@@ -169,16 +174,10 @@ def test_first_stages_of_other_settings_are_not_searched_on(monkeypatch, tmp_pat
 
 
 def test_a_stage_of_phi_that_is_shared_is_trained_before_those_who_take_it(
-    monkeypatch, tmp_path, tries
+    monkeypatch, tmp_path, tries, data
 ):
     """Every try would train it, if the base was interrupted before it."""
     (config := tmp_path / "c.yaml").write_text("name: c\nretrieval: {embedding_steps: 5}")
-    data = SimpleNamespace(
-        folder=tmp_path / "data",
-        vocabulary=Vocabulary.from_categories(("sky", "tree")),
-        fingerprint="f1",
-        bank=SimpleNamespace(features=np.zeros([2, 7], np.float16)),
-    )
     ours, rival = (
         dataclasses.replace(tries[name][1.0], config=str(config))
         for name in ("retrievegan", "layout2im")
@@ -208,16 +207,10 @@ def test_a_stage_of_phi_that_is_shared_is_trained_before_those_who_take_it(
 
 @pytest.mark.parametrize(("done", "remains"), [(0, False), (1, True)])
 def test_a_base_of_rows_without_phi_gets_its_stage_when_one_with_phi_is_added(
-    monkeypatch, tmp_path, tries, done, remains
+    monkeypatch, tmp_path, tries, data, done, remains
 ):
     """Its joint stage of no steps stands where that stage has to come first."""
     (path := tmp_path / "c.yaml").write_text("name: c\nretrieval: {embedding_steps: 5}")
-    data = SimpleNamespace(
-        folder=tmp_path / "data",
-        vocabulary=Vocabulary.from_categories(("sky", "tree")),
-        fingerprint="f1",
-        bank=SimpleNamespace(features=np.zeros([2, 7], np.float16)),
-    )
     ours = dataclasses.replace(tries["retrievegan"][1.0], config=str(path))
     overrides = ["training.steps=0", "retrieval.embedding_steps=0"]
     base = create_run(tmp_path / "runs" / ours.base, named_config(str(path), overrides), data)
