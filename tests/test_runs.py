@@ -398,10 +398,14 @@ def test_missing_description(run):
         open_run(str(run.folder))
 
 
-def test_stages_that_cannot_be_taken_say_what_to_do(run):
-    config, data = run.config, run.data_fingerprint
-    with pytest.raises(BadInput, match="other data than --data; name a run on this data, or leave"):
-        check_stages_fit(run, config, "another")
+def test_stages_that_cannot_be_taken_say_what_to_do(run, data):
+    config = run.config
+    names = SimpleNamespace(vocabulary=Vocabulary.from_categories(("sky", "hut")))
+    with pytest.raises(BadInput, match="other names of objects .* than --data has; name a run"):
+        check_stages_fit(run, config, names, as_they_are=True)
+    other = SimpleNamespace(vocabulary=data.vocabulary, fingerprint="another")
+    with pytest.raises(BadInput, match="other data than --data; .* add --as-they-are to take them"):
+        check_stages_fit(run, config, other)
     with pytest.raises(BadInput, match="stage sg2im has 0 steps, .* asked for; train it there"):
         check_stages_fit(run, config, data)
     counts = (config.sg2im.steps, config.cooccurrence.steps + 1)
@@ -411,6 +415,7 @@ def test_stages_that_cannot_be_taken_say_what_to_do(run):
         check_stages_fit(run, config, data)
     save_weights(run, stage, Weights(0.0), steps=steps - 1)
     check_stages_fit(run, config, data)
+    check_stages_fit(run, config, other, as_they_are=True)
 
 
 def test_stages_that_were_taken_are_not_silently_kept_for_others(run, tmp_path, tiny_config, data):

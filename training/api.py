@@ -108,7 +108,7 @@ def train(
         that set the rate of `model.optimizer`: the models of stages 1 and 3 learn by their
         `generator_optimizer` and `discriminator_optimizer`.
       stages_from: a run whose first two stages are copied; it may differ only in the joint stage.
-      as_they_are: copy them even if training them with this config would give others.
+      as_they_are: copy them even if training them with this config or data would give others.
       max_steps: maximum number of steps per stage.
       profile_at: step of a TensorBoard profile in each stage, or None.
       weights_dir: folder with backbone weight files.
@@ -166,7 +166,7 @@ def train(
         config = changed(config, training={"jit_compile": False})
     source = open_run(str(stages_from), "--stages-from") if stages_from else None
     if source is not None:
-        check_stages_fit(source, config, data.fingerprint, as_they_are=as_they_are)
+        check_stages_fit(source, config, data, as_they_are=as_they_are)
     if workers.is_chief:
         check_run_folder(run, config, data)
         if _trains_embedding(config, retriever) and (Path(run) / "run.json").exists():

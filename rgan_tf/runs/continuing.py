@@ -8,6 +8,7 @@ import shutil
 
 from rgan_tf.config import Config
 from rgan_tf.config_files import flat_settings
+from rgan_tf.data.prepared import PreparedData
 from rgan_tf.errors import BadInput
 from rgan_tf.idle_settings import OF_JOINT_STAGE
 from rgan_tf.runs.folder import DAMSM, EMBEDDING, STAGES, Run, stages_of
@@ -41,25 +42,31 @@ _OF_OWN_STAGES = {
 
 
 def check_stages_fit(
-    source: Run, config: Config, data_fingerprint: str, *, as_they_are: bool = False
+    source: Run, config: Config, data: PreparedData, *, as_they_are: bool = False
 ) -> None:
     """Refuses the first two stages of a run if training them here would give other weights.
 
     Args:
       source: the run to take them from.
       config: of the run that takes them; settings of the joint stage may differ.
-      data_fingerprint: of its data.
-      as_they_are: only networks and data must fit; for runs that vary settings of all stages but
-        are compared by their joint stage.
+      data: of that run.
+      as_they_are: only networks and names must fit; for runs that vary settings of all stages but
+        are compared by their joint stage, and for stages of a release: the bytes of one world may
+        differ where another version or machine prepared it.
 
     Raises:
       BadInput: names what differs, or which stage is not trained.
     """
     owner = f"--stages-from {source.folder}"
-    if data_fingerprint != source.data_fingerprint:
+    if data.vocabulary.sha256() != source.vocabulary.sha256():
         raise BadInput(
-            f"{owner}: was trained on other data than --data; name a run on this data, or leave "
-            "the option out to train the stages anew"
+            f"{owner}: was trained with other names of objects or relationships than --data has; "
+            "name a run on this data, or leave the option out to train the stages anew"
+        )
+    if data.fingerprint != source.data_fingerprint and not as_they_are:
+        raise BadInput(
+            f"{owner}: was trained on other data than --data; name a run on this data, leave the "
+            "option out to train the stages anew, or add --as-they-are to take them anyway"
         )
     if config.retrieval.backbone != source.config.retrieval.backbone:
         raise BadInput(
@@ -94,8 +101,8 @@ def take_stages(run: Run, source: Run, *, as_they_are: bool = False) -> None:
     """Copies the first two stages of another run; keeps those that the run already has.
 
     AttnGAN's encoders and φ's own stage are copied as well, where both runs have them, they would
-    be the same, and were trained on the first two stages that this run then has: they have learning
-    rates of their own, so runs that search the others share them.
+    be the same, and were trained on the same data and on the first two stages that this run then
+    has: they have learning rates of their own, so runs that search the others share them.
 
     Args:
       run: the destination.
@@ -133,6 +140,7 @@ def _is_own_stage_of(run: Run, source: Run, stage: str) -> bool:
     record = source.stage_record(stage)
     return (
         is_same_stage(stage, run.config, source.config)
+        and run.data_fingerprint == source.data_fingerprint
         and record.get("steps") == stages_of(run.config)[stage]
         and all(
             record.get(f"{first}_weights") in (None, run.stage_record(first).get("weights_sha256"))

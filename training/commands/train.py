@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--as-they-are",
         action="store_true",
-        help="with --stages-from: take them even if this config would train others",
+        help="with --stages-from: take them even if this config or data would train others",
     )
     parser.add_argument("--max-steps", type=int, help="at most so many steps per stage")
     parser.add_argument("--dry-run", action="store_true", help="print the resolved config only")

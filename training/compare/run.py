@@ -139,7 +139,7 @@ def compare(
     if search_rates:
         _check_search(systems, entries, opened)
     out = Path(out)
-    _check_out(out)
+    _check_out(out, opened)
 
     # Report what is impossible before hours of training.
     for entry in entries:
@@ -260,8 +260,8 @@ def compare(
     return result
 
 
-def _check_out(out: Path) -> None:
-    """Refuses a folder that is something else: a table and runs would lie within it."""
+def _check_out(out: Path, data: PreparedData) -> None:
+    """Refuses a folder that is something else, or holds a comparison on other data."""
     if out.exists() and not out.is_dir():
         raise BadInput(f"--out {out}: is a file; name a folder")
     for is_that, kind in (
@@ -271,6 +271,13 @@ def _check_out(out: Path) -> None:
     ):
         if is_that:
             raise BadInput(f"--out {out}: {kind}; name a folder for the comparison alone")
+    # Every row is judged on --data, and rates are tried on stages as they are, also of other data.
+    for record in sorted(out.glob("runs/**/run.json")):
+        if open_run(str(record.parent)).data_fingerprint != data.fingerprint:
+            raise BadInput(
+                f"{record.parent}: was trained on other data than --data; name another --out, or "
+                "remove it to train it again"
+            )
 
 
 def _note_idle(entries: Sequence[Entry], overrides: Sequence[str], budget: str) -> None:

@@ -190,6 +190,12 @@ def test_what_is_there_is_what_the_row_says(calls, config, copied, tiny_world, t
     out = tmp_path / "out"
     (out / "runs").mkdir(parents=True)
     shutil.move(copied, out / "runs" / "retrievegan")
+    other = tmp_path / "other"
+    shutil.copytree(tiny_world.folder, other)
+    manifest = (other / "manifest.json").read_text()
+    (other / "manifest.json").write_text(manifest.replace('"seed": 0', '"seed": 1', 1))
+    reply = rgan(*words(config, other, out, "--systems", "sg2im"))  # not even a row of that run
+    assert reply.code == 2 and "retrievegan: was trained on other data than --data" in reply.err
     fewer = ("--systems", "retrievegan", "--set", "training.steps=2")
     reply = rgan(*words(config, tiny_world.folder, out, *fewer))
     assert reply.code == 2 and "was trained for 3 joint steps, 2 are asked for" in reply.err
