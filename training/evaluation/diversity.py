@@ -15,7 +15,7 @@ from rgan_tf.metrics.diversity import diversity_name, sample_diversity
 from rgan_tf.metrics.lpips import load_lpips
 from rgan_tf.progress import followed
 from training.evaluation.protocol import INTERVAL, Protocol
-from training.evaluation.systems import Batch, row_seeds
+from training.evaluation.systems import LAYOUTS, Batch, BoxesOf, row_seeds, traced
 
 
 class NamedDistance(NamedTuple):
@@ -52,6 +52,7 @@ def load_distance(network: str, weights_dir: str | None) -> NamedDistance:
 def diversity_metrics(
     system: str,
     draw: Callable[[Batch, tf.Tensor | None, tf.Tensor], Any],
+    boxes_of: BoxesOf,
     scenes: Iterable[Batch],
     distance: NamedDistance,
     protocol: Protocol,
@@ -62,6 +63,7 @@ def diversity_metrics(
       system: its name.
       draw: (batch, boxes [B, O, 4] or None for predicted ones, seeds [B] int32) -> what was made,
         with `images` [B, H, W, 3] float32 in [-1, 1].
+      boxes_of: what it gets as boxes in either layout.
       scenes: batches of a split.
       distance: between images; part of the metric's name.
       protocol: has the seed of the first sample; the second has seed + 1.
@@ -69,13 +71,14 @@ def diversity_metrics(
     # A number in Python would be traced anew.
     seeds = [tf.constant(protocol.seed + number, tf.int64) for number in range(2)]
 
-    @tf.function(reduce_retracing=True, autograph=False)
+    @traced
     def sample(batch: Batch, boxes: tf.Tensor | None, seed: tf.Tensor) -> tf.Tensor:
         return draw(batch, boxes, row_seeds(batch, seed)).images  # [B, H, W, 3]
 
-    values: dict[str, list[np.ndarray]] = {"predicted": [], "true": []}
+    values: dict[str, list[np.ndarray]] = {layout: [] for layout in LAYOUTS}
     for batch in followed(scenes, "two samples of each graph"):
-        for layout, boxes in (("predicted", None), ("true", batch["boxes"])):
+        for layout in LAYOUTS:
+            boxes = boxes_of(batch, layout)
             samples = np.stack([sample(batch, boxes, seed) for seed in seeds], axis=1)
             values[layout].append(sample_diversity(samples, distance.measure))
     metrics: dict[str, Any] = {}

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
-import tensorflow as tf
 
 from rgan_tf.backbones import Backbone
 from rgan_tf.metrics.bootstrap import (
@@ -28,7 +27,7 @@ from rgan_tf.storage.image import float_to_uint8
 from training.evaluation.crops import CropJudge, CropTally
 from training.evaluation.groups import object_groups, scene_groups
 from training.evaluation.protocol import INTERVAL, RESAMPLED, Protocol
-from training.evaluation.systems import Batch, Drawn, System
+from training.evaluation.systems import Batch, System
 
 _LEAST_SCENES = 20  # of a group whose distance is measured
 _LEAST_RESAMPLED = 3  # images of a distance with an interval
@@ -115,18 +114,13 @@ def _judge(
     keep: Keep | None,
 ) -> dict[str, Any]:
     """All metrics of one system; of groups of scenes the kernel distance, which has no bias."""
-
-    @tf.function(reduce_retracing=True, autograph=False)
-    def draw(batch: Batch) -> Drawn:
-        return system.draw(batch)
-
     count, filled = len(real.features), 0
     features = np.empty(real.features.shape, np.float32)  # [N, D]
     score: ScoreStatistics | None = None
     crops = CropTally(crop_judge, backbone) if crop_judge is not None else None
     groups: dict[str, list[np.ndarray]] = {}
     for batch in followed(scenes, system.title):
-        drawn = draw(batch)
+        drawn = system.draw(batch)
         images = float_to_uint8(drawn.images.numpy())  # [B, H, W, 3]
         if keep is not None:
             keep(system.title, batch["image_id"].numpy(), images)

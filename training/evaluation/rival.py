@@ -29,7 +29,7 @@ from training.evaluation.judges import load_judges
 from training.evaluation.layout import layout_metrics
 from training.evaluation.names import DRAWING
 from training.evaluation.protocol import Protocol
-from training.evaluation.systems import Batch, Drawn, System, row_seeds
+from training.evaluation.systems import LAYOUTS, Batch, Drawn, System, row_seeds, traced
 from training.pictures import CELL, layouts
 from training.rival_candidates import rival_candidates
 
@@ -92,14 +92,15 @@ def evaluate_rival_split(
     def scenes(of: str = split, candidates: CandidateSource | None = table) -> Iterable[Batch]:
         return scenes_once(data, of, config, batch_size=batch_size, candidates=candidates)
 
+    def boxes_of(batch: Batch, layout: str) -> tf.Tensor | None:
+        return batch["boxes"] if layout == "true" else None
+
+    @traced
     def draw(layout: str, batch: Batch) -> Drawn:
-        boxes = batch["boxes"] if layout == "true" else None
-        drawn = drawing(batch, boxes, row_seeds(batch, protocol.seed))
+        drawn = drawing(batch, boxes_of(batch, layout), row_seeds(batch, protocol.seed))
         return Drawn(drawn.images, drawn.boxes)
 
-    systems = [
-        System(name, layout, functools.partial(draw, layout)) for layout in ("predicted", "true")
-    ]
+    systems = [System(name, layout, functools.partial(draw, layout)) for layout in LAYOUTS]
     metrics: dict[str, Any] = {"objects_without_patches": without} if without else {}
     if name == "attngan":
         triples = data.scenes(split, config.data).triples  # [N, T, 3]
@@ -115,7 +116,7 @@ def evaluate_rival_split(
             keep=keep,
         )
     if distance is not None:
-        metrics |= diversity_metrics(name, drawing, scenes(), distance, protocol)
+        metrics |= diversity_metrics(name, drawing, boxes_of, scenes(), distance, protocol)
     if "layout" in tasks and networks.predicts_boxes:
         metrics |= layout_metrics(networks, scenes(candidates=None), run.vocabulary, protocol)
     if DRAWING.isdisjoint(tasks):

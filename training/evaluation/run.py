@@ -29,7 +29,7 @@ from training.evaluation.pictures import comparison
 from training.evaluation.protocol import Protocol
 from training.evaluation.retrieval import retrieval_metrics
 from training.evaluation.rule_retrieval import rule_metrics
-from training.evaluation.systems import drawing_with, row_seeds, systems_of
+from training.evaluation.systems import boxes_by, drawing_with, row_seeds, systems_of
 from training.first_stages import load_first_stages
 
 _RETRIEVING = DRAWING | {"retrieval"}  # tasks whose metrics depend on patches
@@ -130,7 +130,9 @@ def evaluate_split(
             keep=keep,
         )
     if distance is not None:
-        metrics |= diversity_metrics(system_name(rule), drawing, scenes(), distance, protocol)
+        metrics |= diversity_metrics(
+            system_name(rule), drawing, boxes_by(networks), scenes(), distance, protocol
+        )
     if "layout" in tasks:
         metrics |= layout_metrics(networks, scenes(candidates=None), vocabulary, protocol)
         if compared is not None and FIRST_STAGE in compared:  # it has its own box predictor

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
@@ -50,6 +50,10 @@ class System(NamedTuple):
 
 Drawing = Callable[[Batch, tf.Tensor | None, tf.Tensor], Synthesis]
 
+LAYOUTS = ("predicted", "true")
+BoxesOf = Callable[[Batch, str], tf.Tensor | None]
+"""The boxes [B, O, 4] of a batch in one of `LAYOUTS`; None where the drawing predicts them."""
+
 
 def drawing_with(
     networks: RetrievalNetworks,
@@ -90,7 +94,8 @@ def systems_of(
     """Every system that the three trained stages offer, under both layouts.
 
     The pasted canvas shows the same patches that the generator gets. Rows draw from (seed, image
-    id), so a scene's result does not depend on its batch.
+    id), so a scene's result does not depend on its batch. Both layouts of a system share one traced
+    function: tracing takes longer than drawing a few hundred scenes.
 
     Args:
       drawing: makes the images and chooses their patches.
@@ -100,40 +105,54 @@ def systems_of(
       rule: the name of the retriever that chooses the patches.
     """
 
-    def generated(batch: Batch, boxes: tf.Tensor | None) -> Drawn:
+    def generated(batch: Batch, boxes: tf.Tensor) -> Drawn:
         made = drawing(batch, boxes, row_seeds(batch, seed))
         return Drawn(made.images, made.boxes)
 
-    def pasted(batch: Batch, boxes: tf.Tensor | None) -> Drawn:
+    def pasted(batch: Batch, boxes: tf.Tensor) -> Drawn:
         made = drawing(batch, boxes, row_seeds(batch, seed))
         canvas = pasted_canvas(made.crops, made.boxes, batch["objects"] > 0, image_size)
         # The interpolation may exceed the range by rounding.
         return Drawn(tf.clip_by_value(canvas, -1.0, 1.0), made.boxes)
 
-    def parametric(batch: Batch, boxes: tf.Tensor | None) -> Drawn:
-        graph = {"objects": batch["objects"], "triples": batch["triples"]}
-        encoding = sg2im.encoder(graph)
-        if boxes is None:
-            boxes = sg2im.predict_boxes(graph, encoding)  # [B, O, 4]
+    def parametric(batch: Batch, boxes: tf.Tensor) -> Drawn:
+        encoding = sg2im.encoder({"objects": batch["objects"], "triples": batch["triples"]})
         return Drawn(sg2im.decoder(encoding.object_vectors, boxes, encoding.object_mask), boxes)
 
-    drawers = {system_name(rule): generated, FIRST_STAGE: parametric, "pasted_canvas": pasted}
+    def own(batch: Batch) -> Drawn:
+        return Drawn(reconstruct(networks, batch, batch["boxes"]), batch["boxes"])
+
+    by_networks = boxes_by(networks)
+    drawers = {
+        system_name(rule): (generated, by_networks),
+        FIRST_STAGE: (parametric, boxes_by(sg2im)),
+        "pasted_canvas": (pasted, by_networks),
+    }
     names = system_names(rule)
-    systems = [
-        System(name, layout, functools.partial(_draw, draw, layout))
-        for name, draw in drawers.items()
-        if name in names
-        for layout in ("predicted", "true")
-    ]
+    systems = []
+    for name, (draw, boxes_of) in drawers.items():
+        if name in names:
+            draw_in = functools.partial(_draw, traced(draw), boxes_of)
+            systems += [System(name, each, functools.partial(draw_in, each)) for each in LAYOUTS]
     if "own_patches" in names:
-        systems.append(
-            System(
-                "own_patches",
-                "true",
-                lambda batch: Drawn(reconstruct(networks, batch, batch["boxes"]), batch["boxes"]),
-            )
-        )
+        systems.append(System("own_patches", "true", traced(own)))
     return systems
+
+
+def traced(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function as a graph, for batches of any size."""
+    return tf.function(function, reduce_retracing=True, autograph=False)
+
+
+def boxes_by(networks: RetrievalNetworks | Sg2imNetworks) -> BoxesOf:
+    """Boxes of a batch [B, O, 4]: as predicted by the networks, or the true ones."""
+
+    @traced
+    def predicted(batch: Batch) -> tf.Tensor:
+        graph = {"objects": batch["objects"], "triples": batch["triples"]}
+        return networks.predict_boxes(graph, networks.encoder(graph))
+
+    return lambda batch, layout: batch["boxes"] if layout == "true" else predicted(batch)
 
 
 def row_seeds(batch: Batch, seed: int | tf.Tensor) -> tf.Tensor:
@@ -141,5 +160,7 @@ def row_seeds(batch: Batch, seed: int | tf.Tensor) -> tf.Tensor:
     return tf.cast((batch["image_id"] * 1_000_003 + seed) % (2**31 - 1), tf.int32)
 
 
-def _draw(draw: Callable[[Batch, tf.Tensor | None], Drawn], layout: str, batch: Batch) -> Drawn:
-    return draw(batch, batch["boxes"] if layout == "true" else None)
+def _draw(
+    draw: Callable[[Batch, tf.Tensor], Drawn], boxes_of: BoxesOf, layout: str, batch: Batch
+) -> Drawn:
+    return draw(batch, boxes_of(batch, layout))

@@ -73,7 +73,7 @@ def test_a_scene_looks_the_same_in_another_batch(parts, drawn):
 
 
 def test_traced_as_in_an_evaluation_they_draw_the_same(parts, drawn):
-    """With a seed that is a tensor, as that of the diversity."""
+    """With a seed that is a tensor, as that of the diversity, inside another trace."""
     networks, sg2im, batch = parts
     names = {("retrievegan", "predicted"), ("pasted_canvas", "predicted"), ("own_patches", "true")}
 
