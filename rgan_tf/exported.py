@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from rgan_tf.errors import BadInput, CorruptData
+from rgan_tf.near_names import spelled_otherwise
 from rgan_tf.refusals import is_refused
 from rgan_tf.storage.manifest import Manifest, ManifestKind
 from rgan_tf.storage.plain_folder import plain_folder
@@ -90,7 +91,8 @@ def find_version(path: str | Path, option: str = "--model ") -> Manifest:
     if not _is_one_version(folder):
         found = versions(folder)
         if not found:
-            raise BadInput(f"{option}{folder}: no exported model; make one with rgan export")
+            advice = spelled_otherwise(folder) or "; make one with rgan export"
+            raise BadInput(f"{option}{folder}: no exported model{advice}")
         folder = found[-1]
     return MODEL.open(folder, f"{option}{folder}")
 

@@ -10,6 +10,7 @@ from rgan_tf.bank.patch_bank import PatchBank
 from rgan_tf.data.prepared import DATA, PreparedData
 from rgan_tf.errors import BadInput
 from rgan_tf.exported import ExportedPatches, is_exported
+from rgan_tf.near_names import spelled_otherwise
 from rgan_tf.storage.files import read_json
 from rgan_tf.vocabulary import Vocabulary
 
@@ -56,9 +57,9 @@ def open_place(name: str, option: str = "") -> Place:
         # One of a rival that draws from no patches has none.
         return Place("model", patches.vocabulary, None, patches if len(patches) else None)
     if not (folder / "manifest.json").is_file():
+        advice = spelled_otherwise(folder) or "; name the folder of one, or released:NAME"
         raise BadInput(
-            f"{option}{name}: is not an exported model, run, prepared data or bank; name the "
-            "folder of one, or released:NAME"
+            f"{option}{name}: is not an exported model, run, prepared data or bank{advice}"
         )
     manifest = read_json(folder / "manifest.json")
     if isinstance(manifest, dict) and manifest.get("kind") == DATA.kind:

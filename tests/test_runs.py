@@ -363,6 +363,8 @@ def test_what_is_no_run_is_called_what_it_is(run, tmp_path):
     ):
         with pytest.raises(BadInput, match=rf"--other .*{name}: .* is missing\); it {what}$"):
             open_run(str(tmp_path / name), "--other")
+    with pytest.raises(BadInput, match=r"is missing\), but 'comparison' is there; write the name"):
+        open_run(str(tmp_path / "Comparison"))
 
 
 def test_released_runs_are_found_by_name(run, tmp_path, monkeypatch):

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from export.service_errors import NotFound, Overloaded
 from rgan_tf.errors import BadInput, RganError
 from rgan_tf.exported import SAVED_MODEL_FILE, version_number, versions
+from rgan_tf.near_names import spelled_otherwise
 
 LOADING, AVAILABLE, END = "LOADING", "AVAILABLE", "END"
 _REMEMBERED = 64  # versions whose state is kept
@@ -126,7 +127,8 @@ class Versions:
         reasons = [state.error for _, state in sorted(self.states.items()) if state.error]
         if reasons:
             raise BadInput(f"--model {self._model}: no version can be served: {reasons[-1]}")
-        raise BadInput(f"--model {self._model}: no exported model; make one with rgan export")
+        advice = spelled_otherwise(self._model) or "; make one with rgan export"
+        raise BadInput(f"--model {self._model}: no exported model{advice}")
 
     def _folders(self) -> list[Path]:
         if (self._model / SAVED_MODEL_FILE).is_file():

@@ -13,6 +13,7 @@ from rgan_tf.config import Config, changed
 from rgan_tf.config_files import config_to_yaml, load_config
 from rgan_tf.errors import BadInput, CorruptData
 from rgan_tf.exported import is_exported
+from rgan_tf.near_names import spelled_otherwise
 from rgan_tf.registered_names import RULES
 from rgan_tf.runs import settings
 from rgan_tf.storage.files import read_json, write_bytes_atomic, write_json_atomic
@@ -281,7 +282,7 @@ def _what_else(folder: Path) -> str:
         return "; it holds data or a bank: name a run that was trained on them"
     runs = sorted(path.parent.name for path in folder.glob("*/run.json"))
     runs = runs or sorted(f"runs/{path.parent.name}" for path in folder.glob("runs/*/run.json"))
-    return f"; it holds runs, such as {folder / runs[0]}" if runs else ""
+    return f"; it holds runs, such as {folder / runs[0]}" if runs else spelled_otherwise(folder)
 
 
 def _released() -> list[str]:

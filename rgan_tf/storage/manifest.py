@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from rgan_tf.errors import BadInput, CorruptData, RganError
+from rgan_tf.near_names import spelled_otherwise
 from rgan_tf.storage.files import read_json, sha256_of, write_json_atomic
 from rgan_tf.storage.seal import SEAL, check_seal, sealed
 
@@ -59,7 +60,7 @@ class ManifestKind:
         folder = Path(folder)
         called, path = called or str(folder), folder / self.file
         if not path.is_file():
-            raise self._not_one(called, f"has no {self.file}", f"name {self.noun}")
+            raise self._not_one(called, f"has no {self.file}", f"name {self.noun}", folder)
         try:
             content = read_json(path, max_bytes=_MAX_BYTES)
         except BadInput as error:
@@ -81,9 +82,13 @@ class ManifestKind:
                 raise CorruptData(f"{path}: lacks {key}; {self.advice}")
         return Manifest(self, folder, content)
 
-    def _not_one(self, called: str, reason: str, advice: str) -> RganError:
-        advice = advice if self.error is BadInput else self.advice
-        return self.error(f"{called}: {reason}; {advice}")
+    def _not_one(
+        self, called: str, reason: str, advice: str, missing: Path | None = None
+    ) -> RganError:
+        if self.error is not BadInput:
+            return self.error(f"{called}: {reason}; {self.advice}")
+        found = "" if missing is None else spelled_otherwise(missing)
+        return BadInput(f"{called}: {reason}{found or f'; {advice}'}")
 
     def write(self, folder: Path, content: Mapping[str, Any]) -> dict[str, Any]:
         """Writes and returns the manifest; call it after all other files are written."""

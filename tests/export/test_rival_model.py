@@ -37,6 +37,7 @@ from rgan_tf.storage.image import decode_image
 from tests.export.arguments import generate_arguments
 from tests.export.conftest import TINY as TINY_RUN
 from tests.rivals.conftest import TINY
+from training.bank.look import info
 
 GRAPH = {"objects": ["sky", "tree"], "relationships": [[0, "above", 1]]}
 DRAWS_FROM_PATCHES = ("pastegan",)
@@ -341,6 +342,8 @@ def test_what_a_system_lacks_is_refused_by_its_name(model_of, tmp_path, write_gr
 
     parser = argparse.ArgumentParser()
     studio.add_arguments(parser)
+    with pytest.raises(BadInput, match="draws from no patches; rgan vocabulary .* lists its names"):
+        info(folder)  # it called the intact model damaged when it was to draw patches
     with pytest.raises(BadInput, match="a model of attngan, without the candidates"):
         studio.main(parser.parse_args(["--model", str(folder), "--port", "0"]))
 

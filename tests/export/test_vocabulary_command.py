@@ -13,6 +13,7 @@ from PIL import Image
 from export.commands.vocabulary import table
 from rgan_tf import cli
 from rgan_tf.bank.summary import draw_patches
+from rgan_tf.errors import BadInput
 from rgan_tf.exported import ExportedPatches
 
 CATEGORIES = 20  # of the built-in world
@@ -71,13 +72,17 @@ def test_a_contract_is_enough(exported, rgan, tmp_path):
 
 
 def test_what_is_none_of_these_is_one_line(rgan, tmp_path):
+    (tmp_path / "here").mkdir()
     for place, reason in (
+        (tmp_path / "Here", ", but 'here' is there; write the name as the file has it"),
         (tmp_path / "gone", "is not an exported model, run, prepared data or bank"),
         (tmp_path, "is not an exported model, run, prepared data or bank"),
         ("released:none", "there is procedural_64"),
     ):
         code, result, err = rgan("vocabulary", place)
         assert (code, result, err.count("\n")) == (2, None, 1) and reason in err
+    with pytest.raises(BadInput, match="no exported model, but 'here' is there; write"):
+        ExportedPatches.open(tmp_path / "Here")
 
 
 def test_damage_is_corrupt_data(exported, rgan, tmp_path):

@@ -52,6 +52,10 @@ def test_a_folder_of_another_kind(box, tmp_path):
     for kind, error, advice in ((KIND, BadInput, "name"), (DAMAGE, CorruptData, "pack it again")):
         with pytest.raises(error, match=f"^--box x: has no manifest.json; {advice}"):
             kind.open(tmp_path, "--box x")
+        box(kind)
+        found = ", but 'box' is there; write" if error is BadInput else f"; {advice}"
+        with pytest.raises(error, match=f"^{tmp_path}/Box: has no manifest.json{found}"):
+            kind.open(tmp_path / "Box")
         change(box(), kind="others")
         with pytest.raises(error, match=f"{tmp_path}/box: not a box of things; {advice}"):
             kind.open(tmp_path / "box")

@@ -38,6 +38,11 @@ def info(
     opened: PatchBank | ExportedPatches
     if is_exported(bank):
         opened = ExportedPatches.open(bank)
+        if not len(opened):  # a bank is never empty
+            raise BadInput(
+                f"{bank}: is a model that draws from no patches; rgan vocabulary {bank} lists its "
+                "names"
+            )
         counted = {"patches": len(opened), **count_rows(opened.rows, opened.vocabulary.categories)}
         result = {"model": str(opened.folder), **counted}
     else:

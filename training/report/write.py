@@ -44,7 +44,7 @@ def write_report(
     """
     name = str(run)
     is_released = name.startswith(released.PREFIX)
-    opened = open_run(name)
+    opened = open_run(name, "RUN")  # no option names it
     if is_released and not out:
         raise BadInput(f"{name}: ships with the project; name a file with --out")
     place = Path(out) if out else opened.folder / "report.html"
@@ -52,6 +52,8 @@ def write_report(
     measured = Path(metrics) if metrics else opened.folder
     if not measured.is_dir():
         raise BadInput(f"--metrics {measured}: no such folder; name the --out of rgan eval")
+    if metrics and not (measured / "metrics.jsonl").is_file():
+        raise BadInput(f"--metrics {measured}: has no metrics.jsonl; name the --out of rgan eval")
     notes = Notes()
     page, content = build_page(
         opened,

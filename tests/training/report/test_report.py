@@ -256,9 +256,11 @@ def test_names_that_are_html_are_harmless(report, copied, monkeypatch):
 
 
 def test_a_run_that_is_none(rgan, tmp_path, copied):
-    assert rgan("report", tmp_path / "none").code == 2
-    ended = rgan("report", copied, "--metrics", tmp_path / "none")
-    assert ended.code == 2 and "--metrics" in ended.err
+    ended = rgan("report", tmp_path / "none")
+    assert ended.code == 2 and f"RUN {tmp_path}/none: not a run folder" in ended.err
+    for place in ("none", "."):  # what is not there, and what no evaluation wrote
+        ended = rgan("report", copied, "--metrics", tmp_path / place)
+        assert ended.code == 2 and "--metrics" in ended.err
     (copied / "run.json").write_text("{}")
     assert rgan("report", copied).code == 4
     assert not (copied / "report.html").exists()
