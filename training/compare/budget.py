@@ -10,6 +10,7 @@ from pathlib import Path
 from rgan_tf.config import Config
 from rgan_tf.config_files import flat_settings
 from rgan_tf.data.prepared import PreparedData
+from rgan_tf.progress import note
 from rgan_tf.registered_names import RIVALS
 from rgan_tf.runs import EMBEDDING, stages_of
 from rgan_tf.storage.files import read_json, write_json_atomic
@@ -97,16 +98,15 @@ def step_gflops(
         return {}
     counts = read_json(remembered) if remembered.exists() else {}
 
-    def gflop(config: Config) -> float:
+    def gflop(system: str) -> float:
+        config = named_config(name, [*overrides, *settings_of(system)])
         # What is counted does not depend on the length of the training, nor on φ's own stage.
         settings = {k: v for k, v in flat_settings(config).items() if not k.endswith(_LENGTHS)}
         key = json.dumps([data.fingerprint, settings, _VERSION], sort_keys=True)
         if key not in counts:
+            note(f"compare: counting the operations of a step of {name}, {system}; takes a minute")
             counts[key] = step_flops.training_gflop(config, data, weights_dir=weights_dir)
             write_json_atomic(remembered, counts)
         return counts[key]
 
-    return {
-        system: gflop(named_config(name, [*overrides, *settings_of(system)]))
-        for system in (_OURS, *rivals)
-    }
+    return {system: gflop(system) for system in (_OURS, *rivals)}
