@@ -95,7 +95,7 @@ def systems_of(
 
     The pasted canvas shows the same patches that the generator gets. Rows draw from (seed, image
     id), so a scene's result does not depend on its batch. Both layouts of a system share one traced
-    function: tracing takes longer than drawing a few hundred scenes.
+    function, as tracing takes seconds each.
 
     Args:
       drawing: makes the images and chooses their patches.
