@@ -434,6 +434,21 @@ def test_stages_that_were_taken_are_not_silently_kept_for_others(run, tmp_path, 
     assert run.stage_record("sg2im")["taken_from"] == str(first.folder)
 
 
+def test_a_stage_of_phi_is_taken_on_the_same_data_only(tmp_path, tiny_settings, data):
+    tiny_settings.setdefault("retrieval", {})["embedding_steps"] = 3
+    config = config_from_dict(tiny_settings)
+    source = create_run(tmp_path / "source", config, data)
+    for stage in (*STAGES[:2], "embedding"):
+        save_weights(source, stage, Weights(0.0), steps=3)
+    same = create_run(tmp_path / "same", config, data)
+    data.fingerprint = "f2"
+    other = create_run(tmp_path / "other", config, data)
+    for run, is_taken in ((same, True), (other, False)):
+        take_stages(run, source, as_they_are=True)
+        assert run.stage_folder("sg2im").exists()
+        assert run.stage_folder("embedding").exists() == is_taken
+
+
 def test_a_run_of_a_retriever_that_was_handed_in_is_not_drawn_with_another(run):
     """The config names "learned", whose embedding such a training may never have touched."""
     check_own_retriever(run, "R", is_given=False)  # not trained yet
