@@ -7,20 +7,25 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+import tensorflow as tf
+
 from rgan_tf.config import Config
 from rgan_tf.config_files import flat_settings
 from rgan_tf.data.prepared import PreparedData
+from rgan_tf.model.flops import count_flops
 from rgan_tf.progress import note
 from rgan_tf.registered_names import RIVALS
-from rgan_tf.runs import EMBEDDING, stages_of
+from rgan_tf.rivals.attngan.image_encoder import frozen_features
+from rgan_tf.runs import DAMSM, EMBEDDING, stages_of
 from rgan_tf.storage.files import read_json, write_json_atomic
 from training.bench import step_flops
 from training.compare.entries import settings_of
 from training.configuration import named_config
 
 UNCOUNTED = (
-    "AttnGAN's encoders are trained besides (stage damsm); their operations are not counted, so "
-    "that this row has more in all."
+    "AttnGAN's encoders are trained besides (stage damsm). These operations, counted without those "
+    "of reading and matching texts, are not taken off its joint steps, so that this row has more "
+    "in all."
 )
 """What a reader has to know of the budget in operations."""
 
@@ -47,6 +52,22 @@ def embedding_gflop(config: Config, feature_size: int) -> float:
     of_a_patch = 6 * learned + 2 * fixed
     patches = settings.embedding_scenes * config.data.max_objects * (1 + settings.candidates)
     return steps * patches * of_a_patch / 1e9
+
+
+def damsm_gflop(config: Config) -> float:
+    """GFLOP of the stage of AttnGAN's encoders; 0 without it.
+
+    Counts what their frozen network does on the images, which is nearly all of it.
+
+    Args:
+      config: of the run.
+    """
+    steps = stages_of(config).get(DAMSM, 0)
+    if not steps:
+        return 0.0
+    image = tf.TensorSpec([1, config.data.image_size, config.data.image_size, 3])
+    images = steps * config.attngan.damsm_batch_size
+    return images * count_flops(frozen_features(), image) / 1e9
 
 
 def steps_of_equal_cost(

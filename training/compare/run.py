@@ -23,6 +23,7 @@ from rgan_tf.storage.image import encode_png
 from training.api import check_data_fits
 from training.compare.budget import (
     UNCOUNTED,
+    damsm_gflop,
     embedding_gflop,
     step_gflops,
     steps_of_equal_cost,
@@ -225,11 +226,17 @@ def compare(
         text += f"\n{rates_table(factors, search_steps)}\n"
     facts: dict[str, Facts] = {}
     if any(gflops.values()):  # there are rivals
+        trained = {
+            entry.name: named_config(entry.config, [*overrides, *entry.settings])
+            for entry in entries
+        }
         facts = {
             entry.name: Facts(
                 entry.steps,
                 # A row of RetrieveGAN without some part costs less, and is not counted.
                 gflops[entry.config].get(entry.system) if entry.is_whole else None,
+                embedding_gflop(trained[entry.name], opened.bank.feature_size)
+                + damsm_gflop(trained[entry.name]),
                 trainable_weights(open_run(str(steps.run_folder(entry.run)))),
             )
             for entry in entries

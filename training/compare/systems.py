@@ -18,7 +18,10 @@ from training.evaluation.rival import TOLD_BY_NAMES
 
 _BUDGETS = {
     "steps": "Budget: all have as many joint steps; operations differ.",
-    "flops": "Budget: the rivals have as many joint steps as cost RetrieveGAN's operations.",
+    "flops": (
+        "Budget: the rivals have as many joint steps as cost RetrieveGAN's operations, those of "
+        "φ's own stage included."
+    ),
 }
 _OF_ALL = (
     "Every rival has its published losses, their weights, form of the adversarial loss and Adam's "
@@ -34,11 +37,13 @@ class Facts(NamedTuple):
     Attributes:
       steps: joint steps.
       gflop: of one such step; None where it is not counted.
+      gflop_besides: of the stages that the system has for itself: φ's or AttnGAN's encoders'.
       weights: trainable ones, without discriminators and first stages.
     """
 
     steps: int
     gflop: float | None
+    gflop_besides: float
     weights: int
 
 
@@ -56,11 +61,14 @@ def systems_table(facts: Mapping[str, Facts], *, budget: str) -> str:
     lines = [
         _BUDGETS[budget],
         "",
-        "| system | joint steps | GFLOP per step | GFLOP in all | trainable weights |",
-        "|" + "---|" * 5,
+        "| system | joint steps | GFLOP per step | GFLOP of its own stages | GFLOP in all "
+        "| trainable weights |",
+        "|" + "---|" * 6,
     ]
-    for name, (steps, gflop, weights) in facts.items():
-        counted = ["-", "-"] if gflop is None else [f"{gflop:.1f}", f"{steps * gflop:,.0f}"]
+    for name, (steps, gflop, besides, weights) in facts.items():
+        counted = ["-"] * 3
+        if gflop is not None:
+            counted = [f"{gflop:.1f}", f"{besides:,.0f}", f"{steps * gflop + besides:,.0f}"]
         cells = [name.replace("_", " "), str(steps), *counted, f"{weights:,}"]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
@@ -81,7 +89,9 @@ def deviations(
       metrics: name of a row -> result of `rgan eval`.
       judge: network of the distances.
     """
-    lines = [_OF_ALL, ""]
+    rivals = [entry for entry in entries if entry.system in RIVALS]
+    data = [_data_of_training(config) for config in configs.values()] if rivals else []
+    lines = [" ".join(filter(None, [_OF_ALL, *dict.fromkeys(data)])), ""]
     for entry in entries:
         if entry.system in RIVALS:
             text = _deviation(entry.system, configs[entry.config], metrics[entry.name])
@@ -90,6 +100,22 @@ def deviations(
     if through:
         lines.append(f"* Trained through the judge's network, {judge}: {', '.join(through)}.")
     return "\n".join(lines)
+
+
+def _data_of_training(config: Config) -> str:
+    """What RetrieveGAN's config does to the rivals' batches and discriminators too."""
+    incomplete = config.data.incomplete_scenes
+    shared = [
+        "mirrored images (data.flip)" if config.data.flip else "",
+        f"scenes without some objects (data.incomplete_scenes={incomplete:g})"
+        if incomplete
+        else "",
+        f"augmented images before the discriminators ({config.discriminators.augmentation})"
+        if config.discriminators.augmentation != "none"
+        else "",
+    ]
+    found = ", ".join(filter(None, shared))
+    return f"All are trained with {config.name}'s {found}." if found else ""
 
 
 def _deviation(system: str, config: Config, metrics: Mapping[str, Any]) -> str:

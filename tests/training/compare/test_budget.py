@@ -11,7 +11,7 @@ from rgan_tf.config import Config, changed
 from rgan_tf.config_files import config_from_dict
 from rgan_tf.registered_names import RIVALS
 from training.bench import step_flops
-from training.compare.budget import embedding_gflop, step_gflops, steps_of_equal_cost
+from training.compare.budget import damsm_gflop, embedding_gflop, step_gflops, steps_of_equal_cost
 from training.compare.entries import entries_of
 
 
@@ -63,6 +63,20 @@ def test_the_stage_of_phi_counts_for_the_rivals(tiny_config):
     assert embedding_gflop(changed(config, retrieval={"embedding_steps": 0}), 4) == 0
     gflops = {"retrievegan": 100.0, "sg2im": 50.0}
     assert steps_of_equal_cost(gflops, 10, besides=500.0) == {"sg2im": 30}
+
+
+def test_the_images_that_attngans_encoders_read_are_counted(tiny_config, monkeypatch):
+    monkeypatch.setattr(  # a network of one operation per number
+        "training.compare.budget.frozen_features", lambda: lambda image: image * 2.0
+    )
+    of_attngan = changed(
+        tiny_config,
+        training={"system": "attngan"},
+        data={"image_size": 16},
+        attngan={"damsm_steps": 5, "damsm_batch_size": 3},
+    )
+    assert damsm_gflop(of_attngan) == pytest.approx(5 * 3 * 16 * 16 * 3 / 1e9)
+    assert damsm_gflop(tiny_config) == 0
 
 
 @pytest.mark.thorough

@@ -34,11 +34,14 @@ def say():
 
 
 def test_steps_operations_and_weights():
-    facts = {"retrievegan": Facts(100, 124.04, 3_000_000), "pastegan_style": Facts(100, None, 12)}
+    facts = {
+        "retrievegan": Facts(100, 124.04, 1500.4, 3_000_000),
+        "pastegan_style": Facts(100, None, 0.0, 12),
+    }
     first, _, _, _, ours, style = systems_table(facts, budget="steps").splitlines()
     assert "as many joint steps" in first
-    assert ours == "| retrievegan | 100 | 124.0 | 12,404 | 3,000,000 |"
-    assert style == "| pastegan style | 100 | - | - | 12 |"
+    assert ours == "| retrievegan | 100 | 124.0 | 1,500 | 13,904 | 3,000,000 |"
+    assert style == "| pastegan style | 100 | - | - | - | 12 |"
     assert "RetrieveGAN's operations" in systems_table(facts, budget="flops").splitlines()[0]
 
 
@@ -55,6 +58,21 @@ def test_every_rival_has_a_line_and_no_other_system(say):
     assert "squeezenet" in pastegan and "matched by squeezenet" in attngan
     assert "16, 32, 64 px" in attngan and "both box modes have the same images" in attngan
     assert "told by their names" not in attngan
+
+
+def test_what_the_config_does_to_the_rivals_data_is_named(say):
+    assert "All are trained" not in say("sg2im")[0]
+    config = changed(
+        Config(name="street"),
+        data={"flip": True, "incomplete_scenes": 0.2},
+        discriminators={"augmentation": "color,cutout"},
+    )
+    (first, *_) = say("sg2im", config=config)
+    assert first.endswith(
+        "All are trained with street's mirrored images (data.flip), scenes without some objects "
+        "(data.incomplete_scenes=0.2), augmented images before the discriminators (color,cutout)."
+    )
+    assert "All are trained" not in say("retrievegan", config=config)[0]
 
 
 def test_a_further_rival_is_not_told_as_another(say, monkeypatch):
@@ -93,6 +111,9 @@ def test_a_table_with_rivals_says_what_they_are(
         "training.compare.budget.step_flops.training_gflop": (
             lambda config, *_, **__: gflops[config.training.system]
         ),
+        "training.compare.run.damsm_gflop": (
+            lambda config: 3.0 * (config.training.system == "attngan")
+        ),
         "training.compare.run.load_backbone": lambda *_: SimpleNamespace(weights_sha256=lambda: ""),
         "training.compare.run.comparison_picture": lambda *_: np.zeros([2, 2, 3], np.uint8),
         "training.compare.run.open_run": lambda folder: Path(folder).name,
@@ -112,10 +133,11 @@ def test_a_table_with_rivals_says_what_they_are(
 
     text, sizes = table("retrievegan", "layout2im", "attngan", "no_selection_loss", "pasted_canvas")
     steps = {"steps": (3, 3, 3), "flops": (3, 6, 2)}[budget]
-    expected = {"retrievegan": (steps[0], 10.0, 11), "no_selection_loss": (3, None, 17)}
-    expected |= {"layout2im": (steps[1], 5.0, 9), "attngan": (steps[2], 20.0, 7)}
+    expected = {"retrievegan": (steps[0], 10.0, 0.0, 11), "no_selection_loss": (3, None, 0.0, 17)}
+    expected |= {"layout2im": (steps[1], 5.0, 0.0, 9), "attngan": (steps[2], 20.0, 3.0, 7)}
     assert {name: tuple(found.values()) for name, found in sizes.items()} == expected
-    assert f"| layout2im | {steps[1]} | 5.0 | {5 * steps[1]} | 9 |" in text
-    assert "their operations are not counted" in text and "told by their names: 2." in text
+    assert f"| layout2im | {steps[1]} | 5.0 | 0 | {5 * steps[1]} | 9 |" in text
+    assert f"| attngan | {steps[2]} | 20.0 | 3 | {20 * steps[2] + 3} | 7 |" in text
+    assert "this row has more in all" in text and "told by their names: 2." in text
     text, sizes = table("retrievegan", "no_selection_loss")
     assert "Budget" not in text and not sizes
