@@ -15,7 +15,7 @@ from rgan_tf.retrieval.candidates import CandidateTable
 from rgan_tf.rivals.attngan.matching import TERMS
 from rgan_tf.rivals.noise import row_normals
 from rgan_tf.rivals.rival import PATCHES
-from tests.rivals.conftest import assert_unchanged, state_of
+from tests.rivals.conftest import SCENE, assert_unchanged, state_of
 from training.bench.joint_step import padded
 
 RIVALS = ("sg2im", "layout2im", "pastegan", "attngan")
@@ -57,6 +57,20 @@ def test_two_seeds_differ_and_one_repeats(kept_rival, scenes, name):
     np.testing.assert_array_equal(images, model.synthesise(scenes, scenes["boxes"], SEEDS).images)
     other = model.synthesise(scenes, scenes["boxes"], SEEDS + 10).images
     assert (np.abs(images - other).max(axis=(1, 2, 3)) > 1e-5).all()
+
+
+@pytest.mark.parametrize(
+    "name", ["attngan", *(pytest.param(n, marks=pytest.mark.thorough) for n in RIVALS[:2])]
+)
+def test_who_draws_without_patches_learns_without_them(kept_rival, scenes, name):
+    """A batch that has none is enough; for AttnGAN also one whose boxes are no numbers."""
+    model = kept_rival(name)
+    bare = {key: values for key, values in scenes.items() if key in SCENE}
+    if not model.networks.reads_boxes:
+        bare["boxes"] *= float("nan")
+    terms = model.compute_terms(bare, tf.constant(0))
+    for values in (*terms.generator.values(), *terms.discriminator.values()):
+        assert np.isfinite(values).all()
 
 
 @one_stands_for_all
