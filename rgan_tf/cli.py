@@ -84,6 +84,7 @@ _BENCHES = (
         "training.bench.gpu.export",
         "the joint step in a folder, to check and time where JAX is and no TensorFlow",
     ),
+    Command("rival", "training.bench.rival", "whether a trained rival learned what makes it one"),
     Command("crops", "training.bench.crops", "reading crops of a bank that is not in memory"),
     Command(
         "full-size",

@@ -100,6 +100,14 @@ def test_a_rival_trains_resumes_and_is_judged(
             for layout in ("predicted", "true")
         )
         assert first == second
+    reply = rgan("bench", "rival", "--run", straight, "--data", tiny_world.folder)
+    if system == "sg2im":  # nothing but what its losses say
+        assert reply.code == 2 and "training.system=sg2im; these checks are for" in reply.err
+    else:
+        assert reply.code == 0, reply.err
+        figures = {k: v for k, v in json.loads(reply.out).items() if k.endswith("_count")}
+        assert figures and min(figures.values()) > 0
+
     reply = rgan("eval", "--run", straight, "--only", "retrieval", "--split", "val")
     assert reply.code == 2 and "a run with training.system" in reply.err
     assert metrics.get("scenes_told_by_names") == (

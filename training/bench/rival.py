@@ -1,0 +1,53 @@
+"""`rgan bench rival`: whether a trained rival has learned what makes it that system."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the options."""
+    parser.add_argument("--run", required=True, help="folder of a run that trained a rival")
+    parser.add_argument("--data", required=True, help="folder made by `rgan prepare`")
+    parser.add_argument("--split", default="val", help="split whose scenes are drawn (val)")
+    parser.add_argument("--scenes", type=int, default=400, help="the first scenes of it (400)")
+    parser.add_argument("--seed", type=int, default=0, help="of codes, noise and patches (0)")
+    parser.add_argument(
+        "--words",
+        nargs=2,
+        default=["sky", "grass"],
+        metavar=("UPPER", "LOWER"),
+        help="of AttnGAN: two words, of which the first usually stands higher (sky grass)",
+    )
+
+
+def main(args: argparse.Namespace) -> dict[str, Any]:
+    """Draws scenes in their true boxes, and measures what the rival's own losses are to teach.
+
+    Returns:
+      `system`, `scenes`, and what `training.bench.trained_rivals` has for that system.
+
+    Raises:
+      BadInput: if the run trains none of layout2im, pastegan and attngan, or a number or name is
+        out of range.
+    """
+    from rgan_tf.errors import BadInput
+    from rgan_tf.runs import open_run
+    from training.bench.trained_rivals import CHECKS, measure
+    from training.evaluation.inputs import check_split, open_data_of
+
+    run = open_run(args.run)
+    system = run.config.training.system
+    if system not in CHECKS:
+        raise BadInput(
+            f"--run {args.run}: has training.system={system}; these checks are for "
+            f"{', '.join(CHECKS)}"
+        )
+    if args.scenes < 2:
+        raise BadInput("rgan bench rival: --scenes must be at least 2")
+    data = open_data_of(run, args.run, args.data)
+    check_split(data, args.split)
+    return measure(
+        run, data, split=args.split, scenes=args.scenes, seed=args.seed, words=tuple(args.words)
+    )
