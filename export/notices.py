@@ -93,14 +93,19 @@ class PatchNotices:
             "same_patch": [{**same._asdict(), "samples": n} for same, n in self._same.items()],
         }
 
-    def log(self) -> None:
-        """Logs a line about each notice, except for repeats that the user allowed."""
+    def lines(self) -> list[str]:
+        """A line about each notice, except for repeats that the user allowed."""
         lines = [self._line_of_other(other, n) for other, n in self._others.items()]
         lines += [
             self._line_of_same(same, n)
             for same, n in self._same.items()
             if same not in self._allowed
         ]
+        return lines
+
+    def log(self) -> None:
+        """Logs these lines."""
+        lines = self.lines()
         log = logging.getLogger(__name__)
         for line in lines[:_LINES]:
             log.warning("%s", line)

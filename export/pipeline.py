@@ -13,6 +13,7 @@ import numpy as np
 
 from export.edits import answer_edit, build_edited_request
 from export.model_folder import ModelFolder, open_model, shown_row
+from export.notices import PatchNotices
 from export.requests import Draw, Request, read_draws
 from export.result_folder import describe_sample, read_crops, write_overview, write_sample
 from export.sample_graph import DrawnGraph, Edit, parse_drawn_graph
@@ -24,6 +25,7 @@ from rgan_tf import released
 from rgan_tf.arguments import text_list
 from rgan_tf.bank.licences import LicenceFilter
 from rgan_tf.bank.patch_bank import PatchBank
+from rgan_tf.contradictions import contradictions
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.errors import BadInput
 from rgan_tf.places import open_patches
@@ -62,6 +64,8 @@ class Generation:
       descriptions: per sample what `rgan generate` writes beside a picture, as JSON values. It is a
         scene graph too: `RetrieveGAN.generate` draws the same picture of it by the same seed, or
         changes some of its objects.
+      notices: lines about what the graph did not get: objects with a patch of another category or
+        with one patch, and relationships that no layout can fulfil together; [] is the usual case.
     """
 
     graph: SceneGraph
@@ -70,6 +74,7 @@ class Generation:
     crops: np.ndarray | None
     patches: list[list[dict[str, Any]]] | None
     descriptions: list[dict[str, Any]]
+    notices: list[str] = dataclasses.field(default_factory=list)
     _parts: tuple = dataclasses.field(repr=False, default=())
 
     def save(self, folder: str | Path) -> Path:
@@ -280,7 +285,11 @@ class RetrieveGAN:
             describe_sample(request, reply, draw, self._model)
             for draw, reply in zip(draws, replies, strict=True)
         ]
-        count = len(drawn.graph.objects)
+        patch_notices = PatchNotices(self._model, allowed)
+        for description in descriptions:
+            patch_notices.add(description)
+        names = drawn.graph.objects
+        count = len(names)
         return Generation(
             graph=drawn.graph,
             images=np.stack([decode_image(reply["image_bytes"], "image") for reply in replies]),
@@ -299,6 +308,10 @@ class RetrieveGAN:
             if self._model.reads_patches
             else None,
             descriptions=descriptions,
+            notices=[
+                *(f"contradiction: {one.text(names)}" for one in contradictions(drawn.graph)),
+                *patch_notices.lines(),
+            ],
             _parts=(request, draws, replies, self._model),
         )
 

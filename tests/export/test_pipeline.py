@@ -62,6 +62,19 @@ def test_run_exported_model_and_command_agree(of_run, of_model, exported, tmp_pa
     np.testing.assert_array_equal(read_image(of_python / "sample-0001.png"), there.images[0])
 
 
+def test_what_a_graph_did_not_get_is_told_as_by_the_command(of_run):
+    assert of_run.generate(GRAPH).notices == []
+    row = of_run.generate(GRAPH).patches[0][0]["id"]  # of the sky
+    graph = {
+        "objects": ["sky", "grass"],
+        "relationships": [[0, "above", 1], [0, "below", 1]],
+        "patches": [None, row],
+    }
+    contradiction, other = of_run.generate(graph).notices
+    assert contradiction.startswith("contradiction: sky (0)")
+    assert other == "graph 0: object 1 (grass) has a patch of sky, as the graph says"
+
+
 def test_a_sample_depends_on_its_seed_alone(of_run):
     many, last = of_run.generate(GRAPH, samples=3, seed=4), of_run.generate(GRAPH, seed=6)
     np.testing.assert_array_equal(many.images[2], last.images[0])
