@@ -43,7 +43,8 @@ class _Strip:
 
     def add(self, text: str) -> None:
         self._studio.settle()
-        shot = Image.open(io.BytesIO(self._studio.page.locator(".frame").screenshot()))
+        frame = self._studio.page.locator(".frame")
+        shot = Image.open(io.BytesIO(frame.screenshot(animations="disabled")))
         self._parts.append((shot.convert("RGB").resize([_SIDE, _SIDE]), text))
 
     def save(self, path: Path) -> None:
@@ -99,7 +100,12 @@ def make(url: str, out: Path) -> None:
         studio.page.click(".patch[aria-pressed=false] >> nth=2")
         strip.add("swap the boat's patch")
         studio.choose("sky")
-        studio.page.keyboard.press("r")
+        before = studio.patch()
+        studio.page.keyboard.press("r")  # asks for the other patches first, then for the image
+        studio.page.wait_for_function(
+            "() => !document.querySelector('.inspector-head')"
+            f".innerText.includes('patch {before} ')"
+        )
         strip.add("another sky, the others stay")
         strip.save(out / "studio-strip.png")
         studio.page.click("text='Eight samples'")
