@@ -26,7 +26,7 @@ from rgan_tf.progress import progress_bar
 from rgan_tf.refusals import refusal_of
 from rgan_tf.storage.files import read_json, write_bytes_atomic
 
-_LOOK_S = 1.0  # between two looks at what has appeared
+_POLL_S = 1.0  # between two checks of which outputs have appeared
 _SHOWN = 300  # characters of a runner's own error
 _LOST = (
     "a worker process was killed or has crashed; if the memory was short, use fewer "
@@ -232,16 +232,16 @@ def _following(jobs: list[Job], bar: tqdm) -> Iterator[None]:
     """Moves a bar as outputs appear; a runner says nothing of its own that is the same for all."""
     ended = threading.Event()
 
-    def look() -> None:
+    def follow() -> None:
         waiting = jobs
         is_last = False
         while waiting and not is_last:
-            is_last = ended.wait(_LOOK_S)
+            is_last = ended.wait(_POLL_S)
             before = sum(job.count for job in waiting)
             waiting = [job for job in waiting if not job.out.exists()]
             bar.update(before - sum(job.count for job in waiting))
 
-    thread = threading.Thread(target=look, daemon=True)
+    thread = threading.Thread(target=follow, daemon=True)
     thread.start()
     try:
         yield

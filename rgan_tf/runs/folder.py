@@ -255,7 +255,7 @@ def open_run(name: str, option: str = "--run") -> Run:
         folder = Path(name)
         if not (folder / "run.json").exists():
             raise BadInput(
-                f"{option} {name}: not a run folder (run.json is missing){_what_else(folder)}"
+                f"{option} {name}: not a run folder (run.json is missing){_hint(folder)}"
             )
     record = read_json(folder / "run.json")
     try:
@@ -272,8 +272,8 @@ def open_run(name: str, option: str = "--run") -> Run:
         raise CorruptData(f"{folder / 'run.json'}: {error!r}; the run is damaged") from error
 
 
-def _what_else(folder: Path) -> str:
-    """What a folder is that is no run, or what may be meant instead; for the end of a message."""
+def _hint(folder: Path) -> str:
+    """What a folder that is not a run holds, or what may be meant instead; ends a message."""
     if str(folder) in _released():
         return f"; did you mean {released.PREFIX}{folder}?"
     if is_exported(folder):

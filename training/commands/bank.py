@@ -17,8 +17,8 @@ _MODULES = {
     "add": "build",
     "remove": "change",
     "merge": "change",
-    "verify": "look",
-    "info": "look",
+    "verify": "inspection",
+    "info": "inspection",
     "tune": "tune",
 }
 """Task -> module of `training.bank` that has a function of the same name, with the options as

@@ -58,10 +58,10 @@ def test_two_folders_of_one_number_are_refused(tmp_path):
 def test_nothing_is_visible_before_the_check_has_passed(tmp_path):
     model, seen = tmp_path / "model", []
 
-    def look(folder):
+    def check(folder):
         seen.append((folder.parent, folder.name.isdigit(), versions(model)))
 
-    publish(model, write, look)
+    publish(model, write, check)
     assert seen == [(model, False, [])]
 
 
