@@ -88,13 +88,13 @@ class ModelFolder:
 
     @property
     def version(self) -> str:
-        """Its number as text; the name of its folder if that is no number."""
+        """Its number as text; the name of its folder if that is not a number."""
         number = version_number(self.folder.name)
         return self.folder.name if number is None else str(number)
 
     @property
     def number(self) -> int:
-        """Its number at a server that only has this version: 1 if its name is no number."""
+        """Its number at a server that only has this version: 1 if its name is not a number."""
         number = version_number(self.folder.name)
         return 1 if number is None else number
 

@@ -405,7 +405,7 @@ def scale_from_description(description: Any, source: str) -> float | None:
     """Reads the scale from the result of `describe`; None if the model tells none.
 
     Raises:
-      CorruptData: if it is no scale, or is missing where it must be given.
+      CorruptData: if it is not a scale, or is missing where it must be given.
     """
     try:
         if description["version"] != VERSION:

@@ -76,7 +76,7 @@ def list_of(values: Any, name: str, kind: type, called: str) -> tuple:
       called: the type in messages.
 
     Raises:
-      BadInput: if it is no iterable, or one of the values is of another type.
+      BadInput: if it is not an iterable, or one of the values is of another type.
     """
     wanted = f"a list of {called}"
     if isinstance(values, kind):

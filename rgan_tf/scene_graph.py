@@ -82,7 +82,7 @@ class SceneGraph:
     def to_json(self) -> dict[str, Any]:
         """The graph as JSON values, which `parse_scene_graph` reads."""
         return {
-            # A text is no list of its letters; the parser says so.
+            # A text is not a list of its letters; the parser says so.
             "objects": self.objects if isinstance(self.objects, str) else list(self.objects),
             "relationships": [list(row) for row in self.relationships],
             "boxes": [box if box is None else list(box) for box in self.boxes] or None,

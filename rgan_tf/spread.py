@@ -60,7 +60,7 @@ class Engine:
         or several.
 
     Raises:
-      BadInput: if the runner is no text, or the options are no texts.
+      BadInput: if the runner is not a text, or the options are not texts.
 
     Example:
       ```python
@@ -166,7 +166,7 @@ def check_engine(engine: Any) -> None:
     """Refuses an engine that could not run a job, such as the name of a runner in its place.
 
     Raises:
-      BadInput: if it is no `Engine`; see also `Engine.check`.
+      BadInput: if it is not an `Engine`; see also `Engine.check`.
     """
     if not isinstance(engine, Engine):
         raise BadInput(

@@ -173,7 +173,8 @@ def composed(name: str) -> str:
     """A name with its letters and accents in one form; some systems take them apart.
 
     What macOS calls "Bäume" has five letters and one accent, what a keyboard writes five letters.
-    What is no text is returned as it is: whoever needs text checks it and says where it is from.
+    A value that is not a text is returned as it is: the caller that needs a text checks it and says
+    where it is from.
     """
     return unicodedata.normalize("NFC", name) if isinstance(name, str) else name
 

@@ -1,4 +1,4 @@
-"""What calls from Python may hand over for numbers and lists."""
+"""What calls from Python may pass for numbers and lists."""
 
 from __future__ import annotations
 

@@ -430,7 +430,7 @@ def test_stages_that_were_taken_are_not_silently_kept_for_others(run, tmp_path, 
         take_stages(run, first, as_they_are=True)
     with pytest.raises(BadInput, match="--stages-from .*b: .* has another stage sg2im already"):
         take_stages(run, second, as_they_are=True)
-    take_stages(run, second)  # trained with the same settings: as good as those
+    take_stages(run, second)  # trained with the same settings, so equivalent
     assert run.stage_record("sg2im")["taken_from"] == str(first.folder)
 
 
@@ -603,7 +603,7 @@ def test_a_released_run_needs_no_data(run):
 
 
 def test_a_baseline_that_chose_patches_is_refused_and_a_rival_reads_no_choice(tiny_settings):
-    """What a rival draws does not depend on `retrieval.choice`, so it is none of a baseline's."""
+    """What a rival draws does not depend on `retrieval.choice`, so no baseline's choice counts."""
     tiny_settings["retrieval"]["choice"] = "nearest"
     baseline = SimpleNamespace(config=config_from_dict(tiny_settings))
     with pytest.raises(BadInput, match="--run R: was trained with retrieval.choice=nearest"):

@@ -175,8 +175,8 @@ def test_workers_that_write_to_another_disk_are_told_of(lines):
     [
         ("Nope", (), "--runner Nope: Unexpected pipeline runner: Nope"),
         ("my.Runner", (), "--runner my.Runner: No module named 'my'"),
-        ("os.path", (), "--runner os.path: os.path is no runner of Apache Beam"),
-        ("sys.exit", (), "--runner sys.exit: sys.exit is no runner of Apache Beam"),
+        ("os.path", (), "--runner os.path: os.path is not a runner of Apache Beam"),
+        ("sys.exit", (), "--runner sys.exit: sys.exit is not a runner of Apache Beam"),
         ("..Runner", (), "--runner ..Runner: "),
         ("DirectRunner", ("direct_num_workers=-1",), "num_workers: must be at least 1"),
         ("DirectRunner", ("runner=FlinkRunner",), "--runner-option runner: name the runner by --r"),

@@ -37,7 +37,8 @@ def release(run_folder: str, name: str) -> Path:
       The new folder.
 
     Raises:
-      BadInput: if a stage is missing, the weights are too large for a release, or the name is none.
+      BadInput: if a stage is missing, the weights are too large for a release, or the name does
+        not suit.
     """
     if not _NAME.fullmatch(name):
         raise BadInput(f"{name!r}: name a release by letters, digits, _, - and points")

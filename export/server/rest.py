@@ -106,7 +106,7 @@ class _Rest:
         return await asyncio.get_running_loop().run_in_executor(self._reading, function, *args)
 
     async def _read(self, size: int, function: Callable[..., Any], *args: Any) -> Any:
-        """Calls the function, outside the event loop if so many bytes take long."""
+        """Calls the function, outside the event loop if that many bytes take long."""
         if size < _LARGE_BYTES:
             return function(*args)
         return await self._in_thread(function, *args)

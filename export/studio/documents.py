@@ -85,7 +85,7 @@ def open_document(value: Any, model: ModelFolder) -> dict[str, Any]:
       See `Opened.to_json`.
 
     Raises:
-      Refused: if it is no such document, or does not fit the model.
+      Refused: if it is not such a document, or does not fit the model.
     """
     messages = []
     if isinstance(value, list) and value:

@@ -223,7 +223,7 @@ def own_png(data: bytes, source: str, side: int) -> bytes:
     """A picture as the model will see it, and as `rgan generate` would read it: a PNG of S x S px.
 
     Raises:
-      BadInput, CorruptData: if it is no picture within bounds.
+      BadInput, CorruptData: if it is not a picture within bounds.
     """
     return encode_png(resize_image(decode_image(data, source), side))
 
@@ -275,7 +275,9 @@ def read_draw(value: Any, where: str, model: ModelFolder) -> Draw:
     for key in value:
         if key not in _DRAW_KEYS:
             shown = _shown(key)
-            raise Refused(f"{where}: {shown} is no key; there are {', '.join(_DRAW_KEYS)}", where)
+            raise Refused(
+                f"{where}: {shown} is not a key; there are {', '.join(_DRAW_KEYS)}", where
+            )
     given = {key: item for key, item in value.items() if item is not None}
     mode = given.get("mode", MODES[0])
     seed, temperature = given.get("seed", 0), given.get("temperature", 1.0)

@@ -81,7 +81,7 @@ def check_runner(runner: str, options: Sequence[str]) -> tuple[PipelineRunner | 
       runner, options: see `run_pipeline`.
 
     Returns:
-      None in the place of the runner for processes of this machine.
+      None instead of the runner for processes of this machine.
 
     Raises:
       BadInput: if one of them is not known, or a value is wrong.
@@ -130,7 +130,7 @@ def _named(name: str) -> PipelineRunner:
             module, _, attribute = full_name.rpartition(".")
             chosen = getattr(importlib.import_module(module), attribute)
             if not isinstance(chosen, type) or not issubclass(chosen, PipelineRunner):
-                raise ValueError(f"{full_name} is no runner of Apache Beam")
+                raise ValueError(f"{full_name} is not a runner of Apache Beam")
         return create_runner(full_name)
     except (ImportError, AttributeError, TypeError, ValueError) as error:
         advice = _NEEDS if "dask" in str(error) and name.lower() in _FULL_NAMES else ""

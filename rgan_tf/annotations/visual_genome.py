@@ -80,7 +80,7 @@ class GenomeFilter:
       max_relationships: at most.
 
     Raises:
-      BadInput: if a value is no whole number, or out of range.
+      BadInput: if a value is not a whole number, or out of range.
     """
 
     min_image_size: int = 200

@@ -77,7 +77,7 @@ def check_own_retriever(run: Run, name: str, *, is_given: bool) -> None:
     own = run.stage_record(STAGES[-1]).get("own_retriever")
     if own is not None and not is_given:
         raise BadInput(
-            f"run {name}: was trained with the retriever {own} that was handed to train; hand it "
-            "over again in Python (retriever=...), or train with a registered one "
+            f"run {name}: was trained with the retriever {own}, which was passed to train; pass "
+            "it again in Python (retriever=...), or train with a registered one "
             "(register_retriever), which every command finds"
         )

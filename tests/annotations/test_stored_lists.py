@@ -47,7 +47,7 @@ def test_any_json_is_read_as_a_whole_one(tmp_path_factory, value, indent, ascii_
         patch.setattr(stored_lists, "_BLOCK", block)  # values go over from one to the next
         try:
             expected = read_json(path, lenient=True)
-        except BadInput as error:  # a lone surrogate is no UTF-8
+        except BadInput as error:  # a lone surrogate is not UTF-8
             with pytest.raises(BadInput) as raised:
                 read_stored(path)
             assert str(raised.value) == str(error)

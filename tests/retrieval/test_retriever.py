@@ -1,4 +1,4 @@
-"""What a retriever of one's own is given, and what is made of its answer."""
+"""What a user's own retriever is given, and what is made of its answer."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def test_what_is_no_vector_per_patch_is_refused(embed, got):
 
 def test_what_a_step_could_not_use_is_refused():
     retrieved = Retrieved(None, None, None, None, {"mine/share": tf.constant(0.5)})
-    for monitors in ((), "mine/share"):  # a text is no tuple of itself
+    for monitors in ((), "mine/share"):  # a text is not a tuple of itself
         mine = NearestColour()
         mine.monitors = monitors
         with pytest.raises(ValueError, match="NearestColour.retrieve: reports 'mine/share', and"):

@@ -25,7 +25,7 @@ def test_runs_of_neighbours(ids, runs):
 
 @pytest.fixture
 def large(tmp_path, monkeypatch) -> np.ndarray:
-    """A mapped file whose rows are no whole pages, taken for a large one."""
+    """A mapped file whose rows are not whole pages, taken for a large one."""
     monkeypatch.setattr(mapped, "READ_AHEAD_BYTES", 0)
     values = np.random.default_rng(0).integers(0, 255, [300, 5000], np.uint8)
     np.save(tmp_path / "rows.npy", values)

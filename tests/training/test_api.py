@@ -243,7 +243,7 @@ def test_a_joint_stage_without_any_loss_is_refused_before_the_first(
 @pytest.mark.parametrize(
     "make, message",
     [
-        (int, "retriever mine: is no rgan_tf.Retriever, but int"),
+        (int, "retriever mine: is not an rgan_tf.Retriever, but int"),
         (Retriever, "has no method choose"),
     ],
 )

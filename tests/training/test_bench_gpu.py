@@ -66,7 +66,7 @@ def test_a_program_returns_its_results_alone_and_takes_what_they_need():
     def function(value, unread):
         del unread
         state.assign(value)
-        unused.assign_add(value)  # what it holds is not returned, so it is no parameter
+        unused.assign_add(value)  # what it holds is not returned, so it is not a parameter
         return [state.read_value() * read, value[0]]
 
     program = program_of(function, [np.zeros(2, np.float32), np.zeros(3, np.int32)])

@@ -255,7 +255,7 @@ def test_a_place_for_results_that_is_none_is_told_before_any_computing(
     begun, judged, tiny_world, tmp_path, monkeypatch, made_by
 ):
     out = None
-    if made_by == "permission":  # for whoever may not write everywhere, as these tests may
+    if made_by == "permission":  # for users who may not write everywhere, as these tests may
         monkeypatch.setattr(os, "access", lambda place, mode: Path(place) != begun)
     else:
         out = tmp_path / "file" / "results"

@@ -106,7 +106,7 @@ def busy():
 
 
 def is_running(number: int) -> bool:
-    """Whether this process still does anything; an ended one may wait for whoever inherits it."""
+    """Whether this process still does anything; an ended one may wait for its new parent."""
     try:
         return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:

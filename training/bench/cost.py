@@ -41,8 +41,8 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
     """
     from rgan_tf.errors import BadInput
     from rgan_tf.progress import note
+    from training.bench.joint_cost import joint_cost
     from training.bench.joint_step import check_system
-    from training.bench.reckoned import reckoned_cost
     from training.configuration import named_config
 
     if args.categories < 1:
@@ -55,4 +55,4 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
             "retrieval.exact_candidates to retrieval.candidates"
         )
     note("tracing")
-    return {"config": config.name, **reckoned_cost(config, args.categories)}
+    return {"config": config.name, **joint_cost(config, args.categories)}

@@ -27,7 +27,7 @@ Features = Callable[[tf.Tensor], tf.Tensor]
 
 _LARGEST_NORM = 0.25  # of the text encoder's gradient
 _PER_EPOCH = 0.98  # factor on the rate
-_LEAST = 0.1  # share of the rate that is left at last
+_LEAST = 0.1  # share of the rate that is left at the end
 _PROBE = 64  # px, of the image with which variables are created
 
 

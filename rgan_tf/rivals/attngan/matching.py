@@ -23,7 +23,7 @@ GAMMA_WORDS = 5.0  # γ2, how much the best words of a text count
 GAMMA_BATCH = 10.0  # γ3, how sharply texts are told apart
 
 _SMALLEST_NORM = 1e-8
-_NEVER = -1e9  # logit of a pair that is no negative
+_NEVER = -1e9  # logit of a pair that is not a negative
 
 
 class Attended(NamedTuple):
@@ -85,7 +85,7 @@ def matching_losses(
 
     Args:
       text, image: of the same B rows.
-      same: [B, B] bool, pairs of one text; those of different rows are no negatives.
+      same: [B, B] bool, pairs of one text; those of different rows are not negatives.
       averages: see `word_scores`.
 
     Returns:

@@ -68,7 +68,7 @@ class SceneTexts:
     def keys(self, graph: Graph) -> tf.Tensor:
         """Numbers that are equal for two scenes exactly if they have the same sentences.
 
-        In any order: scenes whose texts say the same are no wrong pairs of each other.
+        In any order: scenes whose texts say the same do not make wrong pairs.
 
         Returns:
           [B, K] int64.

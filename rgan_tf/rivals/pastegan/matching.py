@@ -35,7 +35,7 @@ def crop_matching_loss(
       keeps_padding: see `PresentObjects`.
 
     Returns:
-      [B] float32, the mean over objects; the node `__image__` is none of them.
+      [B] float32, the mean over objects without the node `__image__`.
     """
     present = PresentObjects(object_mask, keeps_padding=keeps_padding)  # M objects
     found = without_weight_gradients(encode)(present.take(crops))  # [M, h, w, D]

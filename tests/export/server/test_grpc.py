@@ -329,7 +329,7 @@ def test_clients_that_leave_while_they_are_answered_are_no_fault_of_the_server(
         grpc.StatusCode.RESOURCE_EXHAUSTED,
         grpc.StatusCode.UNAVAILABLE,
     }
-    # Their rows may wait still: the server hears of an end later than whoever ends.
+    # Their rows may wait still: the server hears of an end later than the client that ends.
     tools.patiently(lambda: server.prediction.Predict(request_of()))
     assert "Traceback" not in new_log()
 

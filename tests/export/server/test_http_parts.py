@@ -78,7 +78,7 @@ def test_a_client_that_does_not_read_its_answer_holds_up_the_end_for_no_more_tha
                 await runner.cleanup()
                 return time.monotonic() - started
 
-    # It waits, because that client may read on; twice so long is what the library does by itself.
+    # It waits, because that client may read on; twice as long is what the library does by itself.
     assert 0.9 * grace_s < asyncio.run(run()) < 1.8 * grace_s
 
 

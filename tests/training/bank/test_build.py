@@ -475,7 +475,7 @@ def test_like_a_folder_whose_manifest_is_no_object(folders, refused, tmp_path):
 def test_a_pipe_is_no_picture(folders, refused, tmp_path):
     os.mkfifo(folders / "tree" / "x.png")
     line = refused("bank", "build", "--folders", folders, "--out", tmp_path / "new")
-    assert "x.png: is no regular file" in line
+    assert "x.png: is not a regular file" in line
 
 
 def turned(path: Path, draw) -> None:

@@ -174,7 +174,7 @@ def test_precision_recall_and_class_score(metrics):
 
 
 def test_rounding_to_pixels_comes_first(color_backbone):
-    """An error that a PNG cannot hold is no error."""
+    """An error too small for a PNG to hold counts as none."""
     faint = system("faint", "true", lambda image: image * (1 - 1e-6))
     real = []
     for batch in scenes():

@@ -86,7 +86,7 @@ class WatchedProcess:
         return self._process.poll()
 
     def wait(self, seconds: float = float("inf")) -> None:
-        """Waits for its end, or so long."""
+        """Waits for its end, or for that long."""
         until = time.monotonic() + seconds
         while self._process.poll() is None and time.monotonic() < until:
             self._measure()

@@ -23,7 +23,7 @@ _RGAN = "import sys; from rgan_tf.cli import console; sys.argv[0] = 'rgan'; cons
 _WORK = "training.bench.full_size.work"
 _READY = re.compile(r"rgan serve: version \d+ of \S+ at (http://\S+) and \S+ after (\S+) s")
 _START_S = 1800.0  # for a server to load
-# Rates in requests per second, for so many seconds each.
+# Rates in requests per second, and for how many seconds each.
 _SEND = "bench serve --model {model} --rates 0.5 1 --seconds 20 --timeout-s 60"
 _SETTINGS = "settings.json"
 _FOLDERS = ("source", "added", "data", "run", "bank", "model")

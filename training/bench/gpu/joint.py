@@ -114,7 +114,7 @@ def _reference(
       that of Adam's momentum is the gradient's.
 
     Raises:
-      RuntimeError: if the step writes a variable that is no part of the state.
+      RuntimeError: if the step writes a variable that is not part of the state.
     """
     others = [value.numpy() for value in program.captured]
     computed = tf.function(model.train_step, autograph=False)(batch)
@@ -124,7 +124,7 @@ def _reference(
     ]
     for value, before in zip(program.captured, others, strict=True):
         if not np.array_equal(value.numpy(), before):
-            raise RuntimeError(f"{value.name} is written by the step, and no part of its state")
+            raise RuntimeError(f"{value.name} is written by the step, and not part of its state")
     for variable, value in zip(variables, state, strict=True):
         variable.assign(value)
     return {

@@ -210,7 +210,7 @@ def run_step(part: Part, *, steps: int, ends: float) -> dict[str, Any]:
 
     Args:
       part: of kind "check" or "step".
-      steps: at most so many are timed; 0 times none.
+      steps: at most this many are timed; 0 times none.
       ends: when its time is over, on the clock of `time.monotonic`.
     """
     facts = part.facts
@@ -291,7 +291,7 @@ def _compare(part: Part, figures: jax.Array, state: list[jax.Array]) -> dict[str
         worst = int(np.argmax(np.where(np.isfinite(errors), errors, np.inf)))
         result["errors"][name] = float(errors[worst])
         result["worst"][name] = names[name][worst]
-        result["passed"] &= bool(errors[worst] <= tolerances[name])  # false for what is no number
+        result["passed"] &= bool(errors[worst] <= tolerances[name])  # false for NaN
         if name == "figures":
             result["error_of_each_figure"] = dict(zip(names[name], errors.tolist(), strict=True))
     return {**result, "tolerances": tolerances}
