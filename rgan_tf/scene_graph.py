@@ -138,7 +138,9 @@ def load_scene_graphs(
     if not isinstance(value, list):
         size = Path(path).stat().st_size
         if size > MAX_FILE_BYTES:
-            raise BadInput(f"{path}: {size} bytes, and a scene graph may have {MAX_FILE_BYTES}")
+            raise BadInput(
+                f"{path}: has {size} bytes; a scene graph may have at most {MAX_FILE_BYTES}"
+            )
         return [parse(value, str(path))]
     if not 1 <= len(value) <= MAX_GRAPHS:
         raise BadInput(f"{path}: expected 1 to {MAX_GRAPHS} scene graphs, got {len(value)}")

@@ -46,7 +46,7 @@ def test_a_name_is_known_with_its_accents_together_or_apart():
         assert trees.object_id(together) == trees.object_id(apart) == trees.objects.index(written)
         with pytest.raises(BadInput, match="unknown object 'baume'"):
             trees.object_id("baume")
-    with pytest.raises(BadInput, match="is there twice"):
+    with pytest.raises(BadInput, match="is listed twice"):
         Vocabulary.from_categories([together, apart])
 
 

@@ -37,7 +37,7 @@ def engine_of(args: argparse.Namespace) -> Engine:
     workers = getattr(args, "workers", 1)
     if workers > 1:
         if runner:
-            raise BadInput("--workers: is for this machine alone; with --runner leave it out")
+            raise BadInput("--workers: applies to this machine only; leave it out with --runner")
         runner, options = "DirectRunner", (f"direct_num_workers={workers}", *options)
     engine = Engine(runner, options)
     engine.check()

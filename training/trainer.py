@@ -168,7 +168,7 @@ class _TaskTraining:
             origin = record.get("taken_from")
             raise BadInput(
                 f"{self._checkpoints.folder}: holds no checkpoint from which {self._task.name} "
-                f"could go on to step {self._task.steps}; its weights of step {record['steps']} "
+                f"could resume up to step {self._task.steps}; its weights of step {record['steps']} "
                 f"{f'were taken from {origin}' if origin else 'are there'}. Restore a checkpoint, "
                 f"or remove {self._run.stage_folder(self._task.name)} to train it from the start"
             )

@@ -338,7 +338,7 @@ class _Studio:
         version = self._find(int(number), request.query.get("model"))
         _check_has_candidates(version)
         if int(patch) >= version.model.sizes.patches:
-            raise NotFound(f"patch {patch}: this version has {version.model.sizes.patches}")
+            raise NotFound(f"patch {patch}: this version has {version.model.sizes.patches} patches")
         return version, int(patch)
 
     async def _in_thread(self, pool: ThreadPoolExecutor, function: Callable[..., Any], *args: Any):
@@ -349,7 +349,7 @@ class _Studio:
 def _check_has_candidates(version: Any) -> None:
     if not version.model.has_candidates:
         raise Unsupported(
-            "this model was exported by an earlier version and tells no alternatives; export it "
+            "this model was exported by an earlier version and cannot list alternatives; export it "
             "again with rgan export"
         )
 

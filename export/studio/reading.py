@@ -113,7 +113,7 @@ def check_graph_size(value: Any) -> None:
     except RecursionError:
         raise Refused(f"{GRAPH}: nested too deeply", GRAPH) from None
     if size > MAX_FILE_BYTES:
-        raise Refused(f"{GRAPH}: {size} bytes, and may have {MAX_FILE_BYTES}", GRAPH)
+        raise Refused(f"{GRAPH}: has {size} bytes; at most {MAX_FILE_BYTES} are read", GRAPH)
 
 
 def check_fits(graph: SceneGraph, model: ModelFolder) -> None:
@@ -213,7 +213,7 @@ def read_foreign_own(value: Any, count: int, side: int) -> dict[int, bytes]:
             width, height = size_of(data, where)
             if max(width, height) > MAX_SIDE:
                 raise Refused(
-                    f"{where}: is {width}x{height} px, and may have {MAX_SIDE} px a side", where
+                    f"{where}: is {width}x{height} px; at most {MAX_SIDE} px a side are read", where
                 )
             own[position] = own_png(data, where, side)
     return own

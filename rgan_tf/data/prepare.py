@@ -321,8 +321,8 @@ def _without_empty_images(dataset: AnnotatedDataset) -> AnnotatedDataset:
         if not splits[split]:  # said now, not after hours
             named = f" (first: {left_out.first[_EMPTY][0]})" if images else ""
             raise BadInput(
-                f"data set {dataset.kind}: {split} has no image with an object{named}; give it one "
-                "at least"
+                f"data set {dataset.kind}: {split} has no image with an object{named}; give it "
+                "at least one"
             )
         if count := left_out.counts[_EMPTY]:
             own = skipped.setdefault(split, {})
@@ -351,7 +351,7 @@ def _warn_of_untrained(dataset: AnnotatedDataset) -> None:
         more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
         _LOG.warning(
             "train has no object of these categories of val and test: %s%s; no model learns them, "
-            "and they get patches of others; are the names spelled alike?",
+            "and they get patches of other categories; are the names spelled the same way?",
             *(", ".join(named), more),
         )
 

@@ -139,7 +139,7 @@ def check_run_folder(folder: str | Path, config: Config, data) -> None:
         steps are asked of a stage on whose weights a later one was trained.
     """
     if str(folder).startswith(released.PREFIX):
-        raise BadInput(f"--run {folder}: a released run cannot be trained on; name a folder")
+        raise BadInput(f"--run {folder}: a released run cannot be trained further; name a folder")
     folder = Path(folder)
     try:
         str(folder).encode("utf-8")

@@ -131,7 +131,7 @@ def test_a_name_with_an_accent_is_one_category_however_it_is_written(coco, tmp_p
     assert folder_source(tmp_path / "mine").categories == (together,)
     (tmp_path / "mine" / together).mkdir()
     (tmp_path / "mine" / together / "b.png").write_bytes(b"")
-    with pytest.raises(BadInput, match="is there twice"):
+    with pytest.raises(BadInput, match="occurs twice"):
         folder_source(tmp_path / "mine")
 
 

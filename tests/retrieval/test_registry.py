@@ -74,7 +74,7 @@ def test_what_is_no_retriever():
     with pytest.raises(ValueError, match="letters, digits and underscores"):
         register_retriever("my-own", Mine)
     for needy in (Needy, lambda config: Mine()):
-        with pytest.raises(ValueError, match="retriever 'mine': needs arguments, and is made with"):
+        with pytest.raises(ValueError, match="retriever 'mine': needs arguments, but is made with"):
             register_retriever("mine", needy)
     register_retriever("needy", lambda: Needy(3))
     assert retriever_for(with_choice("needy")).size == 3

@@ -277,10 +277,10 @@ def test_a_run_is_resumed_with_the_retriever_and_the_losses_that_it_began_with(t
     record = check({}, Mine(), [dark])  # it begins
     assert record == {"own_retriever": "mine", "own_losses": {"dark": 2.0}}
     assert check(record, Mine(), [dark]) == record
-    with pytest.raises(BadInput, match="began with own retriever mine and is given None"):
+    with pytest.raises(BadInput, match="began with own retriever mine and now gets None"):
         check(record, None, [dark])
-    with pytest.raises(BadInput, match="own losses .*dark.* and is given None; give the same"):
+    with pytest.raises(BadInput, match="own losses .*dark.* and now gets None; pass the same"):
         check(record, Mine())
     assert check({"steps": 5}) == {}
-    with pytest.raises(BadInput, match="began with own retriever None and is given mine"):
+    with pytest.raises(BadInput, match="began with own retriever None and now gets mine"):
         check({"steps": 5}, Mine())

@@ -155,7 +155,7 @@ def test_without_repeats_it_stays_out_of_the_run(copied, rgan, tiny_world):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"systems": []}, "systems: names nothing; name one at least"),
+        ({"systems": []}, "systems: is empty; name at least one"),
         ({"systems": 5}, "systems: must be a list of texts, got 5"),
         ({"seed": 1.5}, "--seed 1.5: must be a whole number"),
         ({"resamples": "20"}, "--resamples '20': must be a whole number"),

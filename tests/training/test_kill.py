@@ -118,7 +118,7 @@ def check_kills(config, data, folder, kills, seed, stages=STAGES, **options):
     finish(start_training(config, data, straight, **options), straight)
     assert kill_until_done(config, data, killed, kills, seed, **options) == kills
     assert weights_of(killed, stages) == weights_of(straight, stages)
-    assert "continuing from" in Path(f"{killed}.stderr").read_text()
+    assert "resuming from" in Path(f"{killed}.stderr").read_text()
     assert not writes(killed)  # nothing half-written stays
 
 

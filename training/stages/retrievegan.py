@@ -86,7 +86,7 @@ class RetrieveGANTask(SceneTask):
             if record.get(key) != own.get(key):
                 raise BadInput(
                     f"--run {run.folder}: {self.name} began with {key.replace('_', ' ')} "
-                    f"{record.get(key)} and is given {own.get(key)}; give the same, or name "
+                    f"{record.get(key)} and now gets {own.get(key)}; pass the same, or name "
                     "another run"
                 )
 

@@ -330,7 +330,7 @@ def test_what_is_annotated_twice_is_taken_once(coco, rgan, bank, tmp_path):
 @pytest.mark.parametrize(
     ("categories", "reason"),
     [
-        (["tree", "tree "], "category 'tree' is there twice"),
+        (["tree", "tree "], "category 'tree' occurs twice"),
         (["tree", " "], "category '' is empty"),
         (["__image__"], "category '__image__' is a name reserved by the model"),
     ],
@@ -373,7 +373,7 @@ def test_categories_claimed_twice_are_refused_with_other_names_too(bank, draw, r
         draw(tmp_path / "odd" / folder / "a.png", 1)
     for words in (("build", "--out", tmp_path / "new", "--like", bank), ("add", bank)):
         line = refused("bank", *words, "--folders", tmp_path / "odd")
-        assert "category 'tree' is there twice, as 'tree' and 'tree '" in line
+        assert "category 'tree' occurs twice, as 'tree' and 'tree '" in line
 
 
 def test_bad_entries_and_bad_images_count_together(coco, rgan, refused, tmp_path):

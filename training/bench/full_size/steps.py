@@ -239,7 +239,7 @@ def _wait_until_ready(server: WatchedProcess, log: Path) -> re.Match:
         if found:
             return found
         server.wait(1.0)
-    raise BadInput(f"{log}: no server; it has the reason")
+    raise BadInput(f"{log}: the server did not start; this file says why")
 
 
 STEPS = {
