@@ -1,6 +1,6 @@
 """Arguments of calls from Python, which no parser of a command has read before.
 
-A number may be NumPy's, one text may stand for a list of one, and whatever else is handed over is
+A number may be NumPy's, one text may stand for a list of one, and whatever else is passed is
 refused by its name before anything is read or written.
 """
 

@@ -449,7 +449,7 @@ def test_a_stage_of_phi_is_taken_on_the_same_data_only(tmp_path, tiny_settings, 
         assert run.stage_folder("embedding").exists() == is_taken
 
 
-def test_a_run_of_a_retriever_that_was_handed_in_is_not_drawn_with_another(run):
+def test_a_run_of_a_retriever_that_was_passed_is_not_drawn_with_another(run):
     """The config names "learned", whose embedding such a training may never have touched."""
     check_own_retriever(run, "R", is_given=False)  # not trained yet
     save_weights(run, STAGES[-1], Weights(1.0), steps=3)
@@ -457,7 +457,7 @@ def test_a_run_of_a_retriever_that_was_handed_in_is_not_drawn_with_another(run):
     save_weights(run, STAGES[-1], Weights(1.0), steps=4, own_retriever="mine")
     check_own_retriever(run, "R", is_given=True)
     with pytest.raises(
-        BadInput, match=r"run R: was trained with the retriever mine .*\(retriever="
+        BadInput, match=r"run R: was trained with the retriever mine, .*\(retriever="
     ):
         check_own_retriever(run, "R", is_given=False)
 

@@ -168,9 +168,9 @@ class _TaskTraining:
             origin = record.get("taken_from")
             raise BadInput(
                 f"{self._checkpoints.folder}: holds no checkpoint from which {self._task.name} "
-                f"could resume up to step {self._task.steps}; its weights of step {record['steps']} "
-                f"{f'were taken from {origin}' if origin else 'are there'}. Restore a checkpoint, "
-                f"or remove {self._run.stage_folder(self._task.name)} to train it from the start"
+                f"could resume up to step {self._task.steps}; its weights of step "
+                f"{record['steps']} {f'were taken from {origin}' if origin else 'are there'}. Restore "
+                f"a checkpoint, or remove {self._run.stage_folder(self._task.name)} to train it from the start"
             )
         if self._workers.is_chief:
             self._task.forget_after(0)

@@ -62,7 +62,7 @@ def check_learns_retrieval(run: Run, name: str) -> None:
 
 
 def check_own_retriever(run: Run, name: str, *, is_given: bool) -> None:
-    """Refuses to draw with the config's retriever where the run was trained with one handed in.
+    """Refuses to draw with the config's retriever if the run was trained with a user's own.
 
     The run does not hold that retriever, and what the config names may never have been trained.
 

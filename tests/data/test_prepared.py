@@ -232,7 +232,9 @@ def test_a_split_without_any_object_is_refused_before_any_image_is_read(
     splits = {**small_dataset.splits, "val": (image,) if has_an_empty_image else ()}
     dataset = dataclasses.replace(small_dataset, splits=splits)
     named = rf" \(first: image {image.image_id}: .*\)" if has_an_empty_image else ""
-    with pytest.raises(BadInput, match=f"val has no image with an object{named}; give it one"):
+    with pytest.raises(
+        BadInput, match=f"val has no image with an object{named}; give it at least one"
+    ):
         prepare_dataset(dataset, tmp_path / "data", backbone=backbone, progress=False)
     assert not (tmp_path / "data").exists()
 

@@ -180,7 +180,7 @@ def test_a_retriever_and_losses_reach_the_model(
     with pytest.raises(Handed) as caught:
         train(config, tiny_world, tmp_path / "run", **given)
     assert caught.value.args == (expected,)
-    # What is handed in is not compiled unless the caller says so.
+    # A user's own part is not compiled unless the caller says so.
     stored = open_run(str(tmp_path / "run")).config.training
     assert stored.jit_compile == (False if given else "auto")
 

@@ -42,6 +42,6 @@ def refuse_non_finite(step: int, logs: dict | None, broken: str = "") -> None:
     if names:
         raise Diverged(
             f"step {step}: {', '.join(names)} not finite; the last checkpoint is intact, but "
-            "resuming from it will probably end here again: lower the learning rates or the adversarial "
-            "weights, in another run"
+            "resuming from it will probably end here again: lower the learning rates or the "
+            "adversarial weights, in another run"
         )
