@@ -214,7 +214,7 @@ def _make(work: Callable[[Any], None], job: Job) -> None:
     """Runs a job, unless somebody else has done it before this ends.
 
     A runner may run a job again before the first try is lost, and workers may outlive a call that
-    was killed, beside the one that continues it. What they leave is the same.
+    was killed, beside the one that resumes it. What they leave is the same.
     """
     try:
         work(job)

@@ -1,4 +1,4 @@
-"""Run folders: continued, refused, and never read damaged."""
+"""Run folders: resumed, refused, and never read damaged."""
 
 from __future__ import annotations
 
@@ -426,7 +426,7 @@ def test_stages_that_were_taken_are_not_silently_kept_for_others(run, tmp_path, 
     for number, source in enumerate((first, second)):
         for stage in STAGES[:2]:
             save_weights(source, stage, Weights(float(number)), steps=3)
-    for _ in range(2):  # the same call goes on
+    for _ in range(2):  # the same call resumes
         take_stages(run, first, as_they_are=True)
     with pytest.raises(BadInput, match="--stages-from .*b: .* has another stage sg2im already"):
         take_stages(run, second, as_they_are=True)

@@ -166,11 +166,12 @@ class _TaskTraining:
         record = self._run.stage_record(self._task.name)
         if record.get("steps"):
             origin = record.get("taken_from")
+            whose = f"were taken from {origin}" if origin else "are there"
             raise BadInput(
                 f"{self._checkpoints.folder}: holds no checkpoint from which {self._task.name} "
                 f"could resume up to step {self._task.steps}; its weights of step "
-                f"{record['steps']} {f'were taken from {origin}' if origin else 'are there'}. Restore "
-                f"a checkpoint, or remove {self._run.stage_folder(self._task.name)} to train it from the start"
+                f"{record['steps']} {whose}. Restore a checkpoint, or remove "
+                f"{self._run.stage_folder(self._task.name)} to train it from the start"
             )
         if self._workers.is_chief:
             self._task.forget_after(0)

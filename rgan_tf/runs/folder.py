@@ -187,7 +187,7 @@ def _can_begin(folder: Path) -> bool:
 
 
 def create_run(folder: str | Path, config: Config, data) -> Run:
-    """Creates a run folder, or opens the existing one to continue it; hold its `training_lock`.
+    """Creates a run folder, or opens the existing one to resume it; hold its `training_lock`.
 
     Nothing is written where there is nothing to train: the files say what the weights there come
     from. A stage that has more steps than are asked for keeps them, in the config too.

@@ -1,4 +1,4 @@
-"""Killed at any moment, the same command goes on and ends with the very same weights."""
+"""Killed at any moment, the same command resumes and ends with the very same weights."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def kill_until_done(config, data, run, kills, seed, **options) -> int:
             amid_write = (struck + first) % 2
             if amid_write and not writes(run):
                 continue
-            if struck == kills - 1 and not done(run):  # there must be something to continue from
+            if struck == kills - 1 and not done(run):  # there must be something to resume from
                 continue
             if amid_write or time.monotonic() > moment:
                 process.send_signal(signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""`rgan train` from the command line: three stages, stops, continues, refuses."""
+"""`rgan train` from the command line: three stages, stops, resumes, refuses."""
 
 from __future__ import annotations
 

@@ -144,7 +144,7 @@ def test_a_second_build_leaves_the_first_ones_files_alone(
     interrupted, refused, tmp_path, content_of
 ):
     working = building_folder(tmp_path / "new")
-    shutil.rmtree(working / "pieces")  # before its first piece there is nothing to go on from
+    shutil.rmtree(working / "pieces")  # before its first piece there is nothing to resume from
     before = content_of(working)
     with bank_lock(tmp_path / "new"):
         line = refused(*interrupted)

@@ -83,8 +83,8 @@ def main(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """Does the steps that have no result yet, each in a process of its own.
 
     The data are synthetic: annotations of the real shape and number, and a dozen small pictures
-    under all names. Every result is kept in --out, with a log: stopped and started again, this goes
-    on with the step at which it was. `results.json` and `results.md` have them all.
+    under all names. Every result is kept in --out, with a log: stopped and started again, it
+    resumes at that step. `results.json` and `results.md` have them all.
 
     Yields:
       Of each step what it took (`training.bench.full_size.process.Usage`) and what it answered.
