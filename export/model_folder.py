@@ -124,12 +124,12 @@ class ModelFolder:
 
     @property
     def has_candidates(self) -> bool:
-        """Whether it tells the candidates of an object, pixels of any patch, and its neighbours."""
+        """Whether it answers candidates of an object, pixels of any patch, and its neighbours."""
         return CANDIDATES in self.endpoints
 
     @property
     def candidates(self) -> int:
-        """K, patches that its pre-filter finds for an object; 0 if it does not tell."""
+        """K, the number of patches that its pre-filter finds per object; 0 if it does not say."""
         return self.sizes.candidates
 
     def outputs_of(self, endpoint: str) -> tuple[Field, ...]:

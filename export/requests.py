@@ -74,7 +74,7 @@ class Draw:
         }
 
     def describe(self) -> dict[str, Any]:
-        """As JSON; seed and temperature are null if nothing is random."""
+        """The draw as JSON; seed and temperature are null if nothing is random."""
         if self.mode is None:
             return {"seed": self.seed}
         is_drawn = self.mode == SAMPLE

@@ -61,7 +61,7 @@ class Opened:
     messages: list[str] = dataclasses.field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
-        """As the page reads it."""
+        """The scene as JSON for the page."""
         patches = [self.kept.get(i) for i in range(len(self.graph.objects))]
         return {
             "graph": {**graph_json(self.graph), "patches": patches},

@@ -66,7 +66,7 @@ def image_size(path: str | Path) -> tuple[int, int]:
 
 
 def size_of(data: bytes, source: str) -> tuple[int, int]:
-    """As `image_size`, of the bytes of a whole file; see `decode_image`."""
+    """Like `image_size`, for the bytes of a whole file; see `decode_image`."""
     return _decode(data, source, lambda image: image.size)
 
 

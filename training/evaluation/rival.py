@@ -34,7 +34,7 @@ from training.pictures import CELL, layouts
 from training.rival_candidates import rival_candidates
 
 TOLD_BY_NAMES = "scenes_told_by_names"
-"""Of AttnGAN: how many scenes have no relationship, so that their text lists objects."""
+"""Metric of AttnGAN: how many scenes have no relationship, so that their text lists objects."""
 
 _TASKS = {"images", "diversity", "layout"}  # a rival learns no retrieval
 

@@ -111,7 +111,7 @@ def cosine(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
 
 
 def _cross_entropies(scores: tf.Tensor, same: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Of the diagonal of scores [B, B], along rows and along columns: [B] float32 each."""
+    """Those of the diagonal of scores [B, B], along rows and along columns: [B] float32 each."""
     rows = tf.range(tf.shape(scores)[0])  # [B]
     own = rows[:, tf.newaxis] == rows  # [B, B]
     logits = tf.where(own | ~same, GAMMA_BATCH * scores, _NEVER)  # [B, B]

@@ -91,7 +91,7 @@ class Place:
         return self.folder / "logs" / f"{step}.log"
 
     def result(self, step: str) -> dict[str, Any] | None:
-        """What a step has come to; None if it has not."""
+        """The result of a step; None if it has none yet."""
         path = _result_path(self.folder, step)
         return read_json(path) if path.exists() else None
 
@@ -281,4 +281,4 @@ STEPS = {
         _command("eval --run {run}", lambda settings, _: settings.eval_words), needs=("train",)
     ),
 }
-"""By name, in their order."""
+"""The steps by name, in their order."""
