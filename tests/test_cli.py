@@ -118,7 +118,7 @@ def test_interruption_and_full_disk(command, capfd):
     ]
 
 
-def test_a_closed_output_is_no_bug(tmp_path):
+def test_a_closed_output_is_not_a_bug(tmp_path):
     """Nor is a full one; what was made stays, and the code says that the result was not printed."""
     made = tmp_path / "made"
     body = f"    open({str(made)!r}, 'w').close()\n    return {{'made': True}}"

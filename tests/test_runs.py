@@ -126,7 +126,7 @@ def test_a_stage_without_weights_is_to_be_trained_whatever_its_steps(tmp_path, t
     assert create_run(run.folder, none, data).config == none
 
 
-def test_a_name_that_is_no_text_is_refused(tmp_path, tiny_config, data):
+def test_a_name_that_is_not_text_is_refused(tmp_path, tiny_config, data):
     """TensorFlow writes no checkpoint there; data may lie in such a folder."""
     data.folder = tmp_path / os.fsdecode(b"a\xff")
     with pytest.raises(BadInput, match="--run .*: its name is not UTF-8; choose another folder"):
@@ -343,13 +343,13 @@ def test_a_process_that_is_killed_while_it_makes_a_run_leaves_the_name_usable(
             create_run(tmp_path / name, tiny_config, data)
 
 
-def test_refuses_what_is_no_run(tmp_path):
+def test_refuses_what_is_not_a_run(tmp_path):
     for name in (str(tmp_path / "none"), str(tmp_path)):
         with pytest.raises(BadInput, match=r"--run .*: not a run folder \(run.json is missing\)$"):
             open_run(name)
 
 
-def test_what_is_no_run_is_called_what_it_is(run, tmp_path):
+def test_what_is_not_a_run_is_called_what_it_is(run, tmp_path):
     (tmp_path / "model" / "1").mkdir(parents=True)
     (tmp_path / "model" / "1" / "saved_model.pb").touch()
     (tmp_path / "data").mkdir(exist_ok=True)

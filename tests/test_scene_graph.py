@@ -376,7 +376,7 @@ def test_files_hold_one_graph_or_a_list(tmp_path):
         ('{"objects": [NaN]}', "expected a name"),
     ],
 )
-def test_files_that_are_no_scene_graphs(tmp_path, text, reason):
+def test_files_that_are_not_scene_graphs(tmp_path, text, reason):
     path = tmp_path / "g.json"
     path.write_text(text)
     with pytest.raises(BadInput, match=reason):

@@ -105,7 +105,7 @@ def test_what_is_lenient_stays_so(tmp_path):
         b"[" * 100_000,
     ],
 )
-def test_what_is_no_json_is_refused_in_the_same_words(tmp_path, text):
+def test_what_is_not_json_is_refused_in_the_same_words(tmp_path, text):
     path = tmp_path / "file.json"
     path.write_bytes(text)
     with pytest.raises(BadInput) as expected:

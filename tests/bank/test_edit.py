@@ -57,7 +57,7 @@ def test_a_patch_is_known_again_after_its_image_got_a_new_id(tmp_path):
     assert copy_banks([both, other], tmp_path / "three").duplicates == 0
 
 
-def test_what_a_bank_has_twice_is_no_duplicate_of_another(tmp_path):
+def test_what_a_bank_has_twice_is_not_a_duplicate_of_another(tmp_path):
     """Data sets list some objects twice; adding to a bank may not move its later patches."""
     ours, theirs = write(tmp_path / "ours", "a", [0, 0, 1]), write(tmp_path / "theirs", "b", [5])
     for name, skip in (("refusing", False), ("skipping", True)):

@@ -66,7 +66,7 @@ def test_the_reserved_names_are_those_of_the_tables():
     assert base in registered_names.RESERVED
 
 
-def test_what_is_no_retriever():
+def test_what_is_not_a_retriever():
     with pytest.raises(ValueError, match="retriever 3: name it by letters"):
         register_retriever(3, Mine)
     with pytest.raises(ValueError, match="pass the class itself"):

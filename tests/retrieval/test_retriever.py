@@ -88,7 +88,7 @@ def test_a_slot_that_does_not_exist_is_none(slot):
         None,
     ],
 )
-def test_what_is_no_slot_per_object_is_refused(wrong):
+def test_what_is_not_a_slot_per_object_is_refused(wrong):
     class Wrong(Retriever):
         def choose(self, candidates, options):
             return Selection(wrong, wrong)
@@ -106,7 +106,7 @@ def test_what_is_no_slot_per_object_is_refused(wrong):
         (lambda patches: None, "NoneType"),
     ],
 )
-def test_what_is_no_vector_per_patch_is_refused(embed, got):
+def test_what_is_not_a_vector_per_patch_is_refused(embed, got):
     mine = NearestColour()
     mine.embed = embed
     batch = {"candidate_ids": IDS, "candidate_valid": IDS >= 0}

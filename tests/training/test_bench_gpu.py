@@ -241,7 +241,7 @@ def test_the_folder_holds_everything(exported):
 
 
 @pytest.mark.parametrize("content", [None, "no JSON", "[]", '{"kind": "rgan_data"}'])
-def test_a_folder_that_is_no_package_is_one_line(script, tmp_path, monkeypatch, capsys, content):
+def test_a_folder_that_is_not_a_package_is_one_line(script, tmp_path, monkeypatch, capsys, content):
     if content:
         (tmp_path / "manifest.json").write_text(content)
     monkeypatch.setattr(sys, "argv", ["run_on_jax.py", str(tmp_path)])

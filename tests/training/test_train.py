@@ -177,7 +177,7 @@ def test_settings_that_change_nothing_are_named(rgan, system):
     assert reply.code == 0 and (line in reply.err) == (system == "sg2im")
 
 
-def test_a_folder_named_as_a_shipped_config_is_no_config(rgan, tmp_path, monkeypatch):
+def test_a_folder_named_as_a_shipped_config_is_not_a_config(rgan, tmp_path, monkeypatch):
     """A run is easily named after its config."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "procedural_64").mkdir()

@@ -62,7 +62,7 @@ def raw_server(answer: bytes) -> Iterator[int]:
         (b"\xff" * 70_000, "did not answer in HTTP", "REST port"),
     ],
 )
-def test_what_is_no_http_is_told(exported, arrays, answer, told, hint):
+def test_an_answer_that_is_not_http_is_told(exported, arrays, answer, told, hint):
     with raw_server(answer) as port:
         with connect(f"http://127.0.0.1:{port}", exported.folder, timeout_s=30.0) as client:
             message = said_by(client, arrays, BadReply)

@@ -241,7 +241,7 @@ def test_something_else_in_the_place_is_refused(tmp_path):
     assert (tmp_path / "serving").read_text() == "a file"
 
 
-def test_the_folder_is_no_version_and_does_not_bar_the_next_export(tmp_path):
+def test_the_folder_is_not_a_version_and_does_not_bar_the_next_export(tmp_path):
     """Files may outlive the versions: a folder with nothing else takes an export."""
     write_serving_files(tmp_path, NAME)
     assert versions(tmp_path) == []

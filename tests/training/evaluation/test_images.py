@@ -236,7 +236,7 @@ def test_two_images_have_no_interval(color_backbone, count):
 
 
 @pytest.mark.parametrize(("test", "has_floor"), [(1, False), (2, True)])
-def test_a_split_of_one_image_is_no_floor(color_backbone, tmp_path, test, has_floor):
+def test_a_split_of_one_image_is_not_a_floor(color_backbone, tmp_path, test, has_floor):
     """A distance needs two, and what is left out is the floor alone."""
     counts = {"train": 12, "test": test, "val": 0}
     data = SimpleNamespace(folder=tmp_path, fingerprint="f", record_count=counts.get)
