@@ -75,7 +75,7 @@ def describe_result(out: Path, requests, samples, licences, started: float) -> d
 def read_requests(graph_path: str | Path, model, licences, edit=None):
     """Reads scene graphs and the user's own patches; refuses whatever the model would.
 
-    Contradictions in a graph are logged but are no error.
+    Contradictions in a graph are logged but are not errors.
 
     Args:
       graph_path: JSON file; image paths in it are relative to its folder.

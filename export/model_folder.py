@@ -88,13 +88,13 @@ class ModelFolder:
 
     @property
     def version(self) -> str:
-        """Its number as text; the name of its folder if that is no number."""
+        """Its number as text; the name of its folder if that is not a number."""
         number = version_number(self.folder.name)
         return self.folder.name if number is None else str(number)
 
     @property
     def number(self) -> int:
-        """Its number at a server that only has this version: 1 if its name is no number."""
+        """Its number at a server that only has this version: 1 if its name is not a number."""
         number = version_number(self.folder.name)
         return 1 if number is None else number
 
@@ -124,12 +124,12 @@ class ModelFolder:
 
     @property
     def has_candidates(self) -> bool:
-        """Whether it tells the candidates of an object, pixels of any patch, and its neighbours."""
+        """Whether it answers candidates of an object, pixels of any patch, and its neighbours."""
         return CANDIDATES in self.endpoints
 
     @property
     def candidates(self) -> int:
-        """K, patches that its pre-filter finds for an object; 0 if it does not tell."""
+        """K, the number of patches that its pre-filter finds per object; 0 if it does not say."""
         return self.sizes.candidates
 
     def outputs_of(self, endpoint: str) -> tuple[Field, ...]:

@@ -58,8 +58,8 @@ class Generation:
         None for a rival that draws in no layout.
       crops: [S, N, h, w, 3] uint8, the patches as the generator saw them; 0 without a patch; None
         for a rival that draws from none, as `patches`.
-      patches: per sample and object a dict: `id` (row of the bank, None for an image of one's
-        own), `category`, `source`, `image_id`, `box`, `licence`, `url`, `chosen_by` ("model" or
+      patches: per sample and object a dict: `id` (row of the bank, None for an image of the
+        user's), `category`, `source`, `image_id`, `box`, `licence`, `url`, `chosen_by` ("model" or
         "user"), `step` (when it was chosen), `distance`.
       descriptions: per sample what `rgan generate` writes beside a picture, as JSON values. It is a
         scene graph too: `RetrieveGAN.generate` draws the same picture of it by the same seed, or
@@ -213,7 +213,7 @@ class RetrieveGAN:
           folder: of the model, or of one of its versions.
 
         Raises:
-          BadInput: if there is no model, or it needs ScaNN, which is not to be had.
+          BadInput: if there is no model, or it needs ScaNN, which is not available.
           CorruptData: if a file is damaged.
         """
         model = open_model(folder)

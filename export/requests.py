@@ -74,7 +74,7 @@ class Draw:
         }
 
     def describe(self) -> dict[str, Any]:
-        """As JSON; seed and temperature are null if nothing is random."""
+        """The draw as JSON; seed and temperature are null if nothing is random."""
         if self.mode is None:
             return {"seed": self.seed}
         is_drawn = self.mode == SAMPLE
@@ -108,7 +108,7 @@ def read_draws(
       prefix: of the arguments' names in messages, "--" for options.
 
     Raises:
-      BadInput: if a number is none, out of range or does not suit the mode.
+      BadInput: if a value is not a number, is out of range or does not suit the mode.
     """
     if mode not in MODES:
         raise BadInput(f"{prefix}mode {mode!r}: must be one of {', '.join(MODES)}")

@@ -29,8 +29,7 @@ class Edit:
     def __post_init__(self):
         if self.keep and self.redraw:
             raise BadInput(
-                "--keep redraws all others and --redraw keeps all others: name the objects of "
-                "one of them"
+                "--keep redraws all others and --redraw keeps all others: use only one of them"
             )
 
     def __bool__(self) -> bool:

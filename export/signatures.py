@@ -390,7 +390,7 @@ def sizes_from_description(description: Any, source: str) -> Sizes:
         version = description["version"]
         if version not in _READABLE:
             raise CorruptData(
-                f"{source}: contract version {version}, this program speaks "
+                f"{source}: contract version {version}, this program reads "
                 f"{_READABLE[0]} to {_READABLE[-1]}; export the model again"
             )
         sizes = {key: int(value) for key, value in description["sizes"].items()}
@@ -405,7 +405,7 @@ def scale_from_description(description: Any, source: str) -> float | None:
     """Reads the scale from the result of `describe`; None if the model tells none.
 
     Raises:
-      CorruptData: if it is no scale, or is missing where it must be given.
+      CorruptData: if it is not a scale, or is missing where it must be given.
     """
     try:
         if description["version"] != VERSION:

@@ -1,6 +1,6 @@
 """Arguments of calls from Python, which no parser of a command has read before.
 
-A number may be NumPy's, one text may stand for a list of one, and whatever else is handed over is
+A number may be NumPy's, one text may stand for a list of one, and whatever else is passed is
 refused by its name before anything is read or written.
 """
 
@@ -76,7 +76,7 @@ def list_of(values: Any, name: str, kind: type, called: str) -> tuple:
       called: the type in messages.
 
     Raises:
-      BadInput: if it is no iterable, or one of the values is of another type.
+      BadInput: if it is not an iterable, or one of the values is of another type.
     """
     wanted = f"a list of {called}"
     if isinstance(values, kind):

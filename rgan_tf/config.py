@@ -174,7 +174,7 @@ class LossConfig:
 
 @dataclasses.dataclass(frozen=True)
 class AttnganConfig:
-    """What training.system=attngan has besides; see rgan_tf/rivals/attngan."""
+    """What only training.system=attngan has; see rgan_tf/rivals/attngan."""
 
     damsm_steps: int = _from_zero(2000)  # of its first training, that of the encoders
     damsm_batch_size: int = 48  # every text is told apart from all others of a batch

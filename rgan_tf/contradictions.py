@@ -81,7 +81,7 @@ def contradictions(graph: SceneGraph) -> list[Contradiction]:
     """All contradictions, each cycle of relationships once.
 
     For example two objects that are each left of the other, or inside each other, or a chain of
-    objects whose last is above the first. Being left of an object and above it is no contradiction.
+    objects whose last is above the first. Being left of an object and above it does not contradict.
 
     Args:
       graph: with valid structure.

@@ -31,7 +31,7 @@ def compiles(config: Config) -> bool:
 
     "auto" is yes where a GPU is visible, for the steps that tests compile: those of RetrieveGAN
     with its learned retrieval and networks of this project, where they read nothing from the host.
-    It is no with `training.deterministic`, because XLA may choose kernels by measuring them.
+    It is never yes with `training.deterministic`, because XLA may choose kernels by measuring them.
     """
     settings, retrieval = config.training, config.retrieval
     if settings.jit_compile != "auto":

@@ -63,7 +63,7 @@ def versions(model: str | Path) -> list[Path]:
 
 
 def version_number(name: str) -> int | None:
-    """The version number of a folder name, with or without leading zeros; None if it is none."""
+    """The version number of a folder name, with or without leading zeros; None if it is not one."""
     if not (name.isascii() and name.isdigit()):
         return None
     digits = name.lstrip("0") or "0"

@@ -67,7 +67,7 @@ def spelled_otherwise(path: str | Path) -> str:
             if written is None:
                 return ""
             place /= written
-    except (OSError, ValueError):  # the path is no path, or a folder on it cannot be listed
+    except (OSError, ValueError):  # the text is not a path, or a folder on it cannot be listed
         return ""
     found = place.relative_to(base).as_posix()
     if not missing or found == "/".join(missing):

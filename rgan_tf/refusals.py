@@ -1,4 +1,4 @@
-"""Errors of the machine, which are no bugs: a full disk, a closed pipe, no permission."""
+"""Errors of the machine, which are not bugs: a full disk, a closed pipe, no permission."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def _of_system(error: OSError) -> str | None:
 
 
 def _of_tensorflow(error: BaseException) -> str | None:
-    tensorflow = sys.modules.get("tensorflow")  # if not imported, it is none of its errors
+    tensorflow = sys.modules.get("tensorflow")  # if not imported, it did not raise the error
     if tensorflow is None:
         return None
     kinds = tuple(getattr(tensorflow.errors, name) for name in _OF_TENSORFLOW)

@@ -82,7 +82,7 @@ class SceneGraph:
     def to_json(self) -> dict[str, Any]:
         """The graph as JSON values, which `parse_scene_graph` reads."""
         return {
-            # A text is no list of its letters; the parser says so.
+            # A text is not a list of its letters; the parser says so.
             "objects": self.objects if isinstance(self.objects, str) else list(self.objects),
             "relationships": [list(row) for row in self.relationships],
             "boxes": [box if box is None else list(box) for box in self.boxes] or None,
@@ -138,7 +138,9 @@ def load_scene_graphs(
     if not isinstance(value, list):
         size = Path(path).stat().st_size
         if size > MAX_FILE_BYTES:
-            raise BadInput(f"{path}: {size} bytes, and a scene graph may have {MAX_FILE_BYTES}")
+            raise BadInput(
+                f"{path}: has {size} bytes; a scene graph may have at most {MAX_FILE_BYTES}"
+            )
         return [parse(value, str(path))]
     if not 1 <= len(value) <= MAX_GRAPHS:
         raise BadInput(f"{path}: expected 1 to {MAX_GRAPHS} scene graphs, got {len(value)}")

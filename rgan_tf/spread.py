@@ -26,7 +26,7 @@ from rgan_tf.progress import progress_bar
 from rgan_tf.refusals import refusal_of
 from rgan_tf.storage.files import read_json, write_bytes_atomic
 
-_LOOK_S = 1.0  # between two looks at what has appeared
+_POLL_S = 1.0  # between two checks of which outputs have appeared
 _SHOWN = 300  # characters of a runner's own error
 _LOST = (
     "a worker process was killed or has crashed; if the memory was short, use fewer "
@@ -60,7 +60,7 @@ class Engine:
         or several.
 
     Raises:
-      BadInput: if the runner is no text, or the options are no texts.
+      BadInput: if the runner is not a text, or the options are not texts.
 
     Example:
       ```python
@@ -166,7 +166,7 @@ def check_engine(engine: Any) -> None:
     """Refuses an engine that could not run a job, such as the name of a runner in its place.
 
     Raises:
-      BadInput: if it is no `Engine`; see also `Engine.check`.
+      BadInput: if it is not an `Engine`; see also `Engine.check`.
     """
     if not isinstance(engine, Engine):
         raise BadInput(
@@ -214,7 +214,7 @@ def _make(work: Callable[[Any], None], job: Job) -> None:
     """Runs a job, unless somebody else has done it before this ends.
 
     A runner may run a job again before the first try is lost, and workers may outlive a call that
-    was killed, beside the one that continues it. What they leave is the same.
+    was killed, beside the one that resumes it. What they leave is the same.
     """
     try:
         work(job)
@@ -232,16 +232,16 @@ def _following(jobs: list[Job], bar: tqdm) -> Iterator[None]:
     """Moves a bar as outputs appear; a runner says nothing of its own that is the same for all."""
     ended = threading.Event()
 
-    def look() -> None:
+    def follow() -> None:
         waiting = jobs
         is_last = False
         while waiting and not is_last:
-            is_last = ended.wait(_LOOK_S)
+            is_last = ended.wait(_POLL_S)
             before = sum(job.count for job in waiting)
             waiting = [job for job in waiting if not job.out.exists()]
             bar.update(before - sum(job.count for job in waiting))
 
-    thread = threading.Thread(target=look, daemon=True)
+    thread = threading.Thread(target=follow, daemon=True)
     thread.start()
     try:
         yield

@@ -58,7 +58,7 @@ class Vocabulary:
             if isinstance(name, str) and len(name) > MAX_NAME_CHARACTERS:
                 raise BadInput(
                     f"the name {name[:40]!r}... has {len(name)} characters; a scene graph can "
-                    f"write {MAX_NAME_CHARACTERS} at most: shorten it in the annotations"
+                    f"hold at most {MAX_NAME_CHARACTERS}; shorten it in the annotations"
                 )
         return cls(
             objects=RESERVED_OBJECTS + tuple(sorted(categories)),
@@ -173,7 +173,8 @@ def composed(name: str) -> str:
     """A name with its letters and accents in one form; some systems take them apart.
 
     What macOS calls "Bäume" has five letters and one accent, what a keyboard writes five letters.
-    What is no text is returned as it is: whoever needs text checks it and says where it is from.
+    A value that is not a text is returned as it is: the caller that needs a text checks it and says
+    where it is from.
     """
     return unicodedata.normalize("NFC", name) if isinstance(name, str) else name
 
@@ -186,4 +187,4 @@ def _check_table(kind: str, names: tuple[str, ...], reserved: tuple[str, ...]) -
     same = collections.Counter(map(composed, names))
     if len(same) != len(names):
         twice = next(name for name, count in same.items() if count > 1)
-        raise BadInput(f"{kind}: {twice!r} is there twice")
+        raise BadInput(f"{kind}: {twice!r} is listed twice")

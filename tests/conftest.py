@@ -211,7 +211,7 @@ def tiny_world(made_once):
 
 
 class PooledBackbone:
-    """One "map", the shrunken image: traces at once, where the choice of network is no matter."""
+    """One "map", the shrunken image: traces at once, where any network will do."""
 
     name = "pooled"
     perceptual_weights = (1.0,)

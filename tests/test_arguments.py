@@ -1,4 +1,4 @@
-"""What calls from Python may hand over for numbers and lists."""
+"""What calls from Python may pass for numbers and lists."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ def test_numbers_may_be_of_numpy():
 
 
 @pytest.mark.parametrize("value", [3.0, "3", None, True, [3], np.array([3]), np.float64(3)])
-def test_what_is_no_whole_number_is_named(value):
+def test_what_is_not_a_whole_number_is_named(value):
     with pytest.raises(BadInput, match="^seed .*: must be a whole number$") as caught:
         whole_number(value, "seed")
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("value", ["1", None, False, [1.0], 1j])
-def test_what_is_no_number_is_named(value):
+def test_what_is_not_a_number_is_named(value):
     with pytest.raises(BadInput, match="^temperature .*: must be a number$"):
         real_number(value, "temperature")
 
 
-def test_one_text_is_no_list_of_its_letters():
+def test_one_text_is_not_a_list_of_its_letters():
     assert text_list("sky", "keep") == ("sky",)
     assert text_list(iter(["sky", "tree"]), "keep") == ("sky", "tree")
     assert text_list(np.array(["sky"]), "keep") == ("sky",)
@@ -43,7 +43,7 @@ def test_one_text_is_no_list_of_its_letters():
 
 
 @pytest.mark.parametrize("values", [None, 5, b"sky", {"sky": 1}, [None], [["sky"]], [0], [True]])
-def test_what_is_no_list_of_texts_is_named(values):
+def test_what_is_not_a_list_of_texts_is_named(values):
     with pytest.raises(
         BadInput, match="^keep: must be a list of texts, (got|and holds) "
     ) as caught:
@@ -51,7 +51,7 @@ def test_what_is_no_list_of_texts_is_named(values):
     assert len(str(caught.value)) < 120
 
 
-def test_one_thing_is_no_list_of_it():
+def test_one_thing_is_not_a_list_of_it():
     with pytest.raises(BadInput, match="x: must be a list of numbers, got one; put it into a list"):
         list_of(1.5, "x", float, "numbers")
     with pytest.raises(BadInput, match="x: must be a list of numbers, and holds 'a'"):

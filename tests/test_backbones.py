@@ -511,7 +511,7 @@ def registers():
         names[:] = old
 
 
-def test_none_is_no_layer_and_no_file(registers):
+def test_none_is_not_a_layer_and_not_a_file(registers):
     """As the arguments are described: None means that there are none."""
     registers("maps", build=build_squeezenet, perceptual_layers=["conv1"], weight_files=None)
     registers(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import json
 import os
@@ -117,7 +118,7 @@ def test_interruption_and_full_disk(command, capfd):
     ]
 
 
-def test_a_closed_output_is_no_bug(tmp_path):
+def test_a_closed_output_is_not_a_bug(tmp_path):
     """Nor is a full one; what was made stays, and the code says that the result was not printed."""
     made = tmp_path / "made"
     body = f"    open({str(made)!r}, 'w').close()\n    return {{'made': True}}"
@@ -366,10 +367,23 @@ def test_help_is_quick_and_loads_nothing_slow(argv):
     assert busy_s < 2 and wall < 3
 
 
-def test_every_command_has_its_two_functions():
+def test_every_command_has_its_two_functions_and_says_what_its_options_do():
+    def options(parser):
+        for action in parser._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                for task in action.choices.values():
+                    yield from options(task)
+            else:
+                yield action
+
     for _, entry in LEAVES:
         module = importlib.import_module(entry.module)
-        assert callable(module.add_arguments) and callable(module.main), entry.module
+        assert callable(module.main), entry.module
+        parser = argparse.ArgumentParser()
+        module.add_arguments(parser)
+        for option in options(parser):
+            text = option.help or ""
+            assert text and not text.startswith(("of ", "and ", "for ")), (entry.name, option.dest)
 
 
 def test_a_task_of_a_command_is_named_in_its_errors(monkeypatch, capfd):

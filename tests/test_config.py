@@ -126,7 +126,7 @@ NO_NUMBERS = [float("nan"), float("inf"), float("-inf"), -1, True, "x", None, {}
 
 
 @pytest.mark.parametrize("key", NUMERIC)
-def test_every_numeric_key_refuses_what_is_no_number_for_it(key):
+def test_every_numeric_key_refuses_what_is_not_a_number_for_it(key):
     kind = NUMERIC[key]
     wrong = [*NO_NUMBERS, 1e39 if kind is float else 2**31]
     if kind not in (int, float):
@@ -169,7 +169,7 @@ def test_a_key_that_is_merged_in_is_not_given_twice(write):
     assert (config.data.max_objects, config.data.max_triples, config.graph.width) == (5, 3, 16)
 
 
-def test_refuses_what_is_no_text_file(tmp_path):
+def test_refuses_what_is_not_a_text_file(tmp_path):
     with pytest.raises(BadInput, match="No such file"):
         load_config(tmp_path / "none.yaml")
     with pytest.raises(BadInput, match="directory"):

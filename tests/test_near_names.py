@@ -22,7 +22,7 @@ _ADVICE = ", but {!r} is there; write the name as the file has it"
         ("images/A.JPG", "images/a.jpeg", "A.JPG"),
         ("Images/Train/A.jpg", "images/train/a.jpg", "Images/Train/A.jpg"),
         (unicodedata.normalize("NFD", "Bäume.png"), "bäume.png", None),
-        # Another file is no other spelling.
+        # Another file is not another spelling.
         ("images/000122.jpg", "images/000123.jpg", ""),
         ("images/a.png", "images/a.jpg", ""),
         ("images/a.jpg", "images/b/a.jpg", ""),

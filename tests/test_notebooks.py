@@ -48,7 +48,7 @@ def execute(name: str, folder: Path, monkeypatch) -> None:
                 cell.source, found = re.subn(
                     rf"^{variable} = \S+", f"{variable} = {value}", cell.source, flags=re.M
                 )
-                assert found == 1, f"{name}: {variable} is no parameter"
+                assert found == 1, f"{name}: {variable} is not a parameter"
     monkeypatch.setenv("IPYTHONDIR", str(folder / "ipython"))
     client = NotebookClient(notebook, timeout=600, kernel_name="python3")
     client.execute(cwd=str(folder))

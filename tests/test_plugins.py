@@ -85,7 +85,7 @@ def test_what_a_method_has_returned_is_told_by_its_name(plugin, run, is_traced):
 
     code, lines = run(lambda _: main("Mine"))
     assert code == 2 and f"{plugin}, Mine.choose: ValueError in your module" in lines[-1]
-    for other in ("Ours", "tf"):  # of no module of the user's; no class
+    for other in ("Ours", "tf"):  # not of a module of the user's; not a class
         code, lines = run(lambda _, other=other: main(other))
         assert code == 1 and lines[-1] == "rgan fake: this is a bug; see the lines above"
 

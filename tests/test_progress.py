@@ -15,7 +15,7 @@ class Terminal(io.StringIO):
 
 @pytest.fixture
 def run(monkeypatch):
-    """What work of ten items writes, which take so many seconds each."""
+    """What work of ten items writes, which take that many seconds each."""
 
     def written(stream, seconds_per_item, total=10, done=0):
         now = [100.0]

@@ -125,7 +125,7 @@ def unknown_words(text: str) -> list[str]:
     return unknown + [t for t in re.findall(r"`make ([a-z-]+)", text) if t not in targets]
 
 
-FILES = {"json", "py", "md"}  # `graph.json` is no setting
+FILES = {"json", "py", "md"}  # `graph.json` is not a setting
 
 
 def test_commands_settings_and_targets_within_sentences_exist():

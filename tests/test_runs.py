@@ -1,4 +1,4 @@
-"""Run folders: continued, refused, and never read damaged."""
+"""Run folders: resumed, refused, and never read damaged."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def test_a_stage_without_weights_is_to_be_trained_whatever_its_steps(tmp_path, t
     assert create_run(run.folder, none, data).config == none
 
 
-def test_a_name_that_is_no_text_is_refused(tmp_path, tiny_config, data):
+def test_a_name_that_is_not_text_is_refused(tmp_path, tiny_config, data):
     """TensorFlow writes no checkpoint there; data may lie in such a folder."""
     data.folder = tmp_path / os.fsdecode(b"a\xff")
     with pytest.raises(BadInput, match="--run .*: its name is not UTF-8; choose another folder"):
@@ -343,13 +343,13 @@ def test_a_process_that_is_killed_while_it_makes_a_run_leaves_the_name_usable(
             create_run(tmp_path / name, tiny_config, data)
 
 
-def test_refuses_what_is_no_run(tmp_path):
+def test_refuses_what_is_not_a_run(tmp_path):
     for name in (str(tmp_path / "none"), str(tmp_path)):
         with pytest.raises(BadInput, match=r"--run .*: not a run folder \(run.json is missing\)$"):
             open_run(name)
 
 
-def test_what_is_no_run_is_called_what_it_is(run, tmp_path):
+def test_what_is_not_a_run_is_called_what_it_is(run, tmp_path):
     (tmp_path / "model" / "1").mkdir(parents=True)
     (tmp_path / "model" / "1" / "saved_model.pb").touch()
     (tmp_path / "data").mkdir(exist_ok=True)
@@ -426,11 +426,11 @@ def test_stages_that_were_taken_are_not_silently_kept_for_others(run, tmp_path, 
     for number, source in enumerate((first, second)):
         for stage in STAGES[:2]:
             save_weights(source, stage, Weights(float(number)), steps=3)
-    for _ in range(2):  # the same call goes on
+    for _ in range(2):  # the same call resumes
         take_stages(run, first, as_they_are=True)
     with pytest.raises(BadInput, match="--stages-from .*b: .* has another stage sg2im already"):
         take_stages(run, second, as_they_are=True)
-    take_stages(run, second)  # trained with the same settings: as good as those
+    take_stages(run, second)  # trained with the same settings, so equivalent
     assert run.stage_record("sg2im")["taken_from"] == str(first.folder)
 
 
@@ -449,7 +449,7 @@ def test_a_stage_of_phi_is_taken_on_the_same_data_only(tmp_path, tiny_settings, 
         assert run.stage_folder("embedding").exists() == is_taken
 
 
-def test_a_run_of_a_retriever_that_was_handed_in_is_not_drawn_with_another(run):
+def test_a_run_of_a_retriever_that_was_passed_is_not_drawn_with_another(run):
     """The config names "learned", whose embedding such a training may never have touched."""
     check_own_retriever(run, "R", is_given=False)  # not trained yet
     save_weights(run, STAGES[-1], Weights(1.0), steps=3)
@@ -457,7 +457,7 @@ def test_a_run_of_a_retriever_that_was_handed_in_is_not_drawn_with_another(run):
     save_weights(run, STAGES[-1], Weights(1.0), steps=4, own_retriever="mine")
     check_own_retriever(run, "R", is_given=True)
     with pytest.raises(
-        BadInput, match=r"run R: was trained with the retriever mine .*\(retriever="
+        BadInput, match=r"run R: was trained with the retriever mine, .*\(retriever="
     ):
         check_own_retriever(run, "R", is_given=False)
 
@@ -603,7 +603,7 @@ def test_a_released_run_needs_no_data(run):
 
 
 def test_a_baseline_that_chose_patches_is_refused_and_a_rival_reads_no_choice(tiny_settings):
-    """What a rival draws does not depend on `retrieval.choice`, so it is none of a baseline's."""
+    """What a rival draws does not depend on `retrieval.choice`, so no baseline's choice counts."""
     tiny_settings["retrieval"]["choice"] = "nearest"
     baseline = SimpleNamespace(config=config_from_dict(tiny_settings))
     with pytest.raises(BadInput, match="--run R: was trained with retrieval.choice=nearest"):

@@ -371,12 +371,12 @@ def test_files_hold_one_graph_or_a_list(tmp_path):
         ("[]", "1 to 1024 scene graphs, got 0"),
         ('[{"objects": ["sky"]}, {"objects": []}]', "graph 1: objects is empty"),
         ('{"objects": ["sky"], "objects": ["cow"]}', "objects: expected a list, got two values"),
-        ('{"objects": ["sky"]' + " " * 2**16 + "}", "a scene graph may have 65536"),
+        ('{"objects": ["sky"]' + " " * 2**16 + "}", "a scene graph may have at most 65536"),
         ("[" * 10_000, "nested too deeply"),
         ('{"objects": [NaN]}', "expected a name"),
     ],
 )
-def test_files_that_are_no_scene_graphs(tmp_path, text, reason):
+def test_files_that_are_not_scene_graphs(tmp_path, text, reason):
     path = tmp_path / "g.json"
     path.write_text(text)
     with pytest.raises(BadInput, match=reason):

@@ -157,7 +157,7 @@ def test_a_worker_that_is_killed_ends_the_run(lines, monkeypatch, capfd):
     assert content_of(lines) == ["0", "1", "2", "3", "4"]
 
 
-def test_a_full_disk_of_a_worker_is_no_bug_and_a_bug_is_one(lines):
+def test_a_full_disk_of_a_worker_is_not_a_bug_and_a_bug_is_one(lines):
     with pytest.raises(BadInput, match=r"[01]\.txt: No space left on device; free some space"):
         THREADS.run(fill_the_disk, lines, "lines", shown=False)
     with pytest.raises(Exception, match="one by nought") as caught:
@@ -175,8 +175,8 @@ def test_workers_that_write_to_another_disk_are_told_of(lines):
     [
         ("Nope", (), "--runner Nope: Unexpected pipeline runner: Nope"),
         ("my.Runner", (), "--runner my.Runner: No module named 'my'"),
-        ("os.path", (), "--runner os.path: os.path is no runner of Apache Beam"),
-        ("sys.exit", (), "--runner sys.exit: sys.exit is no runner of Apache Beam"),
+        ("os.path", (), "--runner os.path: os.path is not a runner of Apache Beam"),
+        ("sys.exit", (), "--runner sys.exit: sys.exit is not a runner of Apache Beam"),
         ("..Runner", (), "--runner ..Runner: "),
         ("DirectRunner", ("direct_num_workers=-1",), "num_workers: must be at least 1"),
         ("DirectRunner", ("runner=FlinkRunner",), "--runner-option runner: name the runner by --r"),
@@ -192,7 +192,7 @@ def test_wrong_runners_and_options_are_one_line(lines, runner, options, reason):
     assert content_of(lines) == [None] * 5
 
 
-def test_one_option_is_no_list_of_its_letters_and_the_name_of_a_runner_is_no_engine():
+def test_one_option_is_not_a_list_of_its_letters_and_the_name_of_a_runner_is_not_an_engine():
     assert Engine("DirectRunner", "direct_num_workers=2").options == ("direct_num_workers=2",)
     assert Engine("DirectRunner", ["a=1", "b"]) == Engine("DirectRunner", ("a=1", "b"))
     for make, reason in (

@@ -43,7 +43,7 @@ def test_what_reaches_for_the_network_fails_by_name(reach, refused):
     assert len(refused) == 1
 
 
-def test_this_machine_is_no_network():
+def test_this_machine_is_not_a_network():
     with socket.create_server(("127.0.0.1", 0)) as server:
         for host in ("127.0.0.1", "localhost"):
             socket.create_connection((host, server.getsockname()[1]), 5).close()

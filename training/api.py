@@ -231,7 +231,7 @@ def _check_own(config: Config, retriever: Retriever | None, losses: Sequence[Los
     """Refuses what the joint stage would refuse, hours later.
 
     Raises:
-      BadInput: if the retriever is none or does not fit the config, or no loss has a weight.
+      BadInput: if the retriever is not one or does not fit the config, or no loss has a weight.
       ValueError: if two losses have one name.
     """
     check_names(losses, generator_losses(config))

@@ -112,7 +112,7 @@ class CheckpointFolder:
             except CorruptData as error:
                 note(f"{error}; trying the one before")
                 continue
-            note(f"continuing from {self._path(step)}")
+            note(f"resuming from {self._path(step)}")
             return step
         if steps:
             raise CorruptData(

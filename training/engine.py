@@ -14,16 +14,16 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
         "--runner",
         default="",
         metavar="NAME",
-        help="Apache Beam's runner to work on: DirectRunner (processes of this machine), "
-        "DaskRunner, FlinkRunner, ... (none: this process)",
+        help="run the work on this runner of Apache Beam, such as DirectRunner (processes of "
+        "this machine), DaskRunner or FlinkRunner (without it: in this process)",
     )
     parser.add_argument(
         "--runner-option",
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="of Beam's pipeline, such as direct_num_workers=4 or "
-        "dask_client_address=tcp://HOST:8786; may be repeated",
+        help="set an option of the Beam pipeline, such as direct_num_workers=4 or "
+        "dask_client_address=tcp://HOST:8786; may be given several times",
     )
 
 
@@ -37,7 +37,7 @@ def engine_of(args: argparse.Namespace) -> Engine:
     workers = getattr(args, "workers", 1)
     if workers > 1:
         if runner:
-            raise BadInput("--workers: is for this machine alone; with --runner leave it out")
+            raise BadInput("--workers: applies to this machine only; leave it out with --runner")
         runner, options = "DirectRunner", (f"direct_num_workers={workers}", *options)
     engine = Engine(runner, options)
     engine.check()

@@ -92,7 +92,7 @@ class Redraws:
             if step != last:
                 raise CorruptData(
                     f"{path}: is missing, and step {step} reads candidates drawn with it; restore "
-                    "it, or continue from a checkpoint of another redraw"
+                    "it, or resume from a checkpoint of another redraw"
                 )
             embeddings = embed_rows(self._embedding, self._bank.features).astype(np.float16)
             buffer = io.BytesIO()

@@ -37,7 +37,8 @@ def release(run_folder: str, name: str) -> Path:
       The new folder.
 
     Raises:
-      BadInput: if a stage is missing, the weights are too large for a release, or the name is none.
+      BadInput: if a stage is missing, the weights are too large for a release, or the name does
+        not suit.
     """
     if not _NAME.fullmatch(name):
         raise BadInput(f"{name!r}: name a release by letters, digits, _, - and points")
@@ -46,7 +47,9 @@ def release(run_folder: str, name: str) -> Path:
     for stage in STAGES:
         record = run.stage_record(stage)
         if "weights" not in record:
-            raise BadInput(f"run {run_folder}: stage {stage} has no weights; continue `rgan train`")
+            raise BadInput(
+                f"run {run_folder}: stage {stage} has no weights; resume it with `rgan train`"
+            )
         weights[stage] = sorted(run.stage_folder(stage).glob(f"{record['weights']}.*"))
     files = [path for paths in weights.values() for path in paths]
     megabytes = sum(len(zlib.compress(path.read_bytes())) for path in files) / 1e6

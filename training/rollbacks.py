@@ -16,7 +16,7 @@ MOST = 3
 """Training ends after this many rollbacks in one process."""
 
 
-class Trouble(Exception):
+class RollbackNeeded(Exception):
     """The latest steps were skipped; training must roll back.
 
     Attributes:
@@ -68,31 +68,31 @@ class Rollbacks:
     def __len__(self) -> int:
         return len(self._entries)
 
-    def add(self, trouble: Trouble, scenes_of: Callable[[int], list[int] | None]) -> None:
+    def add(self, needed: RollbackNeeded, scenes_of: Callable[[int], list[int] | None]) -> None:
         """Records a rollback, with the scenes of the skipped batches.
 
         Args:
-          trouble: what happened.
+          needed: what happened.
           scenes_of: image ids of the batch of a step, or None if batches have none.
 
         Raises:
           Diverged: if there were too many. The record is written first.
         """
-        scenes = {step: scenes_of(step) for step in trouble.skipped_steps}
+        scenes = {step: scenes_of(step) for step in needed.skipped_steps}
         skipped = [
             {"step": step} | ({} if ids is None else {"image_ids": ids})
             for step, ids in scenes.items()
         ]
-        self._entries.append({"at_step": trouble.step, "skipped": skipped})
+        self._entries.append({"at_step": needed.step, "skipped": skipped})
         self._in_process += 1
         if self._writes:
             write_json_atomic(self.path, self._entries)
         if self._in_process >= MOST:
-            names = ", ".join(trouble.not_finite)
+            names = ", ".join(needed.not_finite)
             found = f"the last of them had {names} not finite; " if names else ""
             raise Diverged(
-                f"step {trouble.step}: losses or gradients were not finite or too large in the "
-                f"latest {len(trouble.skipped_steps)} steps, for the {self._in_process}rd time; "
+                f"step {needed.step}: losses or gradients were not finite or too large in the "
+                f"latest {len(needed.skipped_steps)} steps, for the {self._in_process}rd time; "
                 f"{found}{self.path} names the batches; look at them, or lower the learning "
                 "rates or the adversarial weights"
             )

@@ -1,4 +1,4 @@
-"""Records signals to stop or to take a profile; training obeys them between steps."""
+"""Records signals to stop or to take a profile; training acts on them between steps."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class StopSignals:
             signal.signal(number, handler)
         self._previous.clear()
 
-    def obey(self, where: str) -> None:
+    def raise_if_requested(self, where: str) -> None:
         """Ends training if a signal came.
 
         Args:

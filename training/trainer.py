@@ -17,7 +17,7 @@ from rgan_tf.errors import BadInput
 from rgan_tf.progress import note
 from rgan_tf.runs import STAGES, Run, checkpoint_identity, save_weights
 from training.callbacks.agreeing import AgreeOnEnd
-from training.callbacks.guarding import CollapseWatch, FiniteWatch, TroubleWatch
+from training.callbacks.guarding import CollapseWatch, FiniteWatch, SkippedStepsWatch
 from training.callbacks.hyperparameters import Hyperparameters
 from training.callbacks.profiling import Profiling
 from training.callbacks.projector import Projector
@@ -25,7 +25,7 @@ from training.callbacks.reports import Pictures, ProgressLine, ScalarLog
 from training.callbacks.saving import Saving
 from training.callbacks.stage import StageCallback
 from training.checkpoints import CheckpointFolder
-from training.rollbacks import Rollbacks, Trouble
+from training.rollbacks import RollbackNeeded, Rollbacks
 from training.stages.task import Task
 from training.stop import StopSignals
 from training.workers import Workers
@@ -85,7 +85,7 @@ class Trainer:
         # This also waits until another process has written the record of the stage before.
         if self.workers.any(bool(self.stop.number)):
             self.stop.number = self.stop.number or int(signal.SIGTERM)
-            self.stop.obey(f"before stage {task.name}")
+            self.stop.raise_if_requested(f"before stage {task.name}")
         return not self.run.has_trained(task.name, task.steps)
 
 
@@ -148,10 +148,10 @@ class _TaskTraining:
             self._task.model.rollback_count.assign(len(self._rollbacks))
             try:
                 return self._fit_from(first_step, profile_at)
-            except Trouble as trouble:
-                note(f"{self._task.name}: {trouble}; rolling back")
+            except RollbackNeeded as needed:
+                note(f"{self._task.name}: {needed}; rolling back")
                 self._rollbacks.add(
-                    trouble, functools.partial(self._task.scenes_of, seed=self._data_seed())
+                    needed, functools.partial(self._task.scenes_of, seed=self._data_seed())
                 )
                 first_step = self._restore()
                 profile_at = None
@@ -166,11 +166,12 @@ class _TaskTraining:
         record = self._run.stage_record(self._task.name)
         if record.get("steps"):
             origin = record.get("taken_from")
+            whose = f"were taken from {origin}" if origin else "are there"
             raise BadInput(
                 f"{self._checkpoints.folder}: holds no checkpoint from which {self._task.name} "
-                f"could go on to step {self._task.steps}; its weights of step {record['steps']} "
-                f"{f'were taken from {origin}' if origin else 'are there'}. Restore a checkpoint, "
-                f"or remove {self._run.stage_folder(self._task.name)} to train it from the start"
+                f"could resume up to step {self._task.steps}; its weights of step "
+                f"{record['steps']} {whose}. Restore a checkpoint, or remove "
+                f"{self._run.stage_folder(self._task.name)} to train it from the start"
             )
         if self._workers.is_chief:
             self._task.forget_after(0)
@@ -218,7 +219,7 @@ class _TaskTraining:
             first_step, last, folder=logs, at_step=profile_at, signals=self._trainer.stop
         )
         callbacks = [
-            TroubleWatch(first_step, last, watched=model),
+            SkippedStepsWatch(first_step, last, watched=model),
             saving,
             watch,
             *task.callbacks(first_step),

@@ -15,31 +15,48 @@ _SEEDS_PER_RUN = 2 * _MOST_ROWS  # a margin, because the number of requests is r
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options."""
-    parser.add_argument("--server", required=True, help="http://HOST:PORT or grpc://HOST:PORT")
+    parser.add_argument(
+        "--server", required=True, help="server to measure, http://HOST:PORT or grpc://HOST:PORT"
+    )
     parser.add_argument("--model", required=True, help="exported model, or its assets.extra alone")
-    parser.add_argument("--name", default=DEFAULT_NAME, help="of the model at the server")
+    parser.add_argument(
+        "--name", default=DEFAULT_NAME, help=f"name of the model at the server ({DEFAULT_NAME})"
+    )
     parser.add_argument(
         "--signature",
         choices=(GENERATE, RETRIEVE_ONLY, ENCODE),
         default=GENERATE,
-        help=f"endpoint ({GENERATE})",
+        help=f"endpoint to ask ({GENERATE})",
     )
-    parser.add_argument("--graph", help="JSON file; without it, drawn graphs with all objects")
-    parser.add_argument("--rows", type=int, default=1, help="of each request (1)")
+    parser.add_argument(
+        "--graph",
+        help="JSON file with the scene graph to send; without it, graphs with all objects are "
+        "drawn at random",
+    )
+    parser.add_argument("--rows", type=int, default=1, help="number of rows per request (1)")
     parser.add_argument(
         "--rates",
         type=float,
         nargs="+",
         default=[2.0, 5.0, 10.0, 20.0, 40.0],
         metavar="RATE",
-        help="requests per second (2 5 10 20 40)",
+        help="rates to send requests at, in requests per second (2 5 10 20 40)",
     )
-    parser.add_argument("--seconds", type=float, default=10.0, help="at each rate (10)")
-    parser.add_argument("--timeout-s", type=float, default=5.0, help="of each request (5)")
     parser.add_argument(
-        "--max-in-flight", type=int, default=512, help="maximum number of concurrent requests (512)"
+        "--seconds", type=float, default=10.0, help="seconds to send requests at each rate (10)"
     )
-    parser.add_argument("--seed", type=int, default=0, help="of sending times, graphs and patches")
+    parser.add_argument(
+        "--timeout-s", type=float, default=5.0, help="seconds to wait for each answer (5)"
+    )
+    parser.add_argument(
+        "--max-in-flight",
+        type=int,
+        default=512,
+        help="number of requests that may be open at once (512)",
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, help="seed of sending times, graphs and patches (0)"
+    )
 
 
 def main(args: argparse.Namespace) -> dict[str, Any]:

@@ -13,11 +13,30 @@ _NOMINAL = 0.8  # of the server's maximum rate
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options."""
     parser.add_argument("--model", required=True, help="exported model")
-    parser.add_argument("--seconds", type=float, default=10.0, help="of each measurement (10)")
-    parser.add_argument("--rounds", type=int, default=3, help="of the throughput (3)")
-    parser.add_argument("--overload-s", type=float, default=60.0, help="of the overload (60)")
-    parser.add_argument("--overload", type=float, default=10.0, help="times the nominal rate (10)")
-    parser.add_argument("--queue-rows", type=int, default=None, help="as in rgan serve")
+    parser.add_argument(
+        "--seconds", type=float, default=10.0, help="seconds of each measurement (10)"
+    )
+    parser.add_argument(
+        "--rounds",
+        type=int,
+        default=3,
+        help="number of rounds of the throughput, whose median is reported (3)",
+    )
+    parser.add_argument(
+        "--overload-s", type=float, default=60.0, help="seconds of the overload (60)"
+    )
+    parser.add_argument(
+        "--overload",
+        type=float,
+        default=10.0,
+        help="rate of the overload, as a multiple of the nominal rate (10)",
+    )
+    parser.add_argument(
+        "--queue-rows",
+        type=int,
+        default=None,
+        help="number of rows that may wait, as for `rgan serve` (its default)",
+    )
 
 
 def main(args: argparse.Namespace) -> dict[str, Any]:

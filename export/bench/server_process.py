@@ -54,7 +54,9 @@ class ServerProcess:
         self._ready.wait(_START_S)
         if self._match is None:
             self.kill()
-            raise BadInput(f"--model {model}: no server: {' '.join(list(self._lines)[-1:])}")
+            raise BadInput(
+                f"--model {model}: the server did not start: {' '.join(list(self._lines)[-1:])}"
+            )
         self.rest, self.grpc = self._match[1], self._match[2]
         self.load_s = float(self._match[3])
 

@@ -125,7 +125,7 @@ class RestTransport:
         if isinstance(error, http.client.HTTPException) and not is_cut:
             line = error.line if isinstance(error, http.client.BadStatusLine) else str(error)
             found = describe_answer(line.encode("latin-1", "replace"))
-            return BadReply(f"{self._place} gave no HTTP, but {found}")
+            return BadReply(f"{self._place} did not answer in HTTP, but gave {found}")
         reason = one_line(str(error), _SHOWN) or type(error).__name__
         also = _ENDED if isinstance(error, ConnectionResetError) else ""
         return Unreachable(f"{self._place}: {reason}{also}")

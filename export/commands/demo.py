@@ -30,9 +30,9 @@ MODEL = Path(OUT) / _PARTS[1]  # the usual demo's model
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options."""
     parser.add_argument(
-        "--out", default=OUT, help=f"folder to make; replaces that of an earlier demo ({OUT})"
+        "--out", default=OUT, help=f"folder to make; it replaces that of an earlier demo ({OUT})"
     )
-    parser.add_argument("--run", default=RELEASED_RUN, help=f"what to export ({RELEASED_RUN})")
+    parser.add_argument("--run", default=RELEASED_RUN, help=f"run to export ({RELEASED_RUN})")
 
 
 def main(args: argparse.Namespace) -> dict[str, Any]:

@@ -16,14 +16,18 @@ from rgan_tf.errors import BadInput
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options."""
     parser.add_argument("--run", required=True, help="run folder, or released:NAME")
-    parser.add_argument("--out", required=True, help="model folder; gets a new version in it")
+    parser.add_argument(
+        "--out", required=True, help="model folder, in which a new version is written"
+    )
     parser.add_argument(
         "--data",
-        help="data folder whose training patches become the bank (that of the run); of no use to a "
-        "system that draws from no patches",
+        help="data folder whose training patches become the bank (that of the run); a system "
+        "that draws from no patches does not use it",
     )
     parser.add_argument("--bank", help="bank made by rgan bank, instead of that of a data folder")
-    parser.add_argument("--weights-dir", help="folder with backbone weight files")
+    parser.add_argument(
+        "--weights-dir", help="folder that is searched first for backbone weight files"
+    )
     parser.add_argument(
         "--index",
         choices=INDICES,
@@ -33,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--name",
         default=DEFAULT_NAME,
-        help=f"of the model for clients, in the server's files ({DEFAULT_NAME})",
+        help=f"name of the model for clients, in the server's files ({DEFAULT_NAME})",
     )
 
 

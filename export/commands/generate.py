@@ -28,10 +28,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--samples",
         type=int,
-        help=f"images per graph ({_DEFAULT_SAMPLES}, with --watch {_WATCHED_SAMPLES}); each "
-        "retrieves its own patches",
+        help=f"number of images per graph ({_DEFAULT_SAMPLES}, with --watch "
+        f"{_WATCHED_SAMPLES}); each retrieves its own patches",
     )
-    parser.add_argument("--seed", type=int, default=0, help="of sample 1; sample i has seed+i-1")
+    parser.add_argument(
+        "--seed",
+        type=int,
+        default=0,
+        help="seed of the first sample; each further sample of a graph takes the next number (0)",
+    )
     for option, text in (
         ("--keep", "keep the patches and boxes of these objects, and redraw all others"),
         ("--redraw", "redraw these objects with other patches, and keep all others"),
@@ -42,9 +47,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             action="extend",
             default=[],
             metavar="OBJECT",
-            help=f"of the picture whose JSON is given: {text}. An object is named by its category "
-            "(house); where several have it, by its number among them (tree:2 is the second "
-            "tree); or by its position in the graph, from 0 (3)",
+            help=f"with the JSON of a picture: {text}. Name an object by its category (house), by "
+            "its number among several of one category (tree:2 is the second tree), or by its "
+            "position in the graph, from 0",
         )
     parser.add_argument(
         "--watch",
@@ -56,11 +61,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--mode",
         choices=MODES,
         default=MODES[SAMPLE],
-        help="draw a compatible group of patches; the best group without noise; or each object's "
-        "nearest patch by itself; the last two make one image per graph (sample)",
+        help="sample: draw a compatible group of patches; deterministic: take the best group "
+        "without noise; nearest: take each object's nearest patch by itself; the last two "
+        "make one image per graph (sample)",
     )
     parser.add_argument(
-        "--temperature", type=float, default=1.0, help="of the draw; higher varies more (1)"
+        "--temperature",
+        type=float,
+        default=1.0,
+        help="temperature of the draw of patches; a higher one varies them more (1)",
     )
     parser.add_argument(
         "--allow-repeats",
@@ -71,16 +80,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--licence",
         action="append",
         metavar="CODES",
-        help="retrieve only patches under these, such as BY,BY-SA,public-domain; may be repeated",
+        help="retrieve only patches under these licences, such as BY,BY-SA,public-domain; may "
+        "be given several times",
     )
     parser.add_argument(
         "--server",
         metavar="URL",
-        help="http://HOST:PORT or grpc://HOST:PORT that makes the images; of --model, only "
-        "assets.extra is needed then",
+        help="make the images by this server, http://HOST:PORT or grpc://HOST:PORT; of "
+        "--model, only assets.extra is needed then",
     )
-    parser.add_argument("--name", help="of the model at the server (retrievegan)")
-    parser.add_argument("--timeout-s", type=float, help="for a request to the server (30)")
+    parser.add_argument("--name", help="name of the model at the server (retrievegan)")
+    parser.add_argument(
+        "--timeout-s", type=float, help="seconds to wait for an answer of the server (30)"
+    )
 
 
 def main(args: argparse.Namespace) -> dict[str, Any] | Iterator[dict[str, Any]]:

@@ -16,12 +16,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments of `rgan serve`."""
     parser.add_argument("--model", required=True, help="folder of versions, or one version")
     add_options(parser)
-    parser.add_argument("--rest-port", type=int, default=8501, help="0 takes a free one (8501)")
-    parser.add_argument("--grpc-port", type=int, default=8500, help="0 takes a free one (8500)")
+    parser.add_argument(
+        "--rest-port", type=int, default=8501, help="port for REST; 0 takes a free one (8501)"
+    )
+    parser.add_argument(
+        "--grpc-port", type=int, default=8500, help="port for gRPC; 0 takes a free one (8500)"
+    )
     parser.add_argument(
         "--rest-cors-origin",
         metavar="ORIGIN",
-        help="origin whose pages may read the answers, * for all (none)",
+        help="origin whose pages may read the answers; * allows all (none)",
     )
     parser.add_argument(
         "--keep-versions", type=int, default=1, help="number of the newest versions to serve (1)"

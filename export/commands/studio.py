@@ -28,12 +28,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--port",
         type=int,
         default=_PORT,
-        help=f"0 takes a free one; a browser keeps unsaved work by port ({_PORT})",
+        help="port of the page; 0 takes a free one, but a browser keeps unsaved work by port "
+        f"({_PORT})",
     )
     parser.add_argument(
         "--token",
-        help="secret that the page must show, needed to listen beyond this machine: 16 to 128 "
-        "letters, digits and . _ ~ - (none)",
+        help="secret of 16 to 128 letters, digits and . _ ~ - that the page must show; needed "
+        "to listen beyond this machine (none)",
     )
 
 

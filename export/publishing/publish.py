@@ -23,8 +23,8 @@ def check_destination(model: str | Path) -> None:
     folder = Path(model)
     if not is_plain(folder.absolute()):
         raise BadInput(
-            f"--out {folder}: TensorFlow loads no model from {folder.absolute()}, as it takes [ "
-            "and \\ for a pattern; name a folder without them"
+            f"--out {folder}: TensorFlow cannot load a model from {folder.absolute()}, because it "
+            "reads [ and \\ as a pattern; name a folder without them"
         )
     if folder.exists() and not folder.is_dir():
         raise BadInput(f"--out {folder}: is a file; name a folder for the versions of a model")

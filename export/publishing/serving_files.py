@@ -131,7 +131,7 @@ def check_serving_folder(model: str | Path) -> None:
     """
     folder = Path(model) / SERVING
     if (folder.exists() or folder.is_symlink()) and not folder.is_dir():
-        raise BadInput(f"{folder}: is in the place of the server's files; move it")
+        raise BadInput(f"{folder}: lies where the server's files go; move it")
 
 
 def is_serving_folder(path: Path) -> bool:

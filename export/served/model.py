@@ -95,7 +95,7 @@ class ServedModel(tf.Module):
 
     @property
     def scale(self) -> float | None:
-        """What multiplies the retriever's distances to give logits; None if it has no such."""
+        """What multiplies the retriever's distances to give logits; None if it has no scale."""
         scale = self.retriever.distance_scale()
         return None if scale is None else float(scale)
 

@@ -29,7 +29,7 @@ class _Job:
     def rows(self) -> int:
         return len(next(iter(self.arrays.values())))
 
-    def goes_with(self, other: _Job) -> bool:
+    def can_join(self, other: _Job) -> bool:
         return self.version is other.version and self.signature == other.signature
 
 
@@ -133,7 +133,7 @@ class Batcher:
             if job.deadline <= now:
                 self._waiting.remove(job)  # the caller waits until its deadline
                 continue
-            if batch and not job.goes_with(batch[0]):
+            if batch and not job.can_join(batch[0]):
                 continue
             if batch and rows + job.rows > self._max_rows:
                 break

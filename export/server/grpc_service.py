@@ -108,7 +108,7 @@ class _Handlers:
             unknown = sorted(wanted - set(reply))
             if unknown:
                 raise InvalidRequest(
-                    f"output_filter: {unknown[0][:80]!r} is none of {', '.join(reply)}"
+                    f"output_filter: {unknown[0][:80]!r} is not one of {', '.join(reply)}"
                 )
             response = predict_pb2.PredictResponse()
             self._describe(response.model_spec, version)

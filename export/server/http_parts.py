@@ -33,7 +33,7 @@ def build_runner(app: web.Application, grace_s: float) -> web.AppRunner:
         app,
         access_log=None,
         handler_cancellation=True,  # stop working for a client that left
-        # It waits twice so long: the first time for all, then for those whose request is there.
+        # It waits twice as long: the first time for all, then for those whose request is there.
         shutdown_timeout=grace_s / 2,
         auto_decompress=False,  # done by the handlers, with limits and our own errors
     )

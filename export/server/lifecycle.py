@@ -41,7 +41,7 @@ class Front(Protocol):
         """Called when no more requests are accepted."""
 
     async def close(self, grace_s: float) -> None:
-        """Closes what is open, also after `open` failed; waits so long for open requests."""
+        """Closes what is open, also after `open` failed; waits that long for open requests."""
 
 
 @dataclasses.dataclass(frozen=True)

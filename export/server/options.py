@@ -13,20 +13,20 @@ _MAX_PORT = 65535
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Declares them."""
     parser.add_argument(
-        "--name", default=DEFAULT_NAME, help=f"of the model for clients ({DEFAULT_NAME})"
+        "--name", default=DEFAULT_NAME, help=f"name of the model for clients ({DEFAULT_NAME})"
     )
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen at (127.0.0.1)")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1)")
     parser.add_argument(
         "--queue-rows",
         type=int,
         default=4,
-        help="rows that may wait; further requests are refused at once (4)",
+        help="number of rows that may wait; further requests are refused at once (4)",
     )
     parser.add_argument(
         "--poll-s", type=float, default=1.0, help="seconds between checks for new versions (1)"
     )
     parser.add_argument(
-        "--grace-s", type=float, default=30.0, help="seconds for open requests at the end (30)"
+        "--grace-s", type=float, default=30.0, help="seconds that open requests get at the end (30)"
     )
 
 

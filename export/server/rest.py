@@ -101,15 +101,15 @@ class _Rest:
         """Called at the end of the application."""
         self._reading.shutdown()
 
-    async def _beside(self, function: Callable[..., Any], *args: Any) -> Any:
+    async def _in_thread(self, function: Callable[..., Any], *args: Any) -> Any:
         """Calls the function outside the event loop."""
         return await asyncio.get_running_loop().run_in_executor(self._reading, function, *args)
 
     async def _read(self, size: int, function: Callable[..., Any], *args: Any) -> Any:
-        """Calls the function, outside the event loop if so many bytes take long."""
+        """Calls the function, outside the event loop if that many bytes take long."""
         if size < _LARGE_BYTES:
             return function(*args)
-        return await self._beside(function, *args)
+        return await self._in_thread(function, *args)
 
     async def model(self, request: web.Request) -> web.Response:
         target = _target_of(request.rel_url.raw_path)
@@ -171,7 +171,7 @@ class _Rest:
         # Other types are accepted too, because many clients set wrong ones.
         if _GZIP_NAME not in _encoding_of(request):
             return body
-        return await self._beside(_unpacked, body)
+        return await self._in_thread(_unpacked, body)
 
     def _status(self, target: _Target) -> dict[str, Any]:
         states = self._service.versions.states

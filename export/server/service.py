@@ -101,7 +101,7 @@ class Service:
         signature = signature or GENERATE
         if signature not in version.specs:
             names = ", ".join(sorted(version.specs))
-            raise InvalidRequest(f"signature_name: {signature[:80]!r} is none of {names}")
+            raise InvalidRequest(f"signature_name: {signature[:80]!r} is not one of {names}")
         self.check_room()
         try:
             arrays = await read(version.specs[signature])

@@ -224,7 +224,7 @@ class _Studio:
         side = self._engine.find(None).model.sizes.own_patch
         data = await read_body(request, MAX_UPLOAD_BYTES, self._body_timeout_s)
         with as_refused("body"):
-            png = await self._beside(self._decoding, own_png, data, "of yours", side)
+            png = await self._in_thread(self._decoding, own_png, data, "of yours", side)
         return web.json_response(
             {
                 "png": base64.b64encode(png).decode("ascii"),
@@ -235,7 +235,9 @@ class _Studio:
     async def open(self, request: web.Request) -> web.Response:
         body = await self._body(request, MAX_BODY_BYTES, ("document",), ())
         version = self._find(read_version(body), body.get("model"))
-        opened = await self._beside(self._decoding, open_document, body["document"], version.model)
+        opened = await self._in_thread(
+            self._decoding, open_document, body["document"], version.model
+        )
         return web.json_response({"version": version.number, **opened})
 
     async def export(self, request: web.Request) -> web.Response:
@@ -249,7 +251,7 @@ class _Studio:
         locks = read_positions(body.get("locks"), "locks", len(scene.graph.objects))
         (reply,) = await self._draw(scene, [draw], version, has_image=True)
         parts = (scene, reply, draw, locks, self._engine.name, version.model)
-        content = await self._beside(self._reading, build_archive, *parts)
+        content = await self._in_thread(self._reading, build_archive, *parts)
         headers = {"Content-Disposition": 'attachment; filename="scene.zip"'}
         return web.Response(body=content, content_type="application/zip", headers=headers)
 
@@ -294,7 +296,7 @@ class _Studio:
         keys = (needed, (*optional, "version", "model"))
         if len(data) <= _LARGE_BYTES:
             return read_object(data, *keys)
-        return await self._beside(self._reading, read_object, data, *keys)
+        return await self._in_thread(self._reading, read_object, data, *keys)
 
     def _find(self, number: int | None, model: Any) -> Any:
         """The version, if it is still of the model that a request is meant for; None for any."""
@@ -308,7 +310,7 @@ class _Studio:
     async def _read_scene(self, body: Mapping[str, Any], version: Any) -> Scene:
         if not body.get("own"):
             return read_scene(body, version.model)
-        return await self._beside(self._reading, read_scene, body, version.model)
+        return await self._in_thread(self._reading, read_scene, body, version.model)
 
     async def _draw(
         self, scene: Scene, draws: list[Draw], version: Any, *, has_image: bool
@@ -336,10 +338,10 @@ class _Studio:
         version = self._find(int(number), request.query.get("model"))
         _check_has_candidates(version)
         if int(patch) >= version.model.sizes.patches:
-            raise NotFound(f"patch {patch}: this version has {version.model.sizes.patches}")
+            raise NotFound(f"patch {patch}: this version has {version.model.sizes.patches} patches")
         return version, int(patch)
 
-    async def _beside(self, pool: ThreadPoolExecutor, function: Callable[..., Any], *args: Any):
+    async def _in_thread(self, pool: ThreadPoolExecutor, function: Callable[..., Any], *args: Any):
         """Calls the function outside the event loop."""
         return await asyncio.get_running_loop().run_in_executor(pool, function, *args)
 
@@ -347,7 +349,7 @@ class _Studio:
 def _check_has_candidates(version: Any) -> None:
     if not version.model.has_candidates:
         raise Unsupported(
-            "this model was exported by an earlier version and tells no alternatives; export it "
+            "this model was exported by an earlier version and cannot list alternatives; export it "
             "again with rgan export"
         )
 

@@ -61,7 +61,7 @@ class Opened:
     messages: list[str] = dataclasses.field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
-        """As the page reads it."""
+        """The scene as JSON for the page."""
         patches = [self.kept.get(i) for i in range(len(self.graph.objects))]
         return {
             "graph": {**graph_json(self.graph), "patches": patches},
@@ -85,7 +85,7 @@ def open_document(value: Any, model: ModelFolder) -> dict[str, Any]:
       See `Opened.to_json`.
 
     Raises:
-      Refused: if it is no such document, or does not fit the model.
+      Refused: if it is not such a document, or does not fit the model.
     """
     messages = []
     if isinstance(value, list) and value:

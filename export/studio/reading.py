@@ -113,7 +113,7 @@ def check_graph_size(value: Any) -> None:
     except RecursionError:
         raise Refused(f"{GRAPH}: nested too deeply", GRAPH) from None
     if size > MAX_FILE_BYTES:
-        raise Refused(f"{GRAPH}: {size} bytes, and may have {MAX_FILE_BYTES}", GRAPH)
+        raise Refused(f"{GRAPH}: has {size} bytes; at most {MAX_FILE_BYTES} are read", GRAPH)
 
 
 def check_fits(graph: SceneGraph, model: ModelFolder) -> None:
@@ -213,7 +213,7 @@ def read_foreign_own(value: Any, count: int, side: int) -> dict[int, bytes]:
             width, height = size_of(data, where)
             if max(width, height) > MAX_SIDE:
                 raise Refused(
-                    f"{where}: is {width}x{height} px, and may have {MAX_SIDE} px a side", where
+                    f"{where}: is {width}x{height} px; at most {MAX_SIDE} px a side are read", where
                 )
             own[position] = own_png(data, where, side)
     return own
@@ -223,7 +223,7 @@ def own_png(data: bytes, source: str, side: int) -> bytes:
     """A picture as the model will see it, and as `rgan generate` would read it: a PNG of S x S px.
 
     Raises:
-      BadInput, CorruptData: if it is no picture within bounds.
+      BadInput, CorruptData: if it is not a picture within bounds.
     """
     return encode_png(resize_image(decode_image(data, source), side))
 
@@ -275,7 +275,9 @@ def read_draw(value: Any, where: str, model: ModelFolder) -> Draw:
     for key in value:
         if key not in _DRAW_KEYS:
             shown = _shown(key)
-            raise Refused(f"{where}: {shown} is no key; there are {', '.join(_DRAW_KEYS)}", where)
+            raise Refused(
+                f"{where}: {shown} is not a key; there are {', '.join(_DRAW_KEYS)}", where
+            )
     given = {key: item for key, item in value.items() if item is not None}
     mode = given.get("mode", MODES[0])
     seed, temperature = given.get("seed", 0), given.get("temperature", 1.0)

@@ -24,7 +24,7 @@ from rgan_tf.cores import usable_cores
 from rgan_tf.errors import BadInput, one_line
 
 _FULL_NAMES = {"daskrunner": "apache_beam.runners.dask.dask_runner.DaskRunner"}
-"""Of runners that Beam does not know by a short name."""
+"""Full names of the runners that Beam does not know by a short name."""
 
 _NEEDS = "; install it: pip install -c constraints.txt -e '.[dask]'"
 
@@ -32,7 +32,7 @@ _WORKER = "apache_beam.runners.worker.sdk_worker_main"
 _MODE = "direct_running_mode"
 _LOGGERS = ("apache_beam", "distributed")
 _THREADS = ("run_worker", "beam_control_read", "read_grpc_client_inputs")
-"""Of Beam, which fail when a worker is lost."""
+"""Names of Beam's threads that fail when a worker is lost."""
 
 
 def run_pipeline(
@@ -81,7 +81,7 @@ def check_runner(runner: str, options: Sequence[str]) -> tuple[PipelineRunner | 
       runner, options: see `run_pipeline`.
 
     Returns:
-      None in the place of the runner for processes of this machine.
+      None instead of the runner for processes of this machine.
 
     Raises:
       BadInput: if one of them is not known, or a value is wrong.
@@ -130,7 +130,7 @@ def _named(name: str) -> PipelineRunner:
             module, _, attribute = full_name.rpartition(".")
             chosen = getattr(importlib.import_module(module), attribute)
             if not isinstance(chosen, type) or not issubclass(chosen, PipelineRunner):
-                raise ValueError(f"{full_name} is no runner of Apache Beam")
+                raise ValueError(f"{full_name} is not a runner of Apache Beam")
         return create_runner(full_name)
     except (ImportError, AttributeError, TypeError, ValueError) as error:
         advice = _NEEDS if "dask" in str(error) and name.lower() in _FULL_NAMES else ""
@@ -157,7 +157,7 @@ def _check(flags: list[str]) -> None:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Logs nothing, with errors of jobs and of runners: whoever called reports those, in a line."""
+    """Logs nothing, with errors of jobs and of runners: the caller reports those, in a line."""
     loggers = [logging.getLogger(name) for name in _LOGGERS]
     levels = [logger.level for logger in loggers]
     hook = threading.excepthook

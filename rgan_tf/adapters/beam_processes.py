@@ -21,7 +21,7 @@ from apache_beam.transforms.environments import Environment
 from rgan_tf.storage.files import write_bytes_atomic
 
 _URN = "rgan_tf:env:watched_process:v1"
-_LOOK_S = 1.0  # between two looks at what waits for a lost worker
+_POLL_S = 1.0  # between two checks for work that waits for a lost worker
 
 
 class WatchedProcesses(Environment):
@@ -65,7 +65,7 @@ class _WatchedProcess(SubprocessSdkWorkerHandler):
         if not self._note.exists():
             with contextlib.suppress(OSError):  # a full disk: then the pipeline's error has to do
                 write_bytes_atomic(self._note, self._text.encode())
-        while not self._is_over.wait(_LOOK_S):
+        while not self._is_over.wait(_POLL_S):
             # More may be asked of it meanwhile.
             for waiting in list(self.control_conn._futures_by_id.values()):
                 if not waiting.is_done():

@@ -16,10 +16,10 @@ MAX_IMAGE_ID = 2**63 - 1  # the columns of records and patch banks are int64
 
 
 def check_limit(limit: int | None) -> None:
-    """Refuses what is no number of images per split.
+    """Refuses a value that is not a number of images per split.
 
     Raises:
-      BadInput: if it is below 1; None is no limit.
+      BadInput: if it is below 1; None sets no limit.
     """
     if limit is not None and whole_number(limit, "--limit") < 1:
         raise BadInput(f"--limit must be at least 1, got {limit}")

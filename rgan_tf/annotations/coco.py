@@ -200,7 +200,7 @@ class _Folder(CocoAnnotations):
         folder = self._root / "annotations"
         stuff_path = folder / f"stuff_{self._part}.json"
         panoptic_path = folder / f"panoptic_{self._part}.json"
-        # A link that leads nowhere is no wish for data without stuff.
+        # A link that leads nowhere does not ask for data without stuff.
         if os.path.lexists(stuff_path):
             stuff = read_coco_file(stuff_path)
             self._categories.add(stuff)

@@ -41,7 +41,7 @@ from rgan_tf.storage.files import name_inside
 
 _LOG = logging.getLogger(__name__)
 _BEYOND = 0.05  # of a side of the image: more than rounding
-_CORNERS = 0.25  # of all boxes of a file; so many do not reach out of their images by chance
+_CORNERS = 0.25  # of all boxes of a file; this many do not reach out of their images by chance
 _COCO_OTHER = (183, "other")  # covers every thing in COCO's stuff files
 
 
@@ -57,7 +57,7 @@ class CocoFilter:
       keep_repeats: keep an object that repeats category and box of an earlier one.
 
     Raises:
-      BadInput: if a value is no number, or out of range.
+      BadInput: if a value is not a number, or out of range.
     """
 
     min_box_share: float = 0.02

@@ -123,7 +123,7 @@ class _Scan:
     """Finds where the members of lists begin and end.
 
     The text is decoded as Latin-1, so that positions are bytes: what lies outside of strings is
-    ASCII in UTF-8 too. Of values, only those that are no members are kept.
+    ASCII in UTF-8 too. Of values, only those that are not members are kept.
     """
 
     def __init__(self, path: Path, file: BinaryIO, on_read: Callable[[int], Any]):
@@ -232,7 +232,7 @@ class _Scan:
         return _NotJson(f"{what.removesuffix(' at')} at byte {place}")
 
     def _peek(self) -> str:
-        """The next character that is no space; empty at the end."""
+        """The next character that is not a space; empty at the end."""
         while True:
             while self._at < len(self._text):
                 if self._text[self._at] not in _SPACE:

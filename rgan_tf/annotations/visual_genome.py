@@ -80,7 +80,7 @@ class GenomeFilter:
       max_relationships: at most.
 
     Raises:
-      BadInput: if a value is no whole number, or out of range.
+      BadInput: if a value is not a whole number, or out of range.
     """
 
     min_image_size: int = 200
@@ -207,11 +207,11 @@ class _Genome:
         """The entries of a file; records images whose entry lacks its list as bad."""
         without: list[tuple[int, str]] = []
 
-        def look(image_id: int, entry: JsonObject) -> None:
+        def note_missing(image_id: int, entry: JsonObject) -> None:
             if not entry.has_list(key):
                 without.append((image_id, entry.source))
 
-        table = _by_image(path, wanted, self._bad, look)
+        table = _by_image(path, wanted, self._bad, note_missing)
         for image_id, source in without:
             self._bad.add(f"{source}: has no list {key!r}")
             self._dropped.add(image_id)
@@ -393,7 +393,7 @@ def _by_image(
     path: Path,
     wanted: set[int],
     bad: BadImages,
-    look: Callable[[int, JsonObject], None] = lambda image_id, entry: None,
+    on_entry: Callable[[int, JsonObject], None] = lambda image_id, entry: None,
 ) -> dict[int, StoredObject | JsonObject]:
     """Entries by image id, of the images in a split; records entries without an id as bad.
 
@@ -401,7 +401,7 @@ def _by_image(
       path: the file.
       wanted: ids of the images.
       bad: where entries without an id are recorded.
-      look: is shown each entry that is kept.
+      on_entry: called with the image id and each entry that is kept.
     """
     table: dict[int, StoredObject | JsonObject] = {}
     claims = Claims("the image id")
@@ -412,7 +412,7 @@ def _by_image(
         elif image_id in wanted:
             claims.add(image_id, kept)
             table[image_id] = kept
-            look(image_id, entry)
+            on_entry(image_id, entry)
     return table
 
 

@@ -88,12 +88,12 @@ class Backbone:
         return bool(self._spec.feature_layers)
 
     def weights_sha256(self) -> str:
-        """Of the file with every layer; results computed with the network depend on it."""
+        """Checksum of the file with every layer, on which computed results depend."""
         return self._sha256(partial=False)
 
     @property
     def feature_weights_sha256(self) -> str:
-        """Of the file with the retrieval features' layers, which may hold only these."""
+        """Checksum of the file with the retrieval features' layers, which may hold only these."""
         return self._sha256(partial=True)
 
     @property

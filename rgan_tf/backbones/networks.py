@@ -223,9 +223,9 @@ def register_backbone(
         evaluations remember their checksum.
 
     Raises:
-      ValueError: if the name is taken or no text, `build` is no function, the preprocessing is
-        unknown, the size is no number of px, no layers are named, or layers or files are no
-        sequence of texts.
+      ValueError: if the name is taken or not a text, `build` is not a function, the preprocessing
+        is unknown, the size is not a number of px, no layers are named, or layers or files are not
+        a sequence of texts.
 
     Example:
       ```python

@@ -116,8 +116,8 @@ def build_rows(
         replaced += others
     if replaced:
         _LOG.warning(
-            "%s: %d images of it, first %s, have changed since this bank was begun; what was made "
-            "with them is made again",
+            "%s: %d images of it, first %s, have changed since this bank was begun; their "
+            "patches are made again",
             *(source.name, len(replaced), replaced[0]),
         )
     done = sum(piece.count for piece in pieces if piece.out.exists())

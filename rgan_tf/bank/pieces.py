@@ -136,7 +136,7 @@ class PieceMaker:
                 "faults": faults,
                 "states": states,
             }
-            # In ASCII: a path may hold what is no text.
+            # In ASCII: a path may hold bytes that are not text.
             (folder / _COUNTS).write_text(json.dumps(counts))
 
     @contextlib.contextmanager

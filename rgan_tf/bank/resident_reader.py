@@ -25,9 +25,9 @@ class ResidentReader(PatchReader):
     def __init__(self, bank: PatchBank, cooccurrence: np.ndarray, *, crop_size: int):
         super().__init__(bank, cooccurrence, crop_size=crop_size)
         rows = np.arange(len(bank))
-        self._crops = _held(bank.crops_at(rows, crop_size), "bank_crops")
-        self._features = _held(np.asarray(bank.features), "bank_features")
-        self._related = _held(np.asarray(cooccurrence, np.float32), "bank_cooccurrence")
+        self._crops = _variable(bank.crops_at(rows, crop_size), "bank_crops")
+        self._features = _variable(np.asarray(bank.features), "bank_features")
+        self._related = _variable(np.asarray(cooccurrence, np.float32), "bank_cooccurrence")
 
     def load(self, ids: tf.Tensor) -> LoadedPatches:
         """See `PatchReader`."""
@@ -53,7 +53,7 @@ def resident_bytes(bank: PatchBank, related: int, *, crop_size: int) -> int:
     return len(bank) * (crop_size * crop_size * 3 + 2 * bank.feature_size + 4 * related)
 
 
-def _held(values: np.ndarray, name: str) -> tf.Variable:
+def _variable(values: np.ndarray, name: str) -> tf.Variable:
     return tf.Variable(values, trainable=False, name=name)
 
 

@@ -174,7 +174,7 @@ def _check_category(root: Path, folder: str, others: dict[str, str]) -> None:
     elif category in RESERVED_OBJECTS:
         reason = "is a name reserved by the model"
     elif category in others:
-        reason = f"is there twice, as {others[category]!r} and {folder!r}"
+        reason = f"occurs twice, as {others[category]!r} and {folder!r}"
     else:
         return
     raise BadInput(f"{root}: category {category!r} {reason}; rename it")

@@ -136,7 +136,7 @@ class PatchBankWriter:
         if not np.isfinite(features).all():
             raise ValueError(f"the features of backbone {self._backbone} are not finite")
         if places is None:
-            places = [(self.add_graph(_alone(row["category_id"])), 0) for row in rows]
+            places = [(self.add_graph(_single_object_graph(row["category_id"])), 0) for row in rows]
         largest = np.finfo(np.float16).max
         self._arrays[CROPS].append(crops)
         self._arrays[FEATURES].append(np.clip(features, -largest, largest))
@@ -179,5 +179,5 @@ class PatchBankWriter:
         return BANK.write(self._folder, content)
 
 
-def _alone(category_id: int) -> BankGraph:
+def _single_object_graph(category_id: int) -> BankGraph:
     return BankGraph(np.array([category_id], np.int32), np.zeros([0, 3], np.int32))

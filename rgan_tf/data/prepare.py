@@ -250,16 +250,16 @@ class _SceneMaker(PieceMaker):
 
 
 def _checked(dataset: AnnotatedDataset) -> AnnotatedDataset:
-    """Refuses what a reader of one's own may get wrong.
+    """Refuses what a user's own reader may get wrong.
 
     Returns:
       The data set; what goes into the manifest is of Python's own types.
 
     Raises:
-      BadInput: if it is no data set; for a split that is missing or not known, an image whose
-        number is none or that of another image, a name that the data set does not list, a box or
-        centre in px, a box without area, a relationship of no two objects, or a value of another
-        type than its class says, or a split without an image that has objects.
+      BadInput: if it is not a data set; for a split that is missing or not known, an image whose
+        number is not one or is that of another image, a name that the data set does not list, a
+        box or centre in px, a box without area, a relationship that does not join two objects, a
+        value of another type than its class says, or a split without an image that has objects.
     """
     if not isinstance(dataset, AnnotatedDataset):
         raise BadInput(
@@ -276,7 +276,7 @@ def _checked(dataset: AnnotatedDataset) -> AnnotatedDataset:
             raise BadInput(f"{name}: has no split {split}; give all of {SPLITS}")
     for split in dataset.splits:
         if split not in SPLITS:
-            raise BadInput(f"{name}: its split {shown(split)} is none of {SPLITS}; leave it out")
+            raise BadInput(f"{name}: its split {shown(split)} is not one of {SPLITS}; leave it out")
     places: dict[int, str] = {}
     for split in SPLITS:
         _check_list(dataset.splits[split], f"{name}: {split}", AnnotatedImage, "AnnotatedImage")
@@ -321,8 +321,8 @@ def _without_empty_images(dataset: AnnotatedDataset) -> AnnotatedDataset:
         if not splits[split]:  # said now, not after hours
             named = f" (first: {left_out.first[_EMPTY][0]})" if images else ""
             raise BadInput(
-                f"data set {dataset.kind}: {split} has no image with an object{named}; give it one "
-                "at least"
+                f"data set {dataset.kind}: {split} has no image with an object{named}; give it "
+                "at least one"
             )
         if count := left_out.counts[_EMPTY]:
             own = skipped.setdefault(split, {})
@@ -351,7 +351,7 @@ def _warn_of_untrained(dataset: AnnotatedDataset) -> None:
         more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
         _LOG.warning(
             "train has no object of these categories of val and test: %s%s; no model learns them, "
-            "and they get patches of others; are the names spelled alike?",
+            "and they get patches of other categories; are the names spelled the same way?",
             *(", ".join(named), more),
         )
 
@@ -382,13 +382,13 @@ def _with_plain_lists(dataset: AnnotatedDataset) -> AnnotatedDataset:
 
 
 def _check_list(values: Any, where: str, kind: type, called: str) -> None:
-    """Refuses what is no collection of one type."""
+    """Refuses a value that is not a collection of one type."""
     _check_collection(values, where, called)
     list_of(values, where, kind, called)
 
 
 def _check_collection(values: Any, where: str, called: str) -> None:
-    """Refuses what is no collection, such as a generator, which can be read only once."""
+    """Refuses what is not a collection, such as a generator, which can be read only once."""
     if not isinstance(values, Collection):
         raise BadInput(f"{where}: must be a tuple of {called}, got {shown(values)}")
 
@@ -411,14 +411,14 @@ def _check_relationship(relationship: Any, objects: int, predicates: set[str], w
     if subject == target:
         raise refused("is of an object to itself; leave it out")
     if not isinstance(predicate, str) or composed(predicate) not in predicates:
-        raise refused("is none of the data set's predicates; list it there")
+        raise refused("is not one of the data set's predicates; list it there")
 
 
 def _check_object(item: AnnotatedObject, categories: set[str], where: str) -> None:
     if not isinstance(item.category, str) or composed(item.category) not in categories:
         raise BadInput(
-            f"{where}: category {shown(item.category)} is none of the data set's categories; list "
-            "it there"
+            f"{where}: category {shown(item.category)} is not one of the data set's categories; "
+            "list it there"
         )
     box = list_of(item.box, f"{where}: box", numbers.Real, "four numbers")
     low, high = -_TOLERANCE, 1 + _TOLERANCE

@@ -191,7 +191,7 @@ class PreparedData:
         if relations is None:
             raise BadInput(
                 f"{self.folder}: holds no centres of masks, from which data.redraw_relations draws "
-                f"relationships anew; prepare the data again, or {advice}"
+                f"new relationships; prepare the data again, or {advice}"
             )
         raise BadInput(
             f"{self.folder}: its relationships were annotated, and data.redraw_relations would "

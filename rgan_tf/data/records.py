@@ -92,7 +92,7 @@ def encode_scene(scene: Scene) -> bytes:
 
 
 def with_rows_from(record: bytes, first_row: int) -> bytes:
-    """The record with its patch rows counted from `first_row` in the place of 0."""
+    """The record with its patch rows counted from `first_row` instead of 0."""
     example = tf.train.Example.FromString(record)
     rows = example.features.feature["nodes/object.patch_row"].int64_list.value
     rows[:] = [row + first_row for row in rows]

@@ -47,8 +47,8 @@ class Loss:
       weight: above 0 and finite.
 
     Raises:
-      ValueError: if the name has other characters, `compute` is no function, or the weight is not
-        above 0 and finite.
+      ValueError: if the name has other characters, `compute` is not a function, or the weight is
+        not above 0 and finite.
 
     Example:
       ```python

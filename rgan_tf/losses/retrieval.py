@@ -124,7 +124,7 @@ def selection_loss(
     if form == ONE_STEP:
         logits = _logits(features, is_entry, anchor_feature, scale)  # [B, O, 1+K]
         losses = _cross_entropy(logits, _others(left_out, anchor_feature, scale))  # [B, O]
-        counted = tf.cast(is_other & ~_touched(sharing, is_anchor), tf.float32)  # [B, O]
+        counted = tf.cast(is_other & ~_sharing_with(sharing, is_anchor), tf.float32)  # [B, O]
     else:
         losses, counted = _iterative_losses(
             features,
@@ -235,14 +235,14 @@ def _others(left_out, query, scale):
 
 
 def _cross_entropy(logits, others):
-    """Of the first entry of [..., 1+K] among all and the others [..., K'] or None: [...]."""
+    """Cross-entropy [...] of the first entry of [..., 1+K] among all and `others` [..., K']."""
     if others is not None:
         together = tf.reduce_logsumexp(others, axis=-1, keepdims=True)  # [..., 1]
         logits = tf.concat([logits, together], axis=-1)  # [..., 1+K+1]
     return -tf.nn.log_softmax(logits)[..., 0]  # [...]
 
 
-def _touched(sharing, members):
+def _sharing_with(sharing, members):
     """[B, O] bool: objects that share pixels with one of the members [B, O] bool."""
     return tf.reduce_any(sharing & members[:, tf.newaxis], axis=-1)
 
@@ -265,7 +265,7 @@ def _iterative_losses(
         visited = tf.one_hot(tf.argmax(best, axis=-1), num_objects)  # [B, O]
         visited *= tf.cast(is_open, tf.float32)  # [B, O]; nothing once all are visited
         losses += _cross_entropy(logits, _others(left_out, mean, scale)) * visited  # [B, O]
-        counted += visited * tf.cast(~_touched(sharing, members), tf.float32)  # [B, O]
+        counted += visited * tf.cast(~_sharing_with(sharing, members), tf.float32)  # [B, O]
         if teacher_forcing:
             patches = features[:, :, 0]  # [B, O, D]
         else:

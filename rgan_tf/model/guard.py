@@ -31,7 +31,7 @@ class UpdateGuard(tf.Module):
         classifier's loss may grow to thousands and stay there.
       scales_loss: multiply the loss so that small float16 gradients survive (Micikevicius et al.,
         ICLR 2018). The factor doubles after 2000 sound steps and halves when gradients overflow;
-        such a step is skipped too, but counted separately, since it is no sign of trouble.
+        such a step is skipped too, but counted separately, since it is not a sign of trouble.
 
     Attributes:
       gate: float32 variable, 1 = the current step is sound, 0 = it is not.

@@ -79,7 +79,7 @@ class EmbeddingCache(tf.Module):
         else:
             share = -(-self.rows_per_step // replicas)
             places = context.replica_id_in_sync_group * share + tf.range(share)  # [share]
-            # The last replicas repeat the last row where n is no multiple of their number.
+            # The last replicas repeat the last row where n is not a multiple of their number.
             own = tf.gather(rows, tf.minimum(places, self.rows_per_step - 1))  # [share]
             parts = context.all_gather(tf.cast(embed(own), tf.float32), axis=0)
             vectors = parts[: self.rows_per_step]  # [n, D], in the order of the replicas

@@ -84,7 +84,7 @@ class IndexedCandidates:
       index: over the retrievable bank, a `rgan_tf.retrieval.index.exact.CandidateIndex`.
       queries: [N, W] float, graph features of the split's objects.
       categories: [N] their category ids.
-      image_ids: [N] their images; patches of the same image are no candidates.
+      image_ids: [N] their images; patches of the same image are not candidates.
       cooccurrence: [rows of the bank, Dc] float.
       k: candidates per object.
       remembers: whether to cache results.

@@ -122,8 +122,8 @@ class PatchEmbedding(_UnitNormPerceptron):
         the backbone and learns improvements on it.
 
     Raises:
-      ValueError: if a size is no integer from 1 on, `initial_scale` is not above 0 and finite, or
-        for another `start`.
+      ValueError: if a size is not an integer from 1 on, `initial_scale` is not above 0 and finite,
+        or for another `start`.
 
     Example:
       ```python
@@ -232,7 +232,7 @@ class CooccurrenceEmbedding(_UnitNormPerceptron):
       [..., Dc] float32, unit norm.
 
     Raises:
-      ValueError: if a size is no integer from 1 on.
+      ValueError: if a size is not an integer from 1 on.
     """
 
     def __init__(self, *, sizes: Sequence[int] = (512, 128), **kwargs: Any) -> None:

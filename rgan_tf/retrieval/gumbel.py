@@ -97,8 +97,8 @@ def gumbel_group_select(
 
     Raises:
       ValueError: if the number of objects is not static, `gradient` is unknown, an argument is
-        known to have another shape, the temperature to be no number above 0, or the scale to be
-        none from 0 on.
+        known to have another shape, the temperature is known not to be above 0, or the scale
+        to be below 0.
 
     Example:
       ```python

@@ -94,12 +94,12 @@ def register_retriever(name: str, make: Callable[[], Retriever]) -> None:
     if not (isinstance(name, str) and name.isidentifier()):
         raise ValueError(f"retriever {name!r}: name it by letters, digits and underscores")
     if not callable(make):
-        raise ValueError(f"retriever {name!r}: hand over the class itself, or a function")
+        raise ValueError(f"retriever {name!r}: pass the class itself, or a function")
     if name in RETRIEVERS or name in registered_names.RESERVED:
         raise ValueError(f"retriever {name!r}: there is one of this name; choose another name")
     if not _needs_nothing(make):
         raise ValueError(
-            f"retriever {name!r}: needs arguments, and is made without; hand over a function that "
+            f"retriever {name!r}: needs arguments, but is made without any; pass a function that "
             "gives them"
         )
 
@@ -107,7 +107,7 @@ def register_retriever(name: str, make: Callable[[], Retriever]) -> None:
         retriever = make()
         if not isinstance(retriever, Retriever):
             kind = type(retriever).__name__
-            raise BadInput(f"retriever {name}: is no rgan_tf.Retriever, but {kind}")
+            raise BadInput(f"retriever {name}: is not an rgan_tf.Retriever, but {kind}")
         retriever.name = name  # tables and evaluations find it by the registered name
         return retriever
 
@@ -129,7 +129,7 @@ def _needs_nothing(make: Callable) -> bool:
 
 
 def check_retriever(retriever: Any) -> None:
-    """Refuses what a caller passes as its own retriever and is none, such as a class.
+    """Refuses an object that a caller passes as a retriever and that is not one, such as a class.
 
     Raises:
       BadInput: if it is neither a `Retriever` nor None, cannot choose, or bears the name of a row

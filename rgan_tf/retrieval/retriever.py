@@ -342,7 +342,7 @@ def check_retrieved(retriever: Retriever, retrieved: Any) -> None:
     """Refuses what a retriever's own `retrieve` returns and a training step cannot use.
 
     Raises:
-      ValueError: if it is no `Retrieved`, or reports a metric that `monitors` does not name.
+      ValueError: if it is not a `Retrieved`, or reports a metric that `monitors` does not name.
     """
     where = f"{type(retriever).__name__}.retrieve"
     if not isinstance(retrieved, Retrieved):

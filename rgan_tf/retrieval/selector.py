@@ -33,7 +33,7 @@ class GroupRetrieval(tf.keras.layers.Layer):
     A process that loads a `.keras` file with this layer first mentions `rgan_tf.GroupRetrieval`,
     because `import rgan_tf` alone imports no layer; otherwise Keras says "'str' object is not
     callable". With an embedding, save as `.keras` or SavedModel: Keras cannot load a layer within a
-    layer of one's own from HDF5.
+    layer of your own from HDF5.
 
     Example:
       A model that learns to retrieve:
@@ -64,8 +64,8 @@ class GroupRetrieval(tf.keras.layers.Layer):
         `gumbel_group_select`.
 
     Raises:
-      ValueError: if the layer's temperature is not above 0 and finite, the embedding is no layer,
-        or for another `gradient`.
+      ValueError: if the layer's temperature is not above 0 and finite, the embedding is not a
+        layer, or for another `gradient`.
     """
 
     def __init__(
@@ -124,8 +124,8 @@ class GroupRetrieval(tf.keras.layers.Layer):
           The weights [B, O, K] float32, the order and the chosen candidates.
 
         Raises:
-          ValueError: if an argument is known to have another shape, the temperature to be no number
-            above 0, or the scale to be none from 0 on.
+          ValueError: if an argument is known to have another shape, the temperature is known
+            not to be above 0, or the scale to be below 0.
         """
         valid = tf.cast(valid, tf.bool)  # [B, O, K]
         candidates = tf.convert_to_tensor(candidates)

@@ -1,4 +1,4 @@
-"""Group normalisation in the place of the rivals' batch normalisation.
+"""Group normalisation instead of the rivals' batch normalisation.
 
 Its scale and shift have the size of batch normalisation's, so parameter counts are the public ones.
 Statistics are those of one map alone: a result depends neither on the batch nor on the replicas.

@@ -20,7 +20,7 @@ For a rival that `reads_patches` also `PATCHES`: `candidate_crops` [B, O, K, S, 
 PATCHES = ("candidate_crops", "candidate_valid")
 
 FORM = "non_saturating"
-"""Of the adversarial loss: every rival has binary cross-entropy with logits."""
+"""Form of the adversarial loss: every rival has binary cross-entropy with logits."""
 
 
 class Drawing(NamedTuple):

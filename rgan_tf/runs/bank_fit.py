@@ -62,7 +62,7 @@ def check_learns_retrieval(run: Run, name: str) -> None:
 
 
 def check_own_retriever(run: Run, name: str, *, is_given: bool) -> None:
-    """Refuses to draw with the config's retriever where the run was trained with one handed in.
+    """Refuses to draw with the config's retriever if the run was trained with a user's own.
 
     The run does not hold that retriever, and what the config names may never have been trained.
 
@@ -77,7 +77,7 @@ def check_own_retriever(run: Run, name: str, *, is_given: bool) -> None:
     own = run.stage_record(STAGES[-1]).get("own_retriever")
     if own is not None and not is_given:
         raise BadInput(
-            f"run {name}: was trained with the retriever {own} that was handed to train; hand it "
-            "over again in Python (retriever=...), or train with a registered one "
+            f"run {name}: was trained with the retriever {own}, which was passed to train; pass "
+            "it again in Python (retriever=...), or train with a registered one "
             "(register_retriever), which every command finds"
         )

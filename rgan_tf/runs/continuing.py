@@ -117,7 +117,7 @@ def take_stages(run: Run, source: Run, *, as_they_are: bool = False) -> None:
         if own not in (None, source.stage_record(stage)["weights_sha256"]):
             raise BadInput(
                 f"--stages-from {source.folder}: run {run.folder} has another stage {stage} "
-                "already; leave the option out to go on with that, or name another run"
+                "already; leave the option out to resume with that one, or name another run"
             )
     for stage in (*STAGES[:2], DAMSM, EMBEDDING):
         if run.stage_folder(stage).exists():

@@ -139,7 +139,7 @@ def check_run_folder(folder: str | Path, config: Config, data) -> None:
         steps are asked of a stage on whose weights a later one was trained.
     """
     if str(folder).startswith(released.PREFIX):
-        raise BadInput(f"--run {folder}: a released run cannot be trained on; name a folder")
+        raise BadInput(f"--run {folder}: a released run cannot be trained further; name a folder")
     folder = Path(folder)
     try:
         str(folder).encode("utf-8")
@@ -187,7 +187,7 @@ def _can_begin(folder: Path) -> bool:
 
 
 def create_run(folder: str | Path, config: Config, data) -> Run:
-    """Creates a run folder, or opens the existing one to continue it; hold its `training_lock`.
+    """Creates a run folder, or opens the existing one to resume it; hold its `training_lock`.
 
     Nothing is written where there is nothing to train: the files say what the weights there come
     from. A stage that has more steps than are asked for keeps them, in the config too.
@@ -255,7 +255,7 @@ def open_run(name: str, option: str = "--run") -> Run:
         folder = Path(name)
         if not (folder / "run.json").exists():
             raise BadInput(
-                f"{option} {name}: not a run folder (run.json is missing){_what_else(folder)}"
+                f"{option} {name}: not a run folder (run.json is missing){_hint(folder)}"
             )
     record = read_json(folder / "run.json")
     try:
@@ -272,8 +272,8 @@ def open_run(name: str, option: str = "--run") -> Run:
         raise CorruptData(f"{folder / 'run.json'}: {error!r}; the run is damaged") from error
 
 
-def _what_else(folder: Path) -> str:
-    """What a folder is that is no run, or what may be meant instead; for the end of a message."""
+def _hint(folder: Path) -> str:
+    """What a folder that is not a run holds, or what may be meant instead; ends a message."""
     if str(folder) in _released():
         return f"; did you mean {released.PREFIX}{folder}?"
     if is_exported(folder):

@@ -15,8 +15,8 @@ from rgan_tf.runs.folder import LOCK
 def training_lock(folder: str | Path) -> Iterator[None]:
     """Keeps other processes from training on a run; the system frees it however this one ends.
 
-    Whoever makes or continues a run holds it before writing anything else: the files of a run that
-    is in training stay as its process wrote them.
+    A process that makes or resumes a run holds it before writing anything else: the files of a run
+    that is in training stay as its process wrote them.
 
     Args:
       folder: of the run, which `check_run_folder` has passed; made if it is missing.

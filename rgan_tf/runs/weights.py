@@ -89,7 +89,9 @@ def load_weights(
 def _read_weights(run: Run, stage: str, networks: tf.keras.Model, record: dict[str, Any]) -> None:
     """Fills `networks` with the weights that a record names; see `load_weights`."""
     if "weights" not in record:
-        raise BadInput(f"run {run.folder}: stage {stage} has no weights; continue `rgan train`")
+        raise BadInput(
+            f"run {run.folder}: stage {stage} has no weights; resume it with `rgan train`"
+        )
     prefix = run.stage_folder(stage) / record["weights"]
     data_file = Path(f"{prefix}.data-00000-of-00001")
     try:

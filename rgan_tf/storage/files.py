@@ -69,7 +69,8 @@ def write_json_atomic(path: str | Path, value: Any) -> None:
     text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False)
     try:
         data = text.encode("utf-8")
-    except UnicodeEncodeError:  # a path may hold what is no text; escaped, it is read as it was
+    except UnicodeEncodeError:
+        # A path may hold bytes that are not text; escaped, it is read as it was.
         data = json.dumps(value, indent=1, allow_nan=False).encode("ascii")
     write_bytes_atomic(path, data + b"\n")
 
@@ -345,7 +346,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """An `object_pairs_hook` of `json.loads` that refuses a repeated key.
 
-    Takes time in proportion to the keys: whoever sends a request chooses their number.
+    Takes time in proportion to the keys: the sender of a request chooses their number.
 
     Raises:
       ValueError: names the first such key.

@@ -66,7 +66,7 @@ def image_size(path: str | Path) -> tuple[int, int]:
 
 
 def size_of(data: bytes, source: str) -> tuple[int, int]:
-    """As `image_size`, of the bytes of a whole file; see `decode_image`."""
+    """Like `image_size`, for the bytes of a whole file; see `decode_image`."""
     return _decode(data, source, lambda image: image.size)
 
 
@@ -74,7 +74,7 @@ def _read(path: Path) -> bytes:
     try:
         kind = os.stat(path).st_mode
         if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):  # reading a pipe would block
-            raise BadInput(f"image {path}: is no regular file; name a PNG or JPEG file")
+            raise BadInput(f"image {path}: is not a regular file; name a PNG or JPEG file")
         with open(path, "rb") as file:
             # `read` allocates what it is asked for: the limit would cost 20 MiB per small file.
             size = os.fstat(file.fileno()).st_size

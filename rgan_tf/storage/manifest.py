@@ -60,7 +60,7 @@ class ManifestKind:
         folder = Path(folder)
         called, path = called or str(folder), folder / self.file
         if not path.is_file():
-            raise self._not_one(called, f"has no {self.file}", f"name {self.noun}", folder)
+            raise self._refusal(called, f"has no {self.file}", f"name {self.noun}", folder)
         try:
             content = read_json(path, max_bytes=_MAX_BYTES)
         except BadInput as error:
@@ -69,7 +69,7 @@ class ManifestKind:
         if is_object and SEAL in content:
             check_seal(content, path, advice=self.advice)
         if not is_object or content.get("kind") != self.kind:
-            raise self._not_one(called, f"not {self.noun}", "name one")
+            raise self._refusal(called, f"not {self.noun}", "name one")
         if content.get("version") != self.version:
             raise BadInput(
                 f"{called}: version {content.get('version')!r:.40} of {self.noun}, this program "
@@ -82,7 +82,7 @@ class ManifestKind:
                 raise CorruptData(f"{path}: lacks {key}; {self.advice}")
         return Manifest(self, folder, content)
 
-    def _not_one(
+    def _refusal(
         self, called: str, reason: str, advice: str, missing: Path | None = None
     ) -> RganError:
         if self.error is not BadInput:

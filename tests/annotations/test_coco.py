@@ -133,7 +133,7 @@ def test_no_stuff_files_at_all(coco_writer):
 
 
 @pytest.mark.parametrize("kind", ["stuff", "panoptic"])
-def test_a_link_to_stuff_that_leads_nowhere_is_no_wish_for_none(coco_writer, kind):
+def test_a_link_to_stuff_that_leads_nowhere_does_not_ask_for_none(coco_writer, kind):
     writer = coco_writer("none")
     fill(writer, "train2017", 1, 2)
     fill(writer, "val2017", 5, 2)
@@ -356,7 +356,7 @@ def test_real_coco(coco_root):
     assert len(dataset.categories) == 133
 
 
-def test_a_file_that_changes_is_no_bad_image(coco_writer):
+def test_a_file_that_changes_is_not_a_bad_image(coco_writer):
     writer = coco_writer()
     fill(writer, "train2017", 100, 2)
     root = writer.close()

@@ -47,7 +47,7 @@ def test_any_json_is_read_as_a_whole_one(tmp_path_factory, value, indent, ascii_
         patch.setattr(stored_lists, "_BLOCK", block)  # values go over from one to the next
         try:
             expected = read_json(path, lenient=True)
-        except BadInput as error:  # a lone surrogate is no UTF-8
+        except BadInput as error:  # a lone surrogate is not UTF-8
             with pytest.raises(BadInput) as raised:
                 read_stored(path)
             assert str(raised.value) == str(error)
@@ -105,7 +105,7 @@ def test_what_is_lenient_stays_so(tmp_path):
         b"[" * 100_000,
     ],
 )
-def test_what_is_no_json_is_refused_in_the_same_words(tmp_path, text):
+def test_what_is_not_json_is_refused_in_the_same_words(tmp_path, text):
     path = tmp_path / "file.json"
     path.write_bytes(text)
     with pytest.raises(BadInput) as expected:

@@ -405,7 +405,7 @@ def test_images_may_lie_in_one_folder(writer, folder):
         assert image.path == root / image.source and image.path.is_file()
 
 
-def test_one_name_in_two_other_folders_is_no_answer(writer):
+def test_one_name_in_two_other_folders_is_not_an_answer(writer):
     root = writer.close()
     for folder in ("images/VG_100K_2", "images"):
         put(root, f"{folder}/5.jpg")
@@ -442,7 +442,7 @@ def test_nothing_left_says_why_and_what_helps(writer):
         read(writer)
 
 
-def test_objects_of_other_images_are_no_reason_to_lower_a_count(writer):
+def test_objects_of_other_images_are_not_a_reason_to_lower_a_count(writer):
     for entry in writer.objects:
         entry["image_id"] += 1000
     with pytest.raises(BadInput, match="the training images have no category; are objects.json"):
@@ -465,7 +465,7 @@ def test_it_can_be_prepared(writer, backbone, tmp_path):
     assert (scenes.triples[:, 0, 1] > 0).all()
 
 
-def test_a_file_that_changes_is_no_bad_image(writer, monkeypatch):
+def test_a_file_that_changes_is_not_a_bad_image(writer, monkeypatch):
     path = writer.close() / "objects.json"
     monkeypatch.setattr(
         visual_genome,

@@ -57,7 +57,7 @@ def test_a_patch_is_known_again_after_its_image_got_a_new_id(tmp_path):
     assert copy_banks([both, other], tmp_path / "three").duplicates == 0
 
 
-def test_what_a_bank_has_twice_is_no_duplicate_of_another(tmp_path):
+def test_what_a_bank_has_twice_is_not_a_duplicate_of_another(tmp_path):
     """Data sets list some objects twice; adding to a bank may not move its later patches."""
     ours, theirs = write(tmp_path / "ours", "a", [0, 0, 1]), write(tmp_path / "theirs", "b", [5])
     for name, skip in (("refusing", False), ("skipping", True)):
@@ -68,7 +68,7 @@ def test_what_a_bank_has_twice_is_no_duplicate_of_another(tmp_path):
 
 
 def test_a_new_id_is_not_that_of_another_image_of_the_same_source(tmp_path):
-    """A reader of one's own may name one source for all of its images."""
+    """A user's own reader may name one source for all of its images."""
     ours = write(tmp_path / "ours", "ours", [0, 1], per_image=False)
     theirs = write(tmp_path / "theirs", "theirs", [0, 1], per_image=False)
     copy_banks([ours, theirs], tmp_path / "both")

@@ -228,7 +228,7 @@ def test_what_cannot_be_stored_is_refused(tmp_path):
             writer.append(np.zeros([1, 8, 8, 3], np.uint8), np.zeros([1, 6]), [row(0)])
 
 
-def test_a_row_that_is_not_there_and_a_line_that_is_no_json(folder):
+def test_a_row_that_is_not_there_and_a_line_that_is_not_json(folder):
     bank = PatchBank.open(folder)
     for index in (ROWS, -ROWS - 1):
         with pytest.raises(IndexError, match=str(index)):

@@ -92,7 +92,7 @@ def test_two_licences_of_one_id_are_refused_only_where_it_is_used(coco):
     assert coco(two, ('"license": 4', '"license": 5')).images[0].licence == ""
 
 
-def test_urls_and_styles_that_are_no_text_are_unknown(coco):
+def test_urls_and_styles_that_are_not_text_are_unknown(coco):
     (image,) = coco(('"license": 4', r'"flickr_url": "\ud800", "coco_url": 3, "style": 5')).images
     assert (image.url, image.objects[0].style) == ("", "")
 
@@ -131,7 +131,7 @@ def test_a_name_with_an_accent_is_one_category_however_it_is_written(coco, tmp_p
     assert folder_source(tmp_path / "mine").categories == (together,)
     (tmp_path / "mine" / together).mkdir()
     (tmp_path / "mine" / together / "b.png").write_bytes(b"")
-    with pytest.raises(BadInput, match="is there twice"):
+    with pytest.raises(BadInput, match="occurs twice"):
         folder_source(tmp_path / "mine")
 
 

@@ -232,7 +232,9 @@ def test_a_split_without_any_object_is_refused_before_any_image_is_read(
     splits = {**small_dataset.splits, "val": (image,) if has_an_empty_image else ()}
     dataset = dataclasses.replace(small_dataset, splits=splits)
     named = rf" \(first: image {image.image_id}: .*\)" if has_an_empty_image else ""
-    with pytest.raises(BadInput, match=f"val has no image with an object{named}; give it one"):
+    with pytest.raises(
+        BadInput, match=f"val has no image with an object{named}; give it at least one"
+    ):
         prepare_dataset(dataset, tmp_path / "data", backbone=backbone, progress=False)
     assert not (tmp_path / "data").exists()
 
@@ -414,8 +416,11 @@ def test_what_a_reader_of_ones_own_may_get_wrong(small_dataset, backbone, tmp_pa
         (with_object(box=None), "object 0: box: must be a list of four numbers, got None"),
         (with_object(centre=(12.0, 20.0)), r"object 0: centre \(12.0, 20.0\) must be .* fractions"),
         (with_object(centre=(float("nan"), 0.5)), "object 0: centre .* as fractions"),
-        (with_object(category="dogg"), "object 0: category 'dogg' is none of the data set's"),
-        (with_first(relationships=((0, "abov", 1),)), "'abov', 1.* is none of the .* predicates"),
+        (with_object(category="dogg"), "object 0: category 'dogg' is not one of the data set's"),
+        (
+            with_first(relationships=((0, "abov", 1),)),
+            "'abov', 1.* is not one of the .* predicates",
+        ),
         (with_first(licence=None), "licence None: must be text, empty if unknown"),
         (with_first(path=None), f"image {first.image_id} of train: path None: must name the image"),
         (with_first(width="40"), "width '40': must be a number"),
@@ -428,7 +433,7 @@ def test_what_a_reader_of_ones_own_may_get_wrong(small_dataset, backbone, tmp_pa
         (with_first(relationships=(("0", "above", 1),)), "position '0': must be a whole number"),
         ({**small_dataset.splits, "train": ({"image_id": 1},)}, "train: must be a list of Annot"),
         ({**small_dataset.splits, "train": iter([first])}, "train: must be a tuple of AnnotatedIm"),
-        ({**small_dataset.splits, "test2": ()}, "its split 'test2' is none of .*leave it out"),
+        ({**small_dataset.splits, "test2": ()}, "its split 'test2' is not one of .*leave it out"),
         (None, "splits must map names to images, got None"),
         (with_first(source=first.path), "source PosixPath.*: must be text"),
         (with_first(url="a\udcff"), r"url 'a\\udcff': must be text"),

@@ -52,7 +52,7 @@ def assert_same(found: Scene, expected: Scene):
         np.testing.assert_array_equal(left, right)
 
 
-def test_a_folder_whose_name_is_no_text(tmp_path):
+def test_a_folder_whose_name_is_not_text(tmp_path):
     folder = tmp_path / os.fsdecode(b"a\xff")
     folder.mkdir()
     paths = write_records(folder, "val", [make_scene(1)])

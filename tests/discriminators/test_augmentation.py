@@ -197,7 +197,7 @@ def test_kinds_draw_from_different_streams_and_do_not_disturb_each_other():
 
 
 def test_is_the_same_on_every_machine_and_in_every_version():
-    # A run that is continued would be augmented otherwise if these numbers moved.
+    # A run that is resumed would be augmented otherwise if these numbers moved.
     draws = augmentation._draw(_int(5, 6)[tf.newaxis], [1, 2, 3])[0]
     expected = [
         [8749564, 4868809, 14745495],

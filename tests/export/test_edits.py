@@ -203,7 +203,7 @@ def test_names_of_objects(name, position):
         ("", "no such object"),
     ],
 )
-def test_names_that_are_no_object(name, reason):
+def test_names_that_are_not_an_object(name, reason):
     with pytest.raises(BadInput) as caught:
         positions_of([name], GRAPH["objects"], "g.json: --keep")
     assert str(caught.value).startswith("g.json: --keep ") and reason in str(caught.value)

@@ -114,7 +114,7 @@ def test_one_patch_for_two_objects(caplog, contract, allowed, line):
     assert told(notices, caplog) == ([line] if line else [])
 
 
-def test_a_patch_that_the_user_names_twice_is_no_news(caplog):
+def test_a_patch_that_the_user_names_twice_gets_no_notice(caplog):
     notices = PatchNotices(model(), LicenceFilter())
     twice = [item("tree", 1, chosen_by="user", same=[other]) for other in (1, 0)]
     notices.add(sample(*twice))

@@ -120,7 +120,7 @@ def test_objects_of_a_picture_are_kept_or_redrawn(of_run, of_model, exported, tm
     "options, message",
     [
         ({"redraw": ["house"]}, "no such object"),
-        ({"redraw": ["sky"], "keep": ["grass"]}, "name the objects of one of them"),
+        ({"redraw": ["sky"], "keep": ["grass"]}, "use only one of them"),
         ({"redraw": ["sky"], "mode": "nearest"}, "redraw: redraws patches, which mode nearest"),
     ],
 )

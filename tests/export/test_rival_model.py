@@ -37,7 +37,7 @@ from rgan_tf.storage.image import decode_image
 from tests.export.arguments import generate_arguments
 from tests.export.conftest import TINY as TINY_RUN
 from tests.rivals.conftest import TINY
-from training.bank.look import info
+from training.bank.inspection import info
 
 GRAPH = {"objects": ["sky", "tree"], "relationships": [[0, "above", 1]]}
 DRAWS_FROM_PATCHES = ("pastegan",)

@@ -71,7 +71,7 @@ def test_a_contract_is_enough(exported, rgan, tmp_path):
     assert code == 2 and "has no variables, so the patches cannot be drawn" in err
 
 
-def test_what_is_none_of_these_is_one_line(rgan, tmp_path):
+def test_a_place_that_is_not_one_of_these_is_one_line(rgan, tmp_path):
     (tmp_path / "here").mkdir()
     for place, reason in (
         (tmp_path / "Here", ", but 'here' is there; write the name as the file has it"),

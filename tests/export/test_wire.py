@@ -76,7 +76,7 @@ def test_columns_and_rows_say_the_same():
         (b'{"inputs": {"a": ' + b"9" * 5000 + b"}}", "JSON"),
     ],
 )
-def test_bodies_that_are_no_request(value, message):
+def test_bodies_that_are_not_a_request(value, message):
     with pytest.raises(BadInput, match=message):
         parse_call(value)
 

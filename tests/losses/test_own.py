@@ -1,4 +1,4 @@
-"""Losses of one's own, and the table of those of equation (7)."""
+"""Losses of a user's own, and the table of those of equation (7)."""
 
 from __future__ import annotations
 

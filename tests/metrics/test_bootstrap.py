@@ -142,7 +142,7 @@ def test_errors_of_differences_foretell_their_spread_over_new_scenes(alike):
         assert apart > 1.1 * together  # as if the systems shared nothing
 
 
-def test_what_images_share_with_those_of_their_own_scene_is_no_uncertainty():
+def test_what_images_share_with_those_of_their_own_scene_is_not_uncertainty():
     rng = np.random.default_rng(12)
 
     def draw():

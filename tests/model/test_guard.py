@@ -90,11 +90,12 @@ def test_the_loss_scale_grows_slowly_and_falls_at_once(monkeypatch):
     start = float(guard.loss_scale)
     assert judge(guard) and judge(guard) and float(guard.loss_scale) == start
     assert judge(guard) and float(guard.loss_scale) == 2 * start
-    # Gradients that overflow in float16 are no sign of trouble: closed, and not counted as skipped.
+    # Gradients that overflow in float16 are not a sign of trouble: closed, but not counted as
+    # skipped.
     assert not judge(guard, gradient=BAD)
     assert float(guard.loss_scale) == start
     assert int(guard.skipped) == int(guard.skipped_in_row) == 0 and int(guard.closed_steps) == 1
-    # A loss that is no number is trouble at any scale.
+    # A loss that is not a number is trouble at any scale.
     assert not judge(guard, loss=np.nan) and int(guard.skipped) == 1
     for _ in range(40):
         judge(guard, gradient=BAD)

@@ -124,7 +124,7 @@ def test_losses_and_gradients_are_those_of_the_full_computation(
         np.testing.assert_allclose(ours[name], value, rtol=1e-5, atol=1e-6, err_msg=name)
     for one, other in zip(gradients, full_gradients, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)
-    if case == "some":  # what is compared is no row of zeros, and the comparison can fail
+    if case == "some":  # the compared row is not of zeros, so the comparison can fail
         assert all(
             np.abs(gradient).max() > 0 for gradient in full_gradients if gradient.shape != [1]
         )

@@ -50,7 +50,7 @@ def test_statistics_standardise_the_input():
         (np.zeros([0, 3]), r"float64 \(0, 3\)"),
     ],
 )
-def test_statistics_of_what_is_no_number_are_refused(features, got):
+def test_statistics_of_what_is_not_a_number_are_refused(features, got):
     """Every vector would be NaN from then on."""
     layer = PatchEmbedding(sizes=(4,))
     with pytest.raises(ValueError, match=f"features must be finite numbers .*, got {got}"):

@@ -1,4 +1,4 @@
-"""Retrievers and plugins of one's own are known by their names, and refused in one clear line."""
+"""Retrievers and plugins of a user are known by their names, and refused in one clear line."""
 
 from __future__ import annotations
 
@@ -66,20 +66,20 @@ def test_the_reserved_names_are_those_of_the_tables():
     assert base in registered_names.RESERVED
 
 
-def test_what_is_no_retriever():
+def test_what_is_not_a_retriever():
     with pytest.raises(ValueError, match="retriever 3: name it by letters"):
         register_retriever(3, Mine)
-    with pytest.raises(ValueError, match="hand over the class itself"):
+    with pytest.raises(ValueError, match="pass the class itself"):
         register_retriever("mine", Mine())
     with pytest.raises(ValueError, match="letters, digits and underscores"):
         register_retriever("my-own", Mine)
     for needy in (Needy, lambda config: Mine()):
-        with pytest.raises(ValueError, match="retriever 'mine': needs arguments, and is made with"):
+        with pytest.raises(ValueError, match="retriever 'mine': needs arguments, but is made with"):
             register_retriever("mine", needy)
     register_retriever("needy", lambda: Needy(3))
     assert retriever_for(with_choice("needy")).size == 3
     register_retriever("number", int)
-    with pytest.raises(BadInput, match="retriever number: is no rgan_tf.Retriever, but int"):
+    with pytest.raises(BadInput, match="retriever number: is not an rgan_tf.Retriever, but int"):
         retriever_for(with_choice("number"))
 
 

@@ -1,4 +1,4 @@
-"""What a retriever of one's own is given, and what is made of its answer."""
+"""What a user's own retriever is given, and what is made of its answer."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_a_slot_that_does_not_exist_is_none(slot):
         None,
     ],
 )
-def test_what_is_no_slot_per_object_is_refused(wrong):
+def test_what_is_not_a_slot_per_object_is_refused(wrong):
     class Wrong(Retriever):
         def choose(self, candidates, options):
             return Selection(wrong, wrong)
@@ -106,7 +106,7 @@ def test_what_is_no_slot_per_object_is_refused(wrong):
         (lambda patches: None, "NoneType"),
     ],
 )
-def test_what_is_no_vector_per_patch_is_refused(embed, got):
+def test_what_is_not_a_vector_per_patch_is_refused(embed, got):
     mine = NearestColour()
     mine.embed = embed
     batch = {"candidate_ids": IDS, "candidate_valid": IDS >= 0}
@@ -119,7 +119,7 @@ def test_what_is_no_vector_per_patch_is_refused(embed, got):
 
 def test_what_a_step_could_not_use_is_refused():
     retrieved = Retrieved(None, None, None, None, {"mine/share": tf.constant(0.5)})
-    for monitors in ((), "mine/share"):  # a text is no tuple of itself
+    for monitors in ((), "mine/share"):  # a text is not a tuple of itself
         mine = NearestColour()
         mine.monitors = monitors
         with pytest.raises(ValueError, match="NearestColour.retrieve: reports 'mine/share', and"):

@@ -167,7 +167,7 @@ def count(part: tf.Module) -> int:
 
 
 def table_of(objects: int, predicates: int) -> Vocabulary:
-    """A vocabulary with so many rows in its tables, reserved ones included."""
+    """A vocabulary with that many rows in its tables, reserved ones included."""
     return Vocabulary.from_categories(
         [f"c{index}" for index in range(objects - 2)],
         [f"p{index}" for index in range(predicates - 1)],

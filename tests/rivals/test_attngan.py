@@ -313,10 +313,10 @@ class _Answers:
     def trunk(self, images):
         return images[:, 0, 0, :1]  # [N, 1]
 
-    def alone(self, maps):
+    def unconditional(self, maps):
         return maps[:, 0]
 
-    def beside(self, maps, sentences):
+    def conditional(self, maps, sentences):
         return maps[:, 0] + sentences[:, 0]
 
 

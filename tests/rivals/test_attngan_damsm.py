@@ -179,7 +179,7 @@ def test_losses_by_hand_and_their_scale():
     assert float(cosine(tf.zeros([2]), tf.ones([2]))) == 0
 
 
-def test_pairs_of_one_text_are_no_negatives():
+def test_pairs_of_one_text_are_not_negatives():
     text = random_text(rows=1)
     text = Text(*(tf.repeat(part, 4, axis=0) for part in text))
     image = random_image()

@@ -19,7 +19,7 @@ from rgan_tf.retrieval.candidates import CandidateTable
 from rgan_tf.retrieval.patches import own_crops
 from rgan_tf.rivals.pastegan.candidates import NearestPatches
 from rgan_tf.rivals.pastegan.flow import FlowNet, warp
-from rgan_tf.rivals.pastegan.matching import crop_matching_loss, not_taught
+from rgan_tf.rivals.pastegan.matching import crop_matching_loss, without_weight_gradients
 from rgan_tf.rivals.pastegan.networks import PasteganRival
 from rgan_tf.rivals.pastegan.published import PublishedCropEncoder, PublishedFuser
 from rgan_tf.rivals.pastegan.scaled import WarpingRefinerLayer
@@ -490,11 +490,11 @@ def test_crop_matching_teaches_neither_the_encoder_nor_the_patches(
     assert any(float(each) > 0 for each in publicly[2:])
 
 
-def test_what_is_not_taught_passes_the_same_gradient_on():
+def test_without_weight_gradients_passes_the_same_gradient_on():
     dense = tf.keras.layers.Dense(3)
     values = random_maps(2, 4)
     results = []
-    for encode in (dense, not_taught(dense)):
+    for encode in (dense, without_weight_gradients(dense)):
         with tf.GradientTape() as tape:
             tape.watch(values)
             result = encode(values)

@@ -63,7 +63,7 @@ def test_json_keeps_order_and_refuses_nan(tmp_path):
     assert files.read_json(tmp_path / "a.json") == {"z": 1, "a": "é"}
 
 
-def test_json_holds_a_path_that_is_no_text(tmp_path):
+def test_json_holds_a_path_that_is_not_text(tmp_path):
     value = {"data": os.fsdecode("/é".encode() + b"\xff")}
     files.write_json_atomic(tmp_path / "a.json", value)
     assert files.read_json(tmp_path / "a.json") == value

@@ -231,8 +231,8 @@ def test_grid_places_images_in_reading_order():
         images.grid([], 2)
 
 
-def test_what_is_no_regular_file_is_refused_unopened(tmp_path):
+def test_what_is_not_a_regular_file_is_refused_unopened(tmp_path):
     os.mkfifo(tmp_path / "pipe.png")  # opened, it would be waited for
     for path in (tmp_path / "pipe.png", "/dev/null"):
-        with pytest.raises(BadInput, match="is no regular file"):
+        with pytest.raises(BadInput, match="is not a regular file"):
             images.read_image(path)

@@ -103,7 +103,7 @@ def test_the_seal_is_compared_wherever_there_is_one(box, tmp_path):
 @pytest.mark.parametrize(
     "entry", [None, 3, {}, {"bytes": 1}, {"sha256": ""}, {"bytes": "1", "sha256": ""}]
 )
-def test_a_description_that_is_none_is_damage(box, entry):
+def test_a_description_that_is_not_one_is_damage(box, entry):
     opened = KIND.open(box(files={"x": entry}))
     with pytest.raises(CorruptData, match=r"manifest\.json: does not describe 'x'; pack it again"):
         opened.check_files(verify=False)

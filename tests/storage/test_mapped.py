@@ -25,7 +25,7 @@ def test_runs_of_neighbours(ids, runs):
 
 @pytest.fixture
 def large(tmp_path, monkeypatch) -> np.ndarray:
-    """A mapped file whose rows are no whole pages, taken for a large one."""
+    """A mapped file whose rows are not whole pages, taken for a large one."""
     monkeypatch.setattr(mapped, "READ_AHEAD_BYTES", 0)
     values = np.random.default_rng(0).integers(0, 255, [300, 5000], np.uint8)
     np.save(tmp_path / "rows.npy", values)
@@ -57,7 +57,7 @@ def test_a_small_file_is_left_to_the_system(large, monkeypatch):
     rows_of(large, np.array([2, 250, 3]))
 
 
-def test_advice_that_fails_is_no_error(large, monkeypatch):
+def test_advice_that_fails_is_not_an_error(large, monkeypatch):
     np.testing.assert_array_equal(rows_of(large, np.array([-1])), np.array(large)[[-1]])
     with pytest.raises(IndexError):
         rows_of(large, np.array([10**9]))

@@ -28,7 +28,7 @@ sys.exit(cli.main(sys.argv[2:]))
 
 
 def first_stages(count: int) -> list[str]:
-    """As `rgan train`, for `start_training`: it ends after so many stages."""
+    """As `rgan train`, for `start_training`: it ends after that many stages."""
     return [
         "-c",
         f"""

@@ -180,7 +180,7 @@ def test_a_retriever_and_losses_reach_the_model(
     with pytest.raises(Handed) as caught:
         train(config, tiny_world, tmp_path / "run", **given)
     assert caught.value.args == (expected,)
-    # What is handed in is not compiled unless the caller says so.
+    # A user's own part is not compiled unless the caller says so.
     stored = open_run(str(tmp_path / "run")).config.training
     assert stored.jit_compile == (False if given else "auto")
 
@@ -243,7 +243,7 @@ def test_a_joint_stage_without_any_loss_is_refused_before_the_first(
 @pytest.mark.parametrize(
     "make, message",
     [
-        (int, "retriever mine: is no rgan_tf.Retriever, but int"),
+        (int, "retriever mine: is not an rgan_tf.Retriever, but int"),
         (Retriever, "has no method choose"),
     ],
 )
@@ -277,10 +277,10 @@ def test_a_run_is_resumed_with_the_retriever_and_the_losses_that_it_began_with(t
     record = check({}, Mine(), [dark])  # it begins
     assert record == {"own_retriever": "mine", "own_losses": {"dark": 2.0}}
     assert check(record, Mine(), [dark]) == record
-    with pytest.raises(BadInput, match="began with own retriever mine and is given None"):
+    with pytest.raises(BadInput, match="began with own retriever mine and now gets None"):
         check(record, None, [dark])
-    with pytest.raises(BadInput, match="own losses .*dark.* and is given None; give the same"):
+    with pytest.raises(BadInput, match="own losses .*dark.* and now gets None; pass the same"):
         check(record, Mine())
     assert check({"steps": 5}) == {}
-    with pytest.raises(BadInput, match="began with own retriever None and is given mine"):
+    with pytest.raises(BadInput, match="began with own retriever None and now gets mine"):
         check({"steps": 5}, Mine())

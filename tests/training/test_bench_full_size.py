@@ -1,4 +1,4 @@
-"""`rgan bench full-size`: its data, what it measures, and that it goes on where it was."""
+"""`rgan bench full-size`: its data, what it measures, and that it resumes where it was."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ def test_a_program_returns_its_results_alone_and_takes_what_they_need():
     def function(value, unread):
         del unread
         state.assign(value)
-        unused.assign_add(value)  # what it holds is not returned, so it is no parameter
+        unused.assign_add(value)  # what it holds is not returned, so it is not a parameter
         return [state.read_value() * read, value[0]]
 
     program = program_of(function, [np.zeros(2, np.float32), np.zeros(3, np.int32)])
@@ -241,7 +241,7 @@ def test_the_folder_holds_everything(exported):
 
 
 @pytest.mark.parametrize("content", [None, "no JSON", "[]", '{"kind": "rgan_data"}'])
-def test_a_folder_that_is_no_package_is_one_line(script, tmp_path, monkeypatch, capsys, content):
+def test_a_folder_that_is_not_a_package_is_one_line(script, tmp_path, monkeypatch, capsys, content):
     if content:
         (tmp_path / "manifest.json").write_text(content)
     monkeypatch.setattr(sys, "argv", ["run_on_jax.py", str(tmp_path)])

@@ -56,7 +56,7 @@ def test_three_are_kept_and_the_newest_is_restored(folder, state, capsys):
     assert names(checkpoints) == ["step-00000005", "step-00000010", "step-00000015"]
     assert folder().restore_newest() == 15
     assert float(state.number[0]) == 15.0
-    assert "continuing from" in capsys.readouterr().err
+    assert "resuming from" in capsys.readouterr().err
 
 
 def test_a_folder_may_have_a_name_that_tensorflow_takes_for_a_pattern(tmp_path, state):

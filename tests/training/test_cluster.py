@@ -98,7 +98,7 @@ def test_who_this_process_is(cluster, kind, index, expected):
         (text_of({"chief": ["a:1"], "worker": ["a:1"]}), "chief 0 and worker 0 must not share a:1"),
     ],
 )
-def test_what_is_no_cluster_is_one_line(text, reason):
+def test_what_is_not_a_cluster_is_one_line(text, reason):
     with pytest.raises(BadInput, match=reason) as caught:
         read_cluster(text)
     assert str(caught.value).startswith("TF_CONFIG: ") and "\n" not in str(caught.value)

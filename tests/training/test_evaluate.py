@@ -155,7 +155,7 @@ def test_without_repeats_it_stays_out_of_the_run(copied, rgan, tiny_world):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"systems": []}, "systems: names nothing; name one at least"),
+        ({"systems": []}, "systems: is empty; name at least one"),
         ({"systems": 5}, "systems: must be a list of texts, got 5"),
         ({"seed": 1.5}, "--seed 1.5: must be a whole number"),
         ({"resamples": "20"}, "--resamples '20': must be a whole number"),
@@ -163,7 +163,9 @@ def test_without_repeats_it_stays_out_of_the_run(copied, rgan, tiny_world):
         ({"systems": "retrievegan", "seed": np.int64(3)}, "not a run folder"),  # nothing else
     ],
 )
-def test_arguments_that_are_none_are_refused_before_the_run_is_opened(tmp_path, options, message):
+def test_arguments_that_are_not_valid_are_refused_before_the_run_is_opened(
+    tmp_path, options, message
+):
     with pytest.raises(BadInput, match=message):
         rgan_tf.evaluate(tmp_path, **options)
 
@@ -251,11 +253,11 @@ def test_numbers_of_numpy_are_those_of_python(begun, judged, tiny_world):
 
 
 @pytest.mark.parametrize("made_by", ["a file on the way", "permission"])
-def test_a_place_for_results_that_is_none_is_told_before_any_computing(
+def test_a_place_that_cannot_hold_results_is_told_before_any_computing(
     begun, judged, tiny_world, tmp_path, monkeypatch, made_by
 ):
     out = None
-    if made_by == "permission":  # for whoever may not write everywhere, as these tests may
+    if made_by == "permission":  # for users who may not write everywhere, as these tests may
         monkeypatch.setattr(os, "access", lambda place, mode: Path(place) != begun)
     else:
         out = tmp_path / "file" / "results"

@@ -1,4 +1,4 @@
-"""Killed at any moment, the same command goes on and ends with the very same weights."""
+"""Killed at any moment, the same command resumes and ends with the very same weights."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def kill_until_done(config, data, run, kills, seed, **options) -> int:
             amid_write = (struck + first) % 2
             if amid_write and not writes(run):
                 continue
-            if struck == kills - 1 and not done(run):  # there must be something to continue from
+            if struck == kills - 1 and not done(run):  # there must be something to resume from
                 continue
             if amid_write or time.monotonic() > moment:
                 process.send_signal(signal.SIGKILL)
@@ -106,7 +106,7 @@ def busy():
 
 
 def is_running(number: int) -> bool:
-    """Whether this process still does anything; an ended one may wait for whoever inherits it."""
+    """Whether this process still does anything; an ended one may wait for its new parent."""
     try:
         return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
@@ -118,7 +118,7 @@ def check_kills(config, data, folder, kills, seed, stages=STAGES, **options):
     finish(start_training(config, data, straight, **options), straight)
     assert kill_until_done(config, data, killed, kills, seed, **options) == kills
     assert weights_of(killed, stages) == weights_of(straight, stages)
-    assert "continuing from" in Path(f"{killed}.stderr").read_text()
+    assert "resuming from" in Path(f"{killed}.stderr").read_text()
     assert not writes(killed)  # nothing half-written stays
 
 

@@ -97,7 +97,7 @@ def test_a_continued_run_keeps_its_cache(run_folder, settings_file, tiny_world, 
     (stage / "stage.json").write_text(json.dumps({**record, "steps": 2}))
     done = rgan("train", settings_file, "--data", tiny_world.folder, "--run", copy)
     assert done.code == 0, done.err
-    assert "continuing from" in done.err
+    assert "resuming from" in done.err
     np.testing.assert_allclose(cache_of(copy, 3), cache_of(run_folder, 3), atol=1e-5)
 
 

@@ -200,7 +200,7 @@ def test_the_result_says_what_was_left_out_and_why(world, tmp_path):
     json.dumps(result)
 
 
-def test_bad_paths_that_are_no_text_can_be_told(world, tmp_path):
+def test_bad_paths_that_are_not_text_can_be_told(world, tmp_path):
     root = shutil.copytree(world[0] / "coco", tmp_path / os.fsdecode(b"a\xff"))
     lose_image(root)
     words = ("coco", "--root", root, "--size", 32, "--out", tmp_path / "out", "--max-bad", 0.1)

@@ -56,7 +56,7 @@ def start(words: list[str], log: Path) -> subprocess.Popen:
 
 
 def kill_after(pieces: int, process: subprocess.Popen, folder: Path, log: Path) -> None:
-    """Kills a process once so many pieces are finished anywhere below a folder."""
+    """Kills a process once that many pieces are finished anywhere below a folder."""
     deadline = time.monotonic() + 240
     while sum(1 for _ in folder.rglob("pieces/[!.]*/counts.json")) < pieces:
         assert process.poll() is None and time.monotonic() < deadline, log.read_text()

@@ -79,7 +79,7 @@ def test_a_rival_trains_resumes_and_is_judged(
         reply = train(folder, steps)
         assert reply.code == 0, reply.err
         assert json.loads(reply.out)["retrievegan"]["steps"] == steps
-    assert "continuing from" in reply.err
+    assert "resuming from" in reply.err
     for a, b in zip(weights_of(straight), weights_of(stopped), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
     assert {path.stem for path in (straight / "pictures").iterdir()} == {f"{system}-0000003"}

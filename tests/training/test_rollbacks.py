@@ -7,7 +7,7 @@ import json
 import pytest
 
 from rgan_tf.errors import CorruptData, Diverged
-from training.rollbacks import MOST, Rollbacks, Trouble
+from training.rollbacks import MOST, RollbackNeeded, Rollbacks
 
 
 def scenes_of(step):
@@ -16,8 +16,8 @@ def scenes_of(step):
 
 def test_every_one_names_the_batches(tmp_path):
     rollbacks = Rollbacks(tmp_path / "rollbacks.json")
-    rollbacks.add(Trouble(12, [3, 4]), scenes_of)
-    rollbacks.add(Trouble(15, [9]), lambda step: None)
+    rollbacks.add(RollbackNeeded(12, [3, 4]), scenes_of)
+    rollbacks.add(RollbackNeeded(15, [9]), lambda step: None)
     assert json.loads((tmp_path / "rollbacks.json").read_text()) == [
         {
             "at_step": 12,
@@ -31,15 +31,15 @@ def test_the_third_ends_training_and_is_recorded(tmp_path):
     path = tmp_path / "rollbacks.json"
     rollbacks = Rollbacks(path)
     for _ in range(MOST - 1):
-        rollbacks.add(Trouble(5, [4]), scenes_of)
+        rollbacks.add(RollbackNeeded(5, [4]), scenes_of)
     with pytest.raises(Diverged, match="rollbacks.json names the batches") as caught:
-        rollbacks.add(Trouble(5, [4]), scenes_of)
+        rollbacks.add(RollbackNeeded(5, [4]), scenes_of)
     assert caught.value.exit_code == 3
     assert len(json.loads(path.read_text())) == MOST
     # The same command may try again, on another road: the length is what changes the numbers.
     again = Rollbacks(path)
     assert len(again) == MOST
-    again.add(Trouble(5, [4]), scenes_of)
+    again.add(RollbackNeeded(5, [4]), scenes_of)
 
 
 def test_the_last_message_names_what_was_not_finite(tmp_path):
@@ -47,7 +47,7 @@ def test_the_last_message_names_what_was_not_finite(tmp_path):
         rollbacks = Rollbacks(tmp_path / "rollbacks.json", writes=False)
         with pytest.raises(Diverged) as caught:
             for _ in range(MOST):
-                rollbacks.add(Trouble(5, [4], not_finite), scenes_of)
+                rollbacks.add(RollbackNeeded(5, [4], not_finite), scenes_of)
         return str(caught.value)
 
     assert "had loss/generator/mine, watch not finite; " in end("loss/generator/mine", "watch")
@@ -56,7 +56,7 @@ def test_the_last_message_names_what_was_not_finite(tmp_path):
 
 def test_a_process_that_does_not_write_counts_all_the_same(tmp_path):
     rollbacks = Rollbacks(tmp_path / "rollbacks.json", writes=False)
-    rollbacks.add(Trouble(5, [4]), scenes_of)
+    rollbacks.add(RollbackNeeded(5, [4]), scenes_of)
     assert len(rollbacks) == 1 and not (tmp_path / "rollbacks.json").exists()
 
 

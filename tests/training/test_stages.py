@@ -99,7 +99,9 @@ def test_a_stage_is_not_begun_again_over_the_weights_that_it_has(make_run, tiny_
     assert trainer(run).train(CooccurrenceTask(run, tiny_world))  # is done: nothing to go on with
     weights = run.stage_record("cooccurrence")
     more = make_run(cooccurrence={"steps": 3})
-    with pytest.raises(BadInput, match="no checkpoint from which cooccurrence could go on") as told:
+    with pytest.raises(
+        BadInput, match="no checkpoint from which cooccurrence could resume"
+    ) as told:
         trainer(more).train(CooccurrenceTask(more, tiny_world))
     assert ("taken from OTHER" in str(told.value)) == bool(taken)
     assert run.stage_record("cooccurrence") == weights

@@ -15,11 +15,11 @@ from training.stop import StopSignals
 def test_a_signal_is_remembered_and_obeyed_where_it_is_asked_for(number):
     before = {n: signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)}
     with StopSignals() as stop:
-        stop.obey("never")
+        stop.raise_if_requested("never")
         os.kill(os.getpid(), number)
         assert stop.number == number
         with pytest.raises(Interrupted, match=f"stopped by signal {int(number)} before stage b"):
-            stop.obey("before stage b")
+            stop.raise_if_requested("before stage b")
     assert {n: signal.getsignal(n) for n in before} == before
 
 

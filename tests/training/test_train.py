@@ -1,4 +1,4 @@
-"""`rgan train` from the command line: three stages, stops, continues, refuses."""
+"""`rgan train` from the command line: three stages, stops, resumes, refuses."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def test_stopped_and_continued_equals_never_stopped(
         assert reply.code == 4 and "step-2.npy: is missing" in reply.err.splitlines()[-1]
         embeddings.write_bytes(kept)
     reply = train(stopped)
-    assert reply.code == 0 and "continuing from" in reply.err
+    assert reply.code == 0 and "resuming from" in reply.err
     drawn = [f"drawn anew with the embedding of step {step}" in reply.err for step in (2, 4, 6)]
     assert drawn == [bool(redraw), bool(redraw), False]
     assert json.loads(reply.out)["retrievegan"]["steps"] == 6
@@ -177,7 +177,7 @@ def test_settings_that_change_nothing_are_named(rgan, system):
     assert reply.code == 0 and (line in reply.err) == (system == "sg2im")
 
 
-def test_a_folder_named_as_a_shipped_config_is_no_config(rgan, tmp_path, monkeypatch):
+def test_a_folder_named_as_a_shipped_config_is_not_a_config(rgan, tmp_path, monkeypatch):
     """A run is easily named after its config."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "procedural_64").mkdir()
@@ -247,7 +247,7 @@ def test_no_network_is_sought_for_what_is_refused_anyway(
     for words, says in (
         (("--run", copied), "losses.perceptual_backbone = mobilenet_v2, asked for now vgg19"),
         (("--run", config_file), "is a file; name a folder"),
-        (("--run", "released:procedural_64"), "a released run cannot be trained on"),
+        (("--run", "released:procedural_64"), "a released run cannot be trained further"),
         (
             ("--run", tmp_path / "new", "--stages-from", tmp_path),
             f"--stages-from {tmp_path}: not a run",

@@ -91,7 +91,7 @@ def test_alone_there_is_nobody_to_ask():
         '{"cluster": {"worker": ["a:1"]}, "task": {"type": "chief", "index": 0}}',
     ],
 )
-def test_a_cluster_that_is_none_is_refused(text, monkeypatch):
+def test_a_cluster_that_is_not_one_is_refused(text, monkeypatch):
     monkeypatch.setenv("TF_CONFIG", text)
     with pytest.raises(BadInput, match="TF_CONFIG: must"):
         start_workers()

@@ -26,11 +26,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--keep",
         type=float,
         default=0.5,
-        help="probability that an object keeps its relations; the others stand alone (0.5)",
+        help="probability that an object keeps its relationships; the others stand alone (0.5)",
     )
-    parser.add_argument("--steps", type=int, default=1000, help="of training, per variant")
-    parser.add_argument("--batch-size", type=int, default=32)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--steps", type=int, default=1000, help="number of training steps per variant (1000)"
+    )
+    parser.add_argument("--batch-size", type=int, default=32, help="number of scenes per step (32)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the training (0)")
 
 
 def main(args: argparse.Namespace) -> dict[str, Any]:

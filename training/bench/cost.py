@@ -10,10 +10,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options."""
     parser.add_argument("config", help="a YAML file, or the name of a shipped config")
     parser.add_argument(
-        "--categories", type=int, default=171, help="of the vocabulary (171, as COCO-Stuff)"
+        "--categories",
+        type=int,
+        default=171,
+        help="number of categories of the vocabulary (171, as COCO-Stuff)",
     )
     parser.add_argument(
-        "--set", action="append", default=[], metavar="SECTION.KEY=VALUE", dest="overrides"
+        "--set",
+        action="append",
+        default=[],
+        metavar="SECTION.KEY=VALUE",
+        dest="overrides",
+        help="override one setting of the config; may be given several times",
     )
 
 
@@ -33,8 +41,8 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
     """
     from rgan_tf.errors import BadInput
     from rgan_tf.progress import note
+    from training.bench.joint_cost import joint_cost
     from training.bench.joint_step import check_system
-    from training.bench.reckoned import reckoned_cost
     from training.configuration import named_config
 
     if args.categories < 1:
@@ -47,4 +55,4 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
             "retrieval.exact_candidates to retrieval.candidates"
         )
     note("tracing")
-    return {"config": config.name, **reckoned_cost(config, args.categories)}
+    return {"config": config.name, **joint_cost(config, args.categories)}

@@ -10,12 +10,29 @@ _SIDE = 64  # px, of a stored crop
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options."""
-    parser.add_argument("--folder", required=True, help="where a file of this size is made")
-    parser.add_argument("--rows", type=int, default=411_682, help="crops of 12 kB (411682)")
     parser.add_argument(
-        "--crops", type=int, default=1280, help="of a batch: 16 scenes, 8 objects, 10 candidates"
+        "--folder",
+        required=True,
+        help="folder on the disk to measure, in which a file of all crops is made",
     )
-    parser.add_argument("--batches", type=int, default=8, help="of each kind; the median counts")
+    parser.add_argument(
+        "--rows",
+        type=int,
+        default=411_682,
+        help="number of crops in the file, of 12 kB each (411682)",
+    )
+    parser.add_argument(
+        "--crops",
+        type=int,
+        default=1280,
+        help="number of crops per batch (1280: 16 scenes, 8 objects, 10 candidates)",
+    )
+    parser.add_argument(
+        "--batches",
+        type=int,
+        default=8,
+        help="number of batches of each kind, whose median counts (8)",
+    )
 
 
 def main(args: argparse.Namespace) -> dict[str, Any]:

@@ -8,12 +8,28 @@ from typing import Any
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options."""
-    parser.add_argument("--coco", metavar="JSON", required=True, help="annotations to cut by")
-    parser.add_argument("--images", metavar="FOLDER", required=True, help="their images")
-    parser.add_argument("--limit", type=int, help="at most so many images")
-    parser.add_argument("--repetitions", type=int, default=3, help="the median is reported")
-    parser.add_argument("--backbone", default="mobilenet_v2", help="of the features")
-    parser.add_argument("--weights-dir", help="folder with backbone weight files")
+    parser.add_argument(
+        "--coco",
+        metavar="JSON",
+        required=True,
+        help="annotations in COCO's format, by which the patches are cut out",
+    )
+    parser.add_argument(
+        "--images", metavar="FOLDER", required=True, help="folder of the images that --coco names"
+    )
+    parser.add_argument("--limit", type=int, help="use at most this many images (all)")
+    parser.add_argument(
+        "--repetitions",
+        type=int,
+        default=3,
+        help="number of repetitions, whose median is reported (3)",
+    )
+    parser.add_argument(
+        "--backbone", default="mobilenet_v2", help="network of the patch features (mobilenet_v2)"
+    )
+    parser.add_argument(
+        "--weights-dir", help="folder that is searched first for backbone weight files"
+    )
 
 
 def main(args: argparse.Namespace) -> dict[str, Any]:

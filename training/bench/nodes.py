@@ -40,9 +40,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--kernels", action="store_true", help="also compile the step with XLA, which takes minutes"
     )
     parser.add_argument(
-        "--set", action="append", default=[], metavar="SECTION.KEY=VALUE", dest="overrides"
+        "--set",
+        action="append",
+        default=[],
+        metavar="SECTION.KEY=VALUE",
+        dest="overrides",
+        help="override one setting of the config; may be given several times",
     )
-    parser.add_argument("--weights-dir", help="folder with backbone weight files")
+    parser.add_argument(
+        "--weights-dir", help="folder that is searched first for backbone weight files"
+    )
 
 
 def main(args: argparse.Namespace) -> dict[str, Any]:

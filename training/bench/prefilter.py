@@ -12,15 +12,44 @@ _BATCH = 64
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options."""
-    parser.add_argument("--rows", type=int, help="of a synthetic bank, e.g. 606319")
-    parser.add_argument("--run", help="instead: graph features of a trained run")
-    parser.add_argument("--data", help="prepared folder, for --run; without it, the run's own")
-    parser.add_argument("--width", type=int, default=128, help="of synthetic features")
-    parser.add_argument("--categories", type=int, default=178, help="of a synthetic bank")
-    parser.add_argument("--candidates", type=int, default=32, help="K")
-    parser.add_argument("--recall", type=float, default=0.99, help="that the tuner has to reach")
-    parser.add_argument("--queries", type=int, default=1024, help="that the recall is measured on")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--rows",
+        type=int,
+        help="number of patches of a synthetic bank, such as 606319; give this or --run",
+    )
+    parser.add_argument(
+        "--run", help="trained run whose graph features fill the bank; give this or --rows"
+    )
+    parser.add_argument(
+        "--data", help="with --run: folder made by `rgan prepare` (that of the run)"
+    )
+    parser.add_argument(
+        "--width", type=int, default=128, help="with --rows: number of values of a feature (128)"
+    )
+    parser.add_argument(
+        "--categories", type=int, default=178, help="with --rows: number of categories (178)"
+    )
+    parser.add_argument(
+        "--candidates", type=int, default=32, help="number of patches per query, K (32)"
+    )
+    parser.add_argument(
+        "--recall",
+        type=float,
+        default=0.99,
+        help="share of the nearest patches that the tuner must reach (0.99)",
+    )
+    parser.add_argument(
+        "--queries",
+        type=int,
+        default=1024,
+        help="number of queries that the recall is measured on (1024)",
+    )
+    parser.add_argument(
+        "--seed",
+        type=int,
+        default=0,
+        help="seed of the synthetic bank, the queries and the tuner (0)",
+    )
 
 
 def main(args: argparse.Namespace) -> dict[str, Any]:

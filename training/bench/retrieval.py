@@ -12,26 +12,49 @@ CANDIDATES = (10, 100, 1000, 4096)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options."""
-    parser.add_argument("--data", help="prepared folder; without it no training step is measured")
-    parser.add_argument("--config", default="procedural_64", help="of the training step")
-    parser.add_argument("--repetitions", type=int, default=3, help="the median is reported")
-    parser.add_argument("--steps", type=int, default=16, help="timed pairs of training steps")
+    parser.add_argument(
+        "--data", help="folder made by `rgan prepare`; without it no training step is measured"
+    )
+    parser.add_argument(
+        "--config", default="procedural_64", help="config of the training step (procedural_64)"
+    )
+    parser.add_argument(
+        "--repetitions",
+        type=int,
+        default=3,
+        help="number of repetitions, whose median is reported (3)",
+    )
+    parser.add_argument(
+        "--steps", type=int, default=16, help="number of timed pairs of training steps (16)"
+    )
     parser.add_argument(
         "--gradients",
         action="store_true",
-        help="instead: the gradients that a selection can have, and where the run has checkpoints "
-        "also truncated against full gradient and cached against fresh embeddings",
+        help="measure no times, but the gradients that a selection can have; for a run with "
+        "checkpoints also compare truncated with full gradients, and cached with fresh "
+        "embeddings",
     )
-    parser.add_argument("--run", help="trained run, for --gradients")
-    parser.add_argument("--draws", type=int, default=16, help="of the noise, for --gradients")
+    parser.add_argument("--run", help="with --gradients: the trained run")
     parser.add_argument(
-        "--untrained", action="store_true", help="for --gradients: φ as it was before training"
+        "--draws", type=int, default=16, help="with --gradients: number of draws of the noise (16)"
     )
     parser.add_argument(
-        "--candidates", type=int, default=128, help="K of the full gradient, for --gradients"
+        "--untrained",
+        action="store_true",
+        help="with --gradients: take φ as it was before training",
     )
-    parser.add_argument("--batches", type=int, default=8, help="for --gradients")
-    parser.add_argument("--weights-dir", help="folder with backbone weight files")
+    parser.add_argument(
+        "--candidates",
+        type=int,
+        default=128,
+        help="with --gradients: number of candidates of the full gradient, K (128)",
+    )
+    parser.add_argument(
+        "--batches", type=int, default=8, help="with --gradients: number of batches (8)"
+    )
+    parser.add_argument(
+        "--weights-dir", help="folder that is searched first for backbone weight files"
+    )
 
 
 def main(args: argparse.Namespace) -> dict[str, Any]:

@@ -11,14 +11,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--run", required=True, help="folder of a run that trained a rival")
     parser.add_argument("--data", required=True, help="folder made by `rgan prepare`")
     parser.add_argument("--split", default="val", help="split whose scenes are drawn (val)")
-    parser.add_argument("--scenes", type=int, default=400, help="the first scenes of it (400)")
-    parser.add_argument("--seed", type=int, default=0, help="of codes, noise and patches (0)")
+    parser.add_argument(
+        "--scenes",
+        type=int,
+        default=400,
+        help="number of scenes to draw, the first of the split (400)",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed of codes, noise and patches (0)")
     parser.add_argument(
         "--words",
         nargs=2,
         default=["sky", "grass"],
         metavar=("UPPER", "LOWER"),
-        help="of AttnGAN: two words, of which the first usually stands higher (sky grass)",
+        help="two words for AttnGAN, of which the first usually stands higher (sky grass)",
     )
 
 

@@ -25,18 +25,38 @@ VARIANTS: dict[str, dict[str, Any]] = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options."""
-    parser.add_argument("--run", required=True, help="a run; its first two stages are used")
-    parser.add_argument("--data", help="prepared folder; default: that of the run")
+    parser.add_argument("--run", required=True, help="run whose first two stages are used")
+    parser.add_argument("--data", help="folder made by `rgan prepare` (that of the run)")
     parser.add_argument(
-        "--also", nargs="+", default=[], metavar="DATA", help="judge on these prepared folders too"
+        "--also", nargs="+", default=[], metavar="DATA", help="also judge on these prepared folders"
     )
-    parser.add_argument("--split", default="val", choices=("val", "test"), help="for the figures")
-    parser.add_argument("--variants", nargs="+", default=list(VARIANTS), metavar="NAME")
-    parser.add_argument("--steps", type=int, default=1000, help="of the training of φ")
-    parser.add_argument("--scenes", type=int, default=32, help="per step")
-    parser.add_argument("--learning-rate", type=float, default=5e-4)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--weights-dir", help="folder with backbone weight files")
+    parser.add_argument(
+        "--split",
+        default="val",
+        choices=("val", "test"),
+        help="split that the figures are measured on (val)",
+    )
+    parser.add_argument(
+        "--variants",
+        nargs="+",
+        default=list(VARIANTS),
+        metavar="NAME",
+        help=f"forms of the selection loss to train with (all): {', '.join(VARIANTS)}",
+    )
+    parser.add_argument(
+        "--steps",
+        type=int,
+        default=1000,
+        help="number of steps that φ is trained for, per variant (1000)",
+    )
+    parser.add_argument("--scenes", type=int, default=32, help="number of scenes per step (32)")
+    parser.add_argument(
+        "--learning-rate", type=float, default=5e-4, help="learning rate of φ (0.0005)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed of the training (0)")
+    parser.add_argument(
+        "--weights-dir", help="folder that is searched first for backbone weight files"
+    )
 
 
 def main(args: argparse.Namespace) -> dict[str, Any]:

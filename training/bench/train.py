@@ -13,12 +13,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options."""
     parser.add_argument("config", help="a YAML file, or the name of a shipped config")
     parser.add_argument("--data", required=True, help="folder made by `rgan prepare`")
-    parser.add_argument("--steps", type=int, default=20, help="timed steps per repetition")
-    parser.add_argument("--repetitions", type=int, default=3, help="the median is reported")
     parser.add_argument(
-        "--set", action="append", default=[], metavar="SECTION.KEY=VALUE", dest="overrides"
+        "--steps", type=int, default=20, help="number of timed steps per repetition (20)"
     )
-    parser.add_argument("--weights-dir", help="folder with backbone weight files")
+    parser.add_argument(
+        "--repetitions",
+        type=int,
+        default=3,
+        help="number of repetitions, whose median is reported (3)",
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="SECTION.KEY=VALUE",
+        dest="overrides",
+        help="override one setting of the config; may be given several times",
+    )
+    parser.add_argument(
+        "--weights-dir", help="folder that is searched first for backbone weight files"
+    )
 
 
 def main(args: argparse.Namespace) -> dict[str, Any]:

@@ -189,7 +189,7 @@ def attngan(
         _height_of(pyramid.attention[-1], tokens, networks.texts.dictionary.ids_of(word))
         for word in words
     ]  # [B] each
-    image = encoders.look_at(pyramid.images[-1])
+    image = encoders.encode_image(pyramid.images[-1])
     differ = ~same_text(networks.texts.keys(graph)).numpy()  # [B, B]
     shares = []
     for scores in (word_scores(text, image.regions), sentence_scores(text, image.image)):

@@ -7,7 +7,7 @@ from typing import Any
 from rgan_tf.model.guarded_model import SOUND_SHARE, GuardedModel
 from rgan_tf.progress import note
 from training.callbacks.stage import StageCallback, refuse_non_finite
-from training.rollbacks import SKIPPED_IN_ROW, Trouble
+from training.rollbacks import SKIPPED_IN_ROW, RollbackNeeded
 
 _INTERVALS = 5  # consecutive logging intervals before a warning
 
@@ -19,8 +19,8 @@ _OVERWHELMING = 0.02
 _BOXES_ASTRAY = -0.1  # mean generalised IoU; below 0 a box lies beside the true one
 
 
-class TroubleWatch(StageCallback):
-    """Raises `Trouble` if too many steps in a row were skipped, or the very last one was.
+class SkippedStepsWatch(StageCallback):
+    """Raises `RollbackNeeded` if too many steps in a row were skipped, or the very last one was.
 
     A stage must not end on skipped steps, because no loss would vouch for its weights.
     """
@@ -35,7 +35,7 @@ class TroubleWatch(StageCallback):
         in_row = int(guard.skipped_in_row.numpy())
         if in_row >= SKIPPED_IN_ROW or (in_row and self.step == self.total_steps):
             skipped = sorted(guard.recent.numpy().tolist())[-in_row:]
-            raise Trouble(
+            raise RollbackNeeded(
                 self.step, [step for step in skipped if step >= 0], self._watched.not_finite()
             )
 

@@ -60,7 +60,7 @@ class Saving(StageCallback):
         if is_asked:
             # The signal may have reached another process only.
             self._stop.number = self._stop.number or int(signal.SIGTERM)
-            self._stop.obey(f"at step {self.step} of {self.total_steps}")
+            self._stop.raise_if_requested(f"at step {self.step} of {self.total_steps}")
 
     def save_early(self) -> None:
         """Saves if a callback has ended training before the last step."""

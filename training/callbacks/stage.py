@@ -41,7 +41,7 @@ def refuse_non_finite(step: int, logs: dict | None, broken: str = "") -> None:
     names += [broken] if broken else []
     if names:
         raise Diverged(
-            f"step {step}: {', '.join(names)} not finite; the last checkpoint is intact, but going "
-            "on from it will probably end here again: lower the learning rates or the adversarial "
-            "weights, in another run"
+            f"step {step}: {', '.join(names)} not finite; the last checkpoint is intact, but "
+            "resuming from it will probably end here again: lower the learning rates or the "
+            "adversarial weights, in another run"
         )

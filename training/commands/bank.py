@@ -17,8 +17,8 @@ _MODULES = {
     "add": "build",
     "remove": "change",
     "merge": "change",
-    "verify": "look",
-    "info": "look",
+    "verify": "inspection",
+    "info": "inspection",
     "tune": "tune",
 }
 """Task -> module of `training.bank` that has a function of the same name, with the options as
@@ -39,8 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     build.add_argument(
         "--like",
         metavar="PLACE",
-        help="bank, data folder or run whose names it uses, and whose graphs it borrows for "
-        "patches without one",
+        help="bank, data folder or run whose names the bank uses, and whose graphs it borrows "
+        "for patches without one",
     )
     build.add_argument(
         "--backbone",
@@ -55,14 +55,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     remove = task("remove", "take patches out of a bank")
     remove.add_argument("bank", help="bank folder")
-    remove.add_argument("--ids", help="rows, such as 3,17,100-199; later rows move up")
+    remove.add_argument("--ids", help="remove these rows, such as 3,17,100-199; later rows move up")
     remove.add_argument(
-        "--category", action="append", default=[], dest="categories", help="all of a category"
+        "--category",
+        action="append",
+        default=[],
+        dest="categories",
+        help="remove all patches of this category; may be given several times",
     )
     remove.add_argument(
-        "--source", action="append", default=[], dest="sources", help="all of a source image"
+        "--source",
+        action="append",
+        default=[],
+        dest="sources",
+        help="remove all patches of this source image; may be given several times",
     )
-    _add_licences(remove, "all under these licences, by code")
+    _add_licences(remove, "remove all patches under these licences, by code, such as BY,BY-SA")
 
     merge = task("merge", "put banks of one vocabulary and backbone into one")
     merge.add_argument("banks", nargs="+", help="bank folders")
@@ -80,8 +88,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     info.add_argument(
         "--picture",
         metavar="PNG",
-        help="also draw some patches of every category, or with --category all of that one, with "
-        "the ids by which a scene graph names them",
+        help="also draw some patches of every category, or with --category all patches of that "
+        "one, with the ids by which a scene graph names them",
     )
     info.add_argument(
         "--category",
@@ -89,14 +97,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         dest="categories",
         metavar="NAME",
-        help="list the ids of all patches of a category; may be repeated",
+        help="list the ids of all patches of this category; may be given several times",
     )
 
     tune = task("tune", "find the settings of the ScaNN index of a bank, and keep the index there")
     tune.add_argument("bank", help="bank folder")
-    tune.add_argument("--run", required=True, help="run whose graph features are compared")
-    tune.add_argument("--recall", type=float, default=0.99, help="share to be found (0.99)")
-    tune.add_argument("--candidates", type=int, help="K; that of the run's config by default")
+    tune.add_argument("--run", required=True, help="run whose graph features the index compares")
+    tune.add_argument(
+        "--recall",
+        type=float,
+        default=0.99,
+        help="share of the nearest patches that the index must find (0.99)",
+    )
+    tune.add_argument(
+        "--candidates", type=int, help="number of patches per query, K (that of the run's config)"
+    )
 
 
 def main(args: argparse.Namespace) -> dict[str, Any]:
@@ -127,17 +142,28 @@ def _written_by(args: argparse.Namespace) -> str:
 def _add_sources(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", help="folder made by rgan prepare; its bank is copied")
     parser.add_argument("--coco", metavar="JSON", help="annotations in COCO's format")
-    parser.add_argument("--images", metavar="FOLDER", help="the images of --coco")
+    parser.add_argument("--images", metavar="FOLDER", help="folder of the images that --coco names")
     parser.add_argument(
-        "--folders", metavar="FOLDER", help="one folder per category, one image per patch"
+        "--folders",
+        metavar="FOLDER",
+        help="folder with one folder per category; each image in it becomes a patch",
     )
     _add_licences(parser)
     parser.add_argument(
-        "--source-licence", default="", metavar="NAME", help="licence where the source names none"
+        "--source-licence",
+        default="",
+        metavar="NAME",
+        help="licence of all images for which the source names none",
     )
-    parser.add_argument("--source-url", default="", metavar="URL", help="where --folders are from")
     parser.add_argument(
-        "--min-box-share", type=float, default=0.0, help="of the image, for --coco (0)"
+        "--source-url", default="", metavar="URL", help="where the images of --folders come from"
+    )
+    parser.add_argument(
+        "--min-box-share",
+        type=float,
+        default=0.0,
+        help="with --coco, leave out objects whose box covers no more than this share of the "
+        "image (0)",
     )
     parser.add_argument(
         "--max-bad",
@@ -145,12 +171,15 @@ def _add_sources(parser: argparse.ArgumentParser) -> None:
         default=0.0,
         help="share of images that may be missing, damaged or not as annotated (0)",
     )
-    parser.add_argument("--weights-dir", help="folder with backbone weight files")
+    parser.add_argument(
+        "--weights-dir", help="folder that is searched first for backbone weight files"
+    )
     add_engine_arguments(parser)
 
 
 def _add_licences(
-    parser: argparse.ArgumentParser, text: str = "only these licences, by code"
+    parser: argparse.ArgumentParser,
+    text: str = "take only patches under these licences, by code, such as BY,BY-SA",
 ) -> None:
     parser.add_argument("--licence", action="append", dest="licences", metavar="LICENCE", help=text)
 

@@ -18,7 +18,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options."""
     parser.add_argument("configs", nargs="+", metavar="CONFIG", help="YAML files or shipped names")
     parser.add_argument("--data", required=True, help="folder made by `rgan prepare`")
-    parser.add_argument("--out", required=True, help="folder of runs, table and picture; continued")
+    parser.add_argument(
+        "--out",
+        required=True,
+        help="folder of runs, table and picture; an earlier comparison in it is resumed",
+    )
     parser.add_argument(
         "--systems",
         nargs="+",
@@ -32,8 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         choices=tuple(_ABLATIONS),
         const="losses",
-        help="only retrievegan and the same without its retrieval losses (losses: the paper's "
-        "table 2), or without each part that is added to the paper (parts)",
+        help="compare only retrievegan and the same without its retrieval losses (losses: the "
+        "paper's table 2), or without each part that is added to the paper (parts)",
     )
     parser.add_argument(
         "--set",
@@ -43,18 +47,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         dest="overrides",
         help="override one setting of every config; may be given several times",
     )
-    parser.add_argument("--split", default="val", choices=("train", "val", "test"))
-    parser.add_argument("--seed", type=int, default=0, help="of the evaluation")
-    parser.add_argument("--resamples", type=int, default=20, help="as for `rgan eval` (20)")
     parser.add_argument(
-        "--metric-backbone", default="mobilenet_v2", choices=("mobilenet_v2", "inception_v3")
+        "--split",
+        default="val",
+        choices=("train", "val", "test"),
+        help="split to evaluate the systems on (val)",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed of the evaluation (0)")
+    parser.add_argument(
+        "--resamples",
+        type=int,
+        default=20,
+        help="number of resamples for the intervals, as for `rgan eval` (20)",
+    )
+    parser.add_argument(
+        "--metric-backbone",
+        default="mobilenet_v2",
+        choices=("mobilenet_v2", "inception_v3"),
+        help="network of the distances and scores, as for `rgan eval` (mobilenet_v2)",
     )
     parser.add_argument(
         "--budget",
         default="steps",
         choices=BUDGETS,
-        help="steps: all have as many joint steps (default); flops: the rivals have as many as "
-        "cost RetrieveGAN's operations",
+        help="steps: all systems train for the same number of joint steps (default); flops: "
+        "the rivals train for as many steps as cost the operations of RetrieveGAN's",
     )
     parser.add_argument(
         "--search-rates",
@@ -65,14 +82,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="every system tries its learning rates times each factor, such as 1 2.5 5, and keeps "
         "the best by the kernel distance on val; stages 1 and 2 keep the config's",
     )
-    parser.add_argument("--search-steps", type=int, help="joint steps of each of these tries (500)")
-    parser.add_argument("--weights-dir", help="folder with backbone weight files")
+    parser.add_argument(
+        "--search-steps", type=int, help="number of joint steps of each of these tries (500)"
+    )
+    parser.add_argument(
+        "--weights-dir", help="folder that is searched first for backbone weight files"
+    )
     parser.add_argument(
         "--dry-run",
         action="store_true",
-        help="only show what would be trained, with which settings, and how long it may take (if "
-        "runs of --out show how fast it goes); writes nothing but, with --budget flops, the "
-        "operations that it counted: OUT/step_gflop.json",
+        help="only show what would be trained, with which settings, and how long it may take "
+        "(if runs of --out show how fast it goes); writes nothing, except "
+        "OUT/step_gflop.json with the operations that --budget flops counted",
     )
 
 

@@ -13,7 +13,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options."""
     parser.add_argument("--run", required=True, help="run folder or released:NAME")
     parser.add_argument("--data", help="prepared data; default: what the run was trained on")
-    parser.add_argument("--split", default="val", choices=("train", "val", "test", "all"))
+    parser.add_argument(
+        "--split",
+        default="val",
+        choices=("train", "val", "test", "all"),
+        help="split to evaluate; all evaluates each in turn (val)",
+    )
     parser.add_argument("--only", choices=TASKS, help="run one task only")
     parser.add_argument(
         "--system",
@@ -23,16 +28,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="judge the images of this system only; may be given several times",
     )
     parser.add_argument(
-        "--seed", type=int, default=0, help="of the random retrieval and of the intervals"
+        "--seed", type=int, default=0, help="seed of the random retrieval and of the intervals (0)"
     )
     parser.add_argument(
         "--resamples",
         type=int,
         default=20,
-        help="for the intervals of distances, and 50 times as many for means; 0: no intervals (20)",
+        help="number of resamples for the intervals of distances, with 50 times as many for "
+        "means; 0 gives no intervals (20)",
     )
     parser.add_argument(
-        "--out", help="folder for metrics and pictures; the run folder, none for a released run"
+        "--out",
+        help="folder for metrics and pictures (the run folder; for a released run they are "
+        "written only with --out)",
     )
     parser.add_argument(
         "--save-images", metavar="FOLDER", help="also write every judged image as PNG, by system"
@@ -41,7 +49,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--metric-backbone",
         default="mobilenet_v2",
         choices=("mobilenet_v2", "inception_v3"),
-        help="network of the distances and scores; inception_v3 makes them FID, KID, IS",
+        help="network of the distances and scores; inception_v3 makes them FID, KID and IS "
+        "(mobilenet_v2)",
     )
     parser.add_argument(
         "--diversity-network",
@@ -55,7 +64,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             "lpips_squeezenet_caffe",
             "lpips_vgg",
         ),
-        help="network of the distance between two samples of a graph; lpips_* with learned heads",
+        help="network of the distance between two samples of a graph; those named lpips_* have "
+        "learned heads (mobilenet_v2)",
     )
     parser.add_argument(
         "--without-repeats",
@@ -66,15 +76,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--choice",
         choices=RETRIEVERS,
-        help="choose patches in this way for the run's generator; results go only to --out",
+        help="choose patches for the run's generator by this retriever; results go only to --out",
     )
     parser.add_argument(
         "--without-noise",
         action="store_true",
         help="choose the most probable patches; results go only to --out",
     )
-    parser.add_argument("--batch-size", type=int, default=16, help="scenes at once (16)")
-    parser.add_argument("--weights-dir", help="folder with backbone weight files")
+    parser.add_argument(
+        "--batch-size", type=int, default=16, help="number of scenes per batch (16)"
+    )
+    parser.add_argument(
+        "--weights-dir", help="folder that is searched first for backbone weight files"
+    )
 
 
 def main(args: argparse.Namespace) -> dict[str, Any]:

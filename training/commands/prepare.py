@@ -24,52 +24,66 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="also use images without stuff annotations",
     )
-    coco.add_argument("--limit", type=int, help="at most so many images per split")
+    coco.add_argument("--limit", type=int, help="use at most this many images per split (all)")
     coco.add_argument(
         "--min-box-share",
         type=float,
         default=0.02,
-        help="an object's box covers more than this share of the image (0.02)",
+        help="leave out objects whose box covers no more than this share of the image (0.02)",
     )
     _add_object_counts(coco, 3, 8)
 
     procedural = _add_dataset(datasets, "procedural", "the built-in world, drawn here")
-    procedural.add_argument("--images", type=int, default=2000, help="images to draw (2000)")
+    procedural.add_argument(
+        "--images", type=int, default=2000, help="number of images to draw (2000)"
+    )
     procedural.add_argument(
         "--workers",
         type=int,
         default=1,
-        help="processes of this machine (1); more are short for --runner DirectRunner "
-        "--runner-option direct_num_workers=WORKERS",
+        help="number of processes on this machine (1); above 1 stands for --runner "
+        "DirectRunner --runner-option direct_num_workers=WORKERS",
     )
 
     genome = _add_dataset(datasets, "vg", "Visual Genome 1.4")
     genome.add_argument("--root", required=True, help="folder of the JSON files and images/")
-    genome.add_argument("--limit", type=int, help="at most so many images per split")
+    genome.add_argument("--limit", type=int, help="use at most this many images per split (all)")
     genome.add_argument(
-        "--min-image-size", type=int, default=200, help="shorter side of an image in px (200)"
+        "--min-image-size",
+        type=int,
+        default=200,
+        help="leave out images whose shorter side has fewer px (200)",
     )
     genome.add_argument(
         "--min-category-count",
         type=int,
         default=2000,
-        help="training objects a category needs (2000)",
+        help="leave out categories with fewer training objects (2000)",
     )
     genome.add_argument(
         "--min-predicate-count",
         type=int,
         default=500,
-        help="training relationships a predicate needs (500)",
+        help="leave out predicates with fewer training relationships (500)",
     )
     genome.add_argument(
-        "--min-object-size", type=int, default=32, help="each side of an object's box in px (32)"
+        "--min-object-size",
+        type=int,
+        default=32,
+        help="leave out objects with a box side of fewer px (32)",
     )
     _add_object_counts(genome, 3, 30)
     genome.add_argument(
-        "--min-relationships", type=int, default=1, help="kept relationships an image needs (1)"
+        "--min-relationships",
+        type=int,
+        default=1,
+        help="leave out images with fewer kept relationships (1)",
     )
     genome.add_argument(
-        "--max-relationships", type=int, default=30, help="and may have at most (30)"
+        "--max-relationships",
+        type=int,
+        default=30,
+        help="leave out images with more kept relationships (30)",
     )
 
 
@@ -114,10 +128,16 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
 
 def _add_object_counts(parser: argparse.ArgumentParser, least: int, most: int) -> None:
     parser.add_argument(
-        "--min-objects", type=int, default=least, help=f"kept objects an image needs ({least})"
+        "--min-objects",
+        type=int,
+        default=least,
+        help=f"leave out images with fewer kept objects ({least})",
     )
     parser.add_argument(
-        "--max-objects", type=int, default=most, help=f"and may have at most ({most})"
+        "--max-objects",
+        type=int,
+        default=most,
+        help=f"leave out images with more kept objects ({most})",
     )
 
 
@@ -125,14 +145,21 @@ def _add_dataset(datasets, name: str, text: str) -> argparse.ArgumentParser:
     parser = datasets.add_parser(name, help=text, description=text, allow_abbrev=False)
     parser.add_argument("--out", required=True, help="data folder to make")
     parser.add_argument("--size", type=int, default=128, help="side of stored images in px (128)")
-    parser.add_argument("--seed", type=int, default=0, help="of all that is drawn at random (0)")
+    parser.add_argument(
+        "--seed",
+        type=int,
+        default=0,
+        help="seed of the relationships and of the built-in world (0)",
+    )
     parser.add_argument(
         "--backbone",
         default="mobilenet_v2",
         choices=registered_names.FEATURE_BACKBONES,
         help="network of the patch features: mobilenet_v2 (default), resnet50 or squeezenet",
     )
-    parser.add_argument("--weights-dir", help="folder with backbone weight files")
+    parser.add_argument(
+        "--weights-dir", help="folder that is searched first for backbone weight files"
+    )
     parser.add_argument(
         "--max-bad",
         type=float,

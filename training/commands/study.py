@@ -24,31 +24,44 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     maker = task("make", "write the page that people answer, and the key to it")
     maker.add_argument("--run", required=True, help="run folder or released:NAME")
     maker.add_argument(
-        "--other", metavar="RUN", help="run of the second of --systems, or of the second picture"
+        "--other",
+        metavar="RUN",
+        help="run that the second of --systems, or the second picture, is from (--run)",
     )
     maker.add_argument(
         "--pictures",
         action="store_true",
-        help="show what --run and --other draw instead of patches; both may be of any system",
+        help="show what --run and --other draw, and no patches; both may be runs of any system",
     )
     maker.add_argument(
         "--systems",
         nargs=2,
         choices=SELECTIONS,
         metavar=("A", "B"),
-        help=f"ways of choosing to compare (learned graph_nearest), of {', '.join(SELECTIONS)}",
+        help=f"two ways of choosing to compare (learned graph_nearest), of {', '.join(SELECTIONS)}",
     )
     maker.add_argument("--data", help="prepared data; default: what the run was trained on")
-    maker.add_argument("--split", default="val", choices=("train", "val", "test"))
-    maker.add_argument("--scenes", type=int, default=30, help="pairs of sets to show (30)")
     maker.add_argument(
-        "--repeats", type=int, help="pairs shown again with sides swapped; a sixth by default"
+        "--split",
+        default="val",
+        choices=("train", "val", "test"),
+        help="split that the scenes are from (val)",
     )
-    maker.add_argument("--seed", type=int, default=0, help="of scenes, order, sides and noise (0)")
+    maker.add_argument("--scenes", type=int, default=30, help="number of pairs to show (30)")
+    maker.add_argument(
+        "--repeats",
+        type=int,
+        help="number of pairs that are shown again with sides swapped (a sixth of --scenes)",
+    )
+    maker.add_argument(
+        "--seed", type=int, default=0, help="seed of scenes, order, sides and noise (0)"
+    )
     maker.add_argument("--out", required=True, metavar="FOLDER", help="study folder to make")
 
     report = task("report", "evaluate the answers")
-    report.add_argument("--study", required=True, metavar="FOLDER", help="made by rgan study make")
+    report.add_argument(
+        "--study", required=True, metavar="FOLDER", help="folder made by rgan study make"
+    )
     report.add_argument(
         "--answers", required=True, nargs="+", metavar="FILE", help="one file per participant"
     )

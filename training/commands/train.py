@@ -10,7 +10,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options."""
     parser.add_argument("config", help="a YAML file, or the name of a shipped config")
     parser.add_argument("--data", help="folder made by `rgan prepare`")
-    parser.add_argument("--run", help="run folder; continued if it exists")
+    parser.add_argument("--run", help="run folder; an existing run is resumed")
     parser.add_argument(
         "--set",
         action="append",
@@ -27,17 +27,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--as-they-are",
         action="store_true",
-        help="with --stages-from: take them even if this config or data would train others",
+        help="with --stages-from: take these stages even if this config or data would train "
+        "different ones",
     )
-    parser.add_argument("--max-steps", type=int, help="at most so many steps per stage")
-    parser.add_argument("--dry-run", action="store_true", help="print the resolved config only")
+    parser.add_argument(
+        "--max-steps", type=int, help="train each stage for at most this many steps"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="only print the resolved config")
     parser.add_argument(
         "--profile",
         type=int,
         metavar="STEP",
-        help="TensorBoard profile of ten steps from this one on; SIGUSR1 asks for one at any time",
+        help="write a TensorBoard profile of ten steps from this step on; SIGUSR1 asks for one "
+        "at any time",
     )
-    parser.add_argument("--weights-dir", help="folder with backbone weight files")
+    parser.add_argument(
+        "--weights-dir", help="folder that is searched first for backbone weight files"
+    )
 
 
 def main(args: argparse.Namespace) -> dict[str, Any]:

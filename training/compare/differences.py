@@ -73,7 +73,7 @@ def difference_table(differences: Mapping[str, Mapping[str, Any]]) -> str:
     """
     columns = [c for c in _DISTANCES if any(c.title in row for row in differences.values())]
     names = dict.fromkeys(figure["from"] for row in differences.values() for figure in row.values())
-    firsts = _spoken(" and ".join(names))
+    firsts = _with_spaces(" and ".join(names))
     lines = [
         f"Distances minus those of {firsts}: below 0 a system is nearer to the real images. "
         "Intervals are of the difference, both systems resampled on the same scenes; what another "
@@ -84,11 +84,11 @@ def difference_table(differences: Mapping[str, Mapping[str, Any]]) -> str:
     ]
     for name, row in differences.items():
         cells = [_cell(row.get(column.title), column.digits) for column in columns]
-        lines.append("| " + " | ".join([_spoken(name), *cells]) + " |")
+        lines.append("| " + " | ".join([_with_spaces(name), *cells]) + " |")
     return "\n".join(lines)
 
 
-def _spoken(name: str) -> str:
+def _with_spaces(name: str) -> str:
     return name.replace("_", " ")
 
 

@@ -149,7 +149,7 @@ class Steps:
         return open_run(str(self.run_folder(entry.run))).stage_record(stage)["steps"]
 
     def _has_first_stages(self, entry: Entry) -> bool:
-        run = self._begun(entry.base)
+        run = self._existing_run(entry.base)
         if run is None:
             return False
         wanted = dict(zip(STAGES, entry.first_steps, strict=False))
@@ -254,7 +254,7 @@ class Steps:
             write_json_atomic(partial / "result.json", {"identity": identity, "metrics": metrics})
         return Evaluation(metrics, folder / "images" / split)
 
-    def _begun(self, name: str) -> Run | None:
+    def _existing_run(self, name: str) -> Run | None:
         """A run of this comparison; None if there is none, or training was killed making it."""
         folder = self.run_folder(name)
         return open_run(str(folder)) if (folder / "run.json").exists() else None
@@ -264,7 +264,7 @@ class Steps:
 
         A run that only lent its first stages, to rows that learn no choice, has one.
         """
-        run = self._begun(entry.run)
+        run = self._existing_run(entry.run)
         if run is None:
             return
         config = named_config(entry.config, [*self._overrides, *entry.settings])

@@ -38,7 +38,7 @@ def check_choices(values: tuple, name: str) -> None:
       BadInput: names the argument.
     """
     if not values:
-        raise BadInput(f"{name}: names nothing; name one at least, or leave it out")
+        raise BadInput(f"{name}: is empty; name at least one, or leave it out")
 
 
 def check_images(data: PreparedData, split: str) -> None:

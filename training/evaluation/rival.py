@@ -16,7 +16,7 @@ from rgan_tf.model.networks import build_sg2im_networks
 from rgan_tf.pictures import comparison_grid
 from rgan_tf.retrieval.candidates import CandidateSource
 from rgan_tf.retrieval.prefilter import foreign_objects
-from rgan_tf.rivals.attngan.tokens import told
+from rgan_tf.rivals.attngan.tokens import mentioned
 from rgan_tf.rivals.pastegan.selector import TEST_CANDIDATES
 from rgan_tf.rivals.registry import rival_networks
 from rgan_tf.rivals.rival import PATCHES, Drawing, RivalNetworks
@@ -34,7 +34,7 @@ from training.pictures import CELL, layouts
 from training.rival_candidates import rival_candidates
 
 TOLD_BY_NAMES = "scenes_told_by_names"
-"""Of AttnGAN: how many scenes have no relationship, so that their text lists objects."""
+"""Metric of AttnGAN: how many scenes have no relationship, so that their text lists objects."""
 
 _TASKS = {"images", "diversity", "layout"}  # a rival learns no retrieval
 
@@ -104,7 +104,7 @@ def evaluate_rival_split(
     metrics: dict[str, Any] = {"objects_without_patches": without} if without else {}
     if name == "attngan":
         triples = data.scenes(split, config.data).triples  # [N, T, 3]
-        metrics[TOLD_BY_NAMES] = int((~np.asarray(told(triples)).any(axis=1)).sum())
+        metrics[TOLD_BY_NAMES] = int((~np.asarray(mentioned(triples)).any(axis=1)).sum())
     if backbone is not None:
         metrics |= image_task(
             data,

@@ -44,7 +44,7 @@ class System(NamedTuple):
 
     @property
     def title(self) -> str:
-        """As in the names of its metrics."""
+        """The system and its boxes, as in the names of its metrics."""
         return f"{self.name}/{self.boxes}_boxes"
 
 

@@ -103,7 +103,7 @@ _KEYS = ("split", "step", "weights", "data")
 
 
 class _Judged(NamedTuple):
-    """What a line is of, besides its split."""
+    """What a line was measured on, in addition to its split."""
 
     step: int
     weights: str | None

@@ -13,7 +13,7 @@ from rgan_tf.errors import BadInput
 from rgan_tf.rivals.attngan.damsm import DamsmModel, build_damsm
 from rgan_tf.rivals.attngan.model import AttnganRivalModel
 from rgan_tf.rivals.attngan.precision import by_number_of_triples, r_precision
-from rgan_tf.rivals.attngan.tokens import told
+from rgan_tf.rivals.attngan.tokens import mentioned
 from rgan_tf.runs import DAMSM, STAGES, Run, load_weights
 from training.stages.rival import RivalTask
 from training.stages.task import SceneTask, repeated
@@ -68,8 +68,8 @@ class DamsmTask(SceneTask):
         def encode(batch: dict[str, tf.Tensor]) -> tuple[tf.Tensor, ...]:
             graph = {"objects": batch["objects"], "triples": batch["triples"]}
             sentence = encoders.text_encoder(texts(graph)).sentence  # [B, D]
-            image = encoders.look_at(batch["image"]).image  # [B, D]
-            count = tf.reduce_sum(tf.cast(told(batch["triples"]), tf.int32), axis=1)  # [B]
+            image = encoders.encode_image(batch["image"]).image  # [B, D]
+            count = tf.reduce_sum(tf.cast(mentioned(batch["triples"]), tf.int32), axis=1)  # [B]
             return image, sentence, texts.keys(graph), count
 
         parts = [[part.numpy() for part in encode(batch)] for batch in batches]

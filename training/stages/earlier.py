@@ -38,13 +38,13 @@ def check_comes_first(run: Run) -> None:
     if is_late:
         raise BadInput(
             f"--run {run.folder}: {last} began without the stage {EMBEDDING}; set "
-            f"retrieval.embedding_steps to 0 to go on with it, remove {stage} to train it again, "
+            f"retrieval.embedding_steps to 0 to resume it, remove {stage} to train it again, "
             "or name another run"
         )
 
 
 def check_earlier_weights(run: Run, stage: str = STAGES[-1]) -> None:
-    """Refuses to go on with a stage that began with other weights of those before it.
+    """Refuses to resume a stage that began with other weights of those before it.
 
     Raises:
       BadInput: if one of them was trained further since.

@@ -86,7 +86,7 @@ class RetrieveGANTask(SceneTask):
             if record.get(key) != own.get(key):
                 raise BadInput(
                     f"--run {run.folder}: {self.name} began with {key.replace('_', ' ')} "
-                    f"{record.get(key)} and is given {own.get(key)}; give the same, or name "
+                    f"{record.get(key)} and now gets {own.get(key)}; pass the same, or name "
                     "another run"
                 )
 
@@ -161,7 +161,7 @@ class RetrieveGANTask(SceneTask):
             load_weights(self.run, EMBEDDING, embedding)
 
     def _own(self) -> dict[str, Any]:
-        """The retriever and the losses that were handed in, by name; nothing where none were."""
+        """The retriever and the losses that the user passed, by name; nothing where none were."""
         retriever = {} if self.retriever is None else {"own_retriever": self.retriever.name}
         losses = {loss.name: loss.weight for loss in self.losses}
         return {**retriever, **({"own_losses": losses} if losses else {})}

@@ -23,7 +23,7 @@ from training.stages.task import SceneTask
 class RivalTask(SceneTask):
     """Trains a rival for the steps of the joint stage, and leaves its weights in that place.
 
-    The first two stages are trained as in any run: whoever compares shares them, they give a rival
+    The first two stages are trained as in any run: a comparison shares them, they give a rival
     without a layout of its own the predicted boxes, and one that draws from patches its candidates.
 
     Args:

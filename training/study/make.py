@@ -120,7 +120,7 @@ def _check_options(args: argparse.Namespace) -> None:
     check_seed(args.seed)
     if args.pictures:
         if args.systems is not None:
-            raise BadInput("--pictures: are of the runs as they are; leave out --systems")
+            raise BadInput("--pictures: shows what each run draws; leave out --systems")
         if args.other is None:
             raise BadInput("--pictures: compares the pictures of two runs; name --other RUN")
         if args.other == args.run:

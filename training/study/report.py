@@ -152,7 +152,7 @@ def _stand_in(key: Key, counted: list[dict[str, str]], name: str, sign: int) -> 
 
 
 def _gap(pair: KeyPair, name: str, sign: int) -> float | None:
-    """By how much set a is better in a metric; None if it is not known for both."""
+    """The lead of set a in a metric; None if it is not known for both."""
     if not all(name in pair.figures[side] for side in ("a", "b")):
         return None
     return sign * (pair.figures["a"][name] - pair.figures["b"][name])

@@ -333,7 +333,7 @@ def _best_rows(scores, mask, queries, bank_features, k: int):
 
 
 def _best_scores(scores, mask, wanted: int):
-    """The columns of the best scores under a mask, ascending, and whether there are so many.
+    """The columns of the best scores under a mask, ascending, and whether there are that many.
 
     Both have shape [Q, W], where W is `wanted` or the number of columns if that is less.
     """

@@ -27,7 +27,7 @@ Features = Callable[[tf.Tensor], tf.Tensor]
 
 _LARGEST_NORM = 0.25  # of the text encoder's gradient
 _PER_EPOCH = 0.98  # factor on the rate
-_LEAST = 0.1  # share of the rate that is left at last
+_LEAST = 0.1  # share of the rate that is left at the end
 _PROBE = 64  # px, of the image with which variables are created
 
 
@@ -47,9 +47,9 @@ class DamsmEncoders(tf.keras.Model):
         self.image_encoder = image_encoder
         self._features = features
         text_encoder(tf.ones([1, 1], tf.int32))
-        self.look_at(tf.zeros([1, _PROBE, _PROBE, 3]))
+        self.encode_image(tf.zeros([1, _PROBE, _PROBE, 3]))
 
-    def look_at(self, images: tf.Tensor) -> Regions:
+    def encode_image(self, images: tf.Tensor) -> Regions:
         """The regions of images [B, H, W, 3] float32 in [-1, 1]; differentiable in them."""
         return self.image_encoder(self._features(images))
 
@@ -102,7 +102,7 @@ class DamsmModel(GuardedModel):
         )  # [B, 2] each
         tokens = self.texts(graph, triple_order(graph["triples"], order))  # [B, W]
         text = self.encoders.text_encoder(tokens, dropout, trims=True)
-        image = self.encoders.look_at(batch["image"])
+        image = self.encoders.encode_image(batch["image"])
         same = same_text(self.texts.keys(graph))  # [B, B]
         return matching_losses(text, image, same, averages=self.averages)
 

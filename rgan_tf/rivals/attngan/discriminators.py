@@ -77,12 +77,12 @@ class StageCritic(tf.keras.layers.Layer):
 
         self.alone_head, self.joint_head = head("alone_head"), head("joint_head")
 
-    def alone(self, maps: tf.Tensor) -> tf.Tensor:
-        """Of maps [N, 4, 4, c] of the trunk -> [N] logits."""
+    def unconditional(self, maps: tf.Tensor) -> tf.Tensor:
+        """Maps [N, 4, 4, c] of the trunk -> [N] logits of the images alone."""
         return self.alone_head(maps)[:, 0, 0, 0]  # [N]
 
-    def beside(self, maps: tf.Tensor, sentences: tf.Tensor) -> tf.Tensor:
-        """Of maps [N, 4, 4, c] beside sentences [N, D] -> [N] logits."""
+    def conditional(self, maps: tf.Tensor, sentences: tf.Tensor) -> tf.Tensor:
+        """Maps [N, 4, 4, c] and sentences [N, D] -> [N] logits of the pairs."""
         cells = tf.tile(sentences[:, tf.newaxis, tf.newaxis], [1, _END, _END, 1])  # [N, 4, 4, D]
         values = self.joint(tf.concat([cells, maps], axis=-1))  # [N, 4, 4, c]
         values = activate(self.joint_normalization(values))  # [N, 4, 4, c]
@@ -90,7 +90,7 @@ class StageCritic(tf.keras.layers.Layer):
 
     def call(self, images: tf.Tensor, sentences: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         maps = self.trunk(images)  # [N, 4, 4, c]
-        return self.alone(maps), self.beside(maps, sentences)
+        return self.unconditional(maps), self.conditional(maps, sentences)
 
 
 class AttnganDiscriminators(tf.keras.Model):

@@ -23,7 +23,7 @@ GAMMA_WORDS = 5.0  # γ2, how much the best words of a text count
 GAMMA_BATCH = 10.0  # γ3, how sharply texts are told apart
 
 _SMALLEST_NORM = 1e-8
-_NEVER = -1e9  # logit of a pair that is no negative
+_NEVER = -1e9  # logit of a pair that is not a negative
 
 
 class Attended(NamedTuple):
@@ -85,7 +85,7 @@ def matching_losses(
 
     Args:
       text, image: of the same B rows.
-      same: [B, B] bool, pairs of one text; those of different rows are no negatives.
+      same: [B, B] bool, pairs of one text; those of different rows are not negatives.
       averages: see `word_scores`.
 
     Returns:
@@ -111,7 +111,7 @@ def cosine(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
 
 
 def _cross_entropies(scores: tf.Tensor, same: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Of the diagonal of scores [B, B], along rows and along columns: [B] float32 each."""
+    """Those of the diagonal of scores [B, B], along rows and along columns: [B] float32 each."""
     rows = tf.range(tf.shape(scores)[0])  # [B]
     own = rows[:, tf.newaxis] == rows  # [B, B]
     logits = tf.where(own | ~same, GAMMA_BATCH * scores, _NEVER)  # [B, B]

@@ -124,7 +124,7 @@ class AttnganRivalModel(RivalModel):
         Their gradient is that of the losses of all rows, as a row's image is a negative for the
         texts of the others. Each replica differentiates with respect to its own images only.
         """
-        seen = self.encoders.look_at(images)
+        seen = self.encoders.encode_image(images)
         everyone = Text(*(across_replicas(part, first_row) for part in text))
         image = Regions(*(across_replicas(part, first_row) for part in seen))
         losses = matching_losses(
@@ -163,16 +163,16 @@ def stage_losses(
     """
     maps = critic.trunk(tf.concat([real, fake], axis=0))  # [2 B, 4, 4, c]
     of_real, of_fake = tf.split(maps, 2)  # [B, 4, 4, c] each
-    real_alone, fake_alone = tf.split(critic.alone(maps), 2)  # [B] each
-    beside = critic.beside(
+    real_alone, fake_alone = tf.split(critic.unconditional(maps), 2)  # [B] each
+    pairs = critic.conditional(
         tf.concat([of_real, of_fake, of_real], axis=0),
         tf.concat([sentence, sentence, wrong], axis=0),
     )  # [3 B]
-    real_beside, fake_beside, wrong_beside = tf.split(beside, 3)  # [B] each
-    generator = is_real(fake_alone) + is_real(fake_beside)  # [B]
-    of_wrong = tf.where(has_wrong, is_fake(wrong_beside), 0.0)  # [B]
-    reals = sum_of([is_real(real_alone), is_real(real_beside)])  # [B]
-    fakes = sum_of([is_fake(fake_alone), is_fake(fake_beside), of_wrong])  # [B]
+    real_pair, fake_pair, wrong_pair = tf.split(pairs, 3)  # [B] each
+    generator = is_real(fake_alone) + is_real(fake_pair)  # [B]
+    of_wrong = tf.where(has_wrong, is_fake(wrong_pair), 0.0)  # [B]
+    reals = sum_of([is_real(real_alone), is_real(real_pair)])  # [B]
+    fakes = sum_of([is_fake(fake_alone), is_fake(fake_pair), of_wrong])  # [B]
     return generator, reals / 2.0 + fakes / 3.0
 
 

@@ -13,7 +13,7 @@ def r_precision(
     Args:
       images: [N, D] float, of whole images.
       sentences: [N, D] float, of their texts.
-      keys: [N, K] integers, equal for two rows with the same text, which is no wrong one.
+      keys: [N, K] integers, equal for two rows with the same text, which is then not a wrong one.
       pool: texts to choose from, the own one included.
       seed: of the draw of the others.
 

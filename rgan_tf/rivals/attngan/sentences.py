@@ -75,7 +75,7 @@ class Dictionary:
         return [self._ids[word] for word in words_of(text)]
 
     def longest(self, *, objects: int, triples: int) -> int:
-        """Number of words in which every text of so many objects and triples has room."""
+        """Number of words in which every text of that many objects and triples has room."""
         category, predicate = (
             max((len(words_of(name)) for name in names), default=0)
             for names in (self.vocabulary.categories, self._predicates)

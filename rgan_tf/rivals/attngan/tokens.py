@@ -48,7 +48,7 @@ class SceneTexts:
             most_words = self.dictionary.longest(objects=objects.shape[1], triples=triples.shape[1])
         if order is not None:
             triples = tf.gather(triples, order, batch_dims=1)  # [B, T, 3]
-        is_told = told(triples)  # [B, T]
+        is_mentioned = mentioned(triples)  # [B, T]
         names = tf.gather(self._objects, objects)  # [B, O, Wo]
         subjects, predicates, targets = tf.unstack(tf.maximum(triples, 0), axis=-1)  # [B, T] each
         sentences = tf.concat(
@@ -59,8 +59,8 @@ class SceneTexts:
             ],
             axis=-1,
         )  # [B, T, 2 Wo + Wp]
-        sentences = tf.where(is_told[..., tf.newaxis], sentences, PADDING_WORD)
-        has_triples = tf.reduce_any(is_told, axis=1, keepdims=True)  # [B, 1]
+        sentences = tf.where(is_mentioned[..., tf.newaxis], sentences, PADDING_WORD)
+        has_triples = tf.reduce_any(is_mentioned, axis=1, keepdims=True)  # [B, 1]
         return tf.where(
             has_triples, self._linked(sentences, most_words), self._linked(names, most_words)
         )  # [B, W]
@@ -68,7 +68,7 @@ class SceneTexts:
     def keys(self, graph: Graph) -> tf.Tensor:
         """Numbers that are equal for two scenes exactly if they have the same sentences.
 
-        In any order: scenes whose texts say the same are no wrong pairs of each other.
+        In any order: scenes whose texts say the same do not make wrong pairs.
 
         Returns:
           [B, K] int64.
@@ -80,7 +80,7 @@ class SceneTexts:
         )  # [B, T] each
         code = first * len(self._predicates) + tf.cast(predicates, tf.int64)  # [B, T]
         code = 1 + code * len(self._objects) + second  # [B, T]
-        code = tf.where(told(triples), code, 0)  # [B, T]
+        code = tf.where(mentioned(triples), code, 0)  # [B, T]
         width = max(objects.shape[1], triples.shape[1])
         of_triples = _sorted(code, width)  # [B, K]
         of_names = -_sorted(tf.cast(objects, tf.int64), width)  # [B, K]
@@ -116,14 +116,14 @@ class SceneTexts:
         return tf.pad(flat, [[0, 0], [0, missing]])[:, :most_words]  # [B, W]
 
 
-def told(triples: tf.Tensor) -> tf.Tensor:
+def mentioned(triples: tf.Tensor) -> tf.Tensor:
     """[B, T] bool: which triples [B, T, 3] are sentences of the text."""
     return (triples[..., 0] >= 0) & (triples[..., 1] != IN_IMAGE)
 
 
 def triple_order(triples: tf.Tensor, seeds: tf.Tensor) -> tf.Tensor:
     """A random order [B, T] of triples [B, T, 3]; it stands for several captions of one image."""
-    return row_order(told(triples), seeds)
+    return row_order(mentioned(triples), seeds)
 
 
 def same_text(keys: tf.Tensor) -> tf.Tensor:

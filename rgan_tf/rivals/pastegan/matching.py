@@ -35,16 +35,16 @@ def crop_matching_loss(
       keeps_padding: see `PresentObjects`.
 
     Returns:
-      [B] float32, the mean over objects; the node `__image__` is none of them.
+      [B] float32, the mean over objects without the node `__image__`.
     """
     present = PresentObjects(object_mask, keeps_padding=keeps_padding)  # M objects
-    found = not_taught(encode)(present.take(crops))  # [M, h, w, D]
+    found = without_weight_gradients(encode)(present.take(crops))  # [M, h, w, D]
     wanted = tf.stop_gradient(encode(tf.stop_gradient(present.take(selected))))  # [M, h, w, D]
     distance = tf.reduce_mean(tf.abs(found - wanted), axis=[1, 2, 3])  # [M]
     return mean_over_objects(present.put(distance), object_mask)  # [B]
 
 
-def not_taught(encode: Encode) -> Encode:
+def without_weight_gradients(encode: Encode) -> Encode:
     """The same function, whose gradient reaches its argument and none of its variables."""
 
     @tf.custom_gradient

@@ -176,7 +176,7 @@ def test_what_does_not_fit_the_contract_is_not_sent(contract, arrays):
         "",
     ],
 )
-def test_an_address_that_is_none_is_refused(exported, url):
+def test_an_address_that_is_not_one_is_refused(exported, url):
     with pytest.raises(BadInput, match="must be http://HOST:PORT or grpc://HOST:PORT"):
         connect(url, exported.folder)
     with pytest.raises(BadInput, match="above 0"):
@@ -232,7 +232,7 @@ def test_errors_over_rest_have_types_and_the_servers_words(rest, arrays, status,
     assert len(rest.seen) == 1
 
 
-def test_errors_that_are_no_json_become_one_line(rest, arrays):
+def test_errors_that_are_not_json_become_one_line(rest, arrays):
     for body, words in ((b"<h1>Bad\nGateway</h1>", "<h1>Bad Gateway</h1>"), (b"", "502")):
         rest.script.append(send(502, body))
         with pytest.raises(ServiceError, match=words):

@@ -167,7 +167,7 @@ def test_references_to_what_is_not_there_name_the_field(rest, rpc, contract, arr
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_boxes_that_are_no_numbers_name_the_field(rest, rpc, contract, arrays, value):
+def test_boxes_that_are_not_numbers_name_the_field(rest, rpc, contract, arrays, value):
     boxes = reply_arrays(RETRIEVE_ONLY, contract.sizes, 2)["boxes"]
     boxes[1, 0, 0] = value
     _check_refused(rest, rpc, contract, arrays, "boxes", boxes)
@@ -196,7 +196,7 @@ def test_a_small_answer_that_stands_for_a_huge_one_is_not_unpacked(rpc, arrays):
         rpc.connect().predict(RETRIEVE_ONLY, arrays)
 
 
-def test_a_connection_that_breaks_over_grpc_is_no_busy_server(exported, arrays):
+def test_a_connection_that_breaks_over_grpc_does_not_count_as_a_busy_server(exported, arrays):
     with socket.create_server(("127.0.0.1", 0)) as listening:
 
         def hang_up():

@@ -1,4 +1,4 @@
-"""Answers of what is no model server: told in one safe line, with what may be behind it."""
+"""Answers of something that is not a model server: one safe line says so, and what it may be."""
 
 from __future__ import annotations
 
@@ -59,10 +59,10 @@ def raw_server(answer: bytes) -> Iterator[int]:
         (b"\x15\x03\x01\x00\x02\x02\x16", "\\x15\\x03\\x01", "speaks TLS"),
         (b"SSH-2.0-OpenSSH_9\r\n", "SSH-2.0", "REST port of a model server"),
         (b"\x1b[2J\x1b]0;owned\x07\r\n", "\\x1b[2J\\x1b]0;owned\\x07", "REST port"),
-        (b"\xff" * 70_000, "gave no HTTP", "REST port"),
+        (b"\xff" * 70_000, "did not answer in HTTP", "REST port"),
     ],
 )
-def test_what_is_no_http_is_told(exported, arrays, answer, told, hint):
+def test_an_answer_that_is_not_http_is_told(exported, arrays, answer, told, hint):
     with raw_server(answer) as port:
         with connect(f"http://127.0.0.1:{port}", exported.folder, timeout_s=30.0) as client:
             message = said_by(client, arrays, BadReply)

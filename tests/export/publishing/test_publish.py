@@ -58,10 +58,10 @@ def test_two_folders_of_one_number_are_refused(tmp_path):
 def test_nothing_is_visible_before_the_check_has_passed(tmp_path):
     model, seen = tmp_path / "model", []
 
-    def look(folder):
+    def check(folder):
         seen.append((folder.parent, folder.name.isdigit(), versions(model)))
 
-    publish(model, write, look)
+    publish(model, write, check)
     assert seen == [(model, False, [])]
 
 
@@ -95,11 +95,13 @@ def test_other_content_is_refused_and_leftovers_are_not(tmp_path):
 @pytest.mark.parametrize("name", ["model[2]", "a\\b"])
 def test_a_name_from_which_tensorflow_loads_nothing_is_refused(tmp_path, name, monkeypatch):
     """It would write the model there all the same, and no server could load it."""
-    with pytest.raises(BadInput, match="TensorFlow loads no model from .*; name a folder without"):
+    with pytest.raises(
+        BadInput, match="TensorFlow cannot load a model from .*; name a folder without"
+    ):
         publish(tmp_path / name, write, accept)
     (tmp_path / name).mkdir()
     monkeypatch.chdir(tmp_path / name)
-    with pytest.raises(BadInput, match="TensorFlow loads no model from"):
+    with pytest.raises(BadInput, match="TensorFlow cannot load a model from"):
         check_destination("model")  # which is loaded by its whole path
     assert not list(Path().iterdir())
 

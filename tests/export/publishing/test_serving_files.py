@@ -236,12 +236,12 @@ def test_a_failure_leaves_no_half_written_file(tmp_path, monkeypatch):
 
 def test_something_else_in_the_place_is_refused(tmp_path):
     (tmp_path / "serving").write_text("a file")
-    with pytest.raises(BadInput, match="in the place of the server's files"):
+    with pytest.raises(BadInput, match="lies where the server's files go"):
         write_serving_files(tmp_path, NAME)
     assert (tmp_path / "serving").read_text() == "a file"
 
 
-def test_the_folder_is_no_version_and_does_not_bar_the_next_export(tmp_path):
+def test_the_folder_is_not_a_version_and_does_not_bar_the_next_export(tmp_path):
     """Files may outlive the versions: a folder with nothing else takes an export."""
     write_serving_files(tmp_path, NAME)
     assert versions(tmp_path) == []

@@ -124,7 +124,7 @@ def test_nearest_keeps_locked_patches_and_the_order_of_the_objects(exported, sce
     far = [row["category"] for row in exported.model.provenance].index("water")
     request["patch_ids"][1, 1] = far
     request["patch_ids"][2, :3] = [4, 5, 6]
-    # A gap among the objects is no object.
+    # A gap among the objects is not an object.
     request["objects"][0, 4] = request["objects"][0, 2]
     request["objects"][0, 2] = 0
     request["triples"][0] = -1

@@ -1,4 +1,4 @@
-"""An exported model with a retriever of one's own chooses what the library chooses with it."""
+"""An exported model with a user's own retriever chooses what the library chooses with it."""
 
 from __future__ import annotations
 

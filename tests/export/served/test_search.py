@@ -22,7 +22,7 @@ def make_bank(padded: int = 0) -> BankArrays:
     """Clusters of the categories 2 to 4, three rows of `RARE`; row i is under licence i % 3.
 
     Args:
-      padded: so many rows at the start are of no category and lie where category 2 lies.
+      padded: this many rows at the start have no category and lie where category 2 lies.
     """
     rng = np.random.default_rng(0)
     categories = rng.integers(2, 5, ROWS)

@@ -276,7 +276,7 @@ def test_what_the_model_refuses_is_said_without_its_insides(refusal, tools, fiel
 
 @pytest.mark.parametrize("method", ["Predict", "GetModelMetadata"])
 @pytest.mark.parametrize("data", [b"\xff", b"\x0a\xff\xff\xff\xff\x0f", b"GET / HTTP/1.1\r\n\r\n"])
-def test_bytes_that_are_no_request_are_invalid(refusal, method, data):
+def test_bytes_that_are_not_a_request_are_invalid(refusal, method, data):
     code, message = refusal(data, method)
     assert (
         code is INVALID
@@ -310,7 +310,7 @@ def test_a_deadline_that_is_over_is_deadline_exceeded(refusal, request_of):
     assert time.monotonic() - started < 10.0
 
 
-def test_clients_that_leave_while_they_are_answered_are_no_fault_of_the_server(
+def test_clients_that_leave_while_they_are_answered_are_not_the_servers_fault(
     server, tools, request_of, new_log
 ):
     """Deadlines and cancelled calls at the moment of the answer; the others keep it busy."""
@@ -329,7 +329,7 @@ def test_clients_that_leave_while_they_are_answered_are_no_fault_of_the_server(
         grpc.StatusCode.RESOURCE_EXHAUSTED,
         grpc.StatusCode.UNAVAILABLE,
     }
-    # Their rows may wait still: the server hears of an end later than whoever ends.
+    # Their rows may wait still: the server hears of an end later than the client that ends.
     tools.patiently(lambda: server.prediction.Predict(request_of()))
     assert "Traceback" not in new_log()
 

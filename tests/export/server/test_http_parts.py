@@ -40,7 +40,7 @@ async def running(grace_s: float = 1.0) -> AsyncIterator[tuple[web.AppRunner, in
         await runner.cleanup()
 
 
-def test_clients_that_leave_before_they_may_send_their_body_are_no_line_of_the_log(caplog):
+def test_clients_that_leave_before_they_may_send_their_body_leave_no_line_in_the_log(caplog):
     def leave(port: int) -> None:
         for _ in range(20):
             with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
@@ -78,7 +78,7 @@ def test_a_client_that_does_not_read_its_answer_holds_up_the_end_for_no_more_tha
                 await runner.cleanup()
                 return time.monotonic() - started
 
-    # It waits, because that client may read on; twice so long is what the library does by itself.
+    # It waits, because that client may read on; twice as long is what the library does by itself.
     assert 0.9 * grace_s < asyncio.run(run()) < 1.8 * grace_s
 
 

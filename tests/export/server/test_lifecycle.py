@@ -44,7 +44,7 @@ def agree(reply, expected) -> bool:
         return agree(json.loads(reply), json.loads(expected))
     if isinstance(expected, dict) and "b64" in expected and expected != reply:
         if not (reply["b64"] and expected["b64"]):
-            return False  # one of them is no image
+            return False  # one of them is not an image
         pair = [decode_image(base64.b64decode(each["b64"]), "reply") for each in (reply, expected)]
         one, other = (image.astype(int) for image in pair)
         return one.shape == other.shape and np.abs(one - other).max() <= 1

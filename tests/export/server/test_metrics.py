@@ -122,7 +122,7 @@ def test_what_waits_and_which_version_answers(scrape):
 
 
 def test_names_that_clients_make_up_make_no_labels(server, tools, scrape):
-    """Else anybody could fill the server's memory, and that of whoever reads its counters."""
+    """Else anybody could fill the server's memory, and that of everybody who reads its counters."""
     body = {"inputs": tools.columns(tools.example(ENCODE, 1))}
     request = tools.proto_of(ENCODE, tools.example(ENCODE, 1))
     for number in range(30):

@@ -200,7 +200,7 @@ def test_health_and_readiness(server):
 
 
 @pytest.mark.parametrize("text", ["", "0", "-5", "nan", "inf", "-inf", "soon", "1e999", "5 ms"])
-def test_a_time_limit_that_is_no_positive_number_is_400(server, good, text):
+def test_a_time_limit_that_is_not_a_positive_number_is_400(server, good, text):
     reply = server.post(good, headers={"X-Request-Timeout-Ms": text})
     assert reply.status == 400 and "X-Request-Timeout-Ms" in reply.error
 
@@ -349,7 +349,7 @@ def test_a_body_may_wait_until_it_is_asked_for(server, good):
         assert connection.recv(65536).startswith(b"HTTP/1.0 200 ")
 
 
-def test_clients_that_leave_in_the_middle_are_no_fault_of_the_server(server, tools, good, new_log):
+def test_clients_that_leave_in_the_middle_are_not_the_servers_fault(server, tools, good, new_log):
     """Before their body, within it, while the model runs and before they have read the answer."""
     body = json.dumps(good).encode()
     head = f"POST {PREDICT} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n"
@@ -504,7 +504,7 @@ def test_columns_that_the_model_has_not_are_not_looked_at(server, tools, good):
         (b'{"inputs": {"mode": [' + b"9" * 10_000 + b"]}}", "JSON"),
     ],
 )
-def test_a_body_that_is_no_request_is_400(server, body, said):
+def test_a_body_that_is_not_a_request_is_400(server, body, said):
     reply = server.post(body)
     assert reply.status == 400 and said in reply.error
 

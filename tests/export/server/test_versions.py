@@ -321,7 +321,7 @@ def test_one_version_by_its_own_folder(put, model, loader):
     assert versions.newest == 7 and loader.asked == [7]
 
 
-def test_a_folder_that_is_no_version_is_not_looked_at(make, put, model, loader):
+def test_a_folder_that_is_not_a_version_is_not_looked_at(make, put, model, loader):
     put(1)
     for name in (".3", "3.partial", "-3", "+3", "\u0663", "serving", "9" * 19, "9" * 40):
         (model / name).mkdir()

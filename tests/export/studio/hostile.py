@@ -227,7 +227,7 @@ class Hostile:
         return self._json("script_in_licence", "compose", body)
 
     def _script_in_document(self) -> Case:
-        """Foreign texts that are not used are no reason to refuse."""
+        """Foreign texts that are not used do not cause a refusal."""
         item = {
             "category": "tree",
             "box": [0, 0, 1, 1],

@@ -67,11 +67,11 @@ def test_without_a_model_the_demo_makes_one_and_only_once(rgan, tmp_path, monkey
     monkeypatch.setattr(studio.demo, "main", make)
     for _ in range(2):
         code, err = rgan("--port", "0")
-        assert code in (2, 4) and "demo/model" in err  # an empty model is none
+        assert code in (2, 4) and "demo/model" in err  # an empty model is not one
     assert made == [("demo", demo.RELEASED_RUN)]
 
 
-def test_a_folder_that_is_no_demo_is_left_alone(rgan, tmp_path):
+def test_a_folder_that_is_not_a_demo_is_left_alone(rgan, tmp_path):
     (tmp_path / "demo").mkdir()
     (tmp_path / "demo" / "mine").write_text("mine")
     code, err = rgan("--port", "0")

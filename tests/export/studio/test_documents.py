@@ -232,11 +232,11 @@ def test_pictures_in_documents_are_small(client, project, picture, b64):
 
 
 @pytest.mark.parametrize("document", [None, 1, "x", [], {}, [[]], [None], {"objects": [None]}])
-def test_what_is_no_document(client, document):
+def test_what_is_not_a_document(client, document):
     assert client.post("/api/open", {"document": document}).status == 400
 
 
-def test_a_sample_with_anything_in_its_place_is_no_bug(client, sample):
+def test_a_sample_with_anything_in_its_place_is_not_a_bug(client, sample):
     """Every value of a sample in turn becomes something else."""
     document = sample()
     for value in (None, True, -1, 10**20, 1e300, "x", [], {}, [1, 2], {"id": True}):

@@ -89,7 +89,7 @@ def check(case: Case, status: int, headers: dict[str, str], body: bytes) -> str:
     """What became of it; fails if that is not what it should be."""
     shown = (case.kind, case.head, case.body[:200], status, body[:300])
     if case.head is None and status == 0:
-        return "dropped"  # what is no HTTP needs no answer
+        return "dropped"  # bytes that are not HTTP need no answer
     if status == 200:
         assert case.expected != REFUSED, shown
         if headers["Content-Type"].startswith("application/json"):

@@ -144,7 +144,7 @@ def test_a_second_build_leaves_the_first_ones_files_alone(
     interrupted, refused, tmp_path, content_of
 ):
     working = building_folder(tmp_path / "new")
-    shutil.rmtree(working / "pieces")  # before its first piece there is nothing to go on from
+    shutil.rmtree(working / "pieces")  # before its first piece there is nothing to resume from
     before = content_of(working)
     with bank_lock(tmp_path / "new"):
         line = refused(*interrupted)
@@ -330,7 +330,7 @@ def test_what_is_annotated_twice_is_taken_once(coco, rgan, bank, tmp_path):
 @pytest.mark.parametrize(
     ("categories", "reason"),
     [
-        (["tree", "tree "], "category 'tree' is there twice"),
+        (["tree", "tree "], "category 'tree' occurs twice"),
         (["tree", " "], "category '' is empty"),
         (["__image__"], "category '__image__' is a name reserved by the model"),
     ],
@@ -345,7 +345,7 @@ def test_categories_that_cannot_be_are_named(draw, refused, tmp_path, categories
 
 
 @pytest.mark.parametrize("what", ["picture", "category", "root"])
-def test_names_that_are_no_text_are_refused(draw, refused, tmp_path, what):
+def test_names_that_are_not_text_are_refused(draw, refused, tmp_path, what):
     bad = os.fsdecode(b"a\xff")
     root = tmp_path / ("mine" if what != "root" else bad)
     draw(root / ("tree" if what != "category" else bad) / "a.png", 1)
@@ -373,7 +373,7 @@ def test_categories_claimed_twice_are_refused_with_other_names_too(bank, draw, r
         draw(tmp_path / "odd" / folder / "a.png", 1)
     for words in (("build", "--out", tmp_path / "new", "--like", bank), ("add", bank)):
         line = refused("bank", *words, "--folders", tmp_path / "odd")
-        assert "category 'tree' is there twice, as 'tree' and 'tree '" in line
+        assert "category 'tree' occurs twice, as 'tree' and 'tree '" in line
 
 
 def test_bad_entries_and_bad_images_count_together(coco, rgan, refused, tmp_path):
@@ -401,7 +401,7 @@ def test_the_result_names_what_was_left_out(coco, rgan, tmp_path):
     assert result["skipped_first"] == {reason: ["photos.json annotations[3]: category_id 9"]}
 
 
-def test_a_path_that_is_no_text_can_hold_pictures_and_a_bad_one(draw, rgan, tmp_path):
+def test_a_path_that_is_not_text_can_hold_pictures_and_a_bad_one(draw, rgan, tmp_path):
     root = tmp_path / os.fsdecode(b"a\xff") / "mine"
     for name in "abc":
         draw(root / "tree" / f"{name}.png", 1)
@@ -437,7 +437,7 @@ def test_options_that_a_source_does_not_read_are_refused(
 
 
 @pytest.mark.parametrize("option", ["--source-licence", "--source-url"])
-def test_options_that_are_no_text_are_refused(folders, refused, tmp_path, option):
+def test_options_that_are_not_text_are_refused(folders, refused, tmp_path, option):
     words = ("bank", "build", "--folders", folders, "--out", tmp_path / "new")
     assert f"{option} 'a\\udcff': is not UTF-8" in refused(*words, option, os.fsdecode(b"a\xff"))
 
@@ -465,17 +465,17 @@ def test_a_name_that_is_taken_is_refused_before_any_work(
     assert names_in(tmp_path) == {"mine", "new"}
 
 
-def test_like_a_folder_whose_manifest_is_no_object(folders, refused, tmp_path):
+def test_like_a_folder_whose_manifest_is_not_an_object(folders, refused, tmp_path):
     (tmp_path / "odd").mkdir()
     (tmp_path / "odd" / "manifest.json").write_text("[]")
     words = ("bank", "build", "--folders", folders, "--like", tmp_path / "odd")
     assert "not a patch bank" in refused(*words, "--out", tmp_path / "new")
 
 
-def test_a_pipe_is_no_picture(folders, refused, tmp_path):
+def test_a_pipe_is_not_a_picture(folders, refused, tmp_path):
     os.mkfifo(folders / "tree" / "x.png")
     line = refused("bank", "build", "--folders", folders, "--out", tmp_path / "new")
-    assert "x.png: is no regular file" in line
+    assert "x.png: is not a regular file" in line
 
 
 def turned(path: Path, draw) -> None:

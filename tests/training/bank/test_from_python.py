@@ -33,7 +33,7 @@ def test_every_change_writes_what_the_command_writes(rgan, folders, more, tmp_pa
         assert content_of(ours) == content_of(theirs)
     assert len(rgan_tf.PatchBank.open(ours)) == 4
 
-    for ids in (np.array([0]), np.array([1, 0]), (row for row in [2])):  # rows of one's own search
+    for ids in (np.array([0]), np.array([1, 0]), (row for row in [2])):  # of a user's search
         rgan_tf.build_bank(tmp_path / "again", folders=folders)
         before = len(rgan_tf.PatchBank.open(tmp_path / "again"))
         removed = rgan_tf.remove_from_bank(tmp_path / "again", ids=ids)["removed"]

@@ -238,10 +238,10 @@ def test_wrong_input_is_refused_before_anything_is_trained(
 @pytest.mark.parametrize(
     ("configs", "options", "message"),
     [
-        ([], {}, "configs: names nothing; name one at least"),
+        ([], {}, "configs: is empty; name at least one"),
         (5, {}, "configs: must be a list of paths, got 5"),
         ("procedural_65", {}, "config procedural_65: .* did you mean 'procedural_64'"),
-        (["procedural_64"], {"systems": []}, "systems: names nothing"),
+        (["procedural_64"], {"systems": []}, "systems: is empty"),
         (["procedural_64"], {"systems": "graph_nearer"}, "system graph_nearer: unknown"),
         (["procedural_64"], {"overrides": "training.steps=many"}, "training.steps must be int"),
         (["procedural_64"], {"search_rates": np.array([1.0])}, "needs at least two different"),

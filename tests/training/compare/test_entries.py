@@ -134,7 +134,7 @@ def test_every_part_is_on_in_a_shipped_config_and_off_in_its_row():
     assert not set.intersection(*without.values())
 
 
-def test_a_row_without_a_part_that_is_not_there_is_no_row():
+def test_a_row_without_a_part_that_is_not_there_is_not_a_row():
     """It would be trained for hours, and differ by its noise."""
     paper, street = named_config("faithful_64", []), named_config("street_64", [])
     names = ["retrievegan", *PARTS]

@@ -52,7 +52,7 @@ def test_a_run_that_only_lends_its_stages_is_named(dry_run):
     assert run["stages"]["retrievegan"]["left"] == 7
 
 
-def test_parts_that_the_config_lacks_are_no_rows(dry_run):
+def test_parts_that_the_config_lacks_are_not_rows(dry_run):
     result, said = dry_run("--ablation", "parts", "--set", "generator.masks=true")
     rows = [run["run"] for run in result["runs"]]
     assert rows[:2] == ["retrievegan", "no_masks"] and "no_composition" not in rows

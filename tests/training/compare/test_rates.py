@@ -102,7 +102,7 @@ def test_a_system_that_always_diverges_is_an_error(entries, tries):
         [1.0, math.inf],
     ],
 )
-def test_factors_that_are_no_search_are_refused(factors):
+def test_factors_that_do_not_make_a_search_are_refused(factors):
     with pytest.raises(BadInput, match="--search-rates"):
         check_factors(factors, 5)
     with pytest.raises(BadInput, match="--search-steps"):
@@ -238,7 +238,7 @@ def test_runs_whose_making_was_killed_are_made_again(monkeypatch, tmp_path, trie
     assert trained == [ours.base, Path(ours.run).name]
 
 
-def test_first_stages_that_diverge_are_no_try(monkeypatch, tmp_path, tries):
+def test_first_stages_that_diverge_do_not_count_as_a_try(monkeypatch, tmp_path, tries):
     steps = Steps(tmp_path, "data", [], weights_dir=None, count=1)
 
     def train(entry):

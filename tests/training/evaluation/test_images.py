@@ -174,7 +174,7 @@ def test_precision_recall_and_class_score(metrics):
 
 
 def test_rounding_to_pixels_comes_first(color_backbone):
-    """An error that a PNG cannot hold is no error."""
+    """An error too small for a PNG to hold counts as none."""
     faint = system("faint", "true", lambda image: image * (1 - 1e-6))
     real = []
     for batch in scenes():
@@ -236,7 +236,7 @@ def test_two_images_have_no_interval(color_backbone, count):
 
 
 @pytest.mark.parametrize(("test", "has_floor"), [(1, False), (2, True)])
-def test_a_split_of_one_image_is_no_floor(color_backbone, tmp_path, test, has_floor):
+def test_a_split_of_one_image_is_not_a_floor(color_backbone, tmp_path, test, has_floor):
     """A distance needs two, and what is left out is the floor alone."""
     counts = {"train": 12, "test": test, "val": 0}
     data = SimpleNamespace(folder=tmp_path, fingerprint="f", record_count=counts.get)

@@ -76,7 +76,7 @@ def test_an_embedding_that_knows_the_style_keeps_to_it():
     assert metrics["retrieval/learned/style_agreement"] == 1.0
     assert metrics["retrieval/learned/locked_style_match"] == 1.0
     assert metrics["retrieval/learned/cooccurrence_distance"] == 0.0
-    # Own patch and the candidate of its style tie: a tie is no win.
+    # Own patch and the candidate of its style tie: a tie is not a win.
     assert metrics["retrieval/learned/gt_recall@1"] == 0.0
 
 
@@ -222,7 +222,7 @@ def test_without_repeats_every_selection_but_the_random_one_keeps_objects_apart(
 
 
 class LastCandidate(Retriever):
-    """A retriever of one's own."""
+    """A user's own retriever."""
 
     name = "last"
 

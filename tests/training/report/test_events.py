@@ -36,7 +36,7 @@ def test_files_count_in_the_order_they_were_begun_not_of_their_names(tmp_path):
     assert curve(tmp_path) == ([2], [9.0])
 
 
-def test_pictures_and_texts_are_no_curves(tmp_path):
+def test_pictures_and_texts_are_not_curves(tmp_path):
     writer = tf.summary.create_file_writer(str(tmp_path))
     with writer.as_default(step=1):
         tf.summary.image("grid", np.zeros([1, 4, 4, 3], np.uint8))

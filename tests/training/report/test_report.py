@@ -113,7 +113,7 @@ def test_the_same_run_gives_the_same_bytes(rgan, copied, tmp_path):
         assert inside.read_bytes() == out.read_bytes()
 
 
-def test_what_is_no_report_is_never_overwritten(rgan, copied, tmp_path):
+def test_what_is_not_a_report_is_never_overwritten(rgan, copied, tmp_path):
     mine = copied / "report.html"
     mine.write_text("<html>mine</html>")
     linked = tmp_path / "link.html"
@@ -212,7 +212,7 @@ def test_damage_is_named_line_by_line_and_the_rest_is_shown(report, copied):
 
 
 @pytest.mark.usefixtures("quick_curves")
-def test_data_that_moved_or_changed_is_no_reason_to_stop(report, copied, tiny_world, tmp_path):
+def test_data_that_moved_or_changed_is_not_a_reason_to_stop(report, copied, tiny_world, tmp_path):
     record = json.loads((copied / "run.json").read_text())
     elsewhere = record | {"data": str(tmp_path / "gone")}
     (copied / "run.json").write_text(json.dumps(elsewhere))

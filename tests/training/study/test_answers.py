@@ -30,7 +30,7 @@ def test_sides_become_sets(study, answer):
     assert ann.sides["p2"] == "right" and ann.milliseconds["p5"] == 5000
 
 
-def test_the_order_of_answers_and_missing_ones_are_no_matter(study, answer):
+def test_the_order_of_answers_and_missing_ones_do_not_matter(study, answer):
     path = answer(answers=[entry(pair="p3"), entry(pair="p2")])
     (ann,) = read_answers([path], read_key(study))
     assert ann.chosen == {"p3": "a", "p2": "b"}
@@ -114,7 +114,7 @@ def test_two_files_of_one_participant(study, answer, name):
     assert len(read_answers([first, answer("Anna")], read_key(study))) == 2
 
 
-def test_a_folder_that_is_no_study(tmp_path):
+def test_a_folder_that_is_not_a_study(tmp_path):
     with pytest.raises(BadInput, match="has no key.json"):
         read_key(tmp_path)
 

@@ -30,40 +30,61 @@ _STEPS = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options."""
-    parser.add_argument("--out", required=True, help="folder for all that is made; continued")
-    parser.add_argument("--scale", type=float, default=1.0, help="share of the real size (1)")
     parser.add_argument(
-        "--data-sets", nargs="+", choices=_KINDS, default=list(_KINDS), help="which (both)"
+        "--out",
+        required=True,
+        help="folder for all that is made; an earlier bench in it is resumed",
     )
     parser.add_argument(
-        "--steps", nargs="+", choices=_STEPS, default=list(_STEPS), help="which (all)"
-    )
-    parser.add_argument("--config", default="street_64", help="of the training (street_64)")
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="SECTION.KEY=VALUE", dest="overrides"
+        "--scale", type=float, default=1.0, help="share of the real size of the data sets (1)"
     )
     parser.add_argument(
-        "--backbone", default="mobilenet_v2", choices=registered_names.FEATURE_BACKBONES
+        "--data-sets",
+        nargs="+",
+        choices=_KINDS,
+        default=list(_KINDS),
+        help="data sets to imitate (coco vg)",
+    )
+    parser.add_argument(
+        "--steps", nargs="+", choices=_STEPS, default=list(_STEPS), help="steps to do (all)"
+    )
+    parser.add_argument("--config", default="street_64", help="config to train by (street_64)")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="SECTION.KEY=VALUE",
+        dest="overrides",
+        help="override one setting of the config; may be given several times",
+    )
+    parser.add_argument(
+        "--backbone",
+        default="mobilenet_v2",
+        choices=registered_names.FEATURE_BACKBONES,
+        help="network of the patch features, the config's (mobilenet_v2)",
     )
     parser.add_argument("--size", type=int, default=128, help="side of stored images in px (128)")
     parser.add_argument(
-        "--train-steps", type=int, default=2, help="of each stage: enough for a model (2)"
+        "--train-steps",
+        type=int,
+        default=2,
+        help="number of steps to train each stage for; 2 are enough for a model (2)",
     )
     parser.add_argument(
         "--eval-words",
         default="--split test",
         metavar="WORDS",
-        help='options of rgan eval ("--split test": 2,048 and 5,088 scenes)',
+        help="options of rgan eval (--split test, which is 2,048 and 5,088 scenes)",
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the data (0)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the data (0)")
 
 
 def main(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """Does the steps that have no result yet, each in a process of its own.
 
     The data are synthetic: annotations of the real shape and number, and a dozen small pictures
-    under all names. Every result is kept in --out, with a log: stopped and started again, this goes
-    on with the step at which it was. `results.json` and `results.md` have them all.
+    under all names. Every result is kept in --out, with a log: stopped and started again, it
+    resumes at that step. `results.json` and `results.md` have them all.
 
     Yields:
       Of each step what it took (`training.bench.full_size.process.Usage`) and what it answered.

@@ -97,11 +97,11 @@ class _Object:
     shape: str
 
     def text(self, extra: str = "") -> str:
-        """As in objects.json."""
+        """Its entry in objects.json."""
         return f'{{{self.shape},"names":["{self.name}"]{extra}}}'
 
     def as_end(self) -> str:
-        """As the subject or object of a relationship."""
+        """Its entry as the subject or object of a relationship."""
         return f'{{{self.shape},"name":"{self.name}"}}'
 
 
@@ -167,7 +167,7 @@ class _Drawing:
         return _Object(number, name, shape)
 
     def _relationships(self, large: list[_Object], others: list[_Object]) -> list[str]:
-        """Of a kept image one to five that the filter keeps; and others."""
+        """One to five that the filter keeps if the image is kept, and others that it drops."""
         rng = self._rng
         texts = []
         if len(large) >= _KEPT[0]:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from rgan_tf.errors import BadInput
 
-_LOOK_S = 0.2  # between two looks
+_POLL_S = 0.2  # between two measurements
 _GRACE_S = 120.0  # for a process that is asked to end
 _SHOWN_LINES = 3  # of a failed command's log
 _SET_DEATH_SIGNAL = 1  # of the system call prctl
@@ -73,7 +73,7 @@ def run_watched(command: Sequence[str], *, folder: Path, log: Path) -> tuple[Usa
 
 
 class WatchedProcess:
-    """A running command that is looked at while it is waited for."""
+    """A running command whose memory and disk use are measured while we wait for it."""
 
     def __init__(self, process: subprocess.Popen, usage: Usage, folder: Path):
         self._process = process
@@ -86,12 +86,12 @@ class WatchedProcess:
         return self._process.poll()
 
     def wait(self, seconds: float = float("inf")) -> None:
-        """Waits for its end, or so long."""
+        """Waits for its end, or for that long."""
         until = time.monotonic() + seconds
         while self._process.poll() is None and time.monotonic() < until:
-            self._look()
+            self._measure()
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(_LOOK_S)
+                self._process.wait(_POLL_S)
 
     def stop(self) -> None:
         """Asks it to end, and waits; kills it if it does not."""
@@ -101,7 +101,7 @@ class WatchedProcess:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
 
-    def _look(self) -> None:
+    def _measure(self) -> None:
         usage = self._usage
         found = session_memory(self._process.pid)
         own, resident = [pair[0] for pair in found], [pair[1] for pair in found]

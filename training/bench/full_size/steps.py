@@ -23,7 +23,7 @@ _RGAN = "import sys; from rgan_tf.cli import console; sys.argv[0] = 'rgan'; cons
 _WORK = "training.bench.full_size.work"
 _READY = re.compile(r"rgan serve: version \d+ of \S+ at (http://\S+) and \S+ after (\S+) s")
 _START_S = 1800.0  # for a server to load
-# Rates in requests per second, for so many seconds each.
+# Rates in requests per second, and for how many seconds each.
 _SEND = "bench serve --model {model} --rates 0.5 1 --seconds 20 --timeout-s 60"
 _SETTINGS = "settings.json"
 _FOLDERS = ("source", "added", "data", "run", "bank", "model")
@@ -91,7 +91,7 @@ class Place:
         return self.folder / "logs" / f"{step}.log"
 
     def result(self, step: str) -> dict[str, Any] | None:
-        """What a step has come to; None if it has not."""
+        """The result of a step; None if it has none yet."""
         path = _result_path(self.folder, step)
         return read_json(path) if path.exists() else None
 
@@ -239,7 +239,7 @@ def _wait_until_ready(server: WatchedProcess, log: Path) -> re.Match:
         if found:
             return found
         server.wait(1.0)
-    raise BadInput(f"{log}: no server; it has the reason")
+    raise BadInput(f"{log}: the server did not start; this file says why")
 
 
 STEPS = {
@@ -281,4 +281,4 @@ STEPS = {
         _command("eval --run {run}", lambda settings, _: settings.eval_words), needs=("train",)
     ),
 }
-"""By name, in their order."""
+"""The steps by name, in their order."""

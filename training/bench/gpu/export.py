@@ -10,23 +10,37 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options."""
     parser.add_argument("config", help="a YAML file, or the name of a shipped config")
     parser.add_argument("--data", required=True, help="folder made by `rgan prepare`")
-    parser.add_argument("--out", required=True, metavar="FOLDER", help="to write")
+    parser.add_argument("--out", required=True, metavar="FOLDER", help="folder to make")
     parser.add_argument(
-        "--batch-sizes", type=int, nargs="+", default=[8, 32, 64], metavar="B", help="8 32 64"
+        "--batch-sizes",
+        type=int,
+        nargs="+",
+        default=[8, 32, 64],
+        metavar="B",
+        help="batch sizes to export the step for, in scenes (8 32 64)",
     )
-    parser.add_argument("--batches", type=int, default=2, help="different ones of each size (2)")
+    parser.add_argument(
+        "--batches", type=int, default=2, help="number of different batches of each size (2)"
+    )
     parser.add_argument(
         "--candidates",
         type=int,
         nargs="+",
         default=[32, 1024],
         metavar="K",
-        help="of the checks of gumbel_group_select (32 1024)",
+        help="numbers of candidates to check gumbel_group_select with (32 1024)",
     )
     parser.add_argument(
-        "--set", action="append", default=[], metavar="SECTION.KEY=VALUE", dest="overrides"
+        "--set",
+        action="append",
+        default=[],
+        metavar="SECTION.KEY=VALUE",
+        dest="overrides",
+        help="override one setting of the config; may be given several times",
     )
-    parser.add_argument("--weights-dir", help="folder with backbone weight files")
+    parser.add_argument(
+        "--weights-dir", help="folder that is searched first for backbone weight files"
+    )
 
 
 def main(args: argparse.Namespace) -> dict[str, Any]:

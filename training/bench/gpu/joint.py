@@ -90,9 +90,9 @@ def _program(
         values, inputs = flat[: len(variables)], flat[len(variables) :]
         for variable, value in zip(variables, values, strict=True):
             variable.assign(value)
-        told = model.train_step(dict(zip(names, inputs, strict=True)))
-        figures[:] = sorted(told)
-        return [told[name] for name in figures] + [each.read_value() for each in variables]
+        computed = model.train_step(dict(zip(names, inputs, strict=True)))
+        figures[:] = sorted(computed)
+        return [computed[name] for name in figures] + [each.read_value() for each in variables]
 
     arguments = [tf.TensorSpec(variable.shape, variable.dtype) for variable in variables]
     with padded(model):
@@ -114,21 +114,21 @@ def _reference(
       that of Adam's momentum is the gradient's.
 
     Raises:
-      RuntimeError: if the step writes a variable that is no part of the state.
+      RuntimeError: if the step writes a variable that is not part of the state.
     """
     others = [value.numpy() for value in program.captured]
-    told = tf.function(model.train_step, autograph=False)(batch)
+    computed = tf.function(model.train_step, autograph=False)(batch)
     changes = [
         float(np.linalg.norm(variable.numpy().astype(np.float64) - value))
         for variable, value in zip(variables, state, strict=True)
     ]
     for value, before in zip(program.captured, others, strict=True):
         if not np.array_equal(value.numpy(), before):
-            raise RuntimeError(f"{value.name} is written by the step, and no part of its state")
+            raise RuntimeError(f"{value.name} is written by the step, and not part of its state")
     for variable, value in zip(variables, state, strict=True):
         variable.assign(value)
     return {
-        "figures": [float(told[name]) for name in sorted(told)],
+        "figures": [float(computed[name]) for name in sorted(computed)],
         "changes": changes,
         "variables": [variable.name for variable in variables],
     }

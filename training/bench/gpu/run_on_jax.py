@@ -210,7 +210,7 @@ def run_step(part: Part, *, steps: int, ends: float) -> dict[str, Any]:
 
     Args:
       part: of kind "check" or "step".
-      steps: at most so many are timed; 0 times none.
+      steps: at most this many are timed; 0 times none.
       ends: when its time is over, on the clock of `time.monotonic`.
     """
     facts = part.facts
@@ -291,7 +291,7 @@ def _compare(part: Part, figures: jax.Array, state: list[jax.Array]) -> dict[str
         worst = int(np.argmax(np.where(np.isfinite(errors), errors, np.inf)))
         result["errors"][name] = float(errors[worst])
         result["worst"][name] = names[name][worst]
-        result["passed"] &= bool(errors[worst] <= tolerances[name])  # false for what is no number
+        result["passed"] &= bool(errors[worst] <= tolerances[name])  # false for NaN
         if name == "figures":
             result["error_of_each_figure"] = dict(zip(names[name], errors.tolist(), strict=True))
     return {**result, "tolerances": tolerances}
@@ -324,7 +324,7 @@ def _time(compiled, state, batches, captured, names, steps: int, ends: float) ->
 
 
 def _tolerances(kind: str) -> dict[str, float]:
-    """For a kind of part; only a "step" has a GPU's usual products."""
+    """The tolerances of a kind of part; only a "step" has a GPU's usual products."""
     if jax.devices()[0].platform == "cpu":
         return TOLERANCES["cpu"]
     return TOLERANCES["gpu_usual" if kind == "step" else "gpu_full"]
@@ -335,7 +335,7 @@ def _say(line: str) -> None:
 
 
 def _run_part(folder: Path, manifest: dict[str, Any], args: argparse.Namespace) -> dict[str, Any]:
-    """In a process of its own: one part, or why it was left out."""
+    """Runs one part, in a process of its own; its result, or why it was left out."""
     (facts,) = (part for part in manifest["parts"] if part["name"] == args.part)
     device = jax.devices()[0]
     result = {"device": device.device_kind, "platform": device.platform, "jax": jax.__version__}

@@ -7,7 +7,7 @@ function parsed(text, name) {
   try {
     return JSON.parse(text);
   } catch {
-    throw new Error(`${name}: this is no JSON file.`);
+    throw new Error(`${name}: this is not a JSON file.`);
   }
 }
 

@@ -35,7 +35,7 @@ function chunks(bytes) {
   return found;
 }
 
-/** The file with a text in it. @throws if the bytes are no whole PNG */
+/** The file with a text in it. @throws if the bytes are not a whole PNG */
 export function withText(bytes, text, keyword = KEYWORD) {
   const last = isPng(bytes) ? chunks(bytes).find(({ type }) => type === "IEND") : undefined;
   if (!last) throw new Error("not a whole PNG");

@@ -43,7 +43,7 @@ test("a full scene of 16 objects and 32 relations fits into 2000 characters", as
   assert.ok((await encodeLink(document)).length < 1900);
 });
 
-test("what is no link of a scene is refused", async () => {
+test("a text that is not a link of a scene is refused", async () => {
   await assert.rejects(decodeLink("!!!"));
   await assert.rejects(decodeLink("AAAA"));
   await assert.rejects(decodeLink(toBase64Url(deflateSync("{}")))); // another container

@@ -105,7 +105,7 @@ test("what the reply chose is filled in without an entry, and only where it was 
   assert.equal(store.get().history.past.length, 1);
 });
 
-test("a drag is no entry until it ends", () => {
+test("a drag becomes an entry only when it ends", () => {
   const { store, edit } = studio();
   edit((present) => withObject(present, "sky"));
   store.dispatch({ type: "draft", scene: changed(store.get().history.present, 1, { patch: 4 }) });

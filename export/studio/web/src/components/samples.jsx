@@ -4,7 +4,7 @@ import { focusOn } from "../focus.js";
 import { pngUrl } from "../files.js";
 import { Button } from "./parts.jsx";
 
-/** The present picture and eight suggestions, in the place of the picture. */
+/** The present picture and eight suggestions, instead of the picture. */
 export function SampleGrid() {
   const { state, scene, session } = useStudio();
   const { rows } = state.samples;

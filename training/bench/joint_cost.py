@@ -1,4 +1,4 @@
-"""Counts of one joint step, on zeros in the place of data and random frozen networks."""
+"""Counts of one joint step, on zeros instead of data and random frozen networks."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from training.bench.step_flops import step_gflop
 _BYTES = 4  # of a float32
 
 
-def reckoned_cost(config: Config, categories: int) -> dict[str, Any]:
+def joint_cost(config: Config, categories: int) -> dict[str, Any]:
     """See `rgan bench cost`."""
     width = _random_network(config.retrieval.backbone).feature_size
     vocabulary = Vocabulary.from_categories([f"category {n}" for n in range(categories)])

@@ -79,7 +79,7 @@ def test_all_patches_of_a_category_are_drawn_with_their_ids(bank, rgan, tmp_path
 
 
 def test_a_picture_of_too_many_patches_says_so(bank, rgan, tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr("training.bank.look.MOST_DRAWN", 2)
+    monkeypatch.setattr("training.bank.inspection.MOST_DRAWN", 2)
     done = rgan("bank", "info", bank, "--category", "house", "--picture", tmp_path / "a.png")
     assert json.loads(done.out)["shown_patches"] == 2
     assert "shows the first 2 of 3 patches" in caplog.text
