@@ -35,6 +35,7 @@ from rgan_tf.runs import (
     check_learns_retrieval,
     check_own_retriever,
     open_run,
+    run_name,
 )
 from rgan_tf.scene_graph import SceneGraph, load_scene_graphs
 from rgan_tf.storage.files import atomic_folder
@@ -129,7 +130,7 @@ class RetrieveGAN:
     @classmethod
     def from_run(
         cls,
-        run: str | Path,
+        run: Run | str | Path,
         *,
         bank: str | Path | PatchBank | PreparedData | None = None,
         retriever: Retriever | None = None,
@@ -140,7 +141,7 @@ class RetrieveGAN:
         A run whose `training.system` is a rival draws as that system; see docs/rivals.md.
 
         Args:
-          run: as `rgan train` wrote it.
+          run: as `rgan train` wrote it, or the `run` that `train` returns.
           bank: a bank or prepared data, whose training patches are then used, or the folder of
             one; by default the data that the run was trained on.
           retriever: chooses the patches; None takes that of the run's config. A run trained with
@@ -153,7 +154,7 @@ class RetrieveGAN:
           CorruptData: if a file is damaged.
         """
         check_retriever(retriever)
-        name = str(run)
+        name = run_name(run, "run")
         opened = open_run(name)
         check_learns_retrieval(opened, name)
         check_own_retriever(opened, name, is_given=retriever is not None)
