@@ -100,6 +100,7 @@ def test_our_errors_are_one_line_and_their_code(command, capfd, error, code):
     assert command(main) == code
     out, err = capfd.readouterr()
     assert (out, err) == ("", "rgan fake: what where\n")
+    assert type(error).__doc__.endswith(f"; exit code {code}.")  # as docs/api.md shows
 
 
 def test_interruption_and_full_disk(command, capfd):
