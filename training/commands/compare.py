@@ -9,7 +9,7 @@ from rgan_tf.errors import BadInput
 from rgan_tf.progress import note
 from training.compare.entries import ABLATION, BUDGETS, PARTS, SYSTEMS, changes_nothing
 from training.configuration import named_config
-from training.evaluation.names import own_retrievers
+from training.evaluation.names import JUDGES, own_retrievers
 
 _ABLATIONS = {"losses": ABLATION, "parts": PARTS}
 
@@ -46,9 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--split", default="val", choices=("train", "val", "test"))
     parser.add_argument("--seed", type=int, default=0, help="of the evaluation")
     parser.add_argument("--resamples", type=int, default=20, help="as for `rgan eval` (20)")
-    parser.add_argument(
-        "--metric-backbone", default="mobilenet_v2", choices=("mobilenet_v2", "inception_v3")
-    )
+    parser.add_argument("--metric-backbone", default="mobilenet_v2", choices=JUDGES)
     parser.add_argument(
         "--budget",
         default="steps",
