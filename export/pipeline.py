@@ -101,10 +101,6 @@ class RetrieveGAN:
     It does what an exported model does, by the same functions: equal arguments give equal bytes
     here, in `rgan generate` and from a server.
 
-    Attributes:
-      vocabulary: of the names that a scene graph may use.
-      image_size: px, side of the images.
-
     Example:
       ```python
       import rgan_tf
@@ -198,7 +194,26 @@ class RetrieveGAN:
         bank: str | Path | PatchBank | PreparedData,
         weights_dir: str | Path | None = None,
     ) -> RetrieveGAN:
-        """A run that ships with the library, such as "procedural_64"; see `from_run`."""
+        """A run that ships with the library, with the patches of a bank; see `from_run`.
+
+        Args:
+          name: "procedural_64" or "street_64".
+          bank: a bank or prepared data, or the folder of one, of the names that the run knows; a
+            released run comes without data.
+          weights_dir: folder with backbone weight files.
+
+        Raises:
+          BadInput: if there is no such run (lists them) or bank, or they do not go together.
+          CorruptData: if a file is damaged.
+
+        Example:
+          ```python
+          import rgan_tf
+
+          model = rgan_tf.RetrieveGAN.from_released("procedural_64", bank="DATA")
+          print(model.image_size, model.vocabulary.categories)
+          ```
+        """
         return cls.from_run(f"{released.PREFIX}{name}", bank=bank, weights_dir=weights_dir)
 
     @classmethod
@@ -217,10 +232,12 @@ class RetrieveGAN:
 
     @property
     def vocabulary(self) -> Vocabulary:
+        """The names that a scene graph may use."""
         return self._model.vocabulary
 
     @property
     def image_size(self) -> int:
+        """Side of the images in px."""
         return self._model.sizes.image
 
     def generate(

@@ -60,7 +60,9 @@ def build(
       folders: holds one folder per category, with one image per patch.
       like: bank, data or run, by its folder or opened, whose names and backbone are taken, and
         whose graphs patches without one borrow; None: the names are those of the source.
-      backbone: network of the patch features; None takes that of `like`, or "mobilenet_v2".
+      backbone: network of the patch features: "mobilenet_v2", "resnet50", "squeezenet", or one
+        that `register_backbone` added with feature layers; None takes that of `like`, or
+        "mobilenet_v2".
       licences: codes such as "BY"; only patches under these are taken. None: all.
       source_licence: licence where the source names none.
       source_url: where `folders` are from.

@@ -70,8 +70,12 @@ def evaluate(
         and for images that are not the run's own: by another retriever than it was trained
         with, without noise or without repeats.
       save_images: folder for every judged image as PNG, or None.
-      metric_backbone: network of the distances and scores.
-      diversity_network: network of the distance between two samples of a graph.
+      metric_backbone: network of the distances and scores: "mobilenet_v2", "inception_v3" (they
+        are FID, KID and IS then), or one that `register_backbone` added.
+      diversity_network: network of the distance between two samples of a graph: "mobilenet_v2",
+        "squeezenet", "vgg19", one that `register_backbone` added with perceptual layers, or with
+        LPIPS's learned heads "lpips_alex", "lpips_squeeze", "lpips_vgg" or
+        "lpips_squeezenet_caffe".
       repeats: whether objects of a scene may get the same patch while others are free.
       batch_size: scenes per batch.
       retriever: chooses the patches, itself or by its name in the registry; None takes that of the
