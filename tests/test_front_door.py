@@ -72,7 +72,7 @@ def test_docstrings_name_the_values_of_their_arguments():
         assert names and not missing, f"{function.__qualname__} does not name {missing}"
 
 
-# Their examples take minutes, or files that are not at hand; tests of their own run them.
+# Their examples take longer, or files; tests/training/test_examples.py runs them (`make test-all`).
 LONG = {
     "RetrieveGAN",
     "add_to_bank",

@@ -6,6 +6,7 @@ import argparse
 import json
 import re
 import shlex
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -156,6 +157,19 @@ def test_files_and_folders_that_are_named_exist():
     }
     assert len(named) > 50
     assert [pair for pair in sorted(named) if not pair[1].exists()] == []
+
+
+def test_every_python_block_can_be_read_and_names_what_is_public():
+    blocks = [
+        (path.name, textwrap.dedent(block))
+        for path in DOCUMENTS
+        for block in re.findall(r"^ *```python\n(.*?)^ *```$", path.read_text("utf-8"), re.S | re.M)
+    ]
+    assert len(blocks) > 15
+    for name, block in blocks:
+        compile(block, name, "exec")
+        named = set(re.findall(r"\brgan_tf\.([A-Za-z]\w*)\(", block))
+        assert named <= set(rgan_tf.__all__), f"{name}: {named - set(rgan_tf.__all__)}"
 
 
 def test_every_section_of_the_method_that_is_cited_exists():
