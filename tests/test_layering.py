@@ -169,6 +169,11 @@ def test_the_tree_was_found():
     assert {"rgan_tf.cli", "training", "export"} <= {_name(path) for path in SOURCES}
 
 
+def test_every_room_says_what_it_knows():
+    rooms = [path for path in SOURCES if path.name == "__init__.py"]
+    assert [_name(p) for p in rooms if not ast.get_docstring(ast.parse(p.read_text("utf-8")))] == []
+
+
 def test_no_prints_no_pickles_no_eval():
     for path in SOURCES:
         _check_calls(path)
