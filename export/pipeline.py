@@ -37,6 +37,7 @@ from rgan_tf.runs import (
     check_learns_retrieval,
     check_own_retriever,
     open_run,
+    run_name,
 )
 from rgan_tf.scene_graph import SceneGraph, load_scene_graphs
 from rgan_tf.storage.files import atomic_folder
@@ -105,10 +106,6 @@ class RetrieveGAN:
     It does what an exported model does, by the same functions: equal arguments give equal bytes
     here, in `rgan generate` and from a server.
 
-    Attributes:
-      vocabulary: of the names that a scene graph may use.
-      image_size: px, side of the images.
-
     Example:
       ```python
       import rgan_tf
@@ -134,7 +131,7 @@ class RetrieveGAN:
     @classmethod
     def from_run(
         cls,
-        run: str | Path,
+        run: Run | str | Path,
         *,
         bank: str | Path | PatchBank | PreparedData | None = None,
         retriever: Retriever | None = None,
@@ -145,7 +142,7 @@ class RetrieveGAN:
         A run whose `training.system` is a rival draws as that system; see docs/rivals.md.
 
         Args:
-          run: as `rgan train` wrote it.
+          run: as `rgan train` wrote it, or the `run` that `train` returns.
           bank: a bank or prepared data, whose training patches are then used, or the folder of
             one; by default the data that the run was trained on.
           retriever: chooses the patches; None takes that of the run's config. A run trained with
@@ -158,7 +155,7 @@ class RetrieveGAN:
           CorruptData: if a file is damaged.
         """
         check_retriever(retriever)
-        name = str(run)
+        name = run_name(run, "run")
         opened = open_run(name)
         check_learns_retrieval(opened, name)
         check_own_retriever(opened, name, is_given=retriever is not None)
@@ -202,7 +199,26 @@ class RetrieveGAN:
         bank: str | Path | PatchBank | PreparedData,
         weights_dir: str | Path | None = None,
     ) -> RetrieveGAN:
-        """A run that ships with the library, such as "procedural_64"; see `from_run`."""
+        """A run that ships with the library, with the patches of a bank; see `from_run`.
+
+        Args:
+          name: "procedural_64" or "street_64".
+          bank: a bank or prepared data, or the folder of one, of the names that the run knows; a
+            released run comes without data.
+          weights_dir: folder with backbone weight files.
+
+        Raises:
+          BadInput: if there is no such run (lists them) or bank, or they do not go together.
+          CorruptData: if a file is damaged.
+
+        Example:
+          ```python
+          import rgan_tf
+
+          model = rgan_tf.RetrieveGAN.from_released("procedural_64", bank="DATA")
+          print(model.image_size, model.vocabulary.categories)
+          ```
+        """
         return cls.from_run(f"{released.PREFIX}{name}", bank=bank, weights_dir=weights_dir)
 
     @classmethod
@@ -221,10 +237,12 @@ class RetrieveGAN:
 
     @property
     def vocabulary(self) -> Vocabulary:
+        """The names that a scene graph may use."""
         return self._model.vocabulary
 
     @property
     def image_size(self) -> int:
+        """Side of the images in px."""
         return self._model.sizes.image
 
     def generate(

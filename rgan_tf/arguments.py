@@ -10,7 +10,6 @@ import numbers
 import operator
 import os
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 from rgan_tf.errors import BadInput
@@ -57,13 +56,24 @@ def text_list(values: Any, name: str, *, also: tuple[type, ...] = ()) -> tuple[s
     return tuple(map(str, _items(values, name, (str, *also), "a list of texts")))
 
 
-def path_list(values: Any, name: str) -> tuple[str | Path, ...]:
+def path_text(value: Any, name: str) -> str:
+    """A path as text; of what was opened, such as a `PatchBank`, its folder.
+
+    Raises:
+      BadInput: for anything else.
+    """
+    if isinstance(value, (str, os.PathLike)):
+        return os.fspath(value)
+    raise BadInput(f"{name} {shown(value)}: must be a path, or what was opened from one")
+
+
+def path_list(values: Any, name: str) -> tuple[str | os.PathLike[str], ...]:
     """Several paths; one path stands for itself alone.
 
     Raises:
       BadInput: if it is neither a path nor an iterable of paths.
     """
-    return _items(values, name, (str, Path), "a list of paths")
+    return _items(values, name, (str, os.PathLike), "a list of paths")
 
 
 def list_of(values: Any, name: str, kind: type, called: str) -> tuple:

@@ -194,7 +194,13 @@ def main(argv: Sequence[str] | None = None, commands: Sequence[Command] = COMMAN
 
 
 class _Parser(argparse.ArgumentParser):
-    """Reports a wrong option in one line instead of a page of usage."""
+    """Reports a wrong option in one line instead of a page of usage.
+
+    Parsers of tasks are made by this class too, also in the commands' own modules.
+    """
+
+    def __init__(self, **options: Any):
+        super().__init__(**{"epilog": EXIT_CODES, **options})
 
     def error(self, message: str):
         raise BadInput(f"{message}; see {self.prog} --help")
@@ -216,7 +222,6 @@ def _build_parser(argv: Sequence[str], commands: Sequence[Command]) -> argparse.
         prog="rgan",
         allow_abbrev=False,
         description="Scene graph to image by patch retrieval.",
-        epilog=EXIT_CODES,
     )
     parser.add_argument("--version", action="store_true", help="print the version and exit")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND")
@@ -232,7 +237,6 @@ def _add_commands(subparsers: Any, commands: Sequence[Command], words: list[str]
             command.name,
             help=command.help,
             description=command.help,
-            epilog=EXIT_CODES,
             allow_abbrev=False,
         )
         if command.name not in words[:1]:

@@ -7,31 +7,35 @@ from __future__ import annotations
 
 
 class RganError(Exception):
-    """Base of every error that `rgan` reports as one line instead of a traceback."""
+    """Base of every error that `rgan` reports as one line instead of a traceback.
+
+    Attributes:
+      exit_code: of the command that ends with it.
+    """
 
     exit_code = 1
 
 
 class BadInput(RganError):
-    """A request, file, config or option that cannot be used as given."""
+    """A request, file, config or option that cannot be used as given; exit code 2."""
 
     exit_code = 2
 
 
 class Diverged(RganError):
-    """Training produced non-finite numbers and could not recover."""
+    """Training produced non-finite numbers and could not recover; exit code 3."""
 
     exit_code = 3
 
 
 class CorruptData(RganError):
-    """Data that was valid when written is damaged."""
+    """Data that was valid when written is damaged; exit code 4."""
 
     exit_code = 4
 
 
 class Interrupted(RganError):
-    """Stopped on request; the same command resumes the work."""
+    """Stopped on request; the same command resumes the work; exit code 75."""
 
     exit_code = 75
 

@@ -6,6 +6,7 @@ import dataclasses
 from pathlib import Path
 
 from rgan_tf import released
+from rgan_tf.arguments import path_text
 from rgan_tf.bank.patch_bank import PatchBank
 from rgan_tf.data.prepared import DATA, PreparedData
 from rgan_tf.errors import BadInput
@@ -73,14 +74,14 @@ def open_patches(name: str | Path, option: str = "") -> PatchBank:
     """Opens the bank of a place: a bank, prepared data, or a run by its data.
 
     Args:
-      name: a folder.
+      name: a folder, or what was opened from one.
       option: beginning of messages.
 
     Raises:
       BadInput: if it is none of these, or a run without its data.
       CorruptData: if it is damaged.
     """
-    place = open_place(str(name), option)
+    place = open_place(path_text(name, option.strip()), option)
     if not isinstance(place.patches, PatchBank):
         raise BadInput(f"{option}{name}: is a {place.kind} without a patch bank; name a bank")
     return place.patches

@@ -18,6 +18,12 @@ OWN_PERCEPTUAL_BACKBONES = ("squeezenet", "vgg19", "mobilenet_v2")
 PERCEPTUAL_BACKBONES = list(OWN_PERCEPTUAL_BACKBONES)
 """Networks of the perceptual distance; `register_backbone` adds to them."""
 
+JUDGES = ("mobilenet_v2", "inception_v3")
+"""Networks that judge images: those that have a classifier, which the class score needs."""
+
+LPIPS_NETWORKS = ("squeezenet_caffe", "alex", "vgg", "squeeze")
+"""Networks of LPIPS; see `rgan_tf.metrics.lpips`."""
+
 RULES = ("nearest", "nearest_random", "own", "noise")
 """Baseline retrievers, which learn nothing; see `rgan_tf.retrieval.rules`."""
 

@@ -100,6 +100,7 @@ def test_our_errors_are_one_line_and_their_code(command, capfd, error, code):
     assert command(main) == code
     out, err = capfd.readouterr()
     assert (out, err) == ("", "rgan fake: what where\n")
+    assert type(error).__doc__.endswith(f"; exit code {code}.")  # as docs/api.md shows
 
 
 def test_interruption_and_full_disk(command, capfd):
@@ -203,6 +204,23 @@ def test_readme_and_help_give_the_same_exit_codes(command, capfd, argv):
     readme = Path(__file__).parent.with_name("README.md").read_text()
     for text in (capfd.readouterr().out, readme):
         assert cli.EXIT_CODES in " ".join(text.split())
+
+
+def test_the_help_of_every_command_and_task_ends_with_the_exit_codes():
+    def below(parser):
+        yield parser
+        for action in parser._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                for task in action.choices.values():
+                    yield from below(task)
+
+    named = [[command.name] for command in cli.COMMANDS]
+    named += [[command.name, task.name] for command in cli.COMMANDS for task in command.tasks]
+    parsers = [each for words in named for each in below(cli._build_parser(words, cli.COMMANDS))]
+    some = {"rgan bank build", "rgan study make", "rgan prepare coco", "rgan bench gpu-export"}
+    assert some <= {parser.prog for parser in parsers}
+    for parser in parsers:
+        assert " ".join(parser.format_help().split()).endswith(cli.EXIT_CODES), parser.prog
 
 
 def test_a_name_that_is_too_long_is_the_users(command, capfd, tmp_path):

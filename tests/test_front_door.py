@@ -15,8 +15,11 @@ from pathlib import Path
 import pytest
 
 import rgan_tf
-from rgan_tf import registered_names
+from rgan_tf import registered_names, released
 from rgan_tf.retrieval import registry
+from training.compare.entries import BUDGETS, SYSTEMS
+from training.configuration import CONFIG_FOLDER
+from training.evaluation.names import JUDGES, TASKS, diversity_networks
 
 SOURCE = ast.parse(Path(rgan_tf.__file__).read_text("utf-8"))
 
@@ -52,7 +55,24 @@ def test_an_unknown_name_is_an_attribute_error():
     assert set(rgan_tf.__all__) <= set(dir(rgan_tf))
 
 
-# Their examples take minutes, or files that are not at hand; tests of their own run them.
+def test_docstrings_name_the_values_of_their_arguments():
+    of_features = registered_names.FEATURE_BACKBONES
+    for function, names in (
+        (rgan_tf.evaluate, [*TASKS, *JUDGES, *diversity_networks()]),
+        (rgan_tf.compare, [*SYSTEMS, *JUDGES, *BUDGETS]),
+        (rgan_tf.prepare, of_features),
+        (rgan_tf.build_bank, of_features),
+        (rgan_tf.load_config, [path.stem for path in CONFIG_FOLDER.glob("*.yaml")]),
+        (
+            rgan_tf.RetrieveGAN.from_released,
+            [path.parent.name for path in released.FOLDER.glob("*/run.json")],
+        ),
+    ):
+        missing = [name for name in names if f'"{name}"' not in function.__doc__]
+        assert names and not missing, f"{function.__qualname__} does not name {missing}"
+
+
+# Their examples take longer, or files; tests/training/test_examples.py runs them (`make test-all`).
 LONG = {
     "RetrieveGAN",
     "add_to_bank",

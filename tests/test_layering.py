@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import functools
+import graphlib
 from pathlib import Path
 
 import pytest
@@ -61,6 +63,7 @@ def _name(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
+@functools.cache
 def _imports(source: str) -> set[str]:
     """Dotted names of all that is imported, at the top and inside functions."""
     found = set()
@@ -145,6 +148,17 @@ def test_imports_point_one_way():
     ]
 
 
+def test_no_modules_import_each_other():
+    """Not even late: what two need lies in a third."""
+    modules = {_name(path): path.read_text("utf-8") for path in SOURCES}
+    graph = {
+        name: {found if found in modules else found.rpartition(".")[0] for found in _imports(text)}
+        for name, text in modules.items()
+        if name != "rgan_tf"  # the front door names every room
+    }
+    graphlib.TopologicalSorter(graph).prepare()  # raises CycleError, which names them
+
+
 @pytest.mark.parametrize(
     "module, source",
     [
@@ -167,6 +181,11 @@ def test_the_rules_catch_what_they_forbid(module, source):
 
 def test_the_tree_was_found():
     assert {"rgan_tf.cli", "training", "export"} <= {_name(path) for path in SOURCES}
+
+
+def test_every_room_says_what_it_knows():
+    rooms = [path for path in SOURCES if path.name == "__init__.py"]
+    assert [_name(p) for p in rooms if not ast.get_docstring(ast.parse(p.read_text("utf-8")))] == []
 
 
 def test_no_prints_no_pickles_no_eval():

@@ -36,6 +36,7 @@ from rgan_tf.runs import (
     create_run,
     is_finished,
     open_run,
+    run_name,
     stages_of,
     take_stages,
     training_lock,
@@ -66,7 +67,7 @@ class Trained(NamedTuple):
     """The result of training.
 
     Attributes:
-      run: the opened run folder.
+      run: the opened run folder; `evaluate`, `write_report` and `RetrieveGAN.from_run` take it.
       stages: name -> record of each stage, with its `steps`; empty if it has not begun.
     """
 
@@ -77,12 +78,12 @@ class Trained(NamedTuple):
 def train(
     config: Config | str | Path,
     data: PreparedData | str | Path,
-    run: str | Path,
+    run: Run | str | Path,
     *,
     retriever: Retriever | None = None,
     losses: Sequence[Loss] = (),
     callbacks: Sequence[tf.keras.callbacks.Callback] = (),
-    stages_from: str | Path | None = None,
+    stages_from: Run | str | Path | None = None,
     as_they_are: bool = False,
     max_steps: int | None = None,
     profile_at: int | None = None,
@@ -96,7 +97,7 @@ def train(
     Args:
       config: a `Config`, a YAML file, or the name of a shipped config.
       data: a folder made by `prepare`, or an opened one.
-      run: the run folder; resumed if it exists.
+      run: the run folder, or the `run` of an earlier call; resumed if it exists.
       retriever: of the joint stage, replaces that of the config; see `Retriever`.
       losses: of the joint stage, in addition to those of the config. Neither is stored in the run:
         a call that resumes it must pass them again, and so must `evaluate` and
@@ -107,7 +108,8 @@ def train(
         called more than once per stage. If several processes train, each calls its own. Not those
         that set the rate of `model.optimizer`: the models of stages 1 and 3 learn by their
         `generator_optimizer` and `discriminator_optimizer`.
-      stages_from: a run whose first two stages are copied; it may differ only in the joint stage.
+      stages_from: a run, by its folder or opened, whose first two stages are copied; it may differ
+        only in the joint stage.
       as_they_are: copy them even if training them with this config or data would give others.
       max_steps: maximum number of steps per stage.
       profile_at: step of a TensorBoard profile in each stage, or None.
@@ -135,6 +137,7 @@ def train(
         config = config_from_dict(config_to_dict(config))  # validated like a file
     else:
         config = named_config(config)
+    run = run_name(run)
     if max_steps is not None:
         config = at_most(config, max_steps)
     losses = list_of(losses, "losses", Loss, "rgan_tf.Loss")
@@ -164,13 +167,15 @@ def train(
     if (retriever is not None or losses) and config.training.jit_compile == "auto":
         # Only their author knows whether XLA compiles them.
         config = changed(config, training={"jit_compile": False})
-    source = open_run(str(stages_from), "--stages-from") if stages_from else None
+    source = None
+    if stages_from:
+        source = open_run(run_name(stages_from, "--stages-from"), "--stages-from")
     if source is not None:
         check_stages_fit(source, config, data, as_they_are=as_they_are)
     if workers.is_chief:
         check_run_folder(run, config, data)
         if _trains_embedding(config, retriever) and (Path(run) / "run.json").exists():
-            check_comes_first(open_run(str(run)))
+            check_comes_first(open_run(run))
     # Last, because its weights may have to be downloaded, but before anything is written.
     perceptual = PerceptualDistance(load_backbone(config.losses.perceptual_backbone, weights_dir))
     backbone = _backbone_for_half_size(config, data, retriever, weights_dir)
@@ -184,12 +189,12 @@ def train(
                 if source is not None:
                     take_stages(created, source, as_they_are=as_they_are)
         # Its config may know of more steps than are asked for.
-        opened = dataclasses.replace(open_run(str(run)), config=config)
+        opened = dataclasses.replace(open_run(run), config=config)
         trainer = Trainer(opened, workers, stop, profile_at=profile_at, callbacks=callbacks)
         for task in _tasks(opened, data, perceptual, workers, backbone, retriever, losses):
             if not trainer.train(task):
                 break
-    opened = open_run(str(run))
+    opened = open_run(run)
     return Trained(opened, {stage: opened.stage_record(stage) for stage in stages_of(config)})
 
 

@@ -20,7 +20,8 @@ def named_config(name: str | Path, overrides: Sequence[str] = ()) -> Config:
     """The config of a YAML file, or a shipped config by name.
 
     Args:
-      name: a path or a name.
+      name: a YAML file, or a shipped config: "procedural_64", "street_64", "coco_mini_64",
+        "faithful_64", "coco_128" or "vg_128".
       overrides: `section.key=value`, one or several.
 
     Raises:

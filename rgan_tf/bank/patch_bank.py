@@ -147,6 +147,10 @@ class PatchBank:
         }
         return cls(manifest, manifest.read(VOCABULARY, Vocabulary.from_json), arrays)
 
+    def __fspath__(self) -> str:
+        """Its folder: an opened bank may stand wherever a folder is asked for."""
+        return str(self.folder)
+
     def __reduce__(self):
         """A copy in another process opens the folder again."""
         return PatchBank.open, (self.folder,)

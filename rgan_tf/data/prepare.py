@@ -81,7 +81,8 @@ def prepare_dataset(
         folder that it is given, which becomes `out`.
       out: the data folder; must not exist, or be empty.
       image_size: side of the stored images in px; the largest that any config will need.
-      backbone: network of the patch features, by name or opened.
+      backbone: network of the patch features, opened or by name: "mobilenet_v2", "resnet50",
+        "squeezenet", or one that `register_backbone` added with feature layers.
       weights_dir: where to look for its weights first.
       seed: recorded in the manifest; at least 0.
       max_bad: share of images that may be damaged or missing; these are left out and listed.

@@ -96,6 +96,10 @@ class PreparedData:
             )
         return cls(manifest, vocabulary, image_cache_bytes)
 
+    def __fspath__(self) -> str:
+        """Its folder: opened data may stand wherever a folder is asked for."""
+        return str(self.folder)
+
     @property
     def image_size(self) -> int:
         """Side of the stored images in px."""

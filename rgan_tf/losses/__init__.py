@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+ADVERSARIAL_FEATURE = "adversarial_feature"
+"""The one loss that a setting adds, in the joint stage: `discriminators.feature`."""
+
 
 class LossEntry(NamedTuple):
     """One row of `GENERATOR_LOSSES`.
@@ -16,11 +19,13 @@ class LossEntry(NamedTuple):
       name: of the loss and of its weight.
       equation: its number in the paper, or the section of docs/method.md, or "ours".
       function: its dotted name.
+      switch: the setting without which it is not computed; None: always.
     """
 
     name: str
     equation: str
     function: str
+    switch: str | None = None
 
 
 GENERATOR_LOSSES = (
@@ -34,5 +39,11 @@ GENERATOR_LOSSES = (
     LossEntry("auxiliary", "method §6.2", "rgan_tf.losses.basic.auxiliary_loss"),
     LossEntry("perceptual_image", "method §6.2", "rgan_tf.losses.perceptual.PerceptualDistance"),
     LossEntry("perceptual_object", "method §6.2", "rgan_tf.losses.perceptual.PerceptualDistance"),
+    LossEntry(
+        ADVERSARIAL_FEATURE,
+        "method §6.2",
+        "rgan_tf.losses.adversarial.generator_loss",
+        switch="discriminators.feature",
+    ),
 )
-"""The generator's losses; `adversarial_feature` joins if the config has it."""
+"""The generator's losses, in the order in which they are summed."""

@@ -16,12 +16,12 @@ import tensorflow as tf
 
 from rgan_tf.backbones import load_backbone
 from rgan_tf.backbones.torch_file import read_tensors
-from rgan_tf.backbones.torchvision import TORCHVISION, load_torchvision
+from rgan_tf.backbones.torchvision import load_torchvision
 from rgan_tf.backbones.weights import find_weights
 from rgan_tf.errors import BadInput, CorruptData
+from rgan_tf.registered_names import LPIPS_NETWORKS
 
 _CAFFE = "squeezenet_caffe"
-LPIPS_NETWORKS = (_CAFFE, *TORCHVISION)
 MIN_SIDE = 32  # px; below it the deepest map of a network is empty
 
 # Channels of the maps for which the heads of version 0.1 were made.

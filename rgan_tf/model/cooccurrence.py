@@ -84,11 +84,6 @@ class CooccurrenceModel(GuardedModel):
         self.step.assign_add(1)
         return self.track({"loss": total, **losses}, is_sound)
 
-    def test_step(self, batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """The losses of one batch."""
-        losses = self._triplet_losses(batch)
-        return {"loss": losses["triplet_loss"] + losses["semihard_loss"], **losses}
-
     def _triplet_losses(self, batch):
         parts = ("anchors", "positives", "negatives")
         features = tf.concat([batch[part] for part in parts], axis=0)  # [3M, Dx]

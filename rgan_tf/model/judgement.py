@@ -11,6 +11,7 @@ from rgan_tf.config import Config, parse_augmentation
 from rgan_tf.devices import compiles
 from rgan_tf.discriminators.augmentation import augment
 from rgan_tf.fixed_order import sum_of
+from rgan_tf.losses import ADVERSARIAL_FEATURE
 from rgan_tf.losses.adversarial import discriminator_loss, generator_loss
 from rgan_tf.losses.basic import auxiliary_loss
 from rgan_tf.losses.gradient_penalty import gradient_penalty
@@ -21,9 +22,6 @@ from rgan_tf.seeds import Purpose
 
 ADVERSARIAL_TERMS = ("adversarial_image", "adversarial_object", "auxiliary")
 """Losses of both sides of the game."""
-
-ADVERSARIAL_FEATURE = "adversarial_feature"
-"""One more, in the joint stage with `discriminators.feature`."""
 
 GRADIENT_PENALTY = "gradient_penalty"
 

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from rgan_tf.bank.patch_reader import PatchReader
 from rgan_tf.config import Config
+from rgan_tf.config_files import flat_settings
 from rgan_tf.devices import compiles
 from rgan_tf.graph.encoder import GraphEncoding
 from rgan_tf.losses import GENERATOR_LOSSES
@@ -18,7 +19,6 @@ from rgan_tf.losses.retrieval import draw_anchors
 from rgan_tf.model.adversarial_model import AdversarialModel, LossTerms
 from rgan_tf.model.box_losses import box_losses
 from rgan_tf.model.judgement import (
-    ADVERSARIAL_FEATURE,
     GRADIENT_PENALTY,
     Judge,
     discriminator_terms,
@@ -321,8 +321,10 @@ class RetrieveGANModel(AdversarialModel):
 
 def generator_losses(config: Config) -> tuple[str, ...]:
     """Names of the generator's losses in the joint stage, without those of the user."""
-    names = tuple(entry.name for entry in GENERATOR_LOSSES)
-    return (*names, ADVERSARIAL_FEATURE) if config.discriminators.feature else names
+    settings = flat_settings(config)
+    return tuple(
+        entry.name for entry in GENERATOR_LOSSES if not entry.switch or settings[entry.switch]
+    )
 
 
 def judged_paths(config: Config) -> int:

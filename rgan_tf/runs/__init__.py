@@ -37,6 +37,7 @@ from rgan_tf.runs.folder import (
     create_run,
     is_finished,
     open_run,
+    run_name,
     stages_of,
     uses_embedding,
 )
@@ -59,6 +60,7 @@ __all__ = [
     "is_same_stage",
     "load_weights",
     "open_run",
+    "run_name",
     "save_weights",
     "stages_of",
     "uses_embedding",

@@ -9,6 +9,7 @@ from typing import Any
 import tensorflow as tf
 
 from rgan_tf import released
+from rgan_tf.arguments import path_text
 from rgan_tf.config import Config, changed
 from rgan_tf.config_files import config_to_yaml, load_config
 from rgan_tf.errors import BadInput, CorruptData
@@ -59,6 +60,10 @@ class Run:
     feature_size: int
     data: Path | None
     data_fingerprint: str
+
+    def __fspath__(self) -> str:
+        """Its folder: an opened run may stand wherever a folder is asked for."""
+        return str(self.folder)
 
     def data_there(self, name: str, instead: str) -> Path:
         """The data folder that it was trained on, where it still is.
@@ -234,6 +239,21 @@ def _with_steps_done(config: Config, run: Run) -> Config:
             section, key = _STEPS[stage]
             sections[section] = {key: done}
     return changed(config, **sections)
+
+
+def run_name(run: Run | str | Path, option: str = "--run") -> str:
+    """The name by which `open_run` opens a run, of a run that was opened already too.
+
+    Args:
+      run: a run folder, `released:NAME`, or an opened run.
+      option: beginning of messages.
+
+    Raises:
+      BadInput: if it is none of these.
+    """
+    if isinstance(run, Run) and run.folder.parent == released.FOLDER:
+        return f"{released.PREFIX}{run.folder.name}"  # nothing is written into its folder
+    return path_text(run, option)
 
 
 def open_run(name: str, option: str = "--run") -> Run:

@@ -18,7 +18,7 @@ GRAPH = {"objects": ["sky", "grass"], "relationships": [[0, "above", 1]]}
 
 @pytest.fixture(scope="module")
 def of_run(exported):
-    return rgan_tf.RetrieveGAN.from_run(exported.run.folder, bank=exported.data.bank)
+    return rgan_tf.RetrieveGAN.from_run(exported.run, bank=exported.data.bank)
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from rgan_tf.config import LossConfig
+from rgan_tf.config import Config, LossConfig
+from rgan_tf.config_files import flat_settings
 from rgan_tf.losses import GENERATOR_LOSSES
 from rgan_tf.losses.own import Loss, StepOutputs, check_names, own_terms
 
@@ -26,6 +27,7 @@ def test_the_table_names_functions_and_weights_that_exist():
         module, name = entry.function.rsplit(".", 1)
         assert callable(getattr(importlib.import_module(module), name)), entry
         assert isinstance(getattr(LossConfig(), entry.name), float), entry
+        assert entry.switch is None or entry.switch in flat_settings(Config()), entry
 
 
 def test_a_loss_is_one_number_per_scene():

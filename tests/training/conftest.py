@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,6 +15,8 @@ import yaml
 
 from rgan_tf import cli
 from rgan_tf.runs import open_run
+from training.compare import steps as steps_module
+from training.compare.steps import Steps
 
 
 def write_config(path: Path, settings: dict) -> Path:
@@ -54,6 +57,30 @@ def rgan(capfd):
         return SimpleNamespace(code=code, out=out, err=err)
 
     return run
+
+
+@pytest.fixture
+def calls(monkeypatch, color_backbone, capfd):
+    """Runs `rgan` commands in this process; what they were, in order."""
+    done = []
+    places = ("evaluation.judges", "evaluation.diversity", "api", "compare.run")
+    for module in (f"training.{place}" for place in places):
+        name = f"{module}.load_backbone"
+        monkeypatch.setattr(name, lambda *names: color_backbone)
+
+    def run(self, words):
+        words = [str(word) for word in words]
+        done.append(words)
+        capfd.readouterr()
+        code = cli.main(words)
+        found = capfd.readouterr()
+        if code:
+            raise steps_module._ERRORS[code](found.err)
+        # An outer command has sent what goes to stdout to stderr.
+        return json.loads((found.out or found.err).splitlines()[-1])
+
+    monkeypatch.setattr(Steps, "_run", run)
+    return done
 
 
 @pytest.fixture(scope="package")

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import rgan_tf
 from rgan_tf import registered_names
 from rgan_tf.config import Config
 from rgan_tf.data.prepared import PreparedData
@@ -20,8 +21,9 @@ from rgan_tf.model.retrievegan import generator_losses
 from rgan_tf.retrieval import registry
 from rgan_tf.retrieval.retriever import Retriever
 from rgan_tf.retrieval.rules import NearestRetriever
-from rgan_tf.runs import open_run
-from training.api import train
+from rgan_tf.runs import create_run, open_run
+from rgan_tf.storage.image import encode_png
+from training.api import Trained, train
 from training.configuration import at_most
 from training.stages import retrievegan
 from training.stages.retrievegan import RetrieveGANTask
@@ -126,6 +128,35 @@ def test_a_callback_that_raises_ends_training_and_the_same_call_continues(
     assert first.steps == [("Sg2imModel", 1), ("Sg2imModel", 2)]
     assert second.steps == [("Sg2imModel", 3)]
     assert trained.stages["sg2im"]["steps"] == 3
+
+
+def test_what_was_opened_stands_where_its_folder_does(
+    tiny_config, tiny_world, tmp_path, monkeypatch
+):
+    run, bank = create_run(tmp_path / "run", tiny_config, tiny_world), tiny_world.bank
+    judge = "training.evaluation.evaluate.evaluate_split"
+    monkeypatch.setattr(judge, lambda *args, **options: ({}, None))
+    for named in (run, run.folder, str(run.folder)):
+        assert rgan_tf.evaluate(named, tiny_world, out=tmp_path / "out")["run"] == str(run.folder)
+        assert rgan_tf.write_report(named, data=tiny_world)["run"] == str(run.folder)
+        with pytest.raises(BadInput, match=f"--stages-from {run.folder}: .* sg2im"):
+            train(tiny_config, tiny_world, tmp_path / "other", stages_from=named)
+        with pytest.raises(BadInput, match=f"--run {run.folder}: was started with"):
+            train("procedural_64", tiny_world, named)
+    copy = rgan_tf.build_bank(tmp_path / "bank", data=tiny_world)
+    assert copy["patches"] == len(rgan_tf.PatchBank.open(copy["bank"])) == len(bank)
+    (tmp_path / "mine" / "tree").mkdir(parents=True)
+    (tmp_path / "mine" / "tree" / "1.png").write_bytes(encode_png(bank.crops[0]))
+    for like in (run, tiny_world, bank):
+        with pytest.raises(BadInput, match=f"squeezenet: {like.folder} has features of mob"):
+            rgan_tf.build_bank(
+                tmp_path / "new", folders=tmp_path / "mine", like=like, backbone="squeezenet"
+            )
+    shipped = open_run("released:procedural_64")  # nothing is written into the package
+    with pytest.raises(BadInput, match="run released:procedural_64: comes without data"):
+        rgan_tf.RetrieveGAN.from_run(shipped)
+    with pytest.raises(BadInput, match=r"--run Trained\(.*: must be a path, or what was opened"):
+        rgan_tf.evaluate(Trained(run, {}), tiny_world)
 
 
 def test_a_config_by_hand_is_checked_as_a_file_is(tiny_config, tiny_world, tmp_path):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rgan_tf.annotations.json_object import is_text
-from rgan_tf.arguments import shown
+from rgan_tf.arguments import path_text, shown
 from rgan_tf.backbones import load_backbone
 from rgan_tf.bank.build import build_rows, discard, finished_bank, holds_work, put_in_place
 from rgan_tf.bank.duplicates import leave_out_known
@@ -23,6 +23,7 @@ from rgan_tf.bank.summary import patches_without_graph
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.errors import BadInput
 from rgan_tf.places import open_place
+from rgan_tf.runs import Run, run_name
 from rgan_tf.spread import HERE, Engine, check_engine
 from rgan_tf.storage.files import atomic_folder, replaced_folder
 from rgan_tf.vocabulary import Vocabulary
@@ -35,11 +36,11 @@ _SHOWN_CATEGORIES = 5
 def build(
     out: str | Path,
     *,
-    data: str | Path | None = None,
+    data: PreparedData | str | Path | None = None,
     coco: str | Path | None = None,
     images: str | Path | None = None,
     folders: str | Path | None = None,
-    like: str | Path | None = None,
+    like: PatchBank | PreparedData | Run | str | Path | None = None,
     backbone: str | None = None,
     licences: Sequence[str] | None = None,
     source_licence: str = "",
@@ -53,13 +54,15 @@ def build(
 
     Args:
       out: bank folder to make.
-      data: folder made by `prepare`, whose bank is copied.
+      data: folder made by `prepare`, or an opened one, whose bank is copied.
       coco: annotations in COCO's format.
       images: folder of the images of `coco`.
       folders: holds one folder per category, with one image per patch.
-      like: bank, data folder or run whose names and backbone are taken, and whose graphs patches
-        without one borrow; None: the names are those of the source.
-      backbone: network of the patch features; None takes that of `like`, or "mobilenet_v2".
+      like: bank, data or run, by its folder or opened, whose names and backbone are taken, and
+        whose graphs patches without one borrow; None: the names are those of the source.
+      backbone: network of the patch features: "mobilenet_v2", "resnet50", "squeezenet", or one
+        that `register_backbone` added with feature layers; None takes that of `like`, or
+        "mobilenet_v2".
       licences: codes such as "BY"; only patches under these are taken. None: all.
       source_licence: licence where the source names none.
       source_url: where `folders` are from.
@@ -101,7 +104,8 @@ def build(
         return _copy_of_data(data, out, allowed)
     vocabulary = of_like = contexts = None
     if like:
-        vocabulary, of_like, contexts = _like(str(like))
+        like = run_name(like, "--like")
+        vocabulary, of_like, contexts = _like(like)
     if of_like and backbone and of_like != backbone:
         raise BadInput(f"--backbone {backbone}: {like} has features of {of_like}")
     vocabulary = vocabulary or Vocabulary.from_categories(source.categories)
@@ -152,8 +156,10 @@ def _warn_of_patches_without_graph(bank: PatchBank, reason: str, first: int = 0)
     return {"patches_without_graph": sum(alone.values())}
 
 
-def _copy_of_data(data: str | Path, out: str | Path, licences: LicenceFilter) -> dict[str, Any]:
-    bank = PreparedData.open(data).bank
+def _copy_of_data(
+    data: PreparedData | str | Path, out: str | Path, licences: LicenceFilter
+) -> dict[str, Any]:
+    bank = PreparedData.open(path_text(data, "--data")).bank
     with new_bank(str(out)) as place, atomic_folder(place) as partial:
         copied = copy_banks(
             [bank], partial, keep=lambda row, entry: licences.allows(entry.get("licence", ""))
@@ -162,7 +168,7 @@ def _copy_of_data(data: str | Path, out: str | Path, licences: LicenceFilter) ->
 
 
 def add(
-    bank: str | Path,
+    bank: PatchBank | str | Path,
     *,
     coco: str | Path | None = None,
     images: str | Path | None = None,
@@ -179,7 +185,7 @@ def add(
     """Adds the patches of a COCO file or folders of images to a bank; old patches keep their rows.
 
     Args:
-      bank: bank folder.
+      bank: bank folder, or an opened one.
       coco: annotations in COCO's format.
       images: folder of the images of `coco`.
       folders: holds one folder per category, with one image per patch.
@@ -209,8 +215,9 @@ def add(
       ```
     """
     allowed = LicenceFilter.parse(licences)
+    bank = path_text(bank, "bank")
     check_engine(engine)  # before anything is read
-    with own_bank(str(bank)) as opened:
+    with own_bank(bank) as opened:
         source = _source(
             None, coco, images, folders, source_licence, source_url, min_box_share, max_bad
         )
@@ -230,7 +237,7 @@ def add(
             added = PatchBank.open(opened.folder)
             counts |= _warn_of_patches_without_graph(added, _NONE_IN_BANK, first=len(opened))
         return {
-            "bank": str(bank),
+            "bank": bank,
             **counts,
             **_left_out(source),
             "duplicates": counts["duplicates"] + known,
@@ -282,7 +289,7 @@ def _nothing_added(bank: PatchBank, refused: int) -> dict[str, Any]:
 
 
 def _source(
-    data: str | Path | None,
+    data: PreparedData | str | Path | None,
     coco: str | Path | None,
     images: str | Path | None,
     folders: str | Path | None,

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from rgan_tf.arguments import path_list, text_list
+from rgan_tf.arguments import path_list, path_text, text_list
 from rgan_tf.bank.edit import copy_banks
 from rgan_tf.bank.licences import LicenceFilter
 from rgan_tf.bank.patch_bank import PatchBank
@@ -19,7 +19,7 @@ _DIGITS = 18  # of a row number; Python refuses to parse thousands of digits
 
 
 def remove(
-    bank: str | Path,
+    bank: PatchBank | str | Path,
     *,
     ids: str | Iterable[int] | None = None,
     categories: Iterable[str] = (),
@@ -29,7 +29,7 @@ def remove(
     """Takes patches out of a bank: all that any of the arguments names. Later rows move up.
 
     Args:
-      bank: bank folder.
+      bank: bank folder, or an opened one.
       ids: rows, also as an array, or a text such as "3,17,100-199".
       categories: names; one text is one name.
       sources: source images, as the bank's table names them.
@@ -51,6 +51,7 @@ def remove(
       assert left["patches"] == built["patches"] - 2
       ```
     """
+    bank = path_text(bank, "bank")
     if not isinstance(ids, str):
         ids = () if ids is None else text_list(ids, "ids", also=(numbers.Integral,))
         ids = ",".join(ids)
@@ -63,7 +64,7 @@ def remove(
     chosen = LicenceFilter.parse(licences) if licences else None
     named = set(sources)
     unseen = set(sources)
-    with own_bank(str(bank)) as opened:
+    with own_bank(bank) as opened:
         rows = parse_ids(ids, len(opened)) if ids else set()
         chosen_ids = set()
         for category in categories:
@@ -87,14 +88,14 @@ def remove(
             if unseen:
                 raise BadInput(f"--source {sorted(unseen)[0]}: no patch of {bank} is from it")
     return {
-        "bank": str(bank),
+        "bank": bank,
         "removed": len(opened) - copied.patches,
         "patches": copied.patches,
     }
 
 
 def merge(
-    banks: Sequence[str | Path],
+    banks: Sequence[PatchBank | str | Path],
     out: str | Path,
     *,
     licences: Sequence[str] | None = None,
@@ -103,7 +104,7 @@ def merge(
     """Puts banks of one vocabulary and backbone into a new one, in the given order.
 
     Args:
-      banks: bank folders.
+      banks: bank folders, or opened ones.
       out: bank folder to make.
       licences: codes such as "BY"; only patches under these are taken. None: all.
       skip_duplicates: leave out the later one of two equal patches, instead of refusing it.

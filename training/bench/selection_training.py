@@ -18,7 +18,7 @@ from rgan_tf.progress import followed, note
 from rgan_tf.retrieval.candidates import CandidateSource
 from rgan_tf.retrieval.embedding import PatchEmbedding
 from rgan_tf.runs import Run
-from training.bench.selection import VARIANTS
+from training.bench.selection_variants import VARIANTS
 from training.evaluation.retrieval import retrieval_metrics
 from training.first_stages import load_first_stages
 from training.stages.task import half_size_of, sample_features

@@ -9,7 +9,7 @@ from rgan_tf.errors import BadInput
 from rgan_tf.progress import note
 from training.compare.entries import ABLATION, BUDGETS, PARTS, SYSTEMS, changes_nothing
 from training.configuration import named_config
-from training.evaluation.names import own_retrievers
+from training.evaluation.names import JUDGES, own_retrievers
 
 _ABLATIONS = {"losses": ABLATION, "parts": PARTS}
 
@@ -63,7 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--metric-backbone",
         default="mobilenet_v2",
-        choices=("mobilenet_v2", "inception_v3"),
+        choices=JUDGES,
         help="network of the distances and scores, as for `rgan eval` (mobilenet_v2)",
     )
     parser.add_argument(

@@ -6,7 +6,13 @@ import argparse
 from typing import Any
 
 from rgan_tf.registered_names import RETRIEVERS
-from training.evaluation.names import SYSTEMS, TASKS, own_retrievers
+from training.evaluation.names import (
+    JUDGES,
+    SYSTEMS,
+    TASKS,
+    diversity_networks,
+    own_retrievers,
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,22 +54,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--metric-backbone",
         default="mobilenet_v2",
-        choices=("mobilenet_v2", "inception_v3"),
+        choices=JUDGES,
         help="network of the distances and scores; inception_v3 makes them FID, KID and IS "
         "(mobilenet_v2)",
     )
     parser.add_argument(
         "--diversity-network",
         default="mobilenet_v2",
-        choices=(
-            "mobilenet_v2",
-            "squeezenet",
-            "vgg19",
-            "lpips_alex",
-            "lpips_squeeze",
-            "lpips_squeezenet_caffe",
-            "lpips_vgg",
-        ),
+        choices=diversity_networks(),  # a list: open to additions
         help="network of the distance between two samples of a graph; those named lpips_* have "
         "learned heads (mobilenet_v2)",
     )

@@ -78,13 +78,16 @@ def compare(
       configs: YAML files or shipped names, one or several.
       data: folder made by `prepare`, or an opened one.
       out: folder of runs, table and picture; resumed.
-      systems: rows per config, by the names that `rgan compare --help` lists, and the names of
-        retrievers that a module in RGAN_PLUGINS registers.
+      systems: rows per config. The default: "retrievegan", "sg2im", "layout2im", "pastegan",
+        "attngan", "pastegan_style", "graph_nearest", "layout2im_style", "first_stage",
+        "pasted_canvas", "oracle_patches". Further: RetrieveGAN without its losses, such as
+        "no_selection_loss", or without another part, as `rgan compare --help` lists them; and
+        retrievers that a module in RGAN_PLUGINS registers, by name.
       overrides: `section.key=value` of every config.
       split: the split to judge on.
       seed: of the evaluation.
       resamples: for its intervals.
-      metric_backbone: network of the distances.
+      metric_backbone: network of the distances and scores: "mobilenet_v2" or "inception_v3".
       budget: "steps": all systems have as many joint steps; "flops": the rivals have as many as
         cost the operations of RetrieveGAN's, counted at the first batch.
       search_rates: factors of both learning rates that every system tries on `search_steps` joint

@@ -14,6 +14,7 @@ from rgan_tf.metrics.bootstrap import mean_interval
 from rgan_tf.metrics.diversity import diversity_name, sample_diversity
 from rgan_tf.metrics.lpips import load_lpips
 from rgan_tf.progress import followed
+from training.evaluation.names import LPIPS
 from training.evaluation.protocol import INTERVAL, Protocol
 from training.evaluation.systems import LAYOUTS, Batch, BoxesOf, row_seeds, traced
 
@@ -42,8 +43,8 @@ def load_distance(network: str, weights_dir: str | None) -> NamedDistance:
     Raises:
       BadInput: if it is unknown or its weights are not found.
     """
-    if network.startswith("lpips_"):
-        distance = load_lpips(network.removeprefix("lpips_"), weights_dir)
+    if network.startswith(LPIPS):
+        distance = load_lpips(network.removeprefix(LPIPS), weights_dir)
         return NamedDistance(distance.name, distance)
     perceptual = PerceptualDistance(load_backbone(network, weights_dir))
     return NamedDistance(diversity_name(network), perceptual)

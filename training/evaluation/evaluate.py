@@ -16,7 +16,7 @@ from rgan_tf.errors import BadInput
 from rgan_tf.registered_names import OPEN_TO_MORE, RETRIEVERS, RIVALS
 from rgan_tf.retrieval.registry import check_retriever, retriever_for
 from rgan_tf.retrieval.retriever import Retriever
-from rgan_tf.runs import check_own_retriever, open_run
+from rgan_tf.runs import Run, check_own_retriever, open_run, run_name
 from training.evaluation.inputs import (
     check_choices,
     check_images,
@@ -36,7 +36,7 @@ _PICTURE_SCENES = 12
 
 
 def evaluate(
-    run: str | Path,
+    run: Run | str | Path,
     data: PreparedData | str | Path | None = None,
     *,
     split: str = "val",
@@ -57,7 +57,7 @@ def evaluate(
     """Evaluates a run on one or all splits; writes metrics, TensorBoard summaries and pictures.
 
     Args:
-      run: run folder or `released:NAME`.
+      run: run folder, `released:NAME`, or the `run` that `train` returns.
       data: prepared folder, or an opened one; None takes that of the run.
       split: "train", "val", "test" or "all".
       only: "images", "diversity", "layout", "retrieval" or "cooccurrence"; None runs all of them.
@@ -70,8 +70,12 @@ def evaluate(
         and for images that are not the run's own: by another retriever than it was trained
         with, without noise or without repeats.
       save_images: folder for every judged image as PNG, or None.
-      metric_backbone: network of the distances and scores.
-      diversity_network: network of the distance between two samples of a graph.
+      metric_backbone: network of the distances and scores: "mobilenet_v2", "inception_v3" (they
+        are FID, KID and IS then), or one that `register_backbone` added.
+      diversity_network: network of the distance between two samples of a graph: "mobilenet_v2",
+        "squeezenet", "vgg19", one that `register_backbone` added with perceptual layers, or with
+        LPIPS's learned heads "lpips_alex", "lpips_squeeze", "lpips_vgg" or
+        "lpips_squeezenet_caffe".
       repeats: whether objects of a scene may get the same patch while others are free.
       batch_size: scenes per batch.
       retriever: chooses the patches, itself or by its name in the registry; None takes that of the
@@ -112,7 +116,7 @@ def evaluate(
         raise BadInput(f"--out {out}: is a file; name a folder")
     seed, resamples, batch_size = int(seed), int(resamples), int(batch_size)  # none of NumPy
     grow_gpu_memory()
-    name = str(run)
+    name = run_name(run)
     opened = open_run(name)
     prepared = open_data_of(opened, name, data)
     record = opened.stage_record("retrievegan")

@@ -23,6 +23,18 @@ DRAWING = frozenset({"images", "diversity"})
 
 SYSTEMS = registered_names.SYSTEMS
 
+JUDGES = registered_names.JUDGES
+"""Networks of the distances and scores of images."""
+
+LPIPS = "lpips_"
+"""Beginning of a diversity network that has LPIPS's learned heads."""
+
+
+def diversity_networks() -> list[str]:
+    """Networks of the distance between two samples; `register_backbone` adds to them."""
+    lpips = [f"{LPIPS}{name}" for name in registered_names.LPIPS_NETWORKS]
+    return [*registered_names.PERCEPTUAL_BACKBONES, *lpips]
+
 
 def own_retrievers() -> list[str]:
     """Names of the retrievers registered by the user; each is also the name of a system."""

@@ -6,26 +6,28 @@ from pathlib import Path
 from typing import Any
 
 from rgan_tf import released
+from rgan_tf.arguments import path_text
+from rgan_tf.data.prepared import PreparedData
 from rgan_tf.errors import BadInput
-from rgan_tf.runs import open_run
+from rgan_tf.runs import Run, open_run, run_name
 from rgan_tf.storage.files import write_bytes_atomic
 from training.report.notes import Notes
 from training.report.page import build_page, require_own
 
 
 def write_report(
-    run: str | Path,
+    run: Run | str | Path,
     out: str | Path | None = None,
     *,
-    data: str | Path | None = None,
+    data: PreparedData | str | Path | None = None,
     metrics: str | Path | None = None,
 ) -> dict[str, Any]:
     """Writes a run as one self-contained HTML file.
 
     Args:
-      run: run folder or `released:NAME`.
+      run: run folder, `released:NAME`, or the `run` that `train` returns.
       out: HTML file to write; None: `report.html` in the run folder. Replaces an earlier report.
-      data: prepared data; None takes that of the run.
+      data: prepared folder, or an opened one; None takes that of the run.
       metrics: folder that `evaluate(..., out=...)` wrote to; None: the run folder.
 
     Returns:
@@ -42,9 +44,9 @@ def write_report(
       print(written["stages"], written["notes"])
       ```
     """
-    name = str(run)
+    name = run_name(run, "RUN")  # no option names it
     is_released = name.startswith(released.PREFIX)
-    opened = open_run(name, "RUN")  # no option names it
+    opened = open_run(name, "RUN")
     if is_released and not out:
         raise BadInput(f"{name}: ships with the project; name a file with --out")
     place = Path(out) if out else opened.folder / "report.html"
@@ -58,7 +60,7 @@ def write_report(
     page, content = build_page(
         opened,
         name if is_released else str(opened.folder.resolve()),
-        data=Path(data) if data else opened.data,
+        data=Path(path_text(data, "--data")) if data else opened.data,
         metrics=measured,
         notes=notes,
     )

@@ -19,7 +19,10 @@ def test_every_change_writes_what_the_command_writes(rgan, folders, more, tmp_pa
             lambda: rgan_tf.build_bank(ours, folders=folders, source_licence="CC BY 4.0"),
             ("build", "--folders", folders, "--source-licence", "CC BY 4.0", "--out", theirs),
         ),
-        (lambda: rgan_tf.add_to_bank(ours, folders=more), ("add", theirs, "--folders", more)),
+        (
+            lambda: rgan_tf.add_to_bank(rgan_tf.PatchBank.open(ours), folders=more),
+            ("add", theirs, "--folders", more),
+        ),
         (
             lambda: rgan_tf.remove_from_bank(ours, ids=[0, 2], categories=["house"]),
             ("remove", theirs, "--ids", "0,2", "--category", "house"),
@@ -35,11 +38,12 @@ def test_every_change_writes_what_the_command_writes(rgan, folders, more, tmp_pa
 
     for ids in (np.array([0]), np.array([1, 0]), (row for row in [2])):  # of a user's search
         rgan_tf.build_bank(tmp_path / "again", folders=folders)
-        before = len(rgan_tf.PatchBank.open(tmp_path / "again"))
-        removed = rgan_tf.remove_from_bank(tmp_path / "again", ids=ids)["removed"]
-        assert removed == len(np.atleast_1d(ids)) and before > 2
+        before = rgan_tf.PatchBank.open(tmp_path / "again")
+        removed = rgan_tf.remove_from_bank(before, ids=ids)["removed"]
+        assert removed == len(np.atleast_1d(ids)) and len(before) > 2
         shutil.rmtree(tmp_path / "again")
-    both = rgan_tf.merge_banks([ours, theirs], tmp_path / "both", skip_duplicates=True)
+    opened = [rgan_tf.PatchBank.open(ours), theirs]
+    both = rgan_tf.merge_banks(opened, tmp_path / "both", skip_duplicates=True)
     assert both["patches"] == both["duplicates"] == 4
     only = rgan_tf.build_bank(tmp_path / "by", folders=folders, source_licence="MIT", licences=None)
     assert only["refused_licence"] == 0
@@ -60,6 +64,7 @@ def test_every_change_writes_what_the_command_writes(rgan, folders, more, tmp_pa
         (lambda bank, new: rgan_tf.remove_from_bank(bank, categories="hous"), "'hous'"),
         (lambda bank, new: rgan_tf.remove_from_bank(bank, sources="no.png"), "--source no.png"),
         (lambda bank, new: rgan_tf.remove_from_bank(bank, ids=3), "ids: must be a list of"),
+        (lambda bank, new: rgan_tf.remove_from_bank(3, ids=[0]), "bank 3: must be a path, or"),
         (lambda bank, new: rgan_tf.remove_from_bank(bank, ids=[0.0]), "and holds 0.0"),
         (lambda bank, new: rgan_tf.remove_from_bank(bank, ids=np.array([])), "choose patches by"),
         (lambda bank, new: rgan_tf.build_bank(new, folders=bank, licences=[None]), "holds None"),

@@ -10,37 +10,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rgan_tf import cli, registered_names
+from rgan_tf import registered_names
 from rgan_tf.config_files import load_config
 from rgan_tf.errors import BadInput, Interrupted
 from training.compare import steps as steps_module
 from training.compare.entries import SYSTEMS, entries_of
 from training.compare.run import compare
 from training.compare.steps import Steps
-
-
-@pytest.fixture
-def calls(monkeypatch, color_backbone, capfd):
-    """Runs `rgan` commands in this process; what they were, in order."""
-    done = []
-    places = ("evaluation.judges", "evaluation.diversity", "api", "compare.run")
-    for module in (f"training.{place}" for place in places):
-        name = f"{module}.load_backbone"
-        monkeypatch.setattr(name, lambda *names: color_backbone)
-
-    def run(self, words):
-        words = [str(word) for word in words]
-        done.append(words)
-        capfd.readouterr()
-        code = cli.main(words)
-        found = capfd.readouterr()
-        if code:
-            raise steps_module._ERRORS[code](found.err)
-        # The outer command has sent what goes to stdout to stderr.
-        return json.loads(found.err.splitlines()[-1])
-
-    monkeypatch.setattr(Steps, "_run", run)
-    return done
 
 
 @pytest.fixture

@@ -6,6 +6,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from rgan_tf.backbones.networks import SPECS
+from rgan_tf.backbones.torchvision import TORCHVISION
+from rgan_tf.cli import COMMANDS, _build_parser
 from rgan_tf.config import Config
 from rgan_tf.model.networks import build_retrieval_networks, build_sg2im_networks
 from rgan_tf.registered_names import RIVALS
@@ -13,7 +16,7 @@ from rgan_tf.retrieval import rules
 from rgan_tf.retrieval.candidates import CandidateTable
 from rgan_tf.retrieval.registry import RETRIEVERS
 from rgan_tf.runs import load_weights, open_run
-from training.evaluation.names import NAMES, SYSTEMS, system_names
+from training.evaluation.names import JUDGES, NAMES, SYSTEMS, diversity_networks, system_names
 from training.evaluation.systems import drawing_with, row_seeds, systems_of
 from training.pictures import fixed_scenes
 
@@ -126,3 +129,18 @@ def test_every_choice_has_a_name_and_the_command_knows_it():
     assert set(NAMES) == set(RETRIEVERS)
     of_choices = {name for rule in NAMES for name in system_names(rule)}
     assert of_choices | set(RIVALS) == set(SYSTEMS)
+
+
+def test_the_commands_offer_the_judges_that_there_are():
+    assert {name for name, spec in SPECS.items() if spec.classifier_files} == set(JUDGES)
+    with_maps = {name for name, spec in SPECS.items() if spec.perceptual_layers}
+    lpips = {f"lpips_{name}" for name in ("squeezenet_caffe", *TORCHVISION)}
+    assert set(diversity_networks()) == with_maps | lpips
+    for command, option, offered in (
+        ("eval", "--metric-backbone", JUDGES),
+        ("compare", "--metric-backbone", JUDGES),
+        ("eval", "--diversity-network", diversity_networks()),
+    ):
+        (tasks,) = (a for a in _build_parser([command], COMMANDS)._actions if a.choices)
+        (action,) = (a for a in tasks.choices[command]._actions if option in a.option_strings)
+        assert list(action.choices) == list(offered)
