@@ -42,7 +42,7 @@ def open_place(name: str, option: str = "") -> Place:
       option: beginning of messages.
 
     Raises:
-      BadInput: if it is none of these.
+      BadInput: if it is not one of these.
       CorruptData: if it is damaged.
     """
     folder = Path(name)
@@ -78,7 +78,7 @@ def open_patches(name: str | Path, option: str = "") -> PatchBank:
       option: beginning of messages.
 
     Raises:
-      BadInput: if it is none of these, or a run without its data.
+      BadInput: if it is not one of these, or a run without its data.
       CorruptData: if it is damaged.
     """
     place = open_place(path_text(name, option.strip()), option)

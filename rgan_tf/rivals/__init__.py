@@ -12,5 +12,5 @@ Four deviations hold for every rival, because a comparison under one protocol ne
 * losses are means over the scenes of a batch, and random numbers a function of (seed, step, row).
 
 The stand-ins of `retrieval.choice` (`layout2im_style`, `pastegan_style`) are our generator with
-another selection; they keep their names and are no part of this room.
+another selection; they keep their names and are not part of this room.
 """

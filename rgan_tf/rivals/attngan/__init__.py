@@ -15,7 +15,7 @@ Differs from the public system, besides what holds for every rival (`rgan_tf.riv
 * the words are those of the run's own vocabulary; none is unknown,
 * images are matched by SqueezeNet's map at 224 px: weights of the published Inception-v3 do not
   ship, and MobileNetV2 is the judge; it is frozen, in inference mode,
-* pairs of one text are no negatives of each other, in the matching and for the discriminators; the
+* pairs of one text are not negatives of each other, in the matching and for the discriminators; the
   wrong text of a real image is that of another row, by a shift drawn anew in every step,
 * the generator's attention masks padding row by row; the public mask belongs to other rows,
 * DAMSM has one Adam whose rate falls with the epochs; the public one begins anew in every epoch,

@@ -20,7 +20,7 @@ Differs from the public system, besides what holds for every rival (`rgan_tf.riv
 * a pixel is shared by the objects whose box covers it, in every image by itself; publicly by all
   objects, and by the largest logit of the batch,
 * the flow starts as the identity; behind a normalisation the public start moves by half a cell,
-* the node `__image__` is no object in any loss,
+* the node `__image__` is not an object in any loss,
 * the refiner reads predicates after the graph network, and leaky ReLUs outside of the published
   crop encoder, refiner and canvas have slope 0.2 instead of 0.1.
 

@@ -10,7 +10,7 @@ Differs from the public system, besides what holds for every rival (`rgan_tf.riv
 
 * boxes are valid by construction (`BoxPredictor`); the public ReLU gives dead and inverted ones,
 * the image discriminator's classifier is applied,
-* the node `__image__` fills the layout, but is no object in any loss,
+* the node `__image__` fills the layout, but is not an object in any loss,
 * the relation head is built only if its weight is above 0; the published one is 0.
 
 It is not the stage of that name, which has no masks and no noise and pre-filters the candidates.
