@@ -34,6 +34,7 @@ def test_it_runs(name, tmp_path, monkeypatch):
 
 
 @pytest.mark.thorough
+@pytest.mark.timeout(900)  # two systems are trained and evaluated: five minutes on a slow processor
 def test_research_runs(tmp_path, monkeypatch, weights_dir):
     """As the others; its comparison has a judge, whose whole weights do not ship."""
     monkeypatch.setenv("RGAN_WEIGHTS", str(weights_dir))
