@@ -22,7 +22,7 @@ from export.saved_model_loading import answer_of, load_saved_model
 from export.saved_rival import build_served_rival, check_bank_options, is_rival, needs_bank
 from export.signatures import DEFAULT_NAME, EXACT, MODES, SAMPLE
 from rgan_tf import released
-from rgan_tf.arguments import text_list
+from rgan_tf.arguments import path_text, shown, text_list
 from rgan_tf.bank.licences import LicenceFilter
 from rgan_tf.bank.patch_bank import PatchBank
 from rgan_tf.contradictions import contradictions
@@ -90,6 +90,7 @@ class Generation:
         Raises:
           BadInput: if the folder is taken or cannot be written.
         """
+        folder = path_text(folder, "folder")
         request, draws, replies, model = self._parts
         with atomic_folder(folder) as partial:
             samples = [
@@ -219,6 +220,8 @@ class RetrieveGAN:
           print(model.image_size, model.vocabulary.categories)
           ```
         """
+        if not isinstance(name, str):
+            raise BadInput(f"name {shown(name)}: must be the name of a released run")
         return cls.from_run(f"{released.PREFIX}{name}", bank=bank, weights_dir=weights_dir)
 
     @classmethod
@@ -232,7 +235,7 @@ class RetrieveGAN:
           BadInput: if there is no model, or it needs ScaNN, which is not available.
           CorruptData: if a file is damaged.
         """
-        model = open_model(folder)
+        model = open_model(path_text(folder, "model"))
         return cls(model, answer_of(load_saved_model(model).signatures))
 
     @property
@@ -349,7 +352,7 @@ class RetrieveGAN:
         """
         if self._export is None:
             raise BadInput(f"{self._model.folder}: is an exported model already; copy the folder")
-        return Path(self._export(out, name=name, index=index)["path"])
+        return Path(self._export(path_text(out, "out"), name=name, index=index)["path"])
 
 
 @dataclasses.dataclass(frozen=True)

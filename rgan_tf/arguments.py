@@ -6,6 +6,7 @@ refused by its name before anything is read or written.
 
 from __future__ import annotations
 
+import contextlib
 import numbers
 import operator
 import os
@@ -62,18 +63,21 @@ def path_text(value: Any, name: str) -> str:
     Raises:
       BadInput: for anything else.
     """
-    if isinstance(value, (str, os.PathLike)):
-        return os.fspath(value)
-    raise BadInput(f"{name} {shown(value)}: must be a path, or what was opened from one")
+    with contextlib.suppress(TypeError):  # of what is not a path, or does not say one
+        path = os.fspath(value)
+        if isinstance(path, str) and "\0" not in path:
+            return path
+    raise BadInput(f"{name} {shown(value)}: must be a path as text, or what was opened from one")
 
 
-def path_list(values: Any, name: str) -> tuple[str | os.PathLike[str], ...]:
-    """Several paths; one path stands for itself alone.
+def path_list(values: Any, name: str) -> tuple[str, ...]:
+    """Several paths as text, see `path_text`; one path stands for itself alone.
 
     Raises:
       BadInput: if it is neither a path nor an iterable of paths.
     """
-    return _items(values, name, (str, os.PathLike), "a list of paths")
+    items = _items(values, name, (str, os.PathLike), "a list of paths")
+    return tuple(path_text(item, name) for item in items)
 
 
 def list_of(values: Any, name: str, kind: type, called: str) -> tuple:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rgan_tf.arguments import list_of, path_list, real_number, text_list, whole_number
+from rgan_tf.arguments import list_of, path_list, path_text, real_number, text_list, whole_number
 from rgan_tf.errors import BadInput
 
 
@@ -37,8 +37,8 @@ def test_one_text_is_not_a_list_of_its_letters():
     assert text_list(iter(["sky", "tree"]), "keep") == ("sky", "tree")
     assert text_list(np.array(["sky"]), "keep") == ("sky",)
     assert text_list([0, "sky"], "keep", also=(int,)) == ("0", "sky")
-    assert path_list(Path("a"), "banks") == (Path("a"),)
-    assert path_list(["a", Path("b")], "banks") == ("a", Path("b"))
+    assert path_list(Path("a"), "banks") == ("a",)
+    assert path_list(["a", Path("b")], "banks") == ("a", "b")
     assert list_of([1.5], "x", float, "numbers") == (1.5,)
 
 
@@ -49,6 +49,28 @@ def test_what_is_not_a_list_of_texts_is_named(values):
     ) as caught:
         text_list(values, "keep")
     assert len(str(caught.value)) < 120
+
+
+class Place:
+    """A path by `os.PathLike`, whatever it says."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __fspath__(self):
+        return self.path
+
+
+def test_what_is_opened_says_its_path():
+    assert path_text(Place("a"), "bank") == path_text(Path("a"), "bank") == "a"
+    assert path_list([Place("a")], "banks") == ("a",)
+
+
+@pytest.mark.parametrize("value", [None, 5, b"a", ["a"], Place, Place(b"a"), Place(5), "a\0"])
+def test_what_is_not_a_path_is_named(value):
+    for read, given in ((path_text, value), (path_list, [value])):
+        with pytest.raises(BadInput, match=r"^bank.* must be a (path as text|list of paths), "):
+            read(given, "bank")
 
 
 def test_one_thing_is_not_a_list_of_it():

@@ -16,6 +16,8 @@ import pytest
 
 import rgan_tf
 from rgan_tf import registered_names, released
+from rgan_tf.backbones import load_backbone
+from rgan_tf.errors import BadInput
 from rgan_tf.retrieval import registry
 from training.compare.entries import BUDGETS, SYSTEMS
 from training.configuration import CONFIG_FOLDER
@@ -70,6 +72,50 @@ def test_docstrings_name_the_values_of_their_arguments():
     ):
         missing = [name for name in names if f'"{name}"' not in function.__doc__]
         assert names and not missing, f"{function.__qualname__} does not name {missing}"
+
+
+@pytest.mark.parametrize("path", [5, b"folder"])
+def test_what_is_not_a_path_is_named_by_every_function(path, tiny_world, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run = rgan_tf.RetrieveGAN
+    for name, call in (
+        ("bank", lambda: rgan_tf.PatchBank.open(path)),
+        ("data", lambda: rgan_tf.PreparedData.open(path)),
+        ("data", lambda: rgan_tf.train("procedural_64", path, "run")),
+        ("--run", lambda: rgan_tf.train("procedural_64", tiny_world, path)),
+        ("config", lambda: rgan_tf.load_config(path)),
+        ("root", lambda: rgan_tf.read_coco(path)),
+        ("root", lambda: rgan_tf.read_visual_genome(path)),
+        ("procedural world: folder", lambda: rgan_tf.draw_world(path, images=10, size=64, seed=0)),
+        ("--out", lambda: rgan_tf.prepare(None, path)),
+        ("--out", lambda: rgan_tf.evaluate("run", out=path)),
+        ("--save-images", lambda: rgan_tf.evaluate("run", save_images=path)),
+        ("--run", lambda: rgan_tf.evaluate(path)),
+        ("configs", lambda: rgan_tf.compare([path], tiny_world, "out")),
+        ("--data", lambda: rgan_tf.compare("procedural_64", path, "out")),
+        ("--out", lambda: rgan_tf.compare("procedural_64", tiny_world, path)),
+        ("RUN", lambda: rgan_tf.write_report(path)),
+        ("--out", lambda: rgan_tf.write_report("released:street_64", path)),
+        ("--metrics", lambda: rgan_tf.write_report("released:street_64", "out", metrics=path)),
+        ("--out", lambda: rgan_tf.build_bank(path, data=tiny_world)),
+        ("--data", lambda: rgan_tf.build_bank("out", data=path)),
+        ("--coco", lambda: rgan_tf.build_bank("out", coco=path, images="images")),
+        ("--images", lambda: rgan_tf.build_bank("out", coco="coco", images=path)),
+        ("--folders", lambda: rgan_tf.build_bank("out", folders=path)),
+        ("bank", lambda: rgan_tf.add_to_bank(path, folders="folders")),
+        ("bank", lambda: rgan_tf.remove_from_bank(path, ids=[0])),
+        ("banks", lambda: rgan_tf.merge_banks([path], "out")),
+        ("--out", lambda: rgan_tf.merge_banks([tiny_world.bank], path)),
+        ("model", lambda: run.from_model(path)),
+        ("run", lambda: run.from_run(path)),
+        ("name", lambda: run.from_released(path, bank=tiny_world)),
+        ("bank", lambda: run.from_released("procedural_64", bank=path)),
+        ("--weights-dir", lambda: load_backbone("mobilenet_v2", path)),
+    ):
+        with pytest.raises(BadInput, match=f"^{name}:? .*must be") as caught:
+            call()
+        assert "\n" not in str(caught.value)
+    assert not list(tmp_path.iterdir())
 
 
 # Their examples take longer, or files; tests/training/test_examples.py runs them (`make test-all`).

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rgan_tf.arguments import shown, whole_number
+from rgan_tf.arguments import path_text, shown, whole_number
 from rgan_tf.config import Config, changed
 from rgan_tf.config_files import flat_settings, load_config
 from rgan_tf.errors import BadInput
@@ -36,11 +36,12 @@ def named_config(name: str | Path, overrides: Sequence[str] = ()) -> Config:
     """
     if not isinstance(name, (str, os.PathLike)):
         raise BadInput(f"config {shown(name)}: must be a YAML file or the name of a shipped config")
+    name = path_text(name, "config")
     path = Path(name)
     shipped = {file.stem: file for file in sorted(CONFIG_FOLDER.glob("*.yaml"))}
     # A folder of that name is a run or data, not a config.
-    if not path.is_file() and str(name) in shipped:
-        path = shipped[str(name)]
+    if not path.is_file() and name in shipped:
+        path = shipped[name]
     if not path.exists():
         advice = near_names(path.stem, shipped)
         advice = f"; {advice}" if advice.startswith("did") else ""

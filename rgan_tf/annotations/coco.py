@@ -23,6 +23,7 @@ from rgan_tf.annotations.annotation import AnnotatedDataset, AnnotatedImage, che
 from rgan_tf.annotations.coco_annotations import CocoAnnotations, CocoFilter, read_coco_file
 from rgan_tf.annotations.json_object import Claims, JsonObject, whole_number
 from rgan_tf.annotations.left_out import BadImages
+from rgan_tf.arguments import path_text
 from rgan_tf.errors import BadInput
 from rgan_tf.near_names import spelled_otherwise
 from rgan_tf.progress import followed
@@ -82,6 +83,7 @@ def read_coco_dataset(
     check_limit(limit)
     keep = keep or CocoFilter()
     bad = BadImages(max_bad)
+    root = path_text(root, "root")
     parts = {part: _Folder(Path(root), part, bad) for part in ("train2017", "val2017")}
     images = {part: folder.images(keep, seed) for part, folder in parts.items()}
     bad.check(sum(map(len, images.values())) + len(bad.lines))

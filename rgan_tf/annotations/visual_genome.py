@@ -140,7 +140,7 @@ def read_visual_genome_dataset(
     """
     check_limit(limit)
     bad = BadImages(max_bad)
-    genome = _Genome(Path(root), keep or GenomeFilter(), bad)
+    genome = _Genome(Path(arguments.path_text(root, "root")), keep or GenomeFilter(), bad)
     splits = {split: tuple(genome.images(split)) for split in SPLITS}
     bad.check(sum(map(len, splits.values())) + len(bad.lines))
     for split, members in splits.items():

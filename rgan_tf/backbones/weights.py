@@ -12,6 +12,7 @@ import h5py
 import numpy as np
 import tensorflow as tf
 
+from rgan_tf.arguments import path_text
 from rgan_tf.errors import BadInput, CorruptData
 from rgan_tf.refusals import is_refused
 from rgan_tf.storage.files import sha256_of
@@ -31,6 +32,8 @@ def weight_places(weights_dir: str | Path | None) -> list[Path]:
     Returns:
       Folders; they need not exist.
     """
+    if weights_dir is not None:
+        weights_dir = path_text(weights_dir, "--weights-dir")
     named = [weights_dir, os.environ.get("RGAN_WEIGHTS")]
     return [Path(place) for place in named if place] + [SHIPPED]
 

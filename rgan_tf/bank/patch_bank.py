@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from rgan_tf.arguments import path_text
 from rgan_tf.bank.format import (
     ADVICE,
     BANK,
@@ -115,6 +116,7 @@ class PatchBank:
           BadInput: if the folder is not a patch bank, or of another version.
           CorruptData: if a file is missing, damaged or has the wrong shape; names the file.
         """
+        folder = path_text(folder, "bank")
         try:
             manifest = BANK.open(folder)
         except BadInput as error:

@@ -23,7 +23,7 @@ from rgan_tf.annotations.annotation import (
 )
 from rgan_tf.annotations.json_object import is_text
 from rgan_tf.annotations.left_out import BadImages, LeftOut
-from rgan_tf.arguments import list_of, real_number, shown, text_list, whole_number
+from rgan_tf.arguments import list_of, path_text, real_number, shown, text_list, whole_number
 from rgan_tf.backbones import Backbone, load_backbone
 from rgan_tf.bank.graphs import graph_of
 from rgan_tf.bank.patch_queue import PATCH_SIZE
@@ -114,7 +114,7 @@ def prepare_dataset(
         raise BadInput(f"backbone {shown(backbone)}: must be a name, or what load_backbone returns")
     check_engine(engine)
     bad = BadImages(max_bad)
-    with atomic_folder(out) as folder:
+    with atomic_folder(path_text(out, "--out")) as folder:
         network = load_backbone(backbone, weights_dir) if isinstance(backbone, str) else backbone
         found = dataset(folder) if callable(dataset) else dataset
         found = _checked(found)

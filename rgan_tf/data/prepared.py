@@ -13,6 +13,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from rgan_tf.arguments import path_text
 from rgan_tf.bank.patch_bank import PatchBank
 from rgan_tf.config import Config, DataConfig
 from rgan_tf.data.scenes import IMAGE_CACHE_BYTES, SceneStore
@@ -83,7 +84,7 @@ class PreparedData:
           BadInput: if it is not a folder made by `rgan prepare`, or of another version.
           CorruptData: if a file is missing or damaged; names the file.
         """
-        manifest = DATA.open(folder)
+        manifest = DATA.open(path_text(folder, "data"))
         wrong = _wrong_field(manifest.content)
         if wrong:
             raise manifest.damaged(f"{wrong} is damaged")

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from rgan_tf.arguments import whole_number
+from rgan_tf.arguments import path_text, whole_number
 from rgan_tf.errors import BadInput
 from rgan_tf.spread import HERE, Engine, check_engine
 from rgan_tf.storage.files import read_json, write_bytes_atomic
@@ -96,7 +96,7 @@ def draw_world(
         if not low <= whole_number(value, f"procedural world: {name}") <= high:
             raise BadInput(f"procedural world: {name} is {value}; give {low} to {high}")
     check_engine(engine)
-    folder = Path(folder)
+    folder = Path(path_text(folder, "procedural world: folder"))
     for split in SPLITS:
         (folder / "images" / split).mkdir(parents=True, exist_ok=True)
     (folder / "annotations").mkdir(exist_ok=True)

@@ -87,7 +87,8 @@ def build(
       ```
     """
     allowed = LicenceFilter.parse(licences)
-    free_place(str(out))
+    out = path_text(out, "--out")
+    free_place(out)
     check_engine(engine)  # before anything is read
     source = _source(
         data, coco, images, folders, source_licence, source_url, min_box_share, max_bad
@@ -109,7 +110,7 @@ def build(
     if of_like and backbone and of_like != backbone:
         raise BadInput(f"--backbone {backbone}: {like} has features of {of_like}")
     vocabulary = vocabulary or Vocabulary.from_categories(source.categories)
-    with new_bank(str(out)) as place, _without_leftovers(building_folder(place)) as working:
+    with new_bank(out) as place, _without_leftovers(building_folder(place)) as working:
         counts = build_rows(
             source,
             working,
@@ -124,7 +125,7 @@ def build(
         alone = _warn_of_patches_without_graph(
             PatchBank.open(place), _why_none_lent(like, contexts)
         )
-    return {"bank": str(out), **counts, **alone, **_left_out(source)}
+    return {"bank": out, **counts, **alone, **_left_out(source)}
 
 
 def _why_none_lent(like: str | Path | None, contexts: PatchBank | None) -> str:
@@ -160,11 +161,11 @@ def _copy_of_data(
     data: PreparedData | str | Path, out: str | Path, licences: LicenceFilter
 ) -> dict[str, Any]:
     bank = PreparedData.open(path_text(data, "--data")).bank
-    with new_bank(str(out)) as place, atomic_folder(place) as partial:
+    with new_bank(out) as place, atomic_folder(place) as partial:
         copied = copy_banks(
             [bank], partial, keep=lambda row, entry: licences.allows(entry.get("licence", ""))
         )
-    return {"bank": str(out), **copied._asdict(), "refused": len(bank) - copied.patches}
+    return {"bank": out, **copied._asdict(), "refused": len(bank) - copied.patches}
 
 
 def add(
@@ -319,10 +320,12 @@ def _source(
                 f"{option}: is only read with {' or '.join(readers)}, not with {own}; leave it out"
             )
     if coco:
+        coco, images = path_text(coco, "--coco"), path_text(images, "--images")
         return coco_source(
             coco, images, min_box_share=min_box_share, licence=licence, max_bad=max_bad
         )
     if folders:
+        folders = path_text(folders, "--folders")
         return folder_source(folders, licence=licence, url=url, max_bad=max_bad)
     return None
 

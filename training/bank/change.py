@@ -126,19 +126,20 @@ def merge(
       ```
     """
     allowed = LicenceFilter.parse(licences)
-    free_place(str(out))
+    out = path_text(out, "--out")
+    free_place(out)
     banks = path_list(banks, "banks")
     if not banks:
         raise BadInput("rgan bank merge: name at least one bank")
     opened = [PatchBank.open(folder) for folder in banks]
-    with new_bank(str(out)) as place, atomic_folder(place) as partial:
+    with new_bank(out) as place, atomic_folder(place) as partial:
         copied = copy_banks(
             opened,
             partial,
             keep=lambda row, entry: allowed.allows(entry.get("licence", "")),
             skip_duplicates=skip_duplicates,
         )
-    return {"bank": str(out), **copied._asdict()}
+    return {"bank": out, **copied._asdict()}
 
 
 def parse_ids(text: str, rows: int) -> set[int]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rgan_tf.arguments import list_of, path_list, text_list, whole_number
+from rgan_tf.arguments import list_of, path_list, path_text, text_list, whole_number
 from rgan_tf.backbones import load_backbone
 from rgan_tf.config import Config
 from rgan_tf.data.prepared import PreparedData
@@ -113,7 +113,7 @@ def compare(
     """
     check_seed(seed)
     check_resamples(resamples)
-    configs = tuple(map(str, path_list(configs, "configs")))
+    configs = path_list(configs, "configs")
     systems, overrides = text_list(systems, "systems"), text_list(overrides, "overrides")
     check_choices(configs, "configs")
     check_choices(systems, "systems")
@@ -122,7 +122,7 @@ def compare(
     rates = list_of(search_rates, "search_rates", numbers.Real, "numbers")
     search_rates = tuple(map(float, rates))
     search_steps = whole_number(search_steps, "--search-steps")
-    data = str(data.folder if isinstance(data, PreparedData) else data)
+    data, out = path_text(data, "--data"), path_text(out, "--out")
     opened_configs = {name: named_config(name, overrides) for name in configs}
     if budget not in BUDGETS:
         raise BadInput(f"--budget {budget}: must be one of {', '.join(BUDGETS)}")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rgan_tf import released
-from rgan_tf.arguments import text_list, whole_number
+from rgan_tf.arguments import path_text, text_list, whole_number
 from rgan_tf.config import Config, changed
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.devices import grow_gpu_memory
@@ -112,6 +112,10 @@ def evaluate(
         raise BadInput(f"--batch-size {batch_size}: must be at least 1")
     if only is not None and only not in TASKS:
         raise BadInput(f"--only {only}: must be one of {', '.join(TASKS)}")
+    if out:
+        out = path_text(out, "--out")
+    if save_images:
+        save_images = path_text(save_images, "--save-images")
     if out and Path(out).exists() and not Path(out).is_dir():
         raise BadInput(f"--out {out}: is a file; name a folder")
     seed, resamples, batch_size = int(seed), int(resamples), int(batch_size)  # none of NumPy

@@ -82,8 +82,7 @@ def open_data_of(run: Run, name: str, folder: str | Path | PreparedData | None) 
       BadInput: if there is none, or it does not fit the run.
       CorruptData: if it is damaged.
     """
-    place = folder.folder if isinstance(folder, PreparedData) else folder
-    place = place or run.data_there(f"--run {name}", "name a prepared folder with --data")
+    place = folder or run.data_there(f"--run {name}", "name a prepared folder with --data")
     data = PreparedData.open(place, image_cache_bytes=0)
     data.check_vocabulary(run.vocabulary, f"run {name}")
     data.check_config(run.config)

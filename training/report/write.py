@@ -49,9 +49,9 @@ def write_report(
     opened = open_run(name, "RUN")
     if is_released and not out:
         raise BadInput(f"{name}: ships with the project; name a file with --out")
-    place = Path(out) if out else opened.folder / "report.html"
+    place = Path(path_text(out, "--out")) if out else opened.folder / "report.html"
     require_own(place)
-    measured = Path(metrics) if metrics else opened.folder
+    measured = Path(path_text(metrics, "--metrics")) if metrics else opened.folder
     if not measured.is_dir():
         raise BadInput(f"--metrics {measured}: no such folder; name the --out of rgan eval")
     if metrics and not (measured / "metrics.jsonl").is_file():
