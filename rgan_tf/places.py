@@ -81,7 +81,8 @@ def open_patches(name: str | Path, option: str = "") -> PatchBank:
       BadInput: if it is not one of these, or a run without its data.
       CorruptData: if it is damaged.
     """
-    place = open_place(path_text(name, option.strip()), option)
+    name = path_text(name, option.strip())  # messages name the folder of what was opened
+    place = open_place(name, option)
     if not isinstance(place.patches, PatchBank):
         raise BadInput(f"{option}{name}: is a {place.kind} without a patch bank; name a bank")
     return place.patches

@@ -155,6 +155,8 @@ def test_what_was_opened_stands_where_its_folder_does(
     shipped = open_run("released:procedural_64")  # nothing is written into the package
     with pytest.raises(BadInput, match="run released:procedural_64: comes without data"):
         rgan_tf.RetrieveGAN.from_run(shipped)
+    with pytest.raises(BadInput, match="^bank .*procedural_64: is a run without a patch bank"):
+        rgan_tf.RetrieveGAN.from_run(run, bank=shipped)
     with pytest.raises(BadInput, match=r"--run Trained\(.*: must be a path, or what was opened"):
         rgan_tf.evaluate(Trained(run, {}), tiny_world)
 

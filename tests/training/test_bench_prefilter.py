@@ -49,6 +49,8 @@ def test_features_of_a_run(rgan, trained_folder):
     assert "open_seconds" not in figures
 
 
-@pytest.mark.parametrize("words", [(), ("--rows", 500, "--run", "x"), ("--rows", 3)])
+@pytest.mark.parametrize(
+    "words", [(), ("--rows", 500, "--run", "x"), ("--rows", 3), ("--rows", 500, "--seed", -1)]
+)
 def test_what_cannot_be_measured_is_refused(rgan, words):
     assert rgan("bench", "prefilter", *words).code == 2

@@ -102,3 +102,20 @@ def test_random_patches_have_the_category_of_their_object():
     objects = np.repeat([[2, 3, 4]], 50, axis=0)
     found = random_patches(bank, objects, 2, np.random.default_rng(0))[..., 0, 0, 0]
     assert set(found[:, 0]) == {0, 2} and set(found[:, 1]) == {1, 3} and set(found[:, 2]) == {0}
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        (["--scenes", "1"], "--scenes 1: must be at least 2"),
+        (["--seed", "-1"], "--seed -1: must be at least 0"),
+        (["--seed", str(2**31)], "below 2^31"),
+        (["--words", "sky", "sky"], "--words sky: is given twice; name two words"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused(rgan, monkeypatch, words, message):
+    settings = SimpleNamespace(training=SimpleNamespace(system="attngan"))
+    monkeypatch.setattr("rgan_tf.runs.open_run", lambda name: SimpleNamespace(config=settings))
+    done = rgan("bench", "rival", "--run", "run", "--data", "data", *words)
+    assert done.code == 2 and message in done.err
+    assert len(done.err.splitlines()) == 1

@@ -49,9 +49,11 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
     from rgan_tf.progress import note
     from training.bench.box_training import measure
     from training.configuration import named_config
+    from training.evaluation.inputs import check_seed
 
     if not 0 < args.keep <= 1 or min(args.steps, args.batch_size) < 1:
         raise BadInput("rgan bench boxes: need 0 < --keep <= 1, --steps and --batch-size >= 1")
+    check_seed(args.seed)
     config = named_config(args.config)
     data = PreparedData.open(args.data)
     if not data.record_count("val"):

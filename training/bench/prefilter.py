@@ -83,11 +83,13 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
         search_in_graph,
         synthetic_bank,
     )
+    from training.evaluation.inputs import check_seed
 
     if (args.rows is None) == (args.run is None):
         raise BadInput("rgan bench prefilter: give either --rows or --run")
     if min(args.candidates, args.queries, args.width, args.categories) < 1:
         raise BadInput("rgan bench prefilter: counts must be at least 1")
+    check_seed(args.seed)
     if args.run:
         bank = bank_of(args.run, args.data)
     elif args.rows < args.categories:

@@ -40,7 +40,7 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
     from rgan_tf.errors import BadInput
     from rgan_tf.runs import open_run
     from training.bench.trained_rivals import CHECKS, measure
-    from training.evaluation.inputs import check_split, open_data_of
+    from training.evaluation.inputs import check_seed, check_split, open_data_of
 
     run = open_run(args.run)
     system = run.config.training.system
@@ -50,9 +50,13 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
             f"{', '.join(CHECKS)}"
         )
     if args.scenes < 2:
-        raise BadInput("rgan bench rival: --scenes must be at least 2")
+        raise BadInput(f"--scenes {args.scenes}: must be at least 2")
+    check_seed(args.seed)
+    if len(set(args.words)) < 2:
+        raise BadInput(f"--words {args.words[0]}: is given twice; name two words")
     data = open_data_of(run, args.run, args.data)
     check_split(data, args.split)
+    scenes = min(args.scenes, data.record_count(args.split))
     return measure(
-        run, data, split=args.split, scenes=args.scenes, seed=args.seed, words=tuple(args.words)
+        run, data, split=args.split, scenes=scenes, seed=args.seed, words=tuple(args.words)
     )

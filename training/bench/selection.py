@@ -62,10 +62,11 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
     """
     from rgan_tf.runs import open_run
     from training.bench.selection_training import compare_variants
-    from training.evaluation.inputs import open_data_of
+    from training.evaluation.inputs import check_seed, open_data_of
 
     if min(args.steps, args.scenes, args.learning_rate) <= 0:
         raise BadInput("rgan bench selection: steps, scenes and learning rate must be above 0")
+    check_seed(args.seed)
     unknown = sorted(set(args.variants) - set(VARIANTS))
     if unknown:
         raise BadInput(f"--variants {unknown[0]}: unknown; known are {', '.join(VARIANTS)}")

@@ -55,7 +55,7 @@ def measure(
       run: with a trained rival.
       data: gives scenes and patches.
       split: of the scenes.
-      scenes: the first ones.
+      scenes: number of the first ones; at most those of the split.
       seed: of codes, noise and patches.
       words: see `attngan`.
     """
@@ -66,7 +66,7 @@ def measure(
     for figures in CHECKS[system](run, data, networks, split, scenes, seed, words):
         for name, values in figures.items():
             found.setdefault(name, []).append(np.ravel(values))
-    result: dict[str, Any] = {"system": system, "scenes": min(scenes, data.record_count(split))}
+    result: dict[str, Any] = {"system": system, "scenes": scenes}
     for name, parts in found.items():
         values = np.concatenate(parts)
         values = values[~np.isnan(values)]
