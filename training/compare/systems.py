@@ -90,8 +90,11 @@ def deviations(
       judge: network of the distances.
     """
     rivals = [entry for entry in entries if entry.system in RIVALS]
-    data = [_data_of_training(config) for config in configs.values()] if rivals else []
-    lines = [" ".join(filter(None, [_OF_ALL, *dict.fromkeys(data)])), ""]
+    data = {}  # name of a config -> sentence
+    for entry in rivals:
+        prefix = entry.name.removesuffix(entry.system).removesuffix("-")  # with several configs
+        data[entry.config] = _data_of_training(configs[entry.config], prefix)
+    lines = [" ".join(filter(None, [_OF_ALL, *data.values()])), ""]
     for entry in entries:
         if entry.system in RIVALS:
             text = _deviation(entry.system, configs[entry.config], metrics[entry.name])
@@ -102,8 +105,13 @@ def deviations(
     return "\n".join(lines)
 
 
-def _data_of_training(config: Config) -> str:
-    """What RetrieveGAN's config does to the rivals' batches and discriminators too."""
+def _data_of_training(config: Config, prefix: str) -> str:
+    """What RetrieveGAN's config does to the rivals' batches and discriminators too.
+
+    Args:
+      config: of the rows.
+      prefix: of their names, where other rows are of another config; else "".
+    """
     incomplete = config.data.incomplete_scenes
     shared = [
         "mirrored images (data.flip)" if config.data.flip else "",
@@ -115,7 +123,9 @@ def _data_of_training(config: Config) -> str:
         else "",
     ]
     found = ", ".join(filter(None, shared))
-    return f"All are trained with {config.name}'s {found}." if found else ""
+    if not found:
+        return ""
+    return f"{f'Those of {prefix}' if prefix else 'All'} are trained with {config.name}'s {found}."
 
 
 def _deviation(system: str, config: Config, metrics: Mapping[str, Any]) -> str:

@@ -73,6 +73,13 @@ def test_what_the_config_does_to_the_rivals_data_is_named(say):
         "(data.incomplete_scenes=0.2), augmented images before the discriminators (color,cutout)."
     )
     assert "All are trained" not in say("retrievegan", config=config)[0]
+    configs = {"runs/a.yaml": config, "coco": Config(name="coco"), "b.yaml": config}
+    entries = entries_of(configs, ["retrievegan", "sg2im"])
+    metrics = {entry.name: {} for entry in entries}
+    text = deviations(entries, configs, metrics, judge="inception_v3").splitlines()[0]
+    assert "All are trained" not in text and "Those of coco" not in text
+    for name in ("a", "b"):
+        assert f"Those of {name} are trained with street's mirrored images" in text
 
 
 def test_a_further_rival_is_not_told_as_another(say, monkeypatch):
