@@ -157,7 +157,7 @@ def test_what_was_opened_stands_where_its_folder_does(
         rgan_tf.RetrieveGAN.from_run(shipped)
     with pytest.raises(BadInput, match="^bank .*procedural_64: is a run without a patch bank"):
         rgan_tf.RetrieveGAN.from_run(run, bank=shipped)
-    with pytest.raises(BadInput, match=r"--run Trained\(.*: must be a path, or what was opened"):
+    with pytest.raises(BadInput, match=r"--run Trained\(.*: must be a path as text, or"):
         rgan_tf.evaluate(Trained(run, {}), tiny_world)
 
 

@@ -64,7 +64,7 @@ def test_every_change_writes_what_the_command_writes(rgan, folders, more, tmp_pa
         (lambda bank, new: rgan_tf.remove_from_bank(bank, categories="hous"), "'hous'"),
         (lambda bank, new: rgan_tf.remove_from_bank(bank, sources="no.png"), "--source no.png"),
         (lambda bank, new: rgan_tf.remove_from_bank(bank, ids=3), "ids: must be a list of"),
-        (lambda bank, new: rgan_tf.remove_from_bank(3, ids=[0]), "bank 3: must be a path, or"),
+        (lambda bank, new: rgan_tf.remove_from_bank(3, ids=[0]), "bank 3: must be a path as text"),
         (lambda bank, new: rgan_tf.remove_from_bank(bank, ids=[0.0]), "and holds 0.0"),
         (lambda bank, new: rgan_tf.remove_from_bank(bank, ids=np.array([])), "choose patches by"),
         (lambda bank, new: rgan_tf.build_bank(new, folders=bank, licences=[None]), "holds None"),
