@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from rgan_tf.generator.layout import box_coverage
 from rgan_tf.rivals.pastegan.selector import pick_at_test
 from rgan_tf.rivals.rival import Drawing
 from rgan_tf.seeds import Purpose, derive_row_seeds
-from training.bench.trained_rivals import _height_of, layout2im, pastegan, pixels_in, random_patches
+from training.bench.trained_rivals import _height_of, layout2im, pastegan, random_patches
 
 BOXES = tf.constant([[[0.0, 0.0, 0.5, 0.5], [0.5, 0.5, 1.0, 1.0]]] * 2)  # [2, 2, 4]
 OBJECTS = tf.constant([[2, 3], [2, 0]])  # the second scene has one object
@@ -20,9 +21,8 @@ SIDE = 16
 
 def painted(boxes: tf.Tensor, colours: tf.Tensor) -> tf.Tensor:
     """[B, SIDE, SIDE, 3]: every box of [B, O, 4] in its colour [B, O, 3]."""
-    inside = [pixels_in(boxes[:, place], SIDE) for place in range(boxes.shape[1])]
-    masks = tf.cast(tf.stack(inside, axis=1), tf.float32)  # [B, O, SIDE, SIDE]
-    return tf.einsum("bohv,boc->bhvc", masks, colours)
+    rows, columns = box_coverage(boxes, SIDE, SIDE)  # [B, O, SIDE] each
+    return tf.einsum("boh,bov,boc->bhvc", rows, columns, colours)
 
 
 class Painter:

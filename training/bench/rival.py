@@ -39,7 +39,7 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
     """
     from rgan_tf.errors import BadInput
     from rgan_tf.runs import open_run
-    from training.bench.trained_rivals import CHECKS, measure
+    from training.bench.trained_rivals import CHECKS, Subject, measure
     from training.evaluation.inputs import check_seed, check_split, open_data_of
 
     run = open_run(args.run)
@@ -57,6 +57,4 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
     data = open_data_of(run, args.run, args.data)
     check_split(data, args.split)
     scenes = min(args.scenes, data.record_count(args.split))
-    return measure(
-        run, data, split=args.split, scenes=scenes, seed=args.seed, words=tuple(args.words)
-    )
+    return measure(Subject(run, data, args.split, scenes, args.seed, tuple(args.words)))

@@ -5,6 +5,7 @@ The figures are of objects or scenes; `measure` averages them over a split.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -15,7 +16,8 @@ from rgan_tf.bank.patch_bank import PatchBank
 from rgan_tf.data.pipeline import scenes_once
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.errors import BadInput
-from rgan_tf.generator.layout import crop_objects
+from rgan_tf.generator.layout import box_coverage, crop_objects
+from rgan_tf.retrieval.candidates import CandidateSource
 from rgan_tf.retrieval.patches import pixels_of
 from rgan_tf.rivals.attngan.damsm import DamsmEncoders, build_damsm
 from rgan_tf.rivals.attngan.matching import sentence_scores, word_scores
@@ -25,7 +27,7 @@ from rgan_tf.rivals.layout2im.networks import Layout2imRival
 from rgan_tf.rivals.layout2im.sizes import SCALED
 from rgan_tf.rivals.noise import row_order
 from rgan_tf.rivals.pastegan.networks import PasteganRival
-from rgan_tf.rivals.pastegan.selector import TEST_CANDIDATES, pick_at_test
+from rgan_tf.rivals.pastegan.selector import TEST_CANDIDATES
 from rgan_tf.rivals.registry import rival_networks
 from rgan_tf.runs import DAMSM, STAGES, Run, load_weights
 from rgan_tf.seeds import Purpose, derive_row_seeds
@@ -40,18 +42,11 @@ Figures = dict[str, np.ndarray]
 _BATCH = 32
 
 
-def measure(
-    run: Run,
-    data: PreparedData,
-    *,
-    split: str,
-    scenes: int,
-    seed: int,
-    words: tuple[str, str],
-) -> dict[str, Any]:
-    """Averages of a run's figures, each with the number of objects or scenes behind it.
+@dataclasses.dataclass(frozen=True)
+class Subject:
+    """What is measured.
 
-    Args:
+    Attributes:
       run: with a trained rival.
       data: gives scenes and patches.
       split: of the scenes.
@@ -59,14 +54,36 @@ def measure(
       seed: of codes, noise and patches.
       words: see `attngan`.
     """
+
+    run: Run
+    data: PreparedData
+    split: str
+    scenes: int
+    seed: int
+    words: tuple[str, str]
+
+    def batches(
+        self, candidates: CandidateSource | None = None
+    ) -> Iterator[tuple[Batch, tf.Tensor]]:
+        """The scenes in batches of B, each with its rows' seeds [B] int32."""
+        whole = scenes_once(
+            self.data, self.split, self.run.config, batch_size=_BATCH, candidates=candidates
+        )
+        for batch in whole.unbatch().take(self.scenes).batch(_BATCH):
+            yield batch, row_seeds(batch, self.seed)
+
+
+def measure(subject: Subject) -> dict[str, Any]:
+    """Averages of the figures, each with the number of objects or scenes behind it."""
+    run = subject.run
     system = run.config.training.system
     networks = rival_networks(run.config, run.vocabulary)
     load_weights(run, STAGES[-1], networks, system=system)
     found: dict[str, list[np.ndarray]] = {}
-    for figures in CHECKS[system](run, data, networks, split, scenes, seed, words):
+    for figures in CHECKS[system](subject, networks):
         for name, values in figures.items():
             found.setdefault(name, []).append(np.ravel(values))
-    result: dict[str, Any] = {"system": system, "scenes": scenes}
+    result: dict[str, Any] = {"system": system, "scenes": subject.scenes}
     for name, parts in found.items():
         values = np.concatenate(parts)
         values = values[~np.isnan(values)]
@@ -102,16 +119,16 @@ def layout2im(networks: Layout2imRival, crop_size: int, batch: Batch, seeds: tf.
     images = networks.draw(objects, boxes, codes, order)  # [B, H, W, 3]
     found, _ = networks.posterior(crop_objects(images, boxes, crop_size), objects)  # [B, O, Z]
     error = tf.reduce_mean(tf.abs(found - codes), axis=-1)  # [B, O]
-    first = tf.one_hot(tf.argmax(tf.cast(there, tf.int32), axis=1), objects.shape[1])  # [B, O]
-    mixed = codes + first[..., tf.newaxis] * (others - codes)  # [B, O, Z]
+    # Objects stand before padding, so the first place is one.
+    mixed = tf.concat([others[:, :1], codes[:, 1:]], axis=1)  # [B, O, Z]
     changed = networks.draw(objects, boxes, mixed, order)  # [B, H, W, 3]
     change = tf.reduce_mean(tf.abs(changed - images), axis=-1)  # [B, H, W]
-    box = tf.einsum("bo,boc->bc", first, boxes)  # [B, 4]
-    inside = pixels_in(box, images.shape[1])  # [B, H, W]
+    rows, columns = box_coverage(boxes[:, :1], *change.shape[1:])  # [B, 1, H], [B, 1, W]
+    inside = rows[:, 0, :, tf.newaxis] * columns  # [B, H, W], 1 or 0
     return {
         "code_error": np.where(there, error, np.nan),
-        "change_inside": _mean_where(change, inside),
-        "change_outside": _mean_where(change, ~inside),
+        "change_inside": _weighted_mean(change, inside),
+        "change_outside": _weighted_mean(change, 1.0 - inside),
     }
 
 
@@ -132,13 +149,13 @@ def pastegan(
     """
     drawing = networks.synthesise(batch, batch["boxes"], seeds)
     there = drawing.choice >= 0  # [B, O]
-    selected = pick_at_test(
-        batch, batch["objects"] != PADDING, derive_row_seeds(seeds, Purpose.PATCH_CHOICE)
-    ).crops  # [B, O, S, S, 3]
+    selected = tf.gather(
+        batch["candidate_crops"], tf.maximum(drawing.choice, 0), batch_dims=2
+    )  # [B, O, S, S, 3]
     crops = crop_objects(drawing.images, batch["boxes"], networks.crop_size)  # [B, O, S, S, 3]
     drawn, wanted, others = (
         networks.encode_crops(tf.reshape(each, [-1, *each.shape[2:]]))
-        for each in (crops, selected, pixels_of(of_category, there))
+        for each in (crops, pixels_of(selected, there), pixels_of(of_category, there))
     )  # [B * O, h, w, D] each
     distances = [
         np.where(
@@ -174,8 +191,9 @@ def attngan(
 
     Returns:
       `first_word_is_higher` [B], 1 or 0, whether the last stage's attention to the first word lies
-      above that to the second (NaN without both), and `own_text_is_nearer` [B], the share of the
-      batch's other texts that fit an image less, by words and by sentence (chance 0.5).
+      above that to the second (NaN without both), and `own_text_is_nearer_by_words` and
+      `own_text_is_nearer_by_sentence` [B], the share of the batch's other texts that fit an image
+      less (chance 0.5).
     """
     graph = {"objects": batch["objects"], "triples": batch["triples"]}
     tokens = networks.texts(graph)  # [B, W]
@@ -205,20 +223,11 @@ def attngan(
     }
 
 
-def pixels_in(boxes: tf.Tensor, side: int) -> tf.Tensor:
-    """[B, side, side] bool: the pixels whose centres lie in boxes [B, 4]."""
-    centres = (tf.range(side, dtype=tf.float32) + 0.5) / side  # [side]
-    y0, x0, y1, x1 = (edge[:, tf.newaxis] for edge in tf.unstack(boxes, axis=-1))  # [B, 1] each
-    rows = (centres >= y0) & (centres < y1)  # [B, side]
-    columns = (centres >= x0) & (centres < x1)  # [B, side]
-    return rows[:, :, tf.newaxis] & columns[:, tf.newaxis]
-
-
-def _mean_where(values: tf.Tensor, mask: tf.Tensor) -> np.ndarray:
-    """[B]: the mean of [B, H, W] where the mask is True; NaN where it is nowhere."""
-    count = tf.reduce_sum(tf.cast(mask, tf.float32), axis=[1, 2])  # [B]
-    total = tf.reduce_sum(tf.where(mask, values, 0.0), axis=[1, 2])  # [B]
-    return np.where(count > 0, total / tf.maximum(count, 1.0), np.nan)
+def _weighted_mean(values: tf.Tensor, weights: tf.Tensor) -> np.ndarray:
+    """[B]: the mean of [B, H, W] under weights of 1 and 0; NaN where all are 0."""
+    total = tf.reduce_sum(weights, axis=[1, 2])  # [B]
+    mean = tf.reduce_sum(values * weights, axis=[1, 2]) / tf.maximum(total, 1.0)  # [B]
+    return np.where(total > 0, mean, np.nan)
 
 
 def _height_of(attention: tf.Tensor, tokens: tf.Tensor, ids: Sequence[int]) -> np.ndarray:
@@ -231,36 +240,31 @@ def _height_of(attention: tf.Tensor, tokens: tf.Tensor, ids: Sequence[int]) -> n
     return np.where(total > 0, mean, np.nan)
 
 
-def _batches(run: Run, data: PreparedData, split: str, scenes: int, **more: Any) -> Iterator[Batch]:
-    """The first scenes of a split, in batches."""
-    whole = scenes_once(data, split, run.config, batch_size=_BATCH, **more)
-    return iter(whole.unbatch().take(scenes).batch(_BATCH))
+def _of_layout2im(subject: Subject, networks: Layout2imRival) -> Iterator[Figures]:
+    for batch, seeds in subject.batches():
+        yield layout2im(networks, SCALED.crop_size, batch, seeds)
 
 
-def _of_layout2im(run, data, networks, split, scenes, seed, words) -> Iterator[Figures]:
-    for batch in _batches(run, data, split, scenes):
-        yield layout2im(networks, SCALED.crop_size, batch, row_seeds(batch, seed))
-
-
-def _of_pastegan(run, data, networks, split, scenes, seed, words) -> Iterator[Figures]:
-    table = rival_candidates(run, data, {split: TEST_CANDIDATES})[split]
-    random = np.random.default_rng(seed)
-    for batch in _batches(run, data, split, scenes, candidates=table):
+def _of_pastegan(subject: Subject, networks: PasteganRival) -> Iterator[Figures]:
+    data, split = subject.data, subject.split
+    table = rival_candidates(subject.run, data, {split: TEST_CANDIDATES})[split]
+    random = np.random.default_rng(subject.seed)
+    for batch, seeds in subject.batches(table):
         others = random_patches(data.bank, batch["objects"].numpy(), networks.crop_size, random)
-        yield pastegan(networks, batch, tf.constant(others), row_seeds(batch, seed))
+        yield pastegan(networks, batch, tf.constant(others), seeds)
 
 
-def _of_attngan(run, data, networks, split, scenes, seed, words) -> Iterator[Figures]:
-    known = networks.texts.dictionary.words
-    for word in words:
+def _of_attngan(subject: Subject, networks: AttnganRival) -> Iterator[Figures]:
+    run, known = subject.run, networks.texts.dictionary.words
+    for word in subject.words:
         if word not in known:
             raise BadInput(
                 f"--words {word}: no text of this run has it; it knows {', '.join(known)}"
             )
     encoders = build_damsm(run.config, run.vocabulary).encoders
     load_weights(run, DAMSM, encoders)
-    for batch in _batches(run, data, split, scenes):
-        yield attngan(networks, encoders, batch, words, row_seeds(batch, seed))
+    for batch, seeds in subject.batches():
+        yield attngan(networks, encoders, batch, subject.words, seeds)
 
 
 def random_patches(
