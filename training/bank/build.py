@@ -94,7 +94,7 @@ def build(
         data, coco, images, folders, source_licence, source_url, min_box_share, max_bad
     )
     if source is None:
-        if backbone or like:
+        if backbone or like is not None:
             raise BadInput(
                 "--data: keeps the backbone and the names of the data; leave the option out"
             )
@@ -104,7 +104,7 @@ def build(
             )
         return _copy_of_data(data, out, allowed)
     vocabulary = of_like = contexts = None
-    if like:
+    if like is not None:
         like = run_name(like, "--like")
         vocabulary, of_like, contexts = _like(like)
     if of_like and backbone and of_like != backbone:

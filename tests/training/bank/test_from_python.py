@@ -49,9 +49,17 @@ def test_every_change_writes_what_the_command_writes(rgan, folders, more, tmp_pa
     assert only["refused_licence"] == 0
 
 
+class Emptied(str):
+    """A bank that was opened and has no patches: false, and given all the same."""
+
+    def __bool__(self) -> bool:
+        return False
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
+        (lambda bank, new: rgan_tf.build_bank(new, data=bank, like=Emptied()), "--data: keeps"),
         (lambda bank, new: rgan_tf.build_bank(new), "name one source"),
         (lambda bank, new: rgan_tf.build_bank(bank, folders=bank), "or use rgan bank add"),
         (lambda bank, new: rgan_tf.build_bank(new, data=bank, like=bank), "--data: keeps"),
