@@ -98,6 +98,25 @@ def list_of(values: Any, name: str, kind: type, called: str) -> tuple:
     return _items(values, name, (kind,), wanted)
 
 
+def check_least(args: Any, least: int, *names: str) -> None:
+    """Compares options of a command that are whole numbers with the least that they may be.
+
+    Args:
+      args: of the parser; an option that is None or absent was not given, a list is of numbers.
+      least: the smallest number that is allowed.
+      names: attributes of `args`, such as `batch_size`.
+
+    Raises:
+      BadInput: for the first smaller one, by the name of its option.
+    """
+    for name in names:
+        given = getattr(args, name, None)
+        for value in given if isinstance(given, list) else [given]:
+            if value is not None and value < least:
+                option = name.replace("_", "-")
+                raise BadInput(f"--{option} {value}: must be at least {least}")
+
+
 def shown(value: Any) -> str:
     """A value in a message."""
     try:

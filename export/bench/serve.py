@@ -84,6 +84,8 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
             raise BadInput(f"--rates {rate:g}: must be in (0, 10000]")
     if not 0.0 < args.seconds < math.inf:
         raise BadInput(f"--seconds {args.seconds:g}: must be above 0")
+    if not args.timeout_s > 0.0:  # also refuses NaN
+        raise BadInput(f"--timeout-s {args.timeout_s:g}: must be above 0")
     expected = sum(args.rates) * args.seconds
     if expected * args.rows > _MOST_ROWS:
         raise BadInput(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
 from typing import Any
 
@@ -67,12 +68,17 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
     )
     from export.bench.server_process import ServerProcess
     from export.model_folder import open_model
+    from rgan_tf.arguments import check_least
     from rgan_tf.errors import BadInput
 
-    if not (args.seconds > 0 and args.overload_s > 0 and args.overload > 1):
-        raise BadInput("rgan bench server: need --seconds and --overload-s > 0, --overload > 1")
-    if args.rounds < 1:
-        raise BadInput(f"--rounds {args.rounds}: must be at least 1")
+    for option, value, above in (
+        ("--seconds", args.seconds, 0),
+        ("--overload-s", args.overload_s, 0),
+        ("--overload", args.overload, 1),
+    ):
+        if not above < value < math.inf:
+            raise BadInput(f"{option} {value:g}: must be above {above} and finite")
+    check_least(args, 1, "rounds", "queue_rows")
     model = open_model(args.model)
     queue = () if args.queue_rows is None else ("--queue-rows", str(args.queue_rows))
     server = ServerProcess(Path(args.model), *queue)

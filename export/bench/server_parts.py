@@ -178,7 +178,7 @@ def _closed_loop(call: Callable[[], object], seconds: float, *, threads: int) ->
     for worker in workers:
         worker.join()
     if errors:
-        raise BadInput(f"rgan bench server: {errors[0]}; a longer --queue-rows may help")
+        raise BadInput(f"{errors[0]}; a longer --queue-rows may help")
     return sum(done) / (time.monotonic() - start)
 
 

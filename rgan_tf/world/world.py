@@ -20,7 +20,7 @@ from PIL import Image
 from rgan_tf.arguments import path_text, whole_number
 from rgan_tf.errors import BadInput
 from rgan_tf.spread import HERE, Engine, check_engine
-from rgan_tf.storage.files import read_json, write_bytes_atomic
+from rgan_tf.storage.files import atomic_folder, read_json, write_bytes_atomic
 from rgan_tf.world.layout import STUFF, THINGS
 from rgan_tf.world.scene import draw_scene
 
@@ -33,7 +33,7 @@ LICENCE = {
     "url": "https://creativecommons.org/publicdomain/zero/1.0/",
 }
 _CHUNK = 32
-_DRAWN = ".drawn.partial"  # in the unfinished folder
+_DRAWN = "drawn"  # in the unfinished folder
 _POLYGON_ROWS = 24
 
 
@@ -64,11 +64,10 @@ def draw_world(
     """Draws a world into a COCO-format folder.
 
     Image `index` depends on (size, seed, index) only: a larger world begins with the same pictures,
-    on any engine. The JSON files are written last.
+    on any engine. The folder appears when it is complete.
 
     Args:
-      folder: output folder, created if missing. The caller must make sure that an unfinished folder
-        is never taken for a complete one.
+      folder: to create; it must not exist, or be empty.
       images: number of scenes, at least 10 so that both splits have some.
       size: side of the square pictures in pixels, 32 to 512.
       seed: the world's seed, not negative.
@@ -79,7 +78,7 @@ def draw_world(
       The counts "images", "objects", "categories" and "styles", and those of both splits.
 
     Raises:
-      BadInput: if a number is out of range.
+      BadInput: if a number is out of range, or the folder holds anything.
 
     Example:
       ```python
@@ -96,25 +95,24 @@ def draw_world(
         if not low <= whole_number(value, f"procedural world: {name}") <= high:
             raise BadInput(f"procedural world: {name} is {value}; give {low} to {high}")
     check_engine(engine)
-    folder = Path(path_text(folder, "procedural world: folder"))
-    for split in SPLITS:
-        (folder / "images" / split).mkdir(parents=True, exist_ok=True)
-    (folder / "annotations").mkdir(exist_ok=True)
-    shutil.rmtree(folder / _DRAWN, ignore_errors=True)  # of a killed call, maybe of another world
-    (folder / _DRAWN).mkdir()
-
-    blocks = [
-        _Block(folder / _DRAWN / f"{start:06d}.json", folder, start, min(start + _CHUNK, images))
-        for start in range(0, images, _CHUNK)
-    ]
-    engine.run(_Drawing(size, seed), blocks, "drawn images", shown=progress)
     tables = {split: _Table() for split in SPLITS}
-    for block in blocks:
-        for index, record in enumerate(read_json(block.out), block.start):
-            tables[split_of(index)].add(record)
-    shutil.rmtree(folder / _DRAWN)
-    for split, table in tables.items():
-        table.write(folder / "annotations", split, seed)
+    with atomic_folder(path_text(folder, "procedural world: folder")) as unfinished:
+        for split in SPLITS:
+            (unfinished / "images" / split).mkdir(parents=True)
+        (unfinished / "annotations").mkdir()
+        drawn = unfinished / _DRAWN
+        drawn.mkdir()
+        blocks = [
+            _Block(drawn / f"{start:06d}.json", unfinished, start, min(start + _CHUNK, images))
+            for start in range(0, images, _CHUNK)
+        ]
+        engine.run(_Drawing(size, seed), blocks, "drawn images", shown=progress)
+        for block in blocks:
+            for index, record in enumerate(read_json(block.out), block.start):
+                tables[split_of(index)].add(record)
+        shutil.rmtree(drawn)
+        for split, table in tables.items():
+            table.write(unfinished / "annotations", split, seed)
 
     categories_seen = {name for table in tables.values() for name in table.category_counts}
     return {

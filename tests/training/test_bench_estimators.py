@@ -43,4 +43,4 @@ def test_refusals(rgan, words, message):
 
 def test_one_draw_has_nothing_to_be_compared_with(rgan, trained_folder):
     result = rgan("bench", "retrieval", "--gradients", "--run", trained_folder, "--draws", 1)
-    assert result.code == 2 and "--draws must be at least 2" in result.err
+    assert result.code == 2 and "--draws 1: must be at least 2" in result.err

@@ -119,3 +119,13 @@ def test_what_cannot_be_measured_is_refused(rgan, monkeypatch, words, message):
     done = rgan("bench", "rival", "--run", "run", "--data", "data", *words)
     assert done.code == 2 and message in done.err
     assert len(done.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("system", ["layout2im", "pastegan"])
+def test_words_are_refused_where_no_text_is_read(rgan, monkeypatch, system):
+    settings = SimpleNamespace(training=SimpleNamespace(system=system))
+    monkeypatch.setattr("rgan_tf.runs.open_run", lambda name: SimpleNamespace(config=settings))
+    words = ("--words", "sky", "car")
+    done = rgan("bench", "rival", "--run", "run", "--data", "data", *words)
+    assert done.code == 2
+    assert f"--words sky car: --run run trains {system}, not attngan" in done.err

@@ -48,12 +48,10 @@ def _json(folder: Path, kind: str, split: str):
 
 
 def test_the_same_seed_draws_the_same_files_on_any_engine(world, tmp_path):
-    stale = tmp_path / ".drawn.partial" / "000000.json"
-    stale.parent.mkdir()
-    stale.write_text("[]")  # what a killed call may have left
+    folder = tmp_path / "world"
     engine = Engine("DirectRunner", ("direct_running_mode=multi_threading",))
-    counts = draw_world(tmp_path, images=40, size=SIZE, seed=3, engine=engine)
-    assert _digests(tmp_path) == _digests(world)
+    counts = draw_world(folder, images=40, size=SIZE, seed=3, engine=engine)
+    assert _digests(folder) == _digests(world)
     assert counts["images"] == 40
     assert counts["train2017"] == 32
     assert counts["val2017"] == 8
@@ -287,6 +285,28 @@ def test_numbers_out_of_range_are_refused_before_anything_is_written(tmp_path, c
     with pytest.raises(BadInput, match=next(iter(change))):
         draw_world(tmp_path / "world", **numbers)
     assert not (tmp_path / "world").exists()
+
+
+def test_a_folder_with_anything_in_it_is_refused_and_left_as_it_is(world):
+    notes = world / "notes.txt"
+    notes.write_text("mine")
+    before = _digests(world)
+    try:
+        with pytest.raises(BadInput, match="not empty"):
+            draw_world(world, images=10, size=32, seed=0)
+        assert _digests(world) == before
+    finally:
+        notes.unlink()
+
+
+def test_a_call_that_fails_leaves_nothing(tmp_path, monkeypatch):
+    def fails(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("rgan_tf.world.world._draw_block", fails)
+    with pytest.raises(OSError, match="No space left"):
+        draw_world(tmp_path / "world", images=10, size=32, seed=0)
+    assert not list(tmp_path.iterdir())
 
 
 def test_progress_reaches_the_end(tmp_path, capfd):

@@ -58,9 +58,7 @@ def remove(
     categories, sources = text_list(categories, "categories"), text_list(sources, "sources")
     licences = None if licences is None else text_list(licences, "licences")
     if not (ids or categories or sources or licences):
-        raise BadInput(
-            "rgan bank remove: choose patches by --ids, --category, --source or --licence"
-        )
+        raise BadInput("choose patches by --ids, --category, --source or --licence")
     chosen = LicenceFilter.parse(licences) if licences else None
     named = set(sources)
     unseen = set(sources)
@@ -130,7 +128,7 @@ def merge(
     free_place(out)
     banks = path_list(banks, "banks")
     if not banks:
-        raise BadInput("rgan bank merge: name at least one bank")
+        raise BadInput("name at least one bank")
     opened = [PatchBank.open(folder) for folder in banks]
     with new_bank(out) as place, atomic_folder(place) as partial:
         copied = copy_banks(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from rgan_tf.arguments import check_least
 from rgan_tf.errors import BadInput
 
 VARIANTS = {
@@ -51,8 +52,9 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
     from training.configuration import named_config
     from training.evaluation.inputs import check_seed
 
-    if not 0 < args.keep <= 1 or min(args.steps, args.batch_size) < 1:
-        raise BadInput("rgan bench boxes: need 0 < --keep <= 1, --steps and --batch-size >= 1")
+    check_least(args, 1, "steps", "batch_size")
+    if not 0 < args.keep <= 1:
+        raise BadInput(f"--keep {args.keep:g}: must be above 0 and at most 1")
     check_seed(args.seed)
     config = named_config(args.config)
     data = PreparedData.open(args.data)

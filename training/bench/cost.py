@@ -39,14 +39,14 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
       BadInput: if the config trains a rival or reads its candidates during the step, or a number is
         below 1.
     """
+    from rgan_tf.arguments import check_least
     from rgan_tf.errors import BadInput
     from rgan_tf.progress import note
     from training.bench.joint_cost import joint_cost
     from training.bench.joint_step import check_system
     from training.configuration import named_config
 
-    if args.categories < 1:
-        raise BadInput("rgan bench cost: --categories must be at least 1")
+    check_least(args, 1, "categories")
     config = named_config(args.config, args.overrides)
     check_system(config)
     if config.retrieval.candidates > config.retrieval.exact_candidates:

@@ -54,12 +54,12 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
 
     import numpy as np
 
+    from rgan_tf.arguments import check_least
     from rgan_tf.bank.growing_array import GrowingArray
     from rgan_tf.errors import BadInput
     from rgan_tf.storage.mapped import READ_AHEAD_BYTES, rows_of
 
-    if min(args.rows, args.crops, args.batches) < 1:
-        raise BadInput("rgan bench crops: counts must be at least 1")
+    check_least(args, 1, "rows", "crops", "batches")
     if args.rows * _SIDE * _SIDE * 3 <= READ_AHEAD_BYTES:
         raise BadInput(
             f"--rows {args.rows}: a bank of up to {READ_AHEAD_BYTES} bytes is kept whole"

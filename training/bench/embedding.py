@@ -45,18 +45,17 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
     import time
     from pathlib import Path
 
+    from rgan_tf.arguments import check_least
     from rgan_tf.backbones import load_backbone
     from rgan_tf.bank.build import build_rows
     from rgan_tf.bank.licences import LicenceFilter
     from rgan_tf.bank.patch_bank import PatchBank
     from rgan_tf.bank.patch_queue import EMBEDDING_BATCH, embed_patches
     from rgan_tf.bank.sources import coco_source
-    from rgan_tf.errors import BadInput
     from rgan_tf.progress import note
     from rgan_tf.vocabulary import Vocabulary
 
-    if args.repetitions < 1 or (args.limit is not None and args.limit < 1):
-        raise BadInput("rgan bench embedding: --repetitions and --limit must be at least 1")
+    check_least(args, 1, "repetitions", "limit")
     source = coco_source(args.coco, args.images)
     source = dataclasses.replace(source, images=source.images[: args.limit])
     backbone = load_backbone(args.backbone, args.weights_dir)

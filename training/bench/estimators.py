@@ -60,7 +60,7 @@ def compare_estimators(
       BadInput: if there are fewer than two draws, or the run does not fit the data.
     """
     if draws < 2:
-        raise BadInput("rgan bench retrieval: --draws must be at least 2")
+        raise BadInput(f"--draws {draws}: must be at least 2")
     run = open_run(run_name)
     data = open_data_of(run, run_name, data_folder)
     config = run.config

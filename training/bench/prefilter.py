@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from rgan_tf.arguments import check_least
 from rgan_tf.errors import BadInput
 
 _BATCH = 64
@@ -74,7 +75,7 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
 
     from rgan_tf.progress import note
     from rgan_tf.retrieval.index.scann_index import ScannIndex
-    from rgan_tf.retrieval.index.tuning import recall_of, tune_scann
+    from rgan_tf.retrieval.index.tuning import check_recall, recall_of, tune_scann
     from training.bench.memory import resident_mb
     from training.bench.search_speed import (
         alternating,
@@ -85,11 +86,11 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
     )
     from training.evaluation.inputs import check_seed
 
-    if (args.rows is None) == (args.run is None):
-        raise BadInput("rgan bench prefilter: give either --rows or --run")
-    if min(args.candidates, args.queries, args.width, args.categories) < 1:
-        raise BadInput("rgan bench prefilter: counts must be at least 1")
+    check_least(args, 1, "rows", "candidates", "queries", "width", "categories")
+    check_recall(args.recall)
     check_seed(args.seed)
+    if (args.rows is None) == (args.run is None):
+        raise BadInput("give either --rows or --run")
     if args.run:
         bank = bank_of(args.run, args.data)
     elif args.rows < args.categories:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from rgan_tf.arguments import check_least
 from rgan_tf.errors import BadInput
 
 CANDIDATES = (10, 100, 1000, 4096)
@@ -69,8 +70,8 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
       backward. `step_time_ratio_k1024_k10`, `step_memory_ratio_k1024_k10`: of the joint training
       step. What could not be measured is null, with a reason in `skipped`.
     """
-    if min(args.repetitions, args.steps, args.batches, args.candidates) < 1:
-        raise BadInput("rgan bench retrieval: counts must be at least 1")
+    check_least(args, 1, "repetitions", "steps", "batches", "candidates")
+    check_least(args, 2, "draws")
     if args.gradients:
         from training.bench.gradients import compare_both
 

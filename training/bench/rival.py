@@ -21,7 +21,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--words",
         nargs=2,
-        default=["sky", "grass"],
         metavar=("UPPER", "LOWER"),
         help="two words for AttnGAN, of which the first usually stands higher (sky grass)",
     )
@@ -37,11 +36,14 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
       BadInput: if the run trains none of layout2im, pastegan and attngan, or a number or name is
         out of range.
     """
+    from rgan_tf.arguments import check_least
     from rgan_tf.errors import BadInput
     from rgan_tf.runs import open_run
     from training.bench.trained_rivals import CHECKS, Subject, measure
     from training.evaluation.inputs import check_seed, check_split, open_data_of
 
+    check_least(args, 2, "scenes")
+    check_seed(args.seed)
     run = open_run(args.run)
     system = run.config.training.system
     if system not in CHECKS:
@@ -49,12 +51,12 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
             f"--run {args.run}: has training.system={system}; these checks are for "
             f"{', '.join(CHECKS)}"
         )
-    if args.scenes < 2:
-        raise BadInput(f"--scenes {args.scenes}: must be at least 2")
-    check_seed(args.seed)
-    if len(set(args.words)) < 2:
-        raise BadInput(f"--words {args.words[0]}: is given twice; name two words")
+    words = args.words or ["sky", "grass"]
+    if args.words and system != "attngan":
+        raise BadInput(f"--words {' '.join(words)}: --run {args.run} trains {system}, not attngan")
+    if len(set(words)) < 2:
+        raise BadInput(f"--words {words[0]}: is given twice; name two words")
     data = open_data_of(run, args.run, args.data)
     check_split(data, args.split)
     scenes = min(args.scenes, data.record_count(args.split))
-    return measure(Subject(run, data, args.split, scenes, args.seed, tuple(args.words)))
+    return measure(Subject(run, data, args.split, scenes, args.seed, tuple(words)))

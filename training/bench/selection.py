@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import math
 from typing import Any
 
+from rgan_tf.arguments import check_least
 from rgan_tf.errors import BadInput
 from training.bench.selection_variants import VARIANTS
 
@@ -64,8 +66,9 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
     from training.bench.selection_training import compare_variants
     from training.evaluation.inputs import check_seed, open_data_of
 
-    if min(args.steps, args.scenes, args.learning_rate) <= 0:
-        raise BadInput("rgan bench selection: steps, scenes and learning rate must be above 0")
+    check_least(args, 1, "steps", "scenes")
+    if not 0 < args.learning_rate < math.inf:
+        raise BadInput(f"--learning-rate {args.learning_rate:g}: must be above 0 and finite")
     check_seed(args.seed)
     unknown = sorted(set(args.variants) - set(VARIANTS))
     if unknown:

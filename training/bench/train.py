@@ -55,8 +55,8 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
     import numpy as np
     import tensorflow as tf
 
+    from rgan_tf.arguments import check_least
     from rgan_tf.data.prepared import PreparedData
-    from rgan_tf.errors import BadInput
     from rgan_tf.model.flops import count_flops, count_weights
     from rgan_tf.model.networks import build_cooccurrence_embedding, build_sg2im_networks
     from rgan_tf.progress import note
@@ -68,8 +68,7 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
     from training.bench.step_parts import checkpoint_seconds, part_seconds
     from training.configuration import named_config
 
-    if args.steps < 1 or args.repetitions < 1:
-        raise BadInput("rgan bench train: --steps and --repetitions must be at least 1")
+    check_least(args, 1, "steps", "repetitions")
     config = named_config(args.config, args.overrides)
     data = PreparedData.open(args.data)
     check_data_fits(config, data)

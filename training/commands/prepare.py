@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 from rgan_tf import registered_names
-from rgan_tf.errors import BadInput
+from rgan_tf.arguments import check_least
 from training.engine import add_engine_arguments, engine_of
 
 _SHOWN = 3  # bad images named in the result; the manifest has them all
@@ -92,12 +92,8 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
     from rgan_tf.data.prepare import prepare_dataset
     from training.datasets import READERS
 
-    for option in ("limit", "images", "workers"):
-        value = getattr(args, option, None)
-        if value is not None and value < 1:
-            raise BadInput(f"--{option.replace('_', '-')} must be at least 1, got {value}")
-    if args.seed < 0:
-        raise BadInput(f"--seed must be at least 0, got {args.seed}")
+    check_least(args, 1, "limit", "images", "workers")
+    check_least(args, 0, "seed")
     engine = engine_of(args)
     started = time.monotonic()
     manifest = prepare_dataset(

@@ -66,7 +66,7 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
     if args.dry_run:
         return {"config": config_to_dict(config)}
     if not args.data or not args.run:
-        raise BadInput("rgan train: --data and --run are needed (or --dry-run)")
+        raise BadInput("--data and --run are needed (or --dry-run)")
 
     from training.api import train  # takes seconds to import
 

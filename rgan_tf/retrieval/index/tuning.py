@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from rgan_tf.arguments import real_number
 from rgan_tf.errors import BadInput
 from rgan_tf.retrieval.index.exact import PADDING_CATEGORY, CandidateIndex, ExactIndex, SearchResult
 from rgan_tf.retrieval.index.scann_index import ScannIndex, ScannSettings, default_leaves
@@ -58,6 +59,16 @@ class Tuning:
         }
 
 
+def check_recall(recall: float) -> None:
+    """Refuses a share of found patches that no index can have.
+
+    Raises:
+      BadInput: names the option.
+    """
+    if not 0 < real_number(recall, "--recall") <= 1:
+        raise BadInput(f"--recall {recall:g}: must be above 0 and at most 1")
+
+
 def tune_scann(
     features: np.ndarray,
     categories: np.ndarray,
@@ -89,10 +100,9 @@ def tune_scann(
     Raises:
       BadInput: if a number is out of range; or see `ScannIndex`.
     """
-    if not 0 < recall <= 1 or queries < 1 or k < 1:
-        raise BadInput(
-            f"tuning: need 0 < recall <= 1, queries >= 1, k >= 1: {recall}, {queries}, {k}"
-        )
+    check_recall(recall)
+    if queries < 1 or k < 1:
+        raise BadInput(f"tuning: queries {queries} and k {k} must be at least 1")
     exact = ExactIndex(features, categories, image_ids)
     searchable = np.flatnonzero(exact.categories != PADDING_CATEGORY)
     if not len(searchable):

@@ -26,7 +26,7 @@ def run(capfd, *words) -> tuple[int, str, str]:
         (("--seconds", 0), "--seconds 0"),
         (("--max-in-flight", 0), "--max-in-flight 0"),
         (("--seed", -1), "--seed -1"),
-        (("--timeout-s", 0), "timeout 0 s"),
+        (("--timeout-s", 0), "--timeout-s 0"),
     ],
 )
 def test_bad_options_of_a_load_are_one_line(exported, capfd, options, message):

@@ -94,6 +94,7 @@ def main(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """
     from pathlib import Path
 
+    from rgan_tf.arguments import check_least
     from rgan_tf.progress import note
     from rgan_tf.storage.files import write_bytes_atomic, write_json_atomic
     from training.bench.full_size.steps import STEPS, Place, Settings, found_in
@@ -102,9 +103,8 @@ def main(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
 
     if not 0 < args.scale <= 1:
         raise BadInput(f"--scale {args.scale:g}: must be in (0, 1]")
-    for option, value, least in (("train-steps", args.train_steps, 1), ("seed", args.seed, 0)):
-        if value < least:
-            raise BadInput(f"--{option} {value}: must be at least {least}")
+    check_least(args, 1, "train_steps")
+    check_least(args, 0, "seed")
     try:
         eval_words = tuple(shlex.split(args.eval_words))
     except ValueError as error:

@@ -61,8 +61,8 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
 
     import tensorflow as tf
 
+    from rgan_tf.arguments import check_least
     from rgan_tf.data.prepared import PreparedData
-    from rgan_tf.errors import BadInput
     from rgan_tf.storage.files import atomic_folder
     from training.api import check_data_fits
     from training.bench.gpu.joint import add_joint_steps
@@ -70,10 +70,7 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
     from training.bench.gpu.selection import add_selection
     from training.configuration import named_config
 
-    if min(args.batches, *args.batch_sizes, *args.candidates) < 1:
-        raise BadInput(
-            "rgan bench gpu-export: --batches, --batch-sizes and --candidates must be at least 1"
-        )
+    check_least(args, 1, "batches", "batch_sizes", "candidates")
     config = named_config(args.config, args.overrides)
     data = PreparedData.open(args.data)
     check_data_fits(config, data)
