@@ -86,6 +86,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--search-steps", type=int, help="number of joint steps of each of these tries (500)"
     )
     parser.add_argument(
+        "--further-seeds",
+        nargs="+",
+        type=int,
+        default=[],
+        metavar="SEED",
+        help="train every system once more with each of these training.seed, on the same first "
+        "two stages; the table then has each figure of every seed, and the mean",
+    )
+    parser.add_argument(
         "--weights-dir", help="folder that is searched first for backbone weight files"
     )
     parser.add_argument(
@@ -119,6 +128,7 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
         budget=args.budget,
         search_rates=args.search_rates,
         search_steps=500 if args.search_steps is None else args.search_steps,
+        further_seeds=args.further_seeds,
         weights_dir=args.weights_dir,
         dry_run=args.dry_run,
     )

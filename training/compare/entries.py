@@ -47,6 +47,9 @@ _PARTS: dict[str, tuple[str, ...]] = {  # the switch first, then what goes with 
 PARTS = tuple(_PARTS)
 """RetrieveGAN without one of the parts that this project adds to the paper, each by itself."""
 
+SEED = "training.seed"
+"""The setting by which rows differ that repeat another one."""
+
 BUDGETS = ("steps", "flops")
 """What is equal for all rows: joint steps, or the operations of all of them."""
 
@@ -84,6 +87,7 @@ class Entry:
       steps: of the run's joint stage.
       first_steps: of the first two stages of `base`.
       base_settings: overrides of `base` where it only provides its stages.
+      repeats: name of the row that this one is with another seed of the training; "" for others.
     """
 
     name: str
@@ -95,6 +99,7 @@ class Entry:
     steps: int
     first_steps: tuple[int, int]
     base_settings: tuple[str, ...] = _NO_JOINT_STAGE
+    repeats: str = ""
 
     @property
     def own_run(self) -> bool:
@@ -104,7 +109,7 @@ class Entry:
     @property
     def is_whole(self) -> bool:
         """Whether the row is the system itself, not RetrieveGAN without some part."""
-        return self.name.endswith(self.system)
+        return (self.repeats or self.name).endswith(self.system)
 
 
 def entries_of(
@@ -162,6 +167,36 @@ def entries_of(
                 )
             )
     return entries
+
+
+def with_seeds(entries: Sequence[Entry], seeds: Sequence[int]) -> list[Entry]:
+    """The rows, and each of them once more with every further seed of the training.
+
+    The first two stages are shared by all, so that every row has the same candidates, whatever its
+    seed; the joint stage, and those that a system has for itself, are trained anew.
+
+    Args:
+      entries: the rows, of the config's seed.
+      seeds: the further ones.
+
+    Returns:
+      The rows, then those of each seed, whose names and runs end in "-seed_" and the seed.
+    """
+    rows = list(entries)
+    for seed in seeds:
+        rows += [
+            dataclasses.replace(
+                entry,
+                name=f"{entry.name}-seed_{seed}",
+                run=f"{entry.run}-seed_{seed}",
+                settings=(*entry.settings, f"{SEED}={seed}"),
+                base=entry.base or entry.run,
+                repeats=entry.name,
+            )
+            for entry in entries
+            if entry.system != FIRST_STAGE
+        ]
+    return rows
 
 
 def settings_of(system: str) -> tuple[str, ...]:

@@ -42,7 +42,7 @@ def plan(entries: Sequence[Entry], overrides: Sequence[str], runs: Path) -> list
         }
     )
     described = []
-    encoders: dict[str, str] = {}  # config -> the run that trains AttnGAN's
+    encoders: dict[tuple[str, int], str] = {}  # config, seed -> the run that trains AttnGAN's
     for name, (entry, config) in planned.items():
         base = entry.base if entry.run == name else None
         stages = {}
@@ -53,7 +53,8 @@ def plan(entries: Sequence[Entry], overrides: Sequence[str], runs: Path) -> list
                 or (stage == EMBEDDING and is_same_stage(stage, config, planned[base][1]))
             )
             if stage == DAMSM and base is not None:  # as in `Steps`: trained once for a config
-                is_taken = encoders.setdefault(entry.config, name) != name
+                key = (entry.config, config.training.seed)
+                is_taken = encoders.setdefault(key, name) != name
             left = 0 if is_taken else max(0, wanted - found)
             rate = rates.get(_rate_of(entry.config, config.training.system, stage))
             stages[stage] = {

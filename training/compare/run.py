@@ -36,11 +36,13 @@ from training.compare.entries import (
     changes_nothing,
     entries_of,
     settings_of,
+    with_seeds,
 )
 from training.compare.group_table import group_tables
 from training.compare.picture import comparison_picture
 from training.compare.plan import plan, plan_lines
 from training.compare.rates import check_factors, rates_table, search, short_runs
+from training.compare.seeds import check_seeds, seeds_table
 from training.compare.steps import Steps
 from training.compare.systems import Facts, deviations, systems_table, trainable_weights
 from training.compare.table import markdown, rows_of
@@ -69,6 +71,7 @@ def compare(
     budget: str = "steps",
     search_rates: Sequence[float] = (),
     search_steps: int = 500,
+    further_seeds: Sequence[int] = (),
     weights_dir: str | None = None,
     dry_run: bool = False,
 ) -> dict[str, Any]:
@@ -93,6 +96,8 @@ def compare(
       search_rates: factors of both learning rates that every system tries on `search_steps` joint
         steps; the best one by the kernel distance on val is taken. Empty: the config's rates.
       search_steps: of each try.
+      further_seeds: every system is trained once more with each of these `training.seed`s, on the
+        same first two stages and at the rates that its first training chose.
       weights_dir: folder with backbone weight files.
       dry_run: only return what would be trained; writes nothing but, with budget "flops", the
         counts of operations in OUT/step_gflop.json, as they take minutes.
@@ -122,12 +127,14 @@ def compare(
     rates = list_of(search_rates, "search_rates", numbers.Real, "numbers")
     search_rates = tuple(map(float, rates))
     search_steps = whole_number(search_steps, "--search-steps")
+    seeds = tuple(map(int, list_of(further_seeds, "further_seeds", numbers.Integral, "integers")))
     data, out = path_text(data, "--data"), path_text(out, "--out")
     opened_configs = {name: named_config(name, overrides) for name in configs}
     if budget not in BUDGETS:
         raise BadInput(f"--budget {budget}: must be one of {', '.join(BUDGETS)}")
     if search_rates:
         check_factors(search_rates, search_steps)
+    check_seeds(seeds, opened_configs)
     systems = list(dict.fromkeys(systems))
     _check_parts(systems, opened_configs)
     entries = entries_of(opened_configs, systems)
@@ -190,10 +197,10 @@ def compare(
         if entry.own_run
     }
     if dry_run:
-        return _planned(entries, tries, data, out, overrides, joint_steps)
+        return _planned(with_seeds(entries, seeds), tries, data, out, overrides, joint_steps)
     backbone_weights = load_backbone(metric_backbone, weights_dir).weights_sha256()
 
-    count = len(entries) + sum(map(len, tries.values()))
+    count = len(with_seeds(entries, seeds)) + sum(map(len, tries.values()))
     steps = Steps(out, data, list(overrides), weights_dir=weights_dir, count=count)
 
     def evaluated(entry: Entry, *, split: str, resamples: int, only: str | None = None):
@@ -217,14 +224,18 @@ def compare(
     factors: dict[str, dict[float, float]] = {}
     if search_rates:
         entries, factors = search(entries, tries, short)
-    for entry in entries:
+    all_entries = with_seeds(entries, seeds)
+    for entry in all_entries:
         steps.train(entry)
     evaluations = {
-        entry.name: evaluated(entry, split=split, resamples=resamples) for entry in entries
+        entry.name: evaluated(entry, split=split, resamples=resamples) for entry in all_entries
     }
     metrics = {name: found.metrics for name, found in evaluations.items()}
-    rows = rows_of(entries, metrics)
+    all_rows = rows_of(all_entries, metrics)
+    rows = all_rows[: len(entries)]
     text = markdown(rows, split=split, steps={entry.name: steps.steps(entry) for entry in entries})
+    if seeds:
+        text += f"\n{seeds_table(all_entries, all_rows, seeds)}\n"
     if factors:
         text += f"\n{rates_table(factors, search_steps)}\n"
     facts: dict[str, Facts] = {}
@@ -262,7 +273,7 @@ def compare(
     result = {
         "table": str(out / "table.md"),
         "picture": str(out / "comparison.png"),
-        "rows": rows,
+        "rows": all_rows,
     }
     sizes = {name: fact._asdict() for name, fact in facts.items()}
     found = {"systems": sizes, "differences": differences, "metrics": metrics}

@@ -21,7 +21,7 @@ from rgan_tf.progress import note
 from rgan_tf.runs import EMBEDDING, STAGES, Run, is_same_stage, open_run, stages_of
 from rgan_tf.runs.settings import difference
 from rgan_tf.storage.files import atomic_folder, read_json, write_json_atomic
-from training.compare.entries import Entry
+from training.compare.entries import SEED, Entry
 from training.configuration import named_config
 from training.evaluation.names import FIRST_STAGE
 
@@ -283,8 +283,13 @@ class Steps:
             if entry.system == "attngan":  # encoders besides the same first stages
                 base = self._attngan.get(entry.config, base)
             words += ["--stages-from", self.run_folder(base)]
-            if any("learning_rate=" in setting for setting in entry.settings):
-                words.append("--as-they-are")  # the shared stages have the rates of the config
+            # The shared stages have the rates and the seed of the config.
+            if any(
+                name in setting
+                for name in ("learning_rate=", f"{SEED}=")
+                for setting in entry.settings
+            ):
+                words.append("--as-they-are")
         with self._progress["training"].of(f"training {entry.run}"):
             self._run(words)
         if entry.system == "attngan":
