@@ -10,6 +10,7 @@ from rgan_tf.config import Config
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.pictures import comparison_grid
 from rgan_tf.storage.image import read_image
+from training.compare.collapse import images_of
 from training.compare.entries import Entry
 from training.compare.steps import Evaluation
 from training.pictures import CELL, layouts
@@ -42,9 +43,7 @@ def comparison_picture(
     drawn = layouts(data.vocabulary, graphs, store.boxes[rows])
     columns = [("graph and true boxes", drawn)]
     for entry in entries:
-        folder = evaluations[entry.name].images / entry.system / "predicted_boxes"
-        if not folder.is_dir():
-            folder = folder.with_name("true_boxes")
+        folder = images_of(evaluations[entry.name].images, entry.system)
         images = [read_image(folder / f"{store.image_ids[row]}.png") for row in rows]
         columns.append((entry.name.replace("_", " "), images))
     return comparison_grid([*columns, ("real", list(store.images(rows)))], cell=CELL)

@@ -5,15 +5,38 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import NamedTuple
 
 from rgan_tf.config import Config
 from rgan_tf.errors import BadInput
 from rgan_tf.progress import note
+from training.compare.collapse import draws_one_image
 from training.compare.entries import Entry
+from training.compare.steps import Evaluation
 
+_COLLAPSED = " (one image)"  # in messages and in the table
 _RATES = ("generator_learning_rate", "discriminator_learning_rate")
 _ADDED = len(_RATES) + 1  # settings of a short run besides those of its entry
+
+
+class Try(NamedTuple):
+    """What a short run gave.
+
+    Attributes:
+      distance: kernel distance on val in predicted boxes; infinite if the run diverged.
+      is_one_image: whether it draws the same image for every scene.
+    """
+
+    distance: float
+    is_one_image: bool = False
+
+    @property
+    def order(self) -> tuple[bool, bool, float]:
+        """The lowest is the best; a run that reads its scenes is better than one that does not."""
+        return math.isinf(self.distance), self.is_one_image, self.distance
+
+    def __str__(self) -> str:
+        return f"{self.distance:.3f}{_COLLAPSED if self.is_one_image else ''}"
 
 
 def check_factors(factors: Sequence[float], steps: int) -> None:
@@ -49,35 +72,36 @@ def short_runs(
 def search(
     entries: Sequence[Entry],
     tries: Mapping[str, Mapping[float, Entry]],
-    metrics_of: Callable[[Entry], Mapping[str, Any]],
-) -> tuple[list[Entry], dict[str, dict[float, float]]]:
+    evaluated: Callable[[Entry], Evaluation | None],
+) -> tuple[list[Entry], dict[str, dict[float, Try]]]:
     """Gives every entry the rates whose short run has the lowest kernel distance.
+
+    A run that draws the same image for every scene is taken only where all do.
 
     Args:
       entries: the rows.
       tries: name of an entry with a run of its own -> its `short_runs`.
-      metrics_of: trains and judges one of them on val; {} if it diverged.
+      evaluated: trains and judges one of them on val; None if it diverged.
 
     Returns:
-      The entries with their rates, and name -> factor -> distance in predicted boxes; infinite
-      for a run that diverged.
+      The entries with their rates, and name -> factor -> what it gave.
 
     Raises:
       BadInput: if a system diverged at all of them.
     """
-    found: dict[str, dict[float, float]] = {}
+    found: dict[str, dict[float, Try]] = {}
     settings: dict[str, tuple[str, ...]] = {}
     for entry in entries:
         if entry.name not in tries:
             continue
-        distances = found[entry.name] = {
-            factor: _distance(run, metrics_of(run)) for factor, run in tries[entry.name].items()
+        results = found[entry.name] = {
+            factor: _try(run, evaluated(run)) for factor, run in tries[entry.name].items()
         }
-        best = best_factor(distances)
-        if math.isinf(distances[best]):
+        best = best_factor(results)
+        if math.isinf(results[best].distance):
             raise BadInput(f"{entry.name}: diverged at every learning rate; search lower ones")
         settings[entry.run] = tries[entry.name][best].settings[-_ADDED:-1]
-        tried = ", ".join(f"{factor:g}: {value:.3f}" for factor, value in distances.items())
+        tried = ", ".join(f"{factor:g}: {result}" for factor, result in results.items())
         note(f"compare: {entry.name}: learning rates times {best:g} ({tried})")
     chosen = [
         dataclasses.replace(entry, settings=(*entry.settings, *settings.get(entry.run, ())))
@@ -86,21 +110,23 @@ def search(
     return chosen, found
 
 
-def best_factor(distances: Mapping[float, float]) -> float:
-    """The factor with the lowest distance; the first of equal ones."""
-    return min(distances, key=distances.__getitem__)
+def best_factor(results: Mapping[float, Try]) -> float:
+    """The factor of the best result; the first of equal ones."""
+    return min(results, key=lambda factor: results[factor].order)
 
 
-def _distance(entry: Entry, metrics: Mapping[str, Any]) -> float:
+def _try(entry: Entry, evaluation: Evaluation | None) -> Try:
+    if evaluation is None:
+        return Try(math.inf)
     place = f"{entry.system}/predicted_boxes/"
-    for name, value in metrics.items():
+    for name, value in evaluation.metrics.items():
         metric = name.removeprefix(place)
         if name.startswith(place) and metric.startswith(("kid", "kd_")) and "/" not in metric:
-            return value
-    return math.inf
+            return Try(value, draws_one_image(evaluation.images, entry.system))
+    return Try(math.inf)
 
 
-def rates_table(found: Mapping[str, Mapping[float, float]], steps: int) -> str:
+def rates_table(found: Mapping[str, Mapping[float, Try]], steps: int) -> str:
     """Markdown: the distance of each system at each factor; the chosen one in bold."""
     factors = list(next(iter(found.values())))
     lines = [
@@ -109,11 +135,12 @@ def rates_table(found: Mapping[str, Mapping[float, float]], steps: int) -> str:
         "| system | " + " | ".join(f"{factor:g}" for factor in factors) + " |",
         "|" + "---|" * (len(factors) + 1),
     ]
-    for name, distances in found.items():
-        best = best_factor(distances)
+    for name, results in found.items():
+        best = best_factor(results)
         cells = [
-            f"**{value:.3f}**" if factor == best else f"{value:.3f}"
-            for factor, value in distances.items()
+            f"**{result}**" if factor == best else str(result) for factor, result in results.items()
         ]
         lines.append(f"| {name.replace('_', ' ')} | " + " | ".join(cells) + " |")
+    if any(result.is_one_image for results in found.values() for result in results.values()):
+        lines += ["", "One image: the run draws the same for every scene; taken only where all do."]
     return "\n".join(lines)

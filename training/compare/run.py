@@ -28,6 +28,7 @@ from training.compare.budget import (
     step_gflops,
     steps_of_equal_cost,
 )
+from training.compare.collapse import draws_one_image
 from training.compare.differences import difference_table, differences_of
 from training.compare.entries import (
     BUDGETS,
@@ -41,9 +42,9 @@ from training.compare.entries import (
 from training.compare.group_table import group_tables
 from training.compare.picture import comparison_picture
 from training.compare.plan import plan, plan_lines
-from training.compare.rates import check_factors, rates_table, search, short_runs
+from training.compare.rates import Try, check_factors, rates_table, search, short_runs
 from training.compare.seeds import check_seeds, seeds_table
-from training.compare.steps import Steps
+from training.compare.steps import Evaluation, Steps
 from training.compare.systems import Facts, deviations, systems_table, trainable_weights
 from training.compare.table import markdown, rows_of
 from training.configuration import named_config
@@ -215,13 +216,13 @@ def compare(
             only=only,
         )
 
-    def short(entry: Entry) -> dict[str, Any]:
+    def short(entry: Entry) -> Evaluation | None:
         if not steps.survives(entry):
-            return {}
+            return None
         # Rates are chosen on val, whatever split the table is of.
-        return evaluated(entry, split="val", resamples=0, only="images").metrics
+        return evaluated(entry, split="val", resamples=0, only="images")
 
-    factors: dict[str, dict[float, float]] = {}
+    factors: dict[str, dict[float, Try]] = {}
     if search_rates:
         entries, factors = search(entries, tries, short)
     all_entries = with_seeds(entries, seeds)
@@ -233,7 +234,16 @@ def compare(
     metrics = {name: found.metrics for name, found in evaluations.items()}
     all_rows = rows_of(all_entries, metrics)
     rows = all_rows[: len(entries)]
-    text = markdown(rows, split=split, steps={entry.name: steps.steps(entry) for entry in entries})
+    text = markdown(
+        rows,
+        split=split,
+        steps={entry.name: steps.steps(entry) for entry in entries},
+        one_image={
+            entry.name
+            for entry in entries
+            if draws_one_image(evaluations[entry.name].images, entry.system)
+        },
+    )
     if seeds:
         text += f"\n{seeds_table(all_entries, all_rows, seeds)}\n"
     if factors:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Any, NamedTuple
 
 from training.compare.entries import SEES_THE_TRUTH, Entry
@@ -62,17 +62,29 @@ def rows_of(
     ]
 
 
-def markdown(rows: Sequence[dict[str, Any]], *, split: str, steps: Mapping[str, int | None]) -> str:
+def markdown(
+    rows: Sequence[dict[str, Any]],
+    *,
+    split: str,
+    steps: Mapping[str, int | None],
+    one_image: Set[str] = frozenset(),
+) -> str:
     """The table; the best value of the systems that do not see the truth is bold.
 
     Args:
       rows: from `rows_of`.
       split: the evaluated split.
       steps: name of a system -> steps of its own stage; None if it is not trained.
+      one_image: names of systems that draw the same image for every scene; not the best in any
+        column.
     """
     titles = [column.title for column in COLUMNS if any(row[column.title] for row in rows)]
     columns = {column.title: column for column in COLUMNS}
-    rivals = [row for row in rows if not row["system"].endswith(SEES_THE_TRUTH)]
+    rivals = [
+        row
+        for row in rows
+        if not row["system"].endswith(SEES_THE_TRUTH) and row["system"] not in one_image
+    ]
     best = {title: _best(columns[title], rivals) for title in titles}
     lines = [
         "| " + " | ".join(["system", "steps", *titles]) + " |",
@@ -85,6 +97,13 @@ def markdown(rows: Sequence[dict[str, Any]], *, split: str, steps: Mapping[str, 
         lines.append("| " + " | ".join(cells) + " |")
     named = sorted({f["metric"] for row in rows for t in titles if (f := row[t])})
     notes = ["", f"Split {split}. Metrics: {', '.join(named)}.", ""]
+    collapsed = [row["system"].replace("_", " ") for row in rows if row["system"] in one_image]
+    if collapsed:
+        notes += [
+            f"The same image for every scene: {', '.join(collapsed)}. Such a row says that the "
+            "training collapsed; its distances and its precision are those of one picture.",
+            "",
+        ]
     return "\n".join([*lines, *notes])
 
 

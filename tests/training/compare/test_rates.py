@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from rgan_tf.config import Config
 from rgan_tf.errors import BadInput, Diverged
@@ -17,7 +18,7 @@ from rgan_tf.storage.files import write_json_atomic
 from rgan_tf.vocabulary import Vocabulary
 from training.compare.entries import entries_of
 from training.compare.rates import check_factors, rates_table, search, short_runs
-from training.compare.steps import Steps
+from training.compare.steps import Evaluation, Steps
 from training.configuration import named_config
 
 SYSTEMS = ["retrievegan", "layout2im", "pasted_canvas"]
@@ -53,27 +54,48 @@ def test_a_try_is_short_and_has_both_rates_times_the_factor(tries):
     assert len({entry.run for runs in tries.values() for entry in runs.values()}) == 4
 
 
-def test_every_system_keeps_its_own_best_factor(entries, tries):
+@pytest.fixture
+def evaluated(tmp_path):
+    """Makes the evaluations of short runs, with images of three scenes.
+
+    Takes name -> kernel distance, or None for a run that diverged, and the names of those that
+    draw one image.
+    """
+
+    def make(distances, one_image=()):
+        def evaluation(entry):
+            value = distances[entry.name]
+            if value is None:
+                return None
+            place = f"{entry.system}/predicted_boxes"
+            folder = tmp_path / entry.name / place
+            folder.mkdir(parents=True)
+            for scene in range(3):
+                grey = 90 if entry.name in one_image else 90 + 9 * scene
+                image = np.full([16, 16, 3], grey, np.uint8)
+                image[0, 0] += scene  # what rounding leaves of a collapsed network's differences
+                Image.fromarray(image).save(folder / f"{scene}.png")
+            metrics = {
+                f"{place}/fd_x_9_val": 0.0,
+                f"{place}/kd_x_9_val/overlap_low": 0.0,
+                f"{entry.system}/true_boxes/kd_x_9_val": 0.0,
+                f"{place}/kd_x_9_val": value,
+            }
+            return Evaluation(metrics, tmp_path / entry.name)
+
+        return evaluation
+
+    return make
+
+
+def test_every_system_keeps_its_own_best_factor(entries, tries, evaluated):
     distances = {
         "retrievegan-rate_1": 0.5,
         "retrievegan-rate_2.5": 0.4,
         "layout2im-rate_1": 0.7,
         "layout2im-rate_2.5": None,  # diverged
     }
-
-    def metrics_of(entry):
-        value = distances[entry.name]
-        if value is None:
-            return {}
-        place = f"{entry.system}/predicted_boxes"
-        return {
-            f"{place}/fd_x_9_val": 0.0,
-            f"{place}/kd_x_9_val/overlap_low": 0.0,
-            f"{entry.system}/true_boxes/kd_x_9_val": 0.0,
-            f"{place}/kd_x_9_val": value,
-        }
-
-    chosen, found = search(entries, tries, metrics_of)
+    chosen, found = search(entries, tries, evaluated(distances))
     by_name = dict(zip(SYSTEMS, chosen, strict=True))
     faster = f"training.generator_learning_rate={Config().training.generator_learning_rate * 2.5!r}"
     assert faster in by_name["retrievegan"].settings
@@ -83,11 +105,27 @@ def test_every_system_keeps_its_own_best_factor(entries, tries):
     table = rates_table(found, 7)
     assert "| retrievegan | 0.500 | **0.400** |" in table
     assert "| layout2im | **0.700** | inf |" in table
+    assert "one image" not in table.lower()
+
+
+def test_a_run_that_draws_one_image_is_taken_only_where_all_do(entries, tries, evaluated):
+    distances = {
+        "retrievegan-rate_1": 2.5,
+        "retrievegan-rate_2.5": 2.3,
+        "layout2im-rate_1": None,
+        "layout2im-rate_2.5": 6.0,
+    }
+    one_image = ("retrievegan-rate_2.5", "layout2im-rate_2.5")
+    _, found = search(entries, tries, evaluated(distances, one_image))
+    table = rates_table(found, 7)
+    assert "| retrievegan | **2.500** | 2.300 (one image) |" in table
+    assert "| layout2im | inf | **6.000 (one image)** |" in table
+    assert "taken only where all do" in table
 
 
 def test_a_system_that_always_diverges_is_an_error(entries, tries):
     with pytest.raises(BadInput, match="retrievegan: diverged at every learning rate"):
-        search(entries, tries, lambda entry: {})
+        search(entries, tries, lambda entry: None)
 
 
 @pytest.mark.parametrize(

@@ -68,6 +68,14 @@ def test_bold_is_the_best_that_does_not_see_the_truth():
     assert "fd_mobilenet_v2_4_val" in lines[-1]
 
 
+def test_a_system_that_draws_one_image_is_never_the_best():
+    rows, steps = table()
+    assert "**20** [18, 23]" in markdown(rows, split="val", steps=steps)
+    text = markdown(rows, split="val", steps=steps, one_image={"retrievegan"})
+    assert "| 20 [18, 23] |" in text and "**30**" in text
+    assert "The same image for every scene: retrievegan." in text
+
+
 @pytest.mark.parametrize("backbone", ["mobilenet_v2", "inception_v3"])
 @pytest.mark.parametrize("count", [7, 5000])
 def test_every_column_knows_the_names_that_are_given(backbone, count):
