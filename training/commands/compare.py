@@ -80,7 +80,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="FACTOR",
         help="every system tries its learning rates times each factor, such as 1 2.5 5, and keeps "
-        "the best by the kernel distance on val; stages 1 and 2 keep the config's",
+        "the best by the kernel distance on val, of those that draw more than one image; stages 1 "
+        "and 2 keep the config's",
     )
     parser.add_argument(
         "--search-steps", type=int, help="number of joint steps of each of these tries (500)"

@@ -18,7 +18,7 @@ def draws_one_image(images: Path, system: str) -> bool:
     """Whether the saved images of different scenes are one image.
 
     A generator that has collapsed may be nearer to the real images, by a distance, than one that
-    begins to learn, and precise besides: a flat grey is like some real image.
+    begins to learn, and precise besides: one flat colour is like some real images.
 
     Args:
       images: folder of an evaluation with a folder per system and layout.
