@@ -234,18 +234,19 @@ def compare(
     metrics = {name: found.metrics for name, found in evaluations.items()}
     all_rows = rows_of(all_entries, metrics)
     rows = all_rows[: len(entries)]
+    one_image = {
+        entry.name
+        for entry in all_entries
+        if draws_one_image(evaluations[entry.name].images, entry.system)
+    }
     text = markdown(
         rows,
         split=split,
         steps={entry.name: steps.steps(entry) for entry in entries},
-        one_image={
-            entry.name
-            for entry in entries
-            if draws_one_image(evaluations[entry.name].images, entry.system)
-        },
+        one_image=one_image,
     )
     if seeds:
-        text += f"\n{seeds_table(all_entries, all_rows, seeds)}\n"
+        text += f"\n{seeds_table(all_entries, all_rows, seeds, one_image=one_image)}\n"
     if factors:
         text += f"\n{rates_table(factors, search_steps)}\n"
     facts: dict[str, Facts] = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 from rgan_tf.config import Config
@@ -35,7 +35,11 @@ def check_seeds(seeds: Sequence[int], configs: Mapping[str, Config]) -> None:
 
 
 def seeds_table(
-    entries: Sequence[Entry], rows: Sequence[Mapping[str, Any]], seeds: Sequence[int]
+    entries: Sequence[Entry],
+    rows: Sequence[Mapping[str, Any]],
+    seeds: Sequence[int],
+    *,
+    one_image: Set[str] = frozenset(),
 ) -> str:
     """Markdown: per system the mean over its trainings, and the figure of each.
 
@@ -43,6 +47,7 @@ def seeds_table(
       entries: all rows, those of further seeds after the first ones.
       rows: from `rows_of`, as long.
       seeds: the further ones, in the order of their rows.
+      one_image: names of rows that draw the same image for every scene; they are named below.
     """
     figures: dict[str, list[Mapping[str, Any]]] = {}
     for entry, row in zip(entries, rows, strict=True):
@@ -63,6 +68,9 @@ def seeds_table(
     for name, found in repeated.items():
         cells = [_cell([row[column.title] for row in found], column) for column in columns]
         lines.append("| " + " | ".join([name.replace("_", " "), *cells]) + " |")
+    collapsed = [entry.name for entry in entries if entry.name in one_image]
+    if collapsed:
+        lines += ["", f"The same image for every scene: {', '.join(collapsed)}."]
     return "\n".join(lines)
 
 

@@ -71,6 +71,9 @@ def test_the_table_has_the_mean_and_every_figure():
     assert "| sg2im | 106 (100, 111) | 0.50 (0.50, 0.50) |" in lines
     assert "| retrievegan | 100 (100, 100) | 0.50 (0.50, 0.50) |" in lines
     assert not any(line.startswith("| first stage") for line in lines)
+    assert "every scene" not in text
+    text = seeds_table(rows, rows_of(rows, found), (7,), one_image={"sg2im-seed_7"})
+    assert text.endswith("The same image for every scene: sg2im-seed_7.")
 
 
 def test_a_seed_that_a_row_has_is_refused_before_data_are_opened(rgan, tmp_path):
