@@ -9,7 +9,8 @@ import argparse
 import time
 from typing import Any
 
-from export.server.options import add_options, check_at_least_one, check_options
+from export.server.options import add_options, check_options
+from rgan_tf.arguments import check_least
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,7 +43,7 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
     check_options(args, ("rest_port", "grpc_port"))
     if args.rest_port and args.rest_port == args.grpc_port:
         raise BadInput(f"--grpc-port {args.grpc_port}: is that of --rest-port; name another")
-    check_at_least_one(args, "keep_versions")
+    check_least(args, 1, "keep_versions")
 
     if args.rest_cors_origin is not None:
         from export.server.cors import check_origin

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from export.signatures import DEFAULT_NAME
+from rgan_tf.arguments import check_least
 from rgan_tf.errors import BadInput
 
 _MAX_PORT = 65535
@@ -44,19 +45,8 @@ def check_options(args: argparse.Namespace, ports: tuple[str, ...]) -> None:
         port = getattr(args, option)
         if not 0 <= port <= _MAX_PORT:
             raise BadInput(f"--{option.replace('_', '-')} {port}: must be in [0, {_MAX_PORT}]")
-    check_at_least_one(args, "queue_rows")
+    check_least(args, 1, "queue_rows")
     if not 0.05 <= args.poll_s <= 3600.0:  # also refuses NaN
         raise BadInput(f"--poll-s {args.poll_s:g}: must be in [0.05, 3600]")
     if not 0.0 <= args.grace_s <= 3600.0:
         raise BadInput(f"--grace-s {args.grace_s:g}: must be in [0, 3600]")
-
-
-def check_at_least_one(args: argparse.Namespace, option: str) -> None:
-    """Refuses a count below 1.
-
-    Raises:
-      BadInput: names the option.
-    """
-    if getattr(args, option) < 1:
-        name = option.replace("_", "-")
-        raise BadInput(f"--{name} {getattr(args, option)}: must be at least 1")

@@ -10,7 +10,6 @@ import tensorflow as tf
 
 from rgan_tf.backbones import load_backbone
 from rgan_tf.config import Config, changed
-from rgan_tf.errors import BadInput
 from rgan_tf.losses.perceptual import PerceptualDistance
 from rgan_tf.losses.retrieval import draw_anchors
 from rgan_tf.model.networks import RetrievalNetworks, build_retrieval_networks
@@ -57,10 +56,8 @@ def compare_estimators(
       the last.
 
     Raises:
-      BadInput: if there are fewer than two draws, or the run does not fit the data.
+      BadInput: if the run does not fit the data.
     """
-    if draws < 2:
-        raise BadInput(f"--draws {draws}: must be at least 2")
     run = open_run(run_name)
     data = open_data_of(run, run_name, data_folder)
     config = run.config
