@@ -46,7 +46,7 @@ class Run:
     """An opened run.
 
     Attributes:
-      folder: the run folder.
+      folder: the run folder, absolute.
       config: the resolved config.
       vocabulary: tables that it was trained with.
       feature_size: width of the backbone features that the patch embedding reads.
@@ -281,7 +281,7 @@ def open_run(name: str, option: str = "--run") -> Run:
     try:
         data = record["data"]
         return Run(
-            folder=folder,
+            folder=folder.absolute(),  # it is found after the program changes its working folder
             config=load_config(folder / "config.yaml", where_missing=settings.ADDED_LATER),
             vocabulary=_read_vocabulary(folder / "vocabulary.json"),
             feature_size=int(record["feature_size"]),

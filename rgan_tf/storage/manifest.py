@@ -80,7 +80,8 @@ class ManifestKind:
         for key in self.needs:
             if key not in content:
                 raise CorruptData(f"{path}: lacks {key}; {self.advice}")
-        return Manifest(self, folder, content)
+        # A program may change its working folder and read the rest of the folder afterwards.
+        return Manifest(self, folder.absolute(), content)
 
     def _refusal(
         self, called: str, reason: str, advice: str, missing: Path | None = None
@@ -105,7 +106,7 @@ class Manifest:
 
     Attributes:
       kind: its kind.
-      folder: the folder.
+      folder: the folder, absolute.
       content: the JSON object.
     """
 
