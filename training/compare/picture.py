@@ -10,9 +10,9 @@ from rgan_tf.config import Config
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.pictures import comparison_grid
 from rgan_tf.storage.image import read_image
-from training.compare.collapse import images_of
 from training.compare.entries import Entry
 from training.compare.steps import Evaluation
+from training.evaluation.collapse import images_of
 from training.pictures import CELL, layouts
 
 SCENES = 8

@@ -10,9 +10,9 @@ from typing import NamedTuple
 from rgan_tf.config import Config
 from rgan_tf.errors import BadInput
 from rgan_tf.progress import note
-from training.compare.collapse import draws_one_image
 from training.compare.entries import Entry
 from training.compare.steps import Evaluation
+from training.evaluation.collapse import draws_one_image
 
 _COLLAPSED = " (one image)"  # in messages and in the table
 _RATES = ("generator_learning_rate", "discriminator_learning_rate")

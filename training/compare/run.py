@@ -28,7 +28,6 @@ from training.compare.budget import (
     step_gflops,
     steps_of_equal_cost,
 )
-from training.compare.collapse import draws_one_image
 from training.compare.differences import difference_table, differences_of
 from training.compare.entries import (
     BUDGETS,
@@ -48,6 +47,7 @@ from training.compare.steps import Evaluation, Steps
 from training.compare.systems import Facts, deviations, systems_table, trainable_weights
 from training.compare.table import markdown, rows_of
 from training.configuration import named_config
+from training.evaluation.collapse import draws_one_image
 from training.evaluation.inputs import (
     check_choices,
     check_images,

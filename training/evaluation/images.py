@@ -22,8 +22,9 @@ from rgan_tf.metrics.frechet import (
 )
 from rgan_tf.metrics.inception_score import ScoreStatistics, score_name
 from rgan_tf.metrics.precision_recall import precision_name, precision_recall, recall_name
-from rgan_tf.progress import followed, late_bar
+from rgan_tf.progress import followed, late_bar, note
 from rgan_tf.storage.image import float_to_uint8
+from training.evaluation.collapse import COMPARED, LEAST_SPREAD, spread
 from training.evaluation.crops import CropJudge, CropTally
 from training.evaluation.groups import object_groups, scene_groups
 from training.evaluation.protocol import INTERVAL, RESAMPLED, Protocol
@@ -119,11 +120,13 @@ def _judge(
     score: ScoreStatistics | None = None
     crops = CropTally(crop_judge, backbone) if crop_judge is not None else None
     groups: dict[str, list[np.ndarray]] = {}
+    first: list[np.ndarray] = []
     for batch in followed(scenes, system.title):
         drawn = system.draw(batch)
         images = float_to_uint8(drawn.images.numpy())  # [B, H, W, 3]
         if keep is not None:
             keep(system.title, batch["image_id"].numpy(), images)
+        first.extend(images[: COMPARED - len(first)])
         found, classes = backbone.final_outputs(images)  # [B, D], [B, 1000]
         features[filled : filled + len(images)] = found
         filled += len(images)
@@ -139,6 +142,12 @@ def _judge(
             of_objects = object_groups(*layout, batch["triples"].numpy())
             crops.add(images, drawn.boxes, batch["objects"], of_objects)
     name = system.title
+    differ = spread(first)
+    if len(first) > 1 and differ < LEAST_SPREAD:
+        note(
+            f"eval: {name}: draws one image for every scene: the first {len(first)} differ by "
+            f"{differ:.2f} grey levels of 255; do not read its distances as those of a model"
+        )
     metrics = _distances(name, features, real, backbone.name, protocol, of_one_graph=True)
     for group, masks in groups.items():
         mask = np.concatenate(masks)  # [N]

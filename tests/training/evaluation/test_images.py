@@ -122,6 +122,17 @@ def test_objects_are_recognised_where_they_are_drawn(metrics):
     assert metrics["grey/true_boxes/crop_count"] == 24
 
 
+def test_a_system_that_draws_one_image_is_told(color_backbone, capfd):
+    faint = system("faint", "true", lambda image: image / 255.0)  # hardly one grey level apart
+    judged([COPY, GREY, faint], scenes(), scenes(1), color_backbone)
+    told = [line for line in capfd.readouterr().err.splitlines() if "one image" in line]
+    assert len(told) == 2
+    assert told[0].startswith(
+        "eval: grey/true_boxes: draws one image for every scene: the first 12"
+    )
+    assert "faint/true_boxes" in told[1]
+
+
 def test_a_system_without_a_layout_has_no_objects_to_recognise(color_backbone):
     judge = fit_crop_judge(*training_crops(color_backbone, scenes(7), 12))
     free = System("free", "true", lambda batch: Drawn(batch["image"], None))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,8 @@ from rgan_tf.storage.image import read_image
 LEAST_SPREAD = 1.0
 """Grey levels of 255 by which images of different scenes must differ: below, they look the same."""
 
-_IMAGES = 64  # that are compared
+COMPARED = 64
+"""How many images are compared, at most."""
 
 
 def draws_one_image(images: Path, system: str) -> bool:
@@ -25,7 +27,7 @@ def draws_one_image(images: Path, system: str) -> bool:
       system: its name in `rgan eval`.
     """
     folder = images_of(images, system)
-    paths = sorted(folder.glob("*.png"))[:_IMAGES]
+    paths = sorted(folder.glob("*.png"))[:COMPARED]
     return len(paths) > 1 and spread([read_image(path) for path in paths]) < LEAST_SPREAD
 
 
@@ -39,10 +41,11 @@ def images_of(images: Path, system: str) -> Path:
     return folder if folder.is_dir() else folder.with_name("true_boxes")
 
 
-def spread(images: list[np.ndarray]) -> float:
-    """Standard deviation between images, in their own units: its mean over places and channels.
+def spread(images: Sequence[np.ndarray]) -> float:
+    """Standard deviation between the first images, in their own units: its mean over places and
+    channels.
 
     Args:
       images: N of [H, W, 3].
     """
-    return float(np.stack(images).astype(np.float32).std(axis=0).mean())
+    return float(np.stack(images[:COMPARED]).astype(np.float32).std(axis=0).mean())
