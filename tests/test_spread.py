@@ -182,6 +182,11 @@ def test_workers_that_write_to_another_disk_are_told_of(lines):
         ("DirectRunner", ("runner=FlinkRunner",), "--runner-option runner: name the runner by --r"),
         ("DirectRunner", ("nope=3",), "--runner-option nope: Apache Beam has no such option"),
         ("DirectRunner", ("direct_num_workers=all",), "direct_num_workers: invalid int value"),
+        (
+            "DirectRunner",
+            ("direct_num_workers=1", "experiments=a", "experiments=b", "direct_num_workers=2"),
+            "--runner-option direct_num_workers: is given 2 times; give it once",
+        ),
         ("", ("direct_num_workers=2",), "--runner-option: without --runner"),
     ],
 )

@@ -9,6 +9,7 @@ import logging
 import shlex
 import sys
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -90,7 +91,7 @@ def check_runner(runner: str, options: Sequence[str]) -> tuple[PipelineRunner | 
     # Beam's own choice under the name of DirectRunner would first download a program.
     is_direct = runner.lower() in ("directrunner", "direct")
     chosen = FnApiRunner() if is_direct else _named(runner)
-    _check(flags)
+    _check(flags, options)
     direct = PipelineOptions(flags).view_as(DirectOptions)
     if direct.direct_num_workers < 0:
         raise BadInput(
@@ -108,7 +109,7 @@ def _command(flags: list[str]) -> str:
 
 
 def _is_given(name: str, flags: list[str]) -> bool:
-    return any(flag.partition("=")[0] == f"--{name}" for flag in flags)
+    return name in map(_name_of, flags)
 
 
 class _Working(beam.DoFn):
@@ -142,17 +143,25 @@ class _Parser(argparse.ArgumentParser):
         raise BadInput(f"--runner-option: {message}")
 
 
-def _check(flags: list[str]) -> None:
-    """Refuses options that no part of Beam knows, which Beam itself would drop with a warning."""
+def _check(flags: list[str], options: Sequence[str]) -> None:
+    """Refuses options that no part of Beam knows, which Beam would drop with a warning, and values
+    of which it would read the last alone."""
     parser = _Parser(add_help=False, allow_abbrev=False, conflict_handler="resolve")
-    for options in PipelineOptions.__subclasses__():
-        options._add_argparse_args(parser)
+    for known in PipelineOptions.__subclasses__():
+        known._add_argparse_args(parser)
     if _is_given("runner", flags):
         raise BadInput("--runner-option runner: name the runner by --runner")
-    unknown = parser.parse_known_args(flags)[1]
+    parsed, unknown = parser.parse_known_args(flags)
     if unknown:
-        name = unknown[0].removeprefix("--").partition("=")[0]
+        name = _name_of(unknown[0])
         raise BadInput(f"--runner-option {name}: Apache Beam has no such option for this runner")
+    for name, times in Counter(map(_name_of, options)).items():
+        if times > 1 and not isinstance(getattr(parsed, name, None), list):  # of a list all count
+            raise BadInput(f"--runner-option {name}: is given {times} times; give it once")
+
+
+def _name_of(flag: str) -> str:
+    return flag.removeprefix("--").partition("=")[0]
 
 
 @contextlib.contextmanager
