@@ -11,6 +11,7 @@ from rgan_tf.config import Config
 from rgan_tf.errors import BadInput
 from rgan_tf.progress import note
 from training.compare.entries import Entry
+from rgan_tf.registered_names import SEARCH_RUNS
 from training.compare.steps import Evaluation
 from training.evaluation.collapse import draws_one_image
 
@@ -62,7 +63,7 @@ def short_runs(
         runs[factor] = dataclasses.replace(
             entry,
             name=f"{entry.name}-rate_{factor:g}",
-            run=f"search/{entry.run}-rate_{factor:g}",
+            run=f"{SEARCH_RUNS}/{entry.run}-rate_{factor:g}",
             settings=(*entry.settings, *added, f"training.steps={steps}"),
             steps=steps,
         )
