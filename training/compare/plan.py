@@ -31,7 +31,8 @@ def plan(entries: Sequence[Entry], overrides: Sequence[str], runs: Path) -> list
             # As in `Steps.train`: a run that provides its stages is trained first.
             settings = (*overrides, *entry.base_settings)
             planned[entry.base] = entry, named_config(entry.config, settings)
-        if entry.run not in planned:
+        # It may be planned as the base of others, without joint steps.
+        if entry.run not in planned or planned[entry.run][0].run != entry.run:
             settings = (*overrides, *entry.settings)
             planned[entry.run] = entry, named_config(entry.config, settings)
     done = {name: _done(runs / name) for name in planned}

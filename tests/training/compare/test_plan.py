@@ -50,6 +50,9 @@ def test_a_run_that_only_lends_its_stages_is_named(dry_run):
     lender, run = result["runs"]
     assert lender["run"] == "retrievegan" and lender["stages"]["retrievegan"]["steps"] == 0
     assert run["stages"]["retrievegan"]["left"] == 7
+    # The lender comes first, and is trained for the row that is a part of it.
+    words = ("--systems", "graph_nearest", "pasted_canvas", "--set", "training.steps=7")
+    assert [run["stages"]["retrievegan"]["left"] for run in dry_run(*words)[0]["runs"]] == [7, 7]
 
 
 def test_parts_that_the_config_lacks_are_not_rows(dry_run):
