@@ -135,9 +135,9 @@ def compare(
         raise BadInput(f"--budget {budget}: must be one of {', '.join(BUDGETS)}")
     if search_rates:
         check_factors(search_rates, search_steps)
-    check_seeds(seeds, opened_configs)
     systems = list(dict.fromkeys(systems))
     _check_parts(systems, opened_configs)
+    check_seeds(seeds, opened_configs, systems)
     entries = entries_of(opened_configs, systems)
     own = [name for name in systems if name in own_retrievers()]
     if own and not os.environ.get(VARIABLE, "").strip():
