@@ -312,7 +312,8 @@ class Steps:
                 raise
         if process.returncode:
             kind = _ERRORS.get(process.returncode, RganError)
-            what = f"{' '.join(map(str, words[:2]))} ended with exit code {process.returncode}"
+            named = words[: 3 if words[1] == "--run" else 2]  # the config, or which run
+            what = f"{' '.join(map(str, named))} ended with exit code {process.returncode}"
             if process.returncode < 0:
                 raise Interrupted(f"{what}: it was killed; the same command continues from here")
             advice = "" if kind in (BadInput, CorruptData) else "; the same command continues"

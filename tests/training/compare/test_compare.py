@@ -256,11 +256,14 @@ def test_a_retriever_that_other_processes_lack_is_refused(tiny_world, tmp_path, 
         compare(["procedural_64"], tiny_world.folder, tmp_path / "out", systems=["mine"])
 
 
-def test_a_child_is_believed_in_its_exit_code(tmp_path):
+def test_a_child_is_believed_in_its_exit_code(tmp_path, monkeypatch):
     steps = Steps(tmp_path, "nowhere", [], weights_dir=None, count=1)
     assert steps._run(["train", "procedural_64", "--dry-run"])["config"]["name"] == "procedural_64"
     with pytest.raises(BadInput, match="train nothing.yaml ended with exit code 2"):
         steps._run(["train", "nothing.yaml", "--dry-run"])
+    monkeypatch.setattr(steps_module, "_CHILD", "raise SystemExit(2)")
+    with pytest.raises(BadInput, match="eval --run my_run ended with exit code 2"):
+        steps._run(["eval", "--run", "my_run", "--seed", 1])
 
 
 def test_an_interrupted_child_ends_first(tmp_path, monkeypatch):
