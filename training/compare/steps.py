@@ -14,14 +14,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rgan_tf.config_files import flat_settings
 from rgan_tf.errors import BadInput, CorruptData, Diverged, Interrupted, RganError
-from rgan_tf.idle_settings import OF_JOINT_STAGE
 from rgan_tf.progress import note
-from rgan_tf.runs import EMBEDDING, STAGES, Run, is_same_stage, open_run, stages_of
-from rgan_tf.runs.settings import difference
+from rgan_tf.runs import EMBEDDING, STAGES, is_same_stage, open_run, stages_of
 from rgan_tf.storage.files import atomic_folder, read_json, write_json_atomic
 from training.compare.entries import SEED, Entry
+from training.compare.existing import (
+    check_first_stages,
+    check_steps,
+    diverged_before,
+    keep_diverged,
+    run_there,
+)
 from training.configuration import named_config
 from training.evaluation.names import FIRST_STAGE
 
@@ -119,16 +123,14 @@ class Steps:
         """
         self._train_base(entry)
         folder = self.run_folder(entry.run)
-        diverged = folder.with_name(f"{folder.name}.diverged.json")
-        # All of them: the file of the config may have been edited since.
-        settings = flat_settings(named_config(entry.config, [*self._overrides, *entry.settings]))
-        if diverged.exists() and read_json(diverged) == settings:
+        config = named_config(entry.config, [*self._overrides, *entry.settings])
+        if diverged_before(folder, config):
             return False
         try:
             self.train(entry)
         except Diverged as error:
             note(f"compare: {error}")
-            write_json_atomic(diverged, settings)
+            keep_diverged(folder, config)
             return False
         return True
 
@@ -136,7 +138,8 @@ class Steps:
         if entry.base is None:
             return
         if self._has_first_stages(entry):
-            self._check_first_stages(entry)
+            base = open_run(str(self.run_folder(entry.base)))
+            check_first_stages(base, named_config(entry.config, self._overrides))
             return
         base = dataclasses.replace(entry, run=entry.base, settings=entry.base_settings)
         self._train(dataclasses.replace(base, base=None))
@@ -149,7 +152,7 @@ class Steps:
         return open_run(str(self.run_folder(entry.run))).stage_record(stage)["steps"]
 
     def _has_first_stages(self, entry: Entry) -> bool:
-        run = self._existing_run(entry.base)
+        run = run_there(self.run_folder(entry.base))
         if run is None:
             return False
         wanted = dict(zip(STAGES, entry.first_steps, strict=False))
@@ -160,33 +163,12 @@ class Steps:
             wanted[EMBEDDING] = own
         return all(run.stage_record(stage).get("steps") == steps for stage, steps in wanted.items())
 
-    def _check_first_stages(self, entry: Entry) -> None:
-        """Checks that the shared stages are those of the config that is compared now.
-
-        Runs that search learning rates take them as they are, so nobody else would notice.
-
-        Raises:
-          BadInput: if an earlier comparison trained them with other settings.
-        """
-        folder = self.run_folder(entry.base)
-        wanted = named_config(entry.config, self._overrides)
-        changed = difference(open_run(str(folder)).config, wanted, also=OF_JOINT_STAGE)
-        if changed:
-            raise BadInput(
-                f"{folder}: was started with {changed}; name another --out, or remove it to train "
-                "it again"
-            )
-
     def _check(self, entry: Entry) -> None:
         """Checks that the run matches its row."""
         folder = self.run_folder(entry.run)
         run = open_run(str(folder))
-        found = run.stage_record("retrievegan").get("steps")
-        if found != entry.steps:
-            raise BadInput(
-                f"{folder}: was trained for {found} joint steps, {entry.steps} are asked for; name "
-                "another --out, or remove it to train it again"
-            )
+        config = named_config(entry.config, [*self._overrides, *entry.settings])
+        check_steps(run, stages_of(config), is_trained=True)
         if entry.base is None:
             return
         base = open_run(str(self.run_folder(entry.base)))
@@ -254,17 +236,12 @@ class Steps:
             write_json_atomic(partial / "result.json", {"identity": identity, "metrics": metrics})
         return Evaluation(metrics, folder / "images" / split)
 
-    def _existing_run(self, name: str) -> Run | None:
-        """A run of this comparison; None if there is none, or training was killed making it."""
-        folder = self.run_folder(name)
-        return open_run(str(folder)) if (folder / "run.json").exists() else None
-
     def _begin_again_without_steps(self, entry: Entry) -> None:
         """Removes a joint stage of no steps that would keep φ's own stage from coming before it.
 
         A run that only lent its first stages, to rows that learn no choice, has one.
         """
-        run = self._existing_run(entry.run)
+        run = run_there(self.run_folder(entry.run))
         if run is None:
             return
         config = named_config(entry.config, [*self._overrides, *entry.settings])

@@ -172,7 +172,7 @@ def test_what_is_there_is_what_the_row_says(calls, config, copied, tiny_world, t
     (other / "manifest.json").write_text(manifest.replace('"seed": 0', '"seed": 1', 1))
     reply = rgan(*words(config, other, out, "--systems", "sg2im"))  # not even a row of that run
     assert reply.code == 2 and "retrievegan: was trained on other data than --data" in reply.err
-    fewer = ("--systems", "retrievegan", "--set", "training.steps=2")
+    fewer = ("--systems", "sg2im", "retrievegan", "--set", "training.steps=2", "--dry-run")
     reply = rgan(*words(config, tiny_world.folder, out, *fewer))
     assert reply.code == 2 and "was trained for 3 joint steps, 2 are asked for" in reply.err
     # A run on another first stage than its base's.
