@@ -92,7 +92,7 @@ class Steps:
         self._weights = ["--weights-dir", weights_dir] if weights_dir else []
         self._progress = {"training": _Progress(count), "evaluating": _Progress(count)}
         self._trained: set[str] = set()
-        self._attngan: dict[str, str] = {}  # config -> a run of AttnGAN that is trained
+        self._attngan: dict[str, str] = {}  # config -> a run of AttnGAN with trained encoders
 
     def run_folder(self, run: str) -> Path:
         """The folder of a run."""
@@ -125,6 +125,7 @@ class Steps:
         folder = self.run_folder(entry.run)
         config = named_config(entry.config, [*self._overrides, *entry.settings])
         if diverged_before(folder, config):
+            self._remember_encoders(entry)
             return False
         try:
             self.train(entry)
@@ -267,9 +268,15 @@ class Steps:
                 for setting in entry.settings
             ):
                 words.append("--as-they-are")
-        with self._progress["training"].of(f"training {entry.run}"):
-            self._run(words)
-        if entry.system == "attngan":
+        try:
+            with self._progress["training"].of(f"training {entry.run}"):
+                self._run(words)
+        finally:
+            self._remember_encoders(entry)
+
+    def _remember_encoders(self, entry: Entry) -> None:
+        """The next run of AttnGAN takes this one's encoders, also if its generators diverged."""
+        if entry.system == "attngan" and run_there(self.run_folder(entry.run)):
             self._attngan[entry.config] = entry.run
 
     def _run(self, words: list[Any]) -> dict[str, Any]:

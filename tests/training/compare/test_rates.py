@@ -18,6 +18,7 @@ from rgan_tf.storage.files import write_json_atomic
 from rgan_tf.vocabulary import Vocabulary
 from training.compare.entries import entries_of
 from training.compare.existing import check_runs
+from training.compare.plan import plan, plan_lines
 from training.compare.rates import RATES, check_factors, rates_table, search, short_runs
 from training.compare.steps import Evaluation, Steps
 from training.configuration import named_config
@@ -168,6 +169,10 @@ def test_a_run_that_diverged_is_not_tried_again(monkeypatch, tmp_path, tries):
     (tmp_path / "runs" / "search").mkdir(parents=True)
     assert [steps.survives(each) for each in (slow, fast, fast, slow)] == [True, False, False, True]
     assert trained == [slow.name, fast.name, slow.name]
+    _, *planned = plan([slow, fast], overrides, tmp_path / "runs")
+    assert [run["diverged"] for run in planned] == [False, True]
+    assert [run["stages"]["retrievegan"]["left"] for run in planned] == [7, 0]
+    assert plan_lines(planned)[1] == f"{fast.run}: diverged before, and is not tried again"
     diverges.clear()  # with other settings it is another run
     other = dataclasses.replace(fast, settings=(*fast.settings, "training.seed=1"))
     assert steps.survives(other)
@@ -185,6 +190,27 @@ def data(tmp_path) -> SimpleNamespace:
         fingerprint="f1",
         bank=SimpleNamespace(features=np.zeros([2, 7], np.float16)),
     )
+
+
+def test_encoders_of_a_try_that_diverged_serve_the_next_one(monkeypatch, tmp_path, data):
+    """They are trained before what diverged, and for longer than any try."""
+    (entry,) = entries_of({"procedural_64": Config()}, ["attngan"], shares_a_base=True)
+    first, second = short_runs(entry, Config(), [1.0, 2.5], 7).values()
+    create_run(tmp_path / "runs" / first.run, Config(), data)
+    sources = []
+
+    def run(self, words):
+        sources.append(words[words.index("--stages-from") + 1].name)
+        if words[words.index("--run") + 1].name == Path(first.run).name:
+            raise Diverged("the loss is not finite")
+
+    monkeypatch.setattr(Steps, "_run", run)
+    monkeypatch.setattr(Steps, "_train_base", lambda self, entry: None)
+    monkeypatch.setattr(Steps, "_check", lambda self, entry: None)
+    for _ in range(2):  # as when it happens, and when the command is given again
+        steps = Steps(tmp_path, "d", [], weights_dir=None, count=1)
+        assert not steps.survives(first) and steps.survives(second)
+    assert sources == ["first_stages", *[Path(first.run).name] * 2]
 
 
 def test_runs_that_do_not_fit_are_refused_before_any_is_trained(tmp_path, entries, data):
