@@ -64,7 +64,10 @@ VARIANTS = (
 SHARED_RUN = "first_stages"
 """The run of `rgan compare` from which all others take their first two stages."""
 
-RESERVED = (*SYSTEMS, *VARIANTS, SHARED_RUN)
+SEARCH_RUNS = "search"
+"""The folder of `rgan compare`'s tries of learning rates, beside the runs of its rows."""
+
+RESERVED = (*SYSTEMS, *VARIANTS, SHARED_RUN, SEARCH_RUNS)
 """Names of rows and runs that no retriever of the user's own may be called by."""
 
 RETRIEVERS = ["learned", *RULES]

@@ -51,7 +51,7 @@ def test_a_registered_retriever_is_a_value_of_the_config_and_a_row_of_a_comparis
     assert isinstance(retriever_for(with_choice("mine")), Mine)
     (entry,) = [e for e in entries_of({"c.yaml": Config()}, ["mine"]) if e.name == "mine"]
     assert "retrieval.choice=mine" in entry.settings
-    for taken in ("mine", "nearest", "graph_nearest", "no_masks", "first_stages"):
+    for taken in ("mine", "nearest", "graph_nearest", "no_masks", "first_stages", "search"):
         with pytest.raises(ValueError, match="there is one of this name"):
             register_retriever(taken, Mine)
 

@@ -160,6 +160,7 @@ def test_without_repeats_it_stays_out_of_the_run(copied, rgan, tiny_world):
         ({"seed": 1.5}, "--seed 1.5: must be a whole number"),
         ({"resamples": "20"}, "--resamples '20': must be a whole number"),
         ({"batch_size": 2.0}, "--batch-size 2.0: must be a whole number"),
+        ({"save_images": "x", "only": "layout"}, "--save-images x: --only layout saves no images"),
         ({"systems": "retrievegan", "seed": np.int64(3)}, "not a run folder"),  # nothing else
     ],
 )
@@ -195,8 +196,11 @@ def judged(monkeypatch):
 
 
 def test_a_split_that_cannot_be_judged_is_told_before_another_is(
-    begun, judged, tiny_world, monkeypatch
+    begun, judged, tiny_world, tmp_path, monkeypatch
 ):
+    (tmp_path / "images" / "test").mkdir(parents=True)
+    with pytest.raises(BadInput, match="--save-images .*images: holds test already"):
+        rgan_tf.evaluate(begun, tiny_world, split="all", save_images=tmp_path / "images")
     inner = PreparedData.record_count
     counts = {"test": 1}
     monkeypatch.setattr(

@@ -9,6 +9,7 @@ from typing import Any
 from rgan_tf.config import Config
 from rgan_tf.runs import DAMSM, EMBEDDING, STAGES, is_same_stage, open_run, stages_of
 from training.compare.entries import Entry
+from training.compare.existing import diverged_before
 from training.configuration import changed_settings, named_config
 
 
@@ -22,8 +23,9 @@ def plan(entries: Sequence[Entry], overrides: Sequence[str], runs: Path) -> list
 
     Returns:
       Of each run its name, config, the settings that are not the defaults, the run whose first two
-      stages it takes, the steps of each stage that are wanted, done and left, and `seconds`: time
-      for the rest, at the rate of runs of the same config on this machine; None if there are none.
+      stages it takes, the steps of each stage that are wanted, done and left, `diverged`: whether
+      it is a try that did and so is not tried again, and `seconds`: time for the rest, at the rate
+      of runs of the same config on this machine; None if there are none.
     """
     planned: dict[str, tuple[Entry, Config]] = {}
     for entry in entries:
@@ -31,7 +33,8 @@ def plan(entries: Sequence[Entry], overrides: Sequence[str], runs: Path) -> list
             # As in `Steps.train`: a run that provides its stages is trained first.
             settings = (*overrides, *entry.base_settings)
             planned[entry.base] = entry, named_config(entry.config, settings)
-        if entry.run not in planned:
+        # It may be planned as the base of others, without joint steps.
+        if entry.run not in planned or planned[entry.run][0].run != entry.run:
             settings = (*overrides, *entry.settings)
             planned[entry.run] = entry, named_config(entry.config, settings)
     done = {name: _done(runs / name) for name in planned}
@@ -45,6 +48,7 @@ def plan(entries: Sequence[Entry], overrides: Sequence[str], runs: Path) -> list
     encoders: dict[tuple[str, int], str] = {}  # config, seed -> the run that trains AttnGAN's
     for name, (entry, config) in planned.items():
         base = entry.base if entry.run == name else None
+        diverged = diverged_before(runs / name, config)
         stages = {}
         for stage, wanted in stages_of(config).items():
             found = int(done[name].get(stage, {}).get("steps", 0))
@@ -55,7 +59,7 @@ def plan(entries: Sequence[Entry], overrides: Sequence[str], runs: Path) -> list
             if stage == DAMSM and base is not None:  # as in `Steps`: trained once for a config
                 key = (entry.config, config.training.seed)
                 is_taken = encoders.setdefault(key, name) != name
-            left = 0 if is_taken else max(0, wanted - found)
+            left = 0 if is_taken or diverged else max(0, wanted - found)
             rate = rates.get(_rate_of(entry.config, config.training.system, stage))
             stages[stage] = {
                 "steps": wanted,
@@ -72,6 +76,7 @@ def plan(entries: Sequence[Entry], overrides: Sequence[str], runs: Path) -> list
                 "settings": changed,
                 "stages_from": base,
                 "stages": stages,
+                "diverged": diverged,
                 "seconds": None if None in seconds else round(sum(seconds), 1),
             }
         )
@@ -82,6 +87,9 @@ def plan_lines(runs: Sequence[Mapping[str, Any]]) -> list[str]:
     """The plan as text, one line per run."""
     lines = []
     for run in runs:
+        if run["diverged"]:
+            lines.append(f"{run['run']}: diverged before, and is not tried again")
+            continue
         parts = []
         for stage, work in run["stages"].items():
             if run["stages_from"] and stage in STAGES[:2]:

@@ -8,15 +8,19 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from rgan_tf.config import Config
+from rgan_tf.config_files import flat_settings
 from rgan_tf.errors import BadInput
 from rgan_tf.progress import note
+from rgan_tf.registered_names import SEARCH_RUNS
 from training.compare.entries import Entry
 from training.compare.steps import Evaluation
 from training.evaluation.collapse import draws_one_image
 
+RATES = ("training.generator_learning_rate", "training.discriminator_learning_rate")
+"""The settings that are searched."""
+
 _COLLAPSED = " (one image)"  # in messages and in the table
-_RATES = ("generator_learning_rate", "discriminator_learning_rate")
-_ADDED = len(_RATES) + 1  # settings of a short run besides those of its entry
+_ADDED = len(RATES) + 1  # settings of a short run besides those of its entry
 
 
 class Try(NamedTuple):
@@ -58,11 +62,11 @@ def short_runs(
     """Factor -> the entry of a short run with both learning rates of the config times it."""
     runs = {}
     for factor in factors:
-        added = [f"training.{name}={getattr(config.training, name) * factor!r}" for name in _RATES]
+        added = [f"{name}={flat_settings(config)[name] * factor!r}" for name in RATES]
         runs[factor] = dataclasses.replace(
             entry,
             name=f"{entry.name}-rate_{factor:g}",
-            run=f"search/{entry.run}-rate_{factor:g}",
+            run=f"{SEARCH_RUNS}/{entry.run}-rate_{factor:g}",
             settings=(*entry.settings, *added, f"training.steps={steps}"),
             steps=steps,
         )

@@ -38,10 +38,11 @@ from training.compare.entries import (
     settings_of,
     with_seeds,
 )
+from training.compare.existing import check_runs
 from training.compare.group_table import group_tables
 from training.compare.picture import comparison_picture
 from training.compare.plan import plan, plan_lines
-from training.compare.rates import Try, check_factors, rates_table, search, short_runs
+from training.compare.rates import RATES, Try, check_factors, rates_table, search, short_runs
 from training.compare.seeds import check_seeds, seeds_table
 from training.compare.steps import Evaluation, Steps
 from training.compare.systems import Facts, deviations, systems_table, trainable_weights
@@ -135,8 +136,8 @@ def compare(
         raise BadInput(f"--budget {budget}: must be one of {', '.join(BUDGETS)}")
     if search_rates:
         check_factors(search_rates, search_steps)
-    check_seeds(seeds, opened_configs)
     systems = list(dict.fromkeys(systems))
+    check_seeds(seeds, opened_configs, systems)
     _check_parts(systems, opened_configs)
     entries = entries_of(opened_configs, systems)
     own = [name for name in systems if name in own_retrievers()]
@@ -197,11 +198,17 @@ def compare(
         for entry in entries
         if entry.own_run
     }
+    short_entries = [run for each in tries.values() for run in each.values()]
+    check_runs(short_entries, overrides, out / "runs")
+    # Which rates the search will choose is not known yet.
+    also = RATES if search_rates else ()
+    check_runs(with_seeds(entries, seeds), overrides, out / "runs", also=also)
     if dry_run:
-        return _planned(with_seeds(entries, seeds), tries, data, out, overrides, joint_steps)
+        rows = with_seeds(entries, seeds)
+        return _planned(rows, short_entries, data, out, overrides, joint_steps)
     backbone_weights = load_backbone(metric_backbone, weights_dir).weights_sha256()
 
-    count = len(with_seeds(entries, seeds)) + sum(map(len, tries.values()))
+    count = len(with_seeds(entries, seeds)) + len(short_entries)
     steps = Steps(out, data, list(overrides), weights_dir=weights_dir, count=count)
 
     def evaluated(entry: Entry, *, split: str, resamples: int, only: str | None = None):
@@ -356,13 +363,12 @@ def _check_search(systems: Sequence[str], entries: Sequence[Entry], data: Prepar
 
 def _planned(
     entries: Sequence[Entry],
-    tries: Mapping[str, Mapping[float, Entry]],
+    short: Sequence[Entry],
     data: str,
     out: Path,
     overrides: Sequence[str],
     joint_steps: Mapping[str, Mapping[str, int]],
 ) -> dict[str, Any]:
-    short = [entry for runs in tries.values() for entry in runs.values()]
     runs = plan([*short, *entries], overrides, out / "runs")
     for line in plan_lines(runs):
         note(line)

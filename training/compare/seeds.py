@@ -9,18 +9,27 @@ from rgan_tf.config import Config
 from rgan_tf.errors import BadInput
 from training.compare.entries import Entry
 from training.compare.table import COLUMNS, Column
+from training.evaluation.names import FIRST_STAGE
 
 
-def check_seeds(seeds: Sequence[int], configs: Mapping[str, Config]) -> None:
-    """Refuses further seeds that are no training seeds, or would repeat a row.
+def check_seeds(
+    seeds: Sequence[int], configs: Mapping[str, Config], systems: Sequence[str]
+) -> None:
+    """Refuses further seeds that are no training seeds, or would repeat a row or train nothing.
 
     Args:
       seeds: the further ones.
       configs: name given by the user -> resolved config.
+      systems: the rows.
 
     Raises:
       BadInput: names the first such seed.
     """
+    if seeds and set(systems) == {FIRST_STAGE}:
+        raise BadInput(
+            f"--further-seeds {seeds[0]}: {FIRST_STAGE} is one for all seeds; add another system "
+            "to --systems, or leave the option out"
+        )
     for place, seed in enumerate(seeds):
         if not 0 <= seed < 2**31:
             raise BadInput(f"--further-seeds {seed}: must be at least 0 and below 2^31")

@@ -14,14 +14,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rgan_tf.config_files import flat_settings
 from rgan_tf.errors import BadInput, CorruptData, Diverged, Interrupted, RganError
-from rgan_tf.idle_settings import OF_JOINT_STAGE
 from rgan_tf.progress import note
-from rgan_tf.runs import EMBEDDING, STAGES, Run, is_same_stage, open_run, stages_of
-from rgan_tf.runs.settings import difference
+from rgan_tf.runs import EMBEDDING, STAGES, is_same_stage, open_run, stages_of
 from rgan_tf.storage.files import atomic_folder, read_json, write_json_atomic
 from training.compare.entries import SEED, Entry
+from training.compare.existing import (
+    check_first_stages,
+    check_steps,
+    diverged_before,
+    keep_diverged,
+    run_there,
+)
 from training.configuration import named_config
 from training.evaluation.names import FIRST_STAGE
 
@@ -88,7 +92,7 @@ class Steps:
         self._weights = ["--weights-dir", weights_dir] if weights_dir else []
         self._progress = {"training": _Progress(count), "evaluating": _Progress(count)}
         self._trained: set[str] = set()
-        self._attngan: dict[str, str] = {}  # config -> a run of AttnGAN that is trained
+        self._attngan: dict[str, str] = {}  # config -> a run of AttnGAN with trained encoders
 
     def run_folder(self, run: str) -> Path:
         """The folder of a run."""
@@ -119,16 +123,15 @@ class Steps:
         """
         self._train_base(entry)
         folder = self.run_folder(entry.run)
-        diverged = folder.with_name(f"{folder.name}.diverged.json")
-        # All of them: the file of the config may have been edited since.
-        settings = flat_settings(named_config(entry.config, [*self._overrides, *entry.settings]))
-        if diverged.exists() and read_json(diverged) == settings:
+        config = named_config(entry.config, [*self._overrides, *entry.settings])
+        if diverged_before(folder, config):
+            self._remember_encoders(entry)
             return False
         try:
             self.train(entry)
         except Diverged as error:
             note(f"compare: {error}")
-            write_json_atomic(diverged, settings)
+            keep_diverged(folder, config)
             return False
         return True
 
@@ -136,7 +139,8 @@ class Steps:
         if entry.base is None:
             return
         if self._has_first_stages(entry):
-            self._check_first_stages(entry)
+            base = open_run(str(self.run_folder(entry.base)))
+            check_first_stages(base, named_config(entry.config, self._overrides))
             return
         base = dataclasses.replace(entry, run=entry.base, settings=entry.base_settings)
         self._train(dataclasses.replace(base, base=None))
@@ -149,7 +153,7 @@ class Steps:
         return open_run(str(self.run_folder(entry.run))).stage_record(stage)["steps"]
 
     def _has_first_stages(self, entry: Entry) -> bool:
-        run = self._existing_run(entry.base)
+        run = run_there(self.run_folder(entry.base))
         if run is None:
             return False
         wanted = dict(zip(STAGES, entry.first_steps, strict=False))
@@ -160,33 +164,12 @@ class Steps:
             wanted[EMBEDDING] = own
         return all(run.stage_record(stage).get("steps") == steps for stage, steps in wanted.items())
 
-    def _check_first_stages(self, entry: Entry) -> None:
-        """Checks that the shared stages are those of the config that is compared now.
-
-        Runs that search learning rates take them as they are, so nobody else would notice.
-
-        Raises:
-          BadInput: if an earlier comparison trained them with other settings.
-        """
-        folder = self.run_folder(entry.base)
-        wanted = named_config(entry.config, self._overrides)
-        changed = difference(open_run(str(folder)).config, wanted, also=OF_JOINT_STAGE)
-        if changed:
-            raise BadInput(
-                f"{folder}: was started with {changed}; name another --out, or remove it to train "
-                "it again"
-            )
-
     def _check(self, entry: Entry) -> None:
         """Checks that the run matches its row."""
         folder = self.run_folder(entry.run)
         run = open_run(str(folder))
-        found = run.stage_record("retrievegan").get("steps")
-        if found != entry.steps:
-            raise BadInput(
-                f"{folder}: was trained for {found} joint steps, {entry.steps} are asked for; name "
-                "another --out, or remove it to train it again"
-            )
+        config = named_config(entry.config, [*self._overrides, *entry.settings])
+        check_steps(run, stages_of(config), is_trained=True)
         if entry.base is None:
             return
         base = open_run(str(self.run_folder(entry.base)))
@@ -254,17 +237,12 @@ class Steps:
             write_json_atomic(partial / "result.json", {"identity": identity, "metrics": metrics})
         return Evaluation(metrics, folder / "images" / split)
 
-    def _existing_run(self, name: str) -> Run | None:
-        """A run of this comparison; None if there is none, or training was killed making it."""
-        folder = self.run_folder(name)
-        return open_run(str(folder)) if (folder / "run.json").exists() else None
-
     def _begin_again_without_steps(self, entry: Entry) -> None:
         """Removes a joint stage of no steps that would keep φ's own stage from coming before it.
 
         A run that only lent its first stages, to rows that learn no choice, has one.
         """
-        run = self._existing_run(entry.run)
+        run = run_there(self.run_folder(entry.run))
         if run is None:
             return
         config = named_config(entry.config, [*self._overrides, *entry.settings])
@@ -290,9 +268,15 @@ class Steps:
                 for setting in entry.settings
             ):
                 words.append("--as-they-are")
-        with self._progress["training"].of(f"training {entry.run}"):
-            self._run(words)
-        if entry.system == "attngan":
+        try:
+            with self._progress["training"].of(f"training {entry.run}"):
+                self._run(words)
+        finally:
+            self._remember_encoders(entry)
+
+    def _remember_encoders(self, entry: Entry) -> None:
+        """The next run of AttnGAN takes this one's encoders, also if its generators diverged."""
+        if entry.system == "attngan" and run_there(self.run_folder(entry.run)):
             self._attngan[entry.config] = entry.run
 
     def _run(self, words: list[Any]) -> dict[str, Any]:
@@ -312,7 +296,8 @@ class Steps:
                 raise
         if process.returncode:
             kind = _ERRORS.get(process.returncode, RganError)
-            what = f"{' '.join(map(str, words[:2]))} ended with exit code {process.returncode}"
+            named = words[: 3 if words[1] == "--run" else 2]  # the config, or which run
+            what = f"{' '.join(map(str, named))} ended with exit code {process.returncode}"
             if process.returncode < 0:
                 raise Interrupted(f"{what}: it was killed; the same command continues from here")
             advice = "" if kind in (BadInput, CorruptData) else "; the same command continues"

@@ -118,6 +118,9 @@ def _data_of_training(config: Config, prefix: str) -> str:
         f"scenes without some objects (data.incomplete_scenes={incomplete:g})"
         if incomplete
         else "",
+        "relationships drawn anew for every epoch (data.redraw_relations)"
+        if config.data.redraw_relations
+        else "",
         f"augmented images before the discriminators ({config.discriminators.augmentation})"
         if config.discriminators.augmentation != "none"
         else "",

@@ -83,7 +83,8 @@ def markdown(
     rivals = [
         row
         for row in rows
-        if not row["system"].endswith(SEES_THE_TRUTH) and row["system"] not in one_image
+        if row["system"].rpartition("-")[2] not in SEES_THE_TRUTH  # after the config's name
+        and row["system"] not in one_image
     ]
     best = {title: _best(columns[title], rivals) for title in titles}
     lines = [

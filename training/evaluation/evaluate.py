@@ -116,6 +116,11 @@ def evaluate(
         out = path_text(out, "--out")
     if save_images:
         save_images = path_text(save_images, "--save-images")
+    if save_images and only not in (None, "images"):
+        raise BadInput(
+            f"--save-images {save_images}: --only {only} saves no images; leave out one of them, "
+            "or name --only images"
+        )
     if out and Path(out).exists() and not Path(out).is_dir():
         raise BadInput(f"--out {out}: is a file; name a folder")
     seed, resamples, batch_size = int(seed), int(resamples), int(batch_size)  # none of NumPy
@@ -137,6 +142,7 @@ def evaluate(
         check_split(prepared, each)
         if only in (None, "images"):
             check_images(prepared, each)
+    keepers = {each: image_keeper(save_images, each) for each in splits if save_images}
     if opened.config.training.system in RIVALS:
         for option, is_given in (
             ("--choice", isinstance(retriever, str)),
@@ -170,7 +176,7 @@ def evaluate(
             weights_dir=weights_dir,
             batch_size=batch_size,
             picture_scenes=_PICTURE_SCENES,
-            keep=image_keeper(save_images, each) if save_images else None,
+            keep=keepers.get(each),
         )
         if out:
             write_report(

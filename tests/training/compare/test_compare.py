@@ -172,7 +172,7 @@ def test_what_is_there_is_what_the_row_says(calls, config, copied, tiny_world, t
     (other / "manifest.json").write_text(manifest.replace('"seed": 0', '"seed": 1', 1))
     reply = rgan(*words(config, other, out, "--systems", "sg2im"))  # not even a row of that run
     assert reply.code == 2 and "retrievegan: was trained on other data than --data" in reply.err
-    fewer = ("--systems", "retrievegan", "--set", "training.steps=2")
+    fewer = ("--systems", "sg2im", "retrievegan", "--set", "training.steps=2", "--dry-run")
     reply = rgan(*words(config, tiny_world.folder, out, *fewer))
     assert reply.code == 2 and "was trained for 3 joint steps, 2 are asked for" in reply.err
     # A run on another first stage than its base's.
@@ -256,11 +256,14 @@ def test_a_retriever_that_other_processes_lack_is_refused(tiny_world, tmp_path, 
         compare(["procedural_64"], tiny_world.folder, tmp_path / "out", systems=["mine"])
 
 
-def test_a_child_is_believed_in_its_exit_code(tmp_path):
+def test_a_child_is_believed_in_its_exit_code(tmp_path, monkeypatch):
     steps = Steps(tmp_path, "nowhere", [], weights_dir=None, count=1)
     assert steps._run(["train", "procedural_64", "--dry-run"])["config"]["name"] == "procedural_64"
     with pytest.raises(BadInput, match="train nothing.yaml ended with exit code 2"):
         steps._run(["train", "nothing.yaml", "--dry-run"])
+    monkeypatch.setattr(steps_module, "_CHILD", "raise SystemExit(2)")
+    with pytest.raises(BadInput, match="eval --run my_run ended with exit code 2"):
+        steps._run(["eval", "--run", "my_run", "--seed", 1])
 
 
 def test_an_interrupted_child_ends_first(tmp_path, monkeypatch):

@@ -50,6 +50,9 @@ def test_a_run_that_only_lends_its_stages_is_named(dry_run):
     lender, run = result["runs"]
     assert lender["run"] == "retrievegan" and lender["stages"]["retrievegan"]["steps"] == 0
     assert run["stages"]["retrievegan"]["left"] == 7
+    # The lender comes first, and is trained for the row that is a part of it.
+    words = ("--systems", "graph_nearest", "pasted_canvas", "--set", "training.steps=7")
+    assert [run["stages"]["retrievegan"]["left"] for run in dry_run(*words)[0]["runs"]] == [7, 7]
 
 
 def test_parts_that_the_config_lacks_are_not_rows(dry_run):
@@ -119,7 +122,13 @@ def test_what_cannot_be_done_is_refused_as_without_it(dry_run):
 
 def test_lines_for_people():
     stages = {name: {"steps": 9, "done": 4, "left": 5, "seconds": 1.0} for name in ("sg2im",)}
-    known = {"run": "a", "stages_from": None, "stages": stages, "seconds": 5400.0}
+    known = {
+        "run": "a",
+        "stages_from": None,
+        "stages": stages,
+        "diverged": False,
+        "seconds": 5400.0,
+    }
     lines = plan_lines([known, {**known, "run": "b", "seconds": None}])
     assert lines[0] == "a: sg2im 9 steps (4 are done); about 90 min"
     assert lines[2].startswith("together: about 90 min, and 1 runs of unknown duration")

@@ -17,7 +17,9 @@ from rgan_tf.runs import STAGES, create_run
 from rgan_tf.storage.files import write_json_atomic
 from rgan_tf.vocabulary import Vocabulary
 from training.compare.entries import entries_of
-from training.compare.rates import check_factors, rates_table, search, short_runs
+from training.compare.existing import check_runs
+from training.compare.plan import plan, plan_lines
+from training.compare.rates import RATES, check_factors, rates_table, search, short_runs
 from training.compare.steps import Evaluation, Steps
 from training.configuration import named_config
 
@@ -167,6 +169,10 @@ def test_a_run_that_diverged_is_not_tried_again(monkeypatch, tmp_path, tries):
     (tmp_path / "runs" / "search").mkdir(parents=True)
     assert [steps.survives(each) for each in (slow, fast, fast, slow)] == [True, False, False, True]
     assert trained == [slow.name, fast.name, slow.name]
+    _, *planned = plan([slow, fast], overrides, tmp_path / "runs")
+    assert [run["diverged"] for run in planned] == [False, True]
+    assert [run["stages"]["retrievegan"]["left"] for run in planned] == [7, 0]
+    assert plan_lines(planned)[1] == f"{fast.run}: diverged before, and is not tried again"
     diverges.clear()  # with other settings it is another run
     other = dataclasses.replace(fast, settings=(*fast.settings, "training.seed=1"))
     assert steps.survives(other)
@@ -184,6 +190,60 @@ def data(tmp_path) -> SimpleNamespace:
         fingerprint="f1",
         bank=SimpleNamespace(features=np.zeros([2, 7], np.float16)),
     )
+
+
+def test_encoders_of_a_try_that_diverged_serve_the_next_one(monkeypatch, tmp_path, data):
+    """They are trained before what diverged, and for longer than any try."""
+    (entry,) = entries_of({"procedural_64": Config()}, ["attngan"], shares_a_base=True)
+    first, second = short_runs(entry, Config(), [1.0, 2.5], 7).values()
+    create_run(tmp_path / "runs" / first.run, Config(), data)
+    sources = []
+
+    def run(self, words):
+        sources.append(words[words.index("--stages-from") + 1].name)
+        if words[words.index("--run") + 1].name == Path(first.run).name:
+            raise Diverged("the loss is not finite")
+
+    monkeypatch.setattr(Steps, "_run", run)
+    monkeypatch.setattr(Steps, "_train_base", lambda self, entry: None)
+    monkeypatch.setattr(Steps, "_check", lambda self, entry: None)
+    for _ in range(2):  # as when it happens, and when the command is given again
+        steps = Steps(tmp_path, "d", [], weights_dir=None, count=1)
+        assert not steps.survives(first) and steps.survives(second)
+    assert sources == ["first_stages", *[Path(first.run).name] * 2]
+
+
+def test_runs_that_do_not_fit_are_refused_before_any_is_trained(tmp_path, entries, data):
+    entries = [dataclasses.replace(entry, config="procedural_64") for entry in entries]
+    ours, *_ = entries
+    faster = [f"{RATES[0]}=0.5", f"{RATES[1]}=0.5"]
+    runs = tmp_path / "runs"
+    run = create_run(runs / ours.run, named_config(ours.config, faster), data)
+    check_runs(entries, faster, runs)
+    check_runs(entries, [], runs, also=RATES)  # those that a search will choose
+    with pytest.raises(BadInput, match="runs/retrievegan: was started with training.generator_l"):
+        check_runs(entries, [], runs)
+    with pytest.raises(BadInput, match="retrievegan: was started with retrieval.candidates"):
+        check_runs(entries, ["retrieval.candidates=7"], runs, also=RATES)
+    base = create_run(runs / ours.base, named_config(ours.config, faster), data)
+    # `rgan train` finds that they have the steps that are asked for, and more.
+    for there, stage, setting, what in (
+        (run, "embedding", "retrieval.embedding_steps=0", "9 steps of embedding, 0 are"),
+        (run, "sg2im", "sg2im.steps=8", "9 steps of sg2im, 8 are"),
+        (run, "retrievegan", "training.steps=8", "9 joint steps, 8 are"),
+        (base, "cooccurrence", "cooccurrence.steps=8", "9 steps of cooccurrence, 8 are"),
+    ):
+        path = there.stage_folder(stage) / "stage.json"
+        write_json_atomic(path, {"weights": "w", "weights_sha256": "0", "steps": 9})
+        settings = [*faster, setting]
+        configs = {ours.config: named_config(ours.config, settings)}
+        rows = entries_of(configs, SYSTEMS, shares_a_base=True)
+        with pytest.raises(BadInput, match=f"{there.folder.name}: was trained for {what}"):
+            check_runs(rows, settings, runs)
+        path.unlink()
+    check_runs(entries, faster, runs)
+    with pytest.raises(BadInput, match="first_stages: was started with losses.box"):
+        check_runs(entries[1:2], [*faster, "losses.box=2.0"], runs)
 
 
 def test_first_stages_of_other_settings_are_not_searched_on(monkeypatch, tmp_path, tries, data):

@@ -42,18 +42,19 @@ def test_rows_of_a_shared_base_keep_it():
 
 
 @pytest.mark.parametrize(
-    "seeds, message",
+    "seeds, systems, message",
     [
-        ((-1,), "-1: must be at least 0"),
-        ((2**31,), "below 2^31"),
-        ((2, 3, 2), "2: is given twice"),
-        ((1, 5), "5: is the seed that b has"),
+        ((-1,), SYSTEMS, "-1: must be at least 0"),
+        ((2**31,), SYSTEMS, "below 2^31"),
+        ((2, 3, 2), SYSTEMS, "2: is given twice"),
+        ((1, 5), SYSTEMS, "5: is the seed that b has"),
+        ((1,), ["first_stage"], "1: first_stage is one for all seeds; add another system"),
     ],
 )
-def test_seeds_that_repeat_a_row_are_refused(seeds, message):
+def test_seeds_that_repeat_a_row_are_refused(seeds, systems, message):
     configs = {"a": Config(), "b": changed(Config(), training={"seed": 5})}
     with pytest.raises(BadInput) as error:
-        check_seeds(seeds, configs)
+        check_seeds(seeds, configs, systems)
     assert message in str(error.value)
 
 

@@ -64,13 +64,14 @@ def test_what_the_config_does_to_the_rivals_data_is_named(say):
     assert "All are trained" not in say("sg2im")[0]
     config = changed(
         Config(name="street"),
-        data={"flip": True, "incomplete_scenes": 0.2},
+        data={"flip": True, "incomplete_scenes": 0.2, "redraw_relations": True},
         discriminators={"augmentation": "color,cutout"},
     )
     (first, *_) = say("sg2im", config=config)
     assert first.endswith(
         "All are trained with street's mirrored images (data.flip), scenes without some objects "
-        "(data.incomplete_scenes=0.2), augmented images before the discriminators (color,cutout)."
+        "(data.incomplete_scenes=0.2), relationships drawn anew for every epoch "
+        "(data.redraw_relations), augmented images before the discriminators (color,cutout)."
     )
     assert "All are trained" not in say("retrievegan", config=config)[0]
     configs = {"runs/a.yaml": config, "coco": Config(name="coco"), "b.yaml": config}

@@ -66,6 +66,9 @@ def test_bold_is_the_best_that_does_not_see_the_truth():
     assert "| 30 |" in canvas and "**0.90**" in canvas
     assert "**" not in oracle and "| 1 |" in oracle
     assert "fd_mobilenet_v2_4_val" in lines[-1]
+    for name, is_bold in (("x-oracle_patches", False), ("my_oracle_patches", True)):
+        rows[2]["system"] = name  # of one config among others, and a retriever of the user's own
+        assert ("**1**" in markdown(rows, split="val", steps={**steps, name: 9})) is is_bold
 
 
 def test_a_system_that_draws_one_image_is_never_the_best():
