@@ -23,11 +23,10 @@ from training.compare.entries import settings_of
 from training.configuration import named_config
 
 UNCOUNTED = (
-    "AttnGAN's encoders are trained besides (stage damsm). These operations, counted without those "
-    "of reading and matching texts, are not taken off its joint steps, so that this row has more "
-    "in all."
+    "AttnGAN's encoders are trained besides (stage damsm). Their operations, counted without those "
+    "of reading and matching texts, come on top of those of its joint steps."
 )
-"""What a reader has to know of the budget in operations."""
+"""What a reader has to know of the operations in the table."""
 
 _LENGTHS = (".steps", ".embedding_steps", ".embedding_scenes", ".embedding_learning_rate")
 _OURS = "retrievegan"

@@ -146,6 +146,6 @@ def test_a_table_with_rivals_says_what_they_are(
     assert {name: tuple(found.values()) for name, found in sizes.items()} == expected
     assert f"| layout2im | {steps[1]} | 5.0 | 0 | {5 * steps[1]} | 9 |" in text
     assert f"| attngan | {steps[2]} | 20.0 | 3 | {20 * steps[2] + 3} | 7 |" in text
-    assert "this row has more in all" in text and "told by their names: 2." in text
+    assert "come on top of those of its joint steps" in text and "told by their names: 2." in text
     text, sizes = table("retrievegan", "no_selection_loss")
     assert "Budget" not in text and not sizes
