@@ -16,12 +16,11 @@ from __future__ import annotations
 import collections
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from rgan_tf import arguments
 from rgan_tf.annotations.annotation import (
-    MAX_IMAGE_ID,
     AnnotatedDataset,
     AnnotatedImage,
     AnnotatedObject,
@@ -32,27 +31,30 @@ from rgan_tf.annotations.annotation import (
     check_limit,
 )
 from rgan_tf.annotations.json_object import (
-    Claims,
     JsonObject,
     StoredObject,
     TwoClaims,
-    each_object,
-    is_list,
     is_missing,
     two_claims,
-    whole_number,
 )
 from rgan_tf.annotations.left_out import BadImages, LeftOut, Unusable
-from rgan_tf.annotations.stored_lists import ChangedFile, read_stored
+from rgan_tf.annotations.stored_lists import ChangedFile
+from rgan_tf.annotations.visual_genome_files import (
+    SPLITS,
+    canonical,
+    entries_by_image,
+    first_number,
+    read_aliases,
+    read_splits,
+)
 from rgan_tf.errors import BadInput, CorruptData
 from rgan_tf.near_names import spelled_otherwise
 from rgan_tf.progress import followed
 from rgan_tf.storage.files import name_inside
-from rgan_tf.vocabulary import RESERVED_OBJECTS, RESERVED_PREDICATES, composed
-
-SPLITS = ("train", "val", "test")
+from rgan_tf.vocabulary import RESERVED_OBJECTS, RESERVED_PREDICATES
 
 _FOLDERS = ("VG_100K", "VG_100K_2", ".")  # of the images
+_SIDES = (("w", "width"), ("h", "height"))  # the first release spells the words out
 
 # Options that keep more images or objects, by the beginning of the reason for leaving them out.
 _OPTIONS = {
@@ -168,11 +170,11 @@ class _Genome:
         self._root = root
         self._keep = keep
         self._bad = bad
-        self._object_names = _read_aliases(root / "object_alias.txt")
-        self._predicate_names = _read_aliases(root / "relationship_alias.txt")
-        self._splits = _read_splits(root / "vg_splits.json", bad)
+        self._object_names = read_aliases(root / "object_alias.txt")
+        self._predicate_names = read_aliases(root / "relationship_alias.txt")
+        self._splits = read_splits(root / "vg_splits.json", bad)
         wanted = {image_id for ids in self._splits.values() for image_id in ids}
-        images = _by_image(root / "image_data.json", wanted, bad)
+        images = entries_by_image(root / "image_data.json", wanted, bad)
         self._images = {image_id: entry.load() for image_id, entry in images.items()}
         self._dropped: set[int] = set()  # images whose entry in a file lacks its list
         self._objects = self._with_list(root / "objects.json", wanted, "objects")
@@ -211,7 +213,7 @@ class _Genome:
             if not entry.has_list(key):
                 without.append((image_id, entry.source))
 
-        table = _by_image(path, wanted, self._bad, note_missing)
+        table = entries_by_image(path, wanted, self._bad, note_missing)
         for image_id, source in without:
             self._bad.add(f"{source}: has no list {key!r}")
             self._dropped.add(image_id)
@@ -278,14 +280,14 @@ class _Genome:
         for image_id in followed(image_ids, "count categories"):
             for item in self._members(self._objects, image_id, "objects"):
                 with contextlib.suppress(BadInput):
-                    counts.update({_canonical(name, self._object_names) for name in _names(item)})
+                    counts.update({canonical(name, self._object_names) for name in _names(item)})
         return _frequent(counts, self._keep.min_category_count, "category", self._root)
 
     def _count_predicates(self, image_ids: list[int]) -> set[str]:
         counts: collections.Counter[str] = collections.Counter()
         for image_id in followed(image_ids, "count predicates"):
             for item in self._members(self._relationships, image_id, "relationships"):
-                counts[_canonical(item.text_or_empty("predicate"), self._predicate_names)] += 1
+                counts[canonical(item.text_or_empty("predicate"), self._predicate_names)] += 1
         return _frequent(counts, self._keep.min_predicate_count, "predicate", self._root)
 
     def _members(
@@ -346,7 +348,7 @@ class _Genome:
 
     def _object(self, item: JsonObject, size: tuple[int, int]) -> AnnotatedObject:
         try:
-            names = [_canonical(name, self._object_names) for name in _names(item)]
+            names = [canonical(name, self._object_names) for name in _names(item)]
             x, y = item.real("x"), item.real("y")
             w, h = (item.real(key if key in item.value else long) for key, long in _SIDES)
         except BadInput as error:
@@ -376,7 +378,7 @@ class _Genome:
 
     def _triple(self, item: JsonObject, positions: dict[int, int]) -> tuple[int, str, int]:
         try:
-            predicate = _canonical(item.text("predicate"), self._predicate_names)
+            predicate = canonical(item.text("predicate"), self._predicate_names)
             ends = [_object_id(item.child(end)) for end in ("subject", "object")]
         except (BadInput, Unusable) as error:
             raise Unusable("relationship: cannot be read", str(error)) from error
@@ -389,106 +391,16 @@ class _Genome:
         return positions[ends[0]], predicate, positions[ends[1]]
 
 
-def _by_image(
-    path: Path,
-    wanted: set[int],
-    bad: BadImages,
-    on_entry: Callable[[int, JsonObject], None] = lambda image_id, entry: None,
-) -> dict[int, StoredObject | JsonObject]:
-    """Entries by image id, of the images in a split; records entries without an id as bad.
-
-    Args:
-      path: the file.
-      wanted: ids of the images.
-      bad: where entries without an id are recorded.
-      on_entry: called with the image id and each entry that is kept.
-    """
-    table: dict[int, StoredObject | JsonObject] = {}
-    claims = Claims("the image id")
-    for kept, entry in each_object(read_stored(path), path, on_invalid=bad.add):
-        image_id = _first_number(entry, "image_id", "id")
-        if image_id is None:
-            bad.add(f"{entry.source}: 'image_id' must be an integer")
-        elif image_id in wanted:
-            claims.add(image_id, kept)
-            table[image_id] = kept
-            on_entry(image_id, entry)
-    return table
-
-
-def _read_splits(path: Path, bad: BadImages) -> dict[str, list[int]]:
-    file = read_stored(path)
-    splits: dict[str, list[int]] = {}
-    owners: dict[int, str] = {}
-    for split in SPLITS:
-        ids = file.get(split) if isinstance(file, dict) else None
-        if not is_list(ids):
-            raise BadInput(f"{path}: {split!r} must be a list of image ids")
-        splits[split] = []
-        for index, value in enumerate(ids):
-            place = f"{split}[{index}]"
-            image_id = whole_number(value)
-            if image_id is None or not 0 <= image_id <= MAX_IMAGE_ID:
-                bad.add(f"{path}: {place} must be an image id, got {value!r:.40}")
-                continue
-            if image_id in owners:
-                raise BadInput(
-                    f"{path}: image {image_id} is both {owners[image_id]} and {place}; an image "
-                    "belongs to one split, once"
-                )
-            owners[image_id] = place
-            splits[split].append(image_id)
-    return splits
-
-
-def _read_aliases(path: Path) -> dict[str, str]:
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not UTF-8 text"
-        advice = spelled_otherwise(path) or (
-            "; it is part of Visual Genome, and may be empty if no name has aliases"
-        )
-        raise BadInput(f"{path}: {reason}{advice}") from error
-    aliases: dict[str, str] = {}
-    for line in lines:
-        name, *others = (_plain(part) for part in line.split(","))
-        for other in others:
-            if other and name:
-                aliases.setdefault(other, name)
-    return aliases
-
-
-_SIDES = (("w", "width"), ("h", "height"))  # the first release spells the words out
-
-
 def _names(item: JsonObject) -> tuple[str, ...]:
     has_list = not is_missing(item.value.get("names"))
     return item.texts("names") if has_list else (item.text("name"),)
 
 
 def _object_id(item: JsonObject) -> int:
-    object_id = _first_number(item, "object_id", "id")
+    object_id = first_number(item, "object_id", "id")
     if object_id is None:
         raise Unusable("object: has no object_id")
     return object_id
-
-
-def _first_number(item: JsonObject, *keys: str) -> int | None:
-    """The first of these keys that is present; earlier releases call an id "id"."""
-    for key in keys:
-        if not is_missing(item.value.get(key)):
-            return whole_number(item.value[key])
-    return None
-
-
-def _canonical(name: str, aliases: dict[str, str]) -> str:
-    plain = _plain(name)
-    return aliases.get(plain, plain)
-
-
-def _plain(name: str) -> str:
-    return composed(" ".join(name.lower().split()))
 
 
 def _frequent(counts: collections.Counter[str], at_least: int, kind: str, root: Path) -> set[str]:
