@@ -54,6 +54,7 @@ class GatedAdam(tf.keras.optimizers.Adam):
     ) -> Any:
         """See Keras. The factors are computed once, instead of once per variable."""
         pairs = list(grads_and_vars)
+        self._compute_current_learning_rate()  # Keras does it below, which is late for the factors
         # Under a strategy each replica sets them in turn, to the same numbers.
         self._factors = self._factors_of_step(pairs[0][1].dtype)
         return super().apply_gradients(pairs, *args, **kwargs)

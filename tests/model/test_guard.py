@@ -145,9 +145,9 @@ def steps(optimizer, variable, guard, gradients, sound):
         guard.end_step()
 
 
-def gated(beta_1=0.9):
+def gated(beta_1=0.9, rate=0.1):
     guard, variable = UpdateGuard(), tf.Variable([1.0, -2.0, 3.0])
-    optimizer = GatedAdam(0.1, beta_1=beta_1, beta_2=0.9, guard=guard)
+    optimizer = GatedAdam(rate, beta_1=beta_1, beta_2=0.9, guard=guard)
     optimizer.build([variable])
     return optimizer, variable, guard
 
@@ -155,10 +155,13 @@ def gated(beta_1=0.9):
 GRADIENTS = [[0.5, -1.0, 0.0], [0.1, 2.0, -3.0], [-0.7, 0.2, 1.0], [1.0, 1.0, 1.0]]
 
 
-@pytest.mark.parametrize("beta_1", [0.0, 0.9])
-def test_open_it_is_keras_adam(beta_1):
-    optimizer, variable, guard = gated(beta_1)
-    theirs, plain = tf.Variable([1.0, -2.0, 3.0]), tf.keras.optimizers.Adam(0.1, beta_1, 0.9)
+FALLING = tf.keras.optimizers.schedules.ExponentialDecay(0.1, 2, 0.1, staircase=True)
+
+
+@pytest.mark.parametrize("beta_1, rate", [(0.0, 0.1), (0.9, 0.1), (0.9, FALLING)])
+def test_open_it_is_keras_adam(beta_1, rate):
+    optimizer, variable, guard = gated(beta_1, rate)
+    theirs, plain = tf.Variable([1.0, -2.0, 3.0]), tf.keras.optimizers.Adam(rate, beta_1, 0.9)
     steps(optimizer, variable, guard, GRADIENTS, [True] * 4)
     for gradient in GRADIENTS:
         plain.apply_gradients([(tf.constant(gradient), theirs)])
