@@ -333,21 +333,24 @@ def test_r_precision_counts_own_texts_that_rank_first():
     np.testing.assert_array_equal(r_precision(vectors, 3 * vectors, keys, pool=5), np.ones(5))
     rolled = np.roll(vectors, 1, axis=0)
     np.testing.assert_array_equal(r_precision(vectors, rolled, keys, pool=5), np.zeros(5))
-    # All alike: ties lose. And who has too few other texts is not judged.
+    # All alike: ties lose. And where other texts are too few, nobody is judged.
     np.testing.assert_array_equal(r_precision(vectors, 0 * vectors, keys, pool=5), np.zeros(5))
     keys[1] = keys[0]
-    hits = r_precision(vectors, vectors, keys, pool=5)
-    assert np.isnan(hits[:2]).all() and (hits[2:] == 1).all()
+    assert np.isnan(r_precision(vectors, vectors, keys, pool=5)).all()
+    np.testing.assert_array_equal(r_precision(vectors, vectors, keys, pool=4), np.ones(5))
     hits = np.array([1, 0, np.nan, 1], np.float32)
     assert by_number_of_triples(hits, np.array([2, 2, 2, 3])) == {"2": 0.5, "3": 1.0}
     with pytest.raises(ValueError, match="pool must be at least 2"):
         r_precision(vectors, vectors, keys, pool=1)
 
 
-def test_chance_finds_a_text_as_often_as_its_pool_says():
+@pytest.mark.parametrize("texts", [2000, 10])
+def test_chance_finds_a_text_as_often_as_its_pool_says(texts):
+    """Also where few texts are frequent: a text that is twice in a pool would be one rival less."""
     rng = np.random.default_rng(0)
     images, sentences = rng.normal(size=[2, 2000, 6])
-    hits = r_precision(images, sentences, np.arange(2000)[:, None], pool=10)
+    keys = np.arange(2000) % texts
+    hits = r_precision(images, sentences[keys], keys[:, None], pool=10)
     assert hits.mean() == pytest.approx(0.1, abs=0.02)
 
 

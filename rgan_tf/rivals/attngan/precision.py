@@ -13,12 +13,12 @@ def r_precision(
     Args:
       images: [N, D] float, of whole images.
       sentences: [N, D] float, of their texts.
-      keys: [N, K] integers, equal for two rows with the same text, which is then not a wrong one.
+      keys: [N, K] integers, equal for two rows with the same text, which is in a pool once at most.
       pool: texts to choose from, the own one included.
       seed: of the draw of the others.
 
     Returns:
-      [N] float32: 1 or 0, or NaN where fewer than `pool` - 1 rows have another text. Ties lose.
+      [N] float32: 1 or 0, or NaN where there are fewer than `pool` - 1 other texts. Ties lose.
 
     Raises:
       ValueError: if `pool` is below 2.
@@ -29,12 +29,13 @@ def r_precision(
         values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-12)
         for values in (images, sentences)
     ]  # [N, D] each
-    _, text = np.unique(keys, axis=0, return_inverse=True)
+    _, first, text = np.unique(keys, axis=0, return_index=True, return_inverse=True)
     text = text.reshape(-1)  # [N]
+    first = np.sort(first)  # a row of each text
     generator = np.random.default_rng(seed)
     hits = np.full(len(images), np.nan, np.float32)
     for row in range(len(images)):
-        others = np.flatnonzero(text != text[row])
+        others = first[text[first] != text[row]]
         if len(others) < pool - 1:
             continue
         others = generator.choice(others, pool - 1, replace=False)
