@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from rgan_tf.generator.layout import box_coverage
+from rgan_tf.rivals.attngan.image_encoder import Regions
+from rgan_tf.rivals.attngan.text_encoder import Text
 from rgan_tf.rivals.pastegan.selector import pick_at_test
 from rgan_tf.rivals.rival import Drawing
 from rgan_tf.seeds import Purpose, derive_row_seeds
-from training.bench.trained_rivals import _height_of, layout2im, pastegan, random_patches
+from training.bench.trained_rivals import _height_of, attngan, layout2im, pastegan, random_patches
 
 BOXES = tf.constant([[[0.0, 0.0, 0.5, 0.5], [0.5, 0.5, 1.0, 1.0]]] * 2)  # [2, 2, 4]
 OBJECTS = tf.constant([[2, 3], [2, 0]])  # the second scene has one object
@@ -39,6 +42,19 @@ class Painter:
 
     def posterior(self, crops, objects):
         return self.sees * tf.reduce_mean(crops[:, :, 1:-1, 1:-1], axis=[2, 3]), None
+
+
+class Texts(NamedTuple):
+    """Texts that are written already."""
+
+    tokens: tf.Tensor
+    dictionary: SimpleNamespace
+
+    def __call__(self, graph):
+        return self.tokens
+
+    def keys(self, graph):
+        return self.tokens
 
 
 def test_codes_that_can_be_read_have_no_error_and_change_their_box_alone():
@@ -83,6 +99,29 @@ def test_an_object_that_is_its_patch_is_nearer_to_it(copies, nearer):
     assert np.nanmean(found["selected_is_nearer"]) == nearer
     own, other = found["distance_to_selected"], found["distance_to_random"]
     np.testing.assert_allclose((own if copies else other)[0], 0.0, atol=1e-5)
+
+
+@pytest.mark.parametrize("averages, stages, nearer", [(False, 2, 0.0), (True, 1, 1.0)])
+def test_texts_fit_by_the_score_of_the_training_and_one_stage_sees_no_word(
+    averages, stages, nearer
+):
+    """The second text has more words, each of which fits the first image a little less."""
+    tokens = tf.constant([[1, 0, 0], [2, 2, 2]])
+    words = tf.gather(tf.constant([[0.0, 0.0], [1.0, 0.0], [0.9, 0.44]]), tokens)  # [2, 3, 2]
+    drawn = SimpleNamespace(images=[None], attention=[tf.ones([2, 3, 4, 4])] * (stages - 1))
+    networks = SimpleNamespace(
+        texts=Texts(tokens, SimpleNamespace(ids_of=lambda word: [int(word)])),
+        read=lambda graph: Text(words, words[:, 0], tokens > 0),
+        draw_noise=lambda *seeds: (None, None),
+        generator=lambda *given: drawn,
+    )
+    seen = Regions(tf.constant([[[1.0, 0.0]]] * 2), tf.constant([[1.0, 0.0]] * 2))
+    encoders = SimpleNamespace(encode_image=lambda images: seen)
+    graph, seeds = {"objects": None, "triples": None}, tf.constant([3, 4])
+    found = attngan(networks, encoders, graph, ("1", "2"), seeds, averages=averages)
+    assert found["own_text_is_nearer_by_words"][0] == nearer
+    assert found["own_text_is_nearer_by_sentence"][0] == 1.0
+    assert np.isnan(found["first_word_is_higher"]).all()  # no text has both
 
 
 def test_where_a_word_is_looked_for():

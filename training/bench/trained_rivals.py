@@ -179,6 +179,8 @@ def attngan(
     batch: Batch,
     words: tuple[str, str],
     seeds: tf.Tensor,
+    *,
+    averages: bool = False,
 ) -> Figures:
     """Whether pixels look at the words that they show, and images fit their own texts.
 
@@ -188,12 +190,13 @@ def attngan(
       batch: B scenes.
       words: of the run's dictionary; the first usually stands higher in an image.
       seeds: [B] int32.
+      averages: see `word_scores`; as in the training of the encoders.
 
     Returns:
       `first_word_is_higher` [B], 1 or 0, whether the last stage's attention to the first word lies
-      above that to the second (NaN without both), and `own_text_is_nearer_by_words` and
-      `own_text_is_nearer_by_sentence` [B], the share of the batch's other texts that fit an image
-      less (chance 0.5).
+      above that to the second (NaN without both, or if no stage looks at words), and
+      `own_text_is_nearer_by_words` and `own_text_is_nearer_by_sentence` [B], the share of the
+      batch's other texts that fit an image less (chance 0.5).
     """
     graph = {"objects": batch["objects"], "triples": batch["triples"]}
     tokens = networks.texts(graph)  # [B, W]
@@ -203,14 +206,18 @@ def attngan(
         derive_row_seeds(seeds, Purpose.CONDITION_NOISE),
     )
     pyramid = networks.generator(text, *noises)
+    # One stage alone looks at no word.
+    attention = [tf.zeros([*tokens.shape, 1, 1]), *pyramid.attention][-1]  # [B, W, s, s]
     heights = [
-        _height_of(pyramid.attention[-1], tokens, networks.texts.dictionary.ids_of(word))
-        for word in words
+        _height_of(attention, tokens, networks.texts.dictionary.ids_of(word)) for word in words
     ]  # [B] each
     image = encoders.encode_image(pyramid.images[-1])
     differ = ~same_text(networks.texts.keys(graph)).numpy()  # [B, B]
     shares = []
-    for scores in (word_scores(text, image.regions), sentence_scores(text, image.image)):
+    for scores in (
+        word_scores(text, image.regions, averages=averages),
+        sentence_scores(text, image.image),
+    ):
         own = tf.linalg.diag_part(scores)[:, tf.newaxis]  # [B, 1]
         count = differ.sum(axis=1)  # [B]
         worse = ((scores < own).numpy() & differ).sum(axis=1)  # [B]
@@ -263,8 +270,9 @@ def _of_attngan(subject: Subject, networks: AttnganRival) -> Iterator[Figures]:
             )
     encoders = build_damsm(run.config, run.vocabulary).encoders
     load_weights(run, DAMSM, encoders)
+    averages = run.config.attngan.averages_words
     for batch, seeds in subject.batches():
-        yield attngan(networks, encoders, batch, subject.words, seeds)
+        yield attngan(networks, encoders, batch, subject.words, seeds, averages=averages)
 
 
 def random_patches(
