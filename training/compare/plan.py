@@ -45,20 +45,19 @@ def plan(entries: Sequence[Entry], overrides: Sequence[str], runs: Path) -> list
         }
     )
     described = []
-    encoders: dict[tuple[str, int], str] = {}  # config, seed -> the run that trains AttnGAN's
+    earlier: dict[str, list[Config]] = {}  # config -> those of its runs so far
     for name, (entry, config) in planned.items():
         base = entry.base if entry.run == name else None
+        others = earlier.setdefault(entry.config, [])
         diverged = diverged_before(runs / name, config)
         stages = {}
         for stage, wanted in stages_of(config).items():
             found = int(done[name].get(stage, {}).get("steps", 0))
             is_taken = base is not None and (
                 stage in STAGES[:2]
-                or (stage == EMBEDDING and is_same_stage(stage, config, planned[base][1]))
+                or stage in (DAMSM, EMBEDDING)
+                and any(is_same_stage(stage, config, other) for other in others)
             )
-            if stage == DAMSM and base is not None:  # as in `Steps`: trained once for a config
-                key = (entry.config, config.training.seed)
-                is_taken = encoders.setdefault(key, name) != name
             left = 0 if is_taken or diverged else max(0, wanted - found)
             rate = rates.get(_rate_of(entry.config, config.training.system, stage))
             stages[stage] = {
@@ -67,6 +66,7 @@ def plan(entries: Sequence[Entry], overrides: Sequence[str], runs: Path) -> list
                 "left": left,
                 "seconds": round(left * rate, 1) if rate is not None else None if left else 0.0,
             }
+        others.append(config)
         seconds = [stage["seconds"] for stage in stages.values()]
         changed = {key: value for key, (value, _) in changed_settings(config).items()}
         described.append(

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from rgan_tf.errors import BadInput, CorruptData, Diverged, Interrupted, RganError
 from rgan_tf.progress import note
-from rgan_tf.runs import EMBEDDING, STAGES, is_same_stage, open_run, stages_of
+from rgan_tf.runs import DAMSM, EMBEDDING, STAGES, is_same_stage, open_run, stages_of
 from rgan_tf.storage.files import atomic_folder, read_json, write_json_atomic
 from training.compare.entries import SEED, Entry
 from training.compare.existing import (
@@ -92,7 +92,7 @@ class Steps:
         self._weights = ["--weights-dir", weights_dir] if weights_dir else []
         self._progress = {"training": _Progress(count), "evaluating": _Progress(count)}
         self._trained: set[str] = set()
-        self._attngan: dict[str, str] = {}  # config -> a run of AttnGAN with trained encoders
+        self._done: dict[str, list[str]] = {}  # config -> its runs
 
     def run_folder(self, run: str) -> Path:
         """The folder of a run."""
@@ -125,7 +125,7 @@ class Steps:
         folder = self.run_folder(entry.run)
         config = named_config(entry.config, [*self._overrides, *entry.settings])
         if diverged_before(folder, config):
-            self._remember_encoders(entry)
+            self._remember(entry)
             return False
         try:
             self.train(entry)
@@ -257,10 +257,7 @@ class Steps:
         for setting in [*self._overrides, *entry.settings]:
             words += ["--set", setting]
         if entry.base is not None:
-            base = entry.base
-            if entry.system == "attngan":  # encoders besides the same first stages
-                base = self._attngan.get(entry.config, base)
-            words += ["--stages-from", self.run_folder(base)]
+            words += ["--stages-from", self.run_folder(self._source(entry))]
             # The shared stages have the rates and the seed of the config.
             if any(
                 name in setting
@@ -272,12 +269,22 @@ class Steps:
             with self._progress["training"].of(f"training {entry.run}"):
                 self._run(words)
         finally:
-            self._remember_encoders(entry)
+            self._remember(entry)
 
-    def _remember_encoders(self, entry: Entry) -> None:
-        """The next run of AttnGAN takes this one's encoders, also if its generators diverged."""
-        if entry.system == "attngan" and run_there(self.run_folder(entry.run)):
-            self._attngan[entry.config] = entry.run
+    def _remember(self, entry: Entry) -> None:
+        """Later runs take the stages of this one, also if its joint stage diverged."""
+        if run_there(self.run_folder(entry.run)):
+            self._done.setdefault(entry.config, []).append(entry.run)
+
+    def _source(self, entry: Entry) -> str | None:
+        """The run whose stages an entry takes: one that has its own stage too, if there is one."""
+        config = named_config(entry.config, [*self._overrides, *entry.settings])
+        for name in self._done.get(entry.config, []):
+            run = open_run(str(self.run_folder(name)))
+            for stage in (DAMSM, EMBEDDING):
+                if run.stage_record(stage) and is_same_stage(stage, config, run.config):
+                    return name
+        return entry.base
 
     def _run(self, words: list[Any]) -> dict[str, Any]:
         """Runs one `rgan` command; its progress goes to our stderr.

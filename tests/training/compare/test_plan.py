@@ -85,7 +85,7 @@ def test_the_tries_of_learning_rates_are_runs_as_well(dry_run, tmp_path):
     assert "add retrievegan to --systems" in said
 
 
-def test_attngans_own_stage_is_planned(dry_run):
+def test_a_stage_of_a_row_s_own_is_planned_once(dry_run):
     words = ("--set", "attngan.damsm_steps=9")
     result, said = dry_run("--systems", "retrievegan", "attngan", "sg2im", *words)
     ours, attngan, sg2im = (run["stages"] for run in result["runs"])
@@ -98,6 +98,14 @@ def test_attngans_own_stage_is_planned(dry_run):
     left = [run["stages"]["damsm"]["left"] for run in result["runs"] if "damsm" in run["stages"]]
     assert left == [9, 0, 0]  # two tries and the run itself: the first one's encoders serve all
     assert said.count("damsm of an earlier run") == 2
+    words = ("--search-rates", 1, 2.5, "--set", "retrieval.embedding_steps=9")
+    words = (*words, "--set", "retrieval.embedding_start=frozen", "--ablation", "parts")
+    runs = {run["run"]: run["stages"] for run in dry_run(*words)[0]["runs"]}
+    left = {
+        run: stages["embedding"]["left"] for run, stages in runs.items() if "embedding" in stages
+    }
+    assert [run for run in left if left[run]] == ["first_stages", "search/no_frozen_start-rate_1"]
+    assert "search/no_frozen_start-rate_2.5" in left and "no_frozen_start" in left
 
 
 def test_what_is_done_is_not_counted_and_gives_the_rate(dry_run, copied, tmp_path):

@@ -192,11 +192,21 @@ def data(tmp_path) -> SimpleNamespace:
     )
 
 
-def test_encoders_of_a_try_that_diverged_serve_the_next_one(monkeypatch, tmp_path, data):
-    """They are trained before what diverged, and for longer than any try."""
-    (entry,) = entries_of({"procedural_64": Config()}, ["attngan"], shares_a_base=True)
-    first, second = short_runs(entry, Config(), [1.0, 2.5], 7).values()
-    create_run(tmp_path / "runs" / first.run, Config(), data)
+@pytest.mark.parametrize("system, stage", [("attngan", "damsm"), ("no_frozen_start", "embedding")])
+def test_a_stage_of_a_try_that_diverged_serves_the_next_one(
+    monkeypatch, tmp_path, data, system, stage
+):
+    """It is trained before what diverged, and for longer than any try."""
+    config = named_config("procedural_64")
+    other, entry = entries_of({config.name: config}, ["sg2im", system], shares_a_base=True)
+    first, second = short_runs(entry, config, [1.0, 2.5], 7).values()
+    (neither, _) = short_runs(other, config, [1.0, 2.5], 7).values()
+    run, _ = (
+        create_run(tmp_path / "runs" / each.run, named_config(each.config, each.settings), data)
+        for each in (first, neither)
+    )
+    record = {"weights": "w", "weights_sha256": "0", "steps": 9}
+    write_json_atomic(run.stage_folder(stage) / "stage.json", record)
     sources = []
 
     def run(self, words):
@@ -209,8 +219,9 @@ def test_encoders_of_a_try_that_diverged_serve_the_next_one(monkeypatch, tmp_pat
     monkeypatch.setattr(Steps, "_check", lambda self, entry: None)
     for _ in range(2):  # as when it happens, and when the command is given again
         steps = Steps(tmp_path, "d", [], weights_dir=None, count=1)
-        assert not steps.survives(first) and steps.survives(second)
-    assert sources == ["first_stages", *[Path(first.run).name] * 2]
+        assert not steps.survives(first) and steps.survives(neither) and steps.survives(second)
+    theirs, base = Path(first.run).name, "first_stages"
+    assert sources == [base, base, theirs, base, theirs]
 
 
 def test_runs_that_do_not_fit_are_refused_before_any_is_trained(tmp_path, entries, data):
@@ -325,7 +336,7 @@ def test_a_base_of_rows_without_phi_gets_its_stage_when_one_with_phi_is_added(
 
 def test_runs_whose_making_was_killed_are_made_again(monkeypatch, tmp_path, tries):
     """As `rgan train` makes them: only the lock is there."""
-    ours = tries["retrievegan"][1.0]
+    ours = dataclasses.replace(tries["retrievegan"][1.0], config="procedural_64")
     for name in (ours.base, ours.run):
         (tmp_path / "runs" / name).mkdir(parents=True)
         (tmp_path / "runs" / name / "lock").touch()
