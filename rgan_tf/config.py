@@ -177,7 +177,7 @@ class AttnganConfig:
     """What only training.system=attngan has; see rgan_tf/rivals/attngan."""
 
     damsm_steps: int = _from_zero(2000)  # of its first training, that of the encoders
-    damsm_batch_size: int = 48  # every text is told apart from all others of a batch
+    damsm_batch_size: int = _number(48, least=2)  # every text is told apart from the others of it
     damsm_learning_rate: float = 2e-3
     matching_weight: float = _from_zero(50.0)  # lambda, of DAMSM's losses for the generator
     averages_words: bool = False  # in the matching; published: their sum, which favours long texts

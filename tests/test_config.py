@@ -98,6 +98,7 @@ def test_says_what_it_was_told():
         ("retrieval.cache_max_age_steps", 0, ("retrieval.cache_max_age_steps must be above 0",)),
         ("training.generator_learning_rate", 0, ("above 0",)),
         ("training.steps", -1, ("training.steps must be at least 0",)),
+        ("attngan.damsm_batch_size", 1, ("attngan.damsm_batch_size must be at least 2",)),
         ("training.beta_1", 1.0, ("training.beta_1 must be below 1",)),
         ("training.seed", 2**31, ("training.seed must be at most 2147483647",)),
         ("cooccurrence.margin", 2.5, ("cooccurrence.margin must be at most 2",)),
@@ -229,6 +230,7 @@ BY_KIND = {
     tuple[int, ...]: st.lists(st.integers(1, 300), min_size=1, max_size=4),
 }
 NARROWER = {
+    "attngan.damsm_batch_size": st.integers(2, 10**6),
     "attngan.stages": st.integers(0, 4),
     "data.image_size": st.sampled_from([32, 64, 96, 128, 256]),
     "data.crop_size": st.sampled_from([8, 16, 32, 64]),
