@@ -143,6 +143,7 @@ def test_a_plugin_that_cannot_be_imported(named):
         ({"temperature": float("inf")}, "temperature must be above 0 and finite, got inf"),
         ({"temperature": float("nan")}, "temperature must be above 0 and finite, got nan"),
         ({"embedding": [16, 8]}, "embedding must be a layer, got list"),
+        ({"embedding": abs}, "embedding must be a layer, got builtin_function_or_method"),
         ({"embedding": PatchEmbedding}, "embedding must be a layer, got the class PatchEmbedding"),
     ],
 )
