@@ -13,6 +13,7 @@ from rgan_tf import registered_names
 from rgan_tf.errors import BadInput
 from rgan_tf.retrieval import registry
 from rgan_tf.retrieval.learned import LearnedRetriever
+from rgan_tf.retrieval.patch_library import embed_bank
 from rgan_tf.retrieval.retriever import (
     Retrieved,
     Retriever,
@@ -233,3 +234,19 @@ def test_a_retriever_bears_the_name_under_which_it_is_registered(monkeypatch):
     registry.register_retriever("scaled", Scaled)
     config = SimpleNamespace(retrieval=SimpleNamespace(choice="scaled"))
     assert registry.retriever_for(config).name == "scaled" and Scaled.name == "learned"
+
+
+def test_many_banks_in_one_process_are_embedded_without_a_warning(caplog):
+    class Bank:
+        def __len__(self):
+            return 4
+
+        def features(self, ids):
+            return tf.cast(ids, tf.float32)[:, tf.newaxis]
+
+        def crops(self, ids):
+            return tf.zeros([tf.size(ids), 2, 2, 3], tf.uint8)
+
+    for _ in range(6):
+        assert embed_bank(NearestColour(), Bank()).shape == (4, 3)
+    assert "retracing" not in caplog.text
