@@ -176,6 +176,8 @@ def test_distance_and_its_gradient_are_finite_and_exact_near_zero():
         gradient = tape.gradient(distance, other).numpy()
         length = np.linalg.norm(gradient)
         assert length == pytest.approx(0.0 if other is single[0] else 1.0, abs=1e-4)
+    with pytest.raises(ValueError, match="l2_distance: vectors must be float, got int32"):
+        l2_distance([1, 2], [3, 4])
 
 
 def test_pairwise_distance():
