@@ -33,7 +33,8 @@ class GroupRetrieval(tf.keras.layers.Layer):
     A process that loads a `.keras` file with this layer first mentions `rgan_tf.GroupRetrieval`,
     because `import rgan_tf` alone imports no layer; otherwise Keras says "'str' object is not
     callable". With an embedding, save as `.keras` or SavedModel: Keras cannot load a layer within a
-    layer of your own from HDF5.
+    layer of your own from HDF5. If two layers share an embedding, save as SavedModel: from `.keras`
+    Keras loads no layer that lies within two others.
 
     Example:
       A model that learns to retrieve:
