@@ -48,7 +48,7 @@ Reply = dict[str, Any]
 Answer = Callable[[Request, Draw], Reply]
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Generation:
     """Images of one scene graph, S samples of N objects, and how they came about.
 

@@ -16,7 +16,7 @@ import difflib
 import logging
 import numbers
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -80,14 +80,26 @@ class SceneGraph:
     patches: tuple[int | str | None, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """The graph as JSON values, which `parse_scene_graph` reads."""
+        """The graph as JSON values, which `parse_scene_graph` reads.
+
+        What has no place in a graph stays as it is: the parser says so.
+        """
         return {
-            # A text is not a list of its letters; the parser says so.
-            "objects": self.objects if isinstance(self.objects, str) else list(self.objects),
-            "relationships": [list(row) for row in self.relationships],
-            "boxes": [box if box is None else list(box) for box in self.boxes] or None,
-            "patches": list(self.patches) or None,
+            "objects": _json_value(self.objects),
+            "relationships": _json_value(self.relationships),
+            "boxes": _json_value(self.boxes) or None,
+            "patches": _json_value(self.patches) or None,
         }
+
+
+def _json_value(value: Any) -> Any:
+    """Lists, numbers and texts, of tuples, arrays, numbers of NumPy and paths."""
+    if isinstance(value, (bool, str, bytes, dict)):
+        return value
+    for kind, plain in ((Path, str), (numbers.Integral, int), (numbers.Real, float)):
+        if isinstance(value, kind):
+            return plain(value)
+    return [_json_value(item) for item in value] if isinstance(value, Iterable) else value
 
 
 def parse_scene_graph(value: Any, source: str = "scene graph") -> SceneGraph:
@@ -243,7 +255,9 @@ def decode_scene_graph(
 def _warn_of_slips(value: dict[str, Any], source: str) -> None:
     """Warns of unread keys that resemble a known one; other keys belong to other programs."""
     for key in value:
-        near = () if key in _KEYS else difflib.get_close_matches(key[:_SHOWN], _KEYS, n=1)
+        if key in _KEYS or not isinstance(key, str):  # a dict of Python's may have any keys
+            continue
+        near = difflib.get_close_matches(key[:_SHOWN], _KEYS, n=1)
         if near:
             logging.getLogger(__name__).warning(
                 "%s: key %s is not read; did you mean %s?", source, _shown(key), near[0]

@@ -11,6 +11,7 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from rgan_tf.arguments import whole_number
 from rgan_tf.errors import BadInput
 from rgan_tf.near_names import near_names
 
@@ -109,9 +110,7 @@ class Vocabulary:
         Raises:
           BadInput: if there is no such id.
         """
-        if not 0 <= object_id < self.num_objects:
-            raise BadInput(f"object id {object_id}: must be in [0, {self.num_objects})")
-        return self.objects[object_id]
+        return self._name("object", object_id, self.objects)
 
     def predicate_name(self, predicate_id: int) -> str:
         """The name of a predicate id, including reserved ids.
@@ -119,9 +118,7 @@ class Vocabulary:
         Raises:
           BadInput: if there is no such id.
         """
-        if not 0 <= predicate_id < self.num_predicates:
-            raise BadInput(f"predicate id {predicate_id}: must be in [0, {self.num_predicates})")
-        return self.predicates[predicate_id]
+        return self._name("predicate", predicate_id, self.predicates)
 
     def to_json(self) -> dict[str, list[str]]:
         """Both tables as lists, for `from_json`."""
@@ -155,6 +152,12 @@ class Vocabulary:
     @functools.cached_property
     def _predicate_ids(self) -> dict[str, int]:
         return {composed(name): index for index, name in enumerate(self.predicates)}
+
+    @staticmethod
+    def _name(kind: str, number: int, names: tuple[str, ...]) -> str:
+        if not 0 <= whole_number(number, f"{kind} id") < len(names):
+            raise BadInput(f"{kind} id {number}: must be in [0, {len(names)})")
+        return names[number]
 
     @staticmethod
     def _lookup(kind: str, name: str, ids: dict[str, int], reserved: tuple[str, ...]) -> int:

@@ -63,6 +63,7 @@ def test_a_graph_made_in_python_may_hold_what_python_computed():
     plain = [[0.0, 0.25, 1.0, 0.5], [0.0, 0.5, 1.0, 1.0]]
     value = {"objects": ["sky", "grass"], "relationships": [[0, "above", 1]], "boxes": plain}
     value["patches"] = [3, 4]
+    assert json.loads(json.dumps(graph.to_json())) == value
     parsed = parse_scene_graph(graph.to_json())
     assert parsed == parse_scene_graph(value)
     assert json.loads(json.dumps(parsed.to_json())) == value
@@ -79,6 +80,10 @@ def test_a_graph_made_in_python_may_hold_what_python_computed():
         (SceneGraph(("sky",), ((0, "above", np.bool_(False)),)), "must be an integer position"),
         (SceneGraph(("sky",), (), (np.array([0.0, 0.0, np.nan, 1.0]),)), "must lie in"),
         (SceneGraph(("sky",), (), (np.array([0, 0, 1]),)), "expected .x0, y0, x1, y1. or null"),
+        (SceneGraph(None), "objects: expected a list, got nothing"),
+        (SceneGraph(("sky",), 5), "relationships: expected a list, got int"),
+        (SceneGraph(("sky",), (5,)), r"expected \[subject, \"name\", object\], got 5"),
+        (SceneGraph(("sky",), None, (5,)), r"boxes\[0\]: expected .x0, y0, x1, y1. or null, got 5"),
     ],
 )
 def test_what_python_computed_is_checked_all_the_same(graph, reason):
@@ -211,7 +216,7 @@ def test_patches_by_whole_floats_and_digits_are_ids():
 
 @pytest.mark.parametrize("key, meant", [("relationship", "relationships"), ("patch", "patches")])
 def test_a_key_that_looks_like_a_slip_is_told(key, meant, caplog):
-    parse_scene_graph({"objects": ["sky"], key: [], "image_id": 3}, "g.json")
+    parse_scene_graph({"objects": ["sky"], key: [], "image_id": 3, 7: "seven"}, "g.json")
     assert [record.getMessage() for record in caplog.records] == [
         f"g.json: key {key!r} is not read; did you mean {meant}?"
     ]

@@ -336,7 +336,7 @@ class _Genome:
         source = self._file(image)
         return AnnotatedImage(
             image_id=image_id,
-            path=self._root / source,
+            path=(self._root / source).absolute(),  # read later, or by other machines
             objects=tuple(objects.values()),
             relationships=tuple(triples),
             licence="",

@@ -215,7 +215,7 @@ class PatchBank:
         Returns:
           uint8 [..., size, size, 3].
         """
-        ids = np.asarray(ids)
+        ids = _rows(ids)
         source = self._resized_crops(size)
         flat = ids.reshape(-1)
         result = np.zeros((len(flat), size, size, 3), np.uint8)
@@ -239,7 +239,7 @@ class PatchBank:
 
     def features_at(self, ids: np.ndarray) -> np.ndarray:
         """Backbone features as float32 [..., Dx]; zeros where an id is -1."""
-        ids = np.asarray(ids)
+        ids = _rows(ids)
         result = np.zeros((*ids.shape, self.feature_size), np.float32)
         present = ids >= 0
         result[present] = rows_of(self.features, ids[present])
@@ -255,6 +255,12 @@ class PatchBank:
                 if size != self.crop_size:
                     _release(self.crops)
             return self._resized[size]
+
+
+def _rows(ids: Any) -> np.ndarray:
+    """Row numbers as an array; that of an empty list would hold floats."""
+    array = np.asarray(ids)
+    return array if array.size else array.astype(np.int64)
 
 
 def _bytes_of(manifest: dict[str, Any]) -> int:

@@ -37,7 +37,13 @@ def l2_distance(first: tf.Tensor, second: tf.Tensor) -> tf.Tensor:
 
     Returns:
       [...], of the same float type; gradient 0 where the vectors are equal up to rounding.
+
+    Raises:
+      ValueError: if the vectors are of integers, whose squares may not fit their type.
     """
+    first = tf.convert_to_tensor(first)
+    if not first.dtype.is_floating:
+        raise ValueError(f"l2_distance: vectors must be float, got {first.dtype.name}; cast them")
     return safe_sqrt(tf.reduce_sum(tf.math.squared_difference(first, second), axis=-1))
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
+
+from rgan_tf.retrieval.gumbel import check_above_zero
 
 
 class _UnitNormPerceptron(tf.keras.layers.Layer):
@@ -21,9 +24,11 @@ class _UnitNormPerceptron(tf.keras.layers.Layer):
         self, *, sizes: Sequence[int], last_kernel: str = "glorot_uniform", **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
-        sizes = tuple(sizes) if isinstance(sizes, Iterable) else ()
-        if not sizes or not all(size == int(size) >= 1 for size in sizes):
-            raise ValueError(f"sizes must be a list of positive integers, got {sizes}")
+        self.input_spec = tf.keras.layers.InputSpec(min_ndim=1)
+        given, sizes = sizes, tuple(sizes) if isinstance(sizes, Iterable) else ()
+        if not sizes or not all(_is_size(size) for size in sizes):
+            shown = sizes or given
+            raise ValueError(f"sizes must be a list of positive integers, got {shown!r:.80}")
         self.sizes = tuple(int(size) for size in sizes)
         self._normalisation = tf.keras.layers.LayerNormalization(center=False, scale=False)
         self._hidden = [
@@ -33,8 +38,15 @@ class _UnitNormPerceptron(tf.keras.layers.Layer):
         self._output = tf.keras.layers.Dense(self.sizes[-1], kernel_initializer=last_kernel)
 
     def build(self, input_shape: Any) -> None:
-        """Creates all weights for features of width `input_shape[-1]`."""
-        width = int(input_shape[-1])
+        """Creates all weights for features of width `input_shape[-1]`.
+
+        Raises:
+          ValueError: if the width is not known.
+        """
+        width = tf.TensorShape(input_shape)[-1]
+        if width is None:
+            raise ValueError(f"{self.name}: features must have a known width, got {input_shape}")
+        self.input_spec = tf.keras.layers.InputSpec(min_ndim=1, axes={-1: width})
         fixed = {"trainable": False, "dtype": tf.float32, "experimental_autocast": False}
         self._mean = self.add_weight("mean", [width], initializer="zeros", **fixed)
         self._deviation = self.add_weight("deviation", [width], initializer="ones", **fixed)
@@ -57,16 +69,27 @@ class _UnitNormPerceptron(tf.keras.layers.Layer):
         Raises:
           ValueError: if there are none, they are of another shape, or not finite.
         """
-        features = np.asarray(features)
-        if features.ndim != 2 or not len(features) or not np.isfinite(features).all():
+        features = _array(features)
+        is_table = features.ndim == 2 and features.size and features.dtype.kind in "biuf"
+        if is_table:
+            with np.errstate(over="ignore", invalid="ignore"):
+                mean = features.mean(axis=0, dtype=np.float64)  # [Dx]
+                deviation = features.std(axis=0, dtype=np.float64)  # [Dx]
+                # Of values that are not finite, or beyond float32, these are not finite either.
+                is_table = np.isfinite(np.array([mean, deviation], np.float32)).all()
+        if not is_table:
             raise ValueError(
                 f"features must be finite numbers [N, Dx], at least one row, got {features.dtype} "
                 f"{features.shape}"
             )
         if not self.built:
-            self.build((None, features.shape[-1]))
-        deviation = features.std(axis=0, dtype=np.float64)
-        self._mean.assign(features.mean(axis=0, dtype=np.float64))
+            self.build((None, features.shape[1]))
+        if features.shape[1] != self._mean.shape[0]:
+            raise ValueError(
+                f"features must be [N, {self._mean.shape[0]}], as the layer was built, got "
+                f"{features.shape}"
+            )
+        self._mean.assign(mean)
         self._deviation.assign(np.where(deviation > 1e-6, deviation, 1.0))
 
     def standardise(self, features: tf.Tensor) -> tf.Tensor:
@@ -147,8 +170,7 @@ class PatchEmbedding(_UnitNormPerceptron):
             raise ValueError(f"start must be random or frozen, got {start!r}")
         last_kernel = "zeros" if start == "frozen" else "glorot_uniform"
         super().__init__(sizes=sizes, last_kernel=last_kernel, **kwargs)
-        if not 0.0 < initial_scale < math.inf:
-            raise ValueError(f"initial_scale must be above 0 and finite, got {initial_scale}")
+        check_above_zero("initial_scale", initial_scale)
         self.initial_scale = float(initial_scale)
         self.start = start
 
@@ -195,7 +217,11 @@ class PatchEmbedding(_UnitNormPerceptron):
 
         Args:
           seed: of the random layers.
+
+        Raises:
+          ValueError: before this layer has weights.
         """
+        self._check_built()
         other = type(self).from_config(self.get_config())
         other.build((None, int(self._mean.shape[0])))
         for variable, mine in zip(other.variables, self.variables, strict=True):
@@ -209,8 +235,17 @@ class PatchEmbedding(_UnitNormPerceptron):
 
     @property
     def scale(self) -> tf.Tensor:
-        """α: scalar float32, above 0; multiplies the distances between embeddings."""
+        """α: scalar float32, above 0; multiplies the distances between embeddings.
+
+        Raises:
+          ValueError: before the layer has weights.
+        """
+        self._check_built()
         return tf.exp(self._log_scale)
+
+    def _check_built(self) -> None:
+        if not self.built:
+            raise ValueError(f"{self.name}: has no weights yet; call it, or build it, first")
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments."""
@@ -239,6 +274,19 @@ class CooccurrenceEmbedding(_UnitNormPerceptron):
         super().__init__(sizes=sizes, **kwargs)
 
 
+def _is_size(value: Any) -> bool:
+    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    return is_number and value >= 1 and float(value).is_integer()
+
+
+def _array(values: Any) -> np.ndarray:
+    """An array of any values; of those that make no array, an array of objects."""
+    try:
+        return np.asarray(values)
+    except ValueError:  # rows of different lengths
+        return np.asarray(None)
+
+
 def _half_whitening(vectors: np.ndarray, width: int) -> np.ndarray:
     """Maps vectors to their first principal components, each divided by the root of its deviation.
 
@@ -252,7 +300,10 @@ def _half_whitening(vectors: np.ndarray, width: int) -> np.ndarray:
     Returns:
       [Dx, D] float32; mapped vectors have a mean square length of 1.
     """
-    variances, directions = np.linalg.eigh(np.cov(np.asarray(vectors, np.float64).T))
+    # One row has no covariance, and that of one column is a scalar.
+    covariance = np.cov(np.asarray(vectors, np.float64).T) if len(vectors) > 1 else 0.0
+    covariance = np.broadcast_to(covariance, [vectors.shape[1]] * 2)  # [Dx, Dx]
+    variances, directions = np.linalg.eigh(covariance)
     order = np.argsort(variances)[::-1][:width]
     kept = np.maximum(variances[order], 1e-6)
     result = np.zeros([vectors.shape[1], width])

@@ -64,6 +64,10 @@ def embed_bank(retriever: Retriever, reader: PatchReader) -> np.ndarray:
         patches = Patches(lambda: reader.features(ids), lambda: reader.crops(ids))
         return embed_patches(retriever, patches, ids.shape)  # [n, D]
 
+    # Traced here: of many banks in one process, TensorFlow would take each for a retracing.
+    embed = embed.get_concrete_function()
     rows = np.arange(len(reader), dtype=np.int32)
     starts = range(0, max(len(rows), 1), _ROWS_PER_BATCH)
-    return np.concatenate([embed(rows[at : at + _ROWS_PER_BATCH]).numpy() for at in starts])
+    return np.concatenate(
+        [embed(tf.constant(rows[at : at + _ROWS_PER_BATCH])).numpy() for at in starts]
+    )

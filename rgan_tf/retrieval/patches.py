@@ -56,8 +56,23 @@ def mix_patches(weights: tf.Tensor, crops: tf.Tensor) -> tf.Tensor:
 
     Returns:
       [B, O, h, w, 3] float32 in [-1, 1]; 0 (mid grey) for objects without weight.
+
+    Raises:
+      ValueError: if the crops are neither uint8 nor float, or a shape is known to be another.
     """
-    weights = tf.cast(weights, tf.float32)  # [B, O, K]
+    weights, crops = tf.cast(weights, tf.float32), tf.convert_to_tensor(crops)  # [B, O, K]
+    if crops.dtype != tf.uint8 and not crops.dtype.is_floating:
+        # Pixels of another integer type would be mixed unscaled.
+        raise ValueError(f"crops must be uint8, or float in [-1, 1], got {crops.dtype.name}")
+    if not (
+        weights.shape.is_compatible_with([None] * 3)
+        and crops.shape.is_compatible_with([None] * 6)
+        and weights.shape.is_compatible_with(crops.shape[:3])
+    ):
+        raise ValueError(
+            "weights must be [B, O, K] and crops [B, O, K, h, w, 3], got shapes "
+            f"{weights.shape} and {crops.shape}"
+        )
     mixed = tf.einsum("bok,bokhwc->bohwc", weights, tf.cast(crops, tf.float32))  # [B, O, h, w, 3]
     if crops.dtype == tf.uint8:
         # Scaled after mixing, which is K times less arithmetic.

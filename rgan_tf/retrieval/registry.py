@@ -108,6 +108,7 @@ def register_retriever(name: str, make: Callable[[], Retriever]) -> None:
         if not isinstance(retriever, Retriever):
             kind = type(retriever).__name__
             raise BadInput(f"retriever {name}: is not an rgan_tf.Retriever, but {kind}")
+        _check_chooses(name, retriever)
         retriever.name = name  # tables and evaluations find it by the registered name
         return retriever
 
@@ -148,6 +149,11 @@ def check_retriever(retriever: Any) -> None:
             f"retriever {name}: tables have another row of this name; give {kind.__name__} one of "
             "its own"
         )
+    _check_chooses(name, retriever)
+
+
+def _check_chooses(name: str, retriever: Retriever) -> None:
+    kind = type(retriever)
     if kind.choose is Retriever.choose:
         raise BadInput(f"retriever {name}: {kind.__name__} has no method choose; define it")
 

@@ -7,18 +7,26 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
-from rgan_tf.retrieval.gumbel import WITHIN_GROUP, GroupSelection, gumbel_group_select
+from rgan_tf.retrieval.gumbel import (
+    WITHIN_GROUP,
+    GroupSelection,
+    check_shapes,
+    gumbel_group_select,
+)
 from rgan_tf.retrieval.noise import noise_and_scores
 from rgan_tf.retrieval.repeats import without_taken
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Candidates:
     """The pre-filter's results for the objects of some scenes, nearest first.
+
+    Arrays become tensors. A `tf.function` takes them as an argument.
 
     Attributes:
       ids: [B, O, K] int32, rows of the bank; -1 where not valid.
@@ -28,6 +36,9 @@ class Candidates:
       embeddings: [B, O, K, D] float32, from the retriever's `embed`.
       searched: how many of the K the pre-filter found; later slots hold patches that only objects
         locked to them may take. None: all.
+
+    Raises:
+      ValueError: if one is no tensor of numbers, or known to have another shape.
     """
 
     ids: tf.Tensor | None
@@ -36,10 +47,24 @@ class Candidates:
     embeddings: tf.Tensor
     searched: int | None = None
 
+    def __post_init__(self) -> None:
+        names = ("valid", "ids", "distances", "embeddings")
+        check_shapes(**{name: getattr(self, name) for name in names})
+        _make_tensors(self, valid=tf.bool, ids=tf.int32, distances=None, embeddings=None)
 
-@dataclasses.dataclass(frozen=True)
+    def __tf_flatten__(self) -> tuple[tuple, tuple]:
+        return (self.searched,), (self.ids, self.valid, self.distances, self.embeddings)
+
+    @classmethod
+    def __tf_unflatten__(cls, metadata: tuple, components: tuple) -> Candidates:
+        return _with_fields(cls, (*components, *metadata))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
 class Options:
     """How patches are chosen at test time.
+
+    Arrays become tensors. A `tf.function` takes them as an argument.
 
     Attributes:
       seeds: [B, 2] int32, one per scene, of all random draws; None means no randomness.
@@ -49,6 +74,9 @@ class Options:
         object locked to an invalid slot is free.
       repeats: whether objects of a scene may get the same patch while others are free; a bool, or
         [B] bool.
+
+    Raises:
+      ValueError: if one is no tensor of numbers, or known to have another shape.
     """
 
     seeds: tf.Tensor | None = None
@@ -56,6 +84,42 @@ class Options:
     temperature: tf.Tensor | None = None
     locked: tf.Tensor | None = None
     repeats: bool | tf.Tensor = True
+
+    def __post_init__(self) -> None:
+        is_for_all = isinstance(self.repeats, (bool, np.bool_))
+        repeats = None if is_for_all else self.repeats
+        names = ("seeds", "is_random", "temperature", "locked")
+        check_shapes(**{name: getattr(self, name) for name in names}, repeats=repeats)
+        kinds = {"is_random": tf.bool, "temperature": tf.float32}
+        _make_tensors(self, seeds=tf.int32, locked=tf.int32, **kinds)
+        if is_for_all:
+            object.__setattr__(self, "repeats", bool(self.repeats))
+        else:
+            _make_tensors(self, repeats=tf.bool)
+
+    def __tf_flatten__(self) -> tuple[tuple, tuple]:
+        return (), tuple(getattr(self, field.name) for field in dataclasses.fields(self))
+
+    @classmethod
+    def __tf_unflatten__(cls, metadata: tuple, components: tuple) -> Options:
+        return _with_fields(cls, components)
+
+
+def _make_tensors(value: Any, **kinds: tf.DType | None) -> None:
+    """Turns fields of a frozen dataclass into tensors of these types; None keeps the type."""
+    for name, kind in kinds.items():
+        given = getattr(value, name)
+        if given is not None:
+            tensor = tf.convert_to_tensor(given) if kind is None else tf.cast(given, kind)
+            object.__setattr__(value, name, tensor)
+
+
+def _with_fields(kind: type, values: tuple) -> Any:
+    """A dataclass of these fields; TensorFlow also puts other things in the place of tensors."""
+    result = object.__new__(kind)
+    for field, value in zip(dataclasses.fields(kind), values, strict=True):
+        object.__setattr__(result, field.name, value)
+    return result
 
 
 class Selection(NamedTuple):

@@ -33,7 +33,8 @@ class GroupRetrieval(tf.keras.layers.Layer):
     A process that loads a `.keras` file with this layer first mentions `rgan_tf.GroupRetrieval`,
     because `import rgan_tf` alone imports no layer; otherwise Keras says "'str' object is not
     callable". With an embedding, save as `.keras` or SavedModel: Keras cannot load a layer within a
-    layer of your own from HDF5.
+    layer of your own from HDF5. If two layers share an embedding, save as SavedModel: from `.keras`
+    Keras loads no layer that lies within two others.
 
     Example:
       A model that learns to retrieve:
@@ -58,14 +59,15 @@ class GroupRetrieval(tf.keras.layers.Layer):
       embedding: a layer that embeds the candidates, [..., Dx] to [..., D], such as
         `PatchEmbedding`; its attribute `scale`, if any, multiplies the distances. None: inputs are
         embeddings already.
-      temperature: number above 0, of the relaxed weights; a call may override it.
+      temperature: number above 0, of the relaxed weights; a call may override it, also by a
+        tensor.
       straight_through: exactly one-hot weights with the soft gradient, or soft weights.
       gradient: of the one-hot weights: "within_group" (the default), "expected" or "paper", see
         `gumbel_group_select`.
 
     Raises:
-      ValueError: if the layer's temperature is not above 0 and finite, the embedding is not a
-        layer, or for another `gradient`.
+      ValueError: if the layer's temperature is not a number above 0 and finite, the embedding is
+        not a layer, or for another `gradient`.
     """
 
     def __init__(
@@ -81,14 +83,16 @@ class GroupRetrieval(tf.keras.layers.Layer):
         super().__init__(**kwargs)
         if gradient not in GRADIENTS:
             raise ValueError(f"gradient must be one of {', '.join(GRADIENTS)}, got {gradient!r}")
+        if tf.is_tensor(temperature):  # a saved layer holds no tensor
+            raise ValueError("temperature must be a number, got a tensor; pass that to each call")
         check_above_zero("temperature", temperature)
-        if embedding is not None and (not callable(embedding) or isinstance(embedding, type)):
+        if embedding is not None and not isinstance(embedding, tf.keras.layers.Layer):
             is_class = isinstance(embedding, type)
             got = f"the class {embedding.__name__}" if is_class else type(embedding).__name__
             raise ValueError(f"embedding must be a layer, got {got}")
         self.embedding = embedding
-        self.temperature = temperature
-        self.straight_through = straight_through
+        self.temperature = float(temperature)
+        self.straight_through = bool(straight_through)
         self.gradient = gradient
 
     def call(
@@ -124,11 +128,10 @@ class GroupRetrieval(tf.keras.layers.Layer):
           The weights [B, O, K] float32, the order and the chosen candidates.
 
         Raises:
-          ValueError: if an argument is known to have another shape, the temperature is known
-            not to be above 0, or the scale to be below 0.
+          ValueError: if an argument is no tensor of numbers, known to have another shape, or none
+            of objects or candidates, the temperature is known not to be above 0, or the scale to
+            be below 0.
         """
-        valid = tf.cast(valid, tf.bool)  # [B, O, K]
-        candidates = tf.convert_to_tensor(candidates)
         check_shapes(
             candidates=candidates,
             valid=valid,
@@ -137,6 +140,8 @@ class GroupRetrieval(tf.keras.layers.Layer):
             distances=distances,
             ids=ids,
         )
+        valid = tf.cast(valid, tf.bool)  # [B, O, K]
+        candidates = tf.convert_to_tensor(candidates)
         # Keras builds a loaded model by calling it with floats for every input.
         integers = [None if x is None else tf.cast(x, tf.int32) for x in (seeds, locked, ids)]
         seeds, locked, ids = integers
@@ -193,5 +198,8 @@ class PatchMix(tf.keras.layers.Layer):
 
         Returns:
           [B, O, h, w, 3] float32 in [-1, 1]; 0 (mid grey) for objects without weight.
+
+        Raises:
+          ValueError: if the crops are neither uint8 nor float, or a shape is known to be another.
         """
         return mix_patches(weights, crops)

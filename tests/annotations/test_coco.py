@@ -34,6 +34,18 @@ def one_image(writer, thing, things, stuff=None, **others):
     return next((image for image in images if image.image_id == 7), None)
 
 
+def test_images_are_found_from_another_working_folder(coco_writer, monkeypatch):
+    """They are read by `prepare`, perhaps in workers on other machines."""
+    writer = coco_writer()
+    fill(writer, "train2017", 100, 1)
+    fill(writer, "val2017", 200, 2)
+    root = writer.close()
+    monkeypatch.chdir(root.parent)
+    dataset = read_coco_dataset(root.name)
+    monkeypatch.chdir("/")
+    assert dataset.splits["train"][0].path == root / "images/train2017/100.png"
+
+
 def test_boxes_become_fractions_y_first(coco_writer, thing):
     image = one_image(coco_writer(), thing, [thing(1, box) for box in BIG])
     assert [item.box for item in image.objects] == [

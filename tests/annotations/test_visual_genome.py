@@ -89,8 +89,10 @@ def read_one(writer, **others):
     return {image.image_id: image for image in images}.get(21)
 
 
-def test_plain_images(writer):
-    dataset = read_visual_genome_dataset(writer.close(), keep=SMALL)
+def test_plain_images(writer, monkeypatch):
+    root = writer.close()
+    monkeypatch.chdir(root.parent)
+    dataset = read_visual_genome_dataset(root.name, keep=SMALL)
     assert dataset.categories == ("dog", "man", "tree")
     assert dataset.predicates == ("near", "on")
     assert [image.image_id for image in dataset.splits["train"]] == [3, 4, 5]

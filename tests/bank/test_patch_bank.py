@@ -77,6 +77,8 @@ def test_absent_rows_are_zero(folder):
     np.testing.assert_array_equal(features[0, 0], bank.features[3].astype(np.float32))
     assert not features[0, 1].any()
     assert bank.crops_at(np.full([2], -1), 4).shape == (2, 4, 4, 3)
+    assert bank.crops_at([], 4).shape == (0, 4, 4, 3)
+    assert bank.features_at([]).shape == (0, bank.feature_size)
 
 
 @pytest.mark.parametrize("size", [4, 8, 6, 16])

@@ -37,6 +37,7 @@ def test_shapes_and_provenance(of_run, exported):
             assert (patch["source"], patch["licence"]) == (row["source"], row["licence"])
             crop = exported.data.bank.crops_at(np.array([patch["id"]]), 16)[0]
             np.testing.assert_array_equal(result.crops[sample, position], crop)
+    assert result != of_run.generate(GRAPH, samples=3, seed=5)  # and no error of its arrays
     assert of_run.image_size == 32
     assert of_run.vocabulary.sha256() == exported.run.vocabulary.sha256()
 

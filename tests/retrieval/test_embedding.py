@@ -48,6 +48,9 @@ def test_statistics_standardise_the_input():
         (np.array([[1.0, np.inf]]), r"float64 \(1, 2\)"),
         (np.zeros(3, np.float16), r"float16 \(3,\)"),
         (np.zeros([0, 3]), r"float64 \(0, 3\)"),
+        (np.full([3, 4], 1e300), r"float64 \(3, 4\)"),
+        ([["a", "b"]], r"<U1 \(1, 2\)"),
+        ([[1, 2], [3]], r"object \(\)"),
     ],
 )
 def test_statistics_of_what_is_not_a_number_are_refused(features, got):
@@ -56,6 +59,32 @@ def test_statistics_of_what_is_not_a_number_are_refused(features, got):
     with pytest.raises(ValueError, match=f"features must be finite numbers .*, got {got}"):
         layer.set_statistics(features)
     assert not layer.built
+
+
+@pytest.mark.parametrize("features", [np.ones([1, 6]), np.ones([4, 6]), np.arange(5.0)[:, None]])
+def test_statistics_of_few_features_give_a_start(features):
+    """One row has no covariance, and that of one column is no matrix."""
+    layer = PatchEmbedding(sizes=(4,), start="frozen")
+    layer.set_statistics(features)
+    assert np.isfinite(layer(features)).all()
+
+
+def test_features_of_another_width_are_refused():
+    layer = PatchEmbedding(sizes=(4,))
+    with pytest.raises(ValueError, match="must have a known width, got .*None"):
+        layer(tf.keras.Input([None]))
+    layer(np.ones([2, 5], np.float32))
+    for wrong in (np.ones([2, 6], np.float32), tf.constant(1.0)):
+        with pytest.raises(ValueError, match="is incompatible with the layer"):
+            layer(wrong)
+    with pytest.raises(ValueError, match=r"features must be \[N, 5\], .*got \(3, 6\)"):
+        layer.set_statistics(np.ones([3, 6]))
+
+
+@pytest.mark.parametrize("use", [lambda layer: layer.scale, lambda layer: layer.untrained(0)])
+def test_what_needs_weights_says_so_before_there_are_any(use):
+    with pytest.raises(ValueError, match="has no weights yet; call it, or build it, first"):
+        use(PatchEmbedding(sizes=(4,)))
 
 
 def test_scale_starts_as_given_and_stays_positive():
@@ -116,9 +145,15 @@ def test_frozen_start_with_fewer_features_than_dimensions():
         {"sizes": np.array([4, 0])},
         {"sizes": (4, 0)},
         {"sizes": (4, 2.5)},
+        {"sizes": (4, None)},
+        {"sizes": (4, float("inf"))},
+        {"sizes": (4, True)},
+        {"sizes": "12"},
         {"initial_scale": 0.0},
         {"initial_scale": float("inf")},
         {"initial_scale": float("nan")},
+        {"initial_scale": "10"},
+        {"initial_scale": 1e-300},
         {"start": "cold"},
     ],
 )
@@ -141,6 +176,8 @@ def test_distance_and_its_gradient_are_finite_and_exact_near_zero():
         gradient = tape.gradient(distance, other).numpy()
         length = np.linalg.norm(gradient)
         assert length == pytest.approx(0.0 if other is single[0] else 1.0, abs=1e-4)
+    with pytest.raises(ValueError, match="l2_distance: vectors must be float, got int32"):
+        l2_distance([1, 2], [3, 4])
 
 
 def test_pairwise_distance():

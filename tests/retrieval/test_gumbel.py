@@ -37,18 +37,18 @@ def test_arrays_of_numpy_do_as_tensors_do(make_graphs):
 
 
 NO_NUMBERS = (-1.0, float("nan"), float("inf"))
-WRONG = [("temperature", "above", value) for value in (0.0, *NO_NUMBERS)]
+WRONG = [("temperature", "above", value) for value in (0.0, 1e-39, *NO_NUMBERS)]
 WRONG += [("scale", "at least", value) for value in NO_NUMBERS]
 
 
 @pytest.mark.parametrize(("name", "least", "value"), WRONG)
-@pytest.mark.parametrize("kind", [float, np.float32, tf.constant])
+@pytest.mark.parametrize("kind", [float, np.float32, tf.constant, tf.Variable])
 def test_numbers_that_give_no_selection_are_refused(make_graphs, name, least, value, kind):
     """At temperature 0 every object but the first got none, and every weight was NaN."""
     graphs = make_graphs(1, batch=2)
     with pytest.raises(ValueError, match=f"{name} must be {least} 0 and finite, got"):
         select(*graphs, **{name: kind(value)})
-    for sound in (kind(0.5), tf.Variable(0.5)):
+    for sound in (kind(0.5), tf.constant(0.5, tf.bfloat16)):
         assert select(*graphs, **{name: sound}).choice.shape == graphs[1].shape[:2]
 
 
@@ -329,3 +329,32 @@ def test_a_shape_that_would_be_broadcast_is_refused_by_name(name, shape):
     gumbel_group_select(**{key: tf.ones(size) for key, size in sizes.items()})
     with pytest.raises(ValueError, match=rf"^{name} must be \[B, .*got shape "):
         gumbel_group_select(**{k: tf.ones(s) for k, s in {**sizes, name: shape}.items()})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("features", None),
+        ("valid", None),
+        ("features", tf.RaggedTensor.from_tensor(tf.ones([2, 3, 5, 8]))),
+        ("valid", tf.sparse.from_dense(tf.ones([2, 3, 5], tf.int32))),
+        ("features", np.full([2, 3, 5, 8], "a")),
+        ("gumbel", np.full([2, 3, 5], 1j)),
+        ("temperature", None),
+        ("scale", 1j),
+        ("scale", 10**40),
+    ],
+)
+def test_what_holds_no_numbers_is_refused_by_name(name, value):
+    right = {"features": tf.ones([2, 3, 5, 8]), "valid": tf.fill([2, 3, 5], True)}
+    right |= {"query": tf.ones([2, 8]), "gumbel": tf.zeros([2, 3, 5])}
+    with pytest.raises(ValueError, match=rf"^{name} must be .*got ") as caught:
+        gumbel_group_select(**{**right, name: value})
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("shape", [[2, 0, 5], [2, 3, 0]])
+def test_no_objects_and_no_candidates_are_refused(shape):
+    features, valid = tf.ones([*shape, 8]), tf.fill(shape, True)
+    with pytest.raises(ValueError, match=r"features must be .* with [OK] >= 1, got "):
+        gumbel_group_select(features, valid, tf.ones([2, 8]), tf.zeros(shape))

@@ -24,7 +24,7 @@ class Mine(Retriever):
     name = "mine"
 
 
-class Needy(Mine):
+class Needy(NearestRetriever):
     def __init__(self, size):
         self.size = size
 
@@ -47,8 +47,8 @@ def with_choice(name: str) -> Config:
 
 
 def test_a_registered_retriever_is_a_value_of_the_config_and_a_row_of_a_comparison():
-    register_retriever("mine", Mine)
-    assert isinstance(retriever_for(with_choice("mine")), Mine)
+    register_retriever("mine", Chooses)
+    assert isinstance(retriever_for(with_choice("mine")), Chooses)
     (entry,) = [e for e in entries_of({"c.yaml": Config()}, ["mine"]) if e.name == "mine"]
     assert "retrieval.choice=mine" in entry.settings
     for taken in ("mine", "nearest", "graph_nearest", "no_masks", "first_stages", "search"):
@@ -78,6 +78,9 @@ def test_what_is_not_a_retriever():
             register_retriever("mine", needy)
     register_retriever("needy", lambda: Needy(3))
     assert retriever_for(with_choice("needy")).size == 3
+    register_retriever("mute", Mine)
+    with pytest.raises(BadInput, match="retriever mute: Mine has no method choose; define it"):
+        retriever_for(with_choice("mute"))
     register_retriever("number", int)
     with pytest.raises(BadInput, match="retriever number: is not an rgan_tf.Retriever, but int"):
         retriever_for(with_choice("number"))
@@ -143,6 +146,7 @@ def test_a_plugin_that_cannot_be_imported(named):
         ({"temperature": float("inf")}, "temperature must be above 0 and finite, got inf"),
         ({"temperature": float("nan")}, "temperature must be above 0 and finite, got nan"),
         ({"embedding": [16, 8]}, "embedding must be a layer, got list"),
+        ({"embedding": abs}, "embedding must be a layer, got builtin_function_or_method"),
         ({"embedding": PatchEmbedding}, "embedding must be a layer, got the class PatchEmbedding"),
     ],
 )

@@ -13,6 +13,7 @@ from rgan_tf import registered_names
 from rgan_tf.errors import BadInput
 from rgan_tf.retrieval import registry
 from rgan_tf.retrieval.learned import LearnedRetriever
+from rgan_tf.retrieval.patch_library import embed_bank
 from rgan_tf.retrieval.retriever import (
     Retrieved,
     Retriever,
@@ -49,10 +50,49 @@ def test_a_lock_holds_and_a_lock_on_nothing_does_not():
 
 
 def test_scenes_that_ask_for_the_nearest_get_them():
-    twice = Candidates(*(tf.repeat(part, 2, axis=0) for part in (IDS, IDS >= 0)), None, COLOURS)
-    both = Candidates(twice.ids, twice.valid, None, tf.repeat(COLOURS, 2, axis=0))
+    ids = tf.repeat(IDS, 2, axis=0)
+    both = Candidates(ids, ids >= 0, None, tf.repeat(COLOURS, 2, axis=0))
     found = choice(candidates=both, is_nearest=tf.constant([False, True]))
     assert found.choice.numpy().tolist() == [[0, 1, 0], [0, 0, 0]]
+
+
+def test_choose_may_be_a_function_of_tensorflow():
+    """What `Retriever` advises for Python's `if` over tensors; no dataclass could be traced."""
+
+    class Brightest(NearestColour):
+        @tf.function
+        def choose(self, candidates, options):
+            if tf.reduce_all(candidates.valid[:, :, :1]):
+                chosen = best_in_turn(candidates.embeddings[..., 0], candidates, options)
+            else:
+                chosen = Selection(*[tf.fill(tf.shape(candidates.valid)[:2], -1)] * 2)
+            return chosen
+
+    options = Options(locked=tf.constant([[-1, -1, 1]]), repeats=False)
+    assert choose_patches(Brightest(), CANDIDATES, options).choice.numpy().tolist() == [[1, 2, 0]]
+    parts = tf.data.Dataset.from_tensors((IDS, IDS >= 0, COLOURS)).map(
+        lambda ids, valid, colours: choose_patches(
+            Brightest(), Candidates(ids, valid, None, colours), Options()
+        )
+    )
+    assert [each.choice.numpy().tolist() for each in parts] == [[[1, 0, 0]]]
+
+
+def test_arrays_and_lists_are_candidates_and_options():
+    given = [part.numpy().astype(kind) for part, kind in ((IDS, "int64"), (IDS >= 0, "int32"))]
+    candidates = Candidates(*given, None, COLOURS.numpy())
+    found = choice(Options(locked=[[2, -1, 1]], repeats=np.False_), candidates)
+    assert found.choice.numpy().tolist() == [[2, 1, 0]]
+    assert candidates != Candidates(*given, None, COLOURS.numpy())  # and no error
+    for wrong in (
+        lambda: Candidates(IDS, IDS >= 0, None, COLOURS[:, :1]),
+        lambda: Candidates(IDS[..., :0], IDS[..., :0] >= 0, None, COLOURS[..., :0, :]),
+        lambda: Candidates(IDS, tf.RaggedTensor.from_tensor(IDS >= 0), None, COLOURS),
+        lambda: Options(temperature=1.0),
+        lambda: Options(seeds=[1, 2]),
+    ):
+        with pytest.raises(ValueError, match=r"^\w+ must be \[B.*got "):
+            wrong()
 
 
 class Careless(Retriever):
@@ -194,3 +234,19 @@ def test_a_retriever_bears_the_name_under_which_it_is_registered(monkeypatch):
     registry.register_retriever("scaled", Scaled)
     config = SimpleNamespace(retrieval=SimpleNamespace(choice="scaled"))
     assert registry.retriever_for(config).name == "scaled" and Scaled.name == "learned"
+
+
+def test_many_banks_in_one_process_are_embedded_without_a_warning(caplog):
+    class Bank:
+        def __len__(self):
+            return 4
+
+        def features(self, ids):
+            return tf.cast(ids, tf.float32)[:, tf.newaxis]
+
+        def crops(self, ids):
+            return tf.zeros([tf.size(ids), 2, 2, 3], tf.uint8)
+
+    for _ in range(6):
+        assert embed_bank(NearestColour(), Bank()).shape == (4, 3)
+    assert "retracing" not in caplog.text

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -138,6 +140,11 @@ def test_runs_inside_a_saved_model(graphs, tmp_path):
         np.testing.assert_array_equal(value, expected[name])
 
 
+def test_the_config_holds_plain_values():
+    layer = GroupRetrieval(temperature=np.float32(0.5), straight_through=np.False_)
+    assert json.loads(json.dumps(layer.get_config()))["temperature"] == 0.5
+
+
 def test_config_round_trip():
     layer = GroupRetrieval(straight_through=False, name="selector")
     again = tf.keras.layers.deserialize(tf.keras.layers.serialize(layer))
@@ -152,6 +159,24 @@ def test_mixed_patch_of_one_hot_weights_is_that_crop():
     assert not mixed[0, 1].any()
     floats = mix_patches(weights, tf.constant(crops / 127.5 - 1, tf.float32)).numpy()
     np.testing.assert_allclose(floats, mixed, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("weights", "crops", "message"),
+    [
+        (
+            [2, 3, 4],
+            tf.ones([2, 3, 4, 5, 5, 3], tf.int32),
+            "crops must be uint8, or float .* int32",
+        ),
+        ([2, 3], tf.ones([2, 3, 4, 5, 5, 3]), r"weights must be \[B, O, K\]"),
+        ([2, 3, 1], tf.ones([2, 3, 4, 5, 5, 3]), r"got shapes \(2, 3, 1\) and \(2, 3, 4, "),
+    ],
+)
+def test_crops_that_would_be_mixed_wrongly_are_refused(weights, crops, message):
+    with pytest.raises(ValueError, match=message):
+        mix_patches(tf.ones(weights), crops)
+    assert mix_patches([[[1.0]]], [[[[[[0.5]]]]]]).shape == [1, 1, 1, 1, 1]
 
 
 def test_gradient_to_a_weight_is_the_inner_product_with_its_crop():
@@ -192,9 +217,13 @@ def test_every_loss_trains_the_embedding_and_none_the_frozen_parts(path):
     assert all(gradient is None for gradient in trained[count:])
 
 
-@pytest.mark.parametrize("temperature", [0.0, -1.0, float("nan")])
-def test_a_temperature_is_above_zero(temperature):
-    with pytest.raises(ValueError, match="temperature must be above 0"):
+WRONG_TEMPERATURES = [0.0, -1.0, float("nan"), None, tf.constant(0.5), tf.Variable(0.5)]
+
+
+@pytest.mark.parametrize("temperature", WRONG_TEMPERATURES)
+def test_a_temperature_is_a_number_above_zero(temperature):
+    """A layer with a tensor could not be saved, or not be loaded again."""
+    with pytest.raises(ValueError, match="temperature must be (above 0|a number)"):
         GroupRetrieval(temperature=temperature)
 
 
