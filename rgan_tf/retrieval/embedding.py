@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from rgan_tf.retrieval.gumbel import check_above_zero
+from rgan_tf.retrieval.tensor_arguments import check_above_zero
 
 
 class _UnitNormPerceptron(tf.keras.layers.Layer):

@@ -12,14 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from rgan_tf.retrieval.gumbel import (
-    WITHIN_GROUP,
-    GroupSelection,
-    check_shapes,
-    gumbel_group_select,
-)
+from rgan_tf.retrieval.gumbel import WITHIN_GROUP, GroupSelection, gumbel_group_select
 from rgan_tf.retrieval.noise import noise_and_scores
 from rgan_tf.retrieval.repeats import without_taken
+from rgan_tf.retrieval.tensor_arguments import check_shapes
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -15,11 +15,10 @@ from rgan_tf.retrieval.gumbel import (
     GRADIENTS,
     WITHIN_GROUP,
     GroupSelection,
-    check_above_zero,
-    check_shapes,
 )
 from rgan_tf.retrieval.patches import mix_patches
 from rgan_tf.retrieval.selection import Candidates, Options, choose_by_group
+from rgan_tf.retrieval.tensor_arguments import check_above_zero, check_shapes
 
 
 @tf.keras.utils.register_keras_serializable(package="rgan_tf")
