@@ -131,7 +131,10 @@ def _try(entry: Entry, evaluation: Evaluation | None) -> Try:
 
 
 def rates_table(found: Mapping[str, Mapping[float, Try]], steps: int) -> str:
-    """Markdown: the distance of each system at each factor; the chosen one in bold."""
+    """Markdown: the distance of each system at each factor, the chosen one in bold.
+
+    Names the systems whose best factor is the lowest or the highest.
+    """
     factors = list(next(iter(found.values())))
     lines = [
         f"Learning rates times a factor, {steps} steps: kernel distance on val, predicted boxes",
@@ -145,6 +148,17 @@ def rates_table(found: Mapping[str, Mapping[float, Try]], steps: int) -> str:
             f"**{result}**" if factor == best else str(result) for factor, result in results.items()
         ]
         lines.append(f"| {name.replace('_', ' ')} | " + " | ".join(cells) + " |")
+    at_the_end = [
+        name.replace("_", " ")
+        for name, results in found.items()
+        if best_factor(results) in (min(results), max(results))
+    ]
+    if at_the_end:
+        lines += [
+            "",
+            f"Best at the lowest or highest factor: {', '.join(at_the_end)}. Factors beyond it "
+            "were not tried.",
+        ]
     if any(result.is_one_image for results in found.values() for result in results.values()):
         lines += ["", "One image: the run draws the same for every scene; taken only where all do."]
     return "\n".join(lines)

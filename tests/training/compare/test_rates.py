@@ -19,7 +19,7 @@ from rgan_tf.vocabulary import Vocabulary
 from training.compare.entries import entries_of
 from training.compare.existing import check_runs
 from training.compare.plan import plan, plan_lines
-from training.compare.rates import RATES, check_factors, rates_table, search, short_runs
+from training.compare.rates import RATES, Try, check_factors, rates_table, search, short_runs
 from training.compare.steps import Evaluation, Steps
 from training.configuration import named_config
 
@@ -107,7 +107,16 @@ def test_every_system_keeps_its_own_best_factor(entries, tries, evaluated):
     table = rates_table(found, 7)
     assert "| retrievegan | 0.500 | **0.400** |" in table
     assert "| layout2im | **0.700** | inf |" in table
+    assert "Best at the lowest or highest factor: retrievegan, layout2im." in table
     assert "one image" not in table.lower()
+
+
+def test_a_best_factor_between_others_is_not_named_as_one_at_the_end():
+    found = {"sg2im": {0.4: Try(3.0), 1.0: Try(2.0), 2.5: Try(2.5)}, "ours": {0.4: Try(1.0)}}
+    found["ours"] |= {1.0: Try(2.0), 2.5: Try(4.0)}
+    assert "highest factor: ours." in rates_table(found, 7)
+    del found["ours"]
+    assert "highest" not in rates_table(found, 7)
 
 
 def test_a_run_that_draws_one_image_is_taken_only_where_all_do(entries, tries, evaluated):
