@@ -100,7 +100,7 @@ class CocoAnnotations:
     def __init__(self, path: Path, image_folder: Path, bad: BadImages, prefix: str = ""):
         self.left_out = LeftOut()
         self._bad = bad
-        self._image_folder = image_folder.absolute()  # images are read later, or by other machines
+        self._image_folder = image_folder
         self._prefix = prefix
         instances = read_coco_file(path)
         if not image_folder.is_dir():
@@ -237,7 +237,7 @@ class CocoAnnotations:
         name = self._name(image)
         return AnnotatedImage(
             image_id=image_id,
-            path=self._image_folder / name,
+            path=(self._image_folder / name).absolute(),  # read later, or by other machines
             objects=tuple(objects),
             relationships=tuple(relationships),
             licence=self._licences.name_of(image),

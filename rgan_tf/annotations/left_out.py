@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 from collections.abc import Mapping
+from pathlib import Path
 
 from rgan_tf.arguments import real_number
 from rgan_tf.errors import BadInput, RganError
@@ -90,15 +91,18 @@ class BadImages:
         self.lines: list[str] = []
         self._last: RganError = BadInput("")
 
-    def add(self, error: RganError | str, name: str = "") -> None:
+    def add(self, error: RganError | str, name: str = "", path: str | Path = "") -> None:
         """Records an image.
 
         Args:
           error: what is wrong.
           name: of the image, put before the error in `lines`.
+          path: of its file; `lines` have the last part alone, as they are kept with data or a bank,
+            whose bytes must not depend on where the images lay.
         """
         self._last = BadInput(error) if isinstance(error, str) else error
-        self.lines.append(plain_text(f"{name}: {error}" if name else str(error)))
+        line = f"{name}: {error}" if name else str(error)
+        self.lines.append(plain_text(line.replace(str(path), Path(path).name) if path else line))
 
     def check(self, images: int) -> None:
         """Ends the command if there are too many.

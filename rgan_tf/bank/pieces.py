@@ -177,8 +177,9 @@ def join_pieces(
     """
     for piece in pieces:
         part, counts = _opened(piece)
+        paths = {image.source: image.path for image in piece.images}
         for kind, text, source in counts["faults"]:
-            bad.add(_KINDS[kind](text), source)
+            bad.add(_KINDS[kind](text), source, paths[source])
             bad.check(total)
         first_row = bank.rows
         bank.extend(part)

@@ -34,18 +34,6 @@ def one_image(writer, thing, things, stuff=None, **others):
     return next((image for image in images if image.image_id == 7), None)
 
 
-def test_images_are_found_from_another_working_folder(coco_writer, monkeypatch):
-    """They are read by `prepare`, perhaps in workers on other machines."""
-    writer = coco_writer()
-    fill(writer, "train2017", 100, 1)
-    fill(writer, "val2017", 200, 2)
-    root = writer.close()
-    monkeypatch.chdir(root.parent)
-    dataset = read_coco_dataset(root.name)
-    monkeypatch.chdir("/")
-    assert dataset.splits["train"][0].path == root / "images/train2017/100.png"
-
-
 def test_boxes_become_fractions_y_first(coco_writer, thing):
     image = one_image(coco_writer(), thing, [thing(1, box) for box in BIG])
     assert [item.box for item in image.objects] == [
@@ -242,6 +230,17 @@ def test_files_that_are_not_coco_are_named_in_one_line(coco_writer, change, mess
     if r"images\[" in message:  # one image: left out where that is allowed
         assert "--max-bad allows 0 such images, 1 were found" in str(caught.value)
         assert re.search(message, read_coco_dataset(root, max_bad=0.3).bad_images[0])
+
+
+def test_images_are_found_from_another_working_folder(coco_writer, monkeypatch):
+    """They are read by `prepare`, perhaps in workers on other machines; messages are kept with data
+    and do not name the working folder."""
+    root = damaged(coco_writer, lambda v: v["images"][1].update(file_name="../../../a.png"))
+    monkeypatch.chdir(root.parent)
+    dataset = read_coco_dataset(root.name, max_bad=0.3)
+    monkeypatch.chdir("/")
+    assert dataset.splits["train"][0].path == root / "images/train2017/1.png"
+    assert dataset.bad_images[0].endswith(f"leads out of {root.name}/images/train2017")
 
 
 def test_stuff_must_agree_with_instances(coco_writer):

@@ -372,7 +372,7 @@ def test_a_share_of_bad_images_can_be_allowed(small_dataset, backbone, tmp_path)
         prepare_dataset(dataset, tmp_path / "out", max_bad=0.05, **settings)  # 1 of 19 is 0.053
     manifest = prepare_dataset(dataset, tmp_path / "out", max_bad=0.06, **settings)
     assert len(manifest["bad_images"]) == 1
-    assert manifest["bad_images"][0].startswith("images/train2017/2.png: ")
+    assert manifest["bad_images"][0].startswith("images/train2017/2.png: image bad.png: ")
     data = PreparedData.open(tmp_path / "out")
     scenes = list(read_scenes(data.record_paths("train")))
     assert data.record_count("train") == len(scenes) == 10

@@ -203,8 +203,13 @@ def test_the_result_says_what_was_left_out_and_why(world, tmp_path):
 def test_bad_paths_that_are_not_text_can_be_told(world, tmp_path):
     root = shutil.copytree(world[0] / "coco", tmp_path / os.fsdecode(b"a\xff"))
     lose_image(root)
+    path = root / "annotations" / "instances_train2017.json"
+    value = json.loads(path.read_text())
+    value["images"][0]["id"] = "a"
+    path.write_text(json.dumps(value))
     words = ("coco", "--root", root, "--size", 32, "--out", tmp_path / "out", "--max-bad", 0.1)
-    assert "udcff" in prepare.main(parse(*words))["first_bad_images"][0]
+    entry, image = prepare.main(parse(*words))["first_bad_images"]
+    assert "udcff" in entry and "udcff" not in image  # of an image its name tells which
 
 
 def test_thresholds_and_their_defaults_are_in_the_help(capsys):

@@ -406,9 +406,12 @@ def test_a_path_that_is_not_text_can_hold_pictures_and_a_bad_one(draw, rgan, tmp
     for name in "abc":
         draw(root / "tree" / f"{name}.png", 1)
     (root / "tree" / "b.png").write_bytes(b"")
+    (root / "tree" / os.fsdecode(b"d\xff.png")).touch()
     words = ("bank", "build", "--folders", root, "--out", tmp_path / "new", "--max-bad", 0.5)
     done = rgan(*words)
-    assert done.code == 0 and "udcff" in done.out
+    assert done.code == 0, done.err
+    name, image = json.loads(done.out)["bad_images"]
+    assert "udcff" in name and "udcff" not in image  # of an image its name tells which
 
 
 @pytest.mark.parametrize(
