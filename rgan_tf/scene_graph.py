@@ -16,7 +16,7 @@ import difflib
 import logging
 import numbers
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +99,11 @@ def _json_value(value: Any) -> Any:
     for kind, plain in ((Path, str), (numbers.Integral, int), (numbers.Real, float)):
         if isinstance(value, kind):
             return plain(value)
-    return [_json_value(item) for item in value] if isinstance(value, Iterable) else value
+    try:
+        items = iter(value)
+    except TypeError:  # an array or tensor of no axes has `__iter__` too
+        return value
+    return [_json_value(item) for item in items]
 
 
 def parse_scene_graph(value: Any, source: str = "scene graph") -> SceneGraph:

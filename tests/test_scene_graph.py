@@ -80,6 +80,7 @@ def test_a_graph_made_in_python_may_hold_what_python_computed():
         (SceneGraph(("sky",), ((0, "above", np.bool_(False)),)), "must be an integer position"),
         (SceneGraph(("sky",), (), (np.array([0.0, 0.0, np.nan, 1.0]),)), "must lie in"),
         (SceneGraph(("sky",), (), (np.array([0, 0, 1]),)), "expected .x0, y0, x1, y1. or null"),
+        (SceneGraph(("sky",), ((np.array(0), "above", 0),)), "must be an integer position"),
         (SceneGraph(None), "objects: expected a list, got nothing"),
         (SceneGraph(("sky",), 5), "relationships: expected a list, got int"),
         (SceneGraph(("sky",), (5,)), r"expected \[subject, \"name\", object\], got 5"),
