@@ -41,10 +41,11 @@ def l2_distance(first: tf.Tensor, second: tf.Tensor) -> tf.Tensor:
     Raises:
       ValueError: if the vectors are of integers, whose squares may not fit their type.
     """
-    first = tf.convert_to_tensor(first)
-    if not first.dtype.is_floating:
-        raise ValueError(f"l2_distance: vectors must be float, got {first.dtype.name}; cast them")
-    return safe_sqrt(tf.reduce_sum(tf.math.squared_difference(first, second), axis=-1))
+    # TensorFlow finds the type that both have: arrays and lists take that of a tensor.
+    squares = tf.math.squared_difference(first, second)
+    if not squares.dtype.is_floating:
+        raise ValueError(f"l2_distance: vectors must be float, got {squares.dtype.name}; cast them")
+    return safe_sqrt(tf.reduce_sum(squares, axis=-1))
 
 
 def unit_distance(vectors: tf.Tensor, queries: tf.Tensor) -> tf.Tensor:

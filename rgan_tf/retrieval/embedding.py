@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from rgan_tf.retrieval.tensor_arguments import check_above_zero
+from rgan_tf.retrieval.tensor_arguments import check_above_zero, is_real
 
 
 class _UnitNormPerceptron(tf.keras.layers.Layer):
@@ -70,7 +70,8 @@ class _UnitNormPerceptron(tf.keras.layers.Layer):
           ValueError: if there are none, they are of another shape, or not finite.
         """
         features = _array(features)
-        is_table = features.ndim == 2 and features.size and features.dtype.kind in "biuf"
+        is_number = features.dtype == bool or is_real(features)
+        is_table = features.ndim == 2 and features.size and is_number
         if is_table:
             with np.errstate(over="ignore", invalid="ignore"):
                 mean = features.mean(axis=0, dtype=np.float64)  # [Dx]
@@ -206,7 +207,7 @@ class PatchEmbedding(_UnitNormPerceptron):
         """
         super().set_statistics(features)
         if self.start == "frozen":
-            standard = self.standardise(tf.constant(features, tf.float32)).numpy()
+            standard = self.standardise(tf.cast(features, tf.float32)).numpy()
             self._components.assign(_half_whitening(standard, self.sizes[-1]))
 
     def _base(self, standard: tf.Tensor) -> tf.Tensor | float:

@@ -84,7 +84,7 @@ def check_above_zero(name: str, value: tf.Tensor | float, *, or_zero: bool = Fal
         known = tf.get_static_value(tensor)
         if known is None:
             return
-    if np.ndim(known) or not _is_real(known):
+    if np.ndim(known) or not is_real(known):
         raise ValueError(f"{name} must be a number, got {known!r:.80}")
     with np.errstate(over="ignore", under="ignore"):
         number = np.float32(known)  # below `EPSILON` processors take it for 0
@@ -93,6 +93,7 @@ def check_above_zero(name: str, value: tf.Tensor | float, *, or_zero: bool = Fal
         raise ValueError(f"{name} must be {least} 0 and finite, got {known}")
 
 
-def _is_real(value: object) -> bool:
+def is_real(value: object) -> bool:
+    """Whether it is a real number, or an array of them; bool is none."""
     kind = np.asarray(value).dtype
     return kind.kind in "iuf" or kind == tf.bfloat16.as_numpy_dtype

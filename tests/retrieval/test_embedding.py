@@ -61,12 +61,18 @@ def test_statistics_of_what_is_not_a_number_are_refused(features, got):
     assert not layer.built
 
 
-@pytest.mark.parametrize("features", [np.ones([1, 6]), np.ones([4, 6]), np.arange(5.0)[:, None]])
+ROUGH = (tf.float32, tf.bfloat16, tf.bool)
+
+
+@pytest.mark.parametrize(
+    "features",
+    [np.ones([1, 6]), np.arange(5.0)[:, None], *(tf.ones([4, 6], kind) for kind in ROUGH)],
+)
 def test_statistics_of_few_features_give_a_start(features):
     """One row has no covariance, and that of one column is no matrix."""
     layer = PatchEmbedding(sizes=(4,), start="frozen")
     layer.set_statistics(features)
-    assert np.isfinite(layer(features)).all()
+    assert np.isfinite(layer(tf.cast(features, tf.float32))).all()
 
 
 def test_features_of_another_width_are_refused():
@@ -178,6 +184,8 @@ def test_distance_and_its_gradient_are_finite_and_exact_near_zero():
         assert length == pytest.approx(0.0 if other is single[0] else 1.0, abs=1e-4)
     with pytest.raises(ValueError, match="l2_distance: vectors must be float, got int32"):
         l2_distance([1, 2], [3, 4])
+    for other in ([0, 1], np.array([0.0, 1.0])):  # they take the type of the tensor
+        assert l2_distance(other, tf.constant([3.0, 5.0])) == l2_distance([3.0, 5.0], other) == 5.0
 
 
 def test_pairwise_distance():
