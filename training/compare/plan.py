@@ -45,20 +45,22 @@ def plan(entries: Sequence[Entry], overrides: Sequence[str], runs: Path) -> list
         }
     )
     described = []
-    earlier: dict[str, list[Config]] = {}  # config -> those of its runs so far
+    earlier: dict[tuple[str, str], list[Config]] = {}  # config, stage -> runs that will have it
     for name, (entry, config) in planned.items():
         base = entry.base if entry.run == name else None
-        others = earlier.setdefault(entry.config, [])
         diverged = diverged_before(runs / name, config)
         stages = {}
         for stage, wanted in stages_of(config).items():
             found = int(done[name].get(stage, {}).get("steps", 0))
+            others = earlier.setdefault((entry.config, stage), [])
             is_taken = base is not None and (
                 stage in STAGES[:2]
                 or stage in (DAMSM, EMBEDDING)
                 and any(is_same_stage(stage, config, other) for other in others)
             )
             left = 0 if is_taken or diverged else max(0, wanted - found)
+            if found + left >= wanted:  # a run that diverged may lack it
+                others.append(config)
             rate = rates.get(_rate_of(entry.config, config.training.system, stage))
             stages[stage] = {
                 "steps": wanted,
@@ -66,7 +68,6 @@ def plan(entries: Sequence[Entry], overrides: Sequence[str], runs: Path) -> list
                 "left": left,
                 "seconds": round(left * rate, 1) if rate is not None else None if left else 0.0,
             }
-        others.append(config)
         seconds = [stage["seconds"] for stage in stages.values()]
         changed = {key: value for key, (value, _) in changed_settings(config).items()}
         described.append(

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from rgan_tf.errors import BadInput, CorruptData, Diverged, Interrupted, RganError
 from rgan_tf.progress import note
-from rgan_tf.runs import DAMSM, EMBEDDING, STAGES, is_same_stage, open_run, stages_of
+from rgan_tf.runs import DAMSM, EMBEDDING, STAGES, Run, is_same_stage, open_run, stages_of
 from rgan_tf.storage.files import atomic_folder, read_json, write_json_atomic
 from training.compare.entries import SEED, Entry
 from training.compare.existing import (
@@ -172,16 +172,11 @@ class Steps:
         check_steps(run, stages_of(config), is_trained=True)
         if entry.base is None:
             return
-        base = open_run(str(self.run_folder(entry.base)))
-        for stage in STAGES[:2]:
-            own_weights, base_weights = (
-                each.stage_record(stage)["weights_sha256"] for each in (run, base)
+        if stage := self._other_first_stage(run, entry):
+            raise BadInput(
+                f"{folder}: has another stage {stage} than {self.run_folder(entry.base)}; remove "
+                "it to train it again with that stage"
             )
-            if own_weights != base_weights:
-                raise BadInput(
-                    f"{folder}: has another stage {stage} than {base.folder}; remove it to train "
-                    "it again with that stage"
-                )
 
     def evaluate(
         self,
@@ -281,10 +276,23 @@ class Steps:
         config = named_config(entry.config, [*self._overrides, *entry.settings])
         for name in self._done.get(entry.config, []):
             run = open_run(str(self.run_folder(name)))
+            if self._other_first_stage(run, entry):
+                continue
             for stage in (DAMSM, EMBEDDING):
-                if run.stage_record(stage) and is_same_stage(stage, config, run.config):
+                if is_same_stage(stage, config, run.config) and run.has_trained(
+                    stage, stages_of(config)[stage]
+                ):
                     return name
         return entry.base
+
+    def _other_first_stage(self, run: Run, entry: Entry) -> str | None:
+        """The first shared stage of which a run has other weights than an entry's base."""
+        base = open_run(str(self.run_folder(entry.base)))
+        for stage in STAGES[:2]:
+            own, theirs = (each.stage_record(stage).get("weights_sha256") for each in (run, base))
+            if own != theirs:
+                return stage
+        return None
 
     def _run(self, words: list[Any]) -> dict[str, Any]:
         """Runs one `rgan` command; its progress goes to our stderr.

@@ -13,7 +13,7 @@ from PIL import Image
 
 from rgan_tf.config import Config
 from rgan_tf.errors import BadInput, Diverged
-from rgan_tf.runs import STAGES, create_run
+from rgan_tf.runs import STAGES, create_run, stages_of
 from rgan_tf.storage.files import write_json_atomic
 from rgan_tf.vocabulary import Vocabulary
 from training.compare.entries import entries_of
@@ -210,12 +210,18 @@ def test_a_stage_of_a_try_that_diverged_serves_the_next_one(
     other, entry = entries_of({config.name: config}, ["sg2im", system], shares_a_base=True)
     first, second = short_runs(entry, config, [1.0, 2.5], 7).values()
     (neither, _) = short_runs(other, config, [1.0, 2.5], 7).values()
-    run, _ = (
+    lends = dataclasses.replace(first, run=first.base, settings=first.base_settings)
+    made, *_ = (
         create_run(tmp_path / "runs" / each.run, named_config(each.config, each.settings), data)
-        for each in (first, neither)
+        for each in (first, neither, lends)
     )
-    record = {"weights": "w", "weights_sha256": "0", "steps": 9}
-    write_json_atomic(run.stage_folder(stage) / "stage.json", record)
+    whole = stages_of(made.config)[stage]
+
+    def trained(stage, steps):
+        record = {"weights": "w", "weights_sha256": "0", "steps": steps}
+        write_json_atomic(made.stage_folder(stage) / "stage.json", record)
+
+    trained(stage, whole)
     sources = []
 
     def run(self, words):
@@ -231,6 +237,13 @@ def test_a_stage_of_a_try_that_diverged_serves_the_next_one(
         assert not steps.survives(first) and steps.survives(neither) and steps.survives(second)
     theirs, base = Path(first.run).name, "first_stages"
     assert sources == [base, base, theirs, base, theirs]
+    for done, left, source in ((whole, 0, first.run), (1, whole, base)):
+        trained(stage, done)
+        planned = plan([first, second], [], tmp_path / "runs")[-1]
+        assert planned["stages"][stage]["left"] == left and steps._source(second) == source
+    trained(stage, whole)
+    trained("sg2im", 1)  # another than the base has by now
+    assert steps._source(second) == base
 
 
 def test_runs_that_do_not_fit_are_refused_before_any_is_trained(tmp_path, entries, data):
