@@ -142,17 +142,15 @@ def rates_table(found: Mapping[str, Mapping[float, Try]], steps: int) -> str:
         "| system | " + " | ".join(f"{factor:g}" for factor in factors) + " |",
         "|" + "---|" * (len(factors) + 1),
     ]
+    at_the_end = []
     for name, results in found.items():
         best = best_factor(results)
+        if best in (min(results), max(results)):
+            at_the_end.append(name.replace("_", " "))
         cells = [
             f"**{result}**" if factor == best else str(result) for factor, result in results.items()
         ]
         lines.append(f"| {name.replace('_', ' ')} | " + " | ".join(cells) + " |")
-    at_the_end = [
-        name.replace("_", " ")
-        for name, results in found.items()
-        if best_factor(results) in (min(results), max(results))
-    ]
     if at_the_end:
         lines += [
             "",
