@@ -147,7 +147,7 @@ def folder_source(
             images.append(
                 AnnotatedImage(
                     image_id=image_id_of(provenance),
-                    path=path,
+                    path=path.absolute(),  # read later, or by other machines
                     objects=(AnnotatedObject(category, _WHOLE, (0.5, 0.5)),),
                     relationships=(),
                     licence=licence,

@@ -143,3 +143,4 @@ def test_a_picture_is_of_its_root(tmp_path, monkeypatch):
     ours, theirs = (folder_source(root).images[0] for root in (".", tmp_path / "yours"))
     assert (ours.source, theirs.source) == ("mine/tree/a.png", "yours/tree/a.png")
     assert ours.image_id == image_id_of(ours.source) != theirs.image_id
+    assert ours.path == tmp_path / "mine" / "tree" / "a.png"  # workers have other working folders
