@@ -11,11 +11,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from rgan_tf.retrieval.gumbel import (
-    GRADIENTS,
-    WITHIN_GROUP,
-    GroupSelection,
-)
+from rgan_tf.retrieval.gumbel import GRADIENTS, WITHIN_GROUP, GroupSelection
 from rgan_tf.retrieval.patches import mix_patches
 from rgan_tf.retrieval.selection import Candidates, Options, choose_by_group
 from rgan_tf.retrieval.tensor_arguments import check_above_zero, check_shapes
