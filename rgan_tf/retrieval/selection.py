@@ -72,7 +72,8 @@ class Options:
         [B] bool.
 
     Raises:
-      ValueError: if one is no tensor of numbers, or known to have another shape.
+      ValueError: if one is no tensor of numbers, or known to have another shape; if `repeats` is
+        None.
     """
 
     seeds: tf.Tensor | None = None
@@ -82,6 +83,8 @@ class Options:
     repeats: bool | tf.Tensor = True
 
     def __post_init__(self) -> None:
+        if self.repeats is None:
+            raise ValueError("repeats must be [B] bool or a bool, got None")
         is_for_all = isinstance(self.repeats, (bool, np.bool_))
         repeats = None if is_for_all else self.repeats
         names = ("seeds", "is_random", "temperature", "locked")

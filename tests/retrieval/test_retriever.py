@@ -90,6 +90,7 @@ def test_arrays_and_lists_are_candidates_and_options():
         lambda: Candidates(IDS, tf.RaggedTensor.from_tensor(IDS >= 0), None, COLOURS),
         lambda: Options(temperature=1.0),
         lambda: Options(seeds=[1, 2]),
+        lambda: Options(repeats=None),
     ):
         with pytest.raises(ValueError, match=r"^\w+ must be \[B.*got "):
             wrong()

@@ -148,3 +148,23 @@ def test_scenes_are_the_same_text_by_their_sentences_in_any_order():
     for a, b in ((0, 1), (3, 4)):
         expected[a, b] = expected[b, a] = True
     np.testing.assert_array_equal(same, expected)
+
+
+def test_names_of_the_same_words_make_the_same_text():
+    names = ("wall-brick", "wall brick", "sky", "Sky")
+    vocabulary = Vocabulary.from_categories(names, ("behind", "next to", "next-to"))
+    graph = graph_of(
+        vocabulary,
+        (("wall-brick", "sky"), [(0, "next to", 1)]),
+        (("wall brick", "Sky"), [(0, "next-to", 1)]),
+        (("wall brick", "Sky"), [(0, "behind", 1)]),
+        (("Sky", "wall brick"), [(0, "next-to", 1)]),
+        (("wall brick", "sky"), []),
+        (("wall-brick", "Sky"), []),
+    )
+    texts = SceneTexts(vocabulary)
+    words = texts(graph).numpy()
+    expected = (words[:, np.newaxis] == words[np.newaxis]).all(axis=-1)
+    expected[4, 5] = expected[5, 4] = True  # names in no relationship have no order
+    np.testing.assert_array_equal(same_text(texts.keys(graph)), expected)
+    assert expected[0, 1] and not expected[0, 2] and not expected[0, 3]

@@ -29,6 +29,8 @@ class SceneTexts:
         self.dictionary = Dictionary(vocabulary)
         self._objects = self._table(vocabulary.objects, len(RESERVED_OBJECTS))  # [N, Wo]
         self._predicates = self._table(vocabulary.predicates, len(RESERVED_PREDICATES))  # [P, Wp]
+        self._object_words = _first_equal(self._objects, len(RESERVED_OBJECTS))  # [N]
+        self._predicate_words = _first_equal(self._predicates, len(RESERVED_PREDICATES))  # [P]
 
     def __call__(
         self, graph: Graph, order: tf.Tensor | None = None, *, most_words: int | None = None
@@ -68,13 +70,16 @@ class SceneTexts:
     def keys(self, graph: Graph) -> tf.Tensor:
         """Numbers that are equal for two scenes exactly if they have the same sentences.
 
-        In any order: scenes whose texts say the same do not make wrong pairs.
+        In any order: scenes whose texts say the same do not make wrong pairs. So names of the same
+        words ("wall-brick", "wall brick") are one name here.
 
         Returns:
           [B, K] int64.
         """
-        objects, triples = graph["objects"], graph["triples"]
+        triples = graph["triples"]
+        objects = tf.gather(self._object_words, graph["objects"])  # [B, O]
         subjects, predicates, targets = tf.unstack(tf.maximum(triples, 0), axis=-1)  # [B, T] each
+        predicates = tf.gather(self._predicate_words, predicates)  # [B, T]
         first, second = (
             tf.cast(tf.gather(objects, end, batch_dims=1), tf.int64) for end in (subjects, targets)
         )  # [B, T] each
@@ -114,6 +119,14 @@ class SceneTexts:
         flat = tf.gather(flat, tf.argsort(key, axis=-1), batch_dims=1)  # [B, M]
         missing = max(most_words - places, 0)
         return tf.pad(flat, [[0, 0], [0, missing]])[:, :most_words]  # [B, W]
+
+
+def _first_equal(table: np.ndarray, reserved: int) -> np.ndarray:
+    """[N] int32, for every row of a table the first row like it; reserved rows keep their own."""
+    first: dict[bytes, int] = {}
+    own = range(len(table))
+    rows = [row if row < reserved else first.setdefault(table[row].tobytes(), row) for row in own]
+    return np.asarray(rows, np.int32)
 
 
 def mentioned(triples: tf.Tensor) -> tf.Tensor:
