@@ -36,16 +36,19 @@ def check_runs(
 
     Raises:
       BadInput: names the first run that is of other settings or has more steps, or whose first
-        stages are of other settings.
+        stages are of other settings or other weights than those of its base.
     """
     for entry in entries:
-        if run := run_there(runs / entry.run):
+        run = run_there(runs / entry.run)
+        if run:
             wanted = named_config(entry.config, [*overrides, *entry.settings])
             _refuse(run, difference(run.config, wanted, also=also))
             check_steps(run, stages_of(wanted))
         if entry.base and (base := run_there(runs / entry.base)):
             check_first_stages(base, named_config(entry.config, overrides))
             check_steps(base, dict(zip(STAGES, entry.first_steps, strict=False)), only=STAGES[:2])
+            if run:
+                check_same_first_stages(run, base)
 
 
 def check_steps(
@@ -73,6 +76,30 @@ def check_steps(
             raise BadInput(
                 f"{run.folder}: was trained for {found} {steps}, {asked} are asked for; {_INSTEAD}"
             )
+
+
+def other_first_stage(run: Run, base: Run) -> str | None:
+    """The first shared stage of which a run has other weights than its base."""
+    for stage in STAGES[:2]:
+        own, theirs = (each.stage_record(stage).get("weights_sha256") for each in (run, base))
+        if own != theirs:
+            return stage
+    return None
+
+
+def check_same_first_stages(run: Run, base: Run) -> None:
+    """Refuses a run that has first stages of its own, as far as both have been trained.
+
+    Raises:
+      BadInput: names both runs and the stage.
+    """
+    stage = other_first_stage(run, base)
+    # One that was begun again will be the same once it has all its steps.
+    if stage and run.stage_record(stage).get("steps") == base.stage_record(stage).get("steps"):
+        raise BadInput(
+            f"{run.folder}: has another stage {stage} than {base.folder}; remove it to train it "
+            "again with that stage"
+        )
 
 
 def check_first_stages(base: Run, wanted: Config) -> None:

@@ -16,14 +16,16 @@ from typing import Any, NamedTuple
 
 from rgan_tf.errors import BadInput, CorruptData, Diverged, Interrupted, RganError
 from rgan_tf.progress import note
-from rgan_tf.runs import DAMSM, EMBEDDING, STAGES, Run, is_same_stage, open_run, stages_of
+from rgan_tf.runs import DAMSM, EMBEDDING, STAGES, is_same_stage, open_run, stages_of
 from rgan_tf.storage.files import atomic_folder, read_json, write_json_atomic
 from training.compare.entries import SEED, Entry
 from training.compare.existing import (
     check_first_stages,
+    check_same_first_stages,
     check_steps,
     diverged_before,
     keep_diverged,
+    other_first_stage,
     run_there,
 )
 from training.configuration import named_config
@@ -170,13 +172,8 @@ class Steps:
         run = open_run(str(folder))
         config = named_config(entry.config, [*self._overrides, *entry.settings])
         check_steps(run, stages_of(config), is_trained=True)
-        if entry.base is None:
-            return
-        if stage := self._other_first_stage(run, entry):
-            raise BadInput(
-                f"{folder}: has another stage {stage} than {self.run_folder(entry.base)}; remove "
-                "it to train it again with that stage"
-            )
+        if entry.base is not None:
+            check_same_first_stages(run, open_run(str(self.run_folder(entry.base))))
 
     def evaluate(
         self,
@@ -274,9 +271,10 @@ class Steps:
     def _source(self, entry: Entry) -> str | None:
         """The run whose stages an entry takes: one that has its own stage too, if there is one."""
         config = named_config(entry.config, [*self._overrides, *entry.settings])
+        base = open_run(str(self.run_folder(entry.base)))
         for name in self._done.get(entry.config, []):
             run = open_run(str(self.run_folder(name)))
-            if self._other_first_stage(run, entry):
+            if other_first_stage(run, base):
                 continue
             for stage in (DAMSM, EMBEDDING):
                 if is_same_stage(stage, config, run.config) and run.has_trained(
@@ -284,15 +282,6 @@ class Steps:
                 ):
                     return name
         return entry.base
-
-    def _other_first_stage(self, run: Run, entry: Entry) -> str | None:
-        """The first shared stage of which a run has other weights than an entry's base."""
-        base = open_run(str(self.run_folder(entry.base)))
-        for stage in STAGES[:2]:
-            own, theirs = (each.stage_record(stage).get("weights_sha256") for each in (run, base))
-            if own != theirs:
-                return stage
-        return None
 
     def _run(self, words: list[Any]) -> dict[str, Any]:
         """Runs one `rgan` command; its progress goes to our stderr.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 import time
@@ -15,6 +16,7 @@ from rgan_tf.config_files import load_config
 from rgan_tf.errors import BadInput, Interrupted
 from training.compare import steps as steps_module
 from training.compare.entries import SYSTEMS, entries_of
+from training.compare.existing import check_runs
 from training.compare.run import compare
 from training.compare.steps import Steps
 
@@ -189,6 +191,15 @@ def test_what_is_there_is_what_the_row_says(calls, config, copied, tiny_world, t
     (ruled / "sg2im" / "stage.json").write_text(json.dumps({**record, "weights_sha256": "0"}))
     with pytest.raises(BadInput, match="another stage sg2im"):
         steps._check(entry)
+    # It is known before anything is trained, and so told by a dry run.
+    entry = dataclasses.replace(entry, settings=())
+    message = "graph_nearest: has another stage sg2im than .*retrievegan"
+    with pytest.raises(BadInput, match=message):
+        check_runs([entry], [], out / "runs")
+    # A stage that is begun again has other weights until it has all its steps.
+    begun = {**record, "weights_sha256": "0", "steps": record["steps"] - 1}
+    (ruled / "sg2im" / "stage.json").write_text(json.dumps(begun))
+    check_runs([entry], [], out / "runs")
 
 
 def test_wrong_input_is_refused_before_anything_is_trained(
