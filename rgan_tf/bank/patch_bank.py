@@ -43,7 +43,7 @@ from rgan_tf.bank.table import PatchTable
 from rgan_tf.errors import BadInput, CorruptData
 from rgan_tf.refusals import is_refused
 from rgan_tf.storage.manifest import Manifest
-from rgan_tf.storage.mapped import rows_of
+from rgan_tf.storage.mapped import rows_of, rows_or_zeros
 from rgan_tf.vocabulary import IMAGE, Vocabulary
 
 _IN_DATA = "bank"  # folder of the bank in prepared data
@@ -217,15 +217,14 @@ class PatchBank:
         """
         ids = _rows(ids)
         source = self._resized_crops(size)
+        if source is not None:
+            return rows_or_zeros(source, ids)
         flat = ids.reshape(-1)
         result = np.zeros((len(flat), size, size, 3), np.uint8)
         present = np.flatnonzero(flat >= 0)
         for start in range(0, len(present), _CROPS_AT_ONCE):
             places = present[start : start + _CROPS_AT_ONCE]
-            if source is not None:
-                result[places] = rows_of(source, flat[places])
-            else:
-                result[places] = resize_crops(rows_of(self.crops, flat[places]), size)
+            result[places] = resize_crops(rows_of(self.crops, flat[places]), size)
         return result.reshape(*ids.shape, size, size, 3)
 
     def all_crops(self, size: int) -> np.ndarray:
@@ -239,11 +238,7 @@ class PatchBank:
 
     def features_at(self, ids: np.ndarray) -> np.ndarray:
         """Backbone features as float32 [..., Dx]; zeros where an id is -1."""
-        ids = _rows(ids)
-        result = np.zeros((*ids.shape, self.feature_size), np.float32)
-        present = ids >= 0
-        result[present] = rows_of(self.features, ids[present])
-        return result
+        return rows_or_zeros(self.features, _rows(ids)).astype(np.float32)
 
     def _resized_crops(self, size: int) -> np.ndarray | None:
         """All crops at that size, resized once; None if they would fill the memory."""

@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from rgan_tf.bank.patch_bank import PatchBank
+from rgan_tf.storage.mapped import rows_or_zeros
 
 
 class LoadedPatches(NamedTuple):
@@ -66,10 +67,7 @@ class PatchReader:
         return _read(self.bank.features_at, ids, tf.float32, [self.bank.feature_size])
 
     def _cooccurrence_at(self, ids: np.ndarray) -> np.ndarray:
-        result = np.zeros((*ids.shape, self._cooccurrence.shape[1]), np.float32)
-        present = ids >= 0
-        result[present] = self._cooccurrence[ids[present]]
-        return result
+        return rows_or_zeros(self._cooccurrence, ids).astype(np.float32, copy=False)
 
 
 def _read(function, ids: tf.Tensor, kind: tf.DType, shape: list[int]) -> tf.Tensor:

@@ -21,7 +21,7 @@ from rgan_tf.data.scenes import SceneStore
 from rgan_tf.errors import BadInput
 from rgan_tf.retrieval.candidates import CandidateSource
 from rgan_tf.seeds import Purpose
-from rgan_tf.storage.mapped import rows_of
+from rgan_tf.storage.mapped import rows_of, rows_or_zeros
 from rgan_tf.vocabulary import Vocabulary
 
 # A batch of coco_128 takes 26 MB, and for a part of the time workers wait for one interpreter lock.
@@ -311,12 +311,11 @@ class _Batches:
             are_small = self._half_sized(step, ids.shape[1:])[rows][: len(chosen)]  # [B, O, 1 + K]
             self._take_half_size(features, patch_rows, are_small[..., 0])
             self._take_half_size(candidate_features, ids, are_small[..., 1:])
-        related = np.zeros((*ids.shape, self._candidates.cooccurrence.shape[1]), np.float32)
-        related[valid] = self._candidates.cooccurrence[ids[valid]]
+        related = rows_or_zeros(self._candidates.cooccurrence, ids)  # [B, O, K, Dc]
         return batch + [
             self._bank.crops_at(ids, self._crop_size),
             candidate_features,
-            related,
+            related.astype(np.float32, copy=False),
         ]
 
     def positions(self, step: int) -> np.ndarray:

@@ -18,10 +18,10 @@ def rows_of(array: np.ndarray, ids: np.ndarray) -> np.ndarray:
 
     Args:
       array: [N, ...], a whole `np.memmap` or an ordinary array.
-      ids: integer [n], in [0, N).
+      ids: integer [...], in [0, N).
 
     Returns:
-      [n, ...], equal to `array[ids]`.
+      [..., ...], equal to `array[ids]`.
     """
     mapping = getattr(array, "_mmap", None)
     if mapping is not None and array.nbytes > READ_AHEAD_BYTES and hasattr(mmap, "MADV_WILLNEED"):
@@ -33,7 +33,28 @@ def rows_of(array: np.ndarray, ids: np.ndarray) -> np.ndarray:
             # Rows that do not exist, a system that takes no advice: the reading itself tells.
             with contextlib.suppress(ValueError, OSError):
                 mapping.madvise(mmap.MADV_WILLNEED, start, stop - start)
-    return array[ids]
+    return np.take(np.asarray(array), ids, axis=0)
+
+
+def rows_or_zeros(array: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    """`rows_of`, with zeros where an id is negative.
+
+    The rows are written once, over memory that nobody cleared before: for a batch of crops that is
+    much faster than to fill an array of zeros.
+
+    Args:
+      array: [N, ...], see `rows_of`.
+      ids: integer [...], below N.
+
+    Returns:
+      [..., ...], of the array's type.
+    """
+    is_absent = ids < 0
+    if is_absent.all():
+        return np.zeros((*ids.shape, *array.shape[1:]), array.dtype)
+    rows = rows_of(array, np.where(is_absent, 0, ids))
+    rows[is_absent] = 0
+    return rows
 
 
 def row_runs(ids: np.ndarray) -> list[tuple[int, int]]:

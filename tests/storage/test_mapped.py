@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from rgan_tf.storage import mapped
-from rgan_tf.storage.mapped import row_runs, rows_of
+from rgan_tf.storage.mapped import row_runs, rows_of, rows_or_zeros
 
 
 @pytest.mark.parametrize(
@@ -36,6 +36,19 @@ def large(tmp_path, monkeypatch) -> np.ndarray:
 def test_rows_are_those_of_the_array(large, ids):
     rows = np.array(ids, np.int64)
     np.testing.assert_array_equal(rows_of(large, rows), np.array(large)[rows])
+
+
+def test_an_id_below_zero_is_a_row_of_zeros(large):
+    ids = np.array([[3, -1, 3], [-7, 299, 0]])
+    found = rows_or_zeros(large, ids)
+    assert found.dtype == np.uint8 and type(found) is np.ndarray
+    for place in np.ndindex(ids.shape):
+        expected = large[ids[place]] if ids[place] >= 0 else np.zeros([5000])
+        np.testing.assert_array_equal(found[place], expected)
+    assert rows_or_zeros(large[:0], np.array([-1, -1])).shape == (2, 5000)  # a bank of nothing
+    assert rows_or_zeros(large, np.zeros([2, 0], np.int64)).shape == (2, 0, 5000)
+    with pytest.raises(IndexError):  # nothing is read of another row
+        rows_or_zeros(large, np.array([-1, 300]))
 
 
 def test_just_the_pages_of_these_rows_are_asked_for(large, monkeypatch):
