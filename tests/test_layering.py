@@ -18,6 +18,7 @@ ROOMS = (
     (
         "errors",
         "arguments",
+        "options",
         "plugins",
         "near_names",
         "registered_names",

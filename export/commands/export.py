@@ -11,6 +11,7 @@ from typing import Any
 
 from export.signatures import DEFAULT_NAME, EXACT, INDICES
 from rgan_tf.errors import BadInput
+from rgan_tf.options import add_weights_dir
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,9 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "that draws from no patches does not use it",
     )
     parser.add_argument("--bank", help="bank made by rgan bank, instead of that of a data folder")
-    parser.add_argument(
-        "--weights-dir", help="folder that is searched first for backbone weight files"
-    )
+    add_weights_dir(parser)
     parser.add_argument(
         "--index",
         choices=INDICES,

@@ -5,23 +5,17 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from rgan_tf.options import add_config
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options."""
-    parser.add_argument("config", help="a YAML file, or the name of a shipped config")
+    add_config(parser)
     parser.add_argument(
         "--categories",
         type=int,
         default=171,
         help="number of categories of the vocabulary (171, as COCO-Stuff)",
-    )
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="SECTION.KEY=VALUE",
-        dest="overrides",
-        help="override one setting of the config; may be given several times",
     )
 
 

@@ -5,19 +5,13 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from rgan_tf.options import add_config
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options."""
-    parser.add_argument("config", help="YAML file, or the name of a shipped config")
+    add_config(parser)
     parser.add_argument("--data", required=True, help="folder made by `rgan prepare`")
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="SECTION.KEY=VALUE",
-        dest="overrides",
-        help="override one setting of the config; may be given several times",
-    )
     parser.add_argument(
         "--batches", type=int, default=50, help="number of batches in a measurement (50)"
     )

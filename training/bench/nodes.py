@@ -7,6 +7,8 @@ import re
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from rgan_tf.options import add_config, add_weights_dir
+
 if TYPE_CHECKING:
     import tensorflow as tf
 
@@ -34,22 +36,12 @@ _COMPUTATION = re.compile(r"^(ENTRY )?%([\w.\-]+) ")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options."""
-    parser.add_argument("config", help="a YAML file, or the name of a shipped config")
+    add_config(parser)
     parser.add_argument("--data", required=True, help="folder made by `rgan prepare`")
     parser.add_argument(
         "--kernels", action="store_true", help="also compile the step with XLA, which takes minutes"
     )
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="SECTION.KEY=VALUE",
-        dest="overrides",
-        help="override one setting of the config; may be given several times",
-    )
-    parser.add_argument(
-        "--weights-dir", help="folder that is searched first for backbone weight files"
-    )
+    add_weights_dir(parser)
 
 
 def main(args: argparse.Namespace) -> dict[str, Any]:

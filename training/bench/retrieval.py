@@ -7,6 +7,7 @@ from typing import Any
 
 from rgan_tf.arguments import check_least
 from rgan_tf.errors import BadInput
+from rgan_tf.options import add_weights_dir
 
 CANDIDATES = (10, 100, 1000, 4096)
 
@@ -53,9 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--batches", type=int, default=8, help="with --gradients: number of batches (8)"
     )
-    parser.add_argument(
-        "--weights-dir", help="folder that is searched first for backbone weight files"
-    )
+    add_weights_dir(parser)
 
 
 def main(args: argparse.Namespace) -> dict[str, Any]:

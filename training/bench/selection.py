@@ -8,6 +8,7 @@ from typing import Any
 
 from rgan_tf.arguments import check_least
 from rgan_tf.errors import BadInput
+from rgan_tf.options import add_weights_dir
 from training.bench.selection_variants import VARIANTS
 
 
@@ -42,9 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--learning-rate", type=float, default=5e-4, help="learning rate of φ (0.0005)"
     )
     parser.add_argument("--seed", type=int, default=0, help="seed of the training (0)")
-    parser.add_argument(
-        "--weights-dir", help="folder that is searched first for backbone weight files"
-    )
+    add_weights_dir(parser)
 
 
 def main(args: argparse.Namespace) -> dict[str, Any]:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from rgan_tf.options import add_config, add_weights_dir
+
 _MADE_AHEAD = 3  # batches that the pipeline can prefetch, including one in progress
 _SETTLING_S = 0.5
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options."""
-    parser.add_argument("config", help="a YAML file, or the name of a shipped config")
+    add_config(parser)
     parser.add_argument("--data", required=True, help="folder made by `rgan prepare`")
     parser.add_argument(
         "--steps", type=int, default=20, help="number of timed steps per repetition (20)"
@@ -22,17 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=3,
         help="number of repetitions, whose median is reported (3)",
     )
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="SECTION.KEY=VALUE",
-        dest="overrides",
-        help="override one setting of the config; may be given several times",
-    )
-    parser.add_argument(
-        "--weights-dir", help="folder that is searched first for backbone weight files"
-    )
+    add_weights_dir(parser)
 
 
 def main(args: argparse.Namespace) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from rgan_tf import registered_names
 from rgan_tf.errors import BadInput
+from rgan_tf.options import add_weights_dir
 from training.engine import add_engine_arguments, engine_of
 
 _MODULES = {
@@ -171,9 +172,7 @@ def _add_sources(parser: argparse.ArgumentParser) -> None:
         default=0.0,
         help="share of images that may be missing, damaged or not as annotated (0)",
     )
-    parser.add_argument(
-        "--weights-dir", help="folder that is searched first for backbone weight files"
-    )
+    add_weights_dir(parser)
     add_engine_arguments(parser)
 
 

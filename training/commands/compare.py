@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 from rgan_tf.errors import BadInput
+from rgan_tf.options import add_overrides, add_weights_dir
 from rgan_tf.progress import note
 from training.compare.entries import ABLATION, BUDGETS, PARTS, SYSTEMS, changes_nothing
 from training.configuration import named_config
@@ -39,14 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="compare only retrievegan and the same without its retrieval losses (losses: the "
         "paper's table 2), or without each part that is added to the paper (parts)",
     )
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="SECTION.KEY=VALUE",
-        dest="overrides",
-        help="override one setting of every config; may be given several times",
-    )
+    add_overrides(parser, of="every config")
     parser.add_argument(
         "--split",
         default="val",
@@ -95,9 +89,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="train every system once more with each of these training.seed, on the same first "
         "two stages; the table then has each figure of every seed, and the mean",
     )
-    parser.add_argument(
-        "--weights-dir", help="folder that is searched first for backbone weight files"
-    )
+    add_weights_dir(parser)
     parser.add_argument(
         "--dry-run",
         action="store_true",

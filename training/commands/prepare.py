@@ -8,6 +8,7 @@ from typing import Any
 
 from rgan_tf import registered_names
 from rgan_tf.arguments import check_least
+from rgan_tf.options import add_weights_dir
 from training.engine import add_engine_arguments, engine_of
 
 _SHOWN = 3  # bad images named in the result; the manifest has them all
@@ -153,9 +154,7 @@ def _add_dataset(datasets, name: str, text: str) -> argparse.ArgumentParser:
         choices=registered_names.FEATURE_BACKBONES,
         help="network of the patch features: mobilenet_v2 (default), resnet50 or squeezenet",
     )
-    parser.add_argument(
-        "--weights-dir", help="folder that is searched first for backbone weight files"
-    )
+    add_weights_dir(parser)
     parser.add_argument(
         "--max-bad",
         type=float,

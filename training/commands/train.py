@@ -5,20 +5,14 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from rgan_tf.options import add_config, add_weights_dir
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options."""
-    parser.add_argument("config", help="a YAML file, or the name of a shipped config")
+    add_config(parser)
     parser.add_argument("--data", help="folder made by `rgan prepare`")
     parser.add_argument("--run", help="run folder; an existing run is resumed")
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="SECTION.KEY=VALUE",
-        dest="overrides",
-        help="override one setting of the config; may be given several times",
-    )
     parser.add_argument(
         "--stages-from",
         metavar="RUN",
@@ -41,9 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="write a TensorBoard profile of ten steps from this step on; SIGUSR1 asks for one "
         "at any time",
     )
-    parser.add_argument(
-        "--weights-dir", help="folder that is searched first for backbone weight files"
-    )
+    add_weights_dir(parser)
 
 
 def main(args: argparse.Namespace) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from rgan_tf import registered_names
 from rgan_tf.errors import BadInput
+from rgan_tf.options import add_overrides
 
 _KINDS = ("coco", "vg")
 _LARGEST_SIDE = 1024  # px, of `rgan prepare`
@@ -49,14 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--steps", nargs="+", choices=_STEPS, default=list(_STEPS), help="steps to do (all)"
     )
     parser.add_argument("--config", default="street_64", help="config to train by (street_64)")
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="SECTION.KEY=VALUE",
-        dest="overrides",
-        help="override one setting of the config; may be given several times",
-    )
+    add_overrides(parser)
     parser.add_argument(
         "--backbone",
         default="mobilenet_v2",

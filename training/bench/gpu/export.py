@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from rgan_tf.options import add_config, add_weights_dir
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options."""
-    parser.add_argument("config", help="a YAML file, or the name of a shipped config")
+    add_config(parser)
     parser.add_argument("--data", required=True, help="folder made by `rgan prepare`")
     parser.add_argument("--out", required=True, metavar="FOLDER", help="folder to make")
     parser.add_argument(
@@ -30,17 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="K",
         help="numbers of candidates to check gumbel_group_select with (32 1024)",
     )
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="SECTION.KEY=VALUE",
-        dest="overrides",
-        help="override one setting of the config; may be given several times",
-    )
-    parser.add_argument(
-        "--weights-dir", help="folder that is searched first for backbone weight files"
-    )
+    add_weights_dir(parser)
 
 
 def main(args: argparse.Namespace) -> dict[str, Any]:
