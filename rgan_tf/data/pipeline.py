@@ -16,6 +16,7 @@ from rgan_tf.config import Config
 from rgan_tf.cores import usable_cores
 from rgan_tf.data.incomplete import objects_to_keep, without_objects
 from rgan_tf.data.prepared import PreparedData
+from rgan_tf.data.quiet_exit import QuietAtExit
 from rgan_tf.data.relations import GeometricTriples
 from rgan_tf.data.scenes import SceneStore
 from rgan_tf.errors import BadInput
@@ -126,9 +127,11 @@ def scene_dataset(
     signature = batches.signature(batch_size // share.total if full else None)
     names = list(signature)
 
+    arrays = QuietAtExit(batches.arrays)
+
     def load(step: tf.Tensor) -> dict[str, tf.Tensor]:
         tensors = tf.numpy_function(
-            batches.arrays, [step], [signature[name].dtype for name in names], stateful=False
+            arrays, [step], [signature[name].dtype for name in names], stateful=False
         )
         for name, tensor in zip(names, tensors, strict=True):
             tensor.set_shape(signature[name].shape)

@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from rgan_tf.adapters.addons import triplet_semihard
+from rgan_tf.data.quiet_exit import QuietAtExit
 from rgan_tf.errors import BadInput
 from rgan_tf.fixed_order import FixedOrderTape
 from rgan_tf.metrics.boxes import shared_share
@@ -212,11 +213,13 @@ def triplet_dataset(
     )
     width = features.shape[1]
 
-    def batch(step):
+    def drawn(step):
         generator = np.random.default_rng((seed, int(step)))
         rows = sampler.draw(triplets_per_step, generator)
         parts = [np.asarray(features[rows[:, part]], np.float32) for part in range(3)]
         return [*parts, image_ids[rows[:, 0]]]
+
+    batch = QuietAtExit(drawn)
 
     def load(step):
         parts = tf.numpy_function(batch, [step], [tf.float32] * 3 + [tf.int64])
