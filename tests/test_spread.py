@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+from apache_beam.internal import pickler
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
 
 from rgan_tf import spread
@@ -78,6 +79,24 @@ def be_late(job: Line) -> None:
 def outlive_who_waits(job: Line) -> None:
     shutil.rmtree(job.out.parent)
     raise BadInput("the folder is gone")
+
+
+def write_surroundings(job: Line) -> None:
+    job.out.write_text(f"{os.environ['TF_ENABLE_ONEDNN_OPTS']} {os.environ['RGAN_WEIGHTS']}")
+
+
+class OtherWeights:
+    """Work that a worker cannot unpack."""
+
+    def __call__(self, job: Line) -> None:
+        write(job)
+
+    def __reduce__(self):
+        return refuse, ()
+
+
+def refuse() -> None:
+    raise BadInput("backbone: other weights than the command")
 
 
 def write_elsewhere(job: Line) -> None:
@@ -163,6 +182,24 @@ def test_a_full_disk_of_a_worker_is_not_a_bug_and_a_bug_is_one(lines):
     with pytest.raises(Exception, match="one by nought") as caught:
         THREADS.run(divide, lines, "lines", shown=False)
     assert not isinstance(caught.value, BadInput)
+
+
+def test_workers_take_what_decides_the_bytes_from_the_command(lines, tmp_path, monkeypatch):
+    """Workers of a cluster were started by somebody else, without what `rgan` sets."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "1")
+    monkeypatch.setenv("RGAN_WEIGHTS", "mine")
+    working = pickler.dumps(beam._Working(write_surroundings))
+    job = beam._packed(lines[0])
+    monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS")
+    monkeypatch.setenv("RGAN_WEIGHTS", "theirs")
+    pickler.loads(working).process(job)
+    assert lines[0].out.read_text() == f"1 {tmp_path}/mine"
+
+
+def test_a_worker_that_cannot_begin_says_why_as_a_job_does(lines):
+    with pytest.raises(BadInput, match="^backbone: other weights than the command$"):
+        THREADS.run(OtherWeights(), lines, "lines", shown=False)
 
 
 def test_workers_that_write_to_another_disk_are_told_of(lines):
