@@ -10,10 +10,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from apache_beam.internal import pickler
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
+from apache_beam.runners.runner import PipelineRunner
 
 from rgan_tf import spread
 from rgan_tf.adapters import beam
@@ -97,6 +99,14 @@ class OtherWeights:
 
 def refuse() -> None:
     raise BadInput("backbone: other weights than the command")
+
+
+class LosesItsScheduler(PipelineRunner):
+    """Ends as Beam's runner for Dask does when the cluster ends."""
+
+    def run_pipeline(self, pipeline, options):
+        futures = [SimpleNamespace(status=status) for status in ("finished", "cancelled")]
+        return SimpleNamespace(wait_until_finish=lambda: "DONE", futures=futures)
 
 
 def write_elsewhere(job: Line) -> None:
@@ -200,6 +210,12 @@ def test_workers_take_what_decides_the_bytes_from_the_command(lines, tmp_path, m
 def test_a_worker_that_cannot_begin_says_why_as_a_job_does(lines):
     with pytest.raises(BadInput, match="^backbone: other weights than the command$"):
         THREADS.run(OtherWeights(), lines, "lines", shown=False)
+
+
+def test_a_scheduler_that_ends_too_early_is_named(lines):
+    """What it has not done is no sign that folders are not shared."""
+    with pytest.raises(BadInput, match="LosesItsScheduler: .*its scheduler ended before all was"):
+        Engine(f"{__name__}.LosesItsScheduler").run(write, lines, "lines", shown=False)
 
 
 def test_workers_that_write_to_another_disk_are_told_of(lines):

@@ -76,6 +76,9 @@ def run_pipeline(
         result = pipeline.run()
         try:
             result.wait_until_finish()
+            states = [future.status for future in getattr(result, "futures", ())]  # Dask's
+            if set(states) - {"finished"}:  # Beam waits for these no longer, and says nothing
+                raise ConnectionError("its scheduler ended before all was done; start one again")
         finally:
             client = getattr(result, "client", None)  # Dask's, which Beam leaves open
             if client is not None:
