@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from rgan_tf.arguments import list_of, whole_number
 from rgan_tf.backbones import Backbone, load_backbone
-from rgan_tf.bank.half_size import check_backbone
+from rgan_tf.bank.same_weights import check_backbone
 from rgan_tf.config import Config, changed
 from rgan_tf.config_files import config_from_dict, config_to_dict
 from rgan_tf.data.prepared import PreparedData
@@ -297,7 +297,8 @@ def _backbone_for_half_size(
     if not config.retrieval.half_size_patches or not _learns(config, retriever):
         return None
     backbone = load_backbone(config.retrieval.backbone, weights_dir)
-    check_backbone(data.bank, backbone)  # loads it: errors before training
+    # Loads it: errors before training.
+    check_backbone(data.bank, backbone, ", or set retrieval.half_size_patches to 0")
     return backbone
 
 
