@@ -154,6 +154,11 @@ def train(
     if as_they_are and not stages_from:
         raise BadInput("--as-they-are: only applies to --stages-from; name a run there")
     if config.training.deterministic:
+        if config.retrieval.index == "scann":
+            raise BadInput(
+                "retrieval.index=scann: ScaNN divides a bank otherwise each time, and "
+                "training.deterministic promises the same result; set retrieval.index to exact"
+            )
         fix_order_of_process()
     workers = start_workers()  # first, because a cluster can only be formed at the start
     config = grown_with_replicas(config, workers.replicas)
