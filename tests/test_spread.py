@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import os
 import shutil
 import signal
@@ -105,6 +106,7 @@ class LosesItsScheduler(PipelineRunner):
     """Ends as Beam's runner for Dask does when the cluster ends."""
 
     def run_pipeline(self, pipeline, options):
+        logging.getLogger("distributed.client").error("no connection")
         futures = [SimpleNamespace(status=status) for status in ("finished", "cancelled")]
         return SimpleNamespace(wait_until_finish=lambda: "DONE", futures=futures)
 
@@ -212,10 +214,12 @@ def test_a_worker_that_cannot_begin_says_why_as_a_job_does(lines):
         THREADS.run(OtherWeights(), lines, "lines", shown=False)
 
 
-def test_a_scheduler_that_ends_too_early_is_named(lines):
+def test_a_scheduler_that_ends_too_early_is_named_in_one_line(lines, caplog):
     """What it has not done is no sign that folders are not shared."""
+    caplog.set_level(logging.WARNING, "distributed.client")  # as it sets itself
     with pytest.raises(BadInput, match="LosesItsScheduler: .*its scheduler ended before all was"):
         Engine(f"{__name__}.LosesItsScheduler").run(write, lines, "lines", shown=False)
+    assert not caplog.records
 
 
 def test_workers_that_write_to_another_disk_are_told_of(lines):

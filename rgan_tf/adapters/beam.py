@@ -34,7 +34,7 @@ _NEEDS = "; install it: pip install -c constraints.txt -e '.[dask]'"
 
 _WORKER = "apache_beam.runners.worker.sdk_worker_main"
 _MODE = "direct_running_mode"
-_LOGGERS = ("apache_beam", "distributed")
+_LOGGERS = ("apache_beam", "distributed", "distributed.client")
 _THREADS = ("run_worker", "beam_control_read", "read_grpc_client_inputs")
 """Names of Beam's threads that fail when a worker is lost."""
 
