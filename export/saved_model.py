@@ -41,6 +41,7 @@ from export.signatures import (
 from rgan_tf.backbones import load_backbone
 from rgan_tf.bank.patch_bank import PatchBank
 from rgan_tf.bank.patch_reader import PatchReader
+from rgan_tf.bank.same_weights import check_backbone
 from rgan_tf.config_files import config_to_yaml
 from rgan_tf.devices import grow_gpu_memory
 from rgan_tf.errors import BadInput
@@ -146,7 +147,8 @@ def build_served_model(
       The model, and the licence codes of its patches in the order of its field.
 
     Raises:
-      BadInput: if the index is not available, or does not suit the bank.
+      BadInput: if the index is not available, or does not suit the bank, or the features of the
+        bank were made with other weights.
     """
     grow_gpu_memory()
     config, vocabulary = run.config, run.vocabulary
@@ -155,6 +157,7 @@ def build_served_model(
     networks = build_retrieval_networks(config, vocabulary, run.feature_size)
     load_weights(run, "retrievegan", networks)
     backbone = load_backbone(config.retrieval.backbone, weights_dir)
+    check_backbone(bank, backbone)  # it will embed the patches of requests, to compare with these
     logging.getLogger(__name__).info("embedding %d patches", len(bank))
     encoder = run.stage_record("sg2im")["weights_sha256"]
     features = BankSearch(bank, prefilter, encoder, config).features

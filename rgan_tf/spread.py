@@ -132,7 +132,7 @@ class Engine:
         failure = None
         try:
             _beam().run_pipeline(
-                _Noting(work, note),
+                _Noting(_beam().Packed(work), note),
                 jobs,
                 self.runner,
                 self.options,

@@ -263,6 +263,23 @@ def test_networks_are_frozen_and_invisible_to_a_model_that_holds_one(shipped):
     assert not Holder().variables
 
 
+def test_a_copy_elsewhere_has_the_weights_of_the_original_or_is_refused(
+    random_weights, tmp_path, monkeypatch
+):
+    """A worker that does not see the user's file would else take that of the release."""
+    shutil.copytree(random_weights, tmp_path / "mine")
+    monkeypatch.chdir(tmp_path)
+    backbone = load_backbone("squeezenet", "mine")
+    monkeypatch.chdir("/")
+    copied, values = backbone.__reduce__()
+    digest = load_backbone("squeezenet", random_weights).feature_digest()
+    assert copied(*values).feature_digest() == values[-1] == digest
+    assert digest != load_backbone("squeezenet").feature_digest()
+    shutil.rmtree(tmp_path / "mine")
+    with pytest.raises(BadInput, match="a worker on .* finds other weights than the command; "):
+        copied(*values)
+
+
 def test_networks_can_be_read_inside_a_traced_function(random_weights):
     backbone = load_backbone("squeezenet", random_weights)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import os
 import shutil
 import signal
@@ -10,9 +11,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from apache_beam.internal import pickler
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
+from apache_beam.runners.runner import PipelineRunner
 
 from rgan_tf import spread
 from rgan_tf.adapters import beam
@@ -78,6 +82,33 @@ def be_late(job: Line) -> None:
 def outlive_who_waits(job: Line) -> None:
     shutil.rmtree(job.out.parent)
     raise BadInput("the folder is gone")
+
+
+def write_surroundings(job: Line) -> None:
+    job.out.write_text(f"{os.environ['TF_ENABLE_ONEDNN_OPTS']} {os.environ['RGAN_WEIGHTS']}")
+
+
+class OtherWeights:
+    """Work that a worker cannot unpack."""
+
+    def __call__(self, job: Line) -> None:
+        write(job)
+
+    def __reduce__(self):
+        return refuse, ()
+
+
+def refuse() -> None:
+    raise BadInput("backbone: other weights than the command")
+
+
+class LosesItsScheduler(PipelineRunner):
+    """Ends as Beam's runner for Dask does when the cluster ends."""
+
+    def run_pipeline(self, pipeline, options):
+        logging.getLogger("distributed.client").error("no connection")
+        futures = [SimpleNamespace(status=status) for status in ("finished", "cancelled")]
+        return SimpleNamespace(wait_until_finish=lambda: "DONE", futures=futures)
 
 
 def write_elsewhere(job: Line) -> None:
@@ -163,6 +194,32 @@ def test_a_full_disk_of_a_worker_is_not_a_bug_and_a_bug_is_one(lines):
     with pytest.raises(Exception, match="one by nought") as caught:
         THREADS.run(divide, lines, "lines", shown=False)
     assert not isinstance(caught.value, BadInput)
+
+
+def test_workers_take_what_decides_the_bytes_from_the_command(lines, tmp_path, monkeypatch):
+    """Workers of a cluster were started by somebody else, without what `rgan` sets."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "1")
+    monkeypatch.setenv("RGAN_WEIGHTS", "mine")
+    working = pickler.dumps(beam._Working(write_surroundings))
+    job = beam._packed(lines[0])
+    monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS")
+    monkeypatch.setenv("RGAN_WEIGHTS", "theirs")
+    pickler.loads(working).process(job)
+    assert lines[0].out.read_text() == f"1 {tmp_path}/mine"
+
+
+def test_a_worker_that_cannot_begin_says_why_as_a_job_does(lines):
+    with pytest.raises(BadInput, match="^backbone: other weights than the command$"):
+        THREADS.run(OtherWeights(), lines, "lines", shown=False)
+
+
+def test_a_scheduler_that_ends_too_early_is_named_in_one_line(lines, caplog):
+    """What it has not done is no sign that folders are not shared."""
+    caplog.set_level(logging.WARNING, "distributed.client")  # as it sets itself
+    with pytest.raises(BadInput, match="LosesItsScheduler: .*its scheduler ended before all was"):
+        Engine(f"{__name__}.LosesItsScheduler").run(write, lines, "lines", shown=False)
+    assert not caplog.records
 
 
 def test_workers_that_write_to_another_disk_are_told_of(lines):

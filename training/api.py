@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from rgan_tf.arguments import list_of, whole_number
 from rgan_tf.backbones import Backbone, load_backbone
-from rgan_tf.bank.half_size import check_backbone
+from rgan_tf.bank.same_weights import check_backbone
 from rgan_tf.config import Config, changed
 from rgan_tf.config_files import config_from_dict, config_to_dict
 from rgan_tf.data.prepared import PreparedData
@@ -154,6 +154,11 @@ def train(
     if as_they_are and not stages_from:
         raise BadInput("--as-they-are: only applies to --stages-from; name a run there")
     if config.training.deterministic:
+        if config.retrieval.index == "scann":
+            raise BadInput(
+                "retrieval.index=scann: ScaNN divides a bank otherwise each time, and "
+                "training.deterministic promises the same result; set retrieval.index to exact"
+            )
         fix_order_of_process()
     workers = start_workers()  # first, because a cluster can only be formed at the start
     config = grown_with_replicas(config, workers.replicas)
@@ -297,7 +302,8 @@ def _backbone_for_half_size(
     if not config.retrieval.half_size_patches or not _learns(config, retriever):
         return None
     backbone = load_backbone(config.retrieval.backbone, weights_dir)
-    check_backbone(data.bank, backbone)  # loads it: errors before training
+    # Loads it: errors before training.
+    check_backbone(data.bank, backbone, ", or set retrieval.half_size_patches to 0")
     return backbone
 
 

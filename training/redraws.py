@@ -15,7 +15,7 @@ from rgan_tf.errors import CorruptData
 from rgan_tf.progress import note
 from rgan_tf.refusals import is_refused
 from rgan_tf.retrieval.candidates import CandidateSource, IndexedCandidates, MixedCandidates
-from rgan_tf.retrieval.index.tuning import build_index
+from rgan_tf.retrieval.index.tuning import build_index, kind_of_index
 from rgan_tf.retrieval.prefilter import embed_rows
 from rgan_tf.storage.files import write_bytes_atomic
 
@@ -26,7 +26,8 @@ class Redraws:
     """Every N steps, replaces half of an object's candidates by those nearest to its patch by φ.
 
     The other half stays the nearest by the graph feature. φ at a redraw is kept on disk, so that a
-    run resumed between two redraws reads the same candidates.
+    run resumed between two redraws reads the same candidates, up to those that ScaNN misses: it
+    divides the embeddings anew each time.
 
     Args:
       folder: of the embeddings, RUN/retrievegan/redraws.
@@ -72,10 +73,7 @@ class Redraws:
         categories, images = (
             np.asarray(a) for a in (self._bank.category_ids, self._bank.image_ids)
         )
-        kind = self._config.retrieval.index
-        if kind == "auto" and self._config.training.deterministic:
-            kind = "exact"  # `auto` measures time, which is not reproducible
-        index = build_index(kind, embeddings, categories, images, k=k)
+        index = build_index(kind_of_index(self._config), embeddings, categories, images, k=k)
         learned = IndexedCandidates(
             index, embeddings, categories, images, self._source.cooccurrence, k=k
         )

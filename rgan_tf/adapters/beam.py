@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import importlib
 import logging
+import os
 import shlex
 import sys
 import threading
@@ -15,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
+from apache_beam.internal import pickler
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.runners.runner import PipelineRunner, create_runner
@@ -31,9 +34,12 @@ _NEEDS = "; install it: pip install -c constraints.txt -e '.[dask]'"
 
 _WORKER = "apache_beam.runners.worker.sdk_worker_main"
 _MODE = "direct_running_mode"
-_LOGGERS = ("apache_beam", "distributed")
+_LOGGERS = ("apache_beam", "distributed", "distributed.client")
 _THREADS = ("run_worker", "beam_control_read", "read_grpc_client_inputs")
 """Names of Beam's threads that fail when a worker is lost."""
+
+_SAME = ("TF_ENABLE_ONEDNN_OPTS", "RGAN_WEIGHTS")
+"""Variables of the environment that decide what a job writes; workers take the command's."""
 
 
 def run_pipeline(
@@ -65,10 +71,14 @@ def run_pipeline(
         flags = [flag for flag in flags if not flag.startswith(f"--{_MODE}")]
     with _quiet():
         pipeline = beam.Pipeline(runner=chosen, options=PipelineOptions(flags))
-        _ = pipeline | beam.Create(jobs) | beam.ParDo(_Working(work))
+        packed = [_packed(job) for job in jobs]
+        _ = pipeline | beam.Create(packed) | beam.ParDo(_Working(work))
         result = pipeline.run()
         try:
             result.wait_until_finish()
+            states = [future.status for future in getattr(result, "futures", ())]  # Dask's
+            if set(states) - {"finished"}:  # Beam waits for these no longer, and says nothing
+                raise ConnectionError("its scheduler ended before all was done; start one again")
         finally:
             client = getattr(result, "client", None)  # Dask's, which Beam leaves open
             if client is not None:
@@ -112,16 +122,51 @@ def _is_given(name: str, flags: list[str]) -> bool:
     return name in map(_name_of, flags)
 
 
+def _packed(value: Any) -> bytes:
+    return pickler.dumps(value, use_zlib=True)  # bz2 takes seconds for the jobs of COCO
+
+
+def _unpacked(packed: bytes) -> Any:
+    return pickler.loads(packed, use_zlib=True)
+
+
+class Packed:
+    """A function whose copy in a worker is unpacked when it is first called.
+
+    So what it imports finds the environment of the command, and what fails then fails in a job.
+
+    Args:
+      work: takes one argument.
+    """
+
+    def __init__(self, work: Callable[[Any], None]):
+        self._packed = _packed(work)
+
+    def __call__(self, job: Any) -> None:
+        self._work(job)
+
+    @functools.cached_property
+    def _work(self) -> Callable[[Any], None]:
+        return _unpacked(self._packed)
+
+
 class _Working(beam.DoFn):
-    """Keeps one `work` per process: it may hold a network, which takes seconds to load."""
+    """Keeps one `work` per process: it may hold a network, which takes seconds to load.
+
+    Jobs are packed, because unpacking them imports TensorFlow, which reads the environment once.
+    """
 
     def __init__(self, work: Callable[[Any], None]):
         super().__init__()
         self._work = work
         self._shared = Shared()
+        self._environment = {name: os.environ[name] for name in _SAME if os.environ.get(name)}
+        if folder := self._environment.get("RGAN_WEIGHTS"):
+            self._environment["RGAN_WEIGHTS"] = os.path.abspath(folder)
 
-    def process(self, job: Any) -> None:
-        self._shared.acquire(lambda: self._work)(job)
+    def process(self, job: bytes) -> None:
+        os.environ.update(self._environment)
+        self._shared.acquire(lambda: self._work)(_unpacked(job))
 
 
 def _named(name: str) -> PipelineRunner:

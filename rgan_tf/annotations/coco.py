@@ -15,11 +15,17 @@ from __future__ import annotations
 
 import dataclasses
 import filecmp
+import itertools
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from rgan_tf.annotations.annotation import AnnotatedDataset, AnnotatedImage, check_limit
+from rgan_tf.annotations.annotation import (
+    MAX_IMAGE_ID,
+    AnnotatedDataset,
+    AnnotatedImage,
+    check_limit,
+)
 from rgan_tf.annotations.coco_annotations import CocoAnnotations, CocoFilter, read_coco_file
 from rgan_tf.annotations.json_object import Claims, JsonObject, whole_number
 from rgan_tf.annotations.left_out import BadImages
@@ -127,7 +133,9 @@ def _with_unique_ids(
                     "train2017 or val2017, or models are tested on a training image"
                 )
     taken = by_id.keys() | {image.image_id for image in others}
-    free = (number for number in range(max(taken, default=0) + 1, 2**63))
+    beyond = max(taken, default=0) + 1
+    numbers = itertools.chain(range(beyond, MAX_IMAGE_ID + 1), range(beyond))
+    free = (number for number in numbers if number not in taken)
     renumbered = 0
     unique = {"train": splits["train"]}
     for split in ("val", "test"):

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import os
+import platform
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import tensorflow as tf
 
+from rgan_tf.arguments import path_text
 from rgan_tf.backbones.networks import SPECS, NetworkSpec, preprocess
 from rgan_tf.backbones.weights import (
     find_weights,
@@ -54,6 +58,22 @@ def _opened(name: str, spec: NetworkSpec, weights_dir: str | Path | None) -> Bac
     return Backbone(name, spec, weights_dir)
 
 
+def _copied(name: str, spec: NetworkSpec, folder: str | None, digest: str | None) -> Backbone:
+    """The copy of a backbone in another process.
+
+    Raises:
+      BadInput: if the weights found here are not those of the original, or none are.
+    """
+    copy = _opened(name, spec, folder)
+    if copy.feature_digest() != digest:
+        raise BadInput(
+            f"backbone {name}: a worker on {platform.node()} finds other weights than the command; "
+            "every machine has to see the same file under the same path (--weights-dir, "
+            "RGAN_WEIGHTS), and a network of your own has to have the same weights in every process"
+        )
+    return copy
+
+
 class Backbone:
     """One frozen pretrained network, seen through selected layers.
 
@@ -70,6 +90,8 @@ class Backbone:
     def __init__(self, name: str, spec: NetworkSpec, weights_dir: str | Path | None):
         self.name = name
         self._spec = spec
+        if weights_dir:  # read later, from another working folder or process
+            weights_dir = os.path.abspath(path_text(weights_dir, "--weights-dir"))
         self._weights_dir = weights_dir
         self._networks: dict[tuple[str, ...] | str, tf.keras.Model | None] = {}
         self._functions: dict[str, tf.types.experimental.GenericFunction] = {}
@@ -79,8 +101,8 @@ class Backbone:
         self.perceptual_weights = spec.perceptual_weights
 
     def __reduce__(self):
-        """A copy in another process finds and loads the weights there."""
-        return _opened, (self.name, self._spec, self._weights_dir)
+        """A copy in another process finds and loads the weights there, and no other ones."""
+        return _copied, (self.name, self._spec, self._weights_dir, self.feature_digest())
 
     @property
     def offers_features(self) -> bool:
@@ -95,6 +117,13 @@ class Backbone:
     def feature_weights_sha256(self) -> str:
         """Checksum of the file with the retrieval features' layers, which may hold only these."""
         return self._sha256(partial=True)
+
+    def feature_digest(self) -> str | None:
+        """Checksum of the weights behind the retrieval features, whatever file they are from.
+
+        None if there are no retrieval features.
+        """
+        return _digest(self.feature_network.get_weights()) if self.offers_features else None
 
     @property
     def feature_size(self) -> int:
@@ -329,10 +358,7 @@ class Backbone:
     def _sha256(self, partial: bool) -> str:
         if self._spec.weight_files:
             return sha256_of(self._path(partial))
-        digest = hashlib.sha256()
-        for weight in self._given.get_weights():
-            digest.update(weight.tobytes())
-        return digest.hexdigest()
+        return _digest(self._given.get_weights())
 
     def _path(self, partial: bool) -> Path:
         names = self._spec.weight_files
@@ -342,3 +368,10 @@ class Backbone:
             # Final features and class probabilities come from one file so that they are consistent.
             names = tuple(dict.fromkeys(self._spec.classifier_files + names))
         return find_weights(self.name, names, self._weights_dir, self._spec.download)
+
+
+def _digest(weights: Sequence[np.ndarray]) -> str:
+    digest = hashlib.sha256()
+    for weight in weights:
+        digest.update(weight.tobytes())
+    return digest.hexdigest()

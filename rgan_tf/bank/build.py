@@ -23,6 +23,7 @@ from rgan_tf.bank.pieces import (
     join_pieces,
     replaced_images,
 )
+from rgan_tf.bank.same_weights import check_backbone
 from rgan_tf.bank.sources import BankSource
 from rgan_tf.errors import BadInput, CorruptData
 from rgan_tf.spread import HERE, Engine
@@ -35,6 +36,7 @@ _LOG = logging.getLogger(__name__)
 
 # In the working folder:
 _BEGUN = "begun.json"  # what the pieces were made from
+_WEIGHTS = "weights"  # its entry
 _PIECES = "pieces"
 _BANK = "bank"
 
@@ -77,8 +79,8 @@ def build_rows(
       start).
 
     Raises:
-      BadInput: if a category is not in the vocabulary, an image is unusable, or the folder was
-        begun with other arguments.
+      BadInput: if a category is not in the vocabulary, an image is unusable, the folder was begun
+        with other arguments or weights, or `contexts` was made with other weights.
       CorruptData: if more images are damaged than `max_bad` allows, or a finished piece is.
     """
     total = len(source.images) + len(source.bad_images)
@@ -98,9 +100,12 @@ def build_rows(
     wanted = [image for image in source.images if licences.allows(image.licence)]
     if not wanted:
         raise BadInput(f"{source.name}: no image is left under {licences}")
+    if contexts is not None and not (working / _BEGUN).exists():  # which names them too
+        check_backbone(contexts, backbone)
     begun_with = {
         "source": source.fingerprint(),
         "backbone": backbone.name,
+        _WEIGHTS: backbone.feature_digest(),
         "vocabulary": vocabulary.sha256(),
         "licences": str(licences),
         "contexts": contexts.fingerprint if contexts is not None else None,
@@ -149,10 +154,14 @@ def _begin(working: Path, begun_with: dict[str, Any]) -> None:
     if not path.exists():
         (working / _PIECES).mkdir(parents=True, exist_ok=True)
         write_json_atomic(path, sealed(begun_with))
-    elif read_sealed(path, advice=f"delete {working} and start again") != sealed(begun_with):
+        return
+    begun = read_sealed(path, advice=f"delete {working} and start again")
+    if _WEIGHTS not in begun:  # as noted by earlier versions
+        begun_with = {key: value for key, value in begun_with.items() if key != _WEIGHTS}
+    if begun != sealed(begun_with):
         raise BadInput(
-            f"{working}: was begun from other images or options, or for a bank that has changed "
-            "since; repeat that command, or delete the folder"
+            f"{working}: was begun from other images, options or weights of the backbone, or for a "
+            "bank that has changed since; repeat that command, or delete the folder"
         )
 
 

@@ -12,12 +12,10 @@ from rgan_tf.backbones import Backbone
 from rgan_tf.bank.derived import DERIVED, DerivedFolder, Progress, derived_kind
 from rgan_tf.bank.patch_bank import PatchBank
 from rgan_tf.bank.patch_queue import EMBEDDING_BATCH, embed_patches
-from rgan_tf.errors import BadInput
 from rgan_tf.progress import followed
 
 _KIND = derived_kind("rgan_half_size_features", "the features of a bank's patches at half the size")
 _SMALLEST = 2  # px, side of a patch
-_TOLERANCE = 0.05  # of the mean feature; float16 and the arithmetic of a device change far less
 
 
 def half_size_features(
@@ -29,7 +27,7 @@ def half_size_features(
 
     Args:
       bank: the patches, as many as its features.
-      backbone: the network that made the bank's features, see `check_backbone`.
+      backbone: the network that made the bank's features, see `same_weights`.
       image_size: side in px of the images at full size.
       progress: called with a line about each problem with the folder; None logs it.
 
@@ -44,25 +42,6 @@ def half_size_features(
     key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
     folder = DerivedFolder(bank.folder / DERIVED / f"half-{key}", _KIND, identity, progress)
     return folder.array(bank.features.shape, lambda: _compute(bank, backbone, image_size))
-
-
-def check_backbone(bank: PatchBank, backbone: Backbone) -> None:
-    """Refuses a network of the right name with other weights; a bank does not name their file.
-
-    Embeds a few of its patches.
-
-    Raises:
-      BadInput: if their features differ from those of the bank.
-    """
-    stored = np.asarray(bank.features[:EMBEDDING_BATCH], np.float32)  # [n, Dx]
-    found = embed_patches(backbone, np.asarray(bank.crops[:EMBEDDING_BATCH]))  # [n, Dx]
-    is_same = found.shape == stored.shape
-    if not is_same or np.abs(found - stored).sum() > _TOLERANCE * np.abs(stored).sum():
-        raise BadInput(
-            f"{bank.folder}: its features were made with other weights of "
-            f"{bank.manifest['backbone']} than those found now; name the folder of the same file "
-            "(--weights-dir), or set retrieval.half_size_patches to 0"
-        )
 
 
 def at_half_size(crop: np.ndarray, box: np.ndarray, image_size: int) -> np.ndarray:

@@ -15,6 +15,7 @@ from rgan_tf.retrieval.candidates import IndexedCandidates, without_category
 from rgan_tf.retrieval.embedding import CooccurrenceEmbedding
 from rgan_tf.retrieval.index.bank_search import BankSearch
 from rgan_tf.retrieval.index.graph_features import ReadsGraphs
+from rgan_tf.retrieval.index.tuning import kind_of_index
 
 _ROWS_PER_BATCH = 4096
 _SHOWN = 6  # categories named per line
@@ -77,7 +78,7 @@ def prefilter(
     progress = progress or logging.getLogger(__name__).info
     bank, k = data.bank, config.retrieval.candidates
     search = BankSearch(bank, sg2im, encoder, config, progress=progress)
-    index = search.index(config.retrieval.index, k=k)
+    index = search.index(kind_of_index(config), k=k)
     embedded = embed_rows(cooccurrence, bank.features)
     found = {}
     for split in splits:

@@ -238,18 +238,23 @@ def test_names_lead_to_files_however_they_are_written(coco, plain):
     assert all(image.path.is_file() for image in train)
 
 
-def test_images_numbered_anew_in_each_file_are_told_apart(coco, plain):
+@pytest.mark.parametrize("last, free", [(3, [4, 5]), (2**63 - 1, [0, 3])])
+def test_images_numbered_anew_in_each_file_are_told_apart(coco, plain, last, free):
+    """Numbers made of names may leave none above."""
+
     def change(value, part):
-        for entry in value["images"] if part == "val2017" else ():
-            entry["id"] -= 3
-        for entry in value["annotations"] if part == "val2017" else ():
-            entry["image_id"] -= 3
+        for key, entries in (("id", value["images"]), ("image_id", value["annotations"])):
+            for entry in entries:
+                if part == "val2017":
+                    entry[key] -= 3
+                elif entry[key] == 3:
+                    entry[key] = last
 
     dataset = coco(change)
     assert dataset.renumbered_images == 2
     ids = {split: [image.image_id for image in images] for split, images in dataset.splits.items()}
-    assert ids == {"train": [1, 2, 3], "val": [4], "test": [5]}
-    assert dataset.splits["train"] == plain.splits["train"]
+    assert ids == {"train": [1, 2, last], "val": free[:1], "test": free[1:]}
+    assert dataset.splits["train"][:2] == plain.splits["train"][:2]
     assert dataset.splits["test"][0].source == "images/val2017/5.png"
 
 

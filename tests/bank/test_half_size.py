@@ -9,9 +9,10 @@ import pytest
 from PIL import Image
 
 from rgan_tf.bank import derived
-from rgan_tf.bank.half_size import at_half_size, check_backbone, half_size_features
+from rgan_tf.bank.half_size import at_half_size, half_size_features
 from rgan_tf.bank.patch_bank import PatchBank
 from rgan_tf.bank.patch_queue import embed_patches
+from rgan_tf.bank.same_weights import check_backbone
 from rgan_tf.errors import BadInput
 
 SIZE = 64
@@ -142,8 +143,10 @@ def test_other_weights_than_those_of_the_bank_are_refused(bank):
     bank.features = Backbone().features(bank.crops).astype(np.float16)
     check_backbone(bank, Backbone())
     Backbone.change = 0.8
-    with pytest.raises(BadInput, match="made with other weights of .*half_size_patches to 0"):
-        check_backbone(bank, Backbone())
+    with pytest.raises(
+        BadInput, match=r"made with other weights of .*--weights-dir\), or leave it"
+    ):
+        check_backbone(bank, Backbone(), ", or leave it")
     bank.features = bank.features[:, :2]
     with pytest.raises(BadInput, match="made with other weights"):
         check_backbone(bank, Backbone())

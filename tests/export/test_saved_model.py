@@ -17,6 +17,7 @@ from export.model_folder import EXTRA, open_model
 from export.publishing.publish import publish
 from export.publishing.serving_files import FILES
 from export.signatures import GENERATE
+from rgan_tf.backbones import load_backbone
 from rgan_tf.errors import BadInput, CorruptData
 from rgan_tf.runs import create_run
 from rgan_tf.vocabulary import Vocabulary
@@ -203,3 +204,12 @@ def test_what_does_not_fit_is_refused(exported, tmp_path, monkeypatch):
     )
     nearest = create_run(tmp_path / "nearest", ruled, exported.data)
     assert "retrieval.choice=nearest" in refused(exported, tmp_path, run=nearest.folder)
+
+
+def test_a_model_compares_patches_of_requests_by_the_weights_of_its_bank(exported, monkeypatch):
+    """Else own patches would lie in another space than those that they are compared with."""
+    backbone = load_backbone(exported.data.backbone)
+    other = SimpleNamespace(features=lambda images: 2.0 * backbone.features(images))
+    monkeypatch.setattr(saved_model, "load_backbone", lambda *_: other)
+    with pytest.raises(BadInput, match="bank: its features were made with other weights of mobile"):
+        saved_model.build_served_model(exported.run, exported.data.bank, None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections import Counter
 from types import SimpleNamespace
@@ -13,10 +14,12 @@ import tensorflow as tf
 from rgan_tf.bank.graphs import BankGraph
 from rgan_tf.bank.patch_bank import PatchBank
 from rgan_tf.bank.writer import PatchBankWriter
+from rgan_tf.config import changed
 from rgan_tf.data.pipeline import scene_dataset
 from rgan_tf.errors import BadInput
 from rgan_tf.model.networks import build_cooccurrence_embedding, build_sg2im_networks
 from rgan_tf.retrieval import prefilter as bank_features
+from rgan_tf.retrieval.index import bank_search
 from rgan_tf.retrieval.index.graph_features import graph_features
 from rgan_tf.retrieval.prefilter import embed_rows, prefilter
 from rgan_tf.vocabulary import Vocabulary
@@ -132,6 +135,20 @@ def test_candidates_are_the_nearest_of_the_category_from_other_images(
             np.testing.assert_allclose(distance[ids[:count]], nearest, atol=1e-5)
             masked += int((ids < 0).sum())
     assert masked, "the world has no category with fewer patches than candidates"
+
+
+def test_a_deterministic_run_measures_no_time(
+    tiny_config, tiny_world, sg2im, cooccurrence, monkeypatch
+):
+    """On a large bank `auto` takes what is faster, which the next run may find to be another."""
+    tuned = []
+    monkeypatch.setattr(bank_search, "LARGE_BANK", 1)
+    monkeypatch.setattr(bank_search, "tune_scann", lambda *_, **__: tuned.append(1) or 1 / 0)
+    for deterministic in (True, False):
+        config = changed(tiny_config, training={"deterministic": deterministic})
+        with contextlib.nullcontext() if deterministic else pytest.raises(ZeroDivisionError):
+            prefilter(config, tiny_world, ["val"], sg2im, cooccurrence)
+    assert len(tuned) == 1
 
 
 @pytest.mark.thorough  # test_scann_index and test_search stay

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 import rgan_tf
 from rgan_tf import registered_names
-from rgan_tf.config import Config
+from rgan_tf.config import Config, changed
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.errors import BadInput
 from rgan_tf.losses.own import Loss
@@ -167,6 +167,9 @@ def test_a_config_by_hand_is_checked_as_a_file_is(tiny_config, tiny_world, tmp_p
         train(dataclasses.replace(tiny_config, data=wrong), tiny_world, tmp_path / "run")
     with pytest.raises(BadInput, match="max-steps 0"):
         train(tiny_config, tiny_world, tmp_path / "run", max_steps=0)
+    two = {"retrieval": {"index": "scann"}, "training": {"deterministic": True}}
+    with pytest.raises(BadInput, match="index=scann: .* the same result; set retrieval.index to"):
+        train(changed(tiny_config, **two), tiny_world, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 

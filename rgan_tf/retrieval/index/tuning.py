@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from rgan_tf.arguments import real_number
+from rgan_tf.config import Config
 from rgan_tf.errors import BadInput
 from rgan_tf.retrieval.index.exact import PADDING_CATEGORY, CandidateIndex, ExactIndex, SearchResult
 from rgan_tf.retrieval.index.scann_index import ScannIndex, ScannSettings, default_leaves
@@ -57,6 +58,16 @@ class Tuning:
             "pays": self.pays,
             "trials": list(self.trials),
         }
+
+
+def kind_of_index(config: Config) -> str:
+    """The kind of index of a run's candidates: `retrieval.index`; exact for a repeatable `auto`.
+
+    `auto` measures time, so another run, or this one resumed, might search otherwise, which
+    `training.deterministic` promises not to happen.
+    """
+    kind = config.retrieval.index
+    return "exact" if kind == "auto" and config.training.deterministic else kind
 
 
 def check_recall(recall: float) -> None:

@@ -22,12 +22,16 @@ class CountingBackbone:
     def __init__(self):
         self.calls = 0
         self.on_call = lambda: None
+        self.scale = 1.0
+
+    def feature_digest(self) -> str:
+        return str(self.scale)
 
     def features(self, images: np.ndarray) -> np.ndarray:
         self.calls += 1
         self.on_call()
         means = np.asarray(images, np.float32).mean(axis=(1, 2)) / 255
-        return np.concatenate([means, np.ones([len(means), 1], np.float32)], axis=1)
+        return self.scale * np.concatenate([means, np.ones([len(means), 1], np.float32)], axis=1)
 
 
 @pytest.fixture(autouse=True)

@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from rgan_tf.backbones import load_backbone
 from rgan_tf.bank.lock import bank_lock, building_folder
 from rgan_tf.bank.patch_bank import PatchBank
+from rgan_tf.storage.seal import sealed
 
 
 def names_in(folder: Path) -> set[str]:
@@ -64,7 +66,10 @@ def test_patches_that_are_lent_no_graph_are_told_of(
     assert json.loads(rgan("bank", "info", tmp_path / "new").out)["patches_without_graph"] == 5
 
 
-def test_patches_that_are_lent_a_graph_are_not_told_of(rgan, folders, tiny_world, tmp_path, caplog):
+def test_patches_that_are_lent_a_graph_are_not_told_of(
+    rgan, folders, tiny_world, tmp_path, caplog, monkeypatch
+):
+    monkeypatch.setattr("training.bank.build.load_backbone", load_backbone)  # that of the lender
     words = ("bank", "build", "--folders", folders, "--out", tmp_path / "new")
     done = rgan(*words, "--like", tiny_world.folder)
     assert json.loads(done.out)["borrowed_graphs"] == 5
@@ -229,13 +234,34 @@ def test_a_finished_bank_that_is_damaged_is_refused(folders, refused, backbone, 
     assert "delete the folder" in refused(*other)
 
 
-def test_other_options_do_not_take_what_was_finished(folders, refused, backbone, tmp_path):
+def test_other_options_and_weights_do_not_take_what_was_finished(
+    folders, refused, rgan, backbone, tmp_path
+):
     out = tmp_path / "new"
     words = ("bank", "build", "--folders", folders, "--out", out)
     backbone.on_call = lambda: out.symlink_to("nowhere")
     refused(*words)
     out.unlink()
-    assert "begun from other images or options" in refused(*words, "--source-licence", "BY")
+    assert "begun from other images, options or" in refused(*words, "--source-licence", "BY")
+    backbone.scale = 2.0
+    assert "or weights of the backbone" in refused(*words)
+    note = building_folder(out) / "begun.json"
+    begun = json.loads(note.read_text())
+    del begun["weights"]  # as earlier versions wrote it
+    note.write_text(json.dumps(sealed(begun)))
+    assert '"resumed_at": 5' in rgan(*words).out
+
+
+def test_nothing_is_added_by_other_weights_than_those_of_the_bank(
+    bank, folders, more, refused, backbone, content_of, tmp_path
+):
+    """Its patches would lie among those of the bank, in a space of their own."""
+    before, backbone.scale = content_of(bank), 2.0
+    line = refused("bank", "add", bank, "--folders", more)
+    assert f"{bank}: its features were made with other weights of mobilenet_v2" in line
+    words = ("--folders", folders, "--like", bank, "--out", tmp_path / "new")
+    assert "were made with other weights" in refused("bank", "build", *words)
+    assert content_of(bank) == before and names_in(tmp_path) == {"bank", "mine", "more"}
 
 
 def test_fewer_bad_images_may_be_allowed_than_before(folders, refused, backbone, tmp_path):

@@ -60,7 +60,8 @@ def test_a_bank_stays_held_until_an_addition_is_in_its_place(
     backbone.on_call = try_to_change
     monkeypatch.setattr("training.bank.build.copy_banks", copy_while_tried)
     assert rgan("bank", "add", bank, "--folders", more).code == 0
-    assert len(refusals) == 2 and all("another process" in line for line in refusals)
+    # While patches of the bank are compared, new ones embedded, and all copied.
+    assert len(refusals) == 3 and all("another process" in line for line in refusals)
     assert len(PatchBank.open(bank)) == 7
 
 
