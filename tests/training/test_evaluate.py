@@ -63,13 +63,15 @@ def test_everything(trained, tmp_path, evaluate, tiny_world):
 
 
 @pytest.fixture
-def lonely(tiny_world) -> Counter:
+def lonely(tiny_world, tiny_config) -> Counter:
     """Objects of the training scenes whose category no other image has, by category."""
-    bank = tiny_world.bank
+    bank, rows = tiny_world.bank, tiny_world.scenes("train", tiny_config.data).patch_rows
     counts = Counter(
-        bank.vocabulary.object_name(int(category))
-        for category, image in zip(bank.category_ids, bank.image_ids, strict=True)
-        if not ((bank.category_ids == category) & (bank.image_ids != image)).any()
+        bank.vocabulary.object_name(int(bank.category_ids[row]))
+        for row in rows[rows >= 0]
+        if not (
+            (bank.category_ids == bank.category_ids[row]) & (bank.image_ids != bank.image_ids[row])
+        ).any()
     )
     assert counts, "the world has no category that is in one image only"
     return counts
@@ -94,12 +96,21 @@ def test_objects_of_other_categories_are_counted_by_category(
         assert f"{name} ({count})" in line
 
 
-def test_a_stand_in_that_retrieves_nothing_has_no_repeats_to_leave_out(tiny_config):
-    retrieval = dataclasses.replace(tiny_config.retrieval, choice="own")
+@pytest.mark.parametrize(
+    ("choice", "repeats", "line"),
+    [
+        ("own", False, "--without-repeats: the choice own retrieves no patches"),
+        ("noise", True, "--only retrieval: the choice noise takes no patches"),
+    ],
+)
+def test_of_a_stand_in_that_retrieves_nothing_no_retrieval_is_measured(
+    tiny_config, choice, repeats, line
+):
+    retrieval = dataclasses.replace(tiny_config.retrieval, choice=choice)
     run = SimpleNamespace(
         config=dataclasses.replace(tiny_config, retrieval=retrieval), vocabulary=None
     )
-    with pytest.raises(BadInput, match="--without-repeats: the choice own retrieves no patches"):
+    with pytest.raises(BadInput, match=line):
         evaluate_split(
             run,
             None,
@@ -111,7 +122,7 @@ def test_a_stand_in_that_retrieves_nothing_has_no_repeats_to_leave_out(tiny_conf
             weights_dir=None,
             batch_size=4,
             picture_scenes=1,
-            repeats=False,
+            repeats=repeats,
         )
 
 
