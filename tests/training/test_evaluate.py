@@ -17,6 +17,7 @@ import rgan_tf
 from rgan_tf import released
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.errors import BadInput
+from rgan_tf.retrieval.learned import LearnedRetriever
 from rgan_tf.runs import create_run
 from training.evaluation.protocol import Protocol
 from training.evaluation.run import evaluate_split
@@ -232,6 +233,11 @@ class Mine(rgan_tf.Retriever):
         raise AssertionError("nothing is judged here")
 
 
+class MineOfItsName(LearnedRetriever):
+    def choose(self, candidates, options):
+        raise AssertionError("nothing is judged here")
+
+
 def test_what_another_retriever_draws_stays_out_of_the_run(begun, judged, tiny_world):
     def written(retriever):
         rgan_tf.evaluate(begun, tiny_world, only="retrieval", retriever=retriever)
@@ -241,12 +247,13 @@ def test_what_another_retriever_draws_stays_out_of_the_run(begun, judged, tiny_w
 
     assert written("learned") and not written("nearest")
     assert not written(Mine())  # the run was trained with the learned one
+    assert written(LearnedRetriever()) and not written(MineOfItsName())
     record = begun / "retrievegan" / "stage.json"
     record.parent.mkdir()
     weights = {"weights": "weights-3", "weights_sha256": "", "steps": 3}
     record.write_text(json.dumps({**weights, "own_retriever": "mine"}))
     assert written(Mine()) and not written("learned")
-    assert len(judged) == 5
+    assert len(judged) == 7
 
 
 def test_data_that_was_moved_is_named_anew(begun, judged, tiny_world):
