@@ -96,14 +96,14 @@ def prefilter(
             remembers=remembers,
         )
         outcome = "have no candidates" if masks_others else "get patches of other categories"
-        _report_missing(split, own, bank, outcome, progress)
+        rows = data.scenes(split, config.data).patch_rows
+        _report_missing(split, foreign_objects(own, bank, rows), outcome, progress)
     return found
 
 
 def _report_missing(
-    split: str, own: PatchBank, bank: PatchBank, outcome: str, progress: Callable[[str], None]
+    split: str, missing: dict[str, int], outcome: str, progress: Callable[[str], None]
 ) -> None:
-    missing = foreign_objects(own, bank)
     if missing:
         shown = ", ".join(f"{name} ({n})" for name, n in list(missing.items())[:_SHOWN])
         more = f" and {len(missing) - _SHOWN} more categories" if len(missing) > _SHOWN else ""
@@ -113,17 +113,21 @@ def _report_missing(
         )
 
 
-def foreign_objects(own: PatchBank, bank: PatchBank) -> dict[str, int]:
-    """How many objects of a split only get patches of other categories, by category.
+def foreign_objects(own: PatchBank, bank: PatchBank, rows: np.ndarray) -> dict[str, int]:
+    """How many objects of some scenes only get patches of other categories, by category.
 
     Args:
-      own: the patches of the split's objects.
+      own: the patches of the objects of the scenes' split.
       bank: the retrievable patches.
+      rows: [N, O] integer rows of `own`, -1 for padding: the objects that the scenes hold. A config
+        may have room for fewer than were prepared (`data.max_objects`).
 
     Returns:
       Name -> number, largest first; empty if the bank has all categories.
     """
-    missing = without_category(own.category_ids, own.image_ids, bank.category_ids, bank.image_ids)
-    ids, counts = np.unique(own.category_ids[missing], return_counts=True)
+    rows = np.unique(rows[rows >= 0])  # [objects]
+    categories, images = np.asarray(own.category_ids)[rows], np.asarray(own.image_ids)[rows]
+    missing = without_category(categories, images, bank.category_ids, bank.image_ids)
+    ids, counts = np.unique(categories[missing], return_counts=True)
     order = np.argsort(-counts, kind="stable")
     return {own.vocabulary.object_name(int(ids[i])): int(counts[i]) for i in order}

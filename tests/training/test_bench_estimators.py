@@ -44,3 +44,10 @@ def test_refusals(rgan, words, message):
 def test_one_draw_has_nothing_to_be_compared_with(rgan, trained_folder):
     result = rgan("bench", "retrieval", "--gradients", "--run", trained_folder, "--draws", 1)
     assert result.code == 2 and "--draws 1: must be at least 2" in result.err
+
+
+def test_a_run_whose_phi_was_never_trained_has_no_gradients_to_compare(rgan, copied):
+    config = copied / "config.yaml"
+    config.write_text(config.read_text().replace("choice: learned", "choice: nearest"))
+    result = rgan("bench", "retrieval", "--gradients", "--run", copied)
+    assert result.code == 2 and "was trained with retrieval.choice=nearest" in result.err

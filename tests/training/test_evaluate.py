@@ -17,6 +17,7 @@ import rgan_tf
 from rgan_tf import released
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.errors import BadInput
+from rgan_tf.retrieval.learned import LearnedRetriever
 from rgan_tf.runs import create_run
 from training.evaluation.protocol import Protocol
 from training.evaluation.run import evaluate_split
@@ -63,13 +64,15 @@ def test_everything(trained, tmp_path, evaluate, tiny_world):
 
 
 @pytest.fixture
-def lonely(tiny_world) -> Counter:
+def lonely(tiny_world, tiny_config) -> Counter:
     """Objects of the training scenes whose category no other image has, by category."""
-    bank = tiny_world.bank
+    bank, rows = tiny_world.bank, tiny_world.scenes("train", tiny_config.data).patch_rows
     counts = Counter(
-        bank.vocabulary.object_name(int(category))
-        for category, image in zip(bank.category_ids, bank.image_ids, strict=True)
-        if not ((bank.category_ids == category) & (bank.image_ids != image)).any()
+        bank.vocabulary.object_name(int(bank.category_ids[row]))
+        for row in rows[rows >= 0]
+        if not (
+            (bank.category_ids == bank.category_ids[row]) & (bank.image_ids != bank.image_ids[row])
+        ).any()
     )
     assert counts, "the world has no category that is in one image only"
     return counts
@@ -94,12 +97,21 @@ def test_objects_of_other_categories_are_counted_by_category(
         assert f"{name} ({count})" in line
 
 
-def test_a_stand_in_that_retrieves_nothing_has_no_repeats_to_leave_out(tiny_config):
-    retrieval = dataclasses.replace(tiny_config.retrieval, choice="own")
+@pytest.mark.parametrize(
+    ("choice", "repeats", "line"),
+    [
+        ("own", False, "--without-repeats: the choice own retrieves no patches"),
+        ("noise", True, "--only retrieval: the choice noise takes no patches"),
+    ],
+)
+def test_of_a_stand_in_that_retrieves_nothing_no_retrieval_is_measured(
+    tiny_config, choice, repeats, line
+):
+    retrieval = dataclasses.replace(tiny_config.retrieval, choice=choice)
     run = SimpleNamespace(
         config=dataclasses.replace(tiny_config, retrieval=retrieval), vocabulary=None
     )
-    with pytest.raises(BadInput, match="--without-repeats: the choice own retrieves no patches"):
+    with pytest.raises(BadInput, match=line):
         evaluate_split(
             run,
             None,
@@ -111,7 +123,7 @@ def test_a_stand_in_that_retrieves_nothing_has_no_repeats_to_leave_out(tiny_conf
             weights_dir=None,
             batch_size=4,
             picture_scenes=1,
-            repeats=False,
+            repeats=repeats,
         )
 
 
@@ -221,6 +233,11 @@ class Mine(rgan_tf.Retriever):
         raise AssertionError("nothing is judged here")
 
 
+class MineOfItsName(LearnedRetriever):
+    def choose(self, candidates, options):
+        raise AssertionError("nothing is judged here")
+
+
 def test_what_another_retriever_draws_stays_out_of_the_run(begun, judged, tiny_world):
     def written(retriever):
         rgan_tf.evaluate(begun, tiny_world, only="retrieval", retriever=retriever)
@@ -230,12 +247,13 @@ def test_what_another_retriever_draws_stays_out_of_the_run(begun, judged, tiny_w
 
     assert written("learned") and not written("nearest")
     assert not written(Mine())  # the run was trained with the learned one
+    assert written(LearnedRetriever()) and not written(MineOfItsName())
     record = begun / "retrievegan" / "stage.json"
     record.parent.mkdir()
     weights = {"weights": "weights-3", "weights_sha256": "", "steps": 3}
     record.write_text(json.dumps({**weights, "own_retriever": "mine"}))
     assert written(Mine()) and not written("learned")
-    assert len(judged) == 5
+    assert len(judged) == 7
 
 
 def test_data_that_was_moved_is_named_anew(begun, judged, tiny_world):

@@ -17,7 +17,7 @@ from rgan_tf.model.retrieval_losses import retrieval_losses
 from rgan_tf.progress import note
 from rgan_tf.retrieval.gumbel import EXPECTED, PAPER, WITHIN_GROUP
 from rgan_tf.retrieval.learned import LearnedRetriever
-from rgan_tf.runs import load_weights, open_run
+from rgan_tf.runs import check_learns_retrieval, load_weights, open_run
 from rgan_tf.seeds import Purpose, derive_batch_seeds
 from training.bench.joint_step import training_batches
 from training.evaluation.inputs import open_data_of
@@ -56,9 +56,10 @@ def compare_estimators(
       the last.
 
     Raises:
-      BadInput: if the run does not fit the data.
+      BadInput: if the run learned no retrieval, or does not fit the data.
     """
     run = open_run(run_name)
+    check_learns_retrieval(run, run_name)
     data = open_data_of(run, run_name, data_folder)
     config = run.config
     exact = {"exact_candidates": config.retrieval.candidates, "straight_through": True}

@@ -19,7 +19,7 @@ from rgan_tf.retrieval.cache import EmbeddingCache
 from rgan_tf.retrieval.cached import CachedRetriever
 from rgan_tf.retrieval.prefilter import embed_rows
 from rgan_tf.retrieval.selector import GroupRetrieval
-from rgan_tf.runs import checkpoint_identity, open_run
+from rgan_tf.runs import check_learns_retrieval, checkpoint_identity, open_run
 from rgan_tf.seeds import Purpose, derive_row_seeds
 from training.bench.estimators import compare_estimators, cosine
 from training.bench.joint_step import training_batches
@@ -90,9 +90,10 @@ def compare_gradients(
       to `age_steps`, as in training. `cached_alone` is the share without re-embedding the m.
 
     Raises:
-      BadInput: if the run has no checkpoints, or does not fit the data.
+      BadInput: if the run has no checkpoints, learned no retrieval, or does not fit the data.
     """
     run = open_run(run_name)
+    check_learns_retrieval(run, run_name)
     data = open_data_of(run, run_name, data_folder)
     folder = run.stage_folder("retrievegan") / "checkpoints"
     if not has_checkpoints(run_name):

@@ -112,9 +112,11 @@ def _figure(entry: Entry, column: Column, metrics: Mapping[str, Any]) -> dict[st
     if column.boxes:
         place = f"{entry.system}/{column.boxes}_boxes/"
     elif column.start == ("style_agreement",):
-        # The canvas shows the patches of the learned choice.
-        learned = entry.system in ("retrievegan", "pasted_canvas")
-        place = f"retrieval/{'learned' if learned else entry.system}/"
+        place = f"retrieval/{entry.system}/"
+        # The canvas shows the patches of the learned choice, and a retriever of one's own may make
+        # that choice too (`chooses_by_embedding`).
+        if entry.system != FIRST_STAGE and not any(name.startswith(place) for name in metrics):
+            place = "retrieval/learned/"
     else:
         # The first stage has its own box predictor, all others of its run that of the joint stage.
         place = f"{FIRST_STAGE}/layout/" if entry.system == FIRST_STAGE else "layout/"

@@ -16,7 +16,7 @@ from rgan_tf.errors import BadInput
 from rgan_tf.registered_names import OPEN_TO_MORE, RETRIEVERS, RIVALS
 from rgan_tf.retrieval.registry import check_retriever, retriever_for
 from rgan_tf.retrieval.retriever import Retriever
-from rgan_tf.runs import Run, check_own_retriever, open_run, run_name
+from rgan_tf.runs import STAGES, Run, check_own_retriever, open_run, run_name
 from training.evaluation.inputs import (
     check_choices,
     check_images,
@@ -128,10 +128,7 @@ def evaluate(
     name = run_name(run)
     opened = open_run(name)
     prepared = open_data_of(opened, name, data)
-    record = opened.stage_record("retrievegan")
-    its_own = record.get("own_retriever", opened.config.retrieval.choice)
-    given = retriever if retriever is None or isinstance(retriever, str) else retriever.name
-    is_own = noise and repeats and given in (None, its_own)
+    is_own = noise and repeats and is_its_own(retriever, opened)
     if not out and is_own and not name.startswith(released.PREFIX):
         out = opened.folder
     if out:
@@ -190,6 +187,26 @@ def evaluate(
             )
         result[each] = metrics
     return result
+
+
+def is_its_own(retriever: Retriever | str | None, run: Run) -> bool:
+    """Whether a run was trained with this retriever, as far as its record tells.
+
+    A subclass of one that has a name, such as the learned one's, may bear that name too.
+
+    Args:
+      retriever: as given to `evaluate`.
+      run: opened.
+    """
+    passed = run.stage_record(STAGES[-1]).get("own_retriever")  # to `train`; only its name is known
+    if retriever is None:
+        return True
+    if isinstance(retriever, str):
+        return passed is None and retriever == run.config.retrieval.choice
+    if passed is not None:
+        return retriever.name == passed
+    its_own = retriever_for(run.config)
+    return retriever.name == its_own.name and type(retriever) is type(its_own)
 
 
 def _registered(choice: str, config: Config) -> Retriever:

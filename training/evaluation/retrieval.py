@@ -29,6 +29,7 @@ from rgan_tf.retrieval.patch_library import PatchLibrary
 from rgan_tf.retrieval.patches import chosen_rows
 from rgan_tf.retrieval.selection import Candidates, Options, choose_by_group, nearest_in_turn
 from rgan_tf.seeds import Purpose, derive_row_seeds
+from training.evaluation.locks import Locks
 from training.evaluation.systems import Batch, row_seeds
 
 SELECTIONS = ("learned", "untrained", "backbone", "graph_nearest", "random")
@@ -72,11 +73,9 @@ def retrieval_metrics(
       repeats: whether objects of a scene may get the same patch while others are free; does not
         affect `random`.
     """
-    generator = np.random.default_rng([seed, 1])
+    locks = Locks(seed)
     select = _Selector(embedding, library, seed, repeats)
-    blocks = [
-        _select_all(select, batch, seed, generator) for batch in followed(scenes, "retrieval")
-    ]
+    blocks = [_select_all(select, batch, seed, locks) for batch in followed(scenes, "retrieval")]
     parts = {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
 
     styles = np.asarray(data.bank.styles)
@@ -153,10 +152,10 @@ def chosen_patches(
     Yields:
       Each batch, and name in `SELECTIONS` -> [B, O] integer rows of the bank, -1 for no object.
     """
-    generator = np.random.default_rng([seed, 1])
+    locks = Locks(seed)
     select = _Selector(embedding, library, seed, repeats=True)
     for batch in followed(scenes, "retrieval"):
-        parts = _select_all(select, batch, seed, generator)
+        parts = _select_all(select, batch, seed, locks)
         yield batch, {name: parts[f"{name}/ids"] for name in SELECTIONS}
 
 
@@ -209,14 +208,14 @@ class _Selector:
 
 
 def _select_all(
-    selector: _Selector, batch: Batch, seed: int, generator: np.random.Generator
+    selector: _Selector, batch: Batch, seed: int, locks: Locks
 ) -> dict[str, np.ndarray]:
     """Every selection on one batch, without and with a locked patch, and the recall's inputs."""
     valid = batch["candidate_valid"].numpy()  # [B, O, K]
     ids = batch["candidate_ids"].numpy()  # [B, O, K]
     mask = valid.any(axis=2)  # [B, O]
     seeds = derive_row_seeds(row_seeds(batch, seed), Purpose.GUMBEL_NOISE)  # [B, 2]
-    lock_object, locked, random = draw_locks(valid, generator)  # [B], [B, O], [B, O]
+    lock_object, locked, random = locks.draw(valid)  # [B], [B, O], [B, O]
     embedded = selector.embed(batch)
     boxes = batch["boxes"].numpy()  # [B, O, 4]
 
@@ -245,36 +244,6 @@ def _select_all(
         with_lock = np.where(locked >= 0, locked, with_lock)  # [B, O]
         parts[f"{name}/locked_ids"] = chosen_rows(ids, with_lock).numpy()
     return parts
-
-
-def draw_locks(
-    valid: np.ndarray, generator: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Locks one object per scene to one of its candidates, and chooses at random.
-
-    Args:
-      valid: [B, O, K] bool, candidates of the objects.
-      generator: of the split; draws the same for every retriever.
-
-    Returns:
-      [B] int, the locked object; [B, O] int32, its slot, -1 where free; [B, O] int, a random slot
-      of every object.
-    """
-    lock_object, lock_choice = _drawn_lock(valid, generator)
-    locked = np.full(valid.shape[:2], -1, np.int32)  # [B, O]
-    locked[np.arange(len(locked)), lock_object] = lock_choice
-    random = np.where(valid, generator.random(valid.shape), -1.0).argmax(axis=2)  # [B, O]
-    return lock_object, locked, random
-
-
-def _drawn_lock(valid: np.ndarray, generator: np.random.Generator):
-    """One object per scene and one of its candidates: [B] and [B] int."""
-    mask = valid.any(axis=2)  # [B, O]
-    scores = np.where(mask, generator.random(mask.shape), -1.0)
-    chosen = scores.argmax(axis=1)  # [B]
-    rows = np.arange(len(chosen))
-    slots = np.where(valid[rows, chosen], generator.random(valid.shape[::2]), -1.0)  # [B, K]
-    return chosen, np.where(mask[rows, chosen], slots.argmax(axis=1), -1)
 
 
 def _scores(candidates: np.ndarray, own: np.ndarray, anchor: np.ndarray) -> np.ndarray:

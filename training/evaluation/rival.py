@@ -87,7 +87,8 @@ def evaluate_rival_split(
     table = without = None
     if networks.reads_patches:
         table = rival_candidates(run, data, {split: TEST_CANDIDATES})[split]
-        without = foreign_objects(data.truth(split), data.bank)
+        rows = data.scenes(split, config.data).patch_rows
+        without = foreign_objects(data.truth(split), data.bank, rows)
 
     def scenes(of: str = split, candidates: CandidateSource | None = table) -> Iterable[Batch]:
         return scenes_once(data, of, config, batch_size=batch_size, candidates=candidates)

@@ -21,8 +21,9 @@ from rgan_tf.retrieval.retriever import Retriever, choose_patches
 from rgan_tf.retrieval.rules import OWN
 from rgan_tf.retrieval.selection import Options
 from rgan_tf.seeds import Purpose, derive_row_seeds
+from training.evaluation.locks import Locks
 from training.evaluation.names import system_name
-from training.evaluation.retrieval import distinct_share, draw_locks, repeated_share
+from training.evaluation.retrieval import distinct_share, repeated_share
 from training.evaluation.systems import Batch, row_seeds
 
 
@@ -58,11 +59,11 @@ def rule_metrics(
     is_own = retriever.name == OWN
     if not (retriever.takes_candidates or is_own):
         return {}
-    generator = np.random.default_rng([seed, 1])
+    locks = Locks(seed)
     blocks = [
         {"ids": batch["patch_rows"].numpy()}
         if is_own
-        else _chosen(retriever, batch, seed, library, repeats, generator)
+        else _chosen(retriever, batch, seed, library, repeats, locks)
         for batch in followed(scenes, "retrieval")
     ]
     parts = {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
@@ -92,7 +93,7 @@ def _chosen(
     seed: int,
     library: PatchLibrary | None,
     repeats: bool,
-    generator: np.random.Generator,
+    locks: Locks,
 ) -> dict[str, np.ndarray]:
     """Bank rows [B, O], -1 = none: as chosen by `synthesise` for this seed, and with a lock.
 
@@ -101,7 +102,7 @@ def _chosen(
     seeds = derive_row_seeds(row_seeds(batch, seed), Purpose.GUMBEL_NOISE)  # [B, 2]
     candidates = retriever.candidates_of(batch, library)
     valid = candidates.valid.numpy()  # [B, O, K]
-    lock_object, locked, _ = draw_locks(valid, generator)  # [B], [B, O]
+    lock_object, locked, _ = locks.draw(valid)  # [B], [B, O]
 
     def rows(lock: np.ndarray | None) -> np.ndarray:
         options = Options(seeds=seeds, repeats=repeats, locked=lock)

@@ -18,6 +18,7 @@ from rgan_tf.retrieval.patch_library import library_for
 from rgan_tf.retrieval.prefilter import foreign_objects
 from rgan_tf.retrieval.registry import retriever_for
 from rgan_tf.retrieval.retriever import Retriever
+from rgan_tf.retrieval.rules import OWN
 from rgan_tf.runs import Run, load_weights
 from training.evaluation.diversity import diversity_metrics
 from training.evaluation.image_task import image_task
@@ -75,7 +76,7 @@ def evaluate_split(
       task draws images.
 
     Raises:
-      BadInput: if the run does not have a requested system.
+      BadInput: if the run does not have a requested system, or nothing that its only task measures.
     """
     config, vocabulary = run.config, run.vocabulary
     split, seed = protocol.split, protocol.seed
@@ -89,6 +90,11 @@ def evaluate_split(
         raise BadInput(
             f"--without-repeats: the choice {rule} retrieves no patches that could repeat; leave "
             "the option out"
+        )
+    if set(tasks) == {"retrieval"} and not (retriever.takes_candidates or rule == OWN):
+        raise BadInput(
+            f"--only retrieval: the choice {rule} takes no patches, so there is nothing to "
+            "measure; name another task"
         )
     first_stages = load_first_stages(run)
     sg2im = first_stages.sg2im
@@ -116,9 +122,11 @@ def evaluate_split(
         drawing, networks, sg2im, image_size=config.data.image_size, seed=seed, rule=rule
     )
     systems = [system for system in systems if compared is None or system.name in compared]
-    foreign = foreign_objects(data.truth(split), data.bank)
-    retrieves = not _RETRIEVING.isdisjoint(tasks)
-    metrics: dict[str, Any] = {"other_category_objects": foreign} if foreign and retrieves else {}
+    metrics: dict[str, Any] = {}
+    if retriever.takes_candidates and not _RETRIEVING.isdisjoint(tasks):
+        rows = data.scenes(split, config.data).patch_rows
+        foreign = foreign_objects(data.truth(split), data.bank, rows)
+        metrics = {"other_category_objects": foreign} if foreign else {}
     if backbone is not None:
         metrics |= image_task(
             data,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -100,7 +101,6 @@ class RetrieveGANTask(SceneTask):
             progress=note,
         )
         self.table, self.shown = tables["train"], tables[shown]
-        self.foreign = foreign_objects(self.data.bank, self.data.bank)
         self.half_size = half_size_of(self.data, self.backbone)
 
     def build_model(self) -> RetrieveGANModel:
@@ -142,12 +142,18 @@ class RetrieveGANTask(SceneTask):
         return {"phi": phi, "cooccurrence": self.table.cooccurrence[rows]}
 
     def record(self, step: int) -> dict[str, Any]:
+        foreign = self._foreign if self.model.retriever.takes_candidates else {}
         return {
             **earlier_weights(self.run),
             **self._own(),
-            "fallback_objects": sum(self.foreign.values()),
-            "other_category_objects": self.foreign,
+            "fallback_objects": sum(foreign.values()),
+            "other_category_objects": foreign,
         }
+
+    @functools.cached_property
+    def _foreign(self) -> dict[str, int]:
+        bank, scenes = self.data.bank, self.data.scenes("train", self.config.data)
+        return foreign_objects(bank, bank, scenes.patch_rows)
 
     def forget_after(self, step: int) -> None:
         self.redraws.forget_after(step)

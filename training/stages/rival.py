@@ -76,5 +76,6 @@ class RivalTask(SceneTask):
     def record(self, step: int) -> dict[str, Any]:
         if not self._reads_patches:
             return {}
-        without = foreign_objects(self.data.bank, self.data.bank)
+        bank, scenes = self.data.bank, self.data.scenes("train", self.config.data)
+        without = foreign_objects(bank, bank, scenes.patch_rows)
         return {**earlier_weights(self.run), "objects_without_patches": without}

@@ -46,8 +46,11 @@ def make(args: argparse.Namespace) -> dict[str, Any]:
     check_split(data, args.split)
     other = run if args.other is None else open_run(args.other, "--other")
     for each, option, name in ((run, "--run", args.run), (other, "--other", args.other)):
-        if not args.pictures and name is not None:
+        if name is None:
+            continue
+        if not args.pictures:
             _check_chooses(each, option, name)
+        check_own_retriever(each, name, is_given=False)
     if other is not run:
         check_bank_fits(other, args.other, data.bank)
     pictures = Pictures()
@@ -147,7 +150,6 @@ def _check_chooses(run: Run, option: str, name: str) -> None:
             "draws: --pictures --other RUN"
         )
     check_learns_retrieval(run, name)
-    check_own_retriever(run, name, is_given=False)
 
 
 def _names(args: argparse.Namespace) -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from rgan_tf.config import Config
@@ -105,9 +107,12 @@ def test_the_first_stage_has_boxes_of_its_own():
         "layout/box_iou": 0.1,
         "first_stage/layout/box_iou": 0.4,
         "layout/relation_score": 0.2,
+        "retrieval/learned/style_agreement": 0.9,
     }
-    (row,) = rows_of([entry], {"first_stage": metrics})
+    own = dataclasses.replace(entry, system="mine")  # a user's subclass that chooses by φ
+    row, of_own = rows_of([entry, own], {"first_stage": metrics})
     assert row["box IoU"]["value"] == 0.4 and row["relationships"] is None
+    assert row["style agreement"] is None and of_own["style agreement"]["value"] == 0.9
 
 
 def test_groups_have_tables_of_their_own():

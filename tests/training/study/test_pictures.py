@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -109,8 +110,12 @@ def test_two_rivals_one_of_which_is_given_its_layout_and_one_its_patches(make, r
 
 
 @pytest.mark.timeout(300)
-def test_what_cannot_be_compared_is_refused(make, rival_folder, trained_folder, trained):
+def test_what_cannot_be_compared_is_refused(make, rival_folder, trained_folder, trained, tmp_path):
     rival = rival_folder("sg2im")
+    own = tmp_path / "own"  # whose pictures are those of a retriever that no command has
+    shutil.copytree(trained_folder, own)
+    record = own / "retrievegan" / "stage.json"
+    record.write_text(json.dumps({**json.loads(record.read_text()), "own_retriever": "mine"}))
     for first, words, reason in (
         (rival, (), "is of sg2im, which learns no choice of patches"),
         (
@@ -121,6 +126,7 @@ def test_what_cannot_be_compared_is_refused(make, rival_folder, trained_folder, 
         (trained_folder, ("--pictures",), "name --other RUN"),
         (trained_folder, ("--pictures", "--other", rival, "--systems", "learned", "random"), "--s"),
         (trained_folder, ("--pictures", "--other", trained_folder), "of two runs, and --other"),
+        (trained_folder, ("--pictures", "--other", own), "trained with the retriever mine"),
     ):
         out, made = make(first, *words)
         assert made.code == 2 and reason in made.err and made.err.count("\n") == 1, made.err
