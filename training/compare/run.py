@@ -10,11 +10,8 @@ from typing import Any
 
 from rgan_tf.arguments import list_of, path_list, path_text, text_list, whole_number
 from rgan_tf.backbones import load_backbone
-from rgan_tf.config import Config
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.errors import BadInput
-from rgan_tf.exported import is_exported
-from rgan_tf.idle_settings import idle_settings, names_of
 from rgan_tf.plugins import VARIABLE
 from rgan_tf.progress import note
 from rgan_tf.runs import open_run
@@ -28,14 +25,19 @@ from training.compare.budget import (
     step_gflops,
     steps_of_equal_cost,
 )
+from training.compare.checks import (
+    check_decided,
+    check_out,
+    check_parts,
+    check_search,
+    note_idle,
+)
 from training.compare.differences import difference_table, differences_of
 from training.compare.entries import (
     BUDGETS,
     SYSTEMS,
     Entry,
-    changes_nothing,
     entries_of,
-    settings_of,
     with_seeds,
 )
 from training.compare.existing import check_runs
@@ -138,7 +140,7 @@ def compare(
         check_factors(search_rates, search_steps)
     systems = list(dict.fromkeys(systems))
     check_seeds(seeds, opened_configs, systems)
-    _check_parts(systems, opened_configs)
+    check_parts(systems, opened_configs)
     entries = entries_of(opened_configs, systems)
     own = [name for name in systems if name in own_retrievers()]
     if own and not os.environ.get(VARIABLE, "").strip():
@@ -150,25 +152,15 @@ def compare(
     check_split(opened, split)
     check_images(opened, split)
     if search_rates:
-        _check_search(systems, entries, opened)
+        check_search(systems, entries, opened)
     out = Path(out)
-    _check_out(out, opened)
+    check_out(out, opened)
 
     # Report what is impossible before hours of training.
     for entry in entries:
         check_data_fits(named_config(entry.config, [*overrides, *entry.settings]), opened)
-    _note_idle(entries, overrides, budget)
-    for name, config in opened_configs.items():
-        for setting, found, needed in (
-            ("retrieval.choice", config.retrieval.choice, "learned"),
-            ("training.system", config.training.system, "retrievegan"),
-            ("training.scale_with_replicas", config.training.scale_with_replicas, "none"),
-        ):
-            if found != needed:
-                raise BadInput(
-                    f"{name}: has {setting}={found}; the systems that are compared decide that, so "
-                    "leave it out"
-                )
+    note_idle(entries, overrides, budget)
+    check_decided(opened_configs)
     gflops: dict[str, dict[str, float]] = {}
     if budget == "flops" or not dry_run:  # the table says them with either budget
         for name in configs:
@@ -297,68 +289,6 @@ def compare(
     found = {"systems": sizes, "differences": differences, "metrics": metrics}
     write_json_atomic(out / "comparison.json", {**result, **found})
     return result
-
-
-def _check_out(out: Path, data: PreparedData) -> None:
-    """Refuses a folder that is something else, or holds a comparison on other data."""
-    if out.exists() and not out.is_dir():
-        raise BadInput(f"--out {out}: is a file; name a folder")
-    for is_that, kind in (
-        ((out / "run.json").is_file(), "is a run"),
-        ((out / "manifest.json").is_file(), "holds data or a bank"),
-        (is_exported(out), "is an exported model"),
-    ):
-        if is_that:
-            raise BadInput(f"--out {out}: {kind}; name a folder for the comparison alone")
-    # Every row is judged on --data, and rates are tried on stages as they are, also of other data.
-    for record in sorted(out.glob("runs/**/run.json")):
-        if open_run(str(record.parent)).data_fingerprint != data.fingerprint:
-            raise BadInput(
-                f"{record.parent}: was trained on other data than --data; name another --out, or "
-                "remove it to train it again"
-            )
-
-
-def _note_idle(entries: Sequence[Entry], overrides: Sequence[str], budget: str) -> None:
-    """Names the overrides that change nothing in any row, nor what the rows' steps follow."""
-    given = names_of(overrides)
-    read = [(entry.config, entry.settings) for entry in entries]
-    if budget == "flops":  # the rivals' steps are as many as cost what RetrieveGAN's do
-        read += [(entry.config, ()) for entry in entries]
-    found = []
-    for name, settings in dict.fromkeys(read):
-        config = named_config(name, [*overrides, *settings])
-        found.append({key for keys in idle_settings(config, given).values() for key in keys})
-    idle = [key for key in dict.fromkeys(given) if all(key in keys for keys in found)]
-    if idle:
-        note(f"--set: nothing is changed by {', '.join(idle)} in any of these systems")
-
-
-def _check_parts(systems: Sequence[str], configs: Mapping[str, Config]) -> None:
-    """Refuses a row that no config would have, and tells of one that some lack."""
-    for system in systems:
-        lacking = [name for name, config in configs.items() if changes_nothing(config, system)]
-        already = f"{', '.join(lacking)}: {' and '.join(settings_of(system))} already"
-        if len(lacking) == len(configs):
-            raise BadInput(
-                f"--systems {system}: would be retrievegan again ({already}); leave it out"
-            )
-        if lacking:
-            note(f"no row {system} of {already}")
-
-
-def _check_search(systems: Sequence[str], entries: Sequence[Entry], data: PreparedData) -> None:
-    """Raises BadInput if the rates of some row could not be searched."""
-    parts = [entry.system for entry in entries if not entry.own_run]
-    if parts and "retrievegan" not in systems:
-        raise BadInput(
-            f"--search-rates: {parts[0]} is a part of the run of retrievegan; add retrievegan to "
-            "--systems"
-        )
-    if data.record_count("val") < 2:
-        raise BadInput(
-            "--search-rates: rates are chosen on val, and the data has no two images there"
-        )
 
 
 def _planned(
