@@ -14,13 +14,9 @@ from rgan_tf.data.prepared import PreparedData
 from rgan_tf.errors import BadInput
 from rgan_tf.plugins import VARIABLE
 from rgan_tf.progress import note
-from rgan_tf.runs import open_run
-from rgan_tf.storage.files import write_bytes_atomic, write_json_atomic
-from rgan_tf.storage.image import encode_png
 from training.api import check_data_fits
 from training.compare.budget import (
     UNCOUNTED,
-    damsm_gflop,
     embedding_gflop,
     step_gflops,
     steps_of_equal_cost,
@@ -32,7 +28,6 @@ from training.compare.checks import (
     check_search,
     note_idle,
 )
-from training.compare.differences import difference_table, differences_of
 from training.compare.entries import (
     BUDGETS,
     SYSTEMS,
@@ -41,16 +36,12 @@ from training.compare.entries import (
     with_seeds,
 )
 from training.compare.existing import check_runs
-from training.compare.group_table import group_tables
-from training.compare.picture import comparison_picture
 from training.compare.plan import plan, plan_lines
-from training.compare.rates import RATES, Try, check_factors, rates_table, search, short_runs
-from training.compare.seeds import check_seeds, seeds_table
+from training.compare.rates import RATES, Try, check_factors, search, short_runs
+from training.compare.result import Request, write_result
+from training.compare.seeds import check_seeds
 from training.compare.steps import Evaluation, Steps
-from training.compare.systems import Facts, deviations, systems_table, trainable_weights
-from training.compare.table import markdown, rows_of
 from training.configuration import named_config
-from training.evaluation.collapse import draws_one_image
 from training.evaluation.inputs import (
     check_choices,
     check_images,
@@ -230,65 +221,20 @@ def compare(
     evaluations = {
         entry.name: evaluated(entry, split=split, resamples=resamples) for entry in all_entries
     }
-    metrics = {name: found.metrics for name, found in evaluations.items()}
-    all_rows = rows_of(all_entries, metrics)
-    rows = all_rows[: len(entries)]
-    one_image = {
-        entry.name
-        for entry in all_entries
-        if draws_one_image(evaluations[entry.name].images, entry.system)
-    }
-    text = markdown(
-        rows,
+    request = Request(
+        out,
+        opened,
+        opened_configs,
+        overrides,
         split=split,
-        steps={entry.name: steps.steps(entry) for entry in entries},
-        one_image=one_image,
+        budget=budget,
+        search_steps=search_steps,
+        seeds=seeds,
+        judge=metric_backbone,
     )
-    if seeds:
-        text += f"\n{seeds_table(all_entries, all_rows, seeds, one_image=one_image)}\n"
-    if factors:
-        text += f"\n{rates_table(factors, search_steps)}\n"
-    facts: dict[str, Facts] = {}
-    if any(gflops.values()):  # there are rivals
-        trained = {
-            entry.name: named_config(entry.config, [*overrides, *entry.settings])
-            for entry in entries
-        }
-        facts = {
-            entry.name: Facts(
-                entry.steps,
-                # A row of RetrieveGAN without some part costs less, and is not counted.
-                gflops[entry.config].get(entry.system) if entry.is_whole else None,
-                embedding_gflop(trained[entry.name], opened.bank.feature_size)
-                + damsm_gflop(trained[entry.name]),
-                trainable_weights(open_run(str(steps.run_folder(entry.run)))),
-            )
-            for entry in entries
-            if entry.own_run
-        }
-        text += f"\n{systems_table(facts, budget=budget)}\n"
-        if "attngan" in systems:
-            text += f"\n{UNCOUNTED}\n"
-        differ = deviations(entries, opened_configs, metrics, judge=metric_backbone)
-        text += f"\n{differ}\n"
-    differences = differences_of(entries, rows, metrics)
-    if differences:
-        text += f"\n{difference_table(differences)}\n"
-    if by_group := group_tables(entries, metrics):
-        text += f"\n{by_group}\n"
-    first = next(iter(opened_configs.values()))
-    picture = comparison_picture(entries, evaluations, opened, split, first)
-    write_bytes_atomic(out / "table.md", text.encode())
-    write_bytes_atomic(out / "comparison.png", encode_png(picture))
-    result = {
-        "table": str(out / "table.md"),
-        "picture": str(out / "comparison.png"),
-        "rows": all_rows,
-    }
-    sizes = {name: fact._asdict() for name, fact in facts.items()}
-    found = {"systems": sizes, "differences": differences, "metrics": metrics}
-    write_json_atomic(out / "comparison.json", {**result, **found})
-    return result
+    return write_result(
+        request, entries, all_entries, evaluations, steps, gflops=gflops, factors=factors
+    )
 
 
 def _planned(

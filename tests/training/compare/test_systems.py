@@ -119,13 +119,13 @@ def test_a_table_with_rivals_says_what_they_are(
         "training.compare.budget.step_flops.training_gflop": (
             lambda config, *_, **__: gflops[config.training.system]
         ),
-        "training.compare.run.damsm_gflop": (
+        "training.compare.result.damsm_gflop": (
             lambda config: 3.0 * (config.training.system == "attngan")
         ),
         "training.compare.run.load_backbone": lambda *_: SimpleNamespace(weights_sha256=lambda: ""),
-        "training.compare.run.comparison_picture": lambda *_: np.zeros([2, 2, 3], np.uint8),
-        "training.compare.run.open_run": lambda folder: Path(folder).name,
-        "training.compare.run.trainable_weights": len,
+        "training.compare.result.comparison_picture": lambda *_: np.zeros([2, 2, 3], np.uint8),
+        "training.compare.result.open_run": lambda folder: Path(folder).name,
+        "training.compare.result.trainable_weights": len,
     }.items():
         monkeypatch.setattr(name, value)
     monkeypatch.setattr(Steps, "train", lambda self, entry: None)
