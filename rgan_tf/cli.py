@@ -85,9 +85,7 @@ _BENCHES = (
         "the joint step in a folder, to check and time where JAX is and no TensorFlow",
     ),
     Command("rival", "training.bench.rival", "whether a trained rival learned what makes it one"),
-    Command(
-        "input", "training.bench.input", "the input pipeline alone, from memory and from the disk"
-    ),
+    Command("input", "training.bench.input", "the input pipeline of the joint stage alone"),
     Command("crops", "training.bench.crops", "reading crops of a bank that is not in memory"),
     Command(
         "full-size",

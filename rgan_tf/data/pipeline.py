@@ -27,6 +27,8 @@ from rgan_tf.vocabulary import Vocabulary
 
 # A batch of coco_128 takes 26 MB, and for a part of the time workers wait for one interpreter lock.
 _MOST_WORKERS = 16
+# Stored as float16: TensorFlow makes float32 of them in half of NumPy's time.
+_FEATURES = ("patch_features", "candidate_features")
 
 
 class Share(NamedTuple):
@@ -137,6 +139,9 @@ def scene_dataset(
             tensor.set_shape(signature[name].shape)
         batch = dict(zip(names, tensors, strict=True))
         batch["image"] = tf.cast(batch["image"], tf.float32) / 127.5 - 1.0  # [B, H, W, 3]
+        for name in _FEATURES:
+            if name in batch:
+                batch[name] = tf.cast(batch[name], tf.float32)  # [..., Dx]
         return batch
 
     workers = worker_count()
@@ -261,9 +266,10 @@ class _Batches:
         rows = [batch, objects]
         each = [batch, objects, self._candidates.k]
         features, related = self._bank.feature_size, self._candidates.cooccurrence.shape[1]
+        stored = tf.as_dtype(self._bank.features.dtype)
         specs |= {
             "patch_crops": tf.TensorSpec([*rows, crop, crop, 3], tf.uint8),
-            "patch_features": tf.TensorSpec([*rows, features], tf.float32),
+            "patch_features": tf.TensorSpec([*rows, features], stored),
             "candidate_ids": tf.TensorSpec(each, tf.int32),
             "candidate_valid": tf.TensorSpec(each, tf.bool),
         }
@@ -271,7 +277,7 @@ class _Batches:
             return specs
         return specs | {
             "candidate_crops": tf.TensorSpec([*each, crop, crop, 3], tf.uint8),
-            "candidate_features": tf.TensorSpec([*each, features], tf.float32),
+            "candidate_features": tf.TensorSpec([*each, features], stored),
             "candidate_cooccurrence": tf.TensorSpec([*each, related], tf.float32),
         }
 
@@ -305,11 +311,11 @@ class _Batches:
         crops[flipped] = crops[flipped, :, :, ::-1]
         ids = self._candidates.ids_of(patch_rows)  # [B, O, K]
         valid = ids >= 0
-        features = self._own.features_at(patch_rows)  # [B, O, Dx]
+        features = rows_or_zeros(self._own.features, patch_rows)  # [B, O, Dx]
         batch += [crops, features, ids, valid]
         if self._ids_only:
             return batch
-        candidate_features = self._bank.features_at(ids)  # [B, O, K, Dx]
+        candidate_features = rows_or_zeros(self._bank.features, ids)  # [B, O, K, Dx]
         if self._half_size is not None:
             are_small = self._half_sized(step, ids.shape[1:])[rows][: len(chosen)]  # [B, O, 1 + K]
             self._take_half_size(features, patch_rows, are_small[..., 0])

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-import sys
 
 import pytest
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="counts bytes as Linux does")
 
-
-def test_both_rates_and_the_size_of_a_batch(rgan, config_file, tiny_world):
+def test_a_rate_and_the_size_of_a_batch(rgan, config_file, tiny_world):
     words = ("--data", tiny_world.folder, "--batches", 2, "--repetitions", 1)
     reply = rgan("bench", "input", config_file, *words)
     assert reply.code == 0, reply.err
@@ -20,6 +17,4 @@ def test_both_rates_and_the_size_of_a_batch(rgan, config_file, tiny_world):
     # numbers; 6 x 4 co-occurrence vectors of 8; the rest is below 2 kB.
     by_hand = size * (12_288 + 30 * 768 + 30 * 1008 * 4 + 24 * 8 * 4)
     assert result["batch_mb"] * 2**20 == pytest.approx(by_hand, abs=size * 2048 + 2**20 / 20)
-    for kind in ("memory", "disk"):
-        assert result[kind]["scenes_per_second"] > 0 and result[kind]["processor_ms"] > 0
-        assert result[kind]["read_mb"] >= 0
+    assert result["scenes_per_second"] > 0 and result["processor_ms"] > 0

@@ -47,6 +47,7 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
     Raises:
       BadInput: for a number below 1, or a file too small for `rows_of` to ask.
     """
+    import os
     import tempfile
     import time
     from pathlib import Path
@@ -57,14 +58,13 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
     from rgan_tf.bank.growing_array import GrowingArray
     from rgan_tf.errors import BadInput
     from rgan_tf.storage.mapped import READ_AHEAD_BYTES, rows_of
-    from training.bench.disk import bytes_read, drop_from_memory
 
     check_least(args, 1, "rows", "crops", "batches")
     if args.rows * _SIDE * _SIDE * 3 <= READ_AHEAD_BYTES:
         raise BadInput(
             f"--rows {args.rows}: a bank of up to {READ_AHEAD_BYTES} bytes is kept whole"
         )
-    bytes_read()  # before gigabytes are written: not every system counts them
+    _bytes_read()  # before gigabytes are written: not every system counts them
     rng = np.random.default_rng(0)
     readers = {"plain": lambda array, ids: array[ids], "asked": rows_of}
     times: dict[str, dict[str, list[float]]] = {
@@ -73,11 +73,11 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
 
     def read(name: str, kind: str, ids: np.ndarray) -> None:
         array = np.load(path, mmap_mode="r")
-        before, start = bytes_read(), time.perf_counter()
+        before, start = _bytes_read(), time.perf_counter()
         readers[name](array, ids)
         times[name][f"{kind}_ms"].append(1e3 * (time.perf_counter() - start))
         if kind == "cold":
-            times[name]["cold_mb"].append((bytes_read() - before) / 2**20)
+            times[name]["cold_mb"].append((_bytes_read() - before) / 2**20)
 
     with tempfile.TemporaryDirectory(dir=args.folder, prefix="rgan-bench-") as folder:
         path = Path(folder) / "crops.npy"
@@ -89,7 +89,9 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
         for _ in range(args.batches):
             for name in readers:  # by turns
                 ids = rng.integers(args.rows, size=args.crops)
-                drop_from_memory(path)
+                descriptor = os.open(path, os.O_RDONLY)
+                os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+                os.close(descriptor)
                 read(name, "cold", ids)
                 np.load(path, mmap_mode="r")[ids].sum()
                 read(name, "warm", ids)
@@ -101,3 +103,10 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
             for name, found in times.items()
         },
     }
+
+
+def _bytes_read() -> int:
+    """Bytes that this process has fetched from disks (Linux)."""
+    with open("/proc/self/io") as file:
+        lines = dict(line.split(": ") for line in file.read().splitlines())
+    return int(lines["read_bytes"])

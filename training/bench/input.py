@@ -1,4 +1,4 @@
-"""`rgan bench input`: the pipeline of the joint stage alone, from memory and from the disk."""
+"""`rgan bench input`: the input pipeline of the joint stage alone."""
 
 from __future__ import annotations
 
@@ -23,18 +23,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> dict[str, Any]:
     """Times batches that nobody computes with; their candidates are random, and known already.
 
-    "Memory" is a pipeline that has been read once. "Disk" is a new one whose files have been
-    dropped from the system's memory: its images are in memory, as `SceneStore` holds up to a
-    gigabyte of them, and its patches are not.
+    What it reads is in memory after the first repetition, if it fits; `rgan bench crops` tells what
+    a disk adds.
 
     Returns:
-      `workers`, `batch_size`, `batch_mb`; for `memory` and `disk`: `scenes_per_second`,
-      `processor_ms` per scene of all workers together, and `read_mb` from the disk per scene.
+      `workers`, `batch_size`, `batch_mb`, `scenes_per_second` and `processor_ms` per scene, of all
+      workers together; medians.
 
     Raises:
       BadInput: for a number below 1, or data that does not fit the config.
     """
-    import gc
     import statistics
     import time
 
@@ -43,55 +41,32 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
     from rgan_tf.data.prepared import PreparedData
     from rgan_tf.progress import note
     from training.api import check_data_fits
-    from training.bench.disk import bytes_read, drop_from_memory
     from training.bench.joint_step import random_table, training_batches
     from training.configuration import named_config
 
     check_least(args, 1, "batches", "repetitions")
     config = named_config(args.config, args.overrides)
     size = config.training.batch_size
-    bytes_read()  # before anything long: not every system counts them
-
-    def pipeline():
-        data = PreparedData.open(args.data)
-        check_data_fits(config, data)
-        batches = iter(training_batches(config, data, random_table(config, data)))
-        return data, batches
-
-    def measured(batches) -> dict[str, float]:
-        before, start, processor = bytes_read(), time.perf_counter(), time.process_time()
+    data = PreparedData.open(args.data)
+    check_data_fits(config, data)
+    batches = iter(training_batches(config, data, random_table(config, data)))
+    megabytes = sum(value.numpy().nbytes for value in next(batches).values()) / 2**20
+    rates, processor = [], []
+    for repetition in range(args.repetitions):
+        for _ in range(2 * worker_count() + 1):  # made ahead, while nothing was measured
+            next(batches)
+        start, processor_start = time.perf_counter(), time.process_time()
         for _ in range(args.batches):
             next(batches)
-        seconds = time.perf_counter() - start
         scenes = args.batches * size
-        return {
-            "scenes_per_second": scenes / seconds,
-            "processor_ms": 1e3 * (time.process_time() - processor) / scenes,
-            "read_mb": (bytes_read() - before) / 2**20 / scenes,
-        }
-
-    found: dict[str, list[dict[str, float]]] = {"memory": [], "disk": []}
-    for repetition in range(args.repetitions):
-        data, batches = pipeline()
-        drop_from_memory(data.folder)
-        found["disk"].append(measured(batches))
-        for _ in range(args.batches):
-            batch = next(batches)
-        found["memory"].append(measured(batches))
-        megabytes = sum(value.numpy().nbytes for value in batch.values()) / 2**20
-        del data, batches, batch
-        gc.collect()
-        rates = (f"{found[kind][-1]['scenes_per_second']:.0f} from {kind}" for kind in found)
-        note(f"repetition {repetition + 1}: scenes per second {', '.join(rates)}")
+        rates.append(scenes / (time.perf_counter() - start))
+        processor.append(1e3 * (time.process_time() - processor_start) / scenes)
+        note(f"repetition {repetition + 1}: {rates[-1]:.0f} scenes per second")
     return {
         "config": config.name,
         "workers": worker_count(),
         "batch_size": size,
         "batch_mb": round(megabytes, 1),
-        **{
-            kind: {
-                key: round(statistics.median(each[key] for each in values), 2) for key in values[0]
-            }
-            for kind, values in found.items()
-        },
+        "scenes_per_second": round(statistics.median(rates), 1),
+        "processor_ms": round(statistics.median(processor), 2),
     }

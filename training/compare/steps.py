@@ -271,10 +271,9 @@ class Steps:
     def _source(self, entry: Entry) -> str | None:
         """The run whose stages an entry takes: one that has its own stage too, if there is one."""
         config = named_config(entry.config, [*self._overrides, *entry.settings])
-        base = open_run(str(self.run_folder(entry.base)))
         for name in self._done.get(entry.config, []):
             run = open_run(str(self.run_folder(name)))
-            if other_first_stage(run, base):
+            if other_first_stage(run, open_run(str(self.run_folder(entry.base)))):
                 continue
             for stage in (DAMSM, EMBEDDING):
                 if is_same_stage(stage, config, run.config) and run.has_trained(
