@@ -25,7 +25,7 @@ from rgan_tf.seeds import Purpose
 from rgan_tf.storage.mapped import rows_of, rows_or_zeros
 from rgan_tf.vocabulary import Vocabulary
 
-# A batch of coco_128 takes 26 MB, and for a part of the time workers wait for one interpreter lock.
+# A batch of coco_128 takes 31 MB, and for a part of the time workers wait for one interpreter lock.
 _MOST_WORKERS = 16
 # Stored as float16: TensorFlow makes float32 of them in half of NumPy's time.
 _FEATURES = ("patch_features", "candidate_features")

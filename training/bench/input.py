@@ -41,7 +41,7 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
     from rgan_tf.data.prepared import PreparedData
     from rgan_tf.progress import note
     from training.api import check_data_fits
-    from training.bench.joint_step import random_table, training_batches
+    from training.bench.joint_step import random_table, skip_made_ahead, training_batches
     from training.configuration import named_config
 
     check_least(args, 1, "batches", "repetitions")
@@ -53,8 +53,7 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
     megabytes = sum(value.numpy().nbytes for value in next(batches).values()) / 2**20
     rates, processor = [], []
     for repetition in range(args.repetitions):
-        for _ in range(2 * worker_count() + 1):  # made ahead, while nothing was measured
-            next(batches)
+        skip_made_ahead(batches)
         start, processor_start = time.perf_counter(), time.process_time()
         for _ in range(args.batches):
             next(batches)

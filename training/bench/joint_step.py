@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from rgan_tf.backbones import load_backbone
 from rgan_tf.config import Config, changed
-from rgan_tf.data.pipeline import scene_dataset
+from rgan_tf.data.pipeline import scene_dataset, worker_count
 from rgan_tf.data.prepared import PreparedData
 from rgan_tf.errors import BadInput
 from rgan_tf.losses.perceptual import PerceptualDistance
@@ -81,6 +81,12 @@ def training_batches(
         candidates=table,
         **more,
     )
+
+
+def skip_made_ahead(batches: Iterator[Batch]) -> None:
+    """Takes what the pipeline may have made while nothing was measured."""
+    for _ in range(2 * worker_count() + 1):  # prefetched, in the making, and handed over
+        next(batches)
 
 
 def random_table(config: Config, data: PreparedData) -> CandidateTable:

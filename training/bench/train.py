@@ -7,7 +7,6 @@ from typing import Any
 
 from rgan_tf.options import add_config, add_weights_dir
 
-_MADE_AHEAD = 3  # batches that the pipeline can prefetch, including one in progress
 _SETTLING_S = 0.5
 
 
@@ -55,7 +54,7 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
     from rgan_tf.retrieval.prefilter import prefilter
     from training.api import check_data_fits
     from training.bench.ceiling import measured_ceilings
-    from training.bench.joint_step import build_joint_step
+    from training.bench.joint_step import build_joint_step, skip_made_ahead
     from training.bench.step_flops import step_gflop
     from training.bench.step_parts import checkpoint_seconds, part_seconds
     from training.configuration import named_config
@@ -99,8 +98,7 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
     joint, alone, search = [], [], []
     for repetition in range(args.repetitions):
         joint.append(timed(lambda: step(next(batches))["loss/generator"].numpy()))
-        for _ in range(_MADE_AHEAD):
-            next(batches)
+        skip_made_ahead(batches)
         alone.append(timed(lambda: next(batches)))
         time.sleep(_SETTLING_S)  # let the pipeline finish prefetching
         objects = rng.integers(len(data.bank), size=[images, config.data.max_objects])

@@ -47,7 +47,8 @@ def check_runs(
         if entry.base and (base := run_there(runs / entry.base)):
             check_first_stages(base, named_config(entry.config, overrides))
             check_steps(base, dict(zip(STAGES, entry.first_steps, strict=False)), only=STAGES[:2])
-            if run:
+            # Stages that are begun again will be the same once they have all their steps.
+            if run and _first_steps(run) == _first_steps(base):
                 check_same_first_stages(run, base)
 
 
@@ -88,14 +89,12 @@ def other_first_stage(run: Run, base: Run) -> str | None:
 
 
 def check_same_first_stages(run: Run, base: Run) -> None:
-    """Refuses a run that has first stages of its own, as far as both have been trained.
+    """Refuses a run that has other first stages than its base.
 
     Raises:
       BadInput: names both runs and the stage.
     """
-    stage = other_first_stage(run, base)
-    # One that was begun again will be the same once it has all its steps.
-    if stage and run.stage_record(stage).get("steps") == base.stage_record(stage).get("steps"):
+    if stage := other_first_stage(run, base):
         raise BadInput(
             f"{run.folder}: has another stage {stage} than {base.folder}; remove it to train it "
             "again with that stage"
@@ -125,6 +124,10 @@ def diverged_before(folder: Path, config: Config) -> bool:
 def keep_diverged(folder: Path, config: Config) -> None:
     """Writes down that a try diverged, beside its run."""
     write_json_atomic(_diverged(folder), flat_settings(config))
+
+
+def _first_steps(run: Run) -> list[int | None]:
+    return [run.stage_record(stage).get("steps") for stage in STAGES[:2]]
 
 
 def _diverged(folder: Path) -> Path:
